@@ -1,0 +1,205 @@
+"""The command line: parse, call, print. What the commands do lives in the packages that they import when they run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from forgeprep import __version__
+
+app = typer.Typer(
+    name="forgeprep",
+    help="Raw face-forgery datasets in, verified training shards out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+weights_app = typer.Typer(help="Weights of the optional detectors: never fetched during a run.", no_args_is_help=True)
+app.add_typer(weights_app, name="weights")
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error. [default: off]")]
+Out = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"forgeprep {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Raw face-forgery datasets in, verified training shards out."""
+
+
+@app.command()
+def run(
+    dataset: Annotated[str, typer.Argument(help="Dataset, e.g. ffpp; 'forgeprep datasets' lists them.")],
+    root: Annotated[Path | None, typer.Option(help="Folder of the raw dataset. [required, here or in --config]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to fill. [required, here or in --config]")] = None,
+    stages: Annotated[
+        str | None, typer.Option(help="Stages, comma-separated; what they need is added. [default: crop,mask,noise]")
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="Settings of a paper: pixel-level, two-stream, local-similarity; flags win. [default: none]"),
+    ] = None,
+    compression: Annotated[
+        str | None, typer.Option(help="Compressions, comma-separated, e.g. raw,c23. [default: the dataset's; ffpp: c23]")
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Forgery methods, comma-separated. [default: all that are there]")
+    ] = None,
+    splits: Annotated[str | None, typer.Option(help="Splits, comma-separated. [default: train,val,test]")] = None,
+    frames: Annotated[
+        str | None, typer.Option(help="Frames a clip: a number (evenly spread), 'all' or 'every:N'. [default: 32]")
+    ] = None,
+    enlarge: Annotated[
+        float | None, typer.Option(help="Side of the crop over side of the face box. [default: 1.3]")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Resize crops to this side in pixels. [default: native resolution]")
+    ] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="dlib-hog, dlib-cnn or face-alignment. [default: dlib-hog]")
+    ] = None,
+    mask_source: Annotated[
+        str | None, typer.Option(help="difference (fake against original) or provided. [default: difference]")
+    ] = None,
+    sigma: Annotated[
+        float | None, typer.Option(help="Noise level of the residual filter. [default: 10 at c40, else 5]")
+    ] = None,
+    side: Annotated[int | None, typer.Option(help="Cells along an edge of the similarity grid. [default: 14]")] = None,
+    format: Annotated[
+        str | None, typer.Option("--format", help="parquet, webdataset or both. [default: parquet]")
+    ] = None,
+    image_format: Annotated[
+        str | None, typer.Option(help="Encoding of the crops: png (lossless), jpeg or webp. [default: png]")
+    ] = None,
+    image_quality: Annotated[
+        int | None, typer.Option(help="Quality of jpeg and webp, 1 to 100; webp is lossless at 100. [default: 95]")
+    ] = None,
+    shard_size: Annotated[int | None, typer.Option(help="Samples a shard, about. [default: 2000]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Shards made at a time; 0 works in this process. [default: one a core]")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster: auto or ray://host:port. [default: this machine]")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file with the same names; flags win. [default: none]")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan and write nothing. [default: off]")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Throw away another run in --out. [default: off]")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Turn a raw dataset into shards. Run it again to resume: finished shards are kept."""
+    given = {name: value for name, value in locals().items() if name not in ("config", "dry_run", "overwrite", "debug")}
+    from forgeprep.report.console import run_on_console
+
+    sys.exit(run_on_console(given, config, dry_run=dry_run, overwrite=overwrite))
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Folder to write; must be new or empty.")],
+    people: Annotated[int, typer.Option(help="How many people; at least 6, so that every split has a pair.")] = 8,
+    seconds: Annotated[float, typer.Option(help="Length of a clip.")] = 3.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
+    debug: Debug = False,
+) -> None:
+    """Write a small dataset in FaceForensics++ layout, made from two portraits that ship with Python packages."""
+    from forgeprep.report.console import demo_on_console
+
+    demo_on_console(folder, people=people, seconds=seconds, seed=seed)
+
+
+@app.command()
+def verify(out: Out, debug: Debug = False) -> None:
+    """Check every shard: checksums, schema, counts, pictures. Exit code 1 and a list if something is off."""
+    from forgeprep.report.console import verify_on_console
+
+    sys.exit(verify_on_console(out))
+
+
+@app.command()
+def inspect(
+    out: Out,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Write a contact sheet, a PNG, to this file. [default: none]")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Show counts per split, method and drop reason."""
+    from forgeprep.report.console import inspect_on_console
+
+    inspect_on_console(out, sheet)
+
+
+@app.command()
+def stages(debug: Debug = False) -> None:
+    """List the stages: what they need, add and take."""
+    from forgeprep.report.console import print_stages
+
+    print_stages()
+
+
+@app.command()
+def datasets(debug: Debug = False) -> None:
+    """List the datasets: layout, compressions, methods, published counts."""
+    from forgeprep.report.console import print_datasets
+
+    print_datasets()
+
+
+@weights_app.command("fetch")
+def weights_fetch(
+    name: Annotated[str, typer.Argument(help="dlib-cnn or s3fd.")],
+    debug: Debug = False,
+) -> None:
+    """Fetch the weights of an optional detector and check them. This command uses the network; no other does."""
+    from forgeprep.ops.weights import fetch
+
+    print(f"{fetch(name)}: ready")
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """The entry point: run a command and turn errors into one line and an exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    from forgeprep.errors import ForgeprepError
+
+    try:
+        app(args=arguments, prog_name="forgeprep")
+    except ForgeprepError as error:
+        if "--debug" in arguments:
+            raise
+        _fail(error, error.exit_code)
+    except KeyboardInterrupt:
+        _fail("stopped; finished shards are kept, run the same command again to go on", 130)
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        _fail(f"{type(error).__name__}: {error} (a defect of forgeprep; --debug shows where)", 1)
+    sys.exit(0)
+
+
+def _fail(message: Any, code: int) -> NoReturn:
+    # One line whatever the message holds: a file's name may contain a line break.
+    print(f"forgeprep: error: {' '.join(str(message).split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

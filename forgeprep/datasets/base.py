@@ -1,0 +1,175 @@
+"""What a dataset adapter is: facts about a dataset and one function that lists its clips."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from forgeprep.errors import UsageError, unknown_name
+from forgeprep.schemas.clips import SPLITS, Clip, Split
+
+What = Literal["originals", "fakes"]
+
+
+@dataclass(frozen=True, slots=True)
+class ScanOptions:
+    """What of a dataset is asked for; None leaves the choice to the dataset.
+
+    Attributes:
+        compressions: names without regard to case; None = the dataset's default.
+        methods: names without regard to case; None = the dataset's default, an empty tuple = originals only.
+        splits: the splits to list.
+    """
+
+    compressions: tuple[str, ...] | None = None
+    methods: tuple[str, ...] | None = None
+    splits: tuple[Split, ...] = SPLITS
+
+    def __post_init__(self) -> None:
+        if self.compressions == ():
+            raise UsageError("no compression is asked for: name at least one, or leave the choice to the dataset")
+        if not self.splits:
+            raise UsageError(f"no split is asked for: name at least one of {', '.join(SPLITS)}")
+        for split in self.splits:
+            if split not in SPLITS:
+                raise unknown_name("split", split, SPLITS)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedCount:
+    """How many clips a dataset's authors say there are, at each compression; ``method`` is None for originals."""
+
+    what: What
+    method: str | None
+    split: Split
+    clips: int
+
+
+@dataclass(frozen=True, slots=True)
+class MissingCount:
+    """Fewer clips found than published; ``method`` is None for originals."""
+
+    what: What
+    compression: str | None
+    method: str | None
+    split: Split
+    found: int
+    published: int
+
+    def __str__(self) -> str:
+        place = "/".join(part for part in (self.compression, self.method, self.split) if part is not None)
+        return f"{self.what} {place}: {self.found} of {self.published}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What lies in a dataset's folder.
+
+    Attributes:
+        clips: sorted by clip_id, whatever the order on disk; no clip_id stands twice.
+        warnings: one line each, fit to be printed; long lists of names are cut.
+        missing: only where fewer clips were found than published.
+        without_original: clip_ids of the fakes in ``clips`` whose original is not on disk; not cut.
+    """
+
+    clips: list[Clip]
+    warnings: list[str] = field(default_factory=list)
+    missing: list[MissingCount] = field(default_factory=list)
+    without_original: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A dataset: facts for people, names for options, and the function that lists its clips.
+
+    Attributes:
+        name: lower-case, the first part of every clip_id.
+        title: the name in print.
+        url: where to ask for it.
+        citation: one line.
+        compressions: every quality; empty where there is only one, without a name.
+        default_compressions: those that are used where none is asked for.
+        methods: every forgery method.
+        layout: the files that are looked for, one pattern a line, relative to the root.
+        published: the authors' counts.
+        scan: lists the clips under a root; raises :class:`forgeprep.errors.UsageError` where it finds none.
+    """
+
+    name: str
+    title: str
+    url: str
+    citation: str
+    compressions: tuple[str, ...]
+    default_compressions: tuple[str, ...]
+    methods: tuple[str, ...]
+    layout: tuple[str, ...]
+    published: tuple[PublishedCount, ...]
+    scan: Callable[[Path, ScanOptions], Scan]
+
+
+def describe(dataset: Dataset) -> dict[str, str]:
+    """The facts that ``forgeprep datasets`` prints, label to text, in reading order."""
+    total: Counter[tuple[What, str | None]] = Counter()
+    split_total: Counter[Split] = Counter()
+    for count in dataset.published:
+        total[count.what, count.method] += count.clips
+        split_total[count.split] += count.clips if count.what == "originals" else 0
+    facts = {
+        "name": dataset.name,
+        "title": dataset.title,
+        "compressions": ", ".join(
+            f"{name} (default)" if name in dataset.default_compressions else name for name in dataset.compressions
+        ),
+        "methods": ", ".join(dataset.methods),
+        "clips": ", ".join(f"{number} {method or what}" for (what, method), number in total.items()),
+        "original clips by split": ", ".join(f"{number} {split}" for split, number in split_total.items() if number),
+        "layout": "; ".join(dataset.layout),
+        "citation": dataset.citation,
+        "url": dataset.url,
+    }
+    return {label: text for label, text in facts.items() if text}
+
+
+def match_names(
+    kind: str, asked: Iterable[str], known: Sequence[str], *, aliases: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
+    """``asked`` in the spelling and order of ``known``, each once.
+
+    ``aliases`` maps further lower-case spellings to known names. An unknown name raises
+    :func:`forgeprep.errors.unknown_name`.
+
+    >>> match_names("compression", ["C40", "c0"], ["raw", "c23", "c40"], aliases={"c0": "raw"})
+    ('raw', 'c40')
+    """
+    spellings = {name.lower(): name for name in known} | dict(aliases or {})
+    chosen = set()
+    for name in asked:
+        if name.lower() not in spellings:
+            raise unknown_name(kind, name, [*known, *(aliases or {})])
+        chosen.add(spellings[name.lower()])
+    return tuple(name for name in known if name in chosen)
+
+
+def count_missing(
+    published: Iterable[PublishedCount],
+    clips: Iterable[Clip],
+    *,
+    compressions: Sequence[str | None],
+    methods: Sequence[str],
+    splits: Sequence[Split],
+) -> list[MissingCount]:
+    """The published counts that ``clips`` fall short of, among what was looked for."""
+    found = Counter((clip.compression, clip.method, clip.split) for clip in clips)
+    missing = []
+    for compression in compressions:
+        for count in published:
+            looked_for = count.split in splits and (count.method is None or count.method in methods)
+            have = found[compression, count.method, count.split]
+            if looked_for and have < count.clips:
+                missing.append(
+                    MissingCount(count.what, compression, count.method, count.split, found=have, published=count.clips)
+                )
+    return missing

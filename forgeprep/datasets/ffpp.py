@@ -1,0 +1,220 @@
+"""FaceForensics++: 1000 YouTube clips and up to five forgeries of each, at three compressions.
+
+::
+
+    original_sequences/youtube/{raw,c23,c40}/videos/AAA.mp4
+    manipulated_sequences/<method>/{raw,c23,c40}/videos/AAA_BBB.mp4      AAA is forged, with the face or motion of BBB
+    manipulated_sequences/<method>/masks/videos/AAA_BBB.mp4              optional, one for all compressions
+
+Folder names are matched without case; ``c0`` is another name of ``raw``. The original of a fake is AAA at the *same*
+compression. Without a choice of methods, those of the five are used whose folder exists, FaceShifter among them.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+
+from forgeprep.datasets.base import Dataset, PublishedCount, Scan, ScanOptions, count_missing, match_names
+from forgeprep.datasets.ffpp_layout import (
+    COMPRESSION_ALIASES,
+    COMPRESSIONS,
+    METHODS,
+    check_asked,
+    check_found,
+    check_splits,
+    clip_folders,
+    mask_folders,
+    method_folders,
+)
+from forgeprep.datasets.listing import Listing, check_root, list_videos, shown
+from forgeprep.schemas.clips import Clip, Split
+
+_LATER_METHODS = {"FaceShifter"}  # published after the other four: most copies lack it, which is nothing to report
+
+_REAL = re.compile(r"[0-9]{3}")
+_FAKE = re.compile(r"[0-9]{3}_[0-9]{3}")
+
+_LEAKAGE = (
+    "the official split is kept as published, but it is not free of leakage: the 1000 clips were cut from 977 YouTube "
+    "videos, and 7 of these have clips in more than one split"
+)
+
+
+@functools.cache
+def official_pairs() -> tuple[tuple[Split, str, str], ...]:
+    """The 500 official pairs (split, a, b): 360 train, 70 val, 70 test; the fakes are a_b and b_a."""
+    text = resources.files("forgeprep.datasets").joinpath("ffpp_splits.csv").read_text(encoding="ascii")
+    splits: dict[str, Split] = {"train": "train", "val": "val", "test": "test"}
+    return tuple((splits[row["split"]], row["a"], row["b"]) for row in csv.DictReader(text.splitlines()))
+
+
+@functools.cache
+def official_split() -> Mapping[str, Split]:
+    """Clip number ``"000"`` … ``"999"`` to its split: 720 train, 140 val, 140 test."""
+    return {number: split for split, a, b in official_pairs() for number in (a, b)}
+
+
+def scan(root: Path, options: ScanOptions) -> Scan:
+    """List the clips under ``root``.
+
+    Methods: those asked for, else those of the five whose folder exists. A fake stands in the split of its target; one
+    that mixes two splits is no clip of FaceForensics++ and is left out with a warning, because it would leak a face.
+
+    Raises:
+        UsageError: no clips, or none of a compression or method that was asked for, or two files for one clip.
+    """
+    check_root(root)
+    compressions = match_names(
+        "compression", options.compressions or FFPP.default_compressions, COMPRESSIONS, aliases=COMPRESSION_ALIASES
+    )
+    present = [method for method in METHODS if method_folders(root, method)]
+    methods = tuple(present) if options.methods is None else match_names("method", options.methods, tuple(METHODS))
+    clips, strangers = _list_clips(root, compressions, methods)
+    check_found(root, clips, compressions, strangers)
+    check_asked(root, clips, compressions=compressions, methods=options.methods and methods)
+
+    crossing = [clip.path for clip in clips if _crosses(clip)]
+    chosen = [clip for clip in clips if clip.split in options.splits and not _crosses(clip)]
+    chosen.sort(key=lambda clip: clip.clip_id)
+    check_splits(root, chosen, clips, options.splits)
+
+    on_disk = {clip.clip_id for clip in chosen}
+    orphans = [clip for clip in chosen if clip.original_id is not None and clip.original_id not in on_disk]
+    absent = [m for m in METHODS if m not in {*present, *_LATER_METHODS}] if options.methods is None else []
+    return Scan(
+        clips=chosen,
+        warnings=_warnings(sorted(strangers), crossing, absent, orphans, chosen),
+        missing=count_missing(
+            FFPP.published, chosen, compressions=compressions, methods=methods, splits=options.splits
+        ),
+        without_original=[clip.clip_id for clip in orphans],
+    )
+
+
+def _list_clips(root: Path, compressions: Sequence[str], methods: Sequence[str]) -> tuple[list[Clip], list[str]]:
+    """Every clip of every split, and the paths of what is no clip."""
+    clips: list[Clip] = []
+    strangers: list[str] = []
+    masks = {method: list_videos(root, mask_folders(root, method), _FAKE) for method in methods}
+    for compression in compressions:
+        originals = list_videos(root, clip_folders(root, compression), _REAL)
+        clips += _original_clips(originals, compression)
+        strangers += originals.strangers
+        for method in methods:
+            fakes = list_videos(root, clip_folders(root, compression, method), _FAKE)
+            clips += _fake_clips(fakes, compression, method, masks[method])
+            strangers += fakes.strangers
+    for listing in masks.values():
+        strangers += listing.strangers
+    return clips, strangers
+
+
+def _original_clips(listing: Listing, compression: str) -> list[Clip]:
+    return [
+        Clip(
+            clip_id=f"ffpp/{compression}/youtube/{number}",
+            dataset="ffpp",
+            path=file.path,
+            split=official_split()[number],
+            source_id=f"ffpp/{compression}/{number}",
+            original_id=None,
+            label=0,
+            forgery="real",
+            compression=compression,
+            size_bytes=file.size_bytes,
+        )
+        for number, file in listing.files.items()
+    ]
+
+
+def _fake_clips(listing: Listing, compression: str, method: str, masks: Listing) -> list[Clip]:
+    clips = []
+    for stem, file in listing.files.items():
+        target = stem[:3]
+        mask = masks.files.get(stem)
+        clips.append(
+            Clip(
+                clip_id=f"ffpp/{compression}/{method}/{stem}",
+                dataset="ffpp",
+                path=file.path,
+                split=official_split()[target],
+                source_id=f"ffpp/{compression}/{target}",
+                original_id=f"ffpp/{compression}/youtube/{target}",
+                label=1,
+                forgery=METHODS[method],
+                method=method,
+                compression=compression,
+                companions={} if mask is None else {"mask": mask.path},
+                size_bytes=file.size_bytes,
+            )
+        )
+    return clips
+
+
+def _crosses(clip: Clip) -> bool:
+    """Whether a fake's source stands in another split than its target; no official pair does."""
+    return official_split()[clip.clip_id[-3:]] != clip.split
+
+
+def _warnings(
+    strangers: Sequence[str],
+    crossing: Sequence[str],
+    absent: Sequence[str],
+    orphans: Sequence[Clip],
+    clips: Iterable[Clip],
+) -> list[str]:
+    warnings = []
+    if strangers:
+        warnings.append(
+            f"{len(strangers)} entries left out, not files named AAA.mp4 (originals) or AAA_BBB.mp4 (fakes, masks) "
+            f"with three digits each: {shown(strangers)}"
+        )
+    if crossing:
+        warnings.append(
+            f"{len(crossing)} fakes left out, no official pairs and made from clips of two splits: {shown(crossing)}"
+        )
+    if absent:
+        warnings.append(f"methods without a folder, left out: {', '.join(absent)}")
+    if orphans:
+        originals = sorted({clip.original_id for clip in orphans if clip.original_id is not None})
+        warnings.append(f"{len(orphans)} fakes have no original on disk; missing originals: {shown(originals)}")
+    fakes = Counter(clip.method for clip in clips if clip.method is not None)
+    masked = Counter(clip.method for clip in clips if "mask" in clip.companions)
+    partly = [f"{method} {masked[method]} of {fakes[method]}" for method in fakes if 0 < masked[method] < fakes[method]]
+    if partly:
+        warnings.append(f"only some fakes have the dataset's own mask: {', '.join(partly)}")
+    if len({clip.split for clip in clips}) > 1:
+        warnings.append(_LEAKAGE)
+    return warnings
+
+
+def _published() -> tuple[PublishedCount, ...]:
+    originals: dict[Split, int] = {"train": 720, "val": 140, "test": 140}
+    return (
+        *(PublishedCount("originals", None, split, number) for split, number in originals.items()),
+        *(PublishedCount("fakes", method, split, number) for method in METHODS for split, number in originals.items()),
+    )
+
+
+FFPP = Dataset(
+    name="ffpp",
+    title="FaceForensics++",
+    url="https://github.com/ondyari/FaceForensics",
+    citation="Rössler et al., FaceForensics++: Learning to Detect Manipulated Facial Images, ICCV 2019",
+    compressions=COMPRESSIONS,
+    default_compressions=("c23",),
+    methods=tuple(METHODS),
+    layout=(
+        "original_sequences/youtube/<compression>/videos/AAA.mp4",
+        "manipulated_sequences/<method>/<compression>/videos/AAA_BBB.mp4",
+        "manipulated_sequences/<method>/masks/videos/AAA_BBB.mp4 (optional)",
+    ),
+    published=_published(),
+    scan=scan,
+)

@@ -1,0 +1,151 @@
+"""Listing folders for the adapters: quick, in an order of its own, and with nothing left out in silence."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from forgeprep.errors import UsageError
+
+SHOWN = 5
+"""How many names a message lists before it says "and 12 more"."""
+
+_PARENTS = 4
+"""How far up a root is looked for: original_sequences/youtube/c23/videos lies that deep."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFile:
+    """A file; ``path`` is POSIX and relative to the dataset's root, spelled as on disk."""
+
+    stem: str
+    path: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What some folders hold.
+
+    Attributes:
+        files: stem to file, sorted by stem.
+        strangers: paths that were left out: named otherwise, folders, broken links.
+    """
+
+    files: dict[str, VideoFile] = field(default_factory=dict)
+    strangers: list[str] = field(default_factory=list)
+
+
+def check_root(root: Path) -> None:
+    """Raise a :class:`UsageError` unless ``root`` is a folder."""
+    if root.is_dir():
+        return
+    if root.exists():
+        raise UsageError(f"--root {root} is a file: give the folder that holds the unpacked dataset")
+    raise UsageError(f"--root {root}: no such folder")
+
+
+def find_folders(root: Path, *levels: Sequence[str]) -> list[str]:
+    """Folders whose path below ``root`` has one of the lower-case names of ``levels`` at each level, in any case.
+
+    Paths are POSIX and relative, in the order of the names given. Of several names for one folder (``c0`` linked to
+    ``raw``) only the first is returned. ``find_folders(root, ["masks"], ["videos"])`` may give ``["Masks/videos"]``.
+    """
+    found = [""]
+    for names in levels:
+        found = [
+            f"{parent}/{entry.name}" if parent else entry.name
+            for parent in found
+            for entries in [_entries(root / parent)]
+            for name in names
+            for entry in entries
+            if entry.name.lower() == name and Path(entry.path).is_dir()  # a link to itself: False, not an error
+        ]
+    unique: dict[str, str] = {}
+    for folder in found:
+        unique.setdefault(os.path.realpath(root / folder), folder)
+    return list(unique.values())
+
+
+def list_videos(root: Path, folders: Sequence[str], pattern: re.Pattern[str], suffix: str = ".mp4") -> Listing:
+    """The files of ``folders`` whose stem matches ``pattern`` whole, with ``suffix`` in any case.
+
+    Hidden files, among them the ``._071.mp4`` that macOS leaves beside a file, are passed over.
+
+    Raises:
+        UsageError: two different files have one stem: which of them is meant is for the user to say.
+    """
+    files: dict[str, VideoFile] = {}
+    strangers = []
+    doubles = []
+    for folder in folders:
+        for entry in _entries(root / folder):
+            path = f"{folder}/{entry.name}"
+            stem, dot, extension = entry.name.rpartition(".")
+            size = _file_size(entry)
+            if pattern.fullmatch(stem) is None or dot + extension.lower() != suffix or size is None:
+                strangers.append(path)
+            elif stem not in files:
+                files[stem] = VideoFile(stem, path, size)
+            elif not (root / path).samefile(root / files[stem].path):
+                doubles.append(f"{files[stem].path} and {path}")
+    if doubles:
+        raise UsageError(f"two files under {root} stand for one clip: {shown(doubles)}; keep one of each")
+    return Listing({stem: files[stem] for stem in sorted(files)}, strangers)
+
+
+def suggest_root(root: Path, markers: Iterable[str]) -> str | None:
+    """Where the dataset may lie instead: above ``root``, else one level below; None where nothing is found.
+
+    ``markers`` are the lower-case names of the folders that a dataset's root holds.
+    """
+    here = Path(os.path.abspath(root))  # noqa: PTH100 -- a root such as ".." has to lose its dots, links stay as given
+    names = set(markers)
+    for parent in list(here.parents)[:_PARENTS]:
+        below = here.relative_to(parent).parts[0]
+        if below.lower() in names:
+            return str(parent)
+    for entry in _entries(here):
+        if Path(entry.path).is_dir() and _holds_one_of(Path(entry.path), names):
+            return str(root / entry.name)
+    return None
+
+
+def shown(names: Sequence[str], cap: int = SHOWN) -> str:
+    """The first names and the number of the others.
+
+    >>> shown(["a", "b", "c"], cap=2)
+    'a, b and 1 more'
+    """
+    # A name that is no valid UTF-8 could otherwise not be printed.
+    text = ", ".join(name.encode("utf-8", "backslashreplace").decode() for name in names[:cap])
+    return text if len(names) <= cap else f"{text} and {len(names) - cap} more"
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """The entries that are not hidden, sorted by name."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be listed: {error.strerror}") from error
+
+
+def _file_size(entry: os.DirEntry[str]) -> int | None:
+    """Size in bytes of a file or of the file that a link leads to; None for all else."""
+    try:
+        status = entry.stat()
+    except OSError:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def _holds_one_of(folder: Path, names: set[str]) -> bool:
+    try:
+        return any(entry.name.lower() in names for entry in _entries(folder))
+    except UsageError:  # a neighbour that may not be read is no hint, and no reason to stop either
+        return False

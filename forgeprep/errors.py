@@ -1,0 +1,77 @@
+"""Every error that forgeprep raises on purpose.
+
+::
+
+    ForgeprepError                 exit code 1
+    ├── UsageError                 exit code 2: the command or the configuration is off
+    │   └── ConfigMismatch         the output folder belongs to another configuration
+    ├── MediaError                 a clip cannot be read; the run goes on and lists it in the drops
+    ├── StorageError               the output cannot be written (no space, no permission)
+    └── VerifyError                shards are not what their records say
+
+A message is one line: what was found, where, and what to do about it. A *drop* is no error: it is a planned sample
+that could not be made, recorded with a reason from :data:`forgeprep.schemas.drops.REASONS`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ForgeprepError(Exception):
+    """The base of all errors that are reported without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(ForgeprepError):
+    """The command line, the configuration or the input folder is not usable as given."""
+
+    exit_code = 2
+
+
+class ConfigMismatch(UsageError):
+    """The output folder was filled with another configuration, plan or software version."""
+
+
+class MediaError(ForgeprepError):
+    """A media file cannot be opened or decoded.
+
+    Attributes:
+        path: the file.
+        reason: the drop reason that its samples get, one of :data:`forgeprep.schemas.drops.REASONS`.
+    """
+
+    def __init__(self, path: str, message: str, *, reason: str = "unreadable") -> None:
+        super().__init__(f"{path}: {message}")
+        self.path = path
+        self.message = message
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _media_error, (self.path, self.message, self.reason)
+
+
+class StorageError(ForgeprepError):
+    """The output folder cannot be written."""
+
+
+class VerifyError(ForgeprepError):
+    """A shard or its record is damaged or inconsistent."""
+
+
+def _media_error(path: str, message: str, reason: str) -> MediaError:
+    return MediaError(path, message, reason=reason)
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """A :class:`UsageError` for a name that is not in ``known``; suggests the nearest one.
+
+    >>> str(unknown_name("stage", "mas", ["crop", "mask"]))
+    "unknown stage 'mas': did you mean 'mask'? (known: crop, mask)"
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f": did you mean '{near[0]}'?" if near else ""
+    return UsageError(f"unknown {kind} '{name}'{hint} (known: {', '.join(names)})")

@@ -1,0 +1,1 @@
+"""The arithmetic: pure functions on arrays, without files, Ray or configuration."""

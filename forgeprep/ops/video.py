@@ -1,0 +1,182 @@
+"""Decode a video in sequence, frame by frame, with its planes kept in YUV.
+
+Frames are numbered by presentation order of the *packets in the file*, so a frame that the decoder loses leaves a gap
+in the numbers instead of shifting all later ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from forgeprep.errors import MediaError
+
+UInt8 = npt.NDArray[np.uint8]
+
+_AVCOL_SPC_BT709 = 1
+_AVCOL_SPC_BT2020 = (9, 10)
+_AVCOL_RANGE_FULL = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded picture, 4:2:0.
+
+    Attributes:
+        index: position in presentation order, from 0.
+        time_s: presentation time in seconds.
+        y: luma, uint8 (H, W).
+        u, v: chroma, uint8 (ceil(H/2), ceil(W/2)).
+        matrix: ``bt601``, ``bt709`` or ``bt2020``; untagged video counts as BT.601, as FFmpeg's converters do.
+        full_range: True where black is 0 and white 255, False for 16 to 235.
+    """
+
+    index: int
+    time_s: float
+    y: UInt8
+    u: UInt8
+    v: UInt8
+    matrix: str = "bt601"
+    full_range: bool = False
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.y.shape[1], self.y.shape[0]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoHeader:
+    """What the container says, unverified: frames (0 if it does not say), frames per second."""
+
+    frame_count: int
+    fps: float
+
+
+def read_header(path: Path) -> VideoHeader:
+    """Read a video's header without decoding it.
+
+    Raises:
+        MediaError: the file is missing, empty or no video.
+    """
+    import av
+
+    with _open(path) as container:
+        stream = container.streams.video[0]
+        count = stream.frames
+        rate = stream.average_rate or stream.guessed_rate
+        if not count and stream.duration and stream.time_base and rate:
+            count = round(float(stream.duration * stream.time_base * rate))
+        if not count and container.duration and rate:
+            count = round(container.duration / av.time_base * float(rate))
+        return VideoHeader(frame_count=int(count), fps=float(rate or 0.0))
+
+
+def read_frames(path: Path) -> Iterator[Frame]:
+    """Yield the frames of a video in order of presentation, decoded on the calling thread.
+
+    A frame that cannot be decoded, or that the decoder marks as damaged, is left out; later ones keep their index.
+    Display rotation is applied. Arrays may be views of the decoder's buffers: read-only.
+
+    Raises:
+        MediaError: the file is missing, empty or no video.
+    """
+    import av
+
+    with _open(path) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        stream.codec_context.thread_type = "NONE"
+        waiting: list[int] = []
+        index = -1
+        for packet in _packets(container, stream):
+            if packet.pts is not None and not packet.is_discard:
+                heapq.heappush(waiting, packet.pts)
+            try:
+                decoded = packet.decode()
+            except (av.error.FFmpegError, MemoryError):
+                continue
+            for picture in decoded:
+                index = _next_index(index, waiting, picture.pts)
+                if not picture.is_corrupt:
+                    yield _planes(picture, index)
+
+
+def sha256_of(path: Path) -> str | None:
+    """SHA-256 of a file's bytes as hex; None if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _open(path: Path) -> Any:
+    import av
+
+    try:
+        if path.stat().st_size == 0:
+            raise MediaError(str(path), "the file is empty; fetch it again")
+        container = av.open(str(path), mode="r")
+    except FileNotFoundError:
+        raise MediaError(str(path), "no such file") from None
+    except (av.error.FFmpegError, OSError) as error:
+        text = getattr(error, "strerror", None) or str(error)
+        raise MediaError(str(path), f"not a video that can be opened ({text}); fetch it again") from None
+    if not container.streams.video:
+        container.close()
+        raise MediaError(str(path), "the file has no video stream")
+    return container
+
+
+def _packets(container: Any, stream: Any) -> Iterator[Any]:
+    import av
+
+    try:
+        yield from container.demux(stream)
+    except av.error.FFmpegError:
+        # A file that was cut short: what came before is good, the rest shows up as missing frames.
+        return
+
+
+def _next_index(index: int, waiting: list[int], pts: int | None) -> int:
+    """The index of the picture with this time stamp: one more than the last, plus the pictures lost between."""
+    if pts is None or not waiting or pts not in waiting:
+        return index + 1
+    while waiting:
+        index += 1
+        if heapq.heappop(waiting) == pts:
+            break
+    return index
+
+
+def _planes(picture: Any, index: int) -> Frame:
+    if picture.format.name not in ("yuv420p", "yuvj420p"):
+        picture = _to_420(picture)
+    width, height = picture.width, picture.height
+    half = (height + 1) // 2, (width + 1) // 2
+    y, u, v = (
+        np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:rows, :columns]
+        for plane, (rows, columns) in zip(picture.planes, ((height, width), half, half), strict=True)
+    )
+    quarter_turns = round(picture.rotation / 90) % 4
+    if quarter_turns:
+        y, u, v = (np.ascontiguousarray(np.rot90(plane, quarter_turns)) for plane in (y, u, v))
+    space = int(picture.colorspace)
+    matrix = "bt709" if space == _AVCOL_SPC_BT709 else "bt2020" if space in _AVCOL_SPC_BT2020 else "bt601"
+    full = int(picture.color_range) == _AVCOL_RANGE_FULL or picture.format.name == "yuvj420p"
+    return Frame(index, float(picture.time or 0.0), y, u, v, matrix, full)
+
+
+def _to_420(picture: Any) -> Any:
+    """Other pixel formats (4:4:4, 4:2:2, 10 bit, RGB) as 8-bit 4:2:0, by FFmpeg's scaler."""
+    converted = picture.reformat(format="yuv420p")
+    converted.pts, converted.time_base = picture.pts, picture.time_base
+    return converted

@@ -1,0 +1,112 @@
+"""From flags and YAML to a checked :class:`RunConfig`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from forgeprep import __version__
+from forgeprep.errors import UsageError, unknown_name
+from forgeprep.schemas.config import PROTOCOLS, RunConfig
+from forgeprep.stages import all_stages, resolve_stages
+
+DEFAULT_STAGES = ("crop", "mask", "noise")
+_DIRECT = ("compression", "methods", "splits", "image_format", "image_quality", "shard_size")
+_FORMATS = {"parquet": ("parquet",), "webdataset": ("webdataset",), "both": ("parquet", "webdataset")}
+EXECUTION = ("root", "out", "workers", "address")
+"""Names that a configuration file may hold too, though they do not change what comes out."""
+_VERSIONED = ("av", "dlib-bin", "numpy", "opencv-python", "PyWavelets", "pyarrow")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a configuration file: the flags' names, without the dashes, and their values.
+
+    Raises:
+        UsageError: it is missing, no YAML, no mapping, or holds a name that is no flag.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        first = " ".join(str(error).split())
+        raise UsageError(f"{path}: not valid YAML ({first})") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: must be a mapping of option names to values, got {type(values).__name__}")
+    known = {*_DIRECT, *EXECUTION, *_param_owners(), "dataset", "stages", "protocol", "format"}
+    named = {str(key).replace("-", "_"): value for key, value in values.items()}
+    for key in named:
+        if key not in known:
+            raise UsageError(f"{path}: {unknown_name('option', key, known)}")
+    return named
+
+
+def make_config(dataset: str, given: Mapping[str, Any]) -> RunConfig:
+    """The configuration from what the user gave; None stands for "not given".
+
+    Precedence: ``given``, then its protocol, then the defaults.
+
+    Raises:
+        UsageError: an unknown name or a value out of range; the message names the option.
+    """
+    values = {key: value for key, value in given.items() if value is not None and key not in (*EXECUTION, "dataset")}
+    protocol = values.get("protocol")
+    if protocol is not None:
+        if protocol not in PROTOCOLS:
+            raise unknown_name("protocol", protocol, PROTOCOLS)
+        values = {**PROTOCOLS[protocol], **values}
+    stages = resolve_stages(_names(values.pop("stages", DEFAULT_STAGES)))
+    owners = _param_owners()
+    asked: dict[str, dict[str, Any]] = {stage.name: {} for stage in stages}
+    for key in [key for key in values if key in owners]:
+        if owners[key] not in asked:
+            option = "--" + key.replace("_", "-")
+            raise UsageError(f"{option} belongs to the stage '{owners[key]}', which is not among --stages")
+        asked[owners[key]][key] = values.pop(key)
+    shape = str(values.pop("format", "parquet"))
+    if shape not in _FORMATS:
+        raise unknown_name("format", shape, _FORMATS)
+    try:
+        params = {stage.name: stage.params(**asked[stage.name]).model_dump(mode="json") for stage in stages}
+        direct = {key: _names(v) if key in ("compression", "methods", "splits") else v for key, v in values.items()}
+        names = [stage.name for stage in stages]
+        return RunConfig.model_validate(
+            {**direct, "dataset": dataset, "stages": names, "formats": _FORMATS[shape], "params": params}
+        )
+    except ValidationError as error:
+        raise UsageError(_first_problem(error)) from None
+
+
+def versions() -> dict[str, str]:
+    """The versions that can change a shard's bytes."""
+    return {"forgeprep": __version__, **{name: version(name) for name in _VERSIONED}}
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON-ready value in canonical form, as hex."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _param_owners() -> dict[str, str]:
+    return {field: stage.name for stage in all_stages().values() for field in stage.params.model_fields}
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    parts = value.split(",") if isinstance(value, str) else [str(part) for part in value]
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    option = "--" + str(problem["loc"][0]).replace("_", "-") if problem["loc"] else "configuration"
+    text = problem["msg"].removeprefix("Value error, ")
+    return f"{option}: {text[0].lower()}{text[1:]} (got {problem['input']!r})"

@@ -1,0 +1,52 @@
+"""Merge the shards' commit records into the tables and the dataset card that users open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from forgeprep.errors import VerifyError
+from forgeprep.report.card import dataset_card
+from forgeprep.schemas.clips import CLIP_SCHEMA
+from forgeprep.schemas.config import RunConfig
+from forgeprep.schemas.drops import DROP_SCHEMA
+from forgeprep.shards.records import atomic_write_bytes, read_record, table_bytes
+
+SHARD_SCHEMA = pa.schema(
+    [
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("format", pa.string(), nullable=False),
+        pa.field("rows", pa.int64(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("sha256", pa.string(), nullable=False),
+    ]
+)
+
+
+def write_index(out: Path, config: RunConfig, shards: Sequence[str]) -> None:
+    """Write ``shards.parquet``, ``clips.parquet``, ``drops.parquet`` and ``README.md``. The same shards give the same bytes.
+
+    Raises:
+        VerifyError: a shard's record is missing or damaged.
+    """
+    files: list[dict[str, Any]] = []
+    clips: list[dict[str, Any]] = []
+    drops: list[dict[str, Any]] = []
+    for name in shards:
+        record = read_record(out, name)
+        if record is None:
+            raise VerifyError(f"{out}/state/{name}.json: missing or damaged; run the same command again")
+        files += [{**file, "split": record["split"]} for file in record["files"]]
+        clips += record["clips"]
+        drops += [dict(zip(DROP_SCHEMA.names, drop, strict=True)) for drop in record["drops"]]
+    for file_name, rows, schema in (
+        ("shards.parquet", files, SHARD_SCHEMA),
+        ("clips.parquet", clips, CLIP_SCHEMA),
+        ("drops.parquet", drops, DROP_SCHEMA),
+    ):
+        atomic_write_bytes(out / file_name, table_bytes(pa.Table.from_pylist(rows, schema=schema)))
+    atomic_write_bytes(out / "README.md", dataset_card(config, files, clips).encode())

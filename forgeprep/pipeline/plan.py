@@ -1,0 +1,146 @@
+"""The plan: which clips and frames go into which shard. Made from headers; the driver never decodes a pixel."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from forgeprep.errors import MediaError
+from forgeprep.ops.video import read_header
+from forgeprep.schemas.clips import SPLITS, Clip, Split
+from forgeprep.stages.base import Group
+
+PLAN_SCHEMA = pa.schema(
+    [
+        pa.field("shard", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("source_id", pa.string(), nullable=False),
+        pa.field("clip_id", pa.string(), nullable=False),
+        pa.field("frames", pa.list_(pa.int32()), nullable=False),
+        pa.field("clip", pa.string(), nullable=False),
+    ]
+)
+"""``plan.parquet``: a row a clip; ``clip`` is the :class:`Clip` as JSON, ``frames`` the wanted frame indices."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardPlan:
+    """A shard to be made: ``name`` is ``split/number``, its groups are sorted by source_id."""
+
+    name: str
+    split: Split
+    groups: tuple[Group, ...]
+
+    @property
+    def requested(self) -> int:
+        """Frames wanted, over all clips."""
+        return sum(len(group.frames) * len(group.clips) for group in self.groups)
+
+
+def make_plan(
+    clips: Iterable[Clip], root: Path, select: Callable[[int, Split], tuple[int, ...]], shard_size: int
+) -> list[ShardPlan]:
+    """Group the clips, choose their frames and cut the groups into shards of about equal cost.
+
+    ``select(frame_count, split)`` is the frames stage. The result depends on the clips alone, not on their order.
+    """
+    by_split: dict[Split, list[Group]] = {split: [] for split in SPLITS}
+    for group in _groups(_with_headers(list(clips), root), select):
+        by_split[group.split].append(group)
+    return [shard for split in SPLITS for shard in _cut(split, by_split[split], shard_size)]
+
+
+def plan_table(shards: Sequence[ShardPlan]) -> pa.Table:
+    """The plan as an Arrow table, in order."""
+    rows = [
+        {
+            "shard": shard.name,
+            "split": shard.split,
+            "source_id": group.source_id,
+            "clip_id": clip.clip_id,
+            "frames": list(group.frames),
+            "clip": json.dumps(clip.to_dict(), sort_keys=True),
+        }
+        for shard in shards
+        for group in shard.groups
+        for clip in group.clips
+    ]
+    return pa.Table.from_pylist(rows, schema=PLAN_SCHEMA)
+
+
+def plan_from_table(table: pa.Table) -> list[ShardPlan]:
+    """The inverse of :func:`plan_table`."""
+    shards: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for row in table.to_pylist():
+        shards.setdefault(row["shard"], {}).setdefault(row["source_id"], []).append(row)
+    return [
+        ShardPlan(
+            name,
+            next(iter(groups.values()))[0]["split"],
+            tuple(
+                Group(
+                    source_id,
+                    rows[0]["split"],
+                    tuple(Clip(**json.loads(row["clip"])) for row in rows),
+                    tuple(rows[0]["frames"]),
+                )
+                for source_id, rows in groups.items()
+            ),
+        )
+        for name, groups in shards.items()
+    ]
+
+
+def _with_headers(clips: list[Clip], root: Path) -> list[Clip]:
+    def probe(clip: Clip) -> Clip:
+        try:
+            return replace(clip, frame_count=read_header(root / clip.path).frame_count)
+        except MediaError as error:
+            return replace(clip, error=error.message)
+
+    # Threads, because a header is a wait for the disk or the network.
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        return list(pool.map(probe, clips))
+
+
+def _groups(clips: list[Clip], select: Callable[[int, Split], tuple[int, ...]]) -> list[Group]:
+    members: dict[str, list[Clip]] = defaultdict(list)
+    for clip in clips:
+        members[clip.source_id].append(clip)
+    groups = []
+    for source_id in sorted(members):
+        # The original first, then its fakes by name.
+        group = sorted(members[source_id], key=lambda clip: (clip.label, clip.clip_id))
+        original = group[0] if group[0].label == 0 else None
+        counts = [original.frame_count if original else 0] if original and original.frame_count else []
+        count = max(counts or [clip.frame_count for clip in group])
+        # A clip without a readable header is planned with one frame, so that it shows up among the drops.
+        frames = select(max(1, count), group[0].split)
+        groups.append(Group(source_id, group[0].split, tuple(group), frames))
+    return groups
+
+
+def _cut(split: Split, groups: list[Group], shard_size: int) -> list[ShardPlan]:
+    """Spread groups over as few shards as ``shard_size`` samples allow: largest first, each to the emptiest shard."""
+    total = sum(_cost(group) for group in groups)
+    count = min(len(groups), max(1, math.ceil(total / shard_size)))
+    bins: list[list[Group]] = [[] for _ in range(count)]
+    loads = [0] * count
+    for group in sorted(groups, key=lambda g: (-_cost(g), g.source_id)):
+        emptiest = loads.index(min(loads))
+        bins[emptiest].append(group)
+        loads[emptiest] += _cost(group)
+    ordered = sorted((sorted(b, key=lambda g: g.source_id) for b in bins), key=lambda b: b[0].source_id)
+    return [ShardPlan(f"{split}/{number:05d}", split, tuple(b)) for number, b in enumerate(ordered)]
+
+
+def _cost(group: Group) -> int:
+    return len(group.frames) * len(group.clips)

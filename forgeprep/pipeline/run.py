@@ -1,0 +1,308 @@
+"""Run a plan: in this process, or as Ray tasks, one a shard. The only module that knows Ray."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from forgeprep.datasets import get_dataset
+from forgeprep.datasets.base import Scan, ScanOptions
+from forgeprep.errors import ConfigMismatch, ForgeprepError, StorageError, UsageError
+from forgeprep.pipeline.configure import digest, versions
+from forgeprep.pipeline.index import write_index
+from forgeprep.pipeline.plan import ShardPlan, make_plan, plan_from_table, plan_table
+from forgeprep.pipeline.work import Job, Progress, make_shard
+from forgeprep.schemas.config import RunConfig
+from forgeprep.shards.records import atomic_write_bytes, read_record, table_bytes
+from forgeprep.stages import all_stages
+
+Report = Callable[[str, Progress], None]
+"""``report(shard, progress)``: called as shards advance; a retried shard starts over."""
+
+MAX_RETRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that is planned and may start."""
+
+    config: RunConfig
+    root: Path
+    out: Path
+    scan: Scan
+    shards: list[ShardPlan]
+    fingerprint: str
+
+
+@dataclass(slots=True)
+class Result:
+    """What a run did: shards made now, shards that were there already, and failures as (shard, message)."""
+
+    made: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+
+def prepare_run(config: RunConfig, root: Path, out: Path, *, overwrite: bool = False, write: bool = True) -> Prepared:
+    """Scan the dataset, plan the shards and claim the output folder.
+
+    With ``write=False`` nothing is touched (``--dry-run``).
+
+    Raises:
+        UsageError: the dataset is not where ``root`` says.
+        ConfigMismatch: ``out`` holds a run of another configuration, input or version.
+        StorageError: ``out`` cannot be written.
+    """
+    scan = get_dataset(config.dataset).scan(root, ScanOptions(config.compression, config.methods, config.splits))
+    inputs = digest([[clip.clip_id, clip.path, clip.size_bytes, sorted(clip.companions)] for clip in scan.clips])
+    identity = {"config": config.model_dump(mode="json"), "inputs": inputs, "versions": versions()}
+    fingerprint = digest(identity)
+    old = _read_json(out / "run.json")
+    if out.is_dir() and any(out.iterdir()) and old is None and not _only_leftovers(out):
+        raise UsageError(f"{out}: not empty, and no run of forgeprep; give an empty or new folder with --out")
+    if old is not None and old.get("fingerprint") != fingerprint and write and not overwrite:
+        raise ConfigMismatch(
+            f"{out}: holds another run ({_difference(old, identity)}); "
+            "give another --out, the old options, or --overwrite to throw the old run away"
+        )
+    same = old is not None and old.get("fingerprint") == fingerprint
+    plan_file = out / "plan.parquet"
+    if same and plan_file.is_file():
+        shards = plan_from_table(pq.read_table(plan_file))
+    else:
+        frames = all_stages()["frames"]
+        params = frames.params(**config.params["frames"])
+        select = frames.select
+        assert select is not None
+        shards = make_plan(scan.clips, root, lambda n, split: select(n, split, params), config.shard_size)
+    prepared = Prepared(config, root, out, scan, shards, fingerprint)
+    if write and not same:
+        _claim(prepared, identity)
+    return prepared
+
+
+def execute(prepared: Prepared, *, workers: int, address: str | None = None, report: Report) -> Result:
+    """Make all shards that are not there yet, then write the indexes.
+
+    ``workers=0`` works in this process; else Ray runs that many tasks at a time, on this machine or, with ``address``,
+    on a cluster. One shard's failure does not stop the others; a full or unwritable disk stops the run.
+
+    Raises:
+        StorageError: the output cannot be written.
+        KeyboardInterrupt: stopped by the user; finished shards stay.
+    """
+    result = Result()
+    with _locked(prepared.out):
+        jobs = []
+        for shard in prepared.shards:
+            job = _job(prepared, shard)
+            record = read_record(prepared.out, shard.name)
+            if record is not None and record["key"] == job.key and _files_there(prepared.out, record):
+                result.kept.append(shard.name)
+                report(shard.name, Progress(len(record["clips"]), record["rows"], len(record["drops"])))
+            else:
+                jobs.append(job)
+        _remove_leftovers(prepared.out)
+        for name, failure in _run_here(jobs, report) if workers == 0 else _run_on_ray(jobs, workers, address, report):
+            if failure is None:
+                result.made.append(name)
+            else:
+                result.failed.append((name, failure))
+        if not result.failed:
+            write_index(prepared.out, prepared.config, [shard.name for shard in prepared.shards])
+    return result
+
+
+def _job(prepared: Prepared, shard: ShardPlan) -> Job:
+    key = digest([prepared.fingerprint, shard.name, [[g.source_id, list(g.frames)] for g in shard.groups]])
+    return Job(shard, prepared.config, prepared.root.resolve(), prepared.out.resolve(), key)
+
+
+def _run_here(jobs: list[Job], report: Report) -> Iterator[tuple[str, str | None]]:
+    for job in jobs:
+        name = job.plan.name
+        try:
+            make_shard(job, lambda progress, name=name: report(name, progress))  # type: ignore[misc]
+        except StorageError:
+            raise
+        except ForgeprepError as error:
+            yield name, str(error)
+        else:
+            yield name, None
+
+
+def _run_on_ray(jobs: list[Job], workers: int, address: str | None, report: Report) -> Iterator[tuple[str, str | None]]:
+    if not jobs:
+        return
+    import ray
+
+    _start_ray(workers, address)
+    try:
+        board: Any = ray.remote(num_cpus=0)(_Board).remote()
+        # A worker that dies is replaced; an exception is the same on every try, so it is not repeated.
+        task = ray.remote(num_cpus=1, max_retries=MAX_RETRIES, retry_exceptions=False)(_ray_task)
+        waiting = {task.remote(job, board): job.plan.name for job in jobs}
+        while waiting:
+            done, _ = ray.wait(list(waiting), num_returns=1, timeout=0.5)
+            for name, progress in ray.get(board.snapshot.remote()).items():
+                report(name, progress)
+            for reference in done:
+                name = waiting.pop(reference)
+                failure = _outcome(reference)
+                if isinstance(failure, StorageError):
+                    raise failure
+                yield name, None if failure is None else str(failure)
+    finally:
+        with suppress(Exception):
+            for reference in waiting:
+                ray.cancel(reference, force=True)
+        ray.shutdown()
+
+
+def _outcome(reference: Any) -> Exception | None:
+    import ray
+
+    try:
+        ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        return cause if isinstance(cause, ForgeprepError) else RuntimeError(str(error))
+    except ray.exceptions.RayError as error:
+        return RuntimeError(f"the worker died {MAX_RETRIES + 1} times ({type(error).__name__}: {error})")
+    return None
+
+
+def _start_ray(workers: int, address: str | None) -> None:
+    import logging
+
+    import ray
+
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
+    if address is not None:
+        ray.init(address=address, **quiet)
+    else:
+        # Shards go to files, not through Ray's memory: the smallest store is enough.
+        ray.init(num_cpus=workers, include_dashboard=False, object_store_memory=100 << 20, **quiet)
+
+
+class _Board:
+    """A Ray actor that holds the latest progress of each shard."""
+
+    def __init__(self) -> None:
+        self.latest: dict[str, Progress] = {}
+
+    def post(self, name: str, progress: Progress) -> None:
+        self.latest[name] = progress
+
+    def snapshot(self) -> dict[str, Progress]:
+        return self.latest
+
+
+def _ray_task(job: Job, board: Any) -> None:
+    make_shard(job, lambda progress: board.post.remote(job.plan.name, progress))
+
+
+def _claim(prepared: Prepared, identity: dict[str, Any]) -> None:
+    """Empty the folder of an older run and write the new plan; ``run.json`` comes last and makes it valid."""
+    out = prepared.out
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with _locked(out):
+            (out / "run.json").unlink(missing_ok=True)
+            for stale in ("shards", "state", "report"):
+                shutil.rmtree(out / stale, ignore_errors=True)
+            for stale in ("clips.parquet", "drops.parquet", "shards.parquet", "README.md", "croissant.json"):
+                (out / stale).unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"{out}: cannot be written ({error.strerror}); give another --out") from None
+    atomic_write_bytes(out / "plan.parquet", table_bytes(plan_table(prepared.shards)))
+    document = {
+        "fingerprint": prepared.fingerprint,
+        **identity,
+        "stages": list(prepared.config.stages),
+        "formats": list(prepared.config.formats),
+        "shards": len(prepared.shards),
+        "requested": sum(shard.requested for shard in prepared.shards),
+        "root": str(prepared.root),
+    }
+    atomic_write_bytes(out / "run.json", json.dumps(document, indent=2).encode() + b"\n")
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """What changed between two runs' identities, in words: ``frames: 32 -> 270``."""
+    parts = []
+    for part in ("config", "versions"):
+        before, after = _flat(old.get(part) or {}), _flat(new[part])
+        for key in sorted(before.keys() | after.keys()):
+            if before.get(key) != after.get(key):
+                parts.append(f"{key}: {_text(before.get(key))} -> {_text(after.get(key))}")
+    return "; ".join(parts) or "the dataset's files have changed since"
+
+
+def _flat(value: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        if key == "params":
+            flat |= {name: v for params in item.values() for name, v in params.items()}
+        else:
+            flat[key] = item
+    return flat
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _only_leftovers(out: Path) -> bool:
+    """Whether the folder holds nothing but what a run that died while planning leaves."""
+    return {entry.name for entry in out.iterdir()} <= {"plan.parquet", "state"}
+
+
+def _files_there(out: Path, record: dict[str, Any]) -> bool:
+    """Whether a record's files lie where it says, in their size; ``verify`` checks the checksums."""
+    for file in record["files"]:
+        path = out / file["path"]
+        if not path.is_file() or path.stat().st_size != file["bytes"]:
+            return False
+    return True
+
+
+def _remove_leftovers(out: Path) -> None:
+    for stale in (*out.glob("shards/*/.*.tmp*"), *out.glob("state/*/.*.tmp*"), *out.glob(".*.tmp*")):
+        stale.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Hold the folder, so that two runs never mix. The lock goes with the process, however that ends."""
+    try:
+        (out / "state").mkdir(parents=True, exist_ok=True)
+        handle = (out / "state" / ".lock").open("w")
+    except OSError as error:
+        raise StorageError(f"{out}: cannot be written ({error.strerror}); give another --out") from None
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(
+                f"{out}: another run is working in this folder; wait for it or give another --out"
+            ) from None
+        yield

@@ -1,0 +1,158 @@
+"""Make one shard: stream its source groups through the stages and write the samples."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from forgeprep.ops.video import sha256_of
+from forgeprep.pipeline.plan import ShardPlan
+from forgeprep.schemas.clips import CLIP_SCHEMA
+from forgeprep.schemas.config import RunConfig
+from forgeprep.schemas.drops import Drop
+from forgeprep.schemas.samples import Column, columns_of
+from forgeprep.shards.encode import encode_row
+from forgeprep.shards.records import write_record
+from forgeprep.shards.write import ShardWriter
+from forgeprep.stages import resolve_stages
+from forgeprep.stages.base import ClipLog, Group, GroupLog, Sample, Stage, StageParams
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything that a worker needs to make one shard. ``key`` names its content: inputs, configuration, versions."""
+
+    plan: ShardPlan
+    config: RunConfig
+    root: Path
+    out: Path
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a shard is: clips finished, samples written, samples dropped."""
+
+    clips: int = 0
+    rows: int = 0
+    drops: int = 0
+
+
+def make_shard(job: Job, report: Callable[[Progress], None] = lambda _: None) -> Progress:
+    """Make a shard and, last of all, its commit record.
+
+    Raises:
+        StorageError: the output cannot be written; nothing half-written stays.
+    """
+    quiet_libraries()
+    steps = prepare(job.config)
+    logs: list[GroupLog] = []
+    done = Progress()
+    with ShardWriter(job.out, job.plan.name, steps.columns, job.config.formats, {"forgeprep": job.key}) as writer:
+        for group in job.plan.groups:
+            log = GroupLog()
+            logs.append(log)
+            for samples in group_samples(group, job.root, steps, log):
+                for row in _rows(samples, steps, job.config, log):
+                    writer.add(row)
+                written = sum(entry.written for entry in log.clips.values())
+                report(Progress(done.clips, done.rows + written, done.drops + len(log.drops)))
+            _close_log(log, job.root)
+            written = sum(entry.written for entry in log.clips.values())
+            done = Progress(done.clips + len(group.clips), done.rows + written, done.drops + len(log.drops))
+            report(done)
+        files = writer.commit()
+    write_record(job.out, _record(job, logs, files))
+    return done
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The stages of a run, with their parameters, ready to apply."""
+
+    source: tuple[Stage, StageParams]
+    samples: tuple[tuple[Stage, StageParams], ...]
+    companions: frozenset[str]
+    columns: tuple[Column, ...]
+
+
+def prepare(config: RunConfig) -> Steps:
+    """The stages of ``config`` in working order."""
+    stages = resolve_stages(config.stages)
+    ready = [(stage, stage.params(**config.params[stage.name])) for stage in stages]
+    return Steps(
+        source=next((stage, params) for stage, params in ready if stage.source is not None),
+        samples=tuple((stage, params) for stage, params in ready if stage.apply is not None),
+        companions=frozenset(name for stage, params in ready for name in stage.companions(params)),
+        columns=columns_of("key") + tuple(column for stage in stages for column in stage.adds),
+    )
+
+
+def group_samples(group: Group, root: Path, steps: Steps, log: GroupLog) -> Iterator[list[Sample]]:
+    """Yield a group's samples, all stages applied; those with a ``reason`` are drops."""
+    source, params = steps.source
+    assert source.source is not None
+    for samples in source.source(group, root, params, steps.companions, log):
+        alive = samples
+        for stage, stage_params in steps.samples:
+            assert stage.apply is not None
+            alive = [sample for sample in alive if sample.reason is None]
+            stage.apply(alive, stage_params)
+        yield samples
+
+
+def quiet_libraries() -> None:
+    """One thread a worker, and no chatter from decoders: the workers are the parallelism."""
+    import av.logging
+    import cv2
+
+    cv2.setNumThreads(0)
+    av.logging.set_level(av.logging.PANIC)
+
+
+def _rows(samples: list[Sample], steps: Steps, config: RunConfig, log: GroupLog) -> Iterator[dict[str, Any]]:
+    for sample in samples:
+        row = sample.row
+        if sample.reason is None:
+            log.clips[row["clip_id"]].written += 1
+            yield encode_row(row, steps.columns, config.image_format, config.image_quality)
+        else:
+            place = (row["split"], row["source_id"], row["clip_id"], row["frame_index"], row["track_id"])
+            log.drops.append(Drop(*place, sample.reason, sample.detail))
+
+
+def _close_log(log: GroupLog, root: Path) -> None:
+    for entry in log.clips.values():
+        entry.sha256 = sha256_of(root / entry.clip.path)
+    for drop in log.drops:
+        log.clips[drop.clip_id].dropped += 1
+    log.drops.sort(key=lambda d: (d.clip_id, d.frame_index, -1 if d.track_id is None else d.track_id))
+
+
+def _record(job: Job, logs: list[GroupLog], files: list[Any]) -> dict[str, Any]:
+    entries = [entry for log in logs for entry in log.clips.values()]
+    drops = [drop for log in logs for drop in log.drops]
+    rows = sum(entry.written for entry in entries)
+    return {
+        "key": job.key,
+        "split": job.plan.split,
+        "shard": job.plan.name,
+        "stages": list(job.config.stages),
+        "files": [asdict(file) for file in files],
+        "rows": rows,
+        "planned": rows + len(drops),
+        "requested": job.plan.requested,
+        "drops": [list(asdict(drop).values()) for drop in drops],
+        "clips": [_clip_row(entry) for entry in entries],
+    }
+
+
+def _clip_row(entry: ClipLog) -> dict[str, Any]:
+    values = {**asdict(entry.clip), **asdict(entry), "header_frames": entry.clip.frame_count}
+    values["error"] = entry.error or entry.clip.error
+    with contextlib.suppress(KeyError):
+        del values["clip"]
+    return {name: values[name] for name in CLIP_SCHEMA.names}

@@ -1,0 +1,58 @@
+"""The dataset card: ``README.md`` of a run's folder, with the front matter that ``datasets.load_dataset`` reads."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from forgeprep.schemas.clips import SPLITS
+from forgeprep.schemas.config import RunConfig
+
+
+def dataset_card(config: RunConfig, files: Sequence[dict[str, Any]], clips: Sequence[dict[str, Any]]) -> str:
+    """The card as Markdown.
+
+    Args:
+        config: the run's configuration.
+        files: rows of ``shards.parquet``.
+        clips: rows of ``clips.parquet``.
+    """
+    suffix = "parquet" if "parquet" in config.formats else "tar"
+    present = [split for split in SPLITS if any(f["split"] == split and f["rows"] for f in files)]
+    # Hugging Face's own name of the val split is "validation".
+    names = {"val": "validation"}
+    front = {
+        "configs": [
+            {
+                "config_name": "default",
+                "data_files": [
+                    {"split": names.get(split, split), "path": f"shards/{split}/*.{suffix}"} for split in present
+                ],
+            }
+        ],
+        "task_categories": ["image-classification", "image-segmentation"],
+        "tags": ["face-forgery", config.dataset],
+    }
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for clip in clips:
+        counts[clip["compression"] or "-", clip["method"] or "real", clip["split"]] += clip["written"]
+    lines = [
+        "---",
+        yaml.safe_dump(front, sort_keys=False).rstrip(),
+        "---",
+        f"# {config.dataset}, prepared by forgeprep",
+        "",
+        f"Stages: {', '.join(config.stages)}. Settings and versions are in `run.json`; what is missing and why is in",
+        "`drops.parquet`; `clips.parquet` accounts for every clip. The source data's licence applies to these crops:",
+        "check it before you share them.",
+        "",
+        "| compression | method | " + " | ".join(SPLITS) + " |",
+        "|---|---|" + "--:|" * len(SPLITS),
+    ]
+    for compression, method in sorted({key[:2] for key in counts}):
+        row = " | ".join(str(counts[compression, method, split]) for split in SPLITS)
+        lines.append(f"| {compression} | {method} | {row} |")
+    return "\n".join(lines) + "\n"

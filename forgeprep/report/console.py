@@ -1,0 +1,199 @@
+"""What the commands print."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from forgeprep.errors import UsageError
+from forgeprep.pipeline import configure
+from forgeprep.pipeline import run as pipeline
+from forgeprep.pipeline.work import Progress as ShardProgress
+
+console = Console(soft_wrap=True, highlight=False)
+
+
+def run_on_console(given: Mapping[str, Any], config_file: Path | None, *, dry_run: bool, overwrite: bool) -> int:
+    """``forgeprep run``: returns the exit code."""
+    file_values = configure.read_yaml(config_file) if config_file else {}
+    values = {**file_values, **{key: value for key, value in given.items() if value is not None}}
+    for name in ("root", "out"):
+        if values.get(name) is None:
+            raise UsageError(f"--{name} is missing: give it as a flag or in the file of --config")
+    root, out = Path(values["root"]), Path(values["out"])
+    workers = _workers(values.get("workers"))
+    config = configure.make_config(str(values["dataset"]), values)
+    prepared = pipeline.prepare_run(config, root, out, overwrite=overwrite, write=not dry_run)
+    _print_plan(prepared)
+    if dry_run:
+        return 0
+    with _live(prepared) as board:
+        result = pipeline.execute(prepared, workers=workers, address=values.get("address"), report=board.post)
+    board.print_rate(result.kept)
+    if not result.failed:
+        inspect_on_console(out, None)
+    for name, message in result.failed:
+        console.print(f"failed: shard {name}: {' '.join(message.split())}", markup=False)
+    if result.failed:
+        console.print(f"{len(result.failed)} of {len(prepared.shards)} shards failed; the others are kept")
+    return 1 if result.failed else 0
+
+
+def demo_on_console(folder: Path, *, people: int, seconds: float, seed: int) -> None:
+    """``forgeprep demo``."""
+    from forgeprep.demo import make_demo
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder}: exists and is not an empty folder; give a new one")
+    started = time.perf_counter()
+    summary = make_demo(folder, people=people, seconds=seconds, seed=seed)
+    console.print(f"{folder}: {summary.clips} clips, {_size(summary.bytes)}, {time.perf_counter() - started:.1f} s")
+    console.print(f"next: forgeprep run ffpp --root {folder} --out OUT --stages crop,mask,noise", markup=False)
+
+
+def verify_on_console(out: Path) -> int:
+    """``forgeprep verify``: returns the exit code."""
+    from forgeprep.shards.verify import verify
+
+    problems = verify(out)
+    for problem in problems:
+        console.print(f"{problem.where}: {problem.what}", markup=False)
+    if problems:
+        console.print(f"{out}: {len(problems)} problems", markup=False)
+        return 1
+    rows = sum(file["rows"] for file in pq.read_table(out / "shards.parquet").to_pylist())
+    console.print(f"{out}: all shards are whole ({rows} rows)", markup=False)
+    return 0
+
+
+def inspect_on_console(out: Path, sheet: Path | None) -> None:
+    """``forgeprep inspect``."""
+    from forgeprep.report.summary import render, summarise
+
+    for table in render(summarise(out)):
+        console.print(table)
+    if sheet is not None:
+        from forgeprep.report.sheet import contact_sheet
+
+        contact_sheet(out, sheet)
+        console.print(f"contact sheet: {sheet}", markup=False)
+
+
+def print_stages() -> None:
+    """``forgeprep stages``."""
+    from forgeprep.stages import all_stages
+
+    for stage in all_stages().values():
+        console.print(f"[bold]{stage.name}[/bold]  {stage.summary}")
+        console.print(f"    needs: {', '.join(stage.needs) or 'nothing'}")
+        if stage.adds:
+            console.print(f"    adds:  {', '.join(column.name for column in stage.adds)}")
+        for name, info in stage.params.model_fields.items():
+            option = "--" + name.replace("_", "-")
+            console.print(f"    {option} (default {info.default}): {info.description}", markup=False)
+
+
+def print_datasets() -> None:
+    """``forgeprep datasets``."""
+    from forgeprep.datasets import dataset_names, get_dataset
+    from forgeprep.datasets.base import describe
+
+    for name in dataset_names():
+        console.print(f"[bold]{name}[/bold]")
+        for label, text in describe(get_dataset(name)).items():
+            for number, line in enumerate(text.splitlines()):
+                console.print(f"    {label if number == 0 else '':<14} {line}", markup=False)
+
+
+@dataclass(slots=True)
+class _Board:
+    """The live progress of a run."""
+
+    bar: Progress
+    task: Any
+    latest: dict[str, ShardProgress] = field(default_factory=dict)
+    started: float = field(default_factory=time.perf_counter)
+
+    def post(self, shard: str, progress: ShardProgress) -> None:
+        self.latest[shard] = progress
+        rows, drops = self._sum("rows"), self._sum("drops")
+        rate = rows / max(1e-9, time.perf_counter() - self.started)
+        self.bar.update(self.task, completed=self._sum("clips"), rows=rows, drops=drops, rate=f"{rate:.1f}")
+
+    def print_rate(self, kept: list[str]) -> None:
+        spent = time.perf_counter() - self.started
+        made = sum(progress.rows for shard, progress in self.latest.items() if shard not in kept)
+        note = f"; {len(kept)} shards were there already" if kept else ""
+        console.print(f"{made} samples in {spent:.1f} s, {made / max(spent, 1e-9):.1f} samples/s{note}")
+
+    def _sum(self, name: str) -> int:
+        return sum(getattr(progress, name) for progress in self.latest.values())
+
+
+@contextmanager
+def _live(prepared: pipeline.Prepared) -> Iterator[_Board]:
+    clips = sum(len(group.clips) for shard in prepared.shards for group in shard.groups)
+    columns = (
+        BarColumn(),
+        TextColumn("clips"),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rows]} samples, {task.fields[rate]}/s, {task.fields[drops]} drops"),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        yield _Board(bar, bar.add_task("run", total=clips, rows=0, drops=0, rate="0.0"))
+
+
+def _print_plan(prepared: pipeline.Prepared) -> None:
+    for warning in prepared.scan.warnings:
+        console.print(f"warning: {warning}", markup=False)
+    if prepared.scan.missing:
+        console.print("fewer clips than published (a partial copy is fine):")
+        for missing in prepared.scan.missing:
+            console.print(f"    {missing}", markup=False)
+    table = Table("split", "compression", "method", "clips", "frames", "shards", title="plan")
+    clips: Counter[tuple[str, str, str]] = Counter()
+    frames: Counter[tuple[str, str, str]] = Counter()
+    shards = Counter(shard.split for shard in prepared.shards)
+    for shard in prepared.shards:
+        for group in shard.groups:
+            for clip in group.clips:
+                key = (shard.split, clip.compression or "-", clip.method or "real")
+                clips[key] += 1
+                frames[key] += len(group.frames)
+    for key in clips:
+        table.add_row(*key, str(clips[key]), str(frames[key]), str(shards.pop(key[0], "")))
+    console.print(table)
+
+
+def _workers(value: Any) -> int:
+    if value is None:
+        return os.cpu_count() or 1
+    try:
+        workers = int(value)
+    except (TypeError, ValueError):
+        workers = -1
+    if workers < 0:
+        raise UsageError(f"--workers: must be a whole number from 0 (got {value!r})")
+    return workers
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return ""

@@ -1,0 +1,1 @@
+"""What crosses a boundary: clips, samples, drops and the run configuration."""

@@ -1,0 +1,86 @@
+"""A clip: one video file, what it is and what it was forged from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import pyarrow as pa
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+Forgery = Literal["real", "identity_replaced", "identity_remained", "attribute_edit", "entire_synthesis"]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One clip as a dataset adapter lists it. Paths are POSIX and relative to the dataset's root.
+
+    Attributes:
+        clip_id: ``dataset/compression/method/stem``, e.g. ``ffpp/c23/Deepfakes/071_054``.
+        source_id: the source group (an original and its fakes at one compression), e.g. ``ffpp/c23/071``.
+        original_id: clip_id of the original; None for a real. It is set even where the original is not on disk.
+        label: 0 real, 1 fake.
+        method: the dataset's name of the forgery method; None for a real.
+        compression: ``raw``, ``c23``, ``c40``; None where the dataset has one quality.
+        companions: further videos that go with the clip frame by frame, e.g. ``{"mask": path}``.
+        size_bytes: size of the file.
+        frame_count: frames that the container's header promises (filled in by the planner; 0 = unreadable).
+        error: why the header could not be read, else None.
+    """
+
+    clip_id: str
+    dataset: str
+    path: str
+    split: Split
+    source_id: str
+    original_id: str | None
+    label: int
+    forgery: Forgery
+    method: str | None = None
+    generator: str | None = None
+    compression: str | None = None
+    companions: dict[str, str] = field(default_factory=dict)
+    size_bytes: int = 0
+    frame_count: int = 0
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain dictionary, JSON-ready."""
+        return asdict(self)
+
+
+CLIP_SCHEMA = pa.schema(
+    [
+        pa.field("clip_id", pa.string(), nullable=False),
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("source_id", pa.string(), nullable=False),
+        pa.field("original_id", pa.string()),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("label", pa.int8(), nullable=False),
+        pa.field("forgery", pa.string(), nullable=False),
+        pa.field("method", pa.string()),
+        pa.field("generator", pa.string()),
+        pa.field("compression", pa.string()),
+        pa.field("size_bytes", pa.int64(), nullable=False),
+        pa.field("sha256", pa.string()),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("fps", pa.float64()),
+        pa.field("header_frames", pa.int32(), nullable=False),
+        pa.field("requested", pa.int32(), nullable=False),
+        pa.field("decoded", pa.int32(), nullable=False),
+        pa.field("detected", pa.int32(), nullable=False),
+        pa.field("written", pa.int32(), nullable=False),
+        pa.field("dropped", pa.int32(), nullable=False),
+        pa.field("tracks", pa.int32(), nullable=False),
+        pa.field("error", pa.string()),
+    ]
+)
+"""``clips.parquet``: the clip, its file, and what became of it.
+
+``requested`` frames were planned, ``decoded`` of them came out of the decoder, ``detected`` of them showed at least one
+face, ``written`` and ``dropped`` count samples (faces). ``sha256`` is of the file; null where it could not be read.
+"""

@@ -1,0 +1,51 @@
+"""Why a planned sample was not made: a closed list, so that nothing is skipped in silence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+REASONS: dict[str, str] = {
+    "unreadable": "the file is missing, empty or no video that the decoder can open",
+    "decode_error": "the frame, or the stream before it, could not be decoded",
+    "past_end": "the clip ends before this frame",
+    "no_face": "no face was found at this frame",
+    "bystander": "a face of a fake that the forgery did not touch",
+    "no_original": "a stage needs the original, and the original is missing or unreadable",
+    "size_mismatch": "the fake's frame size differs from its original's",
+    "no_mask": "provided masks were asked for, and there is none for this frame",
+    "no_difference": "the fake does not differ visibly from its original at this frame",
+    "clip_failed": "the worker died on this clip each time it tried",
+}
+"""Reason -> what it means."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A planned sample that could not be made.
+
+    ``frame_index`` counts from 0 in the clip; ``track_id`` is None where no face is known; ``detail`` says more in
+    words (an error's text), for people.
+    """
+
+    split: str
+    source_id: str
+    clip_id: str
+    frame_index: int
+    track_id: int | None
+    reason: str
+    detail: str | None = None
+
+
+DROP_SCHEMA = pa.schema(
+    [
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("source_id", pa.string(), nullable=False),
+        pa.field("clip_id", pa.string(), nullable=False),
+        pa.field("frame_index", pa.int32(), nullable=False),
+        pa.field("track_id", pa.int32()),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("detail", pa.string()),
+    ]
+)

@@ -1,0 +1,113 @@
+"""A sample: one definition of its columns, from which Parquet, WebDataset and the docs are made.
+
+Every column belongs to the stage that adds it. ``SAMPLE_COLUMNS`` is the whole list in file order; a run's shards hold
+the columns of its stages (:func:`sample_schema`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+
+IMAGE_TYPE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
+"""The Hugging Face ``Image`` struct: encoded picture and a file name."""
+
+Kind = Literal["value", "image"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a shard.
+
+    Attributes:
+        name: the column.
+        stage: the stage that adds it; "key" for what every sample has.
+        type: its Arrow type.
+        kind: ``image`` columns hold encoded pictures and get the Hugging Face ``Image`` feature.
+        nullable: whether a sample may lack it.
+        doc: what it holds, with unit and range.
+    """
+
+    name: str
+    stage: str
+    type: pa.DataType
+    doc: str
+    nullable: bool = False
+    kind: Kind = "value"
+
+
+def _ints(n: int) -> pa.DataType:
+    return pa.list_(pa.int32(), n)
+
+
+SAMPLE_COLUMNS: tuple[Column, ...] = (
+    Column("sample_id", "key", pa.string(), "clip_id/track/frame, e.g. ffpp/c23/Deepfakes/071_054/0/000123"),
+    Column("dataset", "key", pa.string(), "name of the dataset, e.g. ffpp"),
+    Column("split", "key", pa.string(), "train, val or test"),
+    Column("source_id", "key", pa.string(), "the source group: an original and its fakes at one compression"),
+    Column("clip_id", "key", pa.string(), "the clip, e.g. ffpp/c23/Deepfakes/071_054"),
+    Column("original_id", "key", pa.string(), "clip_id of the original; null for a real", nullable=True),
+    Column("frame_index", "key", pa.int32(), "index of the frame in the clip, from 0, in order of presentation"),
+    Column("timestamp_s", "key", pa.float64(), "presentation time of the frame in seconds"),
+    Column("track_id", "key", pa.int32(), "the face's track; the same in an original and its fakes"),
+    Column("label", "key", pa.int8(), "0 real, 1 fake"),
+    Column("forgery", "key", pa.string(), "real, or what was forged: identity_replaced, identity_remained, …"),
+    Column("method", "key", pa.string(), "forgery method as the dataset calls it; null for a real", nullable=True),
+    Column("generator", "key", pa.string(), "generator behind the method, where known", nullable=True),
+    Column("compression", "key", pa.string(), "raw, c23, c40; null where there is one quality", nullable=True),
+    Column("perturbation", "key", pa.string(), "perturbation applied; null for none", nullable=True),
+    Column("frame_size", "crop", _ints(2), "width, height of the frame in pixels"),
+    Column("face_box", "crop", pa.list_(pa.float32(), 4), "x0, y0, x1, y1 of the smoothed face box in frame pixels"),
+    Column("crop_box", "crop", _ints(4), "x0, y0, x1, y1 of the crop in frame pixels; may reach outside the frame"),
+    Column("enlarge", "crop", pa.float32(), "side of the crop over side of the face box"),
+    Column("padding", "crop", _ints(4), "left, top, right, bottom: pixels of crop_box outside the frame (black)"),
+    Column("detector", "crop", pa.string(), "detector that found the face, e.g. dlib-hog"),
+    Column("detection", "crop", pa.string(), "detected (on this frame) or interpolated (between two detections)"),
+    Column(
+        "detection_score",
+        "crop",
+        pa.float32(),
+        "score at the nearest detection, on the detector's scale",
+        nullable=True,
+    ),
+    Column(
+        "landmarks", "crop", pa.list_(pa.float32()), "x0, y0, x1, y1, … in frame pixels; null without", nullable=True
+    ),
+    Column("image", "crop", IMAGE_TYPE, "the crop, RGB", kind="image"),
+    Column("image_size", "crop", _ints(2), "width, height of the crop in pixels"),
+    Column("mask", "mask", IMAGE_TYPE, "8-bit gray, 255 manipulated, 0 pristine; size of the crop", kind="image"),
+    Column(
+        "difference",
+        "mask",
+        IMAGE_TYPE,
+        "8-bit gray, smoothed |fake - original|; size of the crop; null where the mask was provided",
+        nullable=True,
+        kind="image",
+    ),
+    Column("mask_source", "mask", pa.string(), "difference, provided, or pristine (a real: all zero)"),
+    Column("mask_fraction", "mask", pa.float32(), "manipulated share of the crop's pixels, 0 to 1"),
+    Column("mask_threshold", "mask", pa.float32(), "value of `difference` above which the mask starts", nullable=True),
+    Column("mask_confidence", "mask", pa.float32(), "0 to 1: how far the region stands out of compression noise"),
+    Column("noise", "noise", IMAGE_TYPE, "wavelet noise residual, 8-bit gray: value = (byte - 128) / 5", kind="image"),
+    Column("noise_sigma", "noise", pa.float32(), "sigma of the noise filter on the 0-255 scale"),
+    Column(
+        "similarity",
+        "similarity",
+        pa.binary(),
+        "mask on a side x side grid, row-major, 1 bit a cell (np.packbits); the (side^2)^2 map is the XOR of its cells",
+    ),
+    Column("similarity_side", "similarity", pa.int16(), "side of the grid"),
+)
+
+
+def columns_of(stage: str) -> tuple[Column, ...]:
+    """The built-in columns that ``stage`` adds; "key" gives those that every sample has."""
+    return tuple(c for c in SAMPLE_COLUMNS if c.stage == stage)
+
+
+def sample_schema(columns: Sequence[Column]) -> pa.Schema:
+    """The Arrow schema of shards with these columns, without the Hugging Face metadata."""
+    return pa.schema([pa.field(c.name, c.type, nullable=c.nullable) for c in columns])

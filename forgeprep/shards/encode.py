@@ -1,0 +1,135 @@
+"""Pictures to bytes and back, and a sample's row made ready for a shard."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from forgeprep.errors import VerifyError
+from forgeprep.schemas.samples import Column
+
+UInt8 = npt.NDArray[np.uint8]
+
+EXTENSIONS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
+"""Picture format -> file name extension."""
+
+# Measured on 290 x 290 pictures (OpenCV 5, one thread; OpenCV's default in brackets): photograph 2.6 ms, 145 kB (2.9 ms,
+# 151 kB); crop of H.264 video, which is smoother, 0.9 ms, 26 kB (1.4 ms, 48 kB); residual 0.7 ms, 59 kB (0.8 ms, 64 kB);
+# mask 0.10 ms, 0.8 kB (0.12 ms, 1.5 kB). A search for repeats longer than runs takes 4 to 30 ms and saves 10 % at most.
+# A 1-bit PNG is no smaller than this for a mask, and Pillow reads it as bool instead of 0 and 255.
+_PNG_FLAT = ("IMWRITE_PNG_STRATEGY_RLE", "IMWRITE_PNG_FILTER_NONE")
+_PNG_SMOOTH = ("IMWRITE_PNG_STRATEGY_RLE", "IMWRITE_PNG_FILTER_UP")
+_PNG_KIND = {"mask": _PNG_FLAT, "noise": _PNG_FLAT}
+
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+
+
+def encode_image(array: UInt8, image_format: str = "png", quality: int = 95, *, column: str = "image") -> bytes:
+    """Encode a picture. Equal pictures give equal bytes.
+
+    Args:
+        array: uint8, (H, W, 3) RGB or (H, W) gray.
+        image_format: ``png`` (lossless), ``jpeg`` or ``webp`` (which stores gray as RGB).
+        quality: 1 to 100 for jpeg and webp; webp is lossless at 100.
+        column: the column it is for; PNG's settings follow what it shows.
+
+    Raises:
+        ValueError: the array is no picture of that kind, or the format is none of the three.
+    """
+    if image_format not in EXTENSIONS:
+        raise ValueError(f"unknown picture format {image_format!r} (known: {', '.join(EXTENSIONS)})")
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.size == 0 or array.shape[2:] not in ((), (3,)):
+        raise ValueError(f"a picture must be uint8 (H, W) or (H, W, 3); got {array.dtype} {array.shape}")
+    if image_format == "png":
+        options = _png_options(*_PNG_KIND.get(column, _PNG_SMOOTH))
+    elif image_format == "jpeg":
+        options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    else:
+        # OpenCV takes a quality over 100 for WebP's lossless mode.
+        options = [cv2.IMWRITE_WEBP_QUALITY, quality if quality < 100 else 101]
+    picture = cv2.cvtColor(array, cv2.COLOR_RGB2BGR) if array.ndim == 3 else np.ascontiguousarray(array)
+    done, data = cv2.imencode(f".{EXTENSIONS[image_format]}", picture, options)
+    if not done:
+        raise ValueError(f"a picture of shape {array.shape} cannot be encoded as {image_format}")
+    return data.tobytes()
+
+
+def decode_image(data: bytes) -> UInt8:
+    """Decode a picture: uint8 (H, W, 3) RGB, or (H, W) where it was stored gray.
+
+    Raises:
+        VerifyError: the bytes are damaged, or no 8-bit picture in gray or RGB.
+    """
+    # Decoders fill what is missing with gray or black and say nothing.
+    if not _is_whole(data):
+        raise VerifyError("the picture is damaged or cut short")
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        picture = None
+    if picture is None:
+        raise VerifyError("the picture does not decode")
+    if picture.dtype != np.uint8 or picture.shape[2:] not in ((), (3,)):
+        raise VerifyError(f"the picture is neither 8-bit gray nor RGB, but {picture.dtype} {picture.shape}")
+    if picture.ndim == 3:
+        picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    return np.asarray(picture, np.uint8)
+
+
+def encode_row(row: dict[str, Any], columns: Sequence[Column], image_format: str, quality: int) -> dict[str, Any]:
+    """A sample's row with its pictures encoded: ``{"bytes": …, "path": …}`` or None for each image column.
+
+    Only the column ``image`` uses ``image_format``; masks, differences and residuals are always PNG. Keys of ``row``
+    that are no column are left out.
+
+    Raises:
+        VerifyError: the row lacks a column, or holds None where a sample may not.
+    """
+    encoded: dict[str, Any] = {}
+    for column in columns:
+        value = row.get(column.name)
+        if value is None and not column.nullable:
+            raise VerifyError(f"{row.get('sample_id')}: the stage '{column.stage}' did not set '{column.name}'")
+        if column.kind == "image" and value is not None:
+            main = column.name == "image"
+            chosen = image_format if main else "png"
+            suffix = EXTENSIONS[chosen] if main else f"{column.name}.{EXTENSIONS[chosen]}"
+            data = encode_image(value, chosen, quality, column=column.name)
+            value = {"bytes": data, "path": f"{row['sample_id']}.{suffix}"}
+        encoded[column.name] = value
+    return encoded
+
+
+def _png_options(strategy: str, row_filter: str) -> list[int]:
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, getattr(cv2, strategy)]
+    # OpenCV 4 chooses the filter itself.
+    if hasattr(cv2, "IMWRITE_PNG_FILTER"):
+        options += [cv2.IMWRITE_PNG_FILTER, getattr(cv2, row_filter)]
+    return options
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether an encoded picture is complete; for PNG, whether every chunk has its checksum."""
+    if data.startswith(_PNG_MAGIC):
+        return _png_is_whole(data)
+    if data.startswith(b"RIFF"):
+        return len(data) >= 12 and struct.unpack_from("<I", data, 4)[0] + 8 == len(data)
+    return data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9")
+
+
+def _png_is_whole(data: bytes) -> bool:
+    at, name = len(_PNG_MAGIC), b""
+    view = memoryview(data)
+    while at + 12 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, at)
+        end = at + 8 + length
+        if end + 4 > len(data) or struct.unpack_from(">I", data, end)[0] != zlib.crc32(view[at + 4 : end]):
+            return False
+        at = end + 4
+    return name == b"IEND" and at == len(data)

@@ -1,0 +1,134 @@
+"""What a stage is: its parameters, what it needs and adds, and one function.
+
+There are three kinds. The *select* stage decides, at planning time, which frames are wanted. The *source* stage turns a
+source group's videos into samples. A *sample* stage adds columns to samples and reads nothing but their crops, so it
+can be added later without the videos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from forgeprep.ops.video import UInt8
+from forgeprep.schemas.clips import Clip, Split
+from forgeprep.schemas.drops import Drop
+from forgeprep.schemas.samples import Column
+
+
+class StageParams(BaseModel):
+    """The parameters of a stage: validated, immutable, JSON-ready. Field names are unique over all stages."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NoParams(StageParams):
+    """A stage without parameters."""
+
+
+@dataclass(slots=True)
+class Sample:
+    """A sample in the making.
+
+    Attributes:
+        row: column -> value; image columns hold uint8 arrays until the row is written.
+        original: the original's crop at the same track and frame, uint8 RGB of the same shape; None for a real or
+            where there is no original.
+        companions: crops of the clip's companion videos, e.g. ``{"mask": uint8 (H, W)}``.
+        reason: the drop reason, once a stage finds that the sample cannot be made.
+        detail: more about the drop, in words.
+    """
+
+    row: dict[str, Any]
+    original: UInt8 | None = None
+    companions: dict[str, UInt8] = field(default_factory=dict)
+    reason: str | None = None
+    detail: str | None = None
+
+    @property
+    def image(self) -> UInt8:
+        """The crop, uint8 (H, W, 3), RGB."""
+        image: UInt8 = self.row["image"]
+        return image
+
+    def drop(self, reason: str, detail: str | None = None) -> None:
+        """Mark the sample as one that cannot be made; the first reason stays."""
+        if self.reason is None:
+            self.reason, self.detail = reason, detail
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A source group as planned: an original (where there is one) and its fakes, and the frames wanted of each."""
+
+    source_id: str
+    split: Split
+    clips: tuple[Clip, ...]
+    frames: tuple[int, ...]
+
+    @property
+    def original(self) -> Clip | None:
+        """The group's real clip, or None where it is not on disk."""
+        return next((clip for clip in self.clips if clip.label == 0), None)
+
+
+@dataclass(slots=True)
+class ClipLog:
+    """What became of a clip; ends up in ``clips.parquet``."""
+
+    clip: Clip
+    width: int | None = None
+    height: int | None = None
+    fps: float | None = None
+    sha256: str | None = None
+    requested: int = 0
+    decoded: int = 0
+    detected: int = 0
+    written: int = 0
+    dropped: int = 0
+    tracks: int = 0
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class GroupLog:
+    """The account of a source group while it is worked on: one entry a clip, and all drops."""
+
+    clips: dict[str, ClipLog] = field(default_factory=dict)
+    drops: list[Drop] = field(default_factory=list)
+
+
+SelectFunction = Callable[[int, Split, Any], tuple[int, ...]]
+"""``(frame_count, split, params) -> frame indices``, ascending."""
+SourceFunction = Callable[[Group, Path, Any, frozenset[str], GroupLog], Iterator[list[Sample]]]
+"""``(group, root, params, companions, log)``: yields runs of consecutive samples of one clip, few enough to hold."""
+SampleFunction = Callable[[list[Sample], Any], None]
+"""``(samples of one clip, params)``: fills in columns or drops samples, in place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage; exactly one of ``select``, ``source`` and ``apply`` is set.
+
+    Attributes:
+        name: what users write after ``--stages``.
+        summary: one line for ``forgeprep stages``.
+        needs: stages that have to come before.
+        adds: the columns it adds, in file order.
+        params: its parameters' model.
+        companions: which companion videos it reads, given its parameters.
+    """
+
+    name: str
+    summary: str
+    needs: tuple[str, ...]
+    adds: tuple[Column, ...]
+    params: type[StageParams]
+    select: SelectFunction | None = None
+    source: SourceFunction | None = None
+    apply: SampleFunction | None = None
+    companions: Callable[[Any], frozenset[str]] = lambda _params: frozenset()

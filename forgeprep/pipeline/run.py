@@ -23,7 +23,7 @@ from forgeprep.pipeline.plan import ShardPlan, make_plan, plan_from_table, plan_
 from forgeprep.pipeline.work import Job, Progress, make_shard
 from forgeprep.schemas.config import RunConfig
 from forgeprep.shards.records import atomic_write_bytes, read_record, table_bytes
-from forgeprep.stages import all_stages
+from forgeprep.stages import all_stages, resolve_stages
 
 Report = Callable[[str, Progress], None]
 """``report(shard, progress)``: called as shards advance; a retried shard starts over."""
@@ -62,6 +62,8 @@ def prepare_run(config: RunConfig, root: Path, out: Path, *, overwrite: bool = F
         ConfigMismatch: ``out`` holds a run of another configuration, input or version.
         StorageError: ``out`` cannot be written.
     """
+    for stage in resolve_stages(config.stages):
+        stage.check(stage.params(**config.params[stage.name]))
     scan = get_dataset(config.dataset).scan(root, ScanOptions(config.compression, config.methods, config.splits))
     inputs = digest([[clip.clip_id, clip.path, clip.size_bytes, sorted(clip.companions)] for clip in scan.clips])
     identity = {"config": config.model_dump(mode="json"), "inputs": inputs, "versions": versions()}

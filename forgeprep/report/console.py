@@ -171,7 +171,7 @@ def _print_plan(prepared: pipeline.Prepared) -> None:
     for shard in prepared.shards:
         for group in shard.groups:
             for clip in group.clips:
-                key = (shard.split, clip.compression or "-", clip.method or "real")
+                key: tuple[str, str, str] = (shard.split, clip.compression or "-", clip.method or "real")
                 clips[key] += 1
                 frames[key] += len(group.frames)
     for key in clips:

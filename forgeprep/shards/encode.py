@@ -19,10 +19,10 @@ UInt8 = npt.NDArray[np.uint8]
 EXTENSIONS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 """Picture format -> file name extension."""
 
-# Measured on 290 x 290 pictures (OpenCV 5, one thread; OpenCV's default in brackets): photograph 2.6 ms, 145 kB (2.9 ms,
-# 151 kB); crop of H.264 video, which is smoother, 0.9 ms, 26 kB (1.4 ms, 48 kB); residual 0.7 ms, 59 kB (0.8 ms, 64 kB);
-# mask 0.10 ms, 0.8 kB (0.12 ms, 1.5 kB). A search for repeats longer than runs takes 4 to 30 ms and saves 10 % at most.
-# A 1-bit PNG is no smaller than this for a mask, and Pillow reads it as bool instead of 0 and 255.
+# Measured on 290 x 290 pictures with OpenCV 5 on one thread; OpenCV's default in brackets. Photograph 2.6 ms, 145 kB
+# (2.9 ms, 151 kB); crop of H.264 video, which is smoother, 0.9 ms, 26 kB (1.4 ms, 48 kB); residual 0.7 ms, 59 kB
+# (0.8 ms, 64 kB); mask 0.1 ms, 0.8 kB (0.1 ms, 1.5 kB). Looking for repeats longer than runs of one byte takes 4 to
+# 30 ms and saves 10 % at most. A 1-bit PNG is no smaller for a mask, and Pillow reads it as bool, not as 0 and 255.
 _PNG_FLAT = ("IMWRITE_PNG_STRATEGY_RLE", "IMWRITE_PNG_FILTER_NONE")
 _PNG_SMOOTH = ("IMWRITE_PNG_STRATEGY_RLE", "IMWRITE_PNG_FILTER_UP")
 _PNG_KIND = {"mask": _PNG_FLAT, "noise": _PNG_FLAT}

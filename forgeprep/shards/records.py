@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeprep.errors import StorageError
+from forgeprep.schemas.clips import CLIP_SCHEMA
+from forgeprep.schemas.drops import DROP_SCHEMA
 
 _REMEDY = {
     errno.ENOSPC: "no space left; free some and run the same command again",
@@ -24,6 +26,10 @@ _REMEDY = {
     errno.EPERM: "not permitted; give a folder that you may write to with --out",
     errno.EROFS: "the file system is read-only; give another --out",
 }
+
+
+_RECORD = {"key": str, "split": str, "files": list, "rows": int, "planned": int, "drops": list, "clips": list}
+_FILE = {"path", "format", "rows", "bytes", "sha256"}
 
 
 @contextmanager
@@ -98,9 +104,12 @@ def read_record(out: Path, shard: str) -> dict[str, Any] | None:
     """A shard's commit record; None if there is none or it is damaged."""
     try:
         record = json.loads(record_path(out, shard).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) and {"key", "files", "rows", "drops", "clips"} <= record.keys() else None
+    if not isinstance(record, dict) or record.get("shard") != shard:
+        return None
+    whole = all(isinstance(record.get(name), kind) for name, kind in _RECORD.items())
+    return record if whole and _entries_fit(record) else None
 
 
 def iter_records(out: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
@@ -108,3 +117,10 @@ def iter_records(out: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
     for path in sorted(out.glob("state/*/*.json")):
         shard = f"{path.parent.name}/{path.stem}"
         yield shard, read_record(out, shard)
+
+
+def _entries_fit(record: dict[str, Any]) -> bool:
+    """Whether the entries of a record's lists have the shape that its readers rely on."""
+    mappings = (("files", _FILE), ("clips", set(CLIP_SCHEMA.names)))
+    drops_fit = all(isinstance(drop, list) and len(drop) == len(DROP_SCHEMA) for drop in record["drops"])
+    return drops_fit and all(isinstance(e, dict) and e.keys() >= keys for name, keys in mappings for e in record[name])

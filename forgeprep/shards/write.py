@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from forgeprep.errors import VerifyError
 from forgeprep.schemas.samples import Column, sample_schema
 from forgeprep.shards.records import publish, storage_errors, temporary_name
 
@@ -24,6 +25,7 @@ GROUP_ROWS = 1000
 """A Parquet row group ends at so many bytes of pictures or so many rows; by content alone, so that bytes repeat."""
 
 EXTENSIONS = {"parquet": "parquet", "webdataset": "tar"}
+"""Shard format -> file name extension."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,166 +44,209 @@ class ShardWriter:
 
     Use it as a context manager: leaving it without a commit removes what was written.
 
+    Args:
+        out: the run's folder.
+        shard: ``split/number``.
+        columns: the shard's columns, in file order.
+        formats: ``parquet``, ``webdataset`` or both.
+        metadata: goes into the Parquet file's schema; a tar has no place for it.
+
     Raises:
         StorageError: from any method, if the disk refuses.
+        VerifyError: a row does not fit the columns.
     """
 
     def __init__(
         self, out: Path, shard: str, columns: Sequence[Column], formats: Sequence[str], metadata: dict[str, str]
     ) -> None:
         self.out = out
-        self.sinks: list[tuple[str, Path, Path, _ParquetSink | _TarSink]] = []
-        sink: _ParquetSink | _TarSink
-        for name in formats:
-            path = out / "shards" / f"{shard}.{EXTENSIONS[name]}"
-            temporary = temporary_name(path)
-            with storage_errors(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                sink = _ParquetSink(temporary, columns, metadata) if name == "parquet" else _TarSink(temporary, columns)
-            self.sinks.append((name, path, temporary, sink))
+        self.shard = shard
         self.rows = 0
+        self._schema = file_schema(columns)
+        self._images = [column.name for column in columns if column.kind == "image"]
+        self._required = [column.name for column in columns if not column.nullable]
+        self._pending: list[dict[str, Any]] = []
+        self._held = 0
+        self._sinks: list[tuple[str, Path, _ParquetSink | _TarSink]] = []
+        try:
+            for name in formats:
+                path = out / "shards" / f"{shard}.{EXTENSIONS[name]}"
+                with storage_errors(path):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    file = _HashingFile(temporary_name(path))
+                    schema = self._schema.with_metadata({**(self._schema.metadata or {}), **metadata})
+                    sink = _ParquetSink(file, schema) if name == "parquet" else _TarSink(file, self._images)
+                self._sinks.append((name, path, sink))
+        except BaseException:
+            self._discard()
+            raise
 
     def __enter__(self) -> ShardWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for _name, _path, temporary, sink in self.sinks:
-            # On the way out of a failure the disk may refuse again; the first error is the one to show.
-            with suppress(OSError, ValueError):
-                sink.close()
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+        self._discard()
 
     def add(self, row: dict[str, Any]) -> None:
         """Append a row whose pictures are encoded (:func:`forgeprep.shards.encode.encode_row`)."""
-        for _, path, _, sink in self.sinks:
-            with storage_errors(path):
-                sink.add(row)
+        # The file's schema lets pictures be null (see file_schema), so Arrow does not check it.
+        empty = [name for name in self._required if row.get(name) is None]
+        if empty:
+            raise VerifyError(f"{row.get('sample_id')}: '{empty[0]}' is empty, and a sample may not lack it")
+        self._pending.append(row)
+        self._held += sum(len(row[name]["bytes"]) for name in self._images if row.get(name) is not None)
         self.rows += 1
+        if self._held >= GROUP_BYTES or len(self._pending) >= GROUP_ROWS:
+            self._flush()
 
     def commit(self) -> list[ShardFile]:
         """Finish the files, put them on the disk for good and give them their names."""
+        self._flush()
+        for _, path, sink in self._sinks:
+            with storage_errors(path):
+                sink.finish()
+                sink.file.close()
         files = []
-        for _, path, _, sink in self.sinks:
+        for name, path, sink in self._sinks:
             with storage_errors(path):
-                sink.close()
-        for name, path, temporary, sink in self.sinks:
-            with storage_errors(path):
-                publish(temporary, path)
+                publish(sink.file.path, path)
             relative = path.relative_to(self.out).as_posix()
             files.append(ShardFile(relative, name, self.rows, sink.file.count, sink.file.hash.hexdigest()))
-        self.sinks = []
+        self._sinks = []
         return files
 
+    def _flush(self) -> None:
+        rows, self._pending, self._held = self._pending, [], 0
+        if not rows:
+            return
+        try:
+            # Both formats get their values from here, so that a float32 is the same number in both.
+            table = pa.Table.from_pylist(rows, schema=self._schema)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+            raise VerifyError(f"shard {self.shard}: a row does not fit its columns ({error})") from error
+        for _, path, sink in self._sinks:
+            with storage_errors(path):
+                sink.write(table)
 
-class _HashingFile(io.RawIOBase):
+    def _discard(self) -> None:
+        for _, _, sink in self._sinks:
+            sink.file.discard()
+            # Arrow would finish the file when it is collected, at any time.
+            with suppress(OSError, ValueError):
+                sink.finish()
+        self._sinks = []
+
+
+class _HashingFile:
     """A file that is hashed as it is written, so that its checksum never comes from reading back a bad disk."""
 
     def __init__(self, path: Path) -> None:
-        self.raw: BinaryIO = path.open("wb", buffering=1 << 20)
+        self.path = path
         self.hash = hashlib.sha256()
         self.count = 0
-
-    def writable(self) -> bool:
-        return True
+        self.closed = False
+        self._raw = path.open("wb", buffering=1 << 20)
 
     def tell(self) -> int:
         return self.count
 
     def write(self, data: Any) -> int:
         view = memoryview(data)
-        self.raw.write(view)
-        self.hash.update(view)
-        self.count += view.nbytes
+        # A discarded file swallows what Arrow and tarfile still have to say.
+        if not self._raw.closed:
+            self._raw.write(view)
+            self.hash.update(view)
+            self.count += view.nbytes
         return view.nbytes
 
     def flush(self) -> None:
-        if not self.raw.closed:
-            self.raw.flush()
+        """Nothing: the buffer is written when it is full, and in :meth:`close`."""
 
     def close(self) -> None:
-        if self.raw.closed:
-            return
-        try:
-            self.raw.flush()
-            os.fsync(self.raw.fileno())
-        finally:
-            self.raw.close()
-            super().close()
+        """Bring the bytes to the disk for good."""
+        if not self._raw.closed:
+            with self._raw:
+                self._raw.flush()
+                os.fsync(self._raw.fileno())
+
+    def discard(self) -> None:
+        """Remove the file if it still has its temporary name."""
+        # A full disk refuses the rest of the buffer again; the first error is the one to show.
+        with suppress(OSError):
+            self._raw.close()
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
 
 
 class _ParquetSink:
-    def __init__(self, path: Path, columns: Sequence[Column], metadata: dict[str, str]) -> None:
-        self.file = _HashingFile(path)
-        features = {"info": {"features": {c.name: _feature(c) for c in columns}}}
-        self.schema = sample_schema(columns).with_metadata({"huggingface": json.dumps(features), **metadata})
-        self.images = [column.name for column in columns if column.kind == "image"]
-        self.writer = pq.ParquetWriter(
-            pa.PythonFile(self.file, mode="w"),
-            self.schema,
-            # Pictures are compressed already.
-            compression={
-                leaf: "none" if leaf.split(".")[0] in self.images else "zstd" for leaf in _leaves(self.schema)
-            },
-            use_dictionary=[name for name in _leaves(self.schema) if name.split(".")[0] not in self.images],
-            write_statistics=[name for name in _leaves(self.schema) if name.split(".")[0] not in self.images],
+    def __init__(self, file: _HashingFile, schema: pa.Schema) -> None:
+        self.file = file
+        values = [leaf for leaf in _leaves(schema) if not leaf.endswith((".bytes", ".path"))]
+        paths = [leaf for leaf in _leaves(schema) if leaf.endswith(".path")]
+        self._writer = pq.ParquetWriter(
+            pa.PythonFile(file, mode="w"),
+            schema,
+            # Pictures are compressed already, and no two are equal.
+            compression=dict.fromkeys(values + paths, "zstd"),
+            use_dictionary=values,
+            write_statistics=values,
         )
-        self.pending: list[dict[str, Any]] = []
-        self.held = 0
 
-    def add(self, row: dict[str, Any]) -> None:
-        self.pending.append(row)
-        self.held += sum(len(row[name]["bytes"]) for name in self.images if row[name] is not None)
-        if self.held >= GROUP_BYTES or len(self.pending) >= GROUP_ROWS:
-            self._flush()
+    def write(self, table: pa.Table) -> None:
+        self._writer.write_table(table, row_group_size=len(table))
 
-    def close(self) -> None:
-        if self.writer is not None:
-            writer, self.writer = self.writer, None
-            try:
-                if self.pending:
-                    writer.write_table(pa.Table.from_pylist(self.pending, schema=self.schema))
-            finally:
-                self.pending = []
-                writer.close()
-        self.file.close()
-
-    def _flush(self) -> None:
-        self.writer.write_table(pa.Table.from_pylist(self.pending, schema=self.schema))
-        self.pending, self.held = [], 0
+    def finish(self) -> None:
+        self._writer.close()
 
 
 class _TarSink:
     """A WebDataset tar by the standard library: no time stamp and no owner, so that equal samples give equal bytes."""
 
-    def __init__(self, path: Path, columns: Sequence[Column]) -> None:
-        self.file = _HashingFile(path)
-        self.columns = columns
-        self.tar = tarfile.open(fileobj=self.file, mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+    def __init__(self, file: _HashingFile, images: Sequence[str]) -> None:
+        self.file = file
+        self._images = images
+        self._tar = tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT)  # type: ignore[call-overload]  # noqa: SIM115
 
-    def add(self, row: dict[str, Any]) -> None:
-        # The reader cuts a member's name at its first dot: the key must have none.
-        key = row["sample_id"].replace(".", "_")
-        values: dict[str, Any] = {}
-        for column in self.columns:
-            value = row[column.name]
-            if column.kind == "image":
-                if value is not None:
-                    extension = value["path"].rsplit(".", 1)[1]
-                    part = extension if column.name == "image" else f"{column.name}.{extension}"
-                    self._member(f"{key}.{part}", value["bytes"])
-            else:
-                values[column.name] = value.hex() if isinstance(value, bytes) else value
-        self._member(f"{key}.json", json.dumps(values, sort_keys=True, ensure_ascii=False).encode())
+    def write(self, table: pa.Table) -> None:
+        for row in table.to_pylist():
+            key = tar_key(row["sample_id"])
+            for name in self._images:
+                picture = row[name]
+                if picture is not None:
+                    self._member(key + picture["path"].removeprefix(row["sample_id"]), picture["bytes"])
+                    del row[name]
+            self._member(f"{key}.json", _json_bytes(row))
 
-    def close(self) -> None:
-        self.tar.close()
-        self.file.close()
+    def finish(self) -> None:
+        self._tar.close()
 
     def _member(self, name: str, data: bytes) -> None:
         info = tarfile.TarInfo(name)
         info.size = len(data)
-        self.tar.addfile(info, io.BytesIO(data))
+        self._tar.addfile(info, io.BytesIO(data))
+
+
+def tar_key(sample_id: str) -> str:
+    """A sample's WebDataset key. Readers cut a name at its first dot, so dots become ``%2E`` (and ``%``, ``%25``).
+
+    >>> tar_key("dfdc/real/clip.v2/0/000001")
+    'dfdc/real/clip%2Ev2/0/000001'
+    """
+    return sample_id.replace("%", "%25").replace(".", "%2E")
+
+
+def file_schema(columns: Sequence[Column]) -> pa.Schema:
+    """The schema of a Parquet shard, with the metadata by which Hugging Face ``datasets`` knows pictures.
+
+    Picture columns may be null as far as the file says: ``datasets`` takes a column for a picture only if its field,
+    nullability included, equals its own.
+    """
+    features = {"info": {"features": {column.name: _feature(column) for column in columns}}}
+    schema = sample_schema(columns)
+    for index, column in enumerate(columns):
+        if column.kind == "image":
+            schema = schema.set(index, schema.field(index).with_nullable(True))
+    return schema.with_metadata({"huggingface": json.dumps(features)})
 
 
 def _leaves(schema: pa.Schema) -> list[str]:
@@ -223,10 +268,20 @@ def _feature(column: Column) -> dict[str, Any]:
         return {"_type": "Image"}
     kind = column.type
     if pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind):
-        length = kind.list_size if pa.types.is_fixed_size_list(kind) else -1
-        return {"feature": {"dtype": _dtype(kind.value_type), "_type": "Value"}, "length": length, "_type": "List"}
+        length = {"length": kind.list_size} if pa.types.is_fixed_size_list(kind) else {}
+        # Newer versions call it List, and still read this name.
+        return {"feature": {"dtype": _dtype(kind.value_type), "_type": "Value"}, **length, "_type": "Sequence"}
     return {"dtype": _dtype(kind), "_type": "Value"}
 
 
 def _dtype(kind: pa.DataType) -> str:
     return {"float": "float32", "double": "float64"}.get(str(kind), str(kind))
+
+
+def _json_bytes(row: dict[str, Any]) -> bytes:
+    """A row without its pictures as JSON; binary values as hex, a picture that is missing as null."""
+    values = {name: value.hex() if isinstance(value, bytes) else value for name, value in row.items()}
+    try:
+        return json.dumps(values, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
+        raise VerifyError(f"{row['sample_id']}: a value is not finite, which JSON cannot hold") from None

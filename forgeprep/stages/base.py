@@ -121,6 +121,7 @@ class Stage:
         adds: the columns it adds, in file order.
         params: its parameters' model.
         companions: which companion videos it reads, given its parameters.
+        check: raises a ForgeprepError before the run starts if the stage cannot work here (missing weights).
     """
 
     name: str
@@ -132,3 +133,4 @@ class Stage:
     source: SourceFunction | None = None
     apply: SampleFunction | None = None
     companions: Callable[[Any], frozenset[str]] = lambda _params: frozenset()
+    check: Callable[[Any], None] = lambda _params: None

@@ -308,6 +308,11 @@ def _drop(group: Group, clip: Clip, index: int, track: int | None, reason: str, 
     return Drop(group.split, group.source_id, clip.clip_id, index, track, reason, detail)
 
 
+def check(params: CropParams) -> None:
+    """Load the detector once, so that missing weights show before the run and not in every worker."""
+    _detector(params.detector)
+
+
 STAGE = Stage(
     name="crop",
     summary="find faces on the original and cut them out of it and all its fakes",
@@ -315,4 +320,5 @@ STAGE = Stage(
     adds=columns_of("crop"),
     params=CropParams,
     source=stream,
+    check=check,
 )

@@ -1,0 +1,37 @@
+# Two commands do all the set-up: `make demo` and `make test`.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test lint bench clean
+
+# Makes the demo dataset, runs the main job on it, checks the shards and draws the contact sheet.
+demo: $(INSTALLED)
+	rm -rf demo/ffpp demo/out
+	$(BIN)/forgeprep demo demo/ffpp
+	$(BIN)/forgeprep run ffpp --root demo/ffpp --out demo/out --stages crop,mask,noise,similarity --frames 16 --shard-size 320
+	$(BIN)/forgeprep verify demo/out
+	$(BIN)/forgeprep inspect demo/out --sheet demo/sheet.png
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/noise.py
+	$(BIN)/python benchmarks/pipeline.py
+
+# The virtual environment, with the versions that were tested; made again when the dependencies change.
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,201 @@
+"""Draw a contact sheet: pictures with cv2, text with matplotlib."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from forgeprep.ops.similarity import similarity_map, unpack_grid
+
+if TYPE_CHECKING:
+    from forgeprep.report.sheet import SheetRow
+
+UInt8 = npt.NDArray[np.uint8]
+
+CELL = 240
+GAP = 14
+MARGIN = 28
+TEXT = 290
+TITLE = 96
+BAND = 46
+"""Layout in pixels: side of a picture, space between two, border, width of the text column, heights of headings."""
+
+INK, FAINT, EMPTY = "#1b1f24", "#6b7280", (236, 238, 241)
+DIFFERENCE_GAIN = 4
+RED = (255, 40, 40)
+
+
+@dataclass(slots=True)
+class _Page:
+    """The canvas, uint8 RGB, and the texts to be put on it: (x, y, text, size, colour, weight)."""
+
+    canvas: UInt8
+    texts: list[tuple[float, float, str, float, str, str]] = field(default_factory=list)
+
+    def write(self, x: float, y: float, text: str, size: float, colour: str = INK, weight: str = "normal") -> None:
+        """Put text with its top left corner at (x, y); ``size`` is in pixels."""
+        self.texts.append((x, y, text, size, colour, weight))
+
+
+def draw_sheet(rows: Sequence[SheetRow]) -> UInt8:
+    """The sheet, uint8 (H, W, 3) RGB; columns that no sample has are left out."""
+    names = _columns(rows)
+    headings = sum(number == 0 or rows[number - 1].heading != row.heading for number, row in enumerate(rows))
+    width = 2 * MARGIN + TEXT + len(names) * (CELL + GAP) - GAP
+    height = TITLE + headings * BAND + len(rows) * (CELL + GAP) + MARGIN
+    page = _Page(np.full((height, width, 3), 255, np.uint8))
+    _draw_title(page, rows, names)
+    y = TITLE
+    last = None
+    for row in rows:
+        if row.heading != last:
+            page.canvas[y + BAND - 14 : y + BAND - 13, MARGIN : width - MARGIN] = 210
+            page.write(MARGIN, y + 6, row.heading, 20, weight="bold")
+            y, last = y + BAND, row.heading
+        _draw_text(page, row.sample, y)
+        for number, name in enumerate(names):
+            x = MARGIN + TEXT + number * (CELL + GAP)
+            cell = _cell(name, row)
+            if cell is None:
+                page.canvas[y : y + CELL, x : x + CELL] = EMPTY
+                page.write(x + 12, y + 12, "none", 14, FAINT)
+            else:
+                page.canvas[y : y + CELL, x : x + CELL] = cell
+        y += CELL + GAP
+    return _with_texts(page)
+
+
+_HEADINGS = {
+    "original": ("original", "the original's crop"),
+    "image": ("sample", "the crop as stored"),
+    "overlay": ("mask", "on the sample, in red"),
+    "difference": ("difference", f"to the original, smoothed, x{DIFFERENCE_GAIN}"),
+    "noise": ("noise residual", "x5 around mid gray"),
+    "similarity": ("similarity", "cell by cell; white: differ"),
+}
+
+
+def _columns(rows: Sequence[SheetRow]) -> list[str]:
+    present = {name for row in rows for name, value in row.sample.items() if value is not None}
+    present |= {"overlay"} if "mask" in present else set()
+    present |= {"original"} if any(row.sample["label"] == 1 for row in rows) else set()
+    return [name for name in _HEADINGS if name in present]
+
+
+def _draw_title(page: _Page, rows: Sequence[SheetRow], names: list[str]) -> None:
+    dataset = rows[0].sample["dataset"]
+    page.write(MARGIN, 22, f"{dataset}: {len(rows)} samples", 24, weight="bold")
+    page.write(MARGIN, 56, "spread over clips and frames", 13, FAINT)
+    for number, name in enumerate(names):
+        x = MARGIN + TEXT + number * (CELL + GAP)
+        page.write(x, 30, _HEADINGS[name][0], 18, weight="bold")
+        page.write(x, 56, _HEADINGS[name][1], 13, FAINT)
+
+
+def _draw_text(page: _Page, sample: dict[str, Any], y: int) -> None:
+    clip = sample["clip_id"].rsplit("/", 1)[-1]
+    page.write(MARGIN, y + 2, clip if len(clip) < 24 else clip[:22] + "…", 18, weight="bold")
+    width, height = sample["image_size"]
+    lines = [
+        ("split", sample["split"]),
+        ("frame", f"{sample['frame_index']}  ({sample['timestamp_s']:.2f} s)"),
+        ("track", str(sample["track_id"])),
+        ("compression", sample["compression"] or "-"),
+        ("crop", f"{width} x {height} px"),
+    ]
+    if sample.get("mask") is not None:
+        lines.append(("mask", f"{100 * sample['mask_fraction']:.1f} %  ({sample['mask_source']})"))
+        lines.append(("confidence", f"{sample['mask_confidence']:.2f}"))
+    for number, (name, value) in enumerate(lines):
+        page.write(MARGIN, y + 32 + 22 * number, name, 14, FAINT)
+        page.write(MARGIN + 104, y + 32 + 22 * number, value, 14)
+    name_lines = textwrap.wrap(sample["sample_id"], 40)[:3]
+    for number, line in enumerate(reversed(name_lines)):
+        page.write(MARGIN, y + CELL - 15 - 15 * number, line, 11, FAINT)
+
+
+def _cell(name: str, row: SheetRow) -> UInt8 | None:
+    """One picture of a row, uint8 (CELL, CELL, 3) RGB."""
+    sample = row.sample
+    if name == "original":
+        return None if row.original is None else _fit(row.original)
+    if name == "overlay":
+        return None if sample.get("mask") is None else _overlay(_fit(sample["image"]), sample["mask"])
+    value = sample.get(name)
+    if value is None:
+        return None
+    if name == "similarity":
+        return _similarity(value, sample["similarity_side"])
+    if name == "difference":
+        louder = cv2.convertScaleAbs(_fit(value)[..., 0], alpha=DIFFERENCE_GAIN)
+        return np.asarray(cv2.applyColorMap(louder, cv2.COLORMAP_INFERNO)[..., ::-1], np.uint8)
+    return _fit(value)
+
+
+def _fit(picture: UInt8) -> UInt8:
+    """Scale a gray or RGB picture into a cell, centred, its shape kept."""
+    height, width = picture.shape[:2]
+    scale = CELL / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    scaled = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    return _centred(scaled if scaled.ndim == 3 else cv2.cvtColor(scaled, cv2.COLOR_GRAY2RGB))
+
+
+def _centred(picture: npt.NDArray[Any]) -> UInt8:
+    cell = np.full((CELL, CELL, 3), EMPTY, np.uint8)
+    height, width = picture.shape[:2]
+    y, x = (CELL - height) // 2, (CELL - width) // 2
+    cell[y : y + height, x : x + width] = picture
+    return cell
+
+
+def _overlay(cell: UInt8, mask: UInt8) -> UInt8:
+    """The mask as a red veil with an outline."""
+    inside = _fit(mask)[..., 0] > 127
+    veiled = cell.copy()
+    veiled[inside] = np.rint(0.65 * cell[inside] + 0.35 * np.array(RED)).astype(np.uint8)
+    contours, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    return np.asarray(cv2.drawContours(veiled, contours, -1, RED, 1, cv2.LINE_AA), np.uint8)
+
+
+def _similarity(bits: bytes, side: int) -> UInt8:
+    """The map in whole pixels a cell, so that no line is thicker than another; reduced only if it is larger."""
+    cells = similarity_map(unpack_grid(bits, side)).astype(np.uint8) * 255
+    scale = CELL // len(cells)
+    if scale:
+        scaled: npt.NDArray[Any] = np.kron(cells, np.ones((scale, scale), np.uint8))
+    else:
+        scaled = cv2.resize(cells, (CELL, CELL), interpolation=cv2.INTER_AREA)
+    return _centred(np.repeat(scaled[..., None], 3, axis=2))
+
+
+def _with_texts(page: _Page) -> UInt8:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    height, width = page.canvas.shape[:2]
+    # At 72 dots an inch, matplotlib's points are pixels.
+    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+    canvas = FigureCanvasAgg(figure)
+    figure.figimage(page.canvas, resize=False)
+    for x, y, text, size, colour, weight in page.texts:
+        # Names may hold dollar signs, which are mathematics to matplotlib.
+        figure.text(
+            x / width,
+            1 - y / height,
+            text,
+            fontsize=size,
+            color=colour,
+            weight=weight,
+            va="top",
+            family="DejaVu Sans",
+            parse_math=False,
+        )
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])  # type: ignore[no-untyped-call]

@@ -1,0 +1,142 @@
+"""A contact sheet: samples of each method beside their originals, with all annotations, for people to look at."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forgeprep.errors import UsageError
+from forgeprep.shards.encode import encode_image
+from forgeprep.shards.read import iter_rows
+from forgeprep.shards.records import atomic_write_bytes, iter_records
+
+Row = dict[str, Any]
+Group = tuple[str, str]
+"""Method and compression; both "" sort first where there is none."""
+
+_KEYS = ("sample_id", "clip_id", "frame_index", "track_id")
+
+
+@dataclass(frozen=True, slots=True)
+class SheetRow:
+    """A sample to show, its pictures decoded; ``original`` is the original's crop, or None where there is none."""
+
+    heading: str
+    sample: Row
+    original: Any | None
+
+
+def contact_sheet(out: Path, file: Path, *, samples_per_method: int = 3) -> None:
+    """Write a contact sheet of a run as PNG. The same run gives the same samples.
+
+    Per method and compression, the samples are spread over its clips, and over the frames of these. A run without fakes
+    shows its reals.
+
+    Args:
+        out: the run's folder.
+        file: the PNG to write.
+        samples_per_method: how many rows a method gets.
+
+    Raises:
+        UsageError: the run has no samples, or the number is less than 1.
+        VerifyError: a shard is damaged.
+        StorageError: the file cannot be written.
+    """
+    from forgeprep.report.draw import draw_sheet
+
+    if samples_per_method < 1:
+        raise UsageError(f"samples per method: must be at least 1 (got {samples_per_method})")
+    rows = _load(_choose(out, samples_per_method))
+    if not rows:
+        raise UsageError(f"{out}: has no samples to show; give the --out folder of a run with shards")
+    atomic_write_bytes(file, encode_image(draw_sheet(rows)))
+
+
+def _choose(out: Path, count: int) -> dict[Path, list[tuple[Group, str]]]:
+    """Shard -> the samples to show of it, as (group, sample_id)."""
+    clips = _clips(out)
+    wanted: dict[Path, list[tuple[Group, str, float]]] = defaultdict(list)
+    for group, members in clips.items():
+        for turn in range(count):
+            clip_id, shard = members[_spread(turn, count, len(members))]
+            wanted[shard].append((group, clip_id, (turn + 0.5) / count))
+    chosen: dict[Path, list[tuple[Group, str]]] = {}
+    for shard, places in wanted.items():
+        samples: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
+        names = {clip_id for _, clip_id, _ in places}
+        for row in iter_rows(shard, _KEYS, decode=False):
+            if row["clip_id"] in names:
+                samples[row["clip_id"]].append((row["frame_index"], row["track_id"], row["sample_id"]))
+        picks = [(g, sorted(samples[c])[int(part * len(samples[c]))][2]) for g, c, part in places if samples[c]]
+        # A clip with few samples gives the same one twice.
+        chosen[shard] = list(dict.fromkeys(picks))
+    return chosen
+
+
+def _clips(out: Path) -> dict[Group, list[tuple[str, Path]]]:
+    """Group -> its clips that have samples, as (clip_id, shard), in order."""
+    found: dict[bool, dict[Group, list[tuple[str, Path]]]] = {True: defaultdict(list), False: defaultdict(list)}
+    for _, record in iter_records(out):
+        files = [out / file["path"] for file in record["files"]] if record is not None else []
+        shard = next((file for file in files if file.is_file()), None)
+        if record is None or shard is None:
+            continue
+        for clip in record["clips"]:
+            if clip["written"]:
+                group = clip["method"] or "", clip["compression"] or ""
+                found[clip["label"] == 1][group].append((clip["clip_id"], shard))
+    clips = found[True] or found[False]
+    return {group: sorted(clips[group]) for group in sorted(clips)}
+
+
+def _spread(turn: int, count: int, length: int) -> int:
+    """The index of the ``turn``-th of ``count`` places spread over ``length`` things.
+
+    >>> [_spread(turn, 3, 30) for turn in range(3)]
+    [5, 15, 25]
+    """
+    return int((turn + 0.5) * length / count)
+
+
+def _load(chosen: dict[Path, list[tuple[Group, str]]]) -> list[SheetRow]:
+    """The chosen samples with their originals, by method and compression, in the order of their ids."""
+    found: list[tuple[Group, str, SheetRow]] = []
+    for shard, picks in chosen.items():
+        samples = _read(shard, (sample_id for _, sample_id in picks), None)
+        partners = {sample_id: _original_of(row) for sample_id, row in samples.items()}
+        originals = _read(shard, (name for name in partners.values() if name), ("sample_id", "image"))
+        for group, sample_id in picks:
+            original = originals.get(partners[sample_id] or "")
+            heading = " · ".join(part for part in (group[0] or "real", group[1]) if part)
+            row = SheetRow(heading, samples[sample_id], None if original is None else original["image"])
+            found.append((group, sample_id, row))
+    return [row for *_, row in sorted(found, key=lambda item: item[:2])]
+
+
+def _original_of(row: Row) -> str | None:
+    """The sample_id of the original at the same track and frame; a source group lies in one shard."""
+    if row["original_id"] is None:
+        return None
+    return f"{row['original_id']}/{row['track_id']}/{row['frame_index']:06d}"
+
+
+def _read(shard: Path, sample_ids: Iterable[str], columns: tuple[str, ...] | None) -> dict[str, Row]:
+    """Some samples of a shard, by id, with their pictures decoded."""
+    from forgeprep.shards.encode import decode_image
+
+    missing = set(sample_ids)
+    found: dict[str, Row] = {}
+    # Nearly all rows are passed over: their pictures need no decoding.
+    rows = iter_rows(shard, columns, decode=False)
+    while missing:
+        row = next(rows, None)
+        if row is None:
+            break
+        if row["sample_id"] in missing:
+            missing.remove(row["sample_id"])
+            pictures = {name: decode_image(v["bytes"]) for name, v in row.items() if isinstance(v, dict)}
+            found[row["sample_id"]] = row | pictures
+    return found

@@ -1,0 +1,120 @@
+"""Read shards row by row; a Parquet file and a tar of the same samples give the same rows."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from forgeprep.errors import VerifyError, unknown_name
+from forgeprep.schemas.samples import SAMPLE_COLUMNS
+from forgeprep.shards.encode import decode_image
+
+_BATCH_ROWS = 32
+_HEX = frozenset(column.name for column in SAMPLE_COLUMNS if pa.types.is_binary(column.type))
+
+
+def iter_rows(path: Path, columns: Sequence[str] | None = None, decode: bool = True) -> Iterator[dict[str, Any]]:
+    """Yield a shard's rows in order, a few dozen in memory at a time.
+
+    Args:
+        path: a ``.parquet`` or ``.tar`` shard.
+        columns: the columns to read; default: all. Pictures that are not asked for are not read from a Parquet file.
+        decode: give pictures as uint8 arrays, (H, W, 3) RGB or (H, W) gray; else as ``{"bytes", "path"}``.
+
+    Yields:
+        column -> value; a picture that a sample lacks is None.
+
+    Raises:
+        VerifyError: the file, or a picture in it, is missing or damaged.
+        UsageError: there is no such column.
+    """
+    rows = _tar_rows(path, columns) if path.suffix == ".tar" else _parquet_rows(path, columns)
+    for number, row in enumerate(rows):
+        if decode:
+            for name, value in row.items():
+                if isinstance(value, dict) and value.keys() == {"bytes", "path"}:
+                    row[name] = _decoded(value["bytes"], f"{path}: {row.get('sample_id', f'row {number}')}: {name}")
+        yield row
+
+
+def shard_paths(out: Path, split: str | None = None) -> list[Path]:
+    """A run's shards in order, one file each: the Parquet file where there is a tar beside it."""
+    found: dict[Path, Path] = {}
+    for suffix in ("tar", "parquet"):
+        for path in out.glob(f"shards/{split or '*'}/[!.]*.{suffix}"):
+            found[path.with_suffix("")] = path
+    return [found[key] for key in sorted(found)]
+
+
+def _decoded(data: bytes | None, where: str) -> Any:
+    try:
+        return decode_image(data or b"")
+    except VerifyError as error:
+        raise VerifyError(f"{where}: {error}") from None
+
+
+def _parquet_rows(path: Path, columns: Sequence[str] | None) -> Iterator[dict[str, Any]]:
+    try:
+        with pq.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            for name in columns or ():
+                if name not in schema.names:
+                    raise unknown_name("column", name, schema.names)
+            for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
+                yield from batch.to_pylist()
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise VerifyError(f"{path}: {_reason(error)}") from error
+
+
+def _tar_rows(path: Path, columns: Sequence[str] | None) -> Iterator[dict[str, Any]]:
+    pictures: dict[str, bytes] = {}
+    current = ""
+    try:
+        with tarfile.open(path, "r|") as tar:
+            for member in tar:
+                folder, _, name = member.name.rpartition("/")
+                stem, _, extension = name.partition(".")
+                key = f"{folder}/{stem}"
+                if pictures and key != current:
+                    raise VerifyError(f"{path}: {current}: its .json is missing")
+                current = key
+                stream = tar.extractfile(member)
+                data = b"" if stream is None else stream.read()
+                if extension == "json":
+                    yield _tar_row(path, json.loads(data), pictures, columns)
+                    pictures = {}
+                else:
+                    pictures[extension] = data
+    except (OSError, tarfile.TarError, ValueError, KeyError) as error:
+        raise VerifyError(f"{path}: {_reason(error)}") from error
+    if pictures:
+        raise VerifyError(f"{path}: {current}: its .json is missing")
+
+
+def _tar_row(
+    path: Path, values: dict[str, Any], pictures: dict[str, bytes], columns: Sequence[str] | None
+) -> dict[str, Any]:
+    for name in _HEX & values.keys():
+        values[name] = bytes.fromhex(values[name])
+    for extension, data in pictures.items():
+        name = extension.rpartition(".")[0] or "image"
+        values[name] = {"bytes": data, "path": f"{values['sample_id']}.{extension}"}
+    if columns is None:
+        return values
+    for name in columns:
+        if name not in values:
+            raise unknown_name("column", name, values)
+    return {name: values[name] for name in columns}
+
+
+def _reason(error: Exception) -> str:
+    """An error's text on one line; a missing file in plain words."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,92 @@
+"""What must hold within one sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from forgeprep.errors import VerifyError
+from forgeprep.ops.similarity import mask_grid, pack_grid
+from forgeprep.shards.encode import decode_image
+
+UInt8 = npt.NDArray[np.uint8]
+
+
+def row_problems(row: dict[str, Any], pictures: Sequence[str]) -> Iterator[str]:
+    """Say what is wrong with a sample; nothing if all is well. Columns that the row lacks are not checked.
+
+    Args:
+        row: a row as :func:`forgeprep.shards.read.iter_rows` gives it with ``decode=False``.
+        pictures: its picture columns.
+    """
+    yield from _label_problems(row)
+    decoded: dict[str, UInt8] = {}
+    for name in pictures:
+        if row.get(name) is not None:
+            try:
+                decoded[name] = decode_image(row[name]["bytes"] or b"")
+            except VerifyError as error:
+                yield f"{name}: {error}"
+    yield from _size_problems(row, decoded)
+    if "mask" in decoded and decoded["mask"].ndim == 2:
+        yield from _mask_problems(row, decoded["mask"])
+
+
+def _label_problems(row: dict[str, Any]) -> Iterator[str]:
+    expected = f"{row['clip_id']}/{row['track_id']}/{row['frame_index']:06d}"
+    if row["sample_id"] != expected:
+        yield f"sample_id should be {expected} by its clip, track and frame"
+    label, forgery, method = row["label"], row["forgery"], row["method"]
+    if label not in (0, 1):
+        yield f"label is {label}, neither 0 nor 1"
+    elif not (label == 0) == (forgery == "real") == (method is None):
+        yield f"label {label}, forgery '{forgery}' and method {method!r} contradict each other"
+    if label == 0 and row["original_id"] is not None:
+        yield f"a real, but its original_id is {row['original_id']}"
+
+
+def _size_problems(row: dict[str, Any], decoded: dict[str, UInt8]) -> Iterator[str]:
+    image = decoded.get("image")
+    if image is not None:
+        if image.ndim != 3:
+            yield "image is gray, not RGB"
+        if _size(image) != tuple(row["image_size"]):
+            yield f"image is {_text(_size(image))}, but image_size says {_text(row['image_size'])}"
+    for name in ("mask", "difference", "noise"):
+        picture = decoded.get(name)
+        if picture is None:
+            continue
+        if picture.ndim != 2:
+            yield f"{name} is RGB, not gray"
+        if image is not None and _size(picture) != _size(image):
+            yield f"{name} is {_text(_size(picture))}, but the crop is {_text(_size(image))}"
+
+
+def _mask_problems(row: dict[str, Any], mask: UInt8) -> Iterator[str]:
+    counts = np.bincount(mask.reshape(-1), minlength=256)
+    forged = int(counts[255])
+    if counts[0] + forged != mask.size:
+        yield f"mask holds {mask.size - counts[0] - forged} pixels that are neither 0 nor 255"
+    if row["label"] == 0 and counts[0] != mask.size:
+        yield "mask of a real is not all zero"
+    if row["label"] == 1 and counts[0] == mask.size:
+        yield "mask of a fake is all zero"
+    if (row["label"] == 0) != (row["mask_source"] == "pristine"):
+        yield f"label {row['label']} and mask_source '{row['mask_source']}' contradict each other"
+    share = forged / mask.size
+    # Half a pixel, plus what float32 rounds off.
+    if not abs(share - row["mask_fraction"]) <= 0.5 / mask.size + 1e-6:
+        yield f"mask_fraction is {row['mask_fraction']:.6f}, but the mask's is {share:.6f}"
+    if row.get("similarity") is not None and row["similarity"] != pack_grid(mask_grid(mask, row["similarity_side"])):
+        yield "similarity does not follow from the mask"
+
+
+def _size(picture: UInt8) -> tuple[int, int]:
+    return picture.shape[1], picture.shape[0]
+
+
+def _text(size_wh: Sequence[int]) -> str:
+    return "x".join(str(side) for side in size_wh)

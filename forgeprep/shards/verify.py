@@ -1,0 +1,157 @@
+"""Check a whole run: every shard, and what must hold between them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from forgeprep.errors import UsageError
+from forgeprep.schemas.clips import CLIP_SCHEMA
+from forgeprep.schemas.drops import DROP_SCHEMA
+from forgeprep.shards.check import Checked, Problem, check_shard
+from forgeprep.shards.records import iter_records
+
+__all__ = ["Problem", "verify"]
+
+Record = dict[str, Any]
+
+
+def verify(out: Path, *, workers: int | None = None) -> list[Problem]:
+    """Check a run completely and say what is wrong; an empty list means that all is as the records say.
+
+    Each thread reads one shard, a few dozen rows at a time; of a sample 8 bytes are kept until the end.
+
+    Args:
+        out: the run's folder.
+        workers: threads; default: one per core.
+
+    Raises:
+        UsageError: the folder holds no run.
+    """
+    stages = _stages(out)
+    found = list(iter_records(out))
+    records = [record for _, record in found if record is not None]
+    problems = [
+        Problem(f"state/{shard}.json", "the record is damaged; run again to remake the shard")
+        for shard, record in found
+        if record is None
+    ]
+    problems += _not_made(out, {shard for shard, _ in found})
+    problems += _leftovers(out, records)
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        checked = list(pool.map(lambda record: check_shard(out, record, stages), records))
+    for result in checked:
+        problems += result.problems
+    problems += _duplicates(checked)
+    problems += _leaks(records, checked)
+    problems += _index_problems(out, records)
+    return problems
+
+
+def _stages(out: Path) -> list[str]:
+    try:
+        return [str(stage) for stage in json.loads((out / "run.json").read_bytes())["stages"]]
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"{out}: holds no run of forgeprep (no run.json); give the --out folder of a run") from None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        raise UsageError(f"{out}/run.json: damaged; make the run again with --overwrite") from None
+
+
+def _not_made(out: Path, present: set[str]) -> Iterator[Problem]:
+    """Shards that the plan has and the run has not."""
+    rows = _table_rows(out / "plan.parquet")
+    if isinstance(rows, str):
+        yield Problem("plan.parquet", rows)
+    else:
+        for shard in sorted({str(row.get("shard")) for row in rows} - present):
+            yield Problem(f"state/{shard}.json", "the shard is planned, but has not been made; run again to make it")
+
+
+def _leftovers(out: Path, records: Sequence[Record]) -> Iterator[Problem]:
+    """Temporary files, and shards that no record speaks of."""
+    known = {file["path"] for record in records for file in record["files"]}
+    for path in sorted({*out.glob("shards/*/*"), *out.glob("state/*/*.tmp"), *out.glob(".*.tmp")}):
+        name = path.relative_to(out).as_posix()
+        if path.name.endswith(".tmp"):
+            yield Problem(name, "left over from an interrupted write; delete it, or run again")
+        elif name not in known:
+            yield Problem(name, "no record speaks of this file, so it is no part of the run; delete it, or run again")
+
+
+def _duplicates(checked: Sequence[Checked]) -> Iterator[Problem]:
+    """Rows whose sample_id occurs earlier in the run."""
+    hashes = np.frombuffer(b"".join(result.hashes for result in checked), np.uint64)
+    order = np.argsort(hashes, kind="stable")
+    again = np.flatnonzero(hashes[order][1:] == hashes[order][:-1]) + 1
+    ends = np.cumsum([len(result.hashes) // 8 for result in checked])
+
+    def place(position: int) -> tuple[str, int]:
+        shard = int(np.searchsorted(ends, position, side="right"))
+        return checked[shard].file, position - (int(ends[shard - 1]) if shard else 0)
+
+    for at in again:
+        file, row = place(int(order[at]))
+        other_file, other_row = place(int(order[at - 1]))
+        yield Problem(f"{file}: row {row}", f"its sample_id is also that of row {other_row} of {other_file}")
+
+
+def _leaks(records: Sequence[Record], checked: Sequence[Checked]) -> Iterator[Problem]:
+    """Source groups and clips that lie in more than one split: a test on them would be worth nothing."""
+    splits: dict[tuple[str, str], dict[str, str]] = {}
+    for record, result in zip(records, checked, strict=True):
+        for source_id, clip_id in result.clips:
+            for thing in (("source group", source_id), ("clip", clip_id)):
+                splits.setdefault(thing, {}).setdefault(record["split"], result.file)
+    for (kind, name), places in sorted(splits.items()):
+        if len(places) > 1:
+            yield Problem(", ".join(places.values()), f"the {kind} {name} is in the splits {', '.join(places)}")
+
+
+def _index_problems(out: Path, records: Sequence[Record]) -> Iterator[Problem]:
+    """Tables that are missing, or do not say what the records say."""
+    tables = {
+        "shards.parquet": [{**file, "split": record["split"]} for record in records for file in record["files"]],
+        "clips.parquet": [clip for record in records for clip in record["clips"]],
+        "drops.parquet": [
+            dict(zip(DROP_SCHEMA.names, drop, strict=True)) for record in records for drop in record["drops"]
+        ],
+    }
+    schemas = {"clips.parquet": CLIP_SCHEMA, "drops.parquet": DROP_SCHEMA}
+    for name, expected in tables.items():
+        rows = _table_rows(out / name)
+        if isinstance(rows, str):
+            yield Problem(name, rows)
+            continue
+        if name in schemas:
+            # The records are JSON; the table's types are those that count.
+            try:
+                expected = pa.Table.from_pylist(expected, schema=schemas[name]).to_pylist()
+            except (pa.ArrowException, OverflowError) as error:
+                yield Problem(name, f"cannot be compared: the records' values do not fit it ({error})")
+                continue
+        if sorted(map(_canonical, rows)) != sorted(map(_canonical, expected)):
+            yield Problem(name, f"does not agree with the records ({len(rows)} rows here, {len(expected)} there)")
+
+
+def _canonical(row: dict[str, Any]) -> str:
+    return json.dumps(row, sort_keys=True, default=str)
+
+
+def _table_rows(path: Path) -> list[dict[str, Any]] | str:
+    """A small table's rows, or what is wrong with it."""
+    try:
+        with pq.ParquetFile(path) as file:
+            rows: list[dict[str, Any]] = file.read().to_pylist()
+            return rows
+    except FileNotFoundError:
+        return "the file is missing; run again to remake it"
+    except (OSError, ValueError, pa.ArrowException) as error:
+        return f"damaged ({' '.join(str(error).split())}); run again to remake it"

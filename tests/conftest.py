@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+UInt8 = npt.NDArray[np.uint8]
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def face_photo() -> UInt8:
+    """A real photograph of a face, uint8 (512, 512, 3) RGB."""
+    from skimage import data
+
+    return np.asarray(data.astronaut(), np.uint8)
+
+
+@pytest.fixture(scope="session")
+def real_footage() -> Path:
+    clip = SHARED / "short_hamilton_clip.mp4"
+    if not clip.is_file():
+        pytest.skip(f"real footage is not here: {clip}")
+    return clip
+
+
+def encode_video(
+    path: Path,
+    frames: Sequence[UInt8] | Iterator[UInt8],
+    *,
+    crf: int = 0,
+    fps: int = 25,
+    pix_fmt: str = "yuv420p",
+    rotation: int = 0,
+) -> Path:
+    """Write RGB frames as H.264."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"crf": str(crf), "preset": "ultrafast"})
+        stream.pix_fmt = pix_fmt
+        stream.codec_context.thread_count = 1
+        for number, rgb in enumerate(frames):
+            if number == 0:
+                stream.height, stream.width = rgb.shape[:2]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture(scope="session")
+def make_video() -> Callable[..., Path]:
+    return encode_video
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small demo dataset: 6 people, one pair in each split, all methods, raw, c23 and c40."""
+    from forgeprep.demo import make_demo
+
+    root = tmp_path_factory.mktemp("demo") / "ffpp"
+    make_demo(root, people=6, seconds=1.2)
+    return root

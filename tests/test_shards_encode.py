@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from forgeprep.errors import VerifyError
+from forgeprep.schemas.samples import columns_of
+from forgeprep.shards.encode import UInt8, decode_image, encode_image, encode_row
+
+SIDES = st.integers(1, 40)
+PICTURES = hnp.arrays(np.uint8, st.tuples(SIDES, SIDES) | st.tuples(SIDES, SIDES, st.just(3)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(PICTURES, st.sampled_from(["image", "mask", "noise", "difference", "other"]))
+def test_png_gives_back_the_picture(picture: UInt8, column: str) -> None:
+    data = encode_image(picture, column=column)
+    np.testing.assert_array_equal(decode_image(data), picture)
+    with Image.open(io.BytesIO(data)) as other:
+        assert other.mode == ("RGB" if picture.ndim == 3 else "L")
+        np.testing.assert_array_equal(np.asarray(other), picture)
+
+
+def test_webp_is_lossless_at_100_and_lossy_below(face_photo: UInt8) -> None:
+    np.testing.assert_array_equal(decode_image(encode_image(face_photo, "webp", 100)), face_photo)
+    for name in ("webp", "jpeg"):
+        near = decode_image(encode_image(face_photo, name, 95)).astype(int)
+        assert 0 < np.abs(near - face_photo).mean() < 3
+        assert len(encode_image(face_photo, name, 40)) < len(encode_image(face_photo, name, 95))
+
+
+@pytest.mark.parametrize("name", ["png", "jpeg", "webp"])
+def test_a_cut_picture_is_damage(face_photo: UInt8, name: str) -> None:
+    data = encode_image(face_photo, name)
+    for cut in (0, 1, 20, len(data) // 2, len(data) - 1):
+        with pytest.raises(VerifyError):
+            decode_image(data[:cut])
+
+
+@settings(max_examples=40, deadline=None)
+@given(at=st.integers(0, 10_000), bit=st.integers(0, 7))
+def test_any_flipped_bit_of_a_png_is_damage(at: int, bit: int) -> None:
+    data = bytearray(encode_image(np.arange(60 * 60 * 3).astype(np.uint8).reshape(60, 60, 3)))
+    data[at % len(data)] ^= 1 << bit
+    with pytest.raises(VerifyError):
+        decode_image(bytes(data))
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [np.zeros((4, 4), np.float32), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4), np.uint8), np.zeros(4, np.uint8)],
+)
+def test_what_is_no_picture_is_refused(picture: UInt8) -> None:
+    with pytest.raises(ValueError, match="must be uint8"):
+        encode_image(picture)
+
+
+def test_only_the_crop_takes_the_chosen_format(face_photo: UInt8) -> None:
+    columns = [c for c in (*columns_of("key"), *columns_of("crop"), *columns_of("mask")) if c.kind == "image"]
+    row = {"sample_id": "a/b/0/000001", "image": face_photo, "mask": face_photo[..., 0], "difference": None, "extra": 1}
+    encoded = encode_row(row, columns, "jpeg", 90)
+    assert list(encoded) == ["image", "mask", "difference"]
+    assert encoded["image"]["path"] == "a/b/0/000001.jpg"
+    assert encoded["mask"]["path"] == "a/b/0/000001.mask.png"
+    assert encoded["difference"] is None
+    with pytest.raises(VerifyError, match=r"a/b/0/000001: the stage 'mask' did not set 'mask'"):
+        encode_row({**row, "mask": None}, columns, "jpeg", 90)

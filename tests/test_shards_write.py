@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from forgeprep.errors import StorageError, UsageError, VerifyError
-from forgeprep.shards import write
+from forgeprep.shards import read, write
 from forgeprep.shards.encode import UInt8, encode_row
 from forgeprep.shards.read import iter_rows, shard_paths
 from forgeprep.shards.records import atomic_write_bytes, iter_records, read_record, record_path, write_record
@@ -75,6 +76,20 @@ def test_row_groups_end_by_content_and_bytes_repeat(
         path = tmp_path / "a" / file["path"]
         assert path.read_bytes() == (tmp_path / "b" / file["path"]).read_bytes()
         assert path.stat().st_size == file["bytes"]
+
+
+def test_reading_holds_no_more_than_a_row_group(
+    tmp_path: Path, face_photo: UInt8, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write, "GROUP_BYTES", 500_000)
+    monkeypatch.setattr(read, "_BATCH_ROWS", 2)
+    rows = shard_rows(face_photo, "train", range(5), size=200)
+    record = write_shard(tmp_path, "train/00000", rows, formats=("parquet",))
+    assert record["files"][0]["bytes"] > 4_000_000
+    before = pa.total_allocated_bytes()
+    held = [pa.total_allocated_bytes() - before for _ in iter_rows(tmp_path / "shards/train/00000.parquet")]
+    assert len(held) == len(rows)
+    assert max(held) < 2_000_000
 
 
 def test_a_shard_without_rows_opens(tmp_path: Path) -> None:

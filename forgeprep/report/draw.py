@@ -182,20 +182,15 @@ def _with_texts(page: _Page) -> UInt8:
     height, width = page.canvas.shape[:2]
     # At 72 dots an inch, matplotlib's points are pixels.
     figure = Figure(figsize=(width / 72, height / 72), dpi=72)
-    canvas = FigureCanvasAgg(figure)
-    figure.figimage(page.canvas, resize=False)
+    figure.patch.set_visible(False)
     for x, y, text, size, colour, weight in page.texts:
         # Names may hold dollar signs, which are mathematics to matplotlib.
-        figure.text(
-            x / width,
-            1 - y / height,
-            text,
-            fontsize=size,
-            color=colour,
-            weight=weight,
-            va="top",
-            family="DejaVu Sans",
-            parse_math=False,
-        )
-    canvas.draw()  # type: ignore[no-untyped-call]
-    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])  # type: ignore[no-untyped-call]
+        drawn = figure.text(x / width, 1 - y / height, text, fontsize=size, color=colour, weight=weight, va="top")
+        drawn.set_fontfamily("DejaVu Sans")
+        drawn.set_parse_math(False)
+    # Straight into the renderer's pixels: as a matplotlib image, the canvas would be resampled, for seconds.
+    renderer: Any = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(renderer.buffer_rgba())
+    pixels[..., :3], pixels[..., 3] = page.canvas, 255
+    figure.draw(renderer)
+    return np.ascontiguousarray(pixels[..., :3])

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from forgeprep.errors import UsageError
 from forgeprep.shards.encode import encode_image
-from forgeprep.shards.read import iter_rows
+from forgeprep.shards.read import find_rows, iter_rows
 from forgeprep.shards.records import atomic_write_bytes, iter_records
 
 Row = dict[str, Any]
 Group = tuple[str, str]
 """Method and compression; both "" sort first where there is none."""
+
+MAX_ROWS = 240
+"""A higher sheet is more than matplotlib draws."""
 
 _KEYS = ("sample_id", "clip_id", "frame_index", "track_id")
 
@@ -41,7 +43,7 @@ def contact_sheet(out: Path, file: Path, *, samples_per_method: int = 3) -> None
         samples_per_method: how many rows a method gets.
 
     Raises:
-        UsageError: the run has no samples, or the number is less than 1.
+        UsageError: the run has no samples, or the number is less than 1 or makes the sheet too high.
         VerifyError: a shard is damaged.
         StorageError: the file cannot be written.
     """
@@ -52,6 +54,10 @@ def contact_sheet(out: Path, file: Path, *, samples_per_method: int = 3) -> None
     rows = _load(_choose(out, samples_per_method))
     if not rows:
         raise UsageError(f"{out}: has no samples to show; give the --out folder of a run with shards")
+    if len(rows) > MAX_ROWS:
+        raise UsageError(
+            f"{len(rows)} samples are too many for one sheet (at most {MAX_ROWS}); ask for fewer per method"
+        )
     atomic_write_bytes(file, encode_image(draw_sheet(rows)))
 
 
@@ -105,9 +111,9 @@ def _load(chosen: dict[Path, list[tuple[Group, str]]]) -> list[SheetRow]:
     """The chosen samples with their originals, by method and compression, in the order of their ids."""
     found: list[tuple[Group, str, SheetRow]] = []
     for shard, picks in chosen.items():
-        samples = _read(shard, (sample_id for _, sample_id in picks), None)
+        samples = find_rows(shard, (sample_id for _, sample_id in picks))
         partners = {sample_id: _original_of(row) for sample_id, row in samples.items()}
-        originals = _read(shard, (name for name in partners.values() if name), ("sample_id", "image"))
+        originals = find_rows(shard, (name for name in partners.values() if name))
         for group, sample_id in picks:
             original = originals.get(partners[sample_id] or "")
             heading = " · ".join(part for part in (group[0] or "real", group[1]) if part)
@@ -121,22 +127,3 @@ def _original_of(row: Row) -> str | None:
     if row["original_id"] is None:
         return None
     return f"{row['original_id']}/{row['track_id']}/{row['frame_index']:06d}"
-
-
-def _read(shard: Path, sample_ids: Iterable[str], columns: tuple[str, ...] | None) -> dict[str, Row]:
-    """Some samples of a shard, by id, with their pictures decoded."""
-    from forgeprep.shards.encode import decode_image
-
-    missing = set(sample_ids)
-    found: dict[str, Row] = {}
-    # Nearly all rows are passed over: their pictures need no decoding.
-    rows = iter_rows(shard, columns, decode=False)
-    while missing:
-        row = next(rows, None)
-        if row is None:
-            break
-        if row["sample_id"] in missing:
-            missing.remove(row["sample_id"])
-            pictures = {name: decode_image(v["bytes"]) for name, v in row.items() if isinstance(v, dict)}
-            found[row["sample_id"]] = row | pictures
-    return found

@@ -210,15 +210,18 @@ def _files_table(summary: Summary) -> Table | None:
 
 
 def _table(title: str, texts: list[str], numbers: list[str], more_texts: Iterable[str] = ()) -> Table:
+    from rich import box
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", caption_justify="left")
+    # Light and narrow, to leave room for names in a terminal of 80 columns.
+    table = Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, show_edge=False)
+    table.padding = (0, 1, 0, 0)
     for name in texts:
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for name in numbers:
         table.add_column(name, justify="right")
     for name in more_texts:
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     return table
 
 

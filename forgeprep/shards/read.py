@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +36,28 @@ def iter_rows(path: Path, columns: Sequence[str] | None = None, decode: bool = T
     """
     rows = _tar_rows(path, columns) if path.suffix == ".tar" else _parquet_rows(path, columns)
     for number, row in enumerate(rows):
-        if decode:
-            for name, value in row.items():
-                if isinstance(value, dict) and value.keys() == {"bytes", "path"}:
-                    row[name] = _decoded(value["bytes"], f"{path}: {row.get('sample_id', f'row {number}')}: {name}")
-        yield row
+        yield _with_pictures(row, path, row.get("sample_id", f"row {number}")) if decode else row
+
+
+def find_rows(path: Path, sample_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Some rows of a shard by sample_id, pictures decoded; ids that it lacks are left out.
+
+    From a Parquet file only the row groups that hold them are read.
+
+    Raises:
+        VerifyError: the file, or a picture in it, is missing or damaged.
+    """
+    missing = set(sample_ids)
+    found: dict[str, dict[str, Any]] = {}
+    rows = _tar_rows(path, None) if path.suffix == ".tar" else _parquet_rows(path, None, only=missing)
+    while missing:
+        row = next(rows, None)
+        if row is None:
+            break
+        if row["sample_id"] in missing:
+            missing.remove(row["sample_id"])
+            found[row["sample_id"]] = _with_pictures(row, path, row["sample_id"])
+    return found
 
 
 def shard_paths(out: Path, split: str | None = None) -> list[Path]:
@@ -52,21 +69,32 @@ def shard_paths(out: Path, split: str | None = None) -> list[Path]:
     return [found[key] for key in sorted(found)]
 
 
-def _decoded(data: bytes | None, where: str) -> Any:
-    try:
-        return decode_image(data or b"")
-    except VerifyError as error:
-        raise VerifyError(f"{where}: {error}") from None
+def _with_pictures(row: dict[str, Any], path: Path, place: str) -> dict[str, Any]:
+    for name, value in row.items():
+        if isinstance(value, dict) and value.keys() == {"bytes", "path"}:
+            try:
+                row[name] = decode_image(value["bytes"] or b"")
+            except VerifyError as error:
+                raise VerifyError(f"{path}: {place}: {name}: {error}") from None
+    return row
 
 
-def _parquet_rows(path: Path, columns: Sequence[str] | None) -> Iterator[dict[str, Any]]:
+def _parquet_rows(
+    path: Path, columns: Sequence[str] | None, *, only: Set[str] | None = None
+) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet shard; with ``only``, those of the row groups that hold one of these sample_ids."""
     try:
-        with pq.ParquetFile(path) as file:
+        # With pre_buffer, its default, Arrow holds all that it has read until the end.
+        with pq.ParquetFile(path, pre_buffer=False) as file:
             schema = file.schema_arrow
             for name in columns or ():
                 if name not in schema.names:
                     raise unknown_name("column", name, schema.names)
-            for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
+            groups = list(range(file.num_row_groups))
+            if only is not None:
+                keys = ((group, file.read_row_group(group, ["sample_id"])["sample_id"].to_pylist()) for group in groups)
+                groups = [group for group, ids in keys if not only.isdisjoint(ids)]
+            for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=columns):
                 yield from batch.to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
         raise VerifyError(f"{path}: {_reason(error)}") from error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from forgeprep.ops.masks import difference_masks
+from forgeprep.ops.geometry import IntBox
+from forgeprep.ops.masks import Pair, difference_masks
 from forgeprep.ops.video import UInt8
 from forgeprep.schemas.samples import columns_of
 from forgeprep.stages.base import Sample, Stage, StageParams
@@ -30,7 +32,7 @@ def apply(samples: list[Sample], params: MaskParams) -> None:
     fake = [sample for sample in samples if sample.row["label"] == 1]
     for sample in real:
         empty = np.zeros(sample.image.shape[:2], np.uint8)
-        _fill(sample, empty, empty, "pristine", None, 1.0)
+        _fill(sample, empty, empty, "pristine", 1.0)
     if params.mask_source == "provided":
         for sample in fake:
             _provided(sample)
@@ -50,7 +52,7 @@ def _provided(sample: Sample) -> None:
         return
     mask = np.where(given > PROVIDED_LEVEL, 255, 0).astype(np.uint8)
     if mask.any():
-        _fill(sample, mask, None, "provided", None, 1.0)
+        _fill(sample, mask, None, "provided", 1.0)
     else:
         sample.drop("no_mask", "the provided mask is empty here")
 
@@ -63,23 +65,27 @@ def _differences(samples: list[Sample]) -> None:
     tracks = {sample.row["track_id"] for sample in paired}
     for track in sorted(tracks):
         run = [sample for sample in paired if sample.row["track_id"] == track]
-        pairs = [(s.image, s.original) for s in run if s.original is not None]
-        for sample, found in zip(run, difference_masks(pairs), strict=True):
+        pairs = [Pair(s.image, s.original, _padding(s)) for s in run if s.original is not None]
+        for sample, found in zip(run, difference_masks(pairs, enlarge=run[0].row["enlarge"]), strict=True):
             if found.mask.any():
-                _fill(sample, found.mask, found.difference, "difference", found.threshold, found.confidence)
+                _fill(sample, found.mask, found.difference, "difference", found.confidence)
             else:
                 sample.drop("no_difference")
 
 
-def _fill(
-    sample: Sample, mask: UInt8, difference: UInt8 | None, source: str, threshold: float | None, confidence: float
-) -> None:
+def _padding(sample: Sample) -> IntBox:
+    """The crop's padding in its own pixels, which a resized crop has others of than the frame."""
+    scale = sample.image.shape[0] / (sample.row["crop_box"][3] - sample.row["crop_box"][1])
+    left, top, right, bottom = (math.ceil(scale * side) for side in sample.row["padding"])
+    return left, top, right, bottom
+
+
+def _fill(sample: Sample, mask: UInt8, difference: UInt8 | None, source: str, confidence: float) -> None:
     sample.row |= {
         "mask": mask,
         "difference": difference,
         "mask_source": source,
         "mask_fraction": float(np.count_nonzero(mask) / mask.size),
-        "mask_threshold": threshold,
         "mask_confidence": confidence,
     }
 

@@ -73,7 +73,6 @@ def make_row(photo: UInt8, split: str, source: int, method: str | None, frame: i
         "difference": cv2.GaussianBlur(change, (0, 0), 2),
         "mask_source": "pristine" if method is None else "difference",
         "mask_fraction": float(np.count_nonzero(mask) / mask.size),
-        "mask_threshold": None if method is None else 7.5,
         "mask_confidence": 1.0 if method is None else 0.8,
         "noise": residual,
         "noise_sigma": 5.0,

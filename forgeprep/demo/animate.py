@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from forgeprep.demo.people import Float, Person, UInt8
+from forgeprep.demo.people import Float, Person, UInt8, f32
 
 STEP = 4
 """Warp fields are computed on every fourth pixel; they are smooth."""
@@ -100,7 +100,7 @@ def make_fields(person: Person) -> Fields:
     cx, cy = person.point("nose")
 
     def blob(at: tuple[float, float], rx: float, ry: float) -> Float:
-        return np.exp(-(((x - at[0]) / (rx * unit)) ** 2 + ((y - at[1]) / (ry * unit)) ** 2)).astype(np.float32)
+        return f32(np.exp(-(((x - at[0]) / (rx * unit)) ** 2 + ((y - at[1]) / (ry * unit)) ** 2)))
 
     # 1 over the head, falling off over shoulders and background.
     away = np.sqrt(((x - cx) / (1.9 * unit)) ** 2 + ((y - cy + 0.2 * unit) / (2.4 * unit)) ** 2)
@@ -118,7 +118,7 @@ def make_fields(person: Person) -> Fields:
         moves["brows"][..., 1] -= 0.05 * unit * blob(person.point(name), 0.3, 0.18)
     for name, sign in (("mouth_l", -1.0), ("mouth_r", 1.0)):
         corner = blob(person.point(name), 0.28, 0.25)
-        moves["smile"] += corner[..., None] * np.float32([sign * 0.06, -0.05]) * np.float32(unit)
+        moves["smile"] += corner[..., None] * f32([sign * 0.06, -0.05]) * f32(unit)
     return Fields(x, y, head, moves, _inner_mouth(person, middle))
 
 
@@ -128,21 +128,21 @@ def _inner_mouth(person: Person, middle: tuple[float, float]) -> Float:
     unit = person.scale
     (x0, _), (x1, _) = person.point("mouth_l"), person.point("mouth_r")
     inside = ((x - middle[0]) / (0.36 * (x1 - x0))) ** 2 + ((y - middle[1] - 0.02 * unit) / (0.055 * unit)) ** 2
-    return np.clip(1.4 - inside, 0, 1).astype(np.float32)
+    return f32(np.clip(1.4 - inside, 0, 1))
 
 
 def backward_maps(person: Person, fields: Fields, pose: Pose, expression: Expression) -> tuple[Float, Float]:
     """Where each pixel of a frame comes from in the still: x and y maps, float32 (H, W)."""
     unit = person.scale
     cx, cy = person.point("nose")
-    shift = np.float32(pose.shift) * unit
+    shift = f32(pose.shift) * unit
     x, y = fields.x - shift[0] - cx, fields.y - shift[1] - cy
     cos, sin = np.cos(pose.turn) / pose.zoom, np.sin(pose.turn) / pose.zoom
     # Yaw: the near side of the face widens, the far side narrows.
     bulge = pose.yaw * unit * np.exp(-((x / (1.2 * unit)) ** 2) - (y / (1.6 * unit)) ** 2)
     head_x = cx + cos * x + sin * y - bulge
     head_y = cy - sin * x + cos * y
-    drift = np.float32(pose.drift) * unit
+    drift = f32(pose.drift) * unit
     still_x = fields.head * head_x + (1 - fields.head) * (fields.x - drift[0])
     still_y = fields.head * head_y + (1 - fields.head) * (fields.y - drift[1])
     amounts = {
@@ -151,10 +151,8 @@ def backward_maps(person: Person, fields: Fields, pose: Pose, expression: Expres
         "brows": expression.brows,
         "smile": expression.smile,
     }
-    move = sum(amount * fields.moves[name] for name, amount in amounts.items())
-    move = cv2.remap(
-        np.asarray(move, np.float32), (still_x / STEP).astype(np.float32), (still_y / STEP).astype(np.float32), 1
-    )
+    total = f32(sum(amount * fields.moves[name] for name, amount in amounts.items()))
+    move = f32(cv2.remap(total, f32(still_x / STEP), f32(still_y / STEP), cv2.INTER_LINEAR))
     size = person.still.shape[1], person.still.shape[0]
     maps = (still_x - move[..., 0], still_y - move[..., 1])
     return tuple(_enlarge(m.astype(np.float32), size) for m in maps)  # type: ignore[return-value]
@@ -162,8 +160,8 @@ def backward_maps(person: Person, fields: Fields, pose: Pose, expression: Expres
 
 def _enlarge(coarse: Float, size_wh: tuple[int, int]) -> Float:
     """From the grid to every pixel. The grid's samples lie on pixels 0, 4, 8, …, not on cell centres."""
-    edge = cv2.copyMakeBorder(coarse, 0, 1, 0, 1, cv2.BORDER_REPLICATE)
-    matrix = np.float32([[1 / STEP, 0, 0], [0, 1 / STEP, 0]])
+    edge = f32(cv2.copyMakeBorder(coarse, 0, 1, 0, 1, cv2.BORDER_REPLICATE))
+    matrix = f32([[1 / STEP, 0, 0], [0, 1 / STEP, 0]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return np.asarray(cv2.warpAffine(edge, matrix, size_wh, flags=flags, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
@@ -188,4 +186,4 @@ class SensorNoise:
         """The frame with noise, uint8."""
         y, x = self.offsets[number % len(self.offsets)]
         noise = self.tile[y : y + self.shape[0], x : x + self.shape[1]]
-        return np.clip(frame + noise, 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(frame + noise, 0, 255), np.uint8)

@@ -13,15 +13,16 @@ import cv2
 import numpy as np
 
 from forgeprep.demo.animate import Expression, Fields, Motion, backward_maps, render
-from forgeprep.demo.people import Float, Person, UInt8, spread
+from forgeprep.demo.people import Float, Person, UInt8, f32, spread
 
 METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
 
 TRUTH_ALPHA = 0.05
 """A pixel counts as forged where the forged picture makes up more than this share of it."""
 
-_OVAL = ["front_l", "front_c", "front_r", "temple_r", "jaw_r", "jawlow_r", "chin", "jawlow_l", "jaw_l", "temple_l"]
-_INNER = ["brow_lo", "brow_li", "brow_ri", "brow_ro", "temple_r", "jaw_r", "jawlow_r", "chin", "jawlow_l", "jaw_l", "temple_l"]
+_CHEEKS = ("temple_r", "jaw_r", "jawlow_r", "chin", "jawlow_l", "jaw_l", "temple_l")
+_OVAL = ("front_l", "front_c", "front_r", *_CHEEKS)
+_INNER = ("brow_lo", "brow_li", "brow_ri", "brow_ro", *_CHEEKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ def _neural_textures(target: Person, source: Person) -> Forgery:
     axes = round((right - left) * 0.72), round((bottom[1] - top[1]) * 0.50)
     region = np.zeros(target.still.shape[:2], np.uint8)
     cv2.ellipse(region, centre, axes, 0, 0, 360, 255, -1)
-    texture = _resampled(target.still, 0.5) * np.float32([1.045, 1.02, 0.99]) + np.float32([3.0, 3.0, 4.0])
+    texture = _resampled(target.still, 0.5) * f32([1.045, 1.02, 0.99]) + f32([3.0, 3.0, 4.0])
     return Forgery("NeuralTextures", np.clip(texture, 0, 255).astype(np.uint8), _feathered(region, 0.06 * unit))
 
 
@@ -173,7 +174,7 @@ def _polygon(person: Person, names: Sequence[str], *, grow: float) -> UInt8:
 def _feathered(region: UInt8, width: float) -> Float:
     """0 to 1, soft towards the inside, 0 outside the region."""
     inside = cv2.distanceTransform(region, cv2.DIST_L2, 5)
-    return np.clip(inside / max(1.0, 2 * width), 0, 1).astype(np.float32)
+    return f32(np.clip(inside / max(1.0, 2 * width), 0, 1))
 
 
 def _bounds(region: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> tuple[int, int, int, int]:

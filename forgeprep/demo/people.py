@@ -16,7 +16,10 @@ import numpy.typing as npt
 UInt8 = npt.NDArray[np.uint8]
 Float = npt.NDArray[np.float32]
 
-POINTS = ["eye_l", "eye_r", "nose", "nose_base", "mouth_l", "mouth_r", "lip_top", "lip_bottom", "chin", "jaw_l", "jaw_r", "jawlow_l", "jawlow_r", "temple_l", "temple_r", "brow_lo", "brow_li", "brow_ri", "brow_ro", "front_l", "front_c", "front_r"]
+POINTS = tuple(
+    "eye_l eye_r nose nose_base mouth_l mouth_r lip_top lip_bottom chin jaw_l jaw_r jawlow_l jawlow_r "  # noqa: SIM905
+    "temple_l temple_r brow_lo brow_li brow_ri brow_ro front_l front_c front_r".split()
+)
 """Names of the anchor points; l and r are the viewer's left and right."""
 
 # Measured by hand on the portraits, in their own pixels.
@@ -30,6 +33,12 @@ _HOPPER = [
     (191, 268), (341, 263), (215, 313), (322, 311), (182, 192), (359, 190), (188, 173), (252, 173), (284, 173),
     (353, 171), (201, 136), (266, 135), (328, 137),
 ]  # fmt: skip
+
+
+def f32(values: npt.ArrayLike) -> Float:
+    """Numbers as a float32 array."""
+    return np.asarray(values, np.float32)
+
 
 FACE_SHARE = 0.42
 """Side of a face detector's box over the height of the frame."""
@@ -65,10 +74,10 @@ def _portraits() -> tuple[tuple[UInt8, Float, float], ...]:
     from matplotlib import cbook
     from skimage import data
 
-    astronaut = np.asarray(data.astronaut(), np.uint8)
+    astronaut = np.asarray(data.astronaut(), np.uint8)  # type: ignore[no-untyped-call]
     file = cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
-    hopper = np.asarray(cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB), np.uint8)
-    return (astronaut, np.float32(_ASTRONAUT), 88.0), (hopper, np.float32(_HOPPER), 170.0)  # type: ignore[return-value]
+    hopper = np.asarray(cv2.cvtColor(np.asarray(cv2.imread(str(file))), cv2.COLOR_BGR2RGB), np.uint8)
+    return (astronaut, f32(_ASTRONAUT), 88.0), (hopper, f32(_HOPPER), 170.0)
 
 
 def make_person(number: int, seed: int, size_wh: tuple[int, int]) -> Person:
@@ -98,8 +107,8 @@ def _mirrored(portrait: UInt8, points: Float) -> tuple[UInt8, Float]:
 def _placed(portrait: UInt8, points: Float, scale: float, size_wh: tuple[int, int]) -> tuple[UInt8, Float]:
     """Scale the portrait and centre the face in the frame; what the portrait does not cover is blurred background."""
     centre = points[[POINTS.index("temple_l"), POINTS.index("temple_r"), POINTS.index("chin")]].mean(axis=0)
-    move = np.float32([size_wh[0] / 2, size_wh[1] * 0.47]) - scale * centre
-    matrix = np.float32([[scale, 0, move[0]], [0, scale, move[1]]])
+    move = f32([size_wh[0] / 2, size_wh[1] * 0.47]) - scale * centre
+    matrix = f32([[scale, 0, move[0]], [0, scale, move[1]]])
     way = cv2.INTER_AREA if scale < 0.7 else cv2.INTER_CUBIC
     placed = cv2.warpAffine(portrait, matrix, size_wh, flags=way, borderMode=cv2.BORDER_REFLECT_101)
     covered = cv2.warpAffine(np.ones(portrait.shape[:2], np.float32), matrix, size_wh)
@@ -114,10 +123,10 @@ def _reshaped(still: UInt8, points: Float, rng: np.random.Generator) -> tuple[UI
     unit = float(np.hypot(*(points[1] - points[0])))
     middle = points.mean(axis=0)
     wide, tall = rng.uniform(-0.07, 0.07), rng.uniform(-0.06, 0.06)
-    push = (points - middle) * np.float32([wide, tall])
+    push = (points - middle) * f32([wide, tall])
     mouth = [POINTS.index(name) for name in ("mouth_l", "mouth_r", "lip_top", "lip_bottom")]
-    push[mouth] += np.float32([0, rng.uniform(-0.05, 0.05) * unit])
-    push[:2] += np.float32([[-1, 0], [1, 0]]) * rng.uniform(-0.03, 0.03) * unit
+    push[mouth] += f32([0, rng.uniform(-0.05, 0.05) * unit])
+    push[:2] += f32([[-1, 0], [1, 0]]) * rng.uniform(-0.03, 0.03) * unit
     flow = spread(points, push, still.shape[:2], 0.55 * unit)
     y, x = np.mgrid[: still.shape[0], : still.shape[1]].astype(np.float32)
     warped = cv2.remap(still, x - flow[..., 0], y - flow[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)

@@ -126,14 +126,15 @@ _TO_WEIGHTED_YCC = np.stack(
 
 def _features(pair: Pair, cells: int) -> _Features:
     size = (cells, cells)
-    signed = cv2.transform(cv2.subtract(pair.fake, pair.original, dtype=cv2.CV_32F), _TO_WEIGHTED_YCC)
+    difference = cv2.subtract(pair.fake, pair.original, dtype=cv2.CV_32F)
+    signed = np.asarray(cv2.transform(difference, _TO_WEIGHTED_YCC), np.float32)
     energy = cv2.resize(cv2.multiply(signed, signed), size, interpolation=cv2.INTER_AREA).sum(axis=2)
     gray = cv2.resize(cv2.cvtColor(pair.original, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
     slope_x, slope_y = (cv2.Sobel(gray, cv2.CV_32F, *order, scale=0.25) for order in ((1, 0), (0, 1)))
     return _Features(
         energy=_blur(energy, 1.2),
         texture=_blur(slope_x**2 + slope_y**2, 1.8),
-        signed=_blur(cv2.resize(signed, size, interpolation=cv2.INTER_AREA), 1.7),
+        signed=_blur(np.asarray(cv2.resize(signed, size, interpolation=cv2.INTER_AREA), np.float32), 1.7),
     )
 
 
@@ -174,9 +175,10 @@ def _decide(pair: Pair, evidence: Float, alone: Float, rim: npt.NDArray[np.bool_
 
 
 def _difference(pair: Pair) -> UInt8:
-    square = cv2.multiply(*[cv2.absdiff(pair.fake, pair.original)] * 2, dtype=cv2.CV_32F)
-    mean = _blur(cv2.transform(square, np.full((1, 3), 1 / 3, np.float32)), max(1.0, pair.fake.shape[0] / 96))
-    return cv2.convertScaleAbs(cv2.sqrt(mean), alpha=4.0).astype(np.uint8, copy=False)
+    plain = cv2.absdiff(pair.fake, pair.original)
+    square = cv2.transform(cv2.multiply(plain, plain, dtype=cv2.CV_32F), np.full((1, 3), 1 / 3, np.float32))
+    mean = _blur(np.asarray(square, np.float32), max(1.0, pair.fake.shape[0] / 96))
+    return np.asarray(cv2.convertScaleAbs(cv2.sqrt(mean), alpha=4.0), np.uint8)
 
 
 def _solid(region: UInt8, reach: int) -> UInt8:
@@ -184,10 +186,10 @@ def _solid(region: UInt8, reach: int) -> UInt8:
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     # Continued past the edge, so that a region that touches the edge is not eaten away there.
     wide = cv2.copyMakeBorder(region, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
-    wide = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, kernel)
+    wide = np.asarray(cv2.morphologyEx(wide, cv2.MORPH_CLOSE, kernel), np.uint8)
     outside = cv2.copyMakeBorder(1 - wide, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
     cv2.floodFill(outside, None, (0, 0), 0)
-    wide = cv2.morphologyEx(wide | outside[1:-1, 1:-1], cv2.MORPH_OPEN, kernel)
+    wide = cv2.morphologyEx(cv2.bitwise_or(wide, outside[1:-1, 1:-1]), cv2.MORPH_OPEN, kernel)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(wide[reach:-reach, reach:-reach]))
     if count < 2:
         return np.zeros_like(region)
@@ -209,7 +211,7 @@ def _above_rim(values: npt.NDArray[np.floating], rim: npt.NDArray[np.bool_]) -> 
 def _distance(cells: int) -> Float:
     """How far out a cell lies: 0 in the middle, 1 at the edge, by the larger coordinate."""
     place = np.abs(np.arange(cells, dtype=np.float32) + 0.5 - cells / 2) / (cells / 2)
-    return np.maximum(place[:, None], place[None, :])
+    return np.asarray(np.maximum(place[:, None], place[None, :]), np.float32)
 
 
 def _seen(pair: Pair, cells: int) -> npt.NDArray[np.bool_]:

@@ -72,7 +72,7 @@ def verify_on_console(out: Path) -> int:
     if problems:
         console.print(f"{out}: {len(problems)} problems", markup=False)
         return 1
-    rows = sum(file["rows"] for file in pq.read_table(out / "shards.parquet").to_pylist())
+    rows = sum(clip["written"] for clip in pq.read_table(out / "clips.parquet", columns=["written"]).to_pylist())
     console.print(f"{out}: all shards are whole ({rows} rows)", markup=False)
     return 0
 
@@ -167,7 +167,7 @@ def _print_plan(prepared: pipeline.Prepared) -> None:
     table = Table("split", "compression", "method", "clips", "frames", "shards", title="plan")
     clips: Counter[tuple[str, str, str]] = Counter()
     frames: Counter[tuple[str, str, str]] = Counter()
-    shards = Counter(shard.split for shard in prepared.shards)
+    shards: dict[str, int] = dict(Counter(shard.split for shard in prepared.shards))
     for shard in prepared.shards:
         for group in shard.groups:
             for clip in group.clips:

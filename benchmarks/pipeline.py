@@ -103,12 +103,9 @@ def main() -> None:
         if given.minutes:
             long_root = folder / "long"
             make_demo(long_root, people=2, seconds=60 * given.minutes, size=(1280, 720), compressions=("c23",))
-            print(
-                f"worker's peak memory   {peak_memory_mb(root, folder / 'm1'):8.0f} MB on {given.seconds:.0f} s clips"
-            )
-            print(
-                f"                       {peak_memory_mb(long_root, folder / 'm2'):8.0f} MB on {given.minutes:g} min clips"
-            )
+            short, long = peak_memory_mb(root, folder / "m1"), peak_memory_mb(long_root, folder / "m2")
+            print(f"worker's peak memory   {short:8.0f} MB on {given.seconds:g} s clips")
+            print(f"                       {long:8.0f} MB on {given.minutes:g} min clips")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ made solid. All of it happens on a coarse grid, of about 72 cells across the fac
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -84,6 +85,8 @@ def difference_masks(pairs: Sequence[Pair], *, enlarge: float = 1.3) -> list[Dif
     if not pairs:
         return []
     cells = round(CELLS_ACROSS_FACE * enlarge)
+    sizes = [pair.fake.shape[:2] for pair in pairs]
+    pairs = [_at_working_size(pair, 2 * cells) for pair in pairs]
     features = [_features(pair, cells) for pair in pairs]
     distance = _distance(cells) * (enlarge / 1.3)
     band = (distance > RIM[0]) & (distance < RIM[1])
@@ -96,10 +99,10 @@ def difference_masks(pairs: Sequence[Pair], *, enlarge: float = 1.3) -> list[Dif
     persistent, weight = _persistent(features, rim), min(0.85, WEIGHT_BASE + WEIGHT_SLOPE * noise)
     share = min(0.7, SHARE_SLOPE * noise)
     results = []
-    for pair, alone in zip(pairs, own, strict=True):
+    for pair, size, alone in zip(pairs, sizes, own, strict=True):
         instant = (1 - share) * alone + share * shared
         evidence = ((1 - weight) * instant + weight * persistent - distance**2).astype(np.float32)
-        results.append(_decide(pair, evidence, alone, rim))
+        results.append(_decide(pair, size, evidence, alone, rim))
     return results
 
 
@@ -122,6 +125,21 @@ _TO_WEIGHTED_YCC = np.stack(
         np.sqrt(CHROMA_WEIGHT) * 0.713 * (np.array([1.0, 0.0, 0.0]) - _LUMA),
     ]
 ).astype(np.float32)
+
+
+def _at_working_size(pair: Pair, side: int) -> Pair:
+    """Large crops are brought down to twice the grid: what is finer than that does not reach the grid anyway."""
+    height = pair.fake.shape[0]
+    if height < 1.5 * side:
+        return pair
+    # Averaging over fractions of pixels costs more than all that follows; only far reductions need it.
+    way = cv2.INTER_LINEAR if height < 3 * side else cv2.INTER_AREA
+    fake, original = (
+        np.asarray(cv2.resize(image, (side, side), interpolation=way), np.uint8)
+        for image in (pair.fake, pair.original)
+    )
+    left, top, right, bottom = (math.ceil(pad * side / height) for pad in pair.padding)
+    return Pair(fake, original, (left, top, right, bottom))
 
 
 def _features(pair: Pair, cells: int) -> _Features:
@@ -155,8 +173,10 @@ def _persistent(features: Sequence[_Features], rim: npt.NDArray[np.bool_]) -> Fl
     return _above_rim(np.log(power + 1.0) - 0.3 * np.log(texture + 2.0), rim)
 
 
-def _decide(pair: Pair, evidence: Float, alone: Float, rim: npt.NDArray[np.bool_]) -> DifferenceMask:
-    height, width = pair.fake.shape[:2]
+def _decide(
+    pair: Pair, size: tuple[int, int], evidence: Float, alone: Float, rim: npt.NDArray[np.bool_]
+) -> DifferenceMask:
+    height, width = size
     floor = float(np.quantile(evidence[rim], RIM_QUANTILE))
     threshold = max(_otsu(evidence), floor)
     # Twice as fine as the grid is as much as the evidence knows; the outline is drawn smoothly from there.
@@ -164,21 +184,22 @@ def _decide(pair: Pair, evidence: Float, alone: Float, rim: npt.NDArray[np.bool_
     region = _solid((fine > threshold).astype(np.uint8), round(0.04 * CELLS_ACROSS_FACE * 2))
     outline = cv2.resize(region * np.uint8(255), (width, height), interpolation=cv2.INTER_LINEAR)
     mask = (outline > 127).astype(np.uint8)
-    left, top, right, bottom = pair.padding
+    left, top, right, bottom = (round(pad * height / pair.fake.shape[0]) for pad in pair.padding)
     mask[:top], mask[height - bottom :], mask[:, :left], mask[:, width - right :] = 0, 0, 0, 0
     inside = cv2.resize(mask, evidence.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
-    level = _difference(pair)
+    level = _difference(pair, size)
     if not inside.any() or float(np.median(alone[inside])) < LEAST_CONTRAST:
         return DifferenceMask(np.zeros_like(mask), level, 0.0)
     confidence = (float(np.median(evidence[inside])) - floor) / 3.0
     return DifferenceMask(mask * np.uint8(255), level, float(np.clip(confidence, 0.0, 1.0)))
 
 
-def _difference(pair: Pair) -> UInt8:
+def _difference(pair: Pair, size: tuple[int, int]) -> UInt8:
     plain = cv2.absdiff(pair.fake, pair.original)
     square = cv2.transform(cv2.multiply(plain, plain, dtype=cv2.CV_32F), np.full((1, 3), 1 / 3, np.float32))
     mean = _blur(np.asarray(square, np.float32), max(1.0, pair.fake.shape[0] / 96))
-    return np.asarray(cv2.convertScaleAbs(cv2.sqrt(mean), alpha=4.0), np.uint8)
+    level = cv2.convertScaleAbs(cv2.sqrt(mean), alpha=4.0)
+    return np.asarray(cv2.resize(level, size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _solid(region: UInt8, reach: int) -> UInt8:

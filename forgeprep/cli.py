@@ -187,8 +187,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if "--debug" in arguments:
             raise
         _fail(error, error.exit_code)
-    except KeyboardInterrupt:
-        _fail("stopped; finished shards are kept, run the same command again to go on", 130)
     except Exception as error:
         if "--debug" in arguments:
             raise

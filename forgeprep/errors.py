@@ -7,7 +7,8 @@
     │   └── ConfigMismatch         the output folder belongs to another configuration
     ├── MediaError                 a clip cannot be read; the run goes on and lists it in the drops
     ├── StorageError               the output cannot be written (no space, no permission)
-    └── VerifyError                shards are not what their records say
+    ├── VerifyError                shards are not what their records say
+    └── Stopped                    exit code 130: the user stopped the run
 
 A message is one line: what was found, where, and what to do about it. A *drop* is no error: it is a planned sample
 that could not be made, recorded with a reason from :data:`forgeprep.schemas.drops.REASONS`.
@@ -59,6 +60,12 @@ class StorageError(ForgeprepError):
 
 class VerifyError(ForgeprepError):
     """A shard or its record is damaged or inconsistent."""
+
+
+class Stopped(ForgeprepError):
+    """The user stopped the run (Ctrl-C)."""
+
+    exit_code = 130
 
 
 def _media_error(path: str, message: str, reason: str) -> MediaError:

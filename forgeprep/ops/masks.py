@@ -135,8 +135,7 @@ def _at_working_size(pair: Pair, side: int) -> Pair:
     # Averaging over fractions of pixels costs more than all that follows; only far reductions need it.
     way = cv2.INTER_LINEAR if height < 3 * side else cv2.INTER_AREA
     fake, original = (
-        np.asarray(cv2.resize(image, (side, side), interpolation=way), np.uint8)
-        for image in (pair.fake, pair.original)
+        np.asarray(cv2.resize(image, (side, side), interpolation=way), np.uint8) for image in (pair.fake, pair.original)
     )
     left, top, right, bottom = (math.ceil(pad * side / height) for pad in pair.padding)
     return Pair(fake, original, (left, top, right, bottom))

@@ -19,7 +19,7 @@ from forgeprep.ops.video import Frame
 KEY_EVERY = 5
 """Frames between two detections."""
 COARSE_LINES, FINE_LINES = 360, 720
-FINE_EVERY = 10
+FINE_EVERY = 25
 """Every so many key frames, small faces are looked for at the fine scale too."""
 MAX_GAP = 3
 """Key frames that a track outlives without a detection."""

@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,11 +114,17 @@ def execute(prepared: Prepared, *, workers: int, address: str | None = None, rep
             else:
                 jobs.append(job)
         _remove_leftovers(prepared.out)
-        for name, failure in _run_here(jobs, report) if workers == 0 else _run_on_ray(jobs, workers, address, report):
-            if failure is None:
-                result.made.append(name)
-            else:
-                result.failed.append((name, failure))
+        outcomes = _run_here(jobs, report) if workers == 0 else _run_on_ray(jobs, workers, address, report)
+        try:
+            for name, failure in outcomes:
+                if failure is None:
+                    result.made.append(name)
+                else:
+                    result.failed.append((name, failure))
+        finally:
+            # Ends Ray's workers first, so that none of them writes on.
+            outcomes.close()
+            _remove_leftovers(prepared.out)
         if not result.failed:
             write_index(prepared.out, prepared.config, [shard.name for shard in prepared.shards])
     return result
@@ -129,7 +135,7 @@ def _job(prepared: Prepared, shard: ShardPlan) -> Job:
     return Job(shard, prepared.config, prepared.root.resolve(), prepared.out.resolve(), key)
 
 
-def _run_here(jobs: list[Job], report: Report) -> Iterator[tuple[str, str | None]]:
+def _run_here(jobs: list[Job], report: Report) -> Generator[tuple[str, str | None], None, None]:
     for job in jobs:
         name = job.plan.name
         try:
@@ -142,7 +148,9 @@ def _run_here(jobs: list[Job], report: Report) -> Iterator[tuple[str, str | None
             yield name, None
 
 
-def _run_on_ray(jobs: list[Job], workers: int, address: str | None, report: Report) -> Iterator[tuple[str, str | None]]:
+def _run_on_ray(
+    jobs: list[Job], workers: int, address: str | None, report: Report
+) -> Generator[tuple[str, str | None], None, None]:
     if not jobs:
         return
     import ray

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from forgeprep.errors import UsageError
+from forgeprep.errors import Stopped, UsageError
 from forgeprep.pipeline import configure
 from forgeprep.pipeline import run as pipeline
 from forgeprep.pipeline.work import Progress as ShardProgress
@@ -39,7 +39,10 @@ def run_on_console(given: Mapping[str, Any], config_file: Path | None, *, dry_ru
     if dry_run:
         return 0
     with _live(prepared) as board:
-        result = pipeline.execute(prepared, workers=workers, address=values.get("address"), report=board.post)
+        try:
+            result = pipeline.execute(prepared, workers=workers, address=values.get("address"), report=board.post)
+        except KeyboardInterrupt:
+            raise Stopped(f"stopped; finished shards stay in {out}, run the same command to go on") from None
     board.print_rate(result.kept)
     if not result.failed:
         inspect_on_console(out, None)

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forgeprep.ops.masks import Pair, difference_masks
+from forgeprep.ops.similarity import mask_grid, pack_grid, similarity_map, unpack_grid
+from tests.conftest import UInt8
+
+
+def noisy(image: UInt8, seed: int, sigma: float = 2.0) -> UInt8:
+    noise = np.random.default_rng(seed).normal(0, sigma, image.shape)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+def crop(photo: UInt8, side: int) -> UInt8:
+    return np.asarray(cv2.resize(photo[40:220, 130:310], (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def forged(image: UInt8, region: UInt8) -> UInt8:
+    """The region relit and softened, as a re-rendered face is."""
+    drawn = cv2.GaussianBlur(image, (0, 0), 1.5).astype(np.float32) * 1.06 + 4
+    return np.where(region[..., None] > 0, np.clip(drawn, 0, 255), image).astype(np.uint8)
+
+
+@pytest.mark.parametrize("side", [120, 237, 480])
+@pytest.mark.parametrize("frames", [1, 8])
+def test_a_forged_ellipse_is_found_through_noise(face_photo: UInt8, side: int, frames: int) -> None:
+    image = crop(face_photo, side)
+    region = np.zeros((side, side), np.uint8)
+    cv2.ellipse(region, (side // 2, round(0.55 * side)), (side // 4, side // 3), 0, 0, 360, 255, -1)
+    pairs = [Pair(noisy(forged(image, region), 2 * i), noisy(image, 2 * i + 1)) for i in range(frames)]
+    for found in difference_masks(pairs):
+        assert found.mask.shape == found.difference.shape == (side, side)
+        assert set(np.unique(found.mask)) == {0, 255}
+        both, either = np.sum((found.mask > 0) & (region > 0)), np.sum((found.mask > 0) | (region > 0))
+        assert both / either > 0.75
+        assert 0 < found.confidence <= 1
+        assert cv2.connectedComponents(found.mask)[0] == 2
+        inside, outside = found.difference[region > 0].mean(), found.difference[region == 0].mean()
+        assert inside > 1.5 * outside
+
+
+def test_identical_pairs_and_merely_noisy_ones_give_no_mask(face_photo: UInt8) -> None:
+    image = crop(face_photo, 200)
+    same = difference_masks([Pair(image, image)] * 3)
+    assert all(not found.mask.any() and found.confidence == 0 for found in same)
+    apart = difference_masks([Pair(noisy(image, 2 * i), noisy(image, 2 * i + 1)) for i in range(3)])
+    assert all(not found.mask.any() and found.confidence == 0 for found in apart)
+
+
+def test_padding_is_never_masked(face_photo: UInt8) -> None:
+    image = crop(face_photo, 200)
+    image[:, :50] = 0
+    region = np.zeros((200, 200), np.uint8)
+    region[60:160, 30:150] = 255
+    fake = forged(image, region)
+    fake[:, :50] = 0
+    found = difference_masks([Pair(noisy(fake, 0), noisy(image, 1), (50, 0, 0, 0))])[0]
+    assert not found.mask[:, :50].any()
+    assert found.mask[80:140, 60:140].all()
+
+
+def test_masks_do_not_depend_on_who_else_is_in_the_process(face_photo: UInt8) -> None:
+    image = crop(face_photo, 200)
+    region = np.zeros((200, 200), np.uint8)
+    region[60:160, 50:150] = 255
+    pairs = [Pair(noisy(forged(image, region), i), noisy(image, 50 + i)) for i in range(4)]
+    first, again = difference_masks(pairs), difference_masks(pairs)
+    assert all(
+        np.array_equal(a.mask, b.mask) and a.confidence == b.confidence for a, b in zip(first, again, strict=True)
+    )
+    assert difference_masks([]) == []
+
+
+@given(side=st.integers(1, 20), seed=st.integers(0, 1000))
+def test_the_grid_survives_packing_and_its_map_is_an_exclusive_or(side: int, seed: int) -> None:
+    grid = np.random.default_rng(seed).random((side, side)) < 0.4
+    assert np.array_equal(unpack_grid(pack_grid(grid), side), grid)
+    pairs = similarity_map(grid)
+    assert np.array_equal(pairs, pairs.T)
+    assert not pairs.diagonal().any()
+    assert pairs.sum() == 2 * grid.sum() * (~grid).sum()
+
+
+@given(cells=st.integers(1, 16), block=st.integers(2, 9), seed=st.integers(0, 1000))
+@settings(max_examples=40)
+def test_a_cell_is_set_where_half_of_it_is_masked(cells: int, block: int, seed: int) -> None:
+    mask = (np.random.default_rng(seed).random((cells * block, cells * block)) < 0.5).astype(np.uint8) * 255
+    share = (mask > 0).reshape(cells, block, cells, block).mean(axis=(1, 3))
+    assert np.array_equal(mask_grid(mask, cells), share >= 0.5)

@@ -76,12 +76,19 @@ def crop_rgb(frame: Frame, box: IntBox) -> UInt8:
 
 
 def crop_gray(frame: Frame, box: IntBox) -> UInt8:
-    """Cut ``box`` out of a frame's luma plane, uint8 (H, W); black outside the frame."""
+    """Cut ``box`` out of a frame's luma, uint8 (H, W) from 0 (black) to 255 (white); 0 outside the frame."""
     inner = _inside(box, frame.size_wh)
     if inner is None:
         return np.zeros((box[3] - box[1], box[2] - box[0]), np.uint8)
     x0, y0, x1, y1 = inner
-    return _pad(frame.y[y0:y1, x0:x1], box, frame.size_wh)
+    return _pad(full_range_luma(frame)[y0:y1, x0:x1], box, frame.size_wh)
+
+
+def full_range_luma(frame: Frame) -> UInt8:
+    """The frame's luma stretched to 0 (black) to 255 (white), uint8 (H, W)."""
+    if frame.full_range:
+        return frame.y
+    return np.asarray(cv2.addWeighted(frame.y, 255 / 219, frame.y, 0.0, -16 * 255 / 219), np.uint8)
 
 
 def frame_rgb(frame: Frame) -> UInt8:

@@ -52,6 +52,15 @@ def encode_video(
     return path
 
 
+def run_cli(*arguments: str) -> int:
+    """Run the command line in this process; returns its exit code."""
+    from forgeprep.cli import main
+
+    with pytest.raises(SystemExit) as stopped:
+        main(list(arguments))
+    return int(stopped.value.code or 0)
+
+
 @pytest.fixture(scope="session")
 def make_video() -> Callable[..., Path]:
     return encode_video

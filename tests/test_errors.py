@@ -13,11 +13,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from forgeprep.cli import main
 from forgeprep.ops.weights import weights_path
 from forgeprep.shards.read import iter_rows, shard_paths
 from forgeprep.shards.verify import verify
-from tests.conftest import UInt8, encode_video
+from tests.conftest import UInt8, encode_video, run_cli
 
 ORIGINAL = "original_sequences/youtube/c23/videos"
 FAKE = "manipulated_sequences/Deepfakes/c23/videos"
@@ -35,9 +34,7 @@ def tree(demo: Path, tmp_path: Path) -> Path:
 
 
 def call(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as stopped:
-        main([str(argument) for argument in arguments])
-    return int(stopped.value.code or 0)
+    return run_cli(*map(str, arguments))
 
 
 def refused(capsys: pytest.CaptureFixture[str], code: int, *arguments: object) -> str:

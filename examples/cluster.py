@@ -1,0 +1,42 @@
+"""Shards for a lab, made on a Ray cluster; root and out lie on storage that every node sees under the same path.
+
+    python examples/cluster.py /data/FaceForensics++ /data/shards --address auto
+
+Without ``--address`` a small cluster is started on this machine, which is how to try it out.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from forgeprep.pipeline.configure import make_config
+from forgeprep.pipeline.run import execute, prepare_run
+from forgeprep.pipeline.work import Progress
+
+
+def main() -> None:
+    """Run the two-stream protocol into both formats, one line for each shard that is done."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("root", type=Path)
+    arguments.add_argument("out", type=Path)
+    arguments.add_argument("--address", default=None)
+    arguments.add_argument("--frames", default=None)
+    given = arguments.parse_args()
+    config = make_config("ffpp", {"protocol": "two-stream", "format": "both", "frames": given.frames})
+    prepared = prepare_run(config, given.root, given.out)
+    clips = {shard.name: sum(len(group.clips) for group in shard.groups) for shard in prepared.shards}
+    told: set[str] = set()
+
+    def report(shard: str, progress: Progress) -> None:
+        if progress.clips == clips[shard] and shard not in told:
+            told.add(shard)
+            print(f"{shard}: {progress.rows} samples, {progress.drops} drops", flush=True)
+
+    result = execute(prepared, workers=2, address=given.address, report=report)
+    for shard, message in result.failed:
+        print(f"{shard} failed: {message}")
+
+
+if __name__ == "__main__":
+    main()

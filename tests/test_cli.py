@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from forgeprep.pipeline.configure import make_config
+from forgeprep.schemas.config import PROTOCOLS, RunConfig
+from forgeprep.stages import all_stages
+from tests.conftest import run_cli
+
+OPTIONS = tuple(
+    "root out stages protocol compression methods splits frames enlarge size detector mask-source sigma side "  # noqa: SIM905
+    "format image-format image-quality shard-size workers address config dry-run overwrite debug".split()
+)
+
+
+def help_of(command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Option -> its help text on one line."""
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setenv("TERMINAL_WIDTH", "300")
+    assert run_cli(command, "--help") == 0
+    found: dict[str, str] = {}
+    for line in capsys.readouterr().out.splitlines():
+        match = re.match(r"\s+--([a-z-]+)\s+(.*)", line)
+        if match:
+            found[match[1]] = match[2]
+        elif found and line.strip():
+            found[list(found)[-1]] += " " + line.strip()
+    # A long word is broken at its hyphen.
+    return {option: text.replace("- ", "-") for option, text in found.items()}
+
+
+def test_every_option_of_run_has_a_help_line_with_its_default(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helps = help_of("run", capsys, monkeypatch)
+    for option in OPTIONS:
+        assert re.search(r"\[(default|required)", helps[option]), option
+    defaults = {
+        name: field.default for stage in all_stages().values() for name, field in stage.params.model_fields.items()
+    }
+    for name in ("frames", "enlarge", "detector", "mask_source", "side"):
+        assert f"[default: {defaults[name]}]" in helps[name.replace("_", "-")]
+    fields = RunConfig.model_fields
+    for name in ("image_format", "image_quality", "shard_size"):
+        assert f"[default: {fields[name].default}]" in helps[name.replace("_", "-")]
+
+
+def test_help_is_light() -> None:
+    code = (
+        "import sys\n"
+        "from forgeprep.cli import main\n"
+        "try:\n    main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'cv2', 'ray', 'pyarrow', 'torch', 'dlib', 'numpy', 'pydantic'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_stages_and_datasets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli("stages") == 0
+    text = capsys.readouterr().out
+    for stage in all_stages().values():
+        assert stage.name in text
+        assert all(column.name in text for column in stage.adds)
+        assert all("--" + name.replace("_", "-") in text for name in stage.params.model_fields)
+    assert run_cli("datasets") == 0
+    text = capsys.readouterr().out
+    assert "ffpp" in text
+    assert "FaceShifter" in text
+
+
+def test_flags_win_over_the_file_and_the_file_over_the_protocol(demo: Path, tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(
+        f"root: {demo}\nstages: [crop, noise]\nframes: {{train: 3, val: 2, test: 1}}\nsize: 64\nmethods: [FaceSwap]\n"
+    )
+    out = tmp_path / "out"
+    command = ("run", "ffpp", "--config", str(file), "--out", str(out), "--protocol", "two-stream", "--size", "80")
+    assert run_cli(*command, "--workers", "0") == 0
+    written = json.loads((out / "run.json").read_text())
+    assert written["stages"] == ["frames", "crop", "noise"]
+    assert written["config"]["params"]["crop"] == {"detector": "dlib-hog", "enlarge": 1.3, "size": 80}
+    assert written["config"]["params"]["frames"] == {"frames": {"train": "3", "val": "2", "test": "1"}}
+    assert written["requested"] == 2 * 2 * (3 + 2 + 1)
+
+
+@pytest.mark.parametrize("name", list(PROTOCOLS))
+def test_protocols_are_valid_and_give_way_to_flags(name: str) -> None:
+    config = make_config("ffpp", {"protocol": name})
+    assert set(PROTOCOLS[name]["stages"]) <= set(config.stages)
+    assert config.params["crop"]["enlarge"] == PROTOCOLS[name]["enlarge"]
+    assert make_config("ffpp", {"protocol": name, "enlarge": 1.7}).params["crop"]["enlarge"] == 1.7
+
+
+def test_needed_stages_are_added() -> None:
+    assert make_config("ffpp", {"stages": "similarity"}).stages == ("frames", "crop", "mask", "similarity")

@@ -37,7 +37,8 @@ SHARE_SLOPE = 0.1
 WEIGHT_BASE, WEIGHT_SLOPE = 0.1, 0.15
 LEAST_CONTRAST, LEAST_RATIO = 1.2, 4.0
 """Below either, a frame counts as not visibly forged: the region's median log-energy above the rim's, and its mean
-energy over the rim's. On the demo fakes show at least 1.5 and 8.7; a clip against its own re-encoding 0.6 and 0.8."""
+energy over the rim's. On the demo every fake shows at least 1.5 and 8.7; an original against its own re-encoding
+shows 0.6 and 0.8 (medians)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,7 @@ def _with_headers(clips: list[Clip], root: Path) -> list[Clip]:
             return replace(clip, error=error.message)
 
     # Threads, because a header is a wait for the disk or the network.
-    with ThreadPoolExecutor(max_workers=16) as pool:
+    with ThreadPoolExecutor(max_workers=8) as pool:
         return list(pool.map(probe, clips))
 
 

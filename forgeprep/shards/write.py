@@ -20,7 +20,7 @@ from forgeprep.errors import VerifyError
 from forgeprep.schemas.samples import Column, sample_schema
 from forgeprep.shards.records import publish, storage_errors, temporary_name
 
-GROUP_BYTES = 32 << 20
+GROUP_BYTES = 16 << 20
 GROUP_ROWS = 1000
 """A Parquet row group ends at so many bytes of pictures or so many rows; by content alone, so that bytes repeat."""
 
@@ -124,6 +124,8 @@ class ShardWriter:
             table = pa.Table.from_pylist(rows, schema=self._schema)
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
             raise VerifyError(f"shard {self.shard}: a row does not fit its columns ({error})") from error
+        # The table holds copies; at the peak every megabyte counts.
+        del rows
         for _, path, sink in self._sinks:
             with storage_errors(path):
                 sink.write(table)

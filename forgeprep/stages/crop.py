@@ -26,7 +26,7 @@ from forgeprep.schemas.samples import columns_of
 from forgeprep.stages.base import ClipLog, Group, GroupLog, Sample, Stage, StageParams
 
 RUN_FRAMES = 32
-RUN_BYTES = 48 << 20
+RUN_BYTES = 16 << 20
 """A run of samples ends after so many frames or bytes of the original's crops, whichever comes first."""
 ALTERED_SHARE = 0.5
 """A face counts as forged if its mean difference is at least this share of the clip's most different face."""

@@ -202,7 +202,8 @@ def _start_ray(workers: int, address: str | None) -> None:
         ray.init(address=address, **quiet)
     else:
         # Shards go to files, not through Ray's memory: the smallest store is enough.
-        ray.init(num_cpus=workers, include_dashboard=False, object_store_memory=100 << 20, **quiet)
+        # "local", because a cluster that happens to run on this machine was not asked for.
+        ray.init("local", num_cpus=workers, include_dashboard=False, object_store_memory=100 << 20, **quiet)
 
 
 class _Board:

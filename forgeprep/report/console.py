@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -38,11 +39,8 @@ def run_on_console(given: Mapping[str, Any], config_file: Path | None, *, dry_ru
     _print_plan(prepared)
     if dry_run:
         return 0
-    with _live(prepared) as board:
-        try:
-            result = pipeline.execute(prepared, workers=workers, address=values.get("address"), report=board.post)
-        except KeyboardInterrupt:
-            raise Stopped(f"stopped; finished shards stay in {out}, run the same command to go on") from None
+    with _live(prepared) as board, _stoppable(out):
+        result = pipeline.execute(prepared, workers=workers, address=values.get("address"), report=board.post)
     board.print_rate(result.kept)
     if not result.failed:
         inspect_on_console(out, None)
@@ -142,6 +140,27 @@ class _Board:
 
     def _sum(self, name: str) -> int:
         return sum(getattr(progress, name) for progress in self.latest.values())
+
+
+@contextmanager
+def _stoppable(out: Path) -> Iterator[None]:
+    """Turn Ctrl-C into one line. Libraries may answer it with errors of their own, so the signal itself is noted."""
+    asked = False
+
+    def stop(*_: object) -> None:
+        nonlocal asked
+        asked = True
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    except BaseException as error:
+        if asked or isinstance(error, KeyboardInterrupt):
+            raise Stopped(f"stopped; finished shards stay in {out}, run the same command to go on") from error
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

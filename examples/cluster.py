@@ -8,6 +8,7 @@ Without ``--address`` a small cluster is started on this machine, which is how t
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from forgeprep.pipeline.configure import make_config
@@ -36,6 +37,7 @@ def main() -> None:
     result = execute(prepared, workers=2, address=given.address, report=report)
     for shard, message in result.failed:
         print(f"{shard} failed: {message}")
+    sys.exit(1 if result.failed else 0)
 
 
 if __name__ == "__main__":

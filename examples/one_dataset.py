@@ -6,6 +6,7 @@ python examples/one_dataset.py FaceForensics++ shards --workers 4
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from forgeprep.pipeline.configure import make_config
@@ -29,6 +30,9 @@ def main() -> None:
     )
     problems = verify(given.out) if not result.failed else result.failed
     print(f"{sum(samples.values())} samples in {len(samples)} shards, {len(problems)} problems")
+    for problem in problems:
+        print(problem)
+    sys.exit(1 if problems else 0)
 
 
 if __name__ == "__main__":

@@ -22,13 +22,14 @@ class Crops(IterableDataset[dict[str, torch.Tensor]]):
     """Samples as {"image": float (3, S, S) in [0, 1], "mask": float (1, S, S), 0 or 1, "label": long}."""
 
     def __init__(self, out: Path, split: str, size: int) -> None:
-        self.paths = shard_paths(out, split)
-        self.size = size
+        self.paths, self.size = [path for path in shard_paths(out, split) if path.suffix == ".parquet"], size
+        if not self.paths:
+            raise SystemExit(f"no Parquet shards under {out}/shards/{split}: give the --out folder of a run")
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         worker = get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        groups = [(path, g) for path in self.paths for g in range(pq.ParquetFile(path).num_row_groups)]
+        groups = [(path, g) for path in self.paths for g in range(pq.read_metadata(path).num_row_groups)]
         for path, group in groups[first::step]:
             table = pq.ParquetFile(path, pre_buffer=False).read_row_group(group, columns=["image", "mask", "label"])
             for row in table.to_pylist():

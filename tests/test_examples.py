@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from forgeprep.schemas.config import PROTOCOLS
 from forgeprep.schemas.drops import REASONS
-from forgeprep.schemas.samples import SAMPLE_COLUMNS
+from forgeprep.schemas.samples import SAMPLE_COLUMNS, Column
 from tests.conftest import run_cli
 
 HERE = Path(__file__).resolve().parents[1]
 README = (HERE / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -25,19 +30,67 @@ def out(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_column_and_every_drop_reason_is_explained() -> None:
-    for name in (*(column.name for column in SAMPLE_COLUMNS), *REASONS):
-        assert f"| `{name}` |" in README, name
+def type_text(column: Column) -> str:
+    if column.kind == "image":
+        return "picture"
+    if pa.types.is_fixed_size_list(column.type):
+        return f"{type_name(column.type.value_type)} x {column.type.list_size}"
+    if pa.types.is_list(column.type):
+        return f"list of {type_name(column.type.value_type)}"
+    return type_name(column.type)
+
+
+def type_name(value: pa.DataType) -> str:
+    return {"float": "float32", "double": "float64"}.get(str(value), str(value))
+
+
+@pytest.mark.parametrize("column", SAMPLE_COLUMNS, ids=lambda column: column.name)
+def test_the_table_of_columns_is_the_schemas(column: Column) -> None:
+    stage = "every" if column.stage == "key" else column.stage
+    # A bar would end the cell.
+    doc = column.doc.replace("|fake - original|", "abs(fake - original)")
+    assert f"| `{column.name}` | {stage} | {type_text(column)} | {doc} |" in README
+
+
+def test_every_drop_reason_and_protocol_is_explained() -> None:
+    for reason, meaning in REASONS.items():
+        assert f"| `{reason}` | {meaning} |" in README
+    for protocol in PROTOCOLS:
+        assert f"| `{protocol}` |" in README
 
 
 def test_the_readmes_python_runs(demo: Path, out: Path, tmp_path: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert len(blocks) == 6
+    blocks = BLOCKS if importlib.util.find_spec("torch") else [block for block in BLOCKS if "torch" not in block]
     code = f"OUT, ROOT = {str(out)!r}, {str(demo)!r}\n" + "\n".join(blocks)
     environment = {"HF_HOME": str(tmp_path), "HF_DATASETS_OFFLINE": "1", "PATH": "", "PYTHONPATH": str(HERE)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     assert "True where two cells differ" in done.stdout
+    assert len(blocks) < len(BLOCKS) or "torch.Size([4, 224, 224, 3]) torch.Size([4, 224, 224])" in done.stdout
+
+
+def test_the_readmes_stage_works_once_it_is_installed(demo: Path, tmp_path: Path) -> None:
+    (stage,) = (block for block in BLOCKS if "STAGE = " in block)
+    (tmp_path / "my_stage.py").write_text(stage)
+    # What pip leaves of a package with an entry point.
+    info = tmp_path / "my_package-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[forgeprep.stages]\nbrightness = my_stage:STAGE\n")
+    folder = tmp_path / "out"
+    flags = ["--stages", "crop,brightness", "--frames", "1", "--methods", "FaceSwap", "--workers", "0"]
+    for arguments in (["run", "ffpp", "--root", str(demo), "--out", str(folder), *flags], ["verify", str(folder)]):
+        done = subprocess.run(
+            [sys.executable, "-m", "forgeprep.cli", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PATH": "", "PYTHONPATH": f"{HERE}:{tmp_path}"},
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    levels = pq.read_table(folder / "shards/train/00000.parquet")["brightness"]
+    assert levels.type == pa.float32()
+    assert all(10 < level < 250 for level in levels.to_pylist())
 
 
 def test_the_card_makes_the_folder_loadable(out: Path, tmp_path: Path) -> None:

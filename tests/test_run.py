@@ -78,6 +78,7 @@ def test_every_planned_sample_is_a_row_or_a_drop(everything: Path, rows: list[di
     clips = pq.read_table(everything / "clips.parquet").to_pylist()
     assert len(clips) == 3 * 6 * 5
     assert all(c["requested"] == 6 == c["written"] + c["dropped"] for c in clips)
+    assert all((c["fps"], c["width"], c["height"]) == (25.0, 480, 360) for c in clips)
     assert verify(everything) == []
 
 

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from forgeprep.ops.video import sha256_of
+from forgeprep.errors import MediaError
+from forgeprep.ops.video import read_header, sha256_of
 from forgeprep.pipeline.plan import ShardPlan
 from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.schemas.config import RunConfig
@@ -127,6 +128,8 @@ def _rows(samples: list[Sample], steps: Steps, config: RunConfig, log: GroupLog)
 def _close_log(log: GroupLog, root: Path) -> None:
     for entry in log.clips.values():
         entry.sha256 = sha256_of(root / entry.clip.path)
+        with contextlib.suppress(MediaError):
+            entry.fps = read_header(root / entry.clip.path).fps
     for drop in log.drops:
         log.clips[drop.clip_id].dropped += 1
     log.drops.sort(key=lambda d: (d.clip_id, d.frame_index, -1 if d.track_id is None else d.track_id))

@@ -16,7 +16,6 @@ REASONS: dict[str, str] = {
     "size_mismatch": "the fake's frame size differs from its original's",
     "no_mask": "provided masks were asked for, and there is none for this frame",
     "no_difference": "the fake does not differ visibly from its original at this frame",
-    "clip_failed": "the worker died on this clip each time it tried",
 }
 """Reason -> what it means."""
 

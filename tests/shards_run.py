@@ -72,6 +72,8 @@ def make_row(photo: UInt8, split: str, source: int, method: str | None, frame: i
         "mask": mask,
         "difference": cv2.GaussianBlur(change, (0, 0), 2),
         "mask_source": "pristine" if method is None else "difference",
+        "mask_threshold": None if method is None else 60,
+        "mask_agreement": None if method is None else 0.9,
         "mask_fraction": float(np.count_nonzero(mask) / mask.size),
         "mask_confidence": 1.0 if method is None else 0.8,
         "noise": residual,
@@ -113,7 +115,7 @@ def write_shard(
         dropped = int(clip_id == drop.clip_id)
         clip = {name: own[0].get(name) for name in CLIP_SCHEMA.names} | {"path": f"{clip_id}.mp4", "size_bytes": 1000}
         counts = {"requested": len(own) + dropped, "decoded": len(own), "detected": len(own), "written": len(own)}
-        clips.append({**clip, **counts, "header_frames": 36, "dropped": dropped, "tracks": 1})
+        clips.append({**clip, **counts, "header_frames": 36, "dropped": dropped, "topped_up": 0, "tracks": 1})
     record = {
         "key": "k",
         "split": shard.split("/")[0],

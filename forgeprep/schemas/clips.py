@@ -75,12 +75,27 @@ CLIP_SCHEMA = pa.schema(
         pa.field("detected", pa.int32(), nullable=False),
         pa.field("written", pa.int32(), nullable=False),
         pa.field("dropped", pa.int32(), nullable=False),
+        pa.field("topped_up", pa.int32(), nullable=False),
         pa.field("tracks", pa.int32(), nullable=False),
+        pa.field("offset", pa.int32()),
+        pa.field("rate", pa.float64()),
+        pa.field("scale", pa.float64()),
+        pa.field("shift", pa.list_(pa.float64(), 2)),
+        pa.field("pair_similarity", pa.float64()),
+        pa.field("visual_change", pa.bool_()),
+        pa.field("segments", pa.list_(pa.list_(pa.float64(), 2))),
         pa.field("error", pa.string()),
     ]
 )
 """``clips.parquet``: the clip, its file, and what became of it.
 
 ``requested`` frames were planned, ``decoded`` of them came out of the decoder, ``detected`` of them showed at least one
-face, ``written`` and ``dropped`` count samples (faces). ``sha256`` is of the file; null where it could not be read.
+face, ``written`` and ``dropped`` count samples (faces); ``topped_up`` frames stand in for wanted ones that showed no
+face. ``sha256`` is of the file; null where it could not be read.
+
+How a fake lies on its original; null for a real and for a fake without an original: frame ``i`` of the original is
+frame ``i * rate + offset`` of the fake, about; a pixel ``(x, y)`` of the original is ``(x, y) * scale + shift`` of the
+fake. ``pair_similarity`` is the correlation of the two outside the faces, -1 to 1. ``visual_change`` is false where nothing
+visible was forged (an audio-only fake). ``segments`` are the forged spans, ``[start_s, end_s)``, as seen in the
+differences.
 """

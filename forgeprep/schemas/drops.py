@@ -13,11 +13,16 @@ REASONS: dict[str, str] = {
     "no_face": "no face was found at this frame",
     "bystander": "a face of a fake that the forgery did not touch",
     "no_original": "a stage needs the original, and the original is missing or unreadable",
-    "size_mismatch": "the fake's frame size differs from its original's",
+    "size_mismatch": "the fake's picture is another size than its original's, and not simply scaled or letterboxed",
+    "unaligned": "no frame of the fake shows the original's frame",
     "no_mask": "provided masks were asked for, and there is none for this frame",
     "no_difference": "the fake does not differ visibly from its original at this frame",
+    "no_visual_change": "nothing visible differs from the original in the whole clip, as in an audio-only fake",
 }
 """Reason -> what it means."""
+
+TRANSIENT = frozenset({"unreadable", "decode_error"})
+"""Reasons that may be gone on another try: after a file was fetched again, or the storage has recovered."""
 
 
 @dataclass(frozen=True, slots=True)

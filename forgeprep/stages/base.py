@@ -90,7 +90,15 @@ class ClipLog:
     detected: int = 0
     written: int = 0
     dropped: int = 0
+    topped_up: int = 0
     tracks: int = 0
+    offset: int | None = None
+    rate: float | None = None
+    scale: float | None = None
+    shift: tuple[float, float] | None = None
+    pair_similarity: float | None = None
+    visual_change: bool | None = None
+    segments: list[tuple[float, float]] | None = None
     error: str | None = None
 
 

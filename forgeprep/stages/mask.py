@@ -85,6 +85,8 @@ def _fill(sample: Sample, mask: UInt8, difference: UInt8 | None, source: str, co
         "mask": mask,
         "difference": difference,
         "mask_source": source,
+        "mask_threshold": None,
+        "mask_agreement": None,
         "mask_fraction": float(np.count_nonzero(mask) / mask.size),
         "mask_confidence": confidence,
     }

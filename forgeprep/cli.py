@@ -74,6 +74,9 @@ def run(
     detector: Annotated[
         str | None, typer.Option(help="dlib-hog, dlib-cnn or face-alignment. [default: dlib-hog]")
     ] = None,
+    bystanders: Annotated[
+        str | None, typer.Option(help="Unaltered faces of a fake: skip, or real to keep them as reals. [default: skip]")
+    ] = None,
     mask_source: Annotated[
         str | None, typer.Option(help="difference (fake against original) or provided. [default: difference]")
     ] = None,

@@ -50,6 +50,7 @@ def make_row(photo: UInt8, split: str, source: int, method: str | None, frame: i
         "clip_id": clip_id,
         "original_id": None if method is None else original_id,
         "frame_index": frame,
+        "original_frame": None if method is None else frame,
         "timestamp_s": frame / 30000 * 1001,
         "track_id": 0,
         "label": int(method is not None),

@@ -1,24 +1,27 @@
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forgeprep.demo import make_demo
 from forgeprep.ops.faces import Detection, make_detector
 from forgeprep.ops.geometry import frame_rgb, iou
-from forgeprep.ops.tracks import KEY_EVERY, MAX_GAP, SPAN, track_faces
+from forgeprep.ops.tracks import KEY_EVERY, MAX_GAP, Survey, find_faces
 from forgeprep.ops.video import Frame, read_frames
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.run import execute, prepare_run
 from forgeprep.shards.read import iter_rows, shard_paths
 from forgeprep.stages.frames import FramesParams, select
-from tests.conftest import encode_video
+from forgeprep.stages.lead import choose
+from tests.conftest import UInt8, encode_video
 
 Boxes = dict[int, list[tuple[float, float, float]]]
 
@@ -45,11 +48,13 @@ def test_steady_motion_is_followed_without_lag_and_jitter_is_smoothed() -> None:
         return [(100 + 1.5 * i + jitter[i, 0], 150 + jitter[i, 1], 120)]
 
     errors, steps, before = [], [], None
-    for frame, faces in track_faces(blank(200), detector_of(place)):
+    found = find_faces(blank(200), detector_of(place))
+    for index in range(200):
+        faces = found.faces_at(index)
         assert [face.track_id for face in faces] == [0]
         x0, y0, x1, y1 = faces[0].box
         centre = np.array([(x0 + x1) / 2, (y0 + y1) / 2])
-        errors.append(centre - (100 + 1.5 * frame.index, 150))
+        errors.append(centre - (100 + 1.5 * index, 150))
         if before is not None:
             steps.append(np.abs(centre - before - (1.5, 0)).max())
         before = centre
@@ -63,8 +68,10 @@ def test_a_gap_is_bridged_a_false_alarm_ignored_and_a_leaver_ends() -> None:
         found = [] if 50 <= i < 50 + MAX_GAP * KEY_EVERY or i >= 120 else [(200.0, 150.0, 100.0)]
         return found + ([(500.0, 100.0, 90.0)] if i == 30 else [])
 
-    seen = {frame.index: faces for frame, faces in track_faces(blank(180), detector_of(place))}
-    assert len(seen) == 180
+    found = find_faces(blank(180), detector_of(place))
+    assert list(found.frames) == list(range(180))
+    assert found.tracks == 1
+    seen = {index: found.faces_at(index) for index in range(180)}
     assert all([f.track_id for f in seen[i]] == [0] for i in range(116))
     assert all(seen[i] == [] for i in range(121, 180))
     assert {seen[i][0].detection for i in range(51, 60)} == {"interpolated"}
@@ -75,24 +82,13 @@ def test_two_faces_keep_their_ids_and_a_late_one_gets_a_new_one() -> None:
     def place(i: int) -> list[tuple[float, float, float]]:
         return [(120.0 + 0.5 * i, 150, 90), (520.0 - 0.5 * i, 150, 100)] + ([(320.0, 300, 80)] if i >= 100 else [])
 
-    for frame, faces in track_faces(blank(200), detector_of(place)):
-        expected = {0: 120.0 + 0.5 * frame.index, 1: 520.0 - 0.5 * frame.index, 2: 320.0}
-        assert [f.track_id for f in faces] == ([0, 1, 2] if frame.index >= 100 else [0, 1])
+    found = find_faces(blank(200), detector_of(place))
+    for index in range(200):
+        faces = found.faces_at(index)
+        expected = {0: 120.0 + 0.5 * index, 1: 520.0 - 0.5 * index, 2: 320.0}
+        assert [f.track_id for f in faces] == ([0, 1, 2] if index >= 100 else [0, 1])
         for face in faces:
             assert abs((face.box[0] + face.box[2]) / 2 - expected[face.track_id]) < 2
-
-
-def test_the_look_ahead_is_bounded() -> None:
-    taken = 0
-
-    def count(frames: Iterator[Frame]) -> Iterator[Frame]:
-        nonlocal taken
-        for frame in frames:
-            taken += 1
-            yield frame
-
-    for frame, _ in track_faces(count(blank(500)), detector_of(lambda i: [(200.0, 150.0, 100.0)])):
-        assert taken - frame.index <= KEY_EVERY * (max(SPAN, MAX_GAP) + 1)
 
 
 def test_of_two_people_the_forged_one_is_told_by_its_difference(tmp_path: Path) -> None:
@@ -125,22 +121,114 @@ def test_of_two_people_the_forged_one_is_told_by_its_difference(tmp_path: Path) 
     assert [d["reason"] for d in drops] == ["bystander"] * 6
 
 
+def moving_photo(photo: UInt8, count: int, hide: range) -> Iterator[Frame]:
+    """A real face that drifts to the right; at the frames of ``hide`` a bar covers eyes and nose."""
+    gray = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
+    for i in range(count):
+        y = np.asarray(cv2.warpAffine(gray, np.array([[1, 0, 1.2 * i - 60], [0, 1, 0.0]]), (640, 360)), np.uint8)
+        if i in hide:
+            left = round(178 + 1.2 * i - 60)
+            y[95:150, left : left + 90] = 128
+        half = np.full((180, 320), 128, np.uint8)
+        yield Frame(i, i / 25, y, half, half)
+
+
+def test_a_face_that_is_covered_for_a_while_is_tracked_and_marked_so(face_photo: UInt8) -> None:
+    hide = range(52, 76)
+    plain = find_faces(moving_photo(face_photo, 130, range(0)), make_detector("dlib-hog"))
+    found = find_faces(moving_photo(face_photo, 130, hide), make_detector("dlib-hog"))
+    assert plain.tracks == found.tracks == 1
+    for index in range(130):
+        (free,), (face,) = plain.faces_at(index), found.faces_at(index)
+        assert iou(free.box, face.box) > 0.7
+        assert free.detection != "tracked"
+    states = [found.faces_at(index)[0].detection for index in range(130)]
+    assert set(states[56:74]) == {"tracked"}
+    assert "tracked" not in states[:46] + states[86:]
+
+
+def test_no_track_goes_on_over_a_cut(face_photo: UInt8) -> None:
+    """Two shots with a face at the same place: an overlap of boxes would join them."""
+    other = np.ascontiguousarray(255 - face_photo[::-1])
+    other[100:300, 100:300] = face_photo[20:220, 120:320]
+    pieces = [face_photo, other, face_photo]
+    frames = [piece[:360, :480] for piece in pieces for _ in range(23)]
+    planes = [cv2.cvtColor(np.ascontiguousarray(f), cv2.COLOR_RGB2GRAY) for f in frames]
+    half = np.full((180, 240), 128, np.uint8)
+    found = find_faces((Frame(i, i / 25, y, half, half) for i, y in enumerate(planes)), make_detector("dlib-hog"))
+    assert found.cuts == [23, 46]
+    ids = [{face.track_id for face in found.faces_at(index)} for index in range(69)]
+    assert all(ids[0] == one and one for one in ids[:23])
+    assert all(ids[46] == one and one for one in ids[46:])
+    assert not ids[0] & ids[46]
+    assert not (ids[0] | ids[46]) & set().union(*ids[23:46])
+
+
 @pytest.mark.real_data
 def test_tracks_on_real_footage_do_not_jump(real_footage: Path) -> None:
-    detector = make_detector("dlib-hog")
-    before: dict[int, tuple[int, Any]] = {}
-    gone: set[int] = set()
-    frames_with_faces = 0
-    for frame, faces in track_faces(read_frames(real_footage), detector):
-        frames_with_faces += bool(faces)
-        now = {face.track_id: face.box for face in faces}
-        gone |= before.keys() - now.keys()
-        assert not gone & now.keys(), "a track id came back"
-        for track, box in now.items():
-            if track in before:
-                assert iou(before[track][1], box) > 0.6, (frame.index, track)
-        before = {track: (frame.index, box) for track, box in now.items()}
-    assert frames_with_faces > 120
+    """Three cuts, a face partly covered by a hand and a microphone, a small face that is lost."""
+    found = find_faces(read_frames(real_footage), make_detector("dlib-hog"))
+    assert found.cuts == [20, 82, 211]
+    assert accelerations(found).max() < 0.03, "in widths of the face"
+    lives = [[i for i in found.frames if any(f.track_id == t for f in found.faces_at(i))] for t in range(found.tracks)]
+    assert sum(map(len, lives)) > 180
+    for life in lives:
+        assert life == list(range(life[0], life[-1] + 1)), "a track id came back"
+        assert not any(life[0] < cut <= life[-1] for cut in found.cuts), "a track goes on over a cut"
+    # The singer's shot, from its first frame to its last.
+    assert (82, 210) in {(life[0], life[-1]) for life in lives}
+
+
+def accelerations(found: Survey) -> UInt8:
+    """Second differences of box centres over three frames of a track, as shares of the box's width."""
+    values = []
+    for index in found.frames[1:-1]:
+        before, now, after = ({f.track_id: f.box for f in found.faces_at(index + step)} for step in (-1, 0, 1))
+        for track in before.keys() & now.keys() & after.keys():
+            a, b, c = (
+                np.array([box[0] + box[2], box[1] + box[3]]) / 2 for box in (before[track], now[track], after[track])
+            )
+            values.append(np.linalg.norm(a - 2 * b + c) / (now[track][2] - now[track][0]))
+    return np.array(values)
+
+
+class Known(Survey):
+    """A survey whose outcome is given."""
+
+    def __init__(self, frames: list[int], faceless: set[int]) -> None:
+        super().__init__(array("i", frames))
+        self.faceless = faceless
+
+    def has_face(self, index: int) -> bool:
+        return index not in self.faceless
+
+
+@given(
+    count=st.integers(1, 200),
+    wanted=st.integers(1, 40),
+    faceless=st.sets(st.integers(0, 199)),
+    lost=st.sets(st.integers(0, 199), max_size=10),
+)
+@settings(deadline=None)
+def test_frames_without_a_face_are_made_up_for_and_never_twice(
+    count: int, wanted: int, faceless: set[int], lost: set[int]
+) -> None:
+    asked = select(count + 5, "train", FramesParams(frames=str(wanted)))
+    found = Known([i for i in range(count) if i not in lost], faceless)
+    has_face = {i for i in found.frames if i not in faceless}
+    strict, filled = choose(asked, found, top_up=False), choose(asked, found, top_up=True)
+    assert strict.frames == tuple(i for i in asked if i in has_face)
+    for chosen in (strict, filled):
+        assert len(chosen.frames) + len(chosen.missing) == len(asked)
+        assert list(chosen.frames) == sorted(set(chosen.frames))
+        assert set(chosen.frames) <= has_face
+    assert set(strict.frames) <= set(filled.frames)
+    assert len(filled.frames) == min(len(asked), len(has_face))
+    assert filled.topped_up == len(filled.frames) - len(strict.frames)
+    for index, reason in strict.missing:
+        assert reason == (
+            "past_end" if index > max(found.frames, default=-1) else "decode_error" if index in lost else "no_face"
+        )
 
 
 @given(count=st.integers(1, 3000), wanted=st.integers(1, 400))

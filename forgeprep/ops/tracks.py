@@ -1,20 +1,27 @@
-"""Follow faces through a clip: detect on key frames, associate, interpolate and smooth between.
+"""Find the faces of a clip and follow them: detect on key frames, associate, bridge, and smooth between.
 
-The whole works on a stream: a frame leaves a fixed number of frames after it came in, so memory does not grow with the
-clip. Boxes come from a local linear fit through the detections around a frame (Cleveland 1979), which interpolates
-between key frames, follows steady motion without lag, and takes out the detector's grid of positions.
+One pass over the clip gives a :class:`Survey`, which knows every face at every frame but holds only the key frames'
+boxes. Between these, boxes come from a local linear fit through the detections around a frame (Cleveland 1979), which
+interpolates, follows steady motion without lag, and takes out the detector's grid of positions.
+
+Where a face that was there is not found again (a profile, a hand before it), a correlation tracker (Danelljan et al.
+2014, in dlib) carries its box on for a while. Tracks end at cuts between shots.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Iterator
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
 
 from forgeprep.ops.faces import Detection, Detector
 from forgeprep.ops.geometry import Box, iou
-from forgeprep.ops.video import Frame
+from forgeprep.ops.video import Frame, UInt8
 
 KEY_EVERY = 5
 """Frames between two detections."""
@@ -23,14 +30,25 @@ FINE_EVERY = 25
 """Every so many key frames, small faces are looked for at the fine scale too."""
 MAX_GAP = 3
 """Key frames that a track outlives without a detection."""
+MAX_TRACKED, MAX_TRAILING = 6, 2
+"""Key frames that the correlation tracker may bridge, and those kept of them if the face is not found again."""
+LEAST_PEAK = 7.0
+"""Peak-to-sidelobe ratio below which the correlation tracker has lost the face."""
 SPAN = 3
 """Key frames on each side that take part in smoothing."""
 MIN_IOU = 0.25
+CUT_CHANGE, CUT_CORRELATION = 8.0, 0.6
+"""A cut: neighbouring frames differ by more levels of 255 in the mean, and correlate less."""
+SMALL_WH = 64, 36
 
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A face at one frame. ``detection`` is ``detected`` on the key frame itself, else ``interpolated``."""
+    """A face at one frame.
+
+    ``detection`` is ``detected`` on the key frame itself, ``interpolated`` between two detections, ``tracked`` where
+    one of the neighbouring key frames has the correlation tracker's word only.
+    """
 
     track_id: int
     box: Box
@@ -38,123 +56,213 @@ class Face:
     detection: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Point:
+    index: int
+    box: Box
+    score: float
+    tracked: bool = False
+
+
 @dataclass(slots=True)
 class _Track:
-    track_id: int
-    seen: list[tuple[int, Detection]] = field(default_factory=list)
+    points: list[_Point] = field(default_factory=list)
+    alive: bool = True
 
     @property
-    def last(self) -> tuple[int, Detection]:
-        return self.seen[-1]
+    def last(self) -> _Point:
+        return self.points[-1]
+
+    @property
+    def last_found(self) -> _Point:
+        return next(point for point in reversed(self.points) if not point.tracked)
 
 
-def track_faces(frames: Iterator[Frame], detector: Detector) -> Iterator[tuple[Frame, list[Face]]]:
-    """Yield every frame with its faces, sorted by track; ids count from 0 in order of first appearance.
+@dataclass(slots=True)
+class Survey:
+    """What one pass over a clip found.
+
+    Attributes:
+        frames: indices of the frames that could be decoded, ascending.
+        cuts: first frames of new shots.
+    """
+
+    frames: array[int] = field(default_factory=lambda: array("i"))
+    cuts: list[int] = field(default_factory=list)
+    _tracks: list[_Track] = field(default_factory=list)
+
+    def faces_at(self, index: int) -> list[Face]:
+        """The faces at a frame, sorted by track; ids count from 0 in order of first appearance."""
+        return [
+            _face(number, track, index)
+            for number, track in enumerate(self._tracks)
+            if track.points[0].index <= index <= track.last.index
+        ]
+
+    def has_face(self, index: int) -> bool:
+        """Whether any track covers the frame."""
+        return any(track.points[0].index <= index <= track.last.index for track in self._tracks)
+
+    @property
+    def tracks(self) -> int:
+        """How many tracks there are."""
+        return len(self._tracks)
+
+
+def find_faces(frames: Iterable[Frame], detector: Detector) -> Survey:
+    """Survey a clip, frame by frame; no frame is kept.
 
     A track needs two detections to count (a single one is most often a false alarm), unless the clip is too short to
     have two key frames.
     """
-    tracker = _Tracker(detector)
+    search = _Search(detector)
     for frame in frames:
-        yield from tracker.push(frame)
-    yield from tracker.finish()
+        search.push(frame)
+    return search.finish()
 
 
-class _Tracker:
+class _Search:
     def __init__(self, detector: Detector) -> None:
         self.detector = detector
-        self.pending: deque[Frame] = deque()
+        self.survey = Survey()
         self.tracks: list[_Track] = []
-        self.public_ids: dict[int, int] = {}
-        self.next_id = 0
+        self.before: Frame | None = None
+        self.small: UInt8 | None = None
+        self.key_gray: UInt8 | None = None
         self.keys = 0
         self.next_key = 0
         self.last_key = -1
 
-    def push(self, frame: Frame) -> Iterator[tuple[Frame, list[Face]]]:
-        self.pending.append(frame)
+    def push(self, frame: Frame) -> None:
+        self.survey.frames.append(frame.index)
+        small = np.asarray(cv2.resize(frame.y, SMALL_WH, interpolation=cv2.INTER_AREA), np.uint8)
+        if self.small is not None and _is_cut(self.small, small):
+            self._end_shot()
+            self.survey.cuts.append(frame.index)
+            self.next_key = frame.index
         # "At or after": the decoder may have lost the very frame that was due.
         if frame.index >= self.next_key:
             self._detect(frame)
             self.next_key = frame.index + KEY_EVERY
-            yield from self._release(frame.index - KEY_EVERY * max(SPAN, MAX_GAP))
+        self.before, self.small = frame, small
 
-    def finish(self) -> Iterator[tuple[Frame, list[Face]]]:
-        if self.pending and self.pending[-1].index != self.last_key:
-            self._detect(self.pending[-1])
-        yield from self._release(None)
+    def finish(self) -> Survey:
+        self._end_shot()
+        for track in self.tracks:
+            _trim(track)
+        sure = [t for t in self.tracks if sum(not p.tracked for p in t.points) >= 2 or self.keys <= 1]
+        self.survey._tracks = sorted(sure, key=lambda t: (t.points[0].index, t.points[0].box))
+        return self.survey
+
+    def _end_shot(self) -> None:
+        """Detect on the shot's last frame, so that tracks reach it, and end them all."""
+        if self.before is not None and self.before.index != self.last_key:
+            self._detect(self.before)
+        for track in self.tracks:
+            track.alive = False
+        self.key_gray = None
 
     def _detect(self, frame: Frame) -> None:
-        alive = [t for t in self.tracks if frame.index - t.last[0] <= KEY_EVERY * (MAX_GAP + 1)]
+        gray = _gray(frame)
+        for track in self.tracks:
+            track.alive &= frame.index - track.last_found.index <= KEY_EVERY * (MAX_TRACKED + 1)
+            track.alive &= frame.index - track.last.index <= KEY_EVERY * (MAX_GAP + 1)
+        alive = [track for track in self.tracks if track.alive]
         found = self._search(frame, alive)
         pairs = sorted(
-            ((iou(t.last[1].box, d.box), -t.track_id, i, t) for t in alive for i, d in enumerate(found)),
-            key=lambda p: p[:3],
-            reverse=True,
+            ((iou(t.last.box, d.box), -n, -i) for n, t in enumerate(alive) for i, d in enumerate(found)), reverse=True
         )
         taken: set[int] = set()
         grown: set[int] = set()
-        for overlap, _, i, track in pairs:
-            if overlap < MIN_IOU or i in taken or track.track_id in grown:
+        for overlap, number, i in pairs:
+            if overlap < MIN_IOU or -i in taken or -number in grown:
                 continue
-            track.seen.append((frame.index, found[i]))
-            taken.add(i)
-            grown.add(track.track_id)
-        for i, detection in enumerate(found):
-            if i not in taken:
-                self.tracks.append(_Track(self.next_id, [(frame.index, detection)]))
-                self.next_id += 1
+            alive[-number].points.append(_Point(frame.index, found[-i].box, found[-i].score))
+            taken.add(-i)
+            grown.add(-number)
+        for number, track in enumerate(alive):
+            if number not in grown:
+                self._carry(track, frame, gray, alive)
+        self.tracks += [_Track([_Point(frame.index, d.box, d.score)]) for i, d in enumerate(found) if i not in taken]
         self.keys += 1
-        self.last_key = frame.index
+        self.last_key, self.key_gray = frame.index, gray
+
+    def _carry(self, track: _Track, frame: Frame, gray: UInt8, alive: list[_Track]) -> None:
+        """Move a track on by correlation, from the last key frame to this one."""
+        import dlib
+
+        if self.key_gray is None or track.last.index != self.last_key:
+            return
+        scale = gray.shape[0] / frame.size_wh[1]
+        tracker = dlib.correlation_tracker()
+        tracker.start_track(self.key_gray, dlib.drectangle(*(scale * side for side in track.last.box)))
+        peak = tracker.update(gray)
+        place = tracker.get_position()
+        box = (place.left() / scale, place.top() / scale, place.right() / scale, place.bottom() / scale)
+        others = [t.last.box for t in alive if t is not track and t.last.index == frame.index]
+        if peak < LEAST_PEAK or iou(track.last.box, box) < MIN_IOU or any(iou(box, other) > 0.3 for other in others):
+            return
+        track.points.append(_Point(frame.index, box, track.last.score, tracked=True))
 
     def _search(self, frame: Frame, alive: list[_Track]) -> list[Detection]:
         height = frame.size_wh[1]
-        small = any((t.last[1].box[3] - t.last[1].box[1]) * COARSE_LINES < 90 * height for t in alive)
+        small = any((t.last.box[3] - t.last.box[1]) * COARSE_LINES < 90 * height for t in alive)
         fine = min(FINE_LINES, 2 * height)
-        if small or self.keys % FINE_EVERY == 0:
+        if small or self.keys % FINE_EVERY == 0 or frame.index in self.survey.cuts:
             return _left_to_right(self.detector(frame, fine))
         found = self.detector(frame, min(COARSE_LINES, height))
-        return _left_to_right(found or (self.detector(frame, fine) if not alive else []))
+        return _left_to_right(found or self.detector(frame, fine))
 
-    def _release(self, until: int | None) -> Iterator[tuple[Frame, list[Face]]]:
-        while self.pending and (until is None or self.pending[0].index <= until):
-            frame = self.pending.popleft()
-            yield frame, self._faces(frame.index)
-        horizon = (self.pending[0].index if self.pending else self.last_key) - KEY_EVERY * (MAX_GAP + SPAN + 1)
-        self.tracks = [t for t in self.tracks if t.last[0] >= horizon]
-        for track in self.tracks:
-            # Only detections near the frames still pending matter; a minimum stays, so that the track stays confirmed.
-            while len(track.seen) > 2 * SPAN + 2 and track.seen[0][0] < horizon:
-                track.seen.pop(0)
 
-    def _faces(self, index: int) -> list[Face]:
-        faces = []
-        for track in self.tracks:
-            if len(track.seen) < 2 and self.keys > 1:
-                continue
-            if not track.seen[0][0] <= index <= track.last[0]:
-                continue
-            public = self.public_ids.setdefault(track.track_id, len(self.public_ids))
-            near = min(track.seen, key=lambda s: (abs(s[0] - index), s[0]))
-            state = "detected" if near[0] == index else "interpolated"
-            faces.append(Face(public, _smooth_box(track.seen, index), near[1].score, state))
-        return sorted(faces, key=lambda f: f.track_id)
+def _trim(track: _Track) -> None:
+    """Leave off what the tracker added after the last detection, but for a little."""
+    trailing = len(track.points) - 1 - track.points.index(track.last_found)
+    if trailing > MAX_TRAILING:
+        del track.points[MAX_TRAILING - trailing :]
+
+
+def _is_cut(before: UInt8, now: UInt8) -> bool:
+    a, b = before.astype(np.float32), now.astype(np.float32)
+    if float(np.abs(a - b).mean()) < CUT_CHANGE:
+        return False
+    a, b = a - a.mean(), b - b.mean()
+    power = math.sqrt(float((a * a).sum()) * float((b * b).sum()))
+    return float((a * b).sum()) < CUT_CORRELATION * power
+
+
+def _gray(frame: Frame) -> UInt8:
+    """The luma at the coarse scale, contiguous, for the correlation tracker."""
+    width, height = frame.size_wh
+    if height <= COARSE_LINES:
+        return np.array(frame.y)
+    size = max(1, round(width * COARSE_LINES / height)), COARSE_LINES
+    return np.asarray(cv2.resize(frame.y, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _left_to_right(found: list[Detection]) -> list[Detection]:
     return sorted(found, key=lambda d: (d.box, -d.score))
 
 
-def _smooth_box(seen: list[tuple[int, Detection]], index: int) -> Box:
-    """The square face box at frame ``index`` by a local linear fit through the detections around it."""
-    around = [(i, d.box) for i, d in seen if abs(i - index) <= SPAN * KEY_EVERY] or [
-        (i, d.box) for i, d in sorted(seen, key=lambda s: abs(s[0] - index))[:2]
-    ]
-    times = [float(i - index) for i, _ in around]
-    centre_x = _fit(times, [(b[0] + b[2]) / 2 for _, b in around], width=1.3 * KEY_EVERY, slope=True)
-    centre_y = _fit(times, [(b[1] + b[3]) / 2 for _, b in around], width=1.3 * KEY_EVERY, slope=True)
+def _face(number: int, track: _Track, index: int) -> Face:
+    points = track.points
+    after = bisect_left(points, index, key=lambda point: point.index)
+    around = points[max(0, after - 1) : after + 1] if points[after].index != index else [points[after]]
+    near = min(around, key=lambda point: (abs(point.index - index), point.index))
+    state = "detected" if near.index == index else "interpolated"
+    if any(point.tracked for point in around):
+        state = "tracked"
+    lo, hi = (bisect_left(points, index + d, key=lambda p: p.index) for d in (-SPAN * KEY_EVERY, SPAN * KEY_EVERY + 1))
+    return Face(number, _smooth_box(points[min(lo, max(0, after - 1)) : max(hi, after + 1)], index), near.score, state)
+
+
+def _smooth_box(points: list[_Point], index: int) -> Box:
+    """The square face box at frame ``index`` by a local linear fit through the points around it."""
+    times = [float(point.index - index) for point in points]
+    boxes = [point.box for point in points]
+    centre_x = _fit(times, [(b[0] + b[2]) / 2 for b in boxes], width=1.3 * KEY_EVERY, slope=True)
+    centre_y = _fit(times, [(b[1] + b[3]) / 2 for b in boxes], width=1.3 * KEY_EVERY, slope=True)
     # A face's size changes slowly, and the detector's sizes come in coarse steps: a wider, level fit.
-    half = _fit(times, [max(b[2] - b[0], b[3] - b[1]) / 2 for _, b in around], width=2.0 * KEY_EVERY, slope=False)
+    half = _fit(times, [max(b[2] - b[0], b[3] - b[1]) / 2 for b in boxes], width=2.0 * KEY_EVERY, slope=False)
     return centre_x - half, centre_y - half, centre_x + half, centre_y + half
 
 

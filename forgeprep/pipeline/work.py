@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from forgeprep.shards.records import write_record
 from forgeprep.shards.write import ShardWriter
 from forgeprep.stages import resolve_stages
 from forgeprep.stages.base import ClipLog, Group, GroupLog, Sample, Stage, StageParams
+from forgeprep.stages.frames import FramesParams, tops_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class Steps:
     samples: tuple[tuple[Stage, StageParams], ...]
     companions: frozenset[str]
     columns: tuple[Column, ...]
+    frames: FramesParams
 
 
 def prepare(config: RunConfig) -> Steps:
@@ -89,12 +91,14 @@ def prepare(config: RunConfig) -> Steps:
         samples=tuple((stage, params) for stage, params in ready if stage.apply is not None),
         companions=frozenset(name for stage, params in ready for name in stage.companions(params)),
         columns=columns_of("key") + tuple(column for stage in stages for column in stage.adds),
+        frames=FramesParams(**config.params["frames"]),
     )
 
 
 def group_samples(group: Group, root: Path, steps: Steps, log: GroupLog) -> Iterator[list[Sample]]:
     """Yield a group's samples, all stages applied; those with a ``reason`` are drops."""
     source, params = steps.source
+    group = replace(group, top_up=tops_up(group.split, steps.frames))
     assert source.source is not None
     for samples in source.source(group, root, params, steps.companions, log):
         alive = samples
@@ -129,7 +133,7 @@ def _close_log(log: GroupLog, root: Path) -> None:
     for entry in log.clips.values():
         entry.sha256 = sha256_of(root / entry.clip.path)
         with contextlib.suppress(MediaError):
-            entry.fps = read_header(root / entry.clip.path).fps
+            entry.fps = entry.fps or read_header(root / entry.clip.path).fps
     for drop in log.drops:
         log.clips[drop.clip_id].dropped += 1
     log.drops.sort(key=lambda d: (d.clip_id, d.frame_index, -1 if d.track_id is None else d.track_id))

@@ -124,6 +124,6 @@ def _load(chosen: dict[Path, list[tuple[Group, str]]]) -> list[SheetRow]:
 
 def _original_of(row: Row) -> str | None:
     """The sample_id of the original at the same track and frame; a source group lies in one shard."""
-    if row["original_id"] is None:
+    if row["original_id"] is None or row["original_frame"] is None:
         return None
-    return f"{row['original_id']}/{row['track_id']}/{row['frame_index']:06d}"
+    return f"{row['original_id']}/{row['track_id']}/{row['original_frame']:06d}"

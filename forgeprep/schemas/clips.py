@@ -95,7 +95,7 @@ face. ``sha256`` is of the file; null where it could not be read.
 
 How a fake lies on its original; null for a real and for a fake without an original: frame ``i`` of the original is
 frame ``i * rate + offset`` of the fake, about; a pixel ``(x, y)`` of the original is ``(x, y) * scale + shift`` of the
-fake. ``pair_similarity`` is the correlation of the two outside the faces, -1 to 1. ``visual_change`` is false where nothing
-visible was forged (an audio-only fake). ``segments`` are the forged spans, ``[start_s, end_s)``, as seen in the
+fake. ``pair_similarity`` is the correlation of the two outside the faces, -1 to 1. ``visual_change`` is false where
+nothing visible was forged (an audio-only fake). ``segments`` are the forged spans, ``[start_s, end_s)``, as seen in the
 differences.
 """

@@ -29,8 +29,8 @@ TRANSIENT = frozenset({"unreadable", "decode_error"})
 class Drop:
     """A planned sample that could not be made.
 
-    ``frame_index`` counts from 0 in the clip; ``track_id`` is None where no face is known; ``detail`` says more in
-    words (an error's text), for people.
+    ``frame_index`` counts from 0 in the clip, for a fake in its original; ``track_id`` is None where no face is known;
+    ``detail`` says more in words (an error's text), for people.
     """
 
     split: str

@@ -49,8 +49,13 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
     Column("split", "key", pa.string(), "train, val or test"),
     Column("source_id", "key", pa.string(), "the source group: an original and its fakes at one compression"),
     Column("clip_id", "key", pa.string(), "the clip, e.g. ffpp/c23/Deepfakes/071_054"),
-    Column("original_id", "key", pa.string(), "clip_id of the original; null for a clip that is real itself", nullable=True),
+    Column(
+        "original_id", "key", pa.string(), "clip_id of the original; null for a clip that is real itself", nullable=True
+    ),
     Column("frame_index", "key", pa.int32(), "index of the frame in the clip, from 0, in order of presentation"),
+    Column(
+        "original_frame", "key", pa.int32(), "index of the same frame in the original; null without one", nullable=True
+    ),
     Column("timestamp_s", "key", pa.float64(), "presentation time of the frame in seconds"),
     Column("track_id", "key", pa.int32(), "the face's track; the same in an original and its fakes"),
     Column("label", "key", pa.int8(), "0 real, 1 fake; of this face at this frame"),
@@ -65,7 +70,9 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
     Column("enlarge", "crop", pa.float32(), "side of the crop over side of the face box"),
     Column("padding", "crop", _ints(4), "left, top, right, bottom: pixels of crop_box outside the frame (black)"),
     Column("detector", "crop", pa.string(), "detector that found the face, e.g. dlib-hog"),
-    Column("detection", "crop", pa.string(), "detected (on this frame), interpolated (between two detections) or tracked"),
+    Column(
+        "detection", "crop", pa.string(), "detected (on this frame), interpolated (between two detections) or tracked"
+    ),
     Column(
         "detection_score",
         "crop",

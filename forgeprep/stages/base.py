@@ -63,12 +63,16 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A source group as planned: an original (where there is one) and its fakes, and the frames wanted of each."""
+    """A source group as planned: an original (where there is one) and its fakes, and the frames wanted of each.
+
+    With ``top_up``, frames with a face stand in for wanted ones without.
+    """
 
     source_id: str
     split: Split
     clips: tuple[Clip, ...]
     frames: tuple[int, ...]
+    top_up: bool = False
 
     @property
     def original(self) -> Clip | None:

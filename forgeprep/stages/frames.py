@@ -45,7 +45,7 @@ def select(frame_count: int, split: Split, params: FramesParams) -> tuple[int, .
     >>> select(10, "train", FramesParams(frames="4"))
     (0, 3, 6, 9)
     """
-    rule = params.frames if isinstance(params.frames, str) else params.frames[split]
+    rule = _rule_of(split, params)
     if rule == "all":
         return tuple(range(frame_count))
     if rule.startswith("every:"):
@@ -55,6 +55,15 @@ def select(frame_count: int, split: Split, params: FramesParams) -> tuple[int, .
         return (frame_count // 2,) if wanted else ()
     # Integer arithmetic: the same on every machine, first and last frame included.
     return tuple(i * (frame_count - 1) // (wanted - 1) for i in range(wanted))
+
+
+def tops_up(split: Split, params: FramesParams) -> bool:
+    """Whether other frames may stand in for wanted ones: where only their number was asked for."""
+    return _rule_of(split, params).isdigit()
+
+
+def _rule_of(split: Split, params: FramesParams) -> str:
+    return params.frames if isinstance(params.frames, str) else params.frames[split]
 
 
 STAGE = Stage(

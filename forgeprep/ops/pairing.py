@@ -1,0 +1,344 @@
+"""How a fake lies on its original: which of its frames shows which, at what scale, and where in the picture.
+
+Everything is decided on small gray pictures (*thumbs*), and by differences that are cut off at a level: a forged face
+is off by more than that in any position, so it has no say in where the rest fits best.
+
+A fake's frames are taken to show the original's frames in order, some of them twice or not at all. The likeliest such
+order is found by dynamic programming (Viterbi 1967) within a band around a line; a frame of the original that no frame
+of the fake shows has no partner.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from forgeprep.ops.geometry import Box, IntBox
+from forgeprep.ops.video import Frame, UInt8
+
+Levels = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
+Frames = Callable[[], Iterator[Frame]]
+"""Opens a clip anew and yields its frames."""
+
+LINES = 36
+CAP = 12
+"""Rows of a thumb, and the difference in levels of 255 at which it is cut off."""
+MAX_OFFSET = 30
+SLACK = 15
+"""Frames that a fake may be shifted, and those that it may drift further by lost or doubled frames."""
+PROBE = 120
+"""Frames from which the geometry and the rate are judged."""
+SAME_TAKE, FLOOR = 0.6, 9.0
+"""Two frames show the same moment if they differ by less than this share of what the original itself changes within
+:data:`STRIDE` frames, or by less than the floor (squared levels, which the strongest compression leaves)."""
+STRIDE = 16
+LEAST_SIMILARITY = 0.8
+_SWITCH, _FURTHER, _OFF_BEAT, _SURE = 10.0, 0.2, 3.0, 20.0
+"""Cost of a lost or doubled frame, of each further one at the same place, of one that another rate explains but comes
+at another beat, and the weight of a thumb's difference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where the original's picture lies in the fake's: ``fake_xy = original_xy * scale + shift``, in pixels."""
+
+    scale: float = 1.0
+    shift: tuple[float, float] = (0.0, 0.0)
+
+    def box(self, box: Box) -> Box:
+        """A box of the original in the fake's pixels."""
+        (dx, dy), s = self.shift, self.scale
+        return box[0] * s + dx, box[1] * s + dy, box[2] * s + dx, box[3] * s + dy
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether both pictures lie pixel on pixel."""
+        return self.scale == 1.0 and self.shift == (0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """Which frame of a fake shows which of its original.
+
+    Attributes:
+        placement: the geometry.
+        partner: original's frame index -> fake's frame index; frames without a partner are missing.
+        offset: the fake's index less the original's times ``rate``, rounded, at most frames.
+        rate: the fake's frames a frame of the original.
+    """
+
+    placement: Placement
+    partner: dict[int, int]
+    offset: int
+    rate: float
+
+
+def thumb(frame: Frame, area: IntBox, size_wh: tuple[int, int]) -> UInt8:
+    """A part of a frame's luma as a thumb, uint8 (LINES, W)."""
+    x0, y0, x1, y1 = area
+    return np.asarray(cv2.resize(frame.y[y0:y1, x0:x1], size_wh, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def thumb_size(size_wh: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of the thumbs of an original of this size."""
+    return max(8, round(LINES * size_wh[0] / size_wh[1])), LINES
+
+
+def area_of(placement: Placement, original_wh: tuple[int, int], fake_wh: tuple[int, int]) -> IntBox:
+    """The part of the fake's frame that shows the original's picture."""
+    x0, y0, x1, y1 = (round(side) for side in placement.box((0, 0, *original_wh)))
+    return max(0, x0), max(0, y0), min(fake_wh[0], x1), min(fake_wh[1], y1)
+
+
+def outside(faces: Iterable[Box], frame_wh: tuple[int, int], size_wh: tuple[int, int]) -> Mask:
+    """The cells of a thumb that lie outside all faces enlarged 1.4 times, bool (H, W)."""
+    keep = np.ones(size_wh[::-1], bool)
+    for x0, y0, x1, y1 in faces:
+        more = 0.2 * (x1 - x0)
+        across, down = size_wh[0] / frame_wh[0], size_wh[1] / frame_wh[1]
+        rows = slice(max(0, math.floor((y0 - more) * down)), max(0, math.ceil((y1 + more) * down)))
+        keep[rows, max(0, math.floor((x0 - more) * across)) : max(0, math.ceil((x1 + more) * across))] = False
+    return keep
+
+
+def apart(a: UInt8, b: UInt8, keep: Mask) -> float:
+    """Mean squared difference of two thumbs in squared levels, each difference cut off at :data:`CAP`."""
+    if not keep.any():
+        return 0.0
+    level = cv2.min(cv2.absdiff(a, b), CAP).astype(np.float32)[keep]  # type: ignore[call-overload]
+    return float(np.dot(level, level) / level.size)
+
+
+def is_checked(index: int) -> bool:
+    """Whether the pairing is checked at this frame of the original: at every :data:`STRIDE`-th."""
+    return index % STRIDE == STRIDE // 2
+
+
+def correlation(a: UInt8, b: UInt8, keep: Mask) -> float:
+    """Correlation of two thumbs over ``keep``, -1 to 1; 1 where neither shows anything but one level."""
+    if not keep.any():
+        return 1.0
+    x, y = (t[keep].astype(np.float64) for t in (a, b))
+    x, y = x - x.mean(), y - y.mean()
+    power = math.sqrt(float(x @ x) * float(y @ y))
+    return float(x @ y) / power if power > 1e-6 * x.size else 1.0
+
+
+def align(original: Frames, fake: Frames, fps: tuple[float, float]) -> Alignment | None:
+    """Find how a fake lies on its original, from both clips as a whole.
+
+    Args:
+        original: opens the original.
+        fake: opens the fake.
+        fps: frames a second of original and fake, as the files say.
+
+    Returns:
+        None if the pictures cannot be laid on each other by one scale and a shift. Whether they then show the same is
+        for the caller to check, frame by frame.
+    """
+    pair = _Pictures.of(original), _Pictures.of(fake)
+    if pair[0] is None or pair[1] is None:
+        return None
+    pictures = pair[0], pair[1]
+    tried: list[tuple[float, int, Placement, _Line]] = []
+    for placement in _placements(*pictures):
+        for line in _lines(fps):
+            path, cost = _path(original, fake, placement, line, pictures, limit=PROBE)
+            if path:
+                tried.append((cost, len(tried), placement, line))
+    if not tried:
+        return None
+    *_, placement, line = min(tried, key=lambda t: t[:2])
+    path, _ = _path(original, fake, placement, line, pictures, limit=None)
+    rate = line.rate
+    best: dict[int, tuple[float, int]] = {}
+    for fake_index, index, distance in path:
+        best[index] = min(best.get(index, (math.inf, 0)), (distance, fake_index))
+    partner = {index: fake_index for index, (_, fake_index) in sorted(best.items())}
+    lags = [round(fake_index - index * rate) for index, fake_index in partner.items()]
+    offset = int(np.median(lags)) if lags else 0
+    return Alignment(placement, partner, offset, rate)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pictures:
+    """Size of a clip's frames, and the box that is not black in all of the first ones."""
+
+    size_wh: tuple[int, int]
+    content: IntBox
+
+    @staticmethod
+    def of(clip: Frames) -> _Pictures | None:
+        rows: Levels | None = None
+        columns: Levels | None = None
+        for frame in islice(clip(), PROBE // 2):
+            across, down = (cv2.reduce(frame.y, axis, cv2.REDUCE_AVG).ravel() for axis in (0, 1))
+            columns = across if columns is None else np.maximum(columns, across)
+            rows = down if rows is None else np.maximum(rows, down)
+        if rows is None or columns is None:
+            return None
+        (x0, x1), (y0, y1) = _lit(columns), _lit(rows)
+        return _Pictures((columns.size, rows.size), (x0, y0, x1, y1))
+
+
+_BLACK = 20
+"""Mean luma up to which a row counts as black: 16, and what ringing adds."""
+
+
+def _lit(levels: Levels) -> tuple[int, int]:
+    lit = np.flatnonzero(levels > max(_BLACK, 0.75 * 16 + 0.25 * float(np.median(levels))))
+    if lit.size < levels.size // 3:
+        return 0, levels.size
+    return int(lit[0]), int(lit[-1]) + 1
+
+
+def _placements(original: _Pictures, fake: _Pictures) -> list[Placement]:
+    """What comes into question: all of the picture, or what is not black of either, on the other."""
+    found: list[Placement] = []
+    whole = (0, 0, *original.size_wh), (0, 0, *fake.size_wh)
+    for a, b in (
+        (whole[0], whole[1]),
+        (whole[0], fake.content),
+        (original.content, fake.content),
+        (original.content, whole[1]),
+    ):
+        placement = _placement(a, b, fake.size_wh)
+        if placement is not None and placement not in found:
+            found.append(placement)
+    return found
+
+
+def _placement(a: IntBox, b: IntBox, fake_wh: tuple[int, int]) -> Placement | None:
+    """The one scale and shift that lay box ``a`` on box ``b``, if there are any."""
+    (aw, ah), (bw, bh) = ((x1 - x0, y1 - y0) for x0, y0, x1, y1 in (a, b))
+    across, down = bw / aw, bh / ah
+    # A bar's edge may be found some pixels off, on either side; the side without bars is exact.
+    if abs(across * ah - bh) > 5 and abs(down * aw - bw) > 5:
+        return None
+    scale = across if bw == fake_wh[0] else down if bh == fake_wh[1] else (across + down) / 2
+    if abs(scale - 1) * max(aw, ah) < 3:
+        scale = 1.0
+    width, height = aw * scale, ah * scale
+    left, top = (b[0] + b[2] - width) / 2, (b[1] + b[3] - height) / 2
+    # Bars are whole pixels, and mostly alike on both sides.
+    left, top = (
+        (side - size) / 2 if abs((side - size) / 2 - place) <= 2 else place
+        for side, size, place in ((fake_wh[0], width, left), (fake_wh[1], height, top))
+    )
+    return Placement(scale, (round(left) - a[0] * scale, round(top) - a[1] * scale))
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """About where the fake's frames lie: frame ``i`` shows the original's ``floor(i / rate + phase)``."""
+
+    rate: float
+    phase: float
+
+    def __call__(self, index: int) -> int:
+        return math.floor(index / self.rate + self.phase)
+
+
+def _lines(fps: tuple[float, float]) -> list[_Line]:
+    rate = fps[1] / fps[0] if fps[0] > 0 and fps[1] > 0 else 1.0
+    same = [_Line(1.0, 0.0)]
+    if abs(rate - 1) < 0.01 or not 0.3 < rate < 3.4:
+        return same
+    return same + [_Line(rate, phase) for phase in (0.02, 0.26, 0.5, 0.74, 0.98)]
+
+
+def _path(
+    original: Frames,
+    fake: Frames,
+    placement: Placement,
+    line: _Line,
+    pictures: tuple[_Pictures, _Pictures],
+    limit: int | None,
+) -> tuple[list[tuple[int, int, float]], float]:
+    """The likeliest order: (fake's index, original's index, their distance) for each frame that has a partner; and
+    its cost, in squared levels a frame.
+    """
+    reach = MAX_OFFSET + SLACK
+    indices: list[int] = []
+    rows: list[npt.NDArray[np.float32]] = []
+    size_wh = thumb_size(pictures[0].size_wh)
+    whole = (0, 0, *pictures[0].size_wh)
+    area = area_of(placement, pictures[0].size_wh, pictures[1].size_wh)
+    if area[2] - area[0] < 16 or area[3] - area[1] < 16:
+        return [], math.inf
+    window = _Window(((f.index, thumb(f, whole, size_wh)) for f in original()), reach)
+    for frame in islice(fake(), limit):
+        indices.append(frame.index)
+        rows.append(window.distances(thumb(frame, area, size_wh), line(frame.index)))
+    if not rows:
+        return [], math.inf
+    distances = np.stack(rows)
+    floor = float(np.median(distances.min(axis=1))) + 0.05
+    centres = [line(index) for index in indices]
+    states, cost = _viterbi(distances * (_SURE / 2 / floor), centres, indices, line.rate)
+    path = [
+        (index, centre - reach + state, float(row[state]))
+        for index, centre, state, row in zip(indices, centres, states, distances, strict=True)
+    ]
+    return [step for step in path if step[2] < CAP * CAP], cost * floor / (_SURE / 2) / len(path)
+
+
+class _Window:
+    """The original's thumbs around a frame that only moves forward."""
+
+    def __init__(self, thumbs: Iterator[tuple[int, UInt8]], reach: int) -> None:
+        self.thumbs = thumbs
+        self.reach = reach
+        self.held: deque[tuple[int, UInt8]] = deque()
+
+    def distances(self, picture: UInt8, centre: int) -> npt.NDArray[np.float32]:
+        """The distance of a thumb to each of the original's from ``centre - reach`` to ``centre + reach``."""
+        first, last = centre - self.reach, centre + self.reach
+        while not self.held or self.held[-1][0] < last:
+            item = next(self.thumbs, None)
+            if item is None:
+                break
+            self.held.append(item)
+        while self.held and self.held[0][0] < first:
+            self.held.popleft()
+        row = np.full(2 * self.reach + 1, CAP * CAP, np.float32)
+        for index, other in self.held:
+            if first <= index <= last:
+                level = cv2.min(cv2.absdiff(picture, other), CAP)  # type: ignore[call-overload]
+                row[index - first] = cv2.norm(level, cv2.NORM_L2SQR) / level.size
+        return row
+
+
+def _viterbi(
+    costs: npt.NDArray[np.float32], centres: Sequence[int], indices: Sequence[int], rate: float
+) -> tuple[list[int], float]:
+    """The state of each frame on the cheapest path, and its cost.
+
+    State ``j`` stands for the original's frame ``centre - reach + j``.
+    """
+    states = costs.shape[1]
+    place = np.arange(states)
+    best = costs[0].astype(np.float64)
+    back = np.zeros(costs.shape, np.int32)
+    for number in range(1, len(costs)):
+        moved = centres[number] - centres[number - 1] + place[None, :] - place[:, None]
+        expected = (indices[number] - indices[number - 1]) / rate
+        easy = (moved >= math.floor(expected)) & (moved <= math.ceil(expected))
+        price = np.where(easy, _OFF_BEAT, _SWITCH + _FURTHER * np.abs(moved - expected))
+        np.fill_diagonal(price, 0.0)
+        total = np.where(moved < 0, np.inf, best[:, None] + price)
+        back[number] = total.argmin(axis=0)
+        best = total[back[number], place] + costs[number]
+    path = [int(best.argmin())]
+    for number in range(len(costs) - 1, 0, -1):
+        path.append(int(back[number, path[-1]]))
+    return path[::-1], float(best.min())

@@ -1,0 +1,103 @@
+"""Cut a sample out of a frame, and describe it: shared by the clip that leads and those that follow."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import cv2
+import numpy as np
+from pydantic import Field
+
+from forgeprep.ops.faces import DetectorName
+from forgeprep.ops.geometry import Box, crop_gray, crop_rgb, padding_of, resize_square, square_crop_box
+from forgeprep.ops.tracks import Face
+from forgeprep.ops.video import Frame, UInt8
+from forgeprep.schemas.clips import Clip
+from forgeprep.schemas.drops import Drop
+from forgeprep.stages.base import Group, StageParams
+
+
+class CropParams(StageParams):
+    """Parameters of the stage ``crop``."""
+
+    detector: DetectorName = Field(default="dlib-hog", description="dlib-hog, dlib-cnn or face-alignment")
+    enlarge: float = Field(default=1.3, ge=1.0, le=4.0, description="side of the crop over side of the face box")
+    size: int | None = Field(
+        default=None, ge=16, le=4096, description="resize crops to this side in pixels; default: native resolution"
+    )
+    bystanders: Literal["skip", "real"] = Field(
+        default="skip", description="faces of a fake that were not altered: skip them, or take them as real samples"
+    )
+
+
+def cut(frame: Frame, face: Box, params: CropParams) -> UInt8:
+    """The crop of a face, uint8 (H, H, 3) RGB."""
+    crop = crop_rgb(frame, square_crop_box(face, params.enlarge))
+    return crop if params.size is None else resize_square(crop, params.size)
+
+
+def cut_gray(frame: Frame, face: Box, size_wh: tuple[int, int], params: CropParams) -> UInt8:
+    """A crop of a companion video, scaled to the clip's frame where sizes differ; nearest: no new values."""
+    if frame.size_wh != size_wh:
+        scaled = np.asarray(cv2.resize(frame.y, size_wh, interpolation=cv2.INTER_NEAREST), np.uint8)
+        frame = Frame(frame.index, frame.time_s, scaled, frame.u, frame.v, frame.matrix, frame.full_range)
+    crop = crop_gray(frame, square_crop_box(face, params.enlarge))
+    if params.size is None:
+        return crop
+    return np.asarray(cv2.resize(crop, (params.size, params.size), interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+def describe(
+    clip: Clip,
+    place: tuple[int, float, tuple[int, int]],
+    original_frame: int | None,
+    face: Face,
+    crop: UInt8,
+    params: CropParams,
+) -> dict[str, object]:
+    """The columns of a sample that is as its clip's label says.
+
+    Args:
+        clip: the clip that it was cut from.
+        place: frame index, time in seconds, and frame size of that clip.
+        original_frame: index of the same frame in the original; None for an original.
+        face: the face, its box in that clip's pixels.
+        crop: the crop.
+        params: how it was cut.
+    """
+    index, time_s, size_wh = place
+    box = square_crop_box(face.box, params.enlarge)
+    return {
+        "sample_id": f"{clip.clip_id}/{face.track_id}/{index:06d}",
+        "dataset": clip.dataset,
+        "split": clip.split,
+        "source_id": clip.source_id,
+        "clip_id": clip.clip_id,
+        "original_id": clip.original_id,
+        "frame_index": index,
+        "original_frame": original_frame,
+        "timestamp_s": time_s,
+        "track_id": face.track_id,
+        "label": clip.label,
+        "forgery": clip.forgery,
+        "method": clip.method,
+        "generator": clip.generator,
+        "compression": clip.compression,
+        "perturbation": None,
+        "frame_size": list(size_wh),
+        "face_box": list(face.box),
+        "crop_box": list(box),
+        "enlarge": params.enlarge,
+        "padding": list(padding_of(box, size_wh)),
+        "detector": params.detector,
+        "detection": face.detection,
+        "detection_score": face.score,
+        "landmarks": None,
+        "image": crop,
+        "image_size": [crop.shape[1], crop.shape[0]],
+    }
+
+
+def drop(group: Group, clip: Clip, index: int, track: int | None, reason: str, detail: str | None = None) -> Drop:
+    """A drop of a planned sample; ``index`` is the original's frame, where the clip has an original."""
+    return Drop(group.split, group.source_id, clip.clip_id, index, track, reason, detail)

@@ -1,0 +1,157 @@
+"""The clip that faces are found on: an original, or a fake without one.
+
+It is read twice: once to find the faces, which tells what frames there are and which of them show a face; and once to
+cut the chosen ones out, in runs that its fakes follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from forgeprep.ops.change import face_patch
+from forgeprep.ops.faces import Detector
+from forgeprep.ops.geometry import Box
+from forgeprep.ops.pairing import Mask, is_checked, outside, thumb, thumb_size
+from forgeprep.ops.tracks import Face, Survey, find_faces
+from forgeprep.ops.video import Frame, UInt8, read_frames
+from forgeprep.stages.cut import CropParams, cut
+
+RUN_FRAMES = 32
+RUN_BYTES = 16 << 20
+"""A run ends after so many wanted frames or bytes of their crops, whichever comes first."""
+
+
+@dataclass(slots=True)
+class Moment:
+    """A frame of the lead clip, as far as its fakes need it.
+
+    Attributes:
+        faces: the faces, by track.
+        patches: one for each face, if fakes follow.
+        thumb: the whole picture in small with the cells outside all faces; only where the pairing is checked.
+        wanted: whether samples are made of it; then ``crops`` holds one for each face.
+    """
+
+    index: int
+    time_s: float
+    faces: list[Face]
+    wanted: bool
+    patches: list[UInt8] = field(default_factory=list)
+    thumb: tuple[UInt8, Mask] | None = None
+    crops: list[UInt8] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Run:
+    """Consecutive frames of the lead clip; ``missing`` are wanted ones that give no sample, with the reason."""
+
+    size_wh: tuple[int, int]
+    fps: float
+    moments: list[Moment] = field(default_factory=list)
+    missing: list[tuple[int, str]] = field(default_factory=list)
+    held: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The frames to make samples of, what cannot be had with the reason, and how many are stand-ins.
+
+    ``decoded`` and ``detected`` count wanted frames, before stand-ins.
+    """
+
+    frames: tuple[int, ...]
+    missing: tuple[tuple[int, str], ...]
+    topped_up: int
+    decoded: int
+    detected: int
+
+
+def survey(path: Path, detector: Detector) -> Survey:
+    """Find the faces of a clip; raises MediaError if it cannot be opened."""
+    return find_faces(read_frames(path), detector)
+
+
+def choose(wanted: Sequence[int], found: Survey, *, top_up: bool) -> Chosen:
+    """Settle which frames are used, now that the clip is known frame by frame.
+
+    With ``top_up``, frames with a face stand in for wanted ones without: a neighbour, nearer than the next wanted
+    frame, or else one from the widest gap.
+    """
+    there = set(found.frames)
+    last = found.frames[-1] if found.frames else -1
+    with_face = [index for index in found.frames if found.has_face(index)]
+    good = [index for index in wanted if index in there and found.has_face(index)]
+    bad = [index for index in wanted if index not in there or not found.has_face(index)]
+    used = set(good)
+    stand_ins: list[int] = []
+    missing: list[tuple[int, str]] = []
+    reach = (wanted[-1] - wanted[0]) / max(1, len(wanted) - 1) if len(wanted) > 1 else last
+    for index in bad:
+        free = [other for other in with_face if other not in used] if top_up else []
+        if not free:
+            reason = "past_end" if index > last else "decode_error" if index not in there else "no_face"
+            missing.append((index, reason))
+            continue
+        nearest = min(free, key=lambda other: (abs(other - index), other))
+        if abs(nearest - index) >= reach:
+            nearest = _in_widest_gap(free, used)
+        used.add(nearest)
+        stand_ins.append(nearest)
+    return Chosen(tuple(sorted(used)), tuple(missing), len(stand_ins), len(there & set(wanted)), len(good))
+
+
+def _in_widest_gap(free: list[int], used: set[int]) -> int:
+    if not used:
+        return free[len(free) // 2]
+    taken = np.array(sorted(used))
+    after = np.searchsorted(taken, free)
+    left = np.where(after > 0, np.asarray(free) - taken[np.maximum(after - 1, 0)], np.iinfo(np.int64).max)
+    right = np.where(after < len(taken), taken[np.minimum(after, len(taken) - 1)] - free, np.iinfo(np.int64).max)
+    return free[int(np.argmax(np.minimum(left, right)))]
+
+
+def runs(path: Path, chosen: Chosen, found: Survey, fps: float, params: CropParams, *, followed: bool) -> Iterator[Run]:
+    """Read the clip again and yield it in runs, up to the last frame that is needed.
+
+    With ``followed``, frames that are not wanted are in the runs too, with what it takes to tell where a fake was
+    forged and whether it lies on its original; else only wanted ones.
+    """
+    wanted, missing = set(chosen.frames), dict(chosen.missing)
+    end = max((*chosen.frames, *missing), default=-1)
+    run: Run | None = None
+    for frame in read_frames(path):
+        if frame.index > end and not followed:
+            break
+        if run is not None and run.size_wh != frame.size_wh:
+            yield run
+            run = None
+        run = run or Run(frame.size_wh, fps)
+        moment = _moment(frame, found, params, frame.index in wanted, followed)
+        if moment.wanted or followed:
+            run.moments.append(moment)
+        run.held += sum(crop.nbytes for crop in moment.crops)
+        if sum(m.wanted for m in run.moments) >= RUN_FRAMES or run.held > RUN_BYTES or len(run.moments) >= 1024:
+            yield run
+            run = None
+    run = run or Run((0, 0), fps)
+    run.missing = sorted(missing.items())
+    yield run
+
+
+def _moment(frame: Frame, found: Survey, params: CropParams, wanted: bool, followed: bool) -> Moment:
+    faces = found.faces_at(frame.index)
+    moment = Moment(frame.index, frame.time_s, faces, wanted)
+    if wanted:
+        moment.crops = [cut(frame, face.box, params) for face in faces]
+    if followed:
+        moment.patches = [face_patch(frame, face.box) for face in faces]
+    if followed and (wanted or is_checked(frame.index)):
+        boxes: list[Box] = [face.box for face in faces]
+        small = thumb_size(frame.size_wh)
+        picture = thumb(frame, (0, 0, *frame.size_wh), small)
+        moment.thumb = picture, outside(boxes, frame.size_wh, small)
+    return moment

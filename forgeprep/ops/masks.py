@@ -9,15 +9,16 @@ has texture. Three things tell a forged region from that noise:
 * it has a sign: a forged cheek is a little lighter or redder in every frame, while noise averages out. The stronger the
   compression, the more this persistent part counts.
 
-The evidence is cut where it separates best (Otsu 1979), but never below nearly all of the rim, and the region is then
-made solid. All of it happens on a coarse grid, of about 72 cells across the face.
+The evidence, logarithmic and in 8 bits, is cut where it separates best (Otsu 1979), but never below nearly all of
+the rim, and the region is then made solid: :func:`binarise`, which users can apply again with a threshold of their own.
+All of it happens on a coarse grid, of about 72 cells across the face.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -35,6 +36,8 @@ RIM_QUANTILE = 0.97
 CHROMA_WEIGHT = 1.5
 SHARE_SLOPE = 0.1
 WEIGHT_BASE, WEIGHT_SLOPE = 0.1, 0.15
+LEVELS = 40
+"""Levels of the 8-bit difference for a factor e of energy."""
 LEAST_CONTRAST, LEAST_RATIO = 1.2, 4.0
 """Below either, a frame counts as not visibly forged: the region's median log-energy above the rim's, and its mean
 energy over the rim's. On the demo every fake shows at least 1.5 and 8.7; an original against its own re-encoding
@@ -56,12 +59,15 @@ class DifferenceMask:
 
     Attributes:
         mask: uint8 (H, W), 255 manipulated, 0 pristine; all 0 where the pair does not differ visibly.
-        difference: uint8 (H, W), smoothed colour difference, root mean square, in levels of 255, times 4, clipped.
+        difference: uint8 (H, W), how far the pair's difference stands out of the noise at the crop's rim: 1 = no more
+            than that, and ``LEVELS`` more for each factor e of energy; 0 = not compared (padding).
+        threshold: the level of the difference above which the mask was cut, 0 to 254.
         confidence: 0 to 1, how far the region's evidence lies above the rim's.
     """
 
     mask: UInt8
     difference: UInt8
+    threshold: int
     confidence: float
 
 
@@ -104,19 +110,32 @@ def difference_masks(pairs: Sequence[Pair], *, enlarge: float = 1.3) -> list[Dif
     for pair, size, seen, alone in zip(pairs, sizes, features, own, strict=True):
         instant = (1 - share) * alone + share * shared
         evidence = ((1 - weight) * instant + weight * persistent - distance**2).astype(np.float32)
-        found = _decide(pair, size, evidence, rim)
+        found = _decide(pair, size, evidence, rim, enlarge)
         results.append(found if _stands_out(found.mask, seen.energy, alone, rim) else _nothing(found))
     return results
 
 
-def difference_level(fake: UInt8, original: UInt8) -> float:
-    """How strongly two crops differ, 0 to 255: the 90th percentile of the absolute difference in 8x8 means.
+def binarise(difference: UInt8, threshold: int, *, enlarge: float = 1.3) -> UInt8:
+    """Cut a difference into a mask: one solid region where it exceeds a level.
 
-    Block means are little moved by compression noise, and the percentile sees a forged mouth in an unforged face.
+    With a sample's own ``mask_threshold`` and ``enlarge`` this gives its ``mask`` again; a higher threshold gives a
+    narrower region. It needs neither the videos nor a rerun.
+
+    Args:
+        difference: uint8 (H, W), a sample's ``difference``.
+        threshold: 0 to 254.
+        enlarge: side of the crop over side of the face box.
+
+    Returns:
+        uint8 (H, W), 255 manipulated, 0 pristine; all 0 where nothing exceeds the threshold.
     """
-    gray = cv2.absdiff(fake, original).mean(axis=2, dtype=np.float32)
-    small = cv2.resize(gray, (max(1, gray.shape[1] // 8), max(1, gray.shape[0] // 8)), interpolation=cv2.INTER_AREA)
-    return float(np.percentile(small, 90))
+    height, width = difference.shape
+    # Twice as fine as the grid is as much as the evidence knows; the outline is drawn smoothly from there.
+    side = 2 * round(CELLS_ACROSS_FACE * enlarge)
+    fine = cv2.resize(difference, (side, side), interpolation=cv2.INTER_LINEAR)
+    region = _solid((fine > threshold).astype(np.uint8), round(0.04 * CELLS_ACROSS_FACE * 2))
+    outline = cv2.resize(region * np.uint8(255), (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.where((outline > 127) & (difference > 0), 255, 0).astype(np.uint8)
 
 
 # RGB difference to luma and chroma difference (BT.601), chroma scaled so that squares add up with its weight.
@@ -186,31 +205,25 @@ def _stands_out(mask: UInt8, energy: Float, alone: Float, rim: npt.NDArray[np.bo
 
 
 def _nothing(found: DifferenceMask) -> DifferenceMask:
-    return DifferenceMask(np.zeros_like(found.mask), found.difference, 0.0)
+    return replace(found, mask=np.zeros_like(found.mask), confidence=0.0)
 
 
-def _decide(pair: Pair, size: tuple[int, int], evidence: Float, rim: npt.NDArray[np.bool_]) -> DifferenceMask:
+def _decide(
+    pair: Pair, size: tuple[int, int], evidence: Float, rim: npt.NDArray[np.bool_], enlarge: float
+) -> DifferenceMask:
     height, width = size
-    floor = float(np.quantile(evidence[rim], RIM_QUANTILE))
-    threshold = max(_otsu(evidence), floor)
-    # Twice as fine as the grid is as much as the evidence knows; the outline is drawn smoothly from there.
+    base, floor = (float(value) for value in np.quantile(evidence[rim], [0.5, RIM_QUANTILE]))
+    cut = max(_otsu(evidence), floor)
     fine = cv2.resize(evidence, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
-    region = _solid((fine > threshold).astype(np.uint8), round(0.04 * CELLS_ACROSS_FACE * 2))
-    outline = cv2.resize(region * np.uint8(255), (width, height), interpolation=cv2.INTER_LINEAR)
-    mask = (outline > 127).astype(np.uint8)
+    levels = np.clip(np.rint(1 + LEVELS * (fine - base)), 1, 255).astype(np.uint8)
+    difference = np.asarray(cv2.resize(levels, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
     left, top, right, bottom = (round(pad * height / pair.fake.shape[0]) for pad in pair.padding)
-    mask[:top], mask[height - bottom :], mask[:, :left], mask[:, width - right :] = 0, 0, 0, 0
+    difference[:top], difference[height - bottom :], difference[:, :left], difference[:, width - right :] = 0, 0, 0, 0
+    threshold = int(np.clip(round(1 + LEVELS * (cut - base)), 0, 254))
+    mask = binarise(difference, threshold, enlarge=enlarge)
     inside = cv2.resize(mask, evidence.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
     confidence = (float(np.median(evidence[inside])) - floor) / 3.0 if inside.any() else 0.0
-    return DifferenceMask(mask * np.uint8(255), _difference(pair, size), float(np.clip(confidence, 0.0, 1.0)))
-
-
-def _difference(pair: Pair, size: tuple[int, int]) -> UInt8:
-    plain = cv2.absdiff(pair.fake, pair.original)
-    square = cv2.transform(cv2.multiply(plain, plain, dtype=cv2.CV_32F), np.full((1, 3), 1 / 3, np.float32))
-    mean = _blur(np.asarray(square, np.float32), max(1.0, pair.fake.shape[0] / 96))
-    level = cv2.convertScaleAbs(cv2.sqrt(mean), alpha=4.0)
-    return np.asarray(cv2.resize(level, size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
+    return DifferenceMask(mask, difference, threshold, float(np.clip(confidence, 0.0, 1.0)))
 
 
 def _solid(region: UInt8, reach: int) -> UInt8:

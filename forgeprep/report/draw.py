@@ -27,7 +27,6 @@ BAND = 46
 """Layout in pixels: side of a picture, space between two, border, width of the text column, heights of headings."""
 
 INK, FAINT, EMPTY = "#1b1f24", "#6b7280", (236, 238, 241)
-DIFFERENCE_GAIN = 4
 RED = (255, 40, 40)
 
 
@@ -75,7 +74,7 @@ _HEADINGS = {
     "original": ("original", "the original's crop"),
     "image": ("sample", "the crop as stored"),
     "overlay": ("mask", "on the sample, in red"),
-    "difference": ("difference", f"to the original, smoothed, x{DIFFERENCE_GAIN}"),
+    "difference": ("difference", "to the original, over the noise"),
     "noise": ("noise residual", "x5 around mid gray"),
     "similarity": ("similarity", "cell by cell; white: differ"),
 }
@@ -133,8 +132,7 @@ def _cell(name: str, row: SheetRow) -> UInt8 | None:
     if name == "similarity":
         return _similarity(value, sample["similarity_side"])
     if name == "difference":
-        louder = cv2.convertScaleAbs(_fit(value)[..., 0], alpha=DIFFERENCE_GAIN)
-        return np.asarray(cv2.applyColorMap(louder, cv2.COLORMAP_INFERNO)[..., ::-1], np.uint8)
+        return np.asarray(cv2.applyColorMap(_fit(value)[..., 0], cv2.COLORMAP_INFERNO)[..., ::-1], np.uint8)
     return _fit(value)
 
 

@@ -90,8 +90,8 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         "difference",
         "mask",
         IMAGE_TYPE,
-        "8-bit gray: how far the difference to the original stands out of the clip's own noise, 40 a factor e of "
-        "energy, 0 for no more than noise; size of the crop; null where there is no original",
+        "8-bit gray: how far the difference to the original stands out of the noise at the rim; 1 no more, 40 "
+        "more a factor e of energy, 0 not compared (reals, padding); size of the crop; null where there is no original",
         nullable=True,
         kind="image",
     ),

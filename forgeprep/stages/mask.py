@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from forgeprep.ops.geometry import IntBox
-from forgeprep.ops.masks import Pair, difference_masks
+from forgeprep.ops.masks import DifferenceMask, Pair, difference_masks
 from forgeprep.ops.video import UInt8
 from forgeprep.schemas.samples import columns_of
 from forgeprep.stages.base import Sample, Stage, StageParams
@@ -28,49 +28,63 @@ class MaskParams(StageParams):
 
 def apply(samples: list[Sample], params: MaskParams) -> None:
     """Add the mask columns; a fake without a mask is dropped, never given an empty one."""
-    real = [sample for sample in samples if sample.row["label"] == 0]
-    fake = [sample for sample in samples if sample.row["label"] == 1]
-    for sample in real:
-        empty = np.zeros(sample.image.shape[:2], np.uint8)
-        _fill(sample, empty, empty, "pristine", 1.0)
-    if params.mask_source == "provided":
-        for sample in fake:
-            _provided(sample)
-    else:
-        _differences(fake)
-
-
-def companions(params: MaskParams) -> frozenset[str]:
-    """The dataset's mask videos are read only where they are asked for."""
-    return frozenset({"mask"}) if params.mask_source == "provided" else frozenset()
-
-
-def _provided(sample: Sample) -> None:
-    given = sample.companions.get("mask")
-    if given is None:
-        sample.drop("no_mask")
-        return
-    mask = np.where(given > PROVIDED_LEVEL, 255, 0).astype(np.uint8)
-    if mask.any():
-        _fill(sample, mask, None, "provided", 1.0)
-    else:
-        sample.drop("no_mask", "the provided mask is empty here")
-
-
-def _differences(samples: list[Sample]) -> None:
-    paired = [sample for sample in samples if sample.original is not None]
+    fakes = [sample for sample in samples if sample.row["label"] == 1]
+    found = _differences(fakes)
     for sample in samples:
-        if sample.original is None:
-            sample.drop("no_original")
-    tracks = {sample.row["track_id"] for sample in paired}
-    for track in sorted(tracks):
-        run = [sample for sample in paired if sample.row["track_id"] == track]
+        if sample.row["label"] == 0:
+            empty = np.zeros(sample.image.shape[:2], np.uint8)
+            _fill(sample, empty, "pristine", DifferenceMask(empty, empty, 0, 1.0))
+        elif params.mask_source == "provided":
+            _fill_provided(sample, found.get(sample.row["sample_id"]))
+        else:
+            _fill_difference(sample, found.get(sample.row["sample_id"]))
+
+
+def companions(_: MaskParams) -> frozenset[str]:
+    """The dataset's own masks are read wherever they are: if they do not serve, they are compared."""
+    return frozenset({"mask"})
+
+
+def _differences(samples: list[Sample]) -> dict[str, DifferenceMask]:
+    """Sample -> its difference mask; nothing for samples without an original."""
+    found: dict[str, DifferenceMask] = {}
+    for track in sorted({sample.row["track_id"] for sample in samples}):
+        run = [s for s in samples if s.row["track_id"] == track and s.original is not None]
         pairs = [Pair(s.image, s.original, _padding(s)) for s in run if s.original is not None]
-        for sample, found in zip(run, difference_masks(pairs, enlarge=run[0].row["enlarge"]), strict=True):
-            if found.mask.any():
-                _fill(sample, found.mask, found.difference, "difference", found.confidence)
-            else:
-                sample.drop("no_difference")
+        masks = difference_masks(pairs, enlarge=run[0].row["enlarge"]) if run else []
+        found |= {sample.row["sample_id"]: mask for sample, mask in zip(run, masks, strict=True)}
+    return found
+
+
+def _fill_difference(sample: Sample, found: DifferenceMask | None) -> None:
+    if found is None:
+        sample.drop("no_original")
+    elif not found.mask.any():
+        sample.drop("no_difference")
+    else:
+        _fill(sample, found.mask, "difference", found, agreement=_agreement(_provided(sample), found))
+
+
+def _fill_provided(sample: Sample, found: DifferenceMask | None) -> None:
+    mask = _provided(sample)
+    if mask is None:
+        sample.drop("no_mask")
+    elif not mask.any():
+        sample.drop("no_mask", "the provided mask is empty here")
+    else:
+        _fill(sample, mask, "provided", found, agreement=_agreement(mask, found))
+
+
+def _provided(sample: Sample) -> UInt8 | None:
+    given = sample.companions.get("mask")
+    return None if given is None else np.where(given > PROVIDED_LEVEL, 255, 0).astype(np.uint8)
+
+
+def _agreement(provided: UInt8 | None, found: DifferenceMask | None) -> float | None:
+    if provided is None or found is None:
+        return None
+    either = np.count_nonzero(provided | found.mask)
+    return np.count_nonzero(provided & found.mask) / either if either else None
 
 
 def _padding(sample: Sample) -> IntBox:
@@ -80,15 +94,18 @@ def _padding(sample: Sample) -> IntBox:
     return left, top, right, bottom
 
 
-def _fill(sample: Sample, mask: UInt8, difference: UInt8 | None, source: str, confidence: float) -> None:
+def _fill(
+    sample: Sample, mask: UInt8, source: str, found: DifferenceMask | None, *, agreement: float | None = None
+) -> None:
+    used = found if source == "difference" else None
     sample.row |= {
         "mask": mask,
-        "difference": difference,
+        "difference": None if found is None else found.difference,
         "mask_source": source,
-        "mask_threshold": None,
-        "mask_agreement": None,
+        "mask_threshold": None if used is None else used.threshold,
+        "mask_agreement": agreement,
         "mask_fraction": float(np.count_nonzero(mask) / mask.size),
-        "mask_confidence": confidence,
+        "mask_confidence": 1.0 if used is None else used.confidence,
     }
 
 

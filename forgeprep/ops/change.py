@@ -26,6 +26,8 @@ CLEAR, FAINT = 2.5, 1.8
 CONTRAST = 2.5
 """A frame counts as unforged only if its signal lies by this below the forged frames' median: a forgery that is
 hardly visible anyway is never taken for a real."""
+GAP = 1.0
+"""Signals with a gap of this between low and high ones are cut there: each frame is plainly one or the other."""
 LEAST_GAP = 5
 """Shorter stretches of unforged frames between forged ones count as forged."""
 LEAST_CLEAR = 3
@@ -60,21 +62,30 @@ def is_clear(signals: Sequence[float]) -> bool:
     return int(np.sum(np.asarray(signals) >= CLEAR)) >= LEAST_CLEAR
 
 
-def forged_frames(signals: Sequence[float], level: float, before: bool | None) -> npt.NDArray[np.bool_]:
+def cut_of(signals: Sequence[float]) -> float:
+    """The signal above which a frame of a clearly forged face counts as forged: in the gap, or else in doubt low."""
+    values = np.sort(np.asarray(signals, np.float64))
+    cut = float(np.median(values[values >= CLEAR])) - CONTRAST
+    low, high = values[:-1], values[1:]
+    width = np.where((low < CLEAR) & (high >= FAINT), high - low, 0.0)
+    widest = int(np.argmax(width)) if len(width) else 0
+    return float(low[widest] + high[widest]) / 2 if len(width) and width[widest] >= GAP else cut
+
+
+def forged_frames(signals: Sequence[float], cut: float, before: bool | None) -> npt.NDArray[np.bool_]:
     """Which of consecutive frames are forged: by hysteresis, and in doubt all of them.
 
     Args:
         signals: one for each frame, in order of time.
-        level: the median signal of the face's clear frames.
+        cut: as :func:`cut_of` gives it for all that is known of the face.
         before: what the frame before these was; None for the clip's first.
 
     Returns:
         bool, as many.
     """
     values = np.asarray(signals, np.float64)
-    faint = values >= FAINT
-    forged = values >= CLEAR
-    forged = _spread(forged, faint) | (values > level - CONTRAST)
+    forged = _spread(values >= CLEAR, values >= FAINT) if cut < FAINT else values >= CLEAR
+    forged |= values > cut
     edges = np.flatnonzero(np.diff(np.concatenate([[True], forged, [True]]).astype(np.int8)))
     for start, end in zip(edges[::2], edges[1::2], strict=True):
         opens = start == 0 and before is not True

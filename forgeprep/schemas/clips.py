@@ -97,5 +97,5 @@ How a fake lies on its original; null for a real and for a fake without an origi
 frame ``i * rate + offset`` of the fake, about; a pixel ``(x, y)`` of the original is ``(x, y) * scale + shift`` of the
 fake. ``pair_similarity`` is the correlation of the two outside the faces, -1 to 1. ``visual_change`` is false where
 nothing visible was forged (an audio-only fake). ``segments`` are the forged spans, ``[start_s, end_s)``, as seen in the
-differences.
+differences; empty where nothing was forged, null where the differences are too faint to tell when.
 """

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from forgeprep.ops.change import CLEAR, LEAST_GAP, change_signal, forged_frames, is_clear
+from forgeprep.ops.change import LEAST_GAP, change_signal, cut_of, forged_frames, is_clear
 from forgeprep.ops.masks import Pair, difference_masks
 from forgeprep.ops.video import UInt8
 from forgeprep.stages.base import Sample
@@ -30,7 +28,7 @@ class Verdict:
 
     Attributes:
         visual_change: whether anything visible was forged; None if no face could be compared.
-        segments: forged spans, [start_s, end_s), None as above.
+        segments: forged spans, [start_s, end_s); None as above, and where the differences are too faint to tell when.
         given_up: (frame of the original, track) of samples that waited for a forged frame in vain.
     """
 
@@ -41,15 +39,20 @@ class Verdict:
 
 @dataclass(slots=True)
 class _Track:
-    """A face: the signals of its clear frames, and whether its last frame was forged; ``faint``: a mask was found."""
+    """A face: presentation time and signal of each frame; ``faint``: a mask was found in a run that was not clear."""
 
-    clear: list[float] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    signals: list[float] = field(default_factory=list)
     before: bool | None = None
     faint: bool = False
 
     @property
     def is_clear(self) -> bool:
-        return is_clear(self.clear)
+        return is_clear(self.signals)
+
+    @property
+    def cut(self) -> float:
+        return cut_of(self.signals)
 
 
 class Judge:
@@ -58,11 +61,9 @@ class Judge:
     def __init__(self, params: CropParams) -> None:
         self.params = params
         self.tracks: dict[int, _Track] = {}
-        self.spans: list[list[float]] = []
-        self.in_gap = False
-        self.held: list[Sample] = []
+        self.held: list[tuple[Sample, float]] = []
         self.given_up: list[tuple[int, int]] = []
-        self.judged = 0
+        self.frame_s = 0.04
 
     def label(self, moments: list[tuple[int, float, Patches]], samples: list[Sample], frame_s: float) -> list[Sample]:
         """Judge a run's frames and label its samples, and those held back before if that is now possible.
@@ -72,46 +73,54 @@ class Judge:
             samples: those of the run.
             frame_s: how long a frame is shown.
         """
-        signals = self._signals([patches for *_, patches in moments])
-        if not any(track.is_clear for track in self.tracks.values()):
+        self.frame_s = frame_s
+        signals = self._signals(moments)
+        if not self._any_clear():
             self._look_for_faint(samples)
         forged = {track: self._forged(track, values) for track, values in signals.items()}
-        self._extend_spans([time for _, time, _ in moments], forged, frame_s)
         if not self._visible():
-            self.held += samples
+            self.held += [(s, signals[s.row["track_id"]][s.row["frame_index"]]) for s in samples]
             self._give_up()
             return []
         ready, self.held = self.held, []
-        for sample in ready:
-            track = self.tracks[sample.row["track_id"]]
-            self._settle(sample, track, forged=track.faint)
-        at = {index: number for number, (index, *_) in enumerate(moments)}
+        for sample, signal in ready:
+            self._settle(sample, forged=self._was_forged(sample.row["track_id"], signal))
         for sample in samples:
-            number = sample.row["track_id"]
-            self._settle(sample, self.tracks[number], forged=forged[number][at[sample.row["frame_index"]]])
-        return ready + samples
+            self._settle(sample, forged=forged[sample.row["track_id"]][sample.row["frame_index"]])
+        return [sample for sample, _ in ready] + samples
 
     def finish(self) -> Verdict:
         """What is known at the end of the clip."""
-        self.given_up += [(s.row["original_frame"], s.row["track_id"]) for s in self.held]
-        if not self.judged:
+        self.given_up += [(s.row["original_frame"], s.row["track_id"]) for s, _ in self.held]
+        if not self.tracks:
             return Verdict(None, None, self.given_up)
-        return Verdict(self._visible(), [(start, end) for start, end in self.spans], self.given_up)
+        if self._visible() and not self._any_clear():
+            return Verdict(True, None, self.given_up)
+        times = {
+            time
+            for track in self.tracks.values()
+            if track.is_clear
+            for time, forged in zip(track.times, forged_frames(track.signals, track.cut, None), strict=True)
+            if forged
+        }
+        return Verdict(self._visible(), _spans(sorted(times), self.frame_s), self.given_up)
 
     def _visible(self) -> bool:
-        return any(track.is_clear or track.faint for track in self.tracks.values())
+        return self._any_clear() or any(track.faint for track in self.tracks.values())
 
-    def _signals(self, patches: list[Patches]) -> dict[int, dict[int, float]]:
-        """Track -> frame -> signal."""
+    def _any_clear(self) -> bool:
+        return any(track.is_clear for track in self.tracks.values())
+
+    def _signals(self, moments: list[tuple[int, float, Patches]]) -> dict[int, dict[int, float]]:
+        """Track -> frame index -> signal; noted for the end of the clip too."""
         signals: dict[int, dict[int, float]] = {}
-        for frame, pairs in enumerate(patches):
-            self.judged += bool(pairs)
+        for index, time_s, pairs in moments:
             for number, (fake, original) in pairs.items():
-                signal = change_signal(fake, original)
-                signals.setdefault(number, {})[frame] = signal
                 track = self.tracks.setdefault(number, _Track())
-                if signal >= CLEAR:
-                    track.clear.append(signal)
+                signal = change_signal(fake, original)
+                signals.setdefault(number, {})[index] = signal
+                track.times.append(time_s)
+                track.signals.append(signal)
         return signals
 
     def _look_for_faint(self, samples: list[Sample]) -> None:
@@ -123,41 +132,45 @@ class Judge:
                 track.faint = any(m.mask.any() for m in difference_masks(pairs, enlarge=self.params.enlarge))
 
     def _forged(self, number: int, signals: dict[int, float]) -> dict[int, bool]:
-        """Frame -> whether the face is forged at it."""
+        """Frame index -> whether the face is forged at it."""
         track = self.tracks[number]
         if not track.is_clear:
-            faint = track.faint and not any(other.is_clear for other in self.tracks.values())
-            return dict.fromkeys(signals, faint)
-        verdict = forged_frames(list(signals.values()), float(np.median(track.clear)), track.before)
+            return dict.fromkeys(signals, track.faint and not self._any_clear())
+        verdict = forged_frames(list(signals.values()), track.cut, track.before)
         track.before = bool(verdict[-1])
         return dict(zip(signals, map(bool, verdict), strict=True))
 
-    def _extend_spans(self, times: list[float], forged: dict[int, dict[int, bool]], frame_s: float) -> None:
-        for frame, time in enumerate(times):
-            verdicts = [states[frame] for states in forged.values() if frame in states]
-            if not verdicts:
-                continue
-            if not any(verdicts):
-                self.in_gap = True
-                continue
-            if self.spans and not self.in_gap and time - self.spans[-1][1] < LEAST_GAP * frame_s:
-                self.spans[-1][1] = time + frame_s
-            else:
-                self.spans.append([time, time + frame_s])
-            self.in_gap = False
+    def _was_forged(self, number: int, signal: float) -> bool:
+        """The same for a sample that was held back, which stands alone."""
+        track = self.tracks[number]
+        if not track.is_clear:
+            return track.faint and not self._any_clear()
+        return signal > track.cut
 
-    def _settle(self, sample: Sample, track: _Track, *, forged: bool) -> None:
+    def _settle(self, sample: Sample, *, forged: bool) -> None:
         if forged:
             return
-        stranger = not track.is_clear
+        stranger = not self.tracks[sample.row["track_id"]].is_clear
         if stranger and self.params.bystanders == "skip":
             sample.drop("bystander")
             return
         sample.row |= {"label": 0, "forgery": "real", "method": None, "generator": None}
 
     def _give_up(self) -> None:
-        size = sum(sample.image.nbytes * 2 for sample in self.held)
+        size = sum(sample.image.nbytes * 2 for sample, _ in self.held)
         while size > HOLD_BYTES:
-            oldest = self.held.pop(0)
+            oldest, _ = self.held.pop(0)
             size -= oldest.image.nbytes * 2
             self.given_up.append((oldest.row["original_frame"], oldest.row["track_id"]))
+
+
+def _spans(times: list[float], frame_s: float) -> list[tuple[float, float]]:
+    """Forged frames, by their times in order, as spans."""
+    spans: list[tuple[float, float]] = []
+    for time in times:
+        # Shorter gaps are frames without a verdict; half a frame less, since clips need not be of constant rate.
+        if spans and time - spans[-1][1] < (LEAST_GAP - 0.5) * frame_s:
+            spans[-1] = spans[-1][0], time + frame_s
+        else:
+            spans.append((time, time + frame_s))
+    return spans

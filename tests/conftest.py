@@ -74,3 +74,13 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("demo") / "ffpp"
     make_demo(root, people=6, seconds=1.2)
     return root
+
+
+@pytest.fixture(scope="session")
+def couple(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two people of the demo dataset in clips of 3 s, forged in the whole face and in the mouth alone."""
+    from forgeprep.demo import make_demo
+
+    root = tmp_path_factory.mktemp("couple") / "ffpp"
+    make_demo(root, people=2, methods=("Deepfakes", "NeuralTextures"))
+    return root

@@ -68,6 +68,7 @@ class Follower:
         self.companion_paths = {n: root / p for n, p in sorted(clip.companions.items()) if n in companions}
         self.alignment: pairing.Alignment | None = None
         self.unfit: str | None = None
+        self.other_size = False
         self.judge = Judge(params)
         self.last_thumb: tuple[UInt8, pairing.Mask] | None = None
         self.changes: deque[float] = deque(maxlen=32)
@@ -174,8 +175,8 @@ class Follower:
         if first is None:
             return False
         frame = self.frames.last
-        other_size = frame is not None and frame.size_wh != run.size_wh
-        return other_size or any(one.lagged or not self._fits(one) for one in seen)
+        self.other_size = frame is not None and frame.size_wh != run.size_wh
+        return self.other_size or any(one.lagged or not self._fits(one) for one in seen)
 
     def _cut(self, moment: Moment, frame: Frame, faces: list[Face], placement: pairing.Placement) -> list[Sample]:
         beside = {name: cursor.at(frame.index) for name, cursor in self.companions.items()}
@@ -198,8 +199,11 @@ class Follower:
         """Drop what does not fit, count, and let the judge label the rest."""
         self.entry.error = self.frames.error or self.entry.error
         ready: list[_Seen] = []
+        # Frames that were not compared go with the last one that was, and those before it with the first.
+        fits = next((self._fits(one) for one in seen if one.apart is not None), True)
         for one in seen:
-            reason, detail = self._refuse(one)
+            fits = fits if one.apart is None else self._fits(one)
+            reason, detail = self._refuse(one, fits)
             if reason is None:
                 ready.append(one)
                 if one.correlation is not None:
@@ -227,16 +231,16 @@ class Follower:
         limit = max(pairing.FLOOR, pairing.SAME_TAKE * float(np.median(self.changes or [0.0])))
         return one.apart <= limit and one.correlation >= pairing.LEAST_SIMILARITY
 
-    def _refuse(self, one: _Seen) -> tuple[str | None, str | None]:
+    def _refuse(self, one: _Seen, fits: bool) -> tuple[str | None, str | None]:
         if self.unfit is not None:
             return "size_mismatch", self.unfit
         if one.frame is None:
             if self.alignment is not None and one.moment.index not in self.alignment.partner:
                 return "unaligned", None
             return self.frames.missing()
-        if not self._fits(one):
-            return "unaligned", "the picture outside the faces is another"
-        return None, None
+        if fits:
+            return None, None
+        return "size_mismatch" if self.other_size else "unaligned", "the picture outside the faces is another"
 
 
 def _patches(one: _Seen) -> Patches:

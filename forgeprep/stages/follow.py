@@ -199,6 +199,7 @@ class Follower:
         """Drop what does not fit, count, and let the judge label the rest."""
         self.entry.error = self.frames.error or self.entry.error
         ready: list[_Seen] = []
+        planned = set(group.frames)
         # Frames that were not compared go with the last one that was, and those before it with the first.
         fits = next((self._fits(one) for one in seen if one.apart is not None), True)
         for one in seen:
@@ -209,20 +210,27 @@ class Follower:
                 if one.correlation is not None:
                     self.similarity[0] += one.correlation
                     self.similarity[1] += 1
-            if one.moment.wanted:
-                self.entry.decoded += one.frame is not None
-                self.entry.detected += one.frame is not None and bool(one.moment.faces)
-                if reason is not None:
-                    tracks: list[int | None] = [face.track_id for face in one.moment.faces]
-                    self.log.drops += [
-                        drop(group, self.clip, one.moment.index, track, reason, detail) for track in tracks or [None]
-                    ]
+            self._count(one, planned)
+            if one.moment.wanted and reason is not None:
+                tracks: list[int | None] = [face.track_id for face in one.moment.faces]
+                self.log.drops += [
+                    drop(group, self.clip, one.moment.index, track, reason, detail) for track in tracks or [None]
+                ]
         if self.frames.last is not None:
             self.entry.width, self.entry.height = self.frames.last.size_wh
         self.entry.tracks = max(self.entry.tracks, self.log.clips[self.clip.original_id or ""].tracks)
         moments = [(one.frame or 0, one.time_s, _patches(one)) for one in ready]
         samples = [sample for one in ready for sample in one.samples]
         return self.judge.label(moments, samples, 1 / run.fps if run.fps > 0 else 0.04)
+
+    def _count(self, one: _Seen, planned: set[int]) -> None:
+        if one.frame is None:
+            return
+        if one.moment.index in planned:
+            self.entry.decoded += 1
+            self.entry.detected += bool(one.moment.faces)
+        elif one.moment.wanted:
+            self.entry.topped_up += 1
 
     def _fits(self, one: _Seen) -> bool:
         """Whether the pictures outside the faces show the same moment of the same take; True where it is unknown."""

@@ -1,0 +1,132 @@
+"""Which frames and which faces of a fake are forged, and how many samples a clip gives."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from forgeprep.ops.masks import binarise
+from tests.conftest import UInt8, encode_video
+from tests.variants import fake_path, original_path, pictures, place, shards
+
+STEM = "071_054"
+FPS = 25
+
+
+def spliced(couple: Path, method: str, seed: int) -> tuple[list[UInt8], list[tuple[int, int]]]:
+    """The original, in which the fake's frames stand in two random spans."""
+    frames, forged = pictures(original_path(couple, STEM, "raw")), pictures(fake_path(couple, method, STEM, "raw"))
+    rng = np.random.default_rng(seed)
+    first, length, gap, last = (int(rng.integers(*limits)) for limits in ((0, 12), (6, 18), (6, 15), (6, 18)))
+    spans = [(first, first + length), (first + length + gap, first + length + gap + last)]
+    for start, end in spans:
+        frames[start:end] = forged[start:end]
+    return frames, spans
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("method", "compression"),
+    [("Deepfakes", "raw"), ("Deepfakes", "c23"), ("Deepfakes", "c40"), ("NeuralTextures", "c23")],
+)
+def test_forged_spans_are_found_to_two_frames(
+    method: str, compression: str, seed: int, couple: Path, tmp_path: Path
+) -> None:
+    frames, spans = spliced(couple, method, seed)
+    place(couple, tmp_path / "in", STEM, method, frames, compression=compression)
+    rows, _, clips = shards(tmp_path / "in", tmp_path / "out", compression=compression, frames="all")
+    clip = f"ffpp/{compression}/{method}/{STEM}"
+    found = [[round(t * FPS) for t in span] for span in clips[clip]["segments"]]
+    assert len(found) == len(spans)
+    assert np.abs(np.array(found) - np.array(spans)).max() <= 2
+    inside = {i for start, end in spans for i in range(start, end)}
+    edges = {i for span in spans for edge in span for i in (edge - 2, edge - 1, edge, edge + 1)}
+    samples = [row for row in rows if row["clip_id"] == clip]
+    assert len(samples) >= 0.9 * len(frames)
+    for row in samples:
+        if row["frame_index"] not in edges:
+            assert row["label"] == (row["frame_index"] in inside), row["sample_id"]
+        assert row["mask"].any() == bool(row["label"])
+        assert (row["mask_source"], row["method"], row["forgery"]) == (
+            ("difference", method, row["forgery"]) if row["label"] else ("pristine", None, "real")
+        )
+
+
+def side_by_side(left: list[UInt8], right: list[UInt8]) -> list[UInt8]:
+    return [np.hstack([a, b]) for a, b in zip(left, right, strict=False)]
+
+
+@pytest.mark.parametrize("bystanders", ["skip", "real"])
+def test_of_two_people_only_the_forged_one_is_a_fake(bystanders: str, couple: Path, tmp_path: Path) -> None:
+    one, other = (pictures(original_path(couple, stem, "raw"))[:30] for stem in ("071", "054"))
+    forged = pictures(fake_path(couple, "NeuralTextures", STEM, "raw"))[:30]
+    root = tmp_path / "in"
+    encode_video(original_path(root, STEM, "c23"), side_by_side(other, one), crf=23)
+    encode_video(fake_path(root, "NeuralTextures", STEM, "c23"), side_by_side(other, forged), crf=23)
+    rows, drops, clips = shards(root, tmp_path / "out", frames="10", bystanders=bystanders)
+    clip = f"ffpp/c23/NeuralTextures/{STEM}"
+    samples = [row for row in rows if row["clip_id"] == clip]
+    by_side: dict[bool, list[dict[str, Any]]] = {side: [] for side in (False, True)}
+    for row in samples:
+        by_side[row["face_box"][0] > 480].append(row)
+    assert len(by_side[True]) == 10
+    assert {row["label"] for row in by_side[True]} == {1}
+    if bystanders == "real":
+        assert len(by_side[False]) == 10
+        assert {(r["label"], r["method"], r["mask"].max()) for r in by_side[False]} == {(0, None, 0)}
+        assert drops == []
+    else:
+        assert by_side[False] == []
+        assert Counter(drop["reason"] for drop in drops) == {"bystander": 10}
+    assert clips[clip]["tracks"] == 2
+
+
+def test_neighbours_stand_in_for_frames_without_a_face(couple: Path, tmp_path: Path) -> None:
+    """Of 75 frames, 30 show no face: 10 wanted ones are made up for where there are enough, and recorded where not."""
+    root = tmp_path / "in"
+    for source, target in (
+        (original_path(couple, STEM, "raw"), original_path(root, STEM, "c23")),
+        (fake_path(couple, "Deepfakes", STEM, "raw"), fake_path(root, "Deepfakes", STEM, "c23")),
+    ):
+        frames = pictures(source)[:75]
+        away = [np.asarray(cv2.GaussianBlur(f, (0, 0), 25), np.uint8) for f in frames[20:50]]
+        encode_video(target, [*frames[:20], *away, *frames[50:]], crf=23)
+    total = len(pictures(original_path(root, STEM, "c23")))
+    rows, drops, clips = shards(root, tmp_path / "few", frames="10")
+    assert drops == []
+    for clip in clips.values():
+        assert (clip["requested"], clip["written"]) == (10, 10)
+        assert clip["detected"] == 10 - clip["topped_up"]
+        assert 3 <= clip["topped_up"] <= 5
+    taken = {label: [row["frame_index"] for row in rows if row["label"] == label] for label in (0, 1)}
+    assert taken[0] == taken[1]
+    assert len(set(taken[0])) == 10
+    assert not set(taken[0]) & set(range(22, 48))
+    assert all(row["timestamp_s"] == pytest.approx(row["frame_index"] / FPS) for row in rows)
+    # More than there are faces: the shortfall is recorded.
+    rows, drops, clips = shards(root, tmp_path / "many", frames="70")
+    real = next(clip for clip in clips.values() if clip["label"] == 0)
+    assert real["requested"] == 70
+    assert real["written"] + real["dropped"] == 70
+    assert {drop["reason"] for drop in drops} == {"no_face"}
+    assert total - 30 - 4 <= real["written"] <= total - 30 + 4
+
+
+def test_masks_can_be_cut_again_from_what_is_stored(couple: Path, tmp_path: Path) -> None:
+    rows, _, _ = shards(couple, tmp_path / "out", frames="6", enlarge=2.0, size=200, splits="train,val,test")
+    fakes = [row for row in rows if row["label"] == 1]
+    assert len(fakes) == 24
+    for row in fakes:
+        again = binarise(row["difference"], row["mask_threshold"], enlarge=row["enlarge"])
+        assert np.array_equal(again, row["mask"]), row["sample_id"]
+        narrower = binarise(row["difference"], row["mask_threshold"] + 15, enlarge=row["enlarge"])
+        assert np.count_nonzero(narrower) < np.count_nonzero(row["mask"])
+        assert row["mask_agreement"] > 0.7
+    for row in rows:
+        if row["label"] == 0:
+            assert (row["mask"].max(), row["difference"].max(), row["mask_threshold"]) == (0, 0, None)

@@ -103,17 +103,30 @@ def run(
     config: Annotated[
         Path | None, typer.Option(help="YAML file with the same names; flags win. [default: none]")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and write nothing. [default: off]")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Show what was found, the plan, its time and size; write nothing. [default: off]"
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Throw away another run in --out. [default: off]")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Make again what was unreadable or broke off. [default: off]")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit code 1 if planned samples are missing at the end. [default: off]")
     ] = False,
     debug: Debug = False,
 ) -> None:
     """Turn a raw dataset into shards. Run it again to resume: finished shards are kept."""
-    given = {name: value for name, value in locals().items() if name not in ("config", "dry_run", "overwrite", "debug")}
-    from forgeprep.report.console import run_on_console
+    given = dict(locals())
+    for name in ("config", "dry_run", "overwrite", "retry_failed", "strict", "debug"):
+        del given[name]
+    from forgeprep.report.console import RunFlags, run_on_console
 
-    sys.exit(run_on_console(given, config, dry_run=dry_run, overwrite=overwrite))
+    sys.exit(run_on_console(given, config, RunFlags(dry_run, overwrite, retry_failed, strict)))
 
 
 @app.command()

@@ -53,7 +53,7 @@ def make_plan(
     ``select(frame_count, split)`` is the frames stage. The result depends on the clips alone, not on their order.
     """
     by_split: dict[Split, list[Group]] = {split: [] for split in SPLITS}
-    for group in _groups(_with_headers(list(clips), root), select):
+    for group in _groups(with_headers(list(clips), root), select):
         by_split[group.split].append(group)
     return [shard for split in SPLITS for shard in _cut(split, by_split[split], shard_size)]
 
@@ -99,7 +99,9 @@ def plan_from_table(table: pa.Table) -> list[ShardPlan]:
     ]
 
 
-def _with_headers(clips: list[Clip], root: Path) -> list[Clip]:
+def with_headers(clips: list[Clip], root: Path) -> list[Clip]:
+    """The clips with what their containers' headers say."""
+
     def probe(clip: Clip) -> Clip:
         try:
             return replace(clip, frame_count=read_header(root / clip.path).frame_count)
@@ -111,21 +113,21 @@ def _with_headers(clips: list[Clip], root: Path) -> list[Clip]:
         return list(pool.map(probe, clips))
 
 
+def group_of(clips: list[Clip], select: Callable[[int, Split], tuple[int, ...]]) -> Group:
+    """The source group of these clips: the original first, then its fakes by name."""
+    members = sorted(clips, key=lambda clip: (clip.label, clip.clip_id))
+    original = members[0] if members[0].label == 0 else None
+    counts = [original.frame_count] if original and original.frame_count else [clip.frame_count for clip in members]
+    # A clip without a readable header is planned with one frame, so that it shows up among the drops.
+    frames = select(max(1, *counts), members[0].split)
+    return Group(members[0].source_id, members[0].split, tuple(members), frames)
+
+
 def _groups(clips: list[Clip], select: Callable[[int, Split], tuple[int, ...]]) -> list[Group]:
     members: dict[str, list[Clip]] = defaultdict(list)
     for clip in clips:
         members[clip.source_id].append(clip)
-    groups = []
-    for source_id in sorted(members):
-        # The original first, then its fakes by name.
-        group = sorted(members[source_id], key=lambda clip: (clip.label, clip.clip_id))
-        original = group[0] if group[0].label == 0 else None
-        counts = [original.frame_count if original else 0] if original and original.frame_count else []
-        count = max(counts or [clip.frame_count for clip in group])
-        # A clip without a readable header is planned with one frame, so that it shows up among the drops.
-        frames = select(max(1, count), group[0].split)
-        groups.append(Group(source_id, group[0].split, tuple(group), frames))
-    return groups
+    return [group_of(members[source_id], select) for source_id in sorted(members)]
 
 
 def _cut(split: Split, groups: list[Group], shard_size: int) -> list[ShardPlan]:

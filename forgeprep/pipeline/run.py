@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import socket
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,7 +21,9 @@ from forgeprep.errors import ConfigMismatch, ForgeprepError, StorageError, Usage
 from forgeprep.pipeline.configure import digest, versions
 from forgeprep.pipeline.index import write_index
 from forgeprep.pipeline.plan import ShardPlan, make_plan, plan_from_table, plan_table
+from forgeprep.pipeline.retry import failed_clips, forget, repaired_plan
 from forgeprep.pipeline.work import Job, Progress, make_shard
+from forgeprep.schemas.clips import Clip, Split
 from forgeprep.schemas.config import RunConfig
 from forgeprep.shards.records import atomic_write_bytes, read_record, table_bytes
 from forgeprep.stages import all_stages, resolve_stages
@@ -33,7 +36,10 @@ MAX_RETRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A run that is planned and may start."""
+    """A run that is planned and may start.
+
+    ``fingerprint`` is of configuration, versions and all input files, ``settings`` of the first two.
+    """
 
     config: RunConfig
     root: Path
@@ -41,6 +47,7 @@ class Prepared:
     scan: Scan
     shards: list[ShardPlan]
     fingerprint: str
+    settings: str
 
 
 @dataclass(slots=True)
@@ -52,44 +59,68 @@ class Result:
     failed: list[tuple[str, str]] = field(default_factory=list)
 
 
-def prepare_run(config: RunConfig, root: Path, out: Path, *, overwrite: bool = False, write: bool = True) -> Prepared:
+def prepare_run(
+    config: RunConfig, root: Path, out: Path, *, overwrite: bool = False, retry: bool = False, write: bool = True
+) -> Prepared:
     """Scan the dataset, plan the shards and claim the output folder.
 
-    With ``write=False`` nothing is touched (``--dry-run``).
+    With ``write=False`` nothing is touched (``--dry-run``). With ``retry``, shards of a run in ``out`` that lost
+    samples for a transient reason are planned to be made again, also where their files have changed since.
 
     Raises:
-        UsageError: the dataset is not where ``root`` says.
+        UsageError: the dataset is not where ``root`` says; with ``retry``, more has changed than what failed.
         ConfigMismatch: ``out`` holds a run of another configuration, input or version.
         StorageError: ``out`` cannot be written.
     """
     for stage in resolve_stages(config.stages):
         stage.check(stage.params(**config.params[stage.name]))
     scan = get_dataset(config.dataset).scan(root, ScanOptions(config.compression, config.methods, config.splits))
-    inputs = digest([[clip.clip_id, clip.path, clip.size_bytes, sorted(clip.companions)] for clip in scan.clips])
+    inputs = digest([_input(clip) for clip in scan.clips])
     identity = {"config": config.model_dump(mode="json"), "inputs": inputs, "versions": versions()}
-    fingerprint = digest(identity)
+    fingerprint, settings = digest(identity), digest([identity["config"], identity["versions"]])
     old = _read_json(out / "run.json")
     if out.is_dir() and any(out.iterdir()) and old is None and not _only_leftovers(out):
         raise UsageError(f"{out}: not empty, and no run of forgeprep; give an empty or new folder with --out")
-    if old is not None and old.get("fingerprint") != fingerprint and write and not overwrite:
+    same = old is not None and old.get("fingerprint") == fingerprint
+    mends = retry and old is not None and _settings_of(old) == settings
+    if old is not None and not same and not mends and write and not overwrite:
         raise ConfigMismatch(
             f"{out}: holds another run ({_difference(old, identity)}); "
             "give another --out, the old options, or --overwrite to throw the old run away"
         )
-    same = old is not None and old.get("fingerprint") == fingerprint
-    plan_file = out / "plan.parquet"
-    if same and plan_file.is_file():
-        shards = plan_from_table(pq.read_table(plan_file))
-    else:
-        frames = all_stages()["frames"]
-        params = frames.params(**config.params["frames"])
-        select = frames.select
-        assert select is not None
-        shards = make_plan(scan.clips, root, lambda n, split: select(n, split, params), config.shard_size)
-    prepared = Prepared(config, root, out, scan, shards, fingerprint)
-    if write and not same:
+    failed = failed_clips(out) if mends else None
+    shards = _plan(scan, config, root, out if same or mends else None, failed)
+    prepared = Prepared(config, root, out, scan, shards, fingerprint, settings)
+    if write and failed is not None:
+        with _locked(out):
+            forget(out, shards, failed)
+            _write_plan(prepared, identity)
+    elif write and not same:
         _claim(prepared, identity)
     return prepared
+
+
+def _plan(scan: Scan, config: RunConfig, root: Path, out: Path | None, failed: set[str] | None) -> list[ShardPlan]:
+    """The plan of the run in ``out``, mended where clips ``failed``, or a new one."""
+    frames = all_stages()["frames"]
+    params = frames.params(**config.params["frames"])
+    assert frames.select is not None
+
+    def select(count: int, split: Split) -> tuple[int, ...]:
+        return frames.select(count, split, params)  # type: ignore[misc]
+
+    if out is None or not (out / "plan.parquet").is_file():
+        return make_plan(scan.clips, root, select, config.shard_size)
+    old = plan_from_table(pq.read_table(out / "plan.parquet"))
+    return repaired_plan(old, scan.clips, failed, root, select) if failed is not None else old
+
+
+def _input(clip: Clip) -> list[Any]:
+    return [clip.clip_id, clip.path, clip.size_bytes, sorted(clip.companions)]
+
+
+def _settings_of(run: dict[str, Any]) -> str:
+    return digest([run.get("config"), run.get("versions")])
 
 
 def execute(prepared: Prepared, *, workers: int, address: str | None = None, report: Report) -> Result:
@@ -131,7 +162,9 @@ def execute(prepared: Prepared, *, workers: int, address: str | None = None, rep
 
 
 def _job(prepared: Prepared, shard: ShardPlan) -> Job:
-    key = digest([prepared.fingerprint, shard.name, [[g.source_id, list(g.frames)] for g in shard.groups]])
+    # Of this shard's inputs alone, so that a change of other files leaves it as it is.
+    groups = [[g.source_id, list(g.frames), [_input(clip) for clip in g.clips]] for g in shard.groups]
+    key = digest([prepared.settings, shard.name, groups])
     return Job(shard, prepared.config, prepared.root.resolve(), prepared.out.resolve(), key)
 
 
@@ -199,11 +232,26 @@ def _start_ray(workers: int, address: str | None) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
     if address is not None:
-        ray.init(address=address, **quiet)
+        try:
+            _probe(address)
+            ray.init(address=address, **quiet)
+        except Exception as error:
+            # What Ray raises here differs by address and release: ConnectionError, RuntimeError, ValueError, …
+            first = str(error).strip().splitlines()[:1] or [type(error).__name__]
+            raise UsageError(
+                f"--address {address}: no Ray cluster answers there ({first[0]}); start one, or leave --address out"
+            ) from error
     else:
         # Shards go to files, not through Ray's memory: the smallest store is enough.
         # "local", because a cluster that happens to run on this machine was not asked for.
         ray.init("local", num_cpus=workers, include_dashboard=False, object_store_memory=100 << 20, **quiet)
+
+
+def _probe(address: str) -> None:
+    """Raise OSError if nothing listens at ``host:port``: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 class _Board:
@@ -236,7 +284,11 @@ def _claim(prepared: Prepared, identity: dict[str, Any]) -> None:
                 (out / stale).unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"{out}: cannot be written ({error.strerror}); give another --out") from None
-    atomic_write_bytes(out / "plan.parquet", table_bytes(plan_table(prepared.shards)))
+    _write_plan(prepared, identity)
+
+
+def _write_plan(prepared: Prepared, identity: dict[str, Any]) -> None:
+    atomic_write_bytes(prepared.out / "plan.parquet", table_bytes(plan_table(prepared.shards)))
     document = {
         "fingerprint": prepared.fingerprint,
         **identity,
@@ -246,7 +298,7 @@ def _claim(prepared: Prepared, identity: dict[str, Any]) -> None:
         "requested": sum(shard.requested for shard in prepared.shards),
         "root": str(prepared.root),
     }
-    atomic_write_bytes(out / "run.json", json.dumps(document, indent=2).encode() + b"\n")
+    atomic_write_bytes(prepared.out / "run.json", json.dumps(document, indent=2).encode() + b"\n")
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

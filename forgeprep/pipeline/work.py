@@ -57,8 +57,8 @@ def make_shard(job: Job, report: Callable[[Progress], None] = lambda _: None) ->
         for group in job.plan.groups:
             log = GroupLog()
             logs.append(log)
-            for samples in group_samples(group, job.root, steps, log):
-                for row in _rows(samples, steps, job.config, log):
+            for rows in group_rows(group, job.root, steps, job.config, log):
+                for row in rows:
                     writer.add(row)
                 written = sum(entry.written for entry in log.clips.values())
                 report(Progress(done.clips, done.rows + written, done.drops + len(log.drops)))
@@ -95,8 +95,10 @@ def prepare(config: RunConfig) -> Steps:
     )
 
 
-def group_samples(group: Group, root: Path, steps: Steps, log: GroupLog) -> Iterator[list[Sample]]:
-    """Yield a group's samples, all stages applied; those with a ``reason`` are drops."""
+def group_rows(
+    group: Group, root: Path, steps: Steps, config: RunConfig, log: GroupLog
+) -> Iterator[Iterator[dict[str, Any]]]:
+    """Yield a group's samples run by run, all stages applied, as rows to be written; drops go to the log."""
     source, params = steps.source
     group = replace(group, top_up=tops_up(group.split, steps.frames))
     assert source.source is not None
@@ -106,7 +108,7 @@ def group_samples(group: Group, root: Path, steps: Steps, log: GroupLog) -> Iter
             assert stage.apply is not None
             alive = [sample for sample in alive if sample.reason is None]
             stage.apply(alive, stage_params)
-        yield samples
+        yield _rows(samples, steps, config, log)
 
 
 def quiet_libraries() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,42 +12,71 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
-from forgeprep.errors import Stopped, UsageError
+from forgeprep.errors import ForgeprepError, Stopped, UsageError
 from forgeprep.pipeline import configure
 from forgeprep.pipeline import run as pipeline
 from forgeprep.pipeline.work import Progress as ShardProgress
+from forgeprep.report.preflight import print_estimate, print_plan
+from forgeprep.report.summary import render, size_text, summarise
+from forgeprep.report.terminal import console
 
-console = Console(soft_wrap=True, highlight=False)
+
+@dataclass(frozen=True, slots=True)
+class RunFlags:
+    """The switches of ``forgeprep run``."""
+
+    dry_run: bool = False
+    overwrite: bool = False
+    retry_failed: bool = False
+    strict: bool = False
 
 
-def run_on_console(given: Mapping[str, Any], config_file: Path | None, *, dry_run: bool, overwrite: bool) -> int:
+def run_on_console(given: Mapping[str, Any], config_file: Path | None, flags: RunFlags) -> int:
     """``forgeprep run``: returns the exit code."""
     file_values = configure.read_yaml(config_file) if config_file else {}
     values = {**file_values, **{key: value for key, value in given.items() if value is not None}}
     for name in ("root", "out"):
         if values.get(name) is None:
             raise UsageError(f"--{name} is missing: give it as a flag or in the file of --config")
-    root, out = Path(values["root"]), Path(values["out"])
+    root, out, address = Path(values["root"]), Path(values["out"]), values.get("address")
     workers = _workers(values.get("workers"))
+    if address is not None and workers == 0:
+        raise UsageError("--workers 0 works in this process, --address on a cluster; give one of them")
     config = configure.make_config(str(values["dataset"]), values)
-    prepared = pipeline.prepare_run(config, root, out, overwrite=overwrite, write=not dry_run)
-    _print_plan(prepared)
-    if dry_run:
+    prepared = pipeline.prepare_run(
+        config, root, out, overwrite=flags.overwrite, retry=flags.retry_failed, write=not flags.dry_run
+    )
+    print_plan(prepared)
+    if flags.dry_run:
+        print_estimate(prepared, None if address else max(1, workers))
         return 0
     with _live(prepared) as board, _stoppable(out):
-        result = pipeline.execute(prepared, workers=workers, address=values.get("address"), report=board.post)
+        result = pipeline.execute(prepared, workers=workers, address=address, report=board.post)
     board.print_rate(result.kept)
-    if not result.failed:
-        inspect_on_console(out, None)
+    if flags.retry_failed and not result.made and not result.failed:
+        console.print("nothing to retry")
     for name, message in result.failed:
         console.print(f"failed: shard {name}: {' '.join(message.split())}", markup=False)
     if result.failed:
         console.print(f"{len(result.failed)} of {len(prepared.shards)} shards failed; the others are kept")
-    return 1 if result.failed else 0
+        return 1
+    inspect_on_console(out, None)
+    if flags.strict:
+        _check_coverage(out)
+    return 0
+
+
+def _check_coverage(out: Path) -> None:
+    summary = summarise(out)
+    # A bystander was never forged: it is no loss.
+    lost = summary.drops.total() - summary.drops["bystander"]
+    if lost or summary.total.empty:
+        raise ForgeprepError(
+            f"{out}: short of the plan (--strict): {lost:,} samples were dropped, "
+            f"{summary.total.empty:,} clips gave none; see {out / 'drops.parquet'}"
+        )
 
 
 def demo_on_console(folder: Path, *, people: int, seconds: float, seed: int) -> None:
@@ -59,7 +87,7 @@ def demo_on_console(folder: Path, *, people: int, seconds: float, seed: int) -> 
         raise UsageError(f"{folder}: exists and is not an empty folder; give a new one")
     started = time.perf_counter()
     summary = make_demo(folder, people=people, seconds=seconds, seed=seed)
-    console.print(f"{folder}: {summary.clips} clips, {_size(summary.bytes)}, {time.perf_counter() - started:.1f} s")
+    console.print(f"{folder}: {summary.clips} clips, {size_text(summary.bytes)}, {time.perf_counter() - started:.1f} s")
     console.print(f"next: forgeprep run ffpp --root {folder} --out OUT --stages crop,mask,noise", markup=False)
 
 
@@ -80,8 +108,6 @@ def verify_on_console(out: Path) -> int:
 
 def inspect_on_console(out: Path, sheet: Path | None) -> None:
     """``forgeprep inspect``."""
-    from forgeprep.report.summary import render, summarise
-
     for table in render(summarise(out)):
         console.print(table)
     if sheet is not None:
@@ -179,28 +205,6 @@ def _live(prepared: pipeline.Prepared) -> Iterator[_Board]:
         yield _Board(bar, bar.add_task("run", total=clips, rows=0, drops=0, rate="0.0"))
 
 
-def _print_plan(prepared: pipeline.Prepared) -> None:
-    for warning in prepared.scan.warnings:
-        console.print(f"warning: {warning}", markup=False)
-    if prepared.scan.missing:
-        console.print("fewer clips than published (a partial copy is fine):")
-        for missing in prepared.scan.missing:
-            console.print(f"    {missing}", markup=False)
-    table = Table("split", "compression", "method", "clips", "frames", "shards", title="plan")
-    clips: Counter[tuple[str, str, str]] = Counter()
-    frames: Counter[tuple[str, str, str]] = Counter()
-    shards: dict[str, int] = dict(Counter(shard.split for shard in prepared.shards))
-    for shard in prepared.shards:
-        for group in shard.groups:
-            for clip in group.clips:
-                key: tuple[str, str, str] = (shard.split, clip.compression or "-", clip.method or "real")
-                clips[key] += 1
-                frames[key] += len(group.frames)
-    for key in clips:
-        table.add_row(*key, str(clips[key]), str(frames[key]), str(shards.pop(key[0], "")))
-    console.print(table)
-
-
 def _workers(value: Any) -> int:
     if value is None:
         return os.cpu_count() or 1
@@ -211,11 +215,3 @@ def _workers(value: Any) -> int:
     if workers < 0:
         raise UsageError(f"--workers: must be a whole number from 0 (got {value!r})")
     return workers
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return ""

@@ -32,17 +32,22 @@ class Kind(NamedTuple):
 
 @dataclass(slots=True)
 class Counts:
-    """Clips, frames planned in them, and samples (faces) written and dropped."""
+    """Clips, those without a single sample, and samples (faces) written and dropped."""
 
     clips: int = 0
-    requested: int = 0
+    empty: int = 0
     written: int = 0
     dropped: int = 0
+
+    @property
+    def planned(self) -> int:
+        """Samples planned: all of them were written or dropped."""
+        return self.written + self.dropped
 
     def add(self, clip: dict[str, Any]) -> None:
         """Count a row of ``clips.parquet``."""
         self.clips += 1
-        self.requested += clip["requested"]
+        self.empty += not clip["written"]
         self.written += clip["written"]
         self.dropped += clip["dropped"]
 
@@ -83,7 +88,8 @@ class Summary:
     def total(self) -> Counts:
         """The sums over all kinds."""
         values = self.counts.values()
-        return Counts(*(sum(getattr(v, name) for v in values) for name in ("clips", "requested", "written", "dropped")))
+        names = ("clips", "empty", "written", "dropped")
+        return Counts(*(sum(getattr(v, name) for v in values) for name in names))
 
 
 def summarise(out: Path) -> Summary:
@@ -156,27 +162,27 @@ def _split_order(split: str) -> tuple[int, str]:
 
 
 def _samples_table(summary: Summary) -> Table:
-    table = _table("samples", ["split", "compression", "method", "label"], ["clips", "frames", "samples", "drops"])
+    numbers = ["clips", "empty", "planned", "written", "dropped"]
+    table = _table("coverage", ["split", "compression", "method"], numbers)
     split = None
     for kind, counts in summary.counts.items():
         if split not in (None, kind.split):
             table.add_section()
         split = kind.split
-        label = "fake" if kind.label else "real"
-        _add(table, kind.split, kind.compression or "-", kind.method or "real", label, *_numbers(counts))
+        _add(table, kind.split, kind.compression or "-", kind.method or "real", *_numbers(counts))
     table.add_section()
-    _add(table, "all", "", "", "", *_numbers(summary.total))
-    notes = []
+    _add(table, "all", "", "", *_numbers(summary.total))
+    notes = ["planned samples were written or dropped; an empty clip gave none"]
     if summary.planned_shards is not None and summary.shards < summary.planned_shards:
         notes.append(f"{summary.shards} of {summary.planned_shards} shards are made; run again for the rest")
     if summary.damaged:
         notes.append(f"damaged records: {', '.join(summary.damaged)}; run again to remake these shards")
-    table.caption = "\n".join(notes) or None
+    table.caption = "\n".join(notes)
     return table
 
 
 def _numbers(counts: Counts) -> tuple[str, ...]:
-    return tuple(f"{n:,}" for n in (counts.clips, counts.requested, counts.written, counts.dropped))
+    return tuple(f"{n:,}" for n in (counts.clips, counts.empty, counts.planned, counts.written, counts.dropped))
 
 
 def _drops_table(summary: Summary) -> Table | None:

@@ -1,0 +1,84 @@
+"""Go back to what failed for a reason that may be gone: a file that was cut short and has been fetched again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from forgeprep.errors import UsageError
+from forgeprep.pipeline.plan import ShardPlan, group_of, with_headers
+from forgeprep.schemas.clips import Clip, Split
+from forgeprep.schemas.drops import DROP_SCHEMA, TRANSIENT
+from forgeprep.shards.records import iter_records, record_path
+
+_CLIP, _REASON = (DROP_SCHEMA.get_field_index(name) for name in ("clip_id", "reason"))
+
+
+def failed_clips(out: Path) -> set[str]:
+    """Clips of a run that lost samples for a reason in :data:`TRANSIENT`, or that were unreadable when it was planned.
+
+    An original that failed takes its fakes with it; they are in its source group, which is made anew as a whole.
+    """
+    failed: set[str] = set()
+    for _, record in iter_records(out):
+        if record is not None:
+            failed |= {drop[_CLIP] for drop in record["drops"] if drop[_REASON] in TRANSIENT}
+            failed |= {clip["clip_id"] for clip in record["clips"] if clip["error"] is not None}
+    return failed
+
+
+def repaired_plan(
+    old: Sequence[ShardPlan],
+    clips: Sequence[Clip],
+    failed: set[str],
+    root: Path,
+    select: Callable[[int, Split], tuple[int, ...]],
+) -> list[ShardPlan]:
+    """The old plan, in which the source groups of failed clips are planned anew; no group changes its shard.
+
+    Raises:
+        UsageError: other clips than failed ones have changed, came or went.
+    """
+    now = {clip.clip_id: clip for clip in clips}
+    before = {clip.clip_id: clip for shard in old for group in shard.groups for clip in group.clips}
+    changed = {name for name in now.keys() | before.keys() if _identity(now.get(name)) != _identity(before.get(name))}
+    others = sorted(changed - failed) + sorted(failed & before.keys() - now.keys())
+    if others:
+        shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+        raise UsageError(
+            f"{root}: more has changed than clips that failed ({shown}); --retry-failed cannot mend that: "
+            "give another --out, or --overwrite to make all of it again"
+        )
+    return [_replanned(shard, now, failed, root, select) for shard in old]
+
+
+def forget(out: Path, shards: Sequence[ShardPlan], failed: set[str]) -> int:
+    """Withdraw the records of the shards that hold failed clips, so that they are made again; returns how many."""
+    count = 0
+    for shard in shards:
+        if any(clip.clip_id in failed for group in shard.groups for clip in group.clips):
+            record_path(out, shard.name).unlink(missing_ok=True)
+            count += 1
+    return count
+
+
+def _replanned(
+    shard: ShardPlan,
+    now: dict[str, Clip],
+    failed: set[str],
+    root: Path,
+    select: Callable[[int, Split], tuple[int, ...]],
+) -> ShardPlan:
+    groups = []
+    for group in shard.groups:
+        if any(clip.clip_id in failed for clip in group.clips):
+            group = group_of(with_headers([now[clip.clip_id] for clip in group.clips], root), select)
+        groups.append(group)
+    return replace(shard, groups=tuple(groups))
+
+
+def _identity(clip: Clip | None) -> Any:
+    """What the scan says of a clip, without what its header says."""
+    return None if clip is None else {**asdict(clip), "frame_count": 0, "error": None}

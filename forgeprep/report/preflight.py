@@ -1,0 +1,95 @@
+"""Before a run: what was found, what is missing, what will be made, and what that costs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import PurePosixPath
+
+from rich.table import Table
+
+from forgeprep.datasets import get_dataset
+from forgeprep.pipeline.preflight import estimate, makespan
+from forgeprep.pipeline.run import Prepared
+from forgeprep.report.summary import size_text
+from forgeprep.report.terminal import console
+
+SHOWN = 5
+"""So many names of a list are shown."""
+
+
+def print_plan(prepared: Prepared) -> None:
+    """Warnings, what is missing against the published counts, and the plan."""
+    for warning in prepared.scan.warnings:
+        console.print(f"warning: {warning}", markup=False)
+    if prepared.scan.missing:
+        console.print("fewer clips than published (a partial copy is fine):")
+        for missing in prepared.scan.missing:
+            console.print(f"    {missing}", markup=False)
+    table = Table("split", "compression", "method", "clips", "frames", "shards", title="plan")
+    clips: Counter[tuple[str, str, str]] = Counter()
+    frames: Counter[tuple[str, str, str]] = Counter()
+    shards: dict[str, int] = dict(Counter(shard.split for shard in prepared.shards))
+    for shard in prepared.shards:
+        for group in shard.groups:
+            for clip in group.clips:
+                key: tuple[str, str, str] = (shard.split, clip.compression or "-", clip.method or "real")
+                clips[key] += 1
+                frames[key] += len(group.frames)
+    for key in clips:
+        table.add_row(*key, str(clips[key]), str(frames[key]), str(shards.pop(key[0], "")))
+    console.print(table)
+
+
+def print_estimate(prepared: Prepared, workers: int | None) -> None:
+    """``--dry-run``: folders against the layout, fakes without original, broken files, disk and time.
+
+    ``workers`` is None for a cluster, whose size is not known here.
+    """
+    _print_folders(prepared)
+    _print_names("fakes without their original", prepared.scan.without_original)
+    clips = [clip for shard in prepared.shards for group in shard.groups for clip in group.clips]
+    _print_names("clips that cannot be opened", [f"{clip.path} ({clip.error})" for clip in clips if clip.error])
+    found = estimate(prepared)
+    if found is None:
+        console.print("time and size: no sample could be made to tell")
+        return
+    console.print(f"samples: about {found.samples:,} (reckoned from {found.timed:,} that were made and thrown away)")
+    console.print(f"disk:    about {size_text(found.bytes)} in {prepared.out}, where {size_text(found.free)} are free")
+    if found.bytes > found.free:
+        console.print("warning: that is more than is free; give another --out, --image-format webp, or fewer --frames")
+    if workers is None:
+        console.print(f"time:    about {_duration(found.seconds)} of one CPU, shared out over the cluster's")
+    else:
+        used = min(workers, len(prepared.shards))
+        seconds = found.seconds * makespan([shard.requested for shard in prepared.shards], used)
+        console.print(f"time:    about {_duration(seconds)} with {used} shards at a time")
+
+
+def _print_folders(prepared: Prepared) -> None:
+    """The folders that clips were found in, beside the layout that was looked for."""
+    console.print("layout looked for:")
+    for line in get_dataset(prepared.config.dataset).layout:
+        console.print(f"    {line}", markup=False)
+    found = Counter(str(PurePosixPath(clip.path).parent) for clip in prepared.scan.clips)
+    for clip in prepared.scan.clips:
+        found.update(str(PurePosixPath(path).parent) for path in clip.companions.values())
+    table = Table("folder", "files used", title="layout found")
+    for folder, count in sorted(found.items()):
+        table.add_row(folder, f"{count:,}")
+    console.print(table)
+
+
+def _print_names(what: str, names: list[str]) -> None:
+    shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")
+    console.print(f"{what}: {len(names):,}{': ' + shown if names else ''}", markup=False)
+
+
+def _duration(seconds: float) -> str:
+    """A time for people.
+
+    >>> _duration(42.4), _duration(400), _duration(9000)
+    ('42 s', '6.7 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

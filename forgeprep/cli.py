@@ -166,6 +166,21 @@ def inspect(
 
 
 @app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    b: Annotated[Path, typer.Argument(help="Folder of another run.")],
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the findings to this file too. [default: none]")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Are two runs the same data? Settings, sample sets, and every column. Exit code 1 if they are not."""
+    from forgeprep.report.differences import compare_on_console
+
+    sys.exit(compare_on_console(a, b, json_file))
+
+
+@app.command()
 def stages(debug: Debug = False) -> None:
     """List the stages: what they need, add and take."""
     from forgeprep.report.console import print_stages

@@ -84,8 +84,9 @@ def prepare_run(
     same = old is not None and old.get("fingerprint") == fingerprint
     mends = retry and old is not None and _settings_of(old) == settings
     if old is not None and not same and not mends and write and not overwrite:
+        differences = "; ".join(settings_differences(old, identity)) or "the dataset's files have changed since"
         raise ConfigMismatch(
-            f"{out}: holds another run ({_difference(old, identity)}); "
+            f"{out}: holds another run ({differences}); "
             "give another --out, the old options, or --overwrite to throw the old run away"
         )
     failed = failed_clips(out) if mends else None
@@ -309,15 +310,15 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """What changed between two runs' identities, in words: ``frames: 32 -> 270``."""
+def settings_differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """What differs between the configurations and versions of two ``run.json``: ``frames: 32 -> 270``."""
     parts = []
     for part in ("config", "versions"):
-        before, after = _flat(old.get(part) or {}), _flat(new[part])
+        before, after = _flat(old.get(part) or {}), _flat(new.get(part) or {})
         for key in sorted(before.keys() | after.keys()):
             if before.get(key) != after.get(key):
                 parts.append(f"{key}: {_text(before.get(key))} -> {_text(after.get(key))}")
-    return "; ".join(parts) or "the dataset's files have changed since"
+    return parts
 
 
 def _flat(value: dict[str, Any]) -> dict[str, Any]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import PurePosixPath
 
-from rich.table import Table
-
 from forgeprep.datasets import get_dataset
 from forgeprep.pipeline.preflight import estimate, makespan
 from forgeprep.pipeline.run import Prepared
 from forgeprep.report.summary import size_text
-from forgeprep.report.terminal import console
+from forgeprep.report.terminal import add_cells, console, light_table
 
 SHOWN = 5
 """So many names of a list are shown."""
@@ -25,7 +23,7 @@ def print_plan(prepared: Prepared) -> None:
         console.print("fewer clips than published (a partial copy is fine):")
         for missing in prepared.scan.missing:
             console.print(f"    {missing}", markup=False)
-    table = Table("split", "compression", "method", "clips", "frames", "shards", title="plan")
+    table = light_table("plan", ["split", "compression", "method"], ["clips", "frames", "shards"])
     clips: Counter[tuple[str, str, str]] = Counter()
     frames: Counter[tuple[str, str, str]] = Counter()
     shards: dict[str, int] = dict(Counter(shard.split for shard in prepared.shards))
@@ -36,7 +34,7 @@ def print_plan(prepared: Prepared) -> None:
                 clips[key] += 1
                 frames[key] += len(group.frames)
     for key in clips:
-        table.add_row(*key, str(clips[key]), str(frames[key]), str(shards.pop(key[0], "")))
+        add_cells(table, *key, f"{clips[key]:,}", f"{frames[key]:,}", str(shards.pop(key[0], "")))
     console.print(table)
 
 
@@ -73,9 +71,9 @@ def _print_folders(prepared: Prepared) -> None:
     found = Counter(str(PurePosixPath(clip.path).parent) for clip in prepared.scan.clips)
     for clip in prepared.scan.clips:
         found.update(str(PurePosixPath(path).parent) for path in clip.companions.values())
-    table = Table("folder", "files used", title="layout found")
+    table = light_table("layout found", ["folder"], ["files used"])
     for folder, count in sorted(found.items()):
-        table.add_row(folder, f"{count:,}")
+        add_cells(table, folder, f"{count:,}")
     console.print(table)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from forgeprep.errors import UsageError
+from forgeprep.report.terminal import add_cells, light_table
 from forgeprep.schemas.clips import SPLITS
 from forgeprep.schemas.drops import DROP_SCHEMA, REASONS
 from forgeprep.shards.records import iter_records
@@ -163,15 +164,15 @@ def _split_order(split: str) -> tuple[int, str]:
 
 def _samples_table(summary: Summary) -> Table:
     numbers = ["clips", "empty", "planned", "written", "dropped"]
-    table = _table("coverage", ["split", "compression", "method"], numbers)
+    table = light_table("coverage", ["split", "compression", "method"], numbers)
     split = None
     for kind, counts in summary.counts.items():
         if split not in (None, kind.split):
             table.add_section()
         split = kind.split
-        _add(table, kind.split, kind.compression or "-", kind.method or "real", *_numbers(counts))
+        add_cells(table, kind.split, kind.compression or "-", kind.method or "real", *_numbers(counts))
     table.add_section()
-    _add(table, "all", "", "", *_numbers(summary.total))
+    add_cells(table, "all", "", "", *_numbers(summary.total))
     notes = ["planned samples were written or dropped; an empty clip gave none"]
     if summary.planned_shards is not None and summary.shards < summary.planned_shards:
         notes.append(f"{summary.shards} of {summary.planned_shards} shards are made; run again for the rest")
@@ -188,9 +189,9 @@ def _numbers(counts: Counts) -> tuple[str, ...]:
 def _drops_table(summary: Summary) -> Table | None:
     if not summary.drops:
         return None
-    table = _table("drops", ["reason"], ["samples"], ["meaning"])
+    table = light_table("drops", ["reason"], ["samples"], ["meaning"])
     for reason, count in sorted(summary.drops.items(), key=lambda item: (-item[1], item[0])):
-        _add(table, reason, f"{count:,}", REASONS.get(reason, ""))
+        add_cells(table, reason, f"{count:,}", REASONS.get(reason, ""))
     return table
 
 
@@ -198,9 +199,9 @@ def _short_table(summary: Summary) -> Table | None:
     if not summary.short:
         return None
     numbers = ["requested", "decoded", "detected", "written", "dropped"]
-    table = _table("clips that lost samples", ["clip"], numbers, ["error"])
+    table = light_table("clips that lost samples", ["clip"], numbers, ["error"])
     for clip in summary.short[:SHOWN_CLIPS]:
-        _add(table, clip["clip_id"], *(f"{clip[name]:,}" for name in numbers), clip["error"] or "")
+        add_cells(table, clip["clip_id"], *(f"{clip[name]:,}" for name in numbers), clip["error"] or "")
     more = len(summary.short) - SHOWN_CLIPS
     table.caption = f"and {more:,} more: see clips.parquet and drops.parquet" if more > 0 else None
     return table
@@ -209,30 +210,7 @@ def _short_table(summary: Summary) -> Table | None:
 def _files_table(summary: Summary) -> Table | None:
     if not summary.files:
         return None
-    table = _table("files", ["split", "format"], ["shards", "rows", "size"])
+    table = light_table("files", ["split", "format"], ["shards", "rows", "size"])
     for (split, shape), files in summary.files.items():
-        _add(table, split, shape, f"{files.shards:,}", f"{files.rows:,}", size_text(files.bytes))
+        add_cells(table, split, shape, f"{files.shards:,}", f"{files.rows:,}", size_text(files.bytes))
     return table
-
-
-def _table(title: str, texts: list[str], numbers: list[str], more_texts: Iterable[str] = ()) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    # Light and narrow, to leave room for names in a terminal of 80 columns.
-    table = Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, show_edge=False)
-    table.padding = (0, 1, 0, 0)
-    for name in texts:
-        table.add_column(name, overflow="fold")
-    for name in numbers:
-        table.add_column(name, justify="right")
-    for name in more_texts:
-        table.add_column(name, overflow="fold")
-    return table
-
-
-def _add(table: Table, *cells: str) -> None:
-    from rich.text import Text
-
-    # Text, because a name may hold brackets, which rich would take for markup.
-    table.add_row(*(Text(cell) for cell in cells))

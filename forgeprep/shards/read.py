@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,7 +35,7 @@ def iter_rows(path: Path, columns: Sequence[str] | None = None, decode: bool = T
         VerifyError: the file, or a picture in it, is missing or damaged.
         UsageError: there is no such column.
     """
-    rows = _tar_rows(path, columns) if path.suffix == ".tar" else _parquet_rows(path, columns)
+    rows = tar_rows(path, columns) if path.suffix == ".tar" else _parquet_rows(path, columns)
     for number, row in enumerate(rows):
         yield _with_pictures(row, path, row.get("sample_id", f"row {number}")) if decode else row
 
@@ -49,7 +50,7 @@ def find_rows(path: Path, sample_ids: Iterable[str]) -> dict[str, dict[str, Any]
     """
     missing = set(sample_ids)
     found: dict[str, dict[str, Any]] = {}
-    rows = _tar_rows(path, None) if path.suffix == ".tar" else _parquet_rows(path, None, only=missing)
+    rows = tar_rows(path, None) if path.suffix == ".tar" else _parquet_rows(path, None, only=missing)
     while missing:
         row = next(rows, None)
         if row is None:
@@ -100,11 +101,14 @@ def _parquet_rows(
         raise VerifyError(f"{path}: {_reason(error)}") from error
 
 
-def _tar_rows(path: Path, columns: Sequence[str] | None) -> Iterator[dict[str, Any]]:
+def tar_rows(
+    path: Path, columns: Sequence[str] | None, *, part: tuple[int, int] | None = None
+) -> Iterator[dict[str, Any]]:
+    """The rows of a tar shard, or of a part of it (first byte, length) that begins and ends with a sample."""
     pictures: dict[str, bytes] = {}
     current = ""
     try:
-        with tarfile.open(path, "r|") as tar:
+        with _tar_stream(path, part) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
             for member in tar:
                 folder, _, name = member.name.rpartition("/")
                 stem, _, extension = name.partition(".")
@@ -112,8 +116,8 @@ def _tar_rows(path: Path, columns: Sequence[str] | None) -> Iterator[dict[str, A
                 if pictures and key != current:
                     raise VerifyError(f"{path}: {current}: its .json is missing")
                 current = key
-                stream = tar.extractfile(member)
-                data = b"" if stream is None else stream.read()
+                content = tar.extractfile(member)
+                data = b"" if content is None else content.read()
                 if extension == "json":
                     yield _tar_row(path, json.loads(data), pictures, columns)
                     pictures = {}
@@ -123,6 +127,14 @@ def _tar_rows(path: Path, columns: Sequence[str] | None) -> Iterator[dict[str, A
         raise VerifyError(f"{path}: {_reason(error)}") from error
     if pictures:
         raise VerifyError(f"{path}: {current}: its .json is missing")
+
+
+def _tar_stream(path: Path, part: tuple[int, int] | None) -> BinaryIO:
+    if part is None:
+        return path.open("rb")
+    with path.open("rb") as file:
+        file.seek(part[0])
+        return io.BytesIO(file.read(part[1]) + bytes(2 * tarfile.BLOCKSIZE))
 
 
 def _tar_row(

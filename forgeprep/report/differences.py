@@ -1,0 +1,70 @@
+"""What ``forgeprep compare`` prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+
+from forgeprep.report.compare import Comparison, compare
+from forgeprep.report.terminal import add_cells, console, light_table
+from forgeprep.shards.records import atomic_write_bytes
+
+
+def compare_on_console(a: Path, b: Path, json_file: Path | None) -> int:
+    """Compare, print, and return the exit code."""
+    found = compare(a, b)
+    _print(found, a, b)
+    if json_file is not None:
+        atomic_write_bytes(json_file, found.to_json().encode())
+    return 0 if found.same else 1
+
+
+def _print(found: Comparison, a: Path, b: Path) -> None:
+    _say(f"A: {a}\nB: {b}")
+    same = found.fingerprints[0] == found.fingerprints[1]
+    _say(f"fingerprints: {'equal' if same else 'differ'} ({found.fingerprints[0][:12]}, {found.fingerprints[1][:12]})")
+    for line in found.settings:
+        _say(f"    {line}")
+    if found.drops:
+        _say("drops: " + ", ".join(f"{reason} {x:,} -> {y:,}" for reason, (x, y) in found.drops.items()))
+    for name, count, examples in (("A", found.only_a, found.examples_a), ("B", found.only_b, found.examples_b)):
+        if count:
+            _say(f"only in {name}: {count:,} samples, e.g. {', '.join(examples[:2])}")
+    for name, columns in (("A", found.columns_only_a), ("B", found.columns_only_b)):
+        if columns:
+            _say(f"columns only in {name}: {', '.join(columns)}")
+    _say(f"samples in both: {found.common:,}")
+    if found.columns:
+        console.print(_table(found))
+    if found.by_checksum:
+        _say("all files have the same checksums on record; 'forgeprep verify' tells whether the bytes still match them")
+    _say("same data" if found.same else f"not the same data: {_summary(found)}")
+
+
+def _say(text: str) -> None:
+    console.print(text, markup=False)
+
+
+def _table(found: Comparison) -> Table:
+    numbers = ["samples", "largest", "mean", "IoU: mean", "least", "other size"]
+    table = light_table("columns that differ", ["column"], numbers)
+    for column in found.columns:
+        values = (column.largest, column.mean, column.mean_iou, column.least_iou)
+        shown = ("" if value is None else f"{value:.4g}" for value in values)
+        add_cells(table, column.name, f"{column.samples:,}", *shown, f"{column.other_size:,}")
+    table.caption = "largest and mean: absolute, of pixels in levels of 255"
+    return table
+
+
+def _summary(found: Comparison) -> str:
+    parts = []
+    if found.only_a or found.only_b:
+        parts.append(f"{found.only_a + found.only_b:,} samples are in one run alone")
+    if found.columns_only_a or found.columns_only_b:
+        parts.append(f"{len(found.columns_only_a) + len(found.columns_only_b)} columns are in one run alone")
+    if found.columns:
+        parts.append(
+            f"{len(found.columns)} columns differ in {max(c.samples for c in found.columns):,} samples or less"
+        )
+    return "; ".join(parts)

@@ -166,6 +166,20 @@ def inspect(
 
 
 @app.command()
+def report(
+    out: Out,
+    to: Annotated[Path | None, typer.Option(help="File to write. [default: report/index.html in the run]")] = None,
+    debug: Debug = False,
+) -> None:
+    """Write one self-contained HTML page: coverage, pairs, masks, noise, and the worst pairs first."""
+    from forgeprep.report.page import write_report
+
+    file = to or out / "report" / "index.html"
+    write_report(out, file)
+    print(f"report: {file}")
+
+
+@app.command()
 def compare(
     a: Annotated[Path, typer.Argument(help="Folder of a run.")],
     b: Annotated[Path, typer.Argument(help="Folder of another run.")],

@@ -42,14 +42,14 @@ class _Page:
         self.texts.append((x, y, text, size, colour, weight))
 
 
-def draw_sheet(rows: Sequence[SheetRow]) -> UInt8:
-    """The sheet, uint8 (H, W, 3) RGB; columns that no sample has are left out."""
+def draw_sheet(rows: Sequence[SheetRow], order: str = "spread over clips and frames") -> UInt8:
+    """The sheet, uint8 (H, W, 3) RGB; columns that no sample has are left out. ``order`` says how rows were chosen."""
     names = _columns(rows)
     headings = sum(number == 0 or rows[number - 1].heading != row.heading for number, row in enumerate(rows))
     width = 2 * MARGIN + TEXT + len(names) * (CELL + GAP) - GAP
     height = TITLE + headings * BAND + len(rows) * (CELL + GAP) + MARGIN
     page = _Page(np.full((height, width, 3), 255, np.uint8))
-    _draw_title(page, rows, names)
+    _draw_title(page, rows, names, order)
     y = TITLE
     last = None
     for row in rows:
@@ -87,10 +87,10 @@ def _columns(rows: Sequence[SheetRow]) -> list[str]:
     return [name for name in _HEADINGS if name in present]
 
 
-def _draw_title(page: _Page, rows: Sequence[SheetRow], names: list[str]) -> None:
+def _draw_title(page: _Page, rows: Sequence[SheetRow], names: list[str], order: str) -> None:
     dataset = rows[0].sample["dataset"]
     page.write(MARGIN, 22, f"{dataset}: {len(rows)} samples", 24, weight="bold")
-    page.write(MARGIN, 56, "spread over clips and frames", 13, FAINT)
+    page.write(MARGIN, 56, order, 13, FAINT)
     for number, name in enumerate(names):
         x = MARGIN + TEXT + number * (CELL + GAP)
         page.write(x, 30, _HEADINGS[name][0], 18, weight="bold")

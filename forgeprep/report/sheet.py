@@ -51,7 +51,7 @@ def contact_sheet(out: Path, file: Path, *, samples_per_method: int = 3) -> None
 
     if samples_per_method < 1:
         raise UsageError(f"samples per method: must be at least 1 (got {samples_per_method})")
-    rows = _load(_choose(out, samples_per_method))
+    rows = load_rows(_choose(out, samples_per_method))
     if not rows:
         raise UsageError(f"{out}: has no samples to show; give the --out folder of a run with shards")
     if len(rows) > MAX_ROWS:
@@ -107,8 +107,8 @@ def _spread(turn: int, count: int, length: int) -> int:
     return int((turn + 0.5) * length / count)
 
 
-def _load(chosen: dict[Path, list[tuple[Group, str]]]) -> list[SheetRow]:
-    """The chosen samples with their originals, by method and compression, in the order of their ids."""
+def load_rows(chosen: dict[Path, list[tuple[Group, str]]]) -> list[SheetRow]:
+    """Samples, as (group, sample_id) of each shard, with their originals; by group and in the order of their ids."""
     found: list[tuple[Group, str, SheetRow]] = []
     for shard, picks in chosen.items():
         samples = find_rows(shard, (sample_id for _, sample_id in picks))

@@ -111,6 +111,8 @@ def _draw_text(page: _Page, sample: dict[str, Any], y: int) -> None:
     if sample.get("mask") is not None:
         lines.append(("mask", f"{100 * sample['mask_fraction']:.1f} %  ({sample['mask_source']})"))
         lines.append(("confidence", f"{sample['mask_confidence']:.2f}"))
+    if sample.get("mask_agreement") is not None:
+        lines.append(("provided", f"IoU {sample['mask_agreement']:.2f}"))
     for number, (name, value) in enumerate(lines):
         page.write(MARGIN, y + 32 + 22 * number, name, 14, FAINT)
         page.write(MARGIN + 104, y + 32 + 22 * number, value, 14)

@@ -112,7 +112,7 @@ def _load(chosen: dict[Path, list[tuple[Group, str]]]) -> list[SheetRow]:
     found: list[tuple[Group, str, SheetRow]] = []
     for shard, picks in chosen.items():
         samples = find_rows(shard, (sample_id for _, sample_id in picks))
-        partners = {sample_id: _original_of(row) for sample_id, row in samples.items()}
+        partners = {sample_id: original_of(row) for sample_id, row in samples.items()}
         originals = find_rows(shard, (name for name in partners.values() if name))
         for group, sample_id in picks:
             original = originals.get(partners[sample_id] or "")
@@ -122,7 +122,7 @@ def _load(chosen: dict[Path, list[tuple[Group, str]]]) -> list[SheetRow]:
     return [row for *_, row in sorted(found, key=lambda item: item[:2])]
 
 
-def _original_of(row: Row) -> str | None:
+def original_of(row: Row) -> str | None:
     """The sample_id of the original at the same track and frame; a source group lies in one shard."""
     if row["original_id"] is None or row["original_frame"] is None:
         return None

@@ -1,0 +1,187 @@
+"""Figures of a run's samples, from their value columns alone; memory does not grow with the number of samples."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from forgeprep.errors import VerifyError
+from forgeprep.report.summary import Kind
+from forgeprep.shards.lookup import Place, iter_values
+from forgeprep.shards.records import iter_records
+
+SAMPLED = 320
+"""So many samples, over all methods, have their pictures decoded; spread over the run by a hash of their ids."""
+
+LOWEST = 6
+"""So many clips of each method are looked at for their sample of lowest confidence, wherever it lies."""
+
+_CANDIDATES = 64
+_KEYS = ("sample_id", "clip_id", "split", "compression", "method", "label")
+_VALUES = ("mask_fraction", "mask_confidence", "mask_agreement", "mask_source", "face_box", "noise_sigma")
+_STAGE_MARKS = {"mask_fraction": "mask", "noise_sigma": "noise", "similarity_side": "similarity"}
+
+
+@dataclass(slots=True)
+class Histogram:
+    """Values between ``low`` and ``high`` in 1000 bins; those outside count in the outermost bins."""
+
+    low: float
+    high: float
+    bins: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(1000, np.int64))
+    count: int = 0
+    total: float = 0.0
+    least: float = float("inf")
+    most: float = float("-inf")
+
+    def add(self, value: float) -> None:
+        """Count a value."""
+        place = int((value - self.low) / (self.high - self.low) * len(self.bins))
+        self.bins[min(max(place, 0), len(self.bins) - 1)] += 1
+        self.count += 1
+        self.total += value
+        self.least, self.most = min(self.least, value), max(self.most, value)
+
+    @property
+    def mean(self) -> float:
+        """The exact mean."""
+        return self.total / self.count
+
+    def quantile(self, share: float) -> float:
+        """The value below which ``share`` of the values lie, to a bin's width."""
+        place = int(np.searchsorted(np.cumsum(self.bins), share * self.count))
+        middle = self.low + (min(place, len(self.bins) - 1) + 0.5) * (self.high - self.low) / len(self.bins)
+        return min(max(middle, self.least), self.most)
+
+    def coarse(self, bars: int) -> list[int]:
+        """The counts in fewer bins; ``bars`` divides 1000."""
+        return [int(n) for n in self.bins.reshape(bars, -1).sum(axis=1)]
+
+
+class Pick(NamedTuple):
+    """A sample whose pictures shall be read."""
+
+    sample_id: str
+    clip_id: str
+    method: str
+    place: Place
+
+
+@dataclass(slots=True)
+class Measures:
+    """What :func:`measure` found; methods are in order, "real" first.
+
+    Attributes:
+        rows: samples by split, compression, method and label.
+        area, confidence, agreement, box: method -> distribution; of fakes with a mask, ``box`` of all. The side of a
+            box is in pixels of the frame.
+        marks: stages whose columns the shards have.
+        picks: method -> samples to look at: those of lowest confidence, then some spread over the run.
+        problems: shards that are missing or damaged, in words.
+    """
+
+    rows: Counter[Kind] = field(default_factory=Counter)
+    area: dict[str, Histogram] = field(default_factory=dict)
+    confidence: dict[str, Histogram] = field(default_factory=dict)
+    agreement: dict[str, Histogram] = field(default_factory=dict)
+    box: dict[str, Histogram] = field(default_factory=dict)
+    marks: set[str] = field(default_factory=set)
+    picks: dict[str, list[Pick]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def methods(self) -> list[str]:
+        """All methods that have samples, "real" first."""
+        return sorted({method_name(kind.method, kind.label) for kind in self.rows}, key=method_order)
+
+
+def method_name(method: str | None, label: int) -> str:
+    """What a sample is grouped by: its method, or "real"."""
+    return (method or "fake") if label else "real"
+
+
+def method_order(name: str) -> tuple[bool, str]:
+    """Sort by it: "real" first."""
+    return name != "real", name
+
+
+def measure(out: Path) -> Measures:
+    """Read the value columns of all shards; a shard that cannot be read becomes a problem, never an exception."""
+    found, chooser = Measures(), _Chooser()
+    for shard, record in iter_records(out):
+        if record is None or not record["files"]:
+            continue
+        files = [out / file["path"] for file in record["files"]]
+        path = next((file for file in files if file.is_file()), None)
+        if path is None:
+            found.problems.append(f"{shard}: {record['files'][0]['path']} is missing")
+            continue
+        try:
+            for place, row in iter_values(path, (*_KEYS, *_VALUES, "similarity_side")):
+                _add(found, row)
+                chooser.offer(place, row)
+        except (VerifyError, KeyError) as error:
+            found.problems.append(f"{shard}: {error}")
+    found.picks = chooser.choose()
+    return found
+
+
+def _add(found: Measures, row: dict[str, Any]) -> None:
+    label, confidence = row["label"], row.get("mask_confidence")
+    found.rows[Kind(row["split"], row["compression"], row["method"], label)] += 1
+    found.marks.update(stage for column, stage in _STAGE_MARKS.items() if column in row)
+    method = method_name(row["method"], label)
+    if row.get("face_box") is not None:
+        x0, y0, x1, y1 = row["face_box"]
+        found.box.setdefault(method, Histogram(0, 4000)).add(max(x1 - x0, y1 - y0))
+    if label and confidence is not None:
+        found.area.setdefault(method, Histogram(0, 1)).add(row["mask_fraction"])
+        found.confidence.setdefault(method, Histogram(0, 1)).add(confidence)
+    if row.get("mask_agreement") is not None:
+        found.agreement.setdefault(method, Histogram(0, 1)).add(row["mask_agreement"])
+
+
+class _Chooser:
+    """Chooses samples while they stream by, the same ones in whatever order; holds some hundred a method."""
+
+    def __init__(self) -> None:
+        self.spread: dict[str, list[tuple[int, Pick]]] = defaultdict(list)
+        self.lowest: dict[str, dict[str, tuple[float, Pick]]] = defaultdict(dict)
+
+    def offer(self, place: Place, row: dict[str, Any]) -> None:
+        method = method_name(row["method"], row["label"])
+        pick = Pick(row["sample_id"], row["clip_id"], method, place)
+        # A heap of the smallest hashes, their signs turned: an even draw that needs neither total nor order.
+        entry = -int.from_bytes(hashlib.blake2b(pick.sample_id.encode(), digest_size=8).digest()), pick
+        heap = self.spread[method]
+        if len(heap) < SAMPLED:
+            heapq.heappush(heap, entry)
+        else:
+            heapq.heappushpop(heap, entry)
+        confidence = row.get("mask_confidence")
+        if row["label"] and confidence is not None:
+            self._offer_low(pick, confidence)
+
+    def _offer_low(self, pick: Pick, confidence: float) -> None:
+        """Keep the lowest of each clip, since the frames of a clip look alike."""
+        clips = self.lowest[pick.method]
+        entry = confidence, pick
+        clips[pick.clip_id] = min(clips.get(pick.clip_id, entry), entry)
+        if len(clips) > 2 * _CANDIDATES:
+            self.lowest[pick.method] = dict(sorted(clips.items(), key=lambda item: item[1])[:_CANDIDATES])
+
+    def choose(self) -> dict[str, list[Pick]]:
+        picks: dict[str, list[Pick]] = {}
+        share = max(4, SAMPLED // max(1, len(self.spread)))
+        for method in sorted(self.spread, key=method_order):
+            low = [pick for _, pick in sorted(self.lowest[method].values())[:LOWEST]]
+            even = [pick for _, pick in sorted(self.spread[method], reverse=True)[:share]]
+            picks[method] = list(dict.fromkeys([*low, *even]))
+        return picks

@@ -166,6 +166,18 @@ def inspect(
 
 
 @app.command()
+def report(
+    out: Out,
+    to: Annotated[Path | None, typer.Option(help="HTML file to write. [default: OUT/report/index.html]")] = None,
+    debug: Debug = False,
+) -> None:
+    """Write one HTML page to judge the run by: coverage, masks, pairs, noise, and contact sheets, the worst first."""
+    from forgeprep.report.console import report_on_console
+
+    report_on_console(out, to)
+
+
+@app.command()
 def compare(
     a: Annotated[Path, typer.Argument(help="Folder of a run.")],
     b: Annotated[Path, typer.Argument(help="Folder of another run.")],

@@ -90,6 +90,6 @@ def _tar_values(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, dic
                     yield Place(path, start, end - start), {n: values[n] for n in columns if n in values}
                     start = end
                 # tarfile remembers every member, which adds up over a large shard.
-                tar.members = []
+                tar.members = []  # type: ignore[attr-defined]
     except (OSError, tarfile.TarError, ValueError, KeyError) as error:
         raise VerifyError(f"{path}: {' '.join(str(error).split())}") from error

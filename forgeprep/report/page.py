@@ -1,0 +1,293 @@
+"""The report of a run: one HTML page that needs nothing else, for people to judge the run by."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forgeprep.report import charts
+from forgeprep.report.html import Markup, facts, join, page, table, tag
+from forgeprep.report.measure import Histogram, Measures, measure
+from forgeprep.report.pairs import LOW_SIMILARITY, SHOWN, Clips, duration_s, look_at_clips
+from forgeprep.report.pictures import Pictures, look_at_pictures
+from forgeprep.report.samples import noise, sheets, similarity
+from forgeprep.report.summary import Kind, Summary, size_text, summarise
+from forgeprep.schemas.drops import REASONS
+from forgeprep.shards.records import atomic_write_bytes
+
+BARS = 25
+"""Bars of a small histogram."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All that the page is made of."""
+
+    run: dict[str, Any]
+    summary: Summary
+    clips: Clips
+    measures: Measures
+    pictures: Pictures
+
+
+def write_report(out: Path, file: Path | None = None) -> Path:
+    """Write the report of a run, finished or not, and return its path. The same run gives the same page.
+
+    Statistics are of all samples; pictures are decoded for some hundred only. Damaged shards are named on the page.
+
+    Args:
+        out: the run's folder.
+        file: the HTML file to write; default ``report/index.html`` in the run's folder.
+
+    Raises:
+        UsageError: the folder holds no run.
+        StorageError: the file cannot be written.
+    """
+    file = out / "report" / "index.html" if file is None else file
+    atomic_write_bytes(file, render_page(gather(out)).encode())
+    return file
+
+
+def gather(out: Path) -> Findings:
+    """Read what the page shows."""
+    summary = summarise(out)
+    run = json.loads((out / "run.json").read_bytes())
+    measures = measure(out)
+    return Findings(
+        run if isinstance(run, dict) else {}, summary, look_at_clips(out), measures, look_at_pictures(measures.picks)
+    )
+
+
+def render_page(found: Findings) -> str:
+    """The page as HTML."""
+    parts: list[tuple[str, str, Callable[[Findings], Markup]]] = [
+        ("samples", "Samples", _samples),
+        ("coverage", "Coverage", _coverage),
+        ("masks", "Masks", _masks),
+        ("agreement", "Agreement of masks", _agreement),
+        ("sheets", "Contact sheets", lambda f: sheets(f.pictures, f.measures)),
+        ("pairs", "Pairs", _pairs),
+        ("segments", "Forged segments", _segments),
+        ("boxes", "Face boxes", _boxes),
+        ("noise", "Noise residual", lambda f: noise(f.pictures, f.measures)),
+        ("similarity", "Similarity maps", lambda f: similarity(f.pictures, f.measures)),
+    ]
+    dataset = (found.run.get("config") or {}).get("dataset") or "run"
+    sections = [(anchor, title, make(found)) for anchor, title, make in parts]
+    return page(f"{dataset}: report of a forgeprep run", _header(found, str(dataset)), sections)
+
+
+def _header(found: Findings, dataset: str) -> Markup:
+    summary, total = found.summary, found.summary.total
+    planned = summary.planned_shards
+    alerts = []
+    if planned is not None and summary.shards < planned:
+        left = (found.run.get("requested") or 0) - found.clips.requested
+        alerts.append(
+            f"This run is unfinished: {summary.shards:,} of {planned:,} shards are made, {max(0, left):,} frames were "
+            "not tried yet. The page shows what is there."
+        )
+    if not found.measures.rows:
+        alerts.append("This run has no samples (0 rows).")
+    if summary.damaged:
+        alerts.append(f"Damaged records: {', '.join(summary.damaged)}; run again to remake these shards.")
+    alerts += [f"Not readable: {problem}" for problem in (found.measures.problems + found.pictures.problems)[:10]]
+    shards = f"{summary.shards:,}" if planned is None else f"{summary.shards:,} of {planned:,}"
+    figures = facts(
+        [
+            ("samples", f"{found.measures.rows.total():,}"),
+            ("clips", f"{total.clips:,}"),
+            ("dropped", f"{total.dropped:,}"),
+            ("shards", shards),
+            ("size", size_text(sum(files.bytes for files in summary.files.values()))),
+        ]
+    )
+    title = tag("h1", f"{dataset}: report of a run")
+    where = tag("p", f"{summary.out} · stages: {', '.join(map(str, found.run.get('stages') or [])) or 'none'}", "faint")
+    return join([title, where, *(tag("p", alert, "alert") for alert in alerts), figures, _settings(found.run)])
+
+
+def _settings(run: dict[str, Any]) -> Markup:
+    config = dict(run.get("config") or {})
+    rows = [(name, value) for name, value in config.items() if name != "params"]
+    rows += [(f"{stage}: {name}", v) for stage, own in (config.get("params") or {}).items() for name, v in own.items()]
+    rows += [(f"version of {name}", value) for name, value in (run.get("versions") or {}).items()]
+    rows += [("fingerprint", run.get("fingerprint", "-")), ("dataset's folder", run.get("root", "-"))]
+    shown = [(name, "-" if v is None else ", ".join(map(str, v)) if isinstance(v, list) else v) for name, v in rows]
+    content = table("settings-table", "from run.json", ["setting", "value"], shown)
+    return tag("details", join([tag("summary", "Settings and versions"), content]))
+
+
+def _samples(found: Findings) -> Markup:
+    if not found.measures.rows:
+        return tag("p", "There are no samples.")
+    rows = [(*_kind_cells(kind), f"{count:,}") for kind, count in sorted(found.measures.rows.items(), key=_kind_order)]
+    heads = ["split", "compression", "method", "label", ">samples"]
+    total = ("all", "", "", "", f"{found.measures.rows.total():,}")
+    note = "The label is the sample's own: frames of a fake before or after its forgery count as real."
+    return join([tag("p", note), table("samples-table", "rows of the shards", heads, rows, foot=total)])
+
+
+def _coverage(found: Findings) -> Markup:
+    if not found.summary.counts:
+        return tag("p", "No shard is made yet, so no clip is accounted for.")
+    reasons = [reason for reason, _ in sorted(found.summary.drops.items(), key=lambda item: (-item[1], item[0]))]
+    rows = []
+    for kind, counts in found.summary.counts.items():
+        bar = "" if not counts.planned else charts.share(counts.written / counts.planned, "share written")
+        numbers = [counts.clips, counts.empty, counts.planned, counts.written, counts.dropped]
+        numbers += [found.clips.drops[kind, reason] for reason in reasons]
+        rows.append([*_kind_cells(kind)[:3], *(f"{n:,}" for n in numbers), Markup(bar)])
+    total = found.summary.total
+    sums = [total.clips, total.empty, total.planned, total.written, total.dropped]
+    sums += [found.summary.drops[reason] for reason in reasons]
+    heads = ["split", "compression", "method", ">clips", ">empty", ">planned", ">written", ">dropped"]
+    heads += [*(f">{reason}" for reason in reasons), "*written"]
+    foot = ["all", "", "", *(f"{n:,}" for n in sums), ""]
+    meanings = [(reason, f"{found.summary.drops[reason]:,}", REASONS.get(reason, "")) for reason in reasons]
+    parts: list[Markup] = [
+        tag("p", "Every planned sample was written, or dropped for a reason. An empty clip gave no sample at all."),
+        table("coverage-table", "samples by what became of them", heads, rows, foot=foot),
+    ]
+    if meanings:
+        parts.append(table("drops-table", "why samples were dropped", ["reason", ">samples", "meaning"], meanings))
+    return join([*parts, _empty_clips(found.clips)])
+
+
+def _empty_clips(clips: Clips) -> Markup:
+    if not clips.empty_count:
+        return tag("p", "Every clip gave at least one sample.")
+    names = ("requested", "decoded", "detected", "dropped")
+    rows = [(clip["clip_id"], *(f"{clip[name]:,}" for name in names), clip["error"] or "") for clip in clips.empty]
+    heads = ["clip", *(f">{name}" for name in names), "error"]
+    return table("empty-table", _counted("clips without a sample", clips.empty_count), heads, rows)
+
+
+def _masks(found: Findings) -> Markup:
+    if not found.measures.area:
+        return tag("p", _lack(found, "mask", "masks"))
+    note = (
+        "Of fakes. The area is the manipulated share of the crop; the confidence says how far the region stands out of "
+        "compression noise (1: clearly), and is 1 for provided masks."
+    )
+    area = _distributions("area-table", "mask area, share of the crop", found.measures.area)
+    return join([tag("p", note), area, _distributions("confidence-table", "confidence", found.measures.confidence)])
+
+
+def _agreement(found: Findings) -> Markup:
+    if not found.measures.agreement:
+        return tag("p", "No sample has both a difference mask and one of the dataset's own, so there is no IoU.")
+    note = "IoU of the mask made from the difference and the dataset's own, of the samples that have both."
+    return join([tag("p", note), _distributions("agreement-table", "IoU", found.measures.agreement)])
+
+
+def _boxes(found: Findings) -> Markup:
+    if not found.measures.box:
+        return tag("p", _lack(found, "crop", "face boxes"))
+    note = "The longer side of the face box, in pixels of the frame; a crop is larger by the factor enlarge."
+    return join([tag("p", note), _distributions("boxes-table", "side of the face box, px", found.measures.box, 0)])
+
+
+def _distributions(anchor: str, caption: str, spreads: dict[str, Histogram], digits: int = 3) -> Markup:
+    rows = []
+    top = max(spread.most for spread in spreads.values())
+    for method in [name for name in ("real", *sorted(spreads.keys() - {"real"})) if name in spreads]:
+        spread = spreads[method]
+        counts = spread.coarse(1000)[: max(1, round(top / spread.high * 1000))] if digits == 0 else spread.coarse(BARS)
+        shape = charts.histogram(_merged(counts, BARS), f"distribution of {caption}: {method}")
+        values = [spread.least, *(spread.quantile(q) for q in (0.05, 0.5, 0.95)), spread.most, spread.mean]
+        rows.append([method, f"{spread.count:,}", *(f"{value:,.{digits}f}" for value in values), Markup(shape)])
+    end = f"{top:,.0f}" if digits == 0 else "1"
+    heads = ["method", ">samples", ">least", ">5 %", ">median", ">95 %", ">most", ">mean", f"*0 to {end}"]
+    return table(anchor, caption, heads, rows)
+
+
+def _merged(counts: list[int], bars: int) -> list[int]:
+    """Counts in at most ``bars`` bins of equal width."""
+    width = -(-len(counts) // bars)
+    return [sum(counts[start : start + width]) for start in range(0, len(counts), width)]
+
+
+def _pairs(found: Findings) -> Markup:
+    clips = found.clips
+    if not clips.pairs:
+        return tag("p", f"No fake was laid on an original ({clips.unpaired:,} fakes without one).")
+    ranks = [f"{clips.similarity.quantile(q):.3f}" for q in (0.05, 0.5)]
+    rows = [
+        ("fakes laid on their original", f"{clips.pairs:,}"),
+        ("fakes that were not", f"{clips.unpaired:,}"),
+        ("similarity outside the faces: least", f"{clips.similarity.least:.3f}"),
+        ("similarity outside the faces: 5 % below", ranks[0]),
+        ("similarity outside the faces: median", ranks[1]),
+        *((name, f"{count:,}") for name, count in sorted(clips.oddities.items(), key=lambda item: (-item[1], item[0]))),
+    ]
+    note = f"Listed is what does not lie frame on frame and pixel on pixel, or has a similarity below {LOW_SIMILARITY}."
+    parts = [tag("p", note), table("pairs-table", "pairs", ["what", ">value"], rows)]
+    if not clips.odd:
+        return join([*parts, tag("p", "No pair is unusual.")])
+    heads = ["clip", ">offset", ">rate", ">scale", ">similarity", ">segments", "visual change", "unusual"]
+    odd = [
+        (
+            clip["clip_id"],
+            _number(clip["offset"]),
+            _number(clip["rate"]),
+            _number(clip["scale"]),
+            _number(clip["pair_similarity"], 3),
+            "-" if clip["segments"] is None else len(clip["segments"]),
+            {True: "yes", False: "no", None: "-"}[clip["visual_change"]],
+            ", ".join(signs),
+        )
+        for signs, clip in clips.odd
+    ]
+    return join([*parts, table("odd-table", _counted("unusual pairs", clips.odd_count), heads, odd)])
+
+
+def _segments(found: Findings) -> Markup:
+    clips = found.clips
+    if not clips.segments:
+        return tag("p", "No fake has forged segments on record.")
+    counts = sorted({count for own in clips.segments.values() for count in own}, key=lambda n: (n is None, n or 0))
+    heads = ["method", *(">not known" if n is None else f">{n}" for n in counts)]
+    rows = [(method, *(f"{own[n]:,}" for n in counts)) for method, own in sorted(clips.segments.items())]
+    note = "When a clip is forged, as seen in its differences. 0: nowhere; not known: the differences are too faint."
+    parts = [tag("p", note), table("segments-table", "clips by number of forged segments", heads, rows)]
+    if not clips.partial:
+        return join([*parts, tag("p", "Every clip with segments is forged from end to end.")])
+    partial = []
+    for clip in clips.partial:
+        spans = clip["segments"]
+        length = duration_s(clip) or max(end for _, end in spans)
+        words = ", ".join(f"{start:.2f} to {end:.2f}" for start, end in spans[:6]) + (", …" if len(spans) > 6 else "")
+        bar = charts.spans(length, spans, f"forged: {words} s of {length:.2f} s")
+        partial.append((clip["clip_id"], f"{length:.2f}", words, Markup(bar)))
+    caption = _counted("clips forged in parts", clips.partial_count)
+    return join([*parts, table("partial-table", caption, ["clip", ">seconds", "forged, s", "*over the clip"], partial)])
+
+
+def _lack(found: Findings, stage: str, what: str) -> str:
+    """Why there is nothing to show."""
+    if stage not in (found.run.get("stages") or []):
+        return f"The run has no {what}: its stages lack '{stage}'."
+    return f"There are no {what} yet."
+
+
+def _counted(what: str, count: int) -> str:
+    return f"{what}: {count:,}" + (f", the first {SHOWN}" if count > SHOWN else "")
+
+
+def _number(value: float | None, digits: int | None = None) -> str:
+    return "-" if value is None else f"{value:g}" if digits is None else f"{value:.{digits}f}"
+
+
+def _kind_cells(kind: Kind) -> tuple[str, str, str, str]:
+    return kind.split, kind.compression or "-", kind.method or "real", "fake" if kind.label else "real"
+
+
+def _kind_order(item: tuple[Kind, int]) -> tuple[Any, ...]:
+    order = Counter({"train": 0, "val": 1, "test": 2})
+    kind = item[0]
+    return order.get(kind.split, 3), kind.split, kind.compression or "", kind.label, kind.method or ""

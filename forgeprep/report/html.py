@@ -33,7 +33,7 @@ thead th { vertical-align: bottom; border-bottom: 1.5px solid #8b94a1; font-weig
 tbody th { font-weight: 400; }
 tfoot th, tfoot td { font-weight: 600; border-bottom: 0; }
 th.number, td.number { text-align: right; white-space: nowrap; }
-td.text, th.text { max-width: 420px; overflow-wrap: anywhere; min-width: 72px; }
+td.text, th.text { max-width: 420px; overflow-wrap: break-word; }
 th.chart, td.chart { vertical-align: middle; }
 details { margin: 12px 0; }
 summary { cursor: pointer; }
@@ -45,11 +45,12 @@ svg text { font: 12.5px system-ui, "Segoe UI", Roboto, Helvetica, sans-serif; }
 .sample { margin: 0 0 20px; padding: 0; }
 .sample figcaption { overflow-wrap: anywhere; margin-bottom: 6px; }
 .sample figcaption b { color: #1b1f24; }
-.cells { display: grid; grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)); gap: 8px; max-width: 1120px; }
-.cells.large { grid-template-columns: repeat(auto-fill, minmax(min(100%, 240px), 1fr)); max-width: 780px; }
+.cells { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(46%, 180px), 1fr)); gap: 8px; }
+.cells.large { grid-template-columns: repeat(auto-fill, minmax(min(46%, 240px), 1fr)); max-width: 780px; }
 .cells div { font-size: .8125rem; color: #5b6471; }
 .cells img { display: block; width: 100%; height: auto; background: #eceef1; }
 .pixels { image-rendering: pixelated; }
+@media (max-width: 600px) { th, td { padding-right: 12px; } main, header { padding: 0 14px; } }
 @media print { nav { display: none; } .sample, tr { break-inside: avoid; } }
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from forgeprep.report.measure import Histogram, Measures, measure
 from forgeprep.report.pairs import LOW_SIMILARITY, SHOWN, Clips, duration_s, look_at_clips
 from forgeprep.report.pictures import Pictures, look_at_pictures
 from forgeprep.report.samples import noise, sheets, similarity
-from forgeprep.report.summary import Kind, Summary, size_text, summarise
+from forgeprep.report.summary import Kind, Summary, size_text, split_order, summarise
 from forgeprep.schemas.drops import REASONS
 from forgeprep.shards.records import atomic_write_bytes
 
@@ -125,37 +125,57 @@ def _settings(run: dict[str, Any]) -> Markup:
 def _samples(found: Findings) -> Markup:
     if not found.measures.rows:
         return tag("p", "There are no samples.")
-    rows = [(*_kind_cells(kind), f"{count:,}") for kind, count in sorted(found.measures.rows.items(), key=_kind_order)]
-    heads = ["split", "compression", "method", "label", ">samples"]
-    total = ("all", "", "", "", f"{found.measures.rows.total():,}")
+    rows = found.measures.rows
+    splits = sorted({kind.split for kind in rows}, key=split_order)
+    cells: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
+    for kind in sorted(rows, key=_kind_order):
+        cells[_names(kind)][kind.split] += rows[kind]
+    lines = [[*names, *(f"{own[s]:,}" for s in splits), f"{own.total():,}"] for names, own in cells.items()]
+    heads = ["compression", "method", "label", *(f">{split}" for split in splits), ">all"]
+    sums = [sum(own[split] for own in cells.values()) for split in splits]
+    foot = ["all", "", "", *(f"{n:,}" for n in (*sums, rows.total()))]
     note = "The label is the sample's own: frames of a fake before or after its forgery count as real."
-    return join([tag("p", note), table("samples-table", "rows of the shards", heads, rows, foot=total)])
+    return join([tag("p", note), table("samples-table", "rows of the shards", heads, lines, foot=foot)])
 
 
 def _coverage(found: Findings) -> Markup:
     if not found.summary.counts:
         return tag("p", "No shard is made yet, so no clip is accounted for.")
-    reasons = [reason for reason, _ in sorted(found.summary.drops.items(), key=lambda item: (-item[1], item[0]))]
-    rows = []
-    for kind, counts in found.summary.counts.items():
-        bar = "" if not counts.planned else charts.share(counts.written / counts.planned, "share written")
-        numbers = [counts.clips, counts.empty, counts.planned, counts.written, counts.dropped]
-        numbers += [found.clips.drops[kind, reason] for reason in reasons]
-        rows.append([*_kind_cells(kind)[:3], *(f"{n:,}" for n in numbers), Markup(bar)])
-    total = found.summary.total
-    sums = [total.clips, total.empty, total.planned, total.written, total.dropped]
-    sums += [found.summary.drops[reason] for reason in reasons]
-    heads = ["split", "compression", "method", ">clips", ">empty", ">planned", ">written", ">dropped"]
-    heads += [*(f">{reason}" for reason in reasons), "*written"]
-    foot = ["all", "", "", *(f"{n:,}" for n in sums), ""]
-    meanings = [(reason, f"{found.summary.drops[reason]:,}", REASONS.get(reason, "")) for reason in reasons]
-    parts: list[Markup] = [
+    drops = found.summary.drops
+    reasons = [reason for reason, _ in sorted(drops.items(), key=lambda item: (-item[1], item[0]))]
+    meanings = [(reason, f"{drops[reason]:,}", REASONS.get(reason, "")) for reason in reasons]
+    parts = [
         tag("p", "Every planned sample was written, or dropped for a reason. An empty clip gave no sample at all."),
-        table("coverage-table", "samples by what became of them", heads, rows, foot=foot),
+        _coverage_table(found, reasons, "coverage-table", ["compression", "method"], lambda kind: _names(kind)[:2]),
+        _coverage_table(found, reasons, "splits-table", ["split"], lambda kind: (kind.split,)),
     ]
     if meanings:
         parts.append(table("drops-table", "why samples were dropped", ["reason", ">samples", "meaning"], meanings))
     return join([*parts, _empty_clips(found.clips)])
+
+
+def _coverage_table(
+    found: Findings, reasons: list[str], anchor: str, heads: list[str], key: Callable[[Kind], tuple[str, ...]]
+) -> Markup:
+    """What became of the planned samples, summed over all that ``key`` gives the same names."""
+    sums: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+    columns = ["clips", "empty", "planned", "written", "dropped"]
+    for kind in sorted(found.summary.counts, key=_kind_order):
+        counts = found.summary.counts[kind]
+        sums[key(kind)].update({name: getattr(counts, name) for name in columns})
+        # Reasons are words of a closed list, and none of the columns' names is among them.
+        sums[key(kind)].update({reason: found.clips.drops[kind, reason] for reason in reasons})
+    columns += reasons
+    lines = [[*names, *(f"{own[c]:,}" for c in columns), _written_bar(own)] for names, own in sums.items()]
+    total = sum(sums.values(), Counter[str]())
+    foot = ["all", *[""] * (len(heads) - 1), *(f"{total[c]:,}" for c in columns), _written_bar(total)]
+    caption = f"samples by {' and '.join(heads)}"
+    return table(anchor, caption, [*heads, *(f">{c}" for c in columns), "*share written"], lines, foot=foot)
+
+
+def _written_bar(counts: Counter[str]) -> Markup:
+    share = counts["written"] / max(1, counts["planned"])
+    return Markup(charts.share(share, f"{share:.1%} written"))
 
 
 def _empty_clips(clips: Clips) -> Markup:
@@ -283,11 +303,9 @@ def _number(value: float | None, digits: int | None = None) -> str:
     return "-" if value is None else f"{value:g}" if digits is None else f"{value:.{digits}f}"
 
 
-def _kind_cells(kind: Kind) -> tuple[str, str, str, str]:
-    return kind.split, kind.compression or "-", kind.method or "real", "fake" if kind.label else "real"
+def _names(kind: Kind) -> tuple[str, str, str]:
+    return kind.compression or "-", kind.method or "real", "fake" if kind.label else "real"
 
 
-def _kind_order(item: tuple[Kind, int]) -> tuple[Any, ...]:
-    order = Counter({"train": 0, "val": 1, "test": 2})
-    kind = item[0]
-    return order.get(kind.split, 3), kind.split, kind.compression or "", kind.label, kind.method or ""
+def _kind_order(kind: Kind) -> tuple[Any, ...]:
+    return kind.compression or "", kind.label, kind.method or "", *split_order(kind.split)

@@ -133,7 +133,7 @@ def _measured(pick: Pick, row: dict[str, Any]) -> Shown:
 
 
 def _worst_first(found: list[Shown], picks: list[Pick]) -> list[Shown]:
-    """The samples to show: of lowest confidence, of highest stray, and some in the order of their picks, for contrast.
+    """The samples to show: of lowest confidence, of highest stray, and others for contrast, from the end of the picks.
 
     Of a clip one sample is shown, as long as there are other clips.
     """

@@ -29,11 +29,12 @@ def sheets(pictures: Pictures, measures: Measures) -> Markup:
         f"confidence, one a clip, of {LOWEST} clips of each method, and others drawn evenly over the run by a hash of "
         f"their names. Of each method you see up to {PER_REASON} of the lowest confidence, {PER_REASON} of the most "
         f"stray among the decoded ones, and {PER_REASON} drawn evenly. Stray is the share of the difference's energy "
-        f"that lies outside the mask's main region widened by {WIDEN:.0%} of the crop (with provided masks and no "
-        "difference: of the mask's area): high where the mask misses something, or the pair does not fit."
+        f"that lies outside the mask's main region widened by {100 * WIDEN:.0f} % of the crop (of the mask's area, for "
+        "provided masks without a difference): high where the mask misses something, or the pair does not fit."
     )
     parts = [tag("p", note)]
-    methods = list(pictures.sheets)
+    # Reals, which have nothing bad to show, come last.
+    methods = sorted(pictures.sheets, key=lambda name: (name == "real", name))
     for method in methods[:SHOWN_METHODS]:
         parts.append(tag("h3", method))
         parts += [_sample(shown) for shown in pictures.sheets[method]]

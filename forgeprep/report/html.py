@@ -34,13 +34,13 @@ tbody th { font-weight: 400; }
 tfoot th, tfoot td { font-weight: 600; border-bottom: 0; }
 th.number, td.number { text-align: right; white-space: nowrap; }
 td.text, th.text { max-width: 420px; overflow-wrap: break-word; }
-th.chart, td.chart { vertical-align: middle; }
+tr:has(td.chart) > * { vertical-align: middle; }
 details { margin: 12px 0; }
 summary { cursor: pointer; }
 svg { display: block; }
 svg.ranges { width: 100%; height: auto; max-width: 560px; }
 svg text { font: 12.5px system-ui, "Segoe UI", Roboto, Helvetica, sans-serif; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: 8px 32px; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 340px), 1fr)); gap: 8px 24px; }
 .charts figure { margin: 8px 0; }
 .sample { margin: 0 0 20px; padding: 0; }
 .sample figcaption { overflow-wrap: anywhere; margin-bottom: 6px; }
@@ -49,7 +49,7 @@ svg text { font: 12.5px system-ui, "Segoe UI", Roboto, Helvetica, sans-serif; }
 .cells.large { grid-template-columns: repeat(auto-fill, minmax(min(46%, 240px), 1fr)); max-width: 780px; }
 .cells div { font-size: .8125rem; color: #5b6471; }
 .cells img { display: block; width: 100%; height: auto; background: #eceef1; }
-.pixels { image-rendering: pixelated; }
+.cells img.exact { width: auto; max-width: 100%; }
 @media (max-width: 600px) { th, td { padding-right: 12px; } main, header { padding: 0 14px; } }
 @media print { nav { display: none; } .sample, tr { break-inside: avoid; } }
 """

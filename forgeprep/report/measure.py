@@ -23,6 +23,9 @@ SAMPLED = 320
 LOWEST = 6
 """So many clips of each method are looked at for their sample of lowest confidence, wherever it lies."""
 
+BINS = 4000
+"""Of a histogram: fine enough for a pixel of a face box."""
+
 _CANDIDATES = 64
 _KEYS = ("sample_id", "clip_id", "split", "compression", "method", "label")
 _VALUES = ("mask_fraction", "mask_confidence", "mask_agreement", "mask_source", "face_box", "noise_sigma")
@@ -31,11 +34,11 @@ _STAGE_MARKS = {"mask_fraction": "mask", "noise_sigma": "noise", "similarity_sid
 
 @dataclass(slots=True)
 class Histogram:
-    """Values between ``low`` and ``high`` in 1000 bins; those outside count in the outermost bins."""
+    """Values between ``low`` and ``high`` in bins of equal width; those outside count in the outermost bins."""
 
     low: float
     high: float
-    bins: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(1000, np.int64))
+    bins: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
     count: int = 0
     total: float = 0.0
     least: float = float("inf")
@@ -60,18 +63,15 @@ class Histogram:
         middle = self.low + (min(place, len(self.bins) - 1) + 0.5) * (self.high - self.low) / len(self.bins)
         return min(max(middle, self.least), self.most)
 
-    def coarse(self, bars: int) -> list[int]:
-        """The counts in fewer bins; ``bars`` divides 1000."""
-        return [int(n) for n in self.bins.reshape(bars, -1).sum(axis=1)]
-
 
 class Pick(NamedTuple):
-    """A sample whose pictures shall be read."""
+    """A sample whose pictures shall be read; ``even`` if it belongs to the even draw, whatever it looks like."""
 
     sample_id: str
     clip_id: str
     method: str
     place: Place
+    even: bool = False
 
 
 @dataclass(slots=True)
@@ -83,7 +83,7 @@ class Measures:
         area, confidence, agreement, box: method -> distribution; of fakes with a mask, ``box`` of all. The side of a
             box is in pixels of the frame.
         marks: stages whose columns the shards have.
-        picks: method -> samples to look at: those of lowest confidence, then some spread over the run.
+        picks: method -> samples to look at: an even draw, then those of lowest confidence.
         problems: shards that are missing or damaged, in words.
     """
 
@@ -181,7 +181,7 @@ class _Chooser:
         picks: dict[str, list[Pick]] = {}
         share = max(4, SAMPLED // max(1, len(self.spread)))
         for method in sorted(self.spread, key=method_order):
-            low = [pick for _, pick in sorted(self.lowest[method].values())[:LOWEST]]
             even = [pick for _, pick in sorted(self.spread[method], reverse=True)[:share]]
-            picks[method] = list(dict.fromkeys([*low, *even]))
+            low = [pick for _, pick in sorted(self.lowest[method].values())[:LOWEST] if pick not in even]
+            picks[method] = [*(pick._replace(even=True) for pick in even), *low]
         return picks

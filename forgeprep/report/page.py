@@ -11,7 +11,7 @@ from typing import Any
 
 from forgeprep.report import charts
 from forgeprep.report.html import Markup, facts, join, page, table, tag
-from forgeprep.report.measure import Histogram, Measures, measure
+from forgeprep.report.measure import BINS, Histogram, Measures, measure
 from forgeprep.report.pairs import LOW_SIMILARITY, SHOWN, Clips, duration_s, look_at_clips
 from forgeprep.report.pictures import Pictures, look_at_pictures
 from forgeprep.report.samples import noise, sheets, similarity
@@ -217,8 +217,8 @@ def _distributions(anchor: str, caption: str, spreads: dict[str, Histogram], dig
     top = max(spread.most for spread in spreads.values())
     for method in [name for name in ("real", *sorted(spreads.keys() - {"real"})) if name in spreads]:
         spread = spreads[method]
-        counts = spread.coarse(1000)[: max(1, round(top / spread.high * 1000))] if digits == 0 else spread.coarse(BARS)
-        shape = charts.histogram(_merged(counts, BARS), f"distribution of {caption}: {method}")
+        shown = spread.bins[: max(1, round(top / spread.high * BINS))] if digits == 0 else spread.bins
+        shape = charts.histogram(_merged(shown.tolist(), BARS), f"distribution of {caption}: {method}")
         values = [spread.least, *(spread.quantile(q) for q in (0.05, 0.5, 0.95)), spread.most, spread.mean]
         rows.append([method, f"{spread.count:,}", *(f"{value:,.{digits}f}" for value in values), Markup(shape)])
     end = f"{top:,.0f}" if digits == 0 else "1"

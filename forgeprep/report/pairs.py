@@ -45,7 +45,7 @@ class Clips:
     requested: int = 0
     pairs: int = 0
     unpaired: int = 0
-    similarity: Histogram = field(default_factory=lambda: Histogram(-1, 1))
+    similarity: Histogram = field(default_factory=lambda: Histogram(0, 1))
     oddities: Counter[str] = field(default_factory=Counter)
     odd: list[tuple[list[str], dict[str, Any]]] = field(default_factory=list)
     odd_count: int = 0

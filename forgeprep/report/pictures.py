@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forgeprep.errors import VerifyError
+from forgeprep.ops.similarity import similarity_map, unpack_grid
 from forgeprep.report.draw import HEADINGS, cell
 from forgeprep.report.measure import Pick
 from forgeprep.report.sheet import SheetRow, original_of
@@ -133,7 +134,7 @@ def _measured(pick: Pick, row: dict[str, Any]) -> Shown:
 
 
 def _worst_first(found: list[Shown], picks: list[Pick]) -> list[Shown]:
-    """The samples to show: of lowest confidence, of highest stray, and others for contrast, from the end of the picks.
+    """The samples to show: of lowest confidence, of highest stray, and of the even draw, for contrast.
 
     Of a clip one sample is shown, as long as there are other clips.
     """
@@ -142,7 +143,7 @@ def _worst_first(found: list[Shown], picks: list[Pick]) -> list[Shown]:
     low = sorted(fakes, key=lambda s: (s.values["mask_confidence"], s.pick.sample_id))
     strayed = [shown for shown in fakes if shown.stray]
     strayed.sort(key=lambda s: (-(s.stray or 0), s.pick.sample_id))
-    even = sorted(found, key=lambda s: -order[s.pick.sample_id])
+    even = sorted((shown for shown in found if shown.pick.even), key=lambda s: order[s.pick.sample_id])
     chosen: list[Shown] = []
     for why, ranked in (("lowest confidence", low), ("most stray", strayed), ("drawn evenly", even)):
         rest = [shown for shown in ranked if shown not in chosen]
@@ -167,17 +168,20 @@ def _draw(sheet: list[Shown]) -> None:
         except VerifyError:
             original = None
         drawn = SheetRow("", row, original)
-        for name in HEADINGS:
+        if row["label"] and row.get("similarity") is not None:
+            shown.cells["similarity"] = _map(row["similarity"], row["similarity_side"])
+        for name in HEADINGS.keys() - {"similarity"}:
             # A real's mask is empty, and so are its difference and its similarity map.
             if row["label"] or name in ("image", "noise"):
                 picture = cell(name, drawn)
                 if picture is not None:
-                    shown.cells[name] = _encoded(name, picture)
+                    shown.cells[name] = encode_image(picture, "jpeg", 82)
 
 
-def _encoded(name: str, picture: UInt8) -> bytes:
-    # The map is two-valued: JPEG would smear it, PNG makes it small.
-    return encode_image(picture) if name == "similarity" else encode_image(picture, "jpeg", 82)
+def _map(bits: bytes | str, side: int) -> bytes:
+    """The similarity map, a pixel a pair of cells; as PNG, since JPEG would smear two values."""
+    packed = bytes.fromhex(bits) if isinstance(bits, str) else bits
+    return encode_image(similarity_map(unpack_grid(packed, side)).astype(np.uint8) * 255)
 
 
 def _originals(sheet: Iterable[Shown]) -> dict[str, Place]:

@@ -64,7 +64,10 @@ def _words(shown: Shown) -> list[str]:
 
 def _cell(shown: Shown, name: str) -> Markup:
     heading, meaning = HEADINGS[name]
-    image = picture(shown.cells[name], f"{heading} ({meaning}) of {shown.pick.sample_id}", CELL)
+    exact = name == "similarity"
+    side = shown.values["similarity_side"] ** 2 if exact else CELL
+    alt = f"{heading} ({meaning}) of {shown.pick.sample_id}"
+    image = picture(shown.cells[name], alt, side, "exact" if exact else "")
     return tag("div", join([image, heading]))
 
 
@@ -72,13 +75,14 @@ def noise(pictures: Pictures, measures: Measures) -> Markup:
     """The residual's figures by method and compression, as the two-stream detector's paper compares them."""
     groups: dict[tuple[str, str], list[NoiseFigures]] = defaultdict(list)
     for shown in pictures.looked_at:
-        if shown.noise is not None:
+        # Those of lowest confidence would tilt the figures.
+        if shown.noise is not None and shown.pick.even:
             groups[shown.values["compression"] or "", shown.pick.method].append(shown.noise)
     if not groups:
         return tag("p", _lack("noise", "noise residuals", measures))
     keys = sorted(groups, key=lambda key: (key[0], method_order(key[1])))
     note = (
-        f"Of {sum(map(len, groups.values())):,} decoded samples; values on the scale of 0 to 255. A residual's mean is "
+        f"Of {sum(map(len, groups.values())):,} samples drawn evenly; values on the scale of 0 to 255. A residual's mean is "
         "near 0, so that its mean absolute value and its variance tell more; the filter's sigma, which differs between "
         "compressions, sets their level: compare methods within a compression. Dots are means over samples, bars reach "
         "from 10 % to 90 % of them."

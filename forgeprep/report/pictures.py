@@ -178,10 +178,9 @@ def _draw(sheet: list[Shown]) -> None:
                     shown.cells[name] = encode_image(picture, "jpeg", 82)
 
 
-def _map(bits: bytes | str, side: int) -> bytes:
+def _map(bits: bytes, side: int) -> bytes:
     """The similarity map, a pixel a pair of cells; as PNG, since JPEG would smear two values."""
-    packed = bytes.fromhex(bits) if isinstance(bits, str) else bits
-    return encode_image(similarity_map(unpack_grid(packed, side)).astype(np.uint8) * 255)
+    return encode_image(similarity_map(unpack_grid(bits, side)).astype(np.uint8) * 255)
 
 
 def _originals(sheet: Iterable[Shown]) -> dict[str, Place]:

@@ -82,10 +82,10 @@ def noise(pictures: Pictures, measures: Measures) -> Markup:
         return tag("p", _lack("noise", "noise residuals", measures))
     keys = sorted(groups, key=lambda key: (key[0], method_order(key[1])))
     note = (
-        f"Of {sum(map(len, groups.values())):,} samples drawn evenly; values on the scale of 0 to 255. A residual's mean is "
-        "near 0, so that its mean absolute value and its variance tell more; the filter's sigma, which differs between "
-        "compressions, sets their level: compare methods within a compression. Dots are means over samples, bars reach "
-        "from 10 % to 90 % of them."
+        f"Of {sum(map(len, groups.values())):,} samples drawn evenly; values on the scale of 0 to 255. A residual's "
+        "mean is near 0, so that its mean absolute value and its variance tell more. The filter's sigma, which differs "
+        "between compressions, sets their level: compare methods within a compression. Dots are means over samples, "
+        "bars reach from 10 % to 90 % of them."
     )
     figures: list[tuple[str, Callable[[NoiseFigures], float]]] = [
         ("mean", lambda f: f.mean),

@@ -29,7 +29,7 @@ BINS = 4000
 _CANDIDATES = 64
 _KEYS = ("sample_id", "clip_id", "split", "compression", "method", "label")
 _VALUES = ("mask_fraction", "mask_confidence", "mask_agreement", "mask_source", "face_box", "noise_sigma")
-_STAGE_MARKS = {"mask_fraction": "mask", "noise_sigma": "noise", "similarity_side": "similarity"}
+_STAGE_MARKS = {"face_box": "crop", "mask_fraction": "mask", "noise_sigma": "noise", "similarity_side": "similarity"}
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from forgeprep.report.html import Markup, facts, join, page, table, tag
 from forgeprep.report.measure import BINS, Histogram, Measures, measure
 from forgeprep.report.pairs import LOW_SIMILARITY, SHOWN, Clips, duration_s, look_at_clips
 from forgeprep.report.pictures import Pictures, look_at_pictures
-from forgeprep.report.samples import noise, sheets, similarity
+from forgeprep.report.samples import lack, noise, sheets, similarity
 from forgeprep.report.summary import Kind, Summary, size_text, split_order, summarise
 from forgeprep.schemas.drops import REASONS
 from forgeprep.shards.records import atomic_write_bytes
@@ -189,7 +189,7 @@ def _empty_clips(clips: Clips) -> Markup:
 
 def _masks(found: Findings) -> Markup:
     if not found.measures.area:
-        return tag("p", _lack(found, "mask", "masks"))
+        return tag("p", lack("mask", "masks", found.measures))
     note = (
         "Of fakes. The area is the manipulated share of the crop; the confidence says how far the region stands out of "
         "compression noise (1: clearly), and is 1 for provided masks."
@@ -207,7 +207,7 @@ def _agreement(found: Findings) -> Markup:
 
 def _boxes(found: Findings) -> Markup:
     if not found.measures.box:
-        return tag("p", _lack(found, "crop", "face boxes"))
+        return tag("p", lack("crop", "face boxes", found.measures))
     note = "The longer side of the face box, in pixels of the frame; a crop is larger by the factor enlarge."
     return join([tag("p", note), _distributions("boxes-table", "side of the face box, px", found.measures.box, 0)])
 
@@ -286,13 +286,6 @@ def _segments(found: Findings) -> Markup:
         partial.append((clip["clip_id"], f"{length:.2f}", words, Markup(bar)))
     caption = _counted("clips forged in parts", clips.partial_count)
     return join([*parts, table("partial-table", caption, ["clip", ">seconds", "forged, s", "*over the clip"], partial)])
-
-
-def _lack(found: Findings, stage: str, what: str) -> str:
-    """Why there is nothing to show."""
-    if stage not in (found.run.get("stages") or []):
-        return f"The run has no {what}: its stages lack '{stage}'."
-    return f"There are no {what} yet."
 
 
 def _counted(what: str, count: int) -> str:

@@ -25,13 +25,17 @@ def sheets(pictures: Pictures, measures: Measures) -> Markup:
     if not pictures.sheets:
         return tag("p", "There are no pictures to show.")
     note = (
-        f"Pictures were decoded for {len(pictures.looked_at):,} of {measures.rows.total():,} samples: those of lowest "
-        f"confidence, one a clip, of {LOWEST} clips of each method, and others drawn evenly over the run by a hash of "
-        f"their names. Of each method you see up to {PER_REASON} of the lowest confidence, {PER_REASON} of the most "
-        f"stray among the decoded ones, and {PER_REASON} drawn evenly. Stray is the share of the difference's energy "
-        f"that lies outside the mask's main region widened by {100 * WIDEN:.0f} % of the crop (of the mask's area, for "
-        "provided masks without a difference): high where the mask misses something, or the pair does not fit."
+        f"Pictures were decoded for {len(pictures.looked_at):,} of {measures.rows.total():,} samples, drawn evenly over "
+        f"the run by a hash of their names; up to {PER_REASON} of each method are shown."
     )
+    if measures.confidence:
+        note += (
+            f" Besides, of each method, the {LOWEST} clips whose least confidence is lowest. Shown first are up to "
+            f"{PER_REASON} of the lowest confidence and {PER_REASON} of the most stray of all decoded. Stray is the "
+            f"share of the difference's energy outside the mask's main region widened by {100 * WIDEN:.0f} % of the "
+            "crop (of the mask's area, where there is no difference): high where the mask misses something, or the "
+            "pair does not fit."
+        )
     parts = [tag("p", note)]
     # Reals, which have nothing bad to show, come last.
     methods = sorted(pictures.sheets, key=lambda name: (name == "real", name))
@@ -79,7 +83,7 @@ def noise(pictures: Pictures, measures: Measures) -> Markup:
         if shown.noise is not None and shown.pick.even:
             groups[shown.values["compression"] or "", shown.pick.method].append(shown.noise)
     if not groups:
-        return tag("p", _lack("noise", "noise residuals", measures))
+        return tag("p", lack("noise", "noise residuals", measures))
     keys = sorted(groups, key=lambda key: (key[0], method_order(key[1])))
     note = (
         f"Of {sum(map(len, groups.values())):,} samples drawn evenly; values on the scale of 0 to 255. A residual's "
@@ -131,7 +135,7 @@ def similarity(pictures: Pictures, measures: Measures) -> Markup:
     ]
     chosen = [sheet[0] for sheet in ranked if sheet][:MAPS]
     if not chosen:
-        return tag("p", _lack("similarity", "similarity maps", measures))
+        return tag("p", lack("similarity", "similarity maps", measures))
     side = chosen[0].values["similarity_side"]
     note = (
         f"The crop is a grid of {side} x {side} cells; row i, column j of the map says whether cells i and j differ, "
@@ -146,7 +150,8 @@ def similarity(pictures: Pictures, measures: Measures) -> Markup:
     return join(parts)
 
 
-def _lack(stage: str, what: str, measures: Measures) -> str:
+def lack(stage: str, what: str, measures: Measures) -> str:
+    """Why there is nothing to show of what a stage adds."""
     if measures.rows and stage not in measures.marks:
         return f"The run has no {what}: its stages lack '{stage}'."
     return f"There are no {what} to show."

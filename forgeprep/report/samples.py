@@ -25,8 +25,8 @@ def sheets(pictures: Pictures, measures: Measures) -> Markup:
     if not pictures.sheets:
         return tag("p", "There are no pictures to show.")
     note = (
-        f"Pictures were decoded for {len(pictures.looked_at):,} of {measures.rows.total():,} samples, drawn evenly over "
-        f"the run by a hash of their names; up to {PER_REASON} of each method are shown."
+        f"Pictures were decoded for {len(pictures.looked_at):,} of {measures.rows.total():,} samples, drawn evenly "
+        f"over the run by a hash of their names; up to {PER_REASON} of each method are shown."
     )
     if measures.confidence:
         note += (

@@ -126,6 +126,7 @@ def test_its_figures_are_those_of_the_tables(tmp_path: Path, face_photo: UInt8) 
             assert int(count) == len(values)
             expected = [min(values), max(values), float(np.mean(values))]
             assert [number(least), number(most), number(mean)] == pytest.approx(expected, abs=6e-4)
+    assert "How the faces were found: detected 18." in found.text
     noise = [row["noise"] for path in shard_paths(out) for row in iter_rows(path) if row["method"] == "FaceSwap"]
     variance = np.mean([((picture.astype(float) - 128) / 5).var() for picture in noise])
     cells = next(line for line in found.tables["noise-table"] if line[0] == "FaceSwap")

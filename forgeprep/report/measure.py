@@ -28,7 +28,7 @@ BINS = 4000
 
 _CANDIDATES = 64
 _KEYS = ("sample_id", "clip_id", "split", "compression", "method", "label")
-_VALUES = ("mask_fraction", "mask_confidence", "mask_agreement", "mask_source", "face_box", "noise_sigma")
+_VALUES = ("mask_fraction", "mask_confidence", "mask_agreement", "mask_source", "face_box", "detection", "noise_sigma")
 _STAGE_MARKS = {"face_box": "crop", "mask_fraction": "mask", "noise_sigma": "noise", "similarity_side": "similarity"}
 
 
@@ -82,6 +82,7 @@ class Measures:
         rows: samples by split, compression, method and label.
         area, confidence, agreement, box: method -> distribution; of fakes with a mask, ``box`` of all. The side of a
             box is in pixels of the frame.
+        detections: how the faces were found -> samples.
         marks: stages whose columns the shards have.
         picks: method -> samples to look at: an even draw, then those of lowest confidence.
         problems: shards that are missing or damaged, in words.
@@ -92,6 +93,7 @@ class Measures:
     confidence: dict[str, Histogram] = field(default_factory=dict)
     agreement: dict[str, Histogram] = field(default_factory=dict)
     box: dict[str, Histogram] = field(default_factory=dict)
+    detections: Counter[str] = field(default_factory=Counter)
     marks: set[str] = field(default_factory=set)
     picks: dict[str, list[Pick]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -141,6 +143,8 @@ def _add(found: Measures, row: dict[str, Any]) -> None:
     if row.get("face_box") is not None:
         x0, y0, x1, y1 = row["face_box"]
         found.box.setdefault(method, Histogram(0, 4000)).add(max(x1 - x0, y1 - y0))
+    if row.get("detection") is not None:
+        found.detections[row["detection"]] += 1
     if label and confidence is not None:
         found.area.setdefault(method, Histogram(0, 1)).add(row["mask_fraction"])
         found.confidence.setdefault(method, Histogram(0, 1)).add(confidence)

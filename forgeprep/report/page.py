@@ -151,6 +151,8 @@ def _coverage(found: Findings) -> Markup:
     ]
     if meanings:
         parts.append(table("drops-table", "why samples were dropped", ["reason", ">samples", "meaning"], meanings))
+    if found.clips.topped_up:
+        parts.append(tag("p", f"{found.clips.topped_up:,} frames stand in for wanted ones that showed no face."))
     return join([*parts, _empty_clips(found.clips)])
 
 
@@ -209,6 +211,8 @@ def _boxes(found: Findings) -> Markup:
     if not found.measures.box:
         return tag("p", lack("crop", "face boxes", found.measures))
     note = "The longer side of the face box, in pixels of the frame; a crop is larger by the factor enlarge."
+    kinds = ", ".join(f"{kind} {count:,}" for kind, count in found.measures.detections.most_common())
+    note += f" How the faces were found: {kinds}." if kinds else ""
     return join([tag("p", note), _distributions("boxes-table", "side of the face box, px", found.measures.box, 0)])
 
 

@@ -30,6 +30,7 @@ class Clips:
         drops: samples dropped by split, compression, method and label, and reason.
         empty: clips without a sample, the first ``SHOWN``; ``empty_count`` counts all.
         requested: frames planned in the shards that are made.
+        topped_up: frames that stand in for wanted ones that showed no face.
         pairs: fakes laid on an original.
         unpaired: fakes that were not.
         similarity: ``pair_similarity`` of all pairs.
@@ -43,6 +44,7 @@ class Clips:
     empty: list[dict[str, Any]] = field(default_factory=list)
     empty_count: int = 0
     requested: int = 0
+    topped_up: int = 0
     pairs: int = 0
     unpaired: int = 0
     similarity: Histogram = field(default_factory=lambda: Histogram(0, 1))
@@ -103,6 +105,7 @@ def unusual(clip: dict[str, Any]) -> list[str]:
 
 def _add(found: Clips, clip: dict[str, Any]) -> None:
     found.requested += clip["requested"]
+    found.topped_up += clip["topped_up"]
     if not clip["written"]:
         found.empty_count += 1
         found.empty += [clip] if len(found.empty) < SHOWN else []

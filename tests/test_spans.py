@@ -57,6 +57,16 @@ def test_forged_spans_are_found_to_two_frames(
         )
 
 
+@pytest.mark.parametrize("compression", ["raw", "c23", "c40"])
+def test_a_clip_that_is_forged_throughout_has_no_real_frame(compression: str, demo: Path, tmp_path: Path) -> None:
+    """Though strong compression all but drowns a forgery after the first frames."""
+    rows, drops, clips = shards(demo, tmp_path / "out", compression=compression, frames="all")
+    assert {row["label"] for row in rows if row["original_id"] is not None} == {1}
+    assert {clip["visual_change"] for clip in clips.values() if clip["label"]} == {True}
+    assert max(len(clip["segments"] or ()) for clip in clips.values()) == 1
+    assert sum(drop["reason"] == "no_difference" for drop in drops) < 0.03 * len(rows)
+
+
 def side_by_side(left: list[UInt8], right: list[UInt8]) -> list[UInt8]:
     return [np.hstack([a, b]) for a, b in zip(left, right, strict=False)]
 

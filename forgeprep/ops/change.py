@@ -8,6 +8,7 @@ that compression has not drowned.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -23,11 +24,9 @@ RIM = 0.86
 """Cells farther out than this are the rim; 1 = the edge of the picture."""
 CLEAR, FAINT = 2.5, 1.8
 """From the first on, a frame counts as forged; next to such frames, from the second on."""
-CONTRAST = 2.5
-"""A frame counts as unforged only if its signal lies by this below the forged frames' median: a forgery that is
-hardly visible anyway is never taken for a real."""
 GAP = 1.0
-"""Signals with a gap of this between low and high ones are cut there: each frame is plainly one or the other."""
+"""Only a gap of this between low and high signals tells unforged frames: without one, as where compression drowns the
+forgery now and then, a frame that is hardly forged is never taken for a real."""
 LEAST_GAP = 5
 """Shorter stretches of unforged frames between forged ones count as forged."""
 LEAST_CLEAR = 3
@@ -63,17 +62,16 @@ def is_clear(signals: Sequence[float]) -> bool:
 
 
 def cut_of(signals: Sequence[float]) -> float:
-    """The signal above which a frame of a clearly forged face counts as forged: in the gap, or else in doubt low."""
+    """The signal above which a frame of a clearly forged face counts as forged; -inf where all of them do."""
     values = np.sort(np.asarray(signals, np.float64))
-    cut = float(np.median(values[values >= CLEAR])) - CONTRAST
     low, high = values[:-1], values[1:]
     width = np.where((low < CLEAR) & (high >= FAINT), high - low, 0.0)
     widest = int(np.argmax(width)) if len(width) else 0
-    return float(low[widest] + high[widest]) / 2 if len(width) and width[widest] >= GAP else cut
+    return float(low[widest] + high[widest]) / 2 if len(width) and width[widest] >= GAP else -math.inf
 
 
 def forged_frames(signals: Sequence[float], cut: float, before: bool | None) -> npt.NDArray[np.bool_]:
-    """Which of consecutive frames are forged: by hysteresis, and in doubt all of them.
+    """Which of consecutive frames are forged, by hysteresis; in doubt they are.
 
     Args:
         signals: one for each frame, in order of time.
@@ -84,8 +82,7 @@ def forged_frames(signals: Sequence[float], cut: float, before: bool | None) -> 
         bool, as many.
     """
     values = np.asarray(signals, np.float64)
-    forged = _spread(values >= CLEAR, values >= FAINT) if cut < FAINT else values >= CLEAR
-    forged |= values > cut
+    forged = _spread(values >= CLEAR, values >= FAINT) | (values > cut)
     edges = np.flatnonzero(np.diff(np.concatenate([[True], forged, [True]]).astype(np.int8)))
     for start, end in zip(edges[::2], edges[1::2], strict=True):
         opens = start == 0 and before is not True

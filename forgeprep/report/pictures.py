@@ -17,8 +17,9 @@ from forgeprep.ops.similarity import similarity_map, unpack_grid
 from forgeprep.report.draw import HEADINGS, cell
 from forgeprep.report.measure import Pick
 from forgeprep.report.sheet import SheetRow, original_of
-from forgeprep.shards.encode import decode_image, encode_image
+from forgeprep.shards.encode import encode_image
 from forgeprep.shards.lookup import Place, iter_values, read_at
+from forgeprep.shards.read import decode_row
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -115,12 +116,7 @@ def noise_figures(noise: UInt8, mask: UInt8 | None) -> NoiseFigures:
 
 
 def _decoded(place: Place) -> dict[str, Any]:
-    row = read_at(place)
-    for name, value in row.items():
-        if isinstance(value, dict) and value.keys() == {"bytes", "path"}:
-            # A picture that a sample lacks is a struct of nulls in Parquet files of some writers.
-            row[name] = decode_image(value["bytes"]) if value["bytes"] else None
-    return row
+    return decode_row(read_at(place), place.path)
 
 
 def _measured(pick: Pick, row: dict[str, Any]) -> Shown:

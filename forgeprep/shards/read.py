@@ -37,7 +37,7 @@ def iter_rows(path: Path, columns: Sequence[str] | None = None, decode: bool = T
     """
     rows = tar_rows(path, columns) if path.suffix == ".tar" else _parquet_rows(path, columns)
     for number, row in enumerate(rows):
-        yield _with_pictures(row, path, row.get("sample_id", f"row {number}")) if decode else row
+        yield decode_row(row, path, f"row {number}") if decode else row
 
 
 def find_rows(path: Path, sample_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -57,7 +57,7 @@ def find_rows(path: Path, sample_ids: Iterable[str]) -> dict[str, dict[str, Any]
             break
         if row["sample_id"] in missing:
             missing.remove(row["sample_id"])
-            found[row["sample_id"]] = _with_pictures(row, path, row["sample_id"])
+            found[row["sample_id"]] = decode_row(row, path)
     return found
 
 
@@ -70,13 +70,14 @@ def shard_paths(out: Path, split: str | None = None) -> list[Path]:
     return [found[key] for key in sorted(found)]
 
 
-def _with_pictures(row: dict[str, Any], path: Path, place: str) -> dict[str, Any]:
-    for name, value in row.items():
+def decode_row(row: dict[str, Any], path: Path, name: str = "") -> dict[str, Any]:
+    """The row with its pictures decoded; ``path`` and ``name`` say in an error where it lies."""
+    for column, value in row.items():
         if isinstance(value, dict) and value.keys() == {"bytes", "path"}:
             try:
-                row[name] = decode_image(value["bytes"] or b"")
+                row[column] = decode_image(value["bytes"] or b"")
             except VerifyError as error:
-                raise VerifyError(f"{path}: {place}: {name}: {error}") from None
+                raise VerifyError(f"{path}: {row.get('sample_id', name)}: {column}: {error}") from None
     return row
 
 

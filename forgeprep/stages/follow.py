@@ -126,14 +126,17 @@ class Follower:
         self.alignment = found or _AS_IS
 
     def _read(self, run: Run) -> list[_Seen]:
-        return [self._look(moment, run) for moment in run.moments]
+        # The last one too, so that nothing shifts unseen between the last check and the end of the run.
+        last = next((moment for moment in reversed(run.moments) if moment.thumb is not None), None)
+        return [self._look(moment, run, last=moment is last) for moment in run.moments]
 
-    def _look(self, moment: Moment, run: Run) -> _Seen:
+    def _look(self, moment: Moment, run: Run, *, last: bool) -> _Seen:
         seen = _Seen(moment)
         index = moment.index if self.alignment is None else self.alignment.partner.get(moment.index)
         if index is None:
             return seen
-        check = moment.thumb is not None and self.alignment is None
+        due = last or pairing.is_checked(moment.index)
+        check = due and moment.thumb is not None and self.alignment is None
         # Read ahead, so that the frames on both sides can be compared too.
         if check:
             self.frames.at(index + LAGS[-1])

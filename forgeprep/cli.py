@@ -168,15 +168,13 @@ def inspect(
 @app.command()
 def report(
     out: Out,
-    to: Annotated[Path | None, typer.Option(help="File to write. [default: report/index.html in the run]")] = None,
+    to: Annotated[Path | None, typer.Option(help="HTML file to write. [default: OUT/report/index.html]")] = None,
     debug: Debug = False,
 ) -> None:
-    """Write one self-contained HTML page: coverage, pairs, masks, noise, and the worst pairs first."""
-    from forgeprep.report.page import write_report
+    """Write one HTML page to judge the run by: coverage, masks, pairs, noise, and contact sheets, the worst first."""
+    from forgeprep.report.console import report_on_console
 
-    file = to or out / "report" / "index.html"
-    write_report(out, file)
-    print(f"report: {file}")
+    report_on_console(out, to)
 
 
 @app.command()

@@ -1,85 +1,104 @@
-"""The report's charts, as SVG to be set into the page."""
+"""Small charts as inline SVG, without a library: they scale with the page and carry their figures as text."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from html import escape
 
-import numpy as np
-import numpy.typing as npt
+BLUE, GRID, INK, FAINT = "#2457a6", "#d5dae1", "#1b1f24", "#5b6471"
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-Values = npt.NDArray[np.float64]
-
-INK, FAINT = "#1b1f24", "#6b7280"
-COLOURS = ("#6b7280", "#d1495b", "#2e86ab", "#edae49", "#3d9970", "#8d6cab", "#e07a5f", "#4a5a6a")
-"""The first is of reals."""
-BINS = 48
+Range = tuple[str, float, float, float]
+"""A row of a range chart: label, low end, middle, high end."""
 
 
-def ridges(values: Mapping[str, Values], label: str, limits: tuple[float, float]) -> str:
-    """One histogram a group, under each other on one axis; the median is a line, and written at the right."""
-    figure, axes = _figure(7.2, 0.75 + 0.42 * len(values))
-    edges = np.linspace(*limits, BINS + 1)
-    middle = (edges[:-1] + edges[1:]) / 2
-    for row, (group, numbers) in enumerate(values.items()):
-        counts, _ = np.histogram(np.clip(numbers, *limits), edges)
-        base, colour = -float(row), _colour(group, list(values))
-        axes.fill_between(middle, base, base + 0.85 * counts / max(1, counts.max()), step="mid", color=colour, lw=0)
-        median = float(np.median(numbers))
-        axes.plot([np.clip(median, *limits)] * 2, [base, base + 0.85], color=INK, lw=1)
-        axes.text(limits[1], base + 0.3, f"  {median:.3g}   n = {len(numbers):,}", fontsize=8, color=FAINT)
-    axes.set_yticks([0.3 - row for row in range(len(values))], list(values), fontsize=9, color=INK)
-    axes.set_xlim(*limits)
-    axes.set_ylim(0.1 - len(values) + 0.85, 1.0)
-    axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(f"{label}   (line: median, written at the right)", fontsize=9, color=FAINT)
-    return _svg(figure)
+def histogram(counts: Sequence[int], title: str) -> str:
+    """Bars side by side, without axes: the shape of a distribution, for a table's cell."""
+    width, height = 200, 36
+    step, top = width / max(1, len(counts)), max([*counts, 1])
+    bars = "".join(
+        # A single value among thousands is still seen.
+        f'<rect x="{n * step + 0.5:.1f}" y="{height - tall:.1f}" width="{step - 1:.1f}" height="{tall:.1f}"/>'
+        for n, count in enumerate(counts)
+        if count and (tall := max(1.5, count / top * (height - 2)))
+    )
+    axis = f'<path d="M0 {height}H{width}" stroke="{GRID}" stroke-width="1.5"/>'
+    return _svg(width, height + 1, title, f'{axis}<g fill="{BLUE}">{bars}</g>', "histogram")
 
 
-def cloud(points: Mapping[str, tuple[Values, Values]], x_label: str, y_label: str) -> str:
-    """A point a sample: colour by method, shape by compression; the large marks are the groups' medians."""
-    figure, axes = _figure(7.2, 4.0)
-    compressions = sorted({group.partition(" · ")[2] for group in points})
-    for group, (x, y) in points.items():
-        colour, marker = _colour(group, list(points)), "osD^"[compressions.index(group.partition(" · ")[2]) % 4]
-        axes.scatter(x, y, s=9, color=colour, marker=marker, alpha=0.35, lw=0)
-        middle = np.median(x), np.median(y)
-        axes.scatter(*middle, s=80, color=colour, marker=marker, edgecolor="white", lw=1.5, label=group, zorder=3)
-    axes.set_xlabel(x_label, fontsize=9, color=FAINT)
-    axes.set_ylabel(y_label, fontsize=9, color=FAINT)
-    axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    return _svg(figure)
+def ranges(rows: Sequence[Range], title: str) -> str:
+    """A dot with whiskers for each row, over a common axis."""
+    width, label, line, foot = 460, 170, 22, 26
+    low, high = _limits([value for row in rows for value in row[1:]])
+    height = len(rows) * line + foot
+
+    def x(value: float) -> float:
+        return label + 8 + (value - low) / (high - low) * (width - label - 30)
+
+    parts = []
+    for tick in ticks(low, high):
+        parts.append(f'<path d="M{x(tick):.1f} 0V{height - foot + 4}" stroke="{GRID}"/>')
+        parts.append(_text(x(tick), height - 6, f"{tick:g}", "middle", FAINT))
+    for number, (name, start, middle, end) in enumerate(rows):
+        y = number * line + line / 2
+        parts.append(_text(label, y + 4, _short(name), "end", INK))
+        parts.append(f'<path d="M{x(start):.1f} {y}H{x(end):.1f}" stroke="{BLUE}" stroke-width="3" opacity=".45"/>')
+        parts.append(f'<circle cx="{x(middle):.1f}" cy="{y}" r="4.5" fill="{BLUE}"/>')
+    return _svg(width, height, title, "".join(parts), "ranges")
 
 
-def _colour(group: str, groups: list[str]) -> str:
-    """Reals are gray; a method has the same colour at every compression."""
-    method = group.split(" · ")[0]
-    methods = sorted({name.split(" · ")[0] for name in groups} - {"real"})
-    return COLOURS[0] if method == "real" else COLOURS[1 + methods.index(method) % (len(COLOURS) - 1)]
+def spans(length: float, forged: Sequence[Sequence[float]], title: str) -> str:
+    """Spans of time as blocks on a bar of ``length`` seconds."""
+    width, height = 200, 14
+    scale = width / max(length, max((end for _, end in forged), default=0), 1e-9)
+    blocks = "".join(
+        f'<rect x="{start * scale:.1f}" y="0" width="{max(1.5, (end - start) * scale):.1f}" height="{height}"/>'
+        for start, end in forged
+    )
+    back = f'<rect width="{width}" height="{height}" fill="{GRID}"/>'
+    return _svg(width, height, title, f'{back}<g fill="#b3261e">{blocks}</g>', "spans")
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots()
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color("#d0d5dc")
-    axes.tick_params(colors=FAINT, labelsize=8)
-    return figure, axes
+def share(part: float, title: str) -> str:
+    """A bar filled from the left by ``part``, 0 to 1."""
+    width, height = 120, 10
+    back = f'<rect width="{width}" height="{height}" fill="{GRID}"/>'
+    return _svg(
+        width, height, title, f'{back}<rect width="{part * width:.1f}" height="{height}" fill="{BLUE}"/>', "share"
+    )
 
 
-def _svg(figure: Figure) -> str:
-    """The picture's text without the XML head; equal figures give equal bytes."""
-    import matplotlib as mpl
+def ticks(low: float, high: float) -> list[float]:
+    """Round values between two limits, about five.
 
-    sink = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "forgeprep", "font.family": "sans-serif"}):
-        figure.savefig(sink, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-    text = sink.getvalue()
-    return text[text.index("<svg") :]
+    >>> ticks(0.0, 2.3)
+    [0.0, 0.5, 1.0, 1.5, 2.0]
+    """
+    rough = (high - low) / 5
+    power = 10.0 ** _floor_log10(rough)
+    step = next(step for step in (power, 2 * power, 5 * power, 10 * power) if step >= rough * 0.99)
+    first = -int(-low // step) if low > 0 else int(low / step)
+    return [round(n * step, 10) for n in range(first, int(high / step) + 1) if low <= n * step <= high]
+
+
+def _floor_log10(value: float) -> int:
+    return int(f"{value:e}".partition("e")[2])
+
+
+def _limits(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min([*values, 0.0]), max([*values, 0.0])
+    return (low, high + 0.04 * (high - low)) if high > low else (low, low + 1)
+
+
+def _short(name: str) -> str:
+    return name if len(name) < 26 else name[:24] + "…"
+
+
+def _text(x: float, y: float, text: str, anchor: str, colour: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}">{escape(text)}</text>'
+
+
+def _svg(width: float, height: float, title: str, body: str, kind: str) -> str:
+    return (
+        f'<svg class="{kind}" role="img" viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}">'
+        f"<title>{escape(title)}</title>{body}</svg>"
+    )

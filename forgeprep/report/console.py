@@ -117,6 +117,13 @@ def inspect_on_console(out: Path, sheet: Path | None) -> None:
         console.print(f"contact sheet: {sheet}", markup=False)
 
 
+def report_on_console(out: Path, file: Path | None) -> None:
+    """``forgeprep report``."""
+    from forgeprep.report.page import write_report
+
+    console.print(f"report: {write_report(out, file)}", markup=False)
+
+
 def print_stages() -> None:
     """``forgeprep stages``."""
     from forgeprep.stages import all_stages

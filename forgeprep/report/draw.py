@@ -42,14 +42,14 @@ class _Page:
         self.texts.append((x, y, text, size, colour, weight))
 
 
-def draw_sheet(rows: Sequence[SheetRow], order: str = "spread over clips and frames") -> UInt8:
-    """The sheet, uint8 (H, W, 3) RGB; columns that no sample has are left out. ``order`` says how rows were chosen."""
+def draw_sheet(rows: Sequence[SheetRow]) -> UInt8:
+    """The sheet, uint8 (H, W, 3) RGB; columns that no sample has are left out."""
     names = _columns(rows)
     headings = sum(number == 0 or rows[number - 1].heading != row.heading for number, row in enumerate(rows))
     width = 2 * MARGIN + TEXT + len(names) * (CELL + GAP) - GAP
     height = TITLE + headings * BAND + len(rows) * (CELL + GAP) + MARGIN
     page = _Page(np.full((height, width, 3), 255, np.uint8))
-    _draw_title(page, rows, names, order)
+    _draw_title(page, rows, names)
     y = TITLE
     last = None
     for row in rows:
@@ -60,17 +60,17 @@ def draw_sheet(rows: Sequence[SheetRow], order: str = "spread over clips and fra
         _draw_text(page, row.sample, y)
         for number, name in enumerate(names):
             x = MARGIN + TEXT + number * (CELL + GAP)
-            cell = _cell(name, row)
-            if cell is None:
+            picture = cell(name, row)
+            if picture is None:
                 page.canvas[y : y + CELL, x : x + CELL] = EMPTY
                 page.write(x + 12, y + 12, "none", 14, FAINT)
             else:
-                page.canvas[y : y + CELL, x : x + CELL] = cell
+                page.canvas[y : y + CELL, x : x + CELL] = picture
         y += CELL + GAP
     return _with_texts(page)
 
 
-_HEADINGS = {
+HEADINGS = {
     "original": ("original", "the original's crop"),
     "image": ("sample", "the crop as stored"),
     "overlay": ("mask", "on the sample, in red"),
@@ -78,23 +78,24 @@ _HEADINGS = {
     "noise": ("noise residual", "x5 around mid gray"),
     "similarity": ("similarity", "cell by cell; white: differ"),
 }
+"""Picture of a sample -> its heading and what it shows."""
 
 
 def _columns(rows: Sequence[SheetRow]) -> list[str]:
     present = {name for row in rows for name, value in row.sample.items() if value is not None}
     present |= {"overlay"} if "mask" in present else set()
     present |= {"original"} if any(row.sample["label"] == 1 for row in rows) else set()
-    return [name for name in _HEADINGS if name in present]
+    return [name for name in HEADINGS if name in present]
 
 
-def _draw_title(page: _Page, rows: Sequence[SheetRow], names: list[str], order: str) -> None:
+def _draw_title(page: _Page, rows: Sequence[SheetRow], names: list[str]) -> None:
     dataset = rows[0].sample["dataset"]
     page.write(MARGIN, 22, f"{dataset}: {len(rows)} samples", 24, weight="bold")
-    page.write(MARGIN, 56, order, 13, FAINT)
+    page.write(MARGIN, 56, "spread over clips and frames", 13, FAINT)
     for number, name in enumerate(names):
         x = MARGIN + TEXT + number * (CELL + GAP)
-        page.write(x, 30, _HEADINGS[name][0], 18, weight="bold")
-        page.write(x, 56, _HEADINGS[name][1], 13, FAINT)
+        page.write(x, 30, HEADINGS[name][0], 18, weight="bold")
+        page.write(x, 56, HEADINGS[name][1], 13, FAINT)
 
 
 def _draw_text(page: _Page, sample: dict[str, Any], y: int) -> None:
@@ -121,8 +122,8 @@ def _draw_text(page: _Page, sample: dict[str, Any], y: int) -> None:
         page.write(MARGIN, y + CELL - 15 - 15 * number, line, 11, FAINT)
 
 
-def _cell(name: str, row: SheetRow) -> UInt8 | None:
-    """One picture of a row, uint8 (CELL, CELL, 3) RGB."""
+def cell(name: str, row: SheetRow) -> UInt8 | None:
+    """One of ``HEADINGS``, uint8 (CELL, CELL, 3) RGB; None where the sample lacks it."""
     sample = row.sample
     if name == "original":
         return None if row.original is None else _fit(row.original)

@@ -1,125 +1,191 @@
-"""What the report shows in numbers: value columns of all samples, and figures of the pictures of some."""
+"""Figures of a run's samples, from their value columns alone; memory does not grow with the number of samples."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+import hashlib
+import heapq
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from forgeprep.errors import VerifyError
-from forgeprep.shards.lookup import index_shard, read_at
-from forgeprep.shards.read import decode_row, iter_rows, shard_paths
+from forgeprep.report.summary import Kind
+from forgeprep.shards.lookup import Place, iter_values
+from forgeprep.shards.records import iter_records
 
-MEASURED = 480
-"""Samples whose pictures are looked at, spread over the run: as many as make a stable mean, few enough for minutes."""
+SAMPLED = 320
+"""So many samples, over all methods, have their pictures decoded; spread over the run by a hash of their ids."""
 
-COLUMNS = (
-    "sample_id",
-    "clip_id",
-    "method",
-    "compression",
-    "label",
-    "face_box",
-    "crop_box",
-    "detection",
-    "mask_fraction",
-    "mask_confidence",
-    "mask_agreement",
-    "mask_source",
-)
-Values = npt.NDArray[np.float64]
+LOWEST = 6
+"""So many clips of each method are looked at for their sample of lowest confidence, wherever it lies."""
+
+BINS = 4000
+"""Of a histogram: fine enough for a pixel of a face box."""
+
+_CANDIDATES = 64
+_KEYS = ("sample_id", "clip_id", "split", "compression", "method", "label")
+_VALUES = ("mask_fraction", "mask_confidence", "mask_agreement", "mask_source", "face_box", "detection", "noise_sigma")
+_STAGE_MARKS = {"face_box": "crop", "mask_fraction": "mask", "noise_sigma": "noise", "similarity_side": "similarity"}
 
 
-def value_table(out: Path) -> pa.Table:
-    """The columns of :data:`COLUMNS` that a run has, of all its samples, and ``shard``, the file that holds each.
+@dataclass(slots=True)
+class Histogram:
+    """Values between ``low`` and ``high`` in bins of equal width; those outside count in the outermost bins."""
 
-    Raises:
-        VerifyError: a shard is missing or damaged.
+    low: float
+    high: float
+    bins: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    count: int = 0
+    total: float = 0.0
+    least: float = float("inf")
+    most: float = float("-inf")
+
+    def add(self, value: float) -> None:
+        """Count a value."""
+        place = int((value - self.low) / (self.high - self.low) * len(self.bins))
+        self.bins[min(max(place, 0), len(self.bins) - 1)] += 1
+        self.count += 1
+        self.total += value
+        self.least, self.most = min(self.least, value), max(self.most, value)
+
+    @property
+    def mean(self) -> float:
+        """The exact mean."""
+        return self.total / self.count
+
+    def quantile(self, share: float) -> float:
+        """The value below which ``share`` of the values lie, to a bin's width."""
+        place = int(np.searchsorted(np.cumsum(self.bins), share * self.count))
+        middle = self.low + (min(place, len(self.bins) - 1) + 0.5) * (self.high - self.low) / len(self.bins)
+        return min(max(middle, self.least), self.most)
+
+
+class Pick(NamedTuple):
+    """A sample whose pictures shall be read; ``even`` if it belongs to the even draw, whatever it looks like."""
+
+    sample_id: str
+    clip_id: str
+    method: str
+    place: Place
+    even: bool = False
+
+
+@dataclass(slots=True)
+class Measures:
+    """What :func:`measure` found; methods are in order, "real" first.
+
+    Attributes:
+        rows: samples by split, compression, method and label.
+        area, confidence, agreement, box: method -> distribution; of fakes with a mask, ``box`` of all. The side of a
+            box is in pixels of the frame.
+        detections: how the faces were found -> samples.
+        marks: stages whose columns the shards have.
+        picks: method -> samples to look at: an even draw, then those of lowest confidence.
+        problems: shards that are missing or damaged, in words.
     """
-    tables = []
-    for path in shard_paths(out):
-        table = _parquet_values(path) if path.suffix == ".parquet" else _tar_values(path)
-        tables.append(table.append_column("shard", pa.array([str(path)] * len(table), pa.string())))
-    return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
+
+    rows: Counter[Kind] = field(default_factory=Counter)
+    area: dict[str, Histogram] = field(default_factory=dict)
+    confidence: dict[str, Histogram] = field(default_factory=dict)
+    agreement: dict[str, Histogram] = field(default_factory=dict)
+    box: dict[str, Histogram] = field(default_factory=dict)
+    detections: Counter[str] = field(default_factory=Counter)
+    marks: set[str] = field(default_factory=set)
+    picks: dict[str, list[Pick]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def methods(self) -> list[str]:
+        """All methods that have samples, "real" first."""
+        return sorted({method_name(kind.method, kind.label) for kind in self.rows}, key=method_order)
 
 
-def group_names(table: pa.Table) -> list[str]:
-    """``method · compression`` of each sample, ``real`` for reals."""
-    if not len(table):
-        return []
-    columns = (table[name].to_pylist() for name in ("method", "compression"))
-    return [" · ".join(part for part in (m or "real", c) if part) for m, c in zip(*columns, strict=True)]
+def method_name(method: str | None, label: int) -> str:
+    """What a sample is grouped by: its method, or "real"."""
+    return (method or "fake") if label else "real"
 
 
-def by_group(table: pa.Table, column: str, *, fakes_only: bool = False) -> dict[str, Values]:
-    """Group -> the values of a column that are there."""
-    if column not in table.column_names:
-        return {}
-    found: dict[str, list[float]] = defaultdict(list)
-    rows = zip(group_names(table), table[column].to_pylist(), table["label"].to_pylist(), strict=True)
-    for group, value, label in rows:
-        if value is not None and (label == 1 or not fakes_only):
-            found[group].append(value)
-    return {group: np.asarray(found[group], np.float64) for group in sorted(found)}
+def method_order(name: str) -> tuple[bool, str]:
+    """Sort by it: "real" first."""
+    return name != "real", name
 
 
-def box_sides(table: pa.Table) -> dict[str, Values]:
-    """Group -> side of the face box in pixels."""
-    found: dict[str, list[float]] = defaultdict(list)
-    if "face_box" in table.column_names:
-        for group, (x0, _, x1, _) in zip(group_names(table), table["face_box"].to_pylist(), strict=True):
-            found[group].append(x1 - x0)
-    return {group: np.asarray(found[group]) for group in sorted(found)}
-
-
-def measured(out: Path, table: pa.Table, limit: int = MEASURED) -> list[dict[str, Any]]:
-    """Figures of the pictures of some samples, spread evenly over the run.
-
-    Returns:
-        Of each: ``sample_id``, ``group``; ``noise_mean`` and ``noise_variance`` of the residual in its own
-        units, where there is one; ``stray``, the share of the crop above the mask's threshold but outside the mask,
-        where a mask was cut.
-    """
-    total = len(table)
-    chosen = sorted({int((turn + 0.5) * total / limit) for turn in range(limit)}) if total > limit else range(total)
-    names, ids = group_names(table), table["sample_id"].to_pylist() if total else []
-    wanted = {ids[number]: names[number] for number in chosen}
-    shards = dict.fromkeys(table["shard"].to_pylist()) if total else {}
-    found = []
-    for path in map(Path, shards):
-        for sample_id, place in index_shard(path):
-            if sample_id in wanted:
-                row = decode_row(read_at(place), path)
-                found.append(
-                    {"sample_id": sample_id, "group": wanted[sample_id], "label": row["label"], **_figures(row)}
-                )
+def measure(out: Path) -> Measures:
+    """Read the value columns of all shards; a shard that cannot be read becomes a problem, never an exception."""
+    found, chooser = Measures(), _Chooser()
+    for shard, record in iter_records(out):
+        if record is None or not record["files"]:
+            continue
+        files = [out / file["path"] for file in record["files"]]
+        path = next((file for file in files if file.is_file()), None)
+        if path is None:
+            found.problems.append(f"{shard}: {record['files'][0]['path']} is missing")
+            continue
+        try:
+            for place, row in iter_values(path, (*_KEYS, *_VALUES, "similarity_side")):
+                _add(found, row)
+                chooser.offer(place, row)
+        except (VerifyError, KeyError) as error:
+            found.problems.append(f"{shard}: {error}")
+    found.picks = chooser.choose()
     return found
 
 
-def _figures(row: dict[str, Any]) -> dict[str, float]:
-    figures: dict[str, float] = {}
-    if row.get("noise") is not None:
-        residual = (row["noise"].astype(np.float32) - 128) / 5
-        figures |= {"noise_mean": float(residual.mean()), "noise_variance": float(residual.var())}
-    if row.get("mask_threshold") is not None and row.get("difference") is not None:
-        above = row["difference"] > row["mask_threshold"]
-        figures["stray"] = float(np.mean(above & (row["mask"] == 0)))
-    return figures
+def _add(found: Measures, row: dict[str, Any]) -> None:
+    label, confidence = row["label"], row.get("mask_confidence")
+    found.rows[Kind(row["split"], row["compression"], row["method"], label)] += 1
+    found.marks.update(stage for column, stage in _STAGE_MARKS.items() if column in row)
+    method = method_name(row["method"], label)
+    if row.get("face_box") is not None:
+        x0, y0, x1, y1 = row["face_box"]
+        found.box.setdefault(method, Histogram(0, 4000)).add(max(x1 - x0, y1 - y0))
+    if row.get("detection") is not None:
+        found.detections[row["detection"]] += 1
+    if label and confidence is not None:
+        found.area.setdefault(method, Histogram(0, 1)).add(row["mask_fraction"])
+        found.confidence.setdefault(method, Histogram(0, 1)).add(confidence)
+    if row.get("mask_agreement") is not None:
+        found.agreement.setdefault(method, Histogram(0, 1)).add(row["mask_agreement"])
 
 
-def _parquet_values(path: Path) -> pa.Table:
-    try:
-        with pq.ParquetFile(path, pre_buffer=False) as file:
-            return file.read([name for name in COLUMNS if name in file.schema_arrow.names])
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise VerifyError(f"{path}: {' '.join(str(error).split())}") from error
+class _Chooser:
+    """Chooses samples while they stream by, the same ones in whatever order; holds some hundred a method."""
 
+    def __init__(self) -> None:
+        self.spread: dict[str, list[tuple[int, Pick]]] = defaultdict(list)
+        self.lowest: dict[str, dict[str, tuple[float, Pick]]] = defaultdict(dict)
 
-def _tar_values(path: Path) -> pa.Table:
-    rows = [{name: row[name] for name in COLUMNS if name in row} for row in iter_rows(path, decode=False)]
-    return pa.Table.from_pylist(rows)
+    def offer(self, place: Place, row: dict[str, Any]) -> None:
+        method = method_name(row["method"], row["label"])
+        pick = Pick(row["sample_id"], row["clip_id"], method, place)
+        # A heap of the smallest hashes, their signs turned: an even draw that needs neither total nor order.
+        entry = -int.from_bytes(hashlib.blake2b(pick.sample_id.encode(), digest_size=8).digest()), pick
+        heap = self.spread[method]
+        if len(heap) < SAMPLED:
+            heapq.heappush(heap, entry)
+        else:
+            heapq.heappushpop(heap, entry)
+        confidence = row.get("mask_confidence")
+        if row["label"] and confidence is not None:
+            self._offer_low(pick, confidence)
+
+    def _offer_low(self, pick: Pick, confidence: float) -> None:
+        """Keep the lowest of each clip, since the frames of a clip look alike."""
+        clips = self.lowest[pick.method]
+        entry = confidence, pick
+        clips[pick.clip_id] = min(clips.get(pick.clip_id, entry), entry)
+        if len(clips) > 2 * _CANDIDATES:
+            self.lowest[pick.method] = dict(sorted(clips.items(), key=lambda item: item[1])[:_CANDIDATES])
+
+    def choose(self) -> dict[str, list[Pick]]:
+        picks: dict[str, list[Pick]] = {}
+        share = max(4, SAMPLED // max(1, len(self.spread)))
+        for method in sorted(self.spread, key=method_order):
+            even = [pick for _, pick in sorted(self.spread[method], reverse=True)[:share]]
+            low = [pick for _, pick in sorted(self.lowest[method].values())[:LOWEST] if pick not in even]
+            picks[method] = [*(pick._replace(even=True) for pick in even), *low]
+        return picks

@@ -1,281 +1,308 @@
-"""One self-contained HTML page about a run: what it holds, what was lost, and the pairs that look worst."""
+"""The report of a run: one HTML page that needs nothing else, for people to judge the run by."""
 
 from __future__ import annotations
 
-import base64
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from importlib.resources import files
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
-from forgeprep.report import charts, measure
-from forgeprep.report.draw import draw_sheet
-from forgeprep.report.sheet import SheetRow, load_rows
-from forgeprep.report.summary import Counts, Summary, size_text, summarise
+from forgeprep.report import charts
+from forgeprep.report.html import Markup, facts, join, page, table, tag
+from forgeprep.report.measure import BINS, Histogram, Measures, measure
+from forgeprep.report.pairs import LOW_SIMILARITY, SHOWN, Clips, duration_s, look_at_clips
+from forgeprep.report.pictures import Pictures, look_at_pictures
+from forgeprep.report.samples import lack, noise, sheets, similarity
+from forgeprep.report.summary import Kind, Summary, size_text, split_order, summarise
 from forgeprep.schemas.drops import REASONS
-from forgeprep.shards.encode import encode_image
-from forgeprep.shards.records import atomic_write_bytes, iter_records
+from forgeprep.shards.records import atomic_write_bytes
 
-LEAST_CONFIDENT, MOST_STRAY = 3, 2
-"""Rows of a group's contact sheet, chosen by each."""
-SHOWN = 25
-"""Longer tables end after so many rows."""
+BARS = 25
+"""Bars of a small histogram."""
 
 
-@dataclass(slots=True)
-class Block:
-    """A part of the page: heading, text, and what follows; ``cells`` are rows of a table, the first its heading.
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All that the page is made of."""
 
-    ``numbers`` is how many of the last columns are numbers; ``svg`` and ``picture`` (a data URI) have ``alt`` as text.
-    """
-
-    title: str
-    text: str = ""
-    cells: list[list[str]] = field(default_factory=list)
-    numbers: int = 0
-    svg: str = ""
-    picture: str = ""
-    alt: str = ""
+    run: dict[str, Any]
+    summary: Summary
+    clips: Clips
+    measures: Measures
+    pictures: Pictures
 
 
-def write_report(out: Path, file: Path) -> None:
-    """Write the page. It needs no other file and no network; everything from the dataset is escaped.
+def write_report(out: Path, file: Path | None = None) -> Path:
+    """Write the report of a run, finished or not, and return its path. The same run gives the same page.
+
+    Statistics are of all samples; pictures are decoded for some hundred only. Damaged shards are named on the page.
+
+    Args:
+        out: the run's folder.
+        file: the HTML file to write; default ``report/index.html`` in the run's folder.
 
     Raises:
         UsageError: the folder holds no run.
-        VerifyError: a shard is damaged.
-        StorageError: the page cannot be written.
+        StorageError: the file cannot be written.
     """
-    import jinja2
+    file = out / "report" / "index.html" if file is None else file
+    atomic_write_bytes(file, render_page(gather(out)).encode())
+    return file
 
+
+def gather(out: Path) -> Findings:
+    """Read what the page shows."""
     summary = summarise(out)
     run = json.loads((out / "run.json").read_bytes())
-    clips = [clip for _, record in iter_records(out) if record is not None for clip in record["clips"]]
-    table = measure.value_table(out)
-    figures = measure.measured(out, table)
-    sections = {
-        "Coverage": _coverage(summary, clips),
-        "Pairs": _pairs(clips),
-        "Masks": _masks(table, figures),
-        "Faces": _faces(table),
-        "Noise residual": _noise(figures),
-        "Worst pairs": _worst(table, figures),
-    }
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = environment.from_string(files("forgeprep.report").joinpath("page.html").read_text(encoding="utf-8"))
-    page = template.render(
-        out=out.name,
-        facts=_facts(run, summary),
-        sections={title: blocks for title, blocks in sections.items() if blocks},
+    measures = measure(out)
+    return Findings(
+        run if isinstance(run, dict) else {}, summary, look_at_clips(out), measures, look_at_pictures(measures.picks)
     )
-    atomic_write_bytes(file, page.encode())
 
 
-def _facts(run: Mapping[str, Any], summary: Summary) -> dict[str, str]:
-    config, total = run.get("config") or {}, summary.total
+def render_page(found: Findings) -> str:
+    """The page as HTML."""
+    parts: list[tuple[str, str, Callable[[Findings], Markup]]] = [
+        ("samples", "Samples", _samples),
+        ("coverage", "Coverage", _coverage),
+        ("masks", "Masks", _masks),
+        ("agreement", "Agreement of masks", _agreement),
+        ("sheets", "Contact sheets", lambda f: sheets(f.pictures, f.measures)),
+        ("pairs", "Pairs", _pairs),
+        ("segments", "Forged segments", _segments),
+        ("boxes", "Face boxes", _boxes),
+        ("noise", "Noise residual", lambda f: noise(f.pictures, f.measures)),
+        ("similarity", "Similarity maps", lambda f: similarity(f.pictures, f.measures)),
+    ]
+    dataset = (found.run.get("config") or {}).get("dataset") or "run"
+    sections = [(anchor, title, make(found)) for anchor, title, make in parts]
+    return page(f"{dataset}: report of a forgeprep run", _header(found, str(dataset)), sections)
+
+
+def _header(found: Findings, dataset: str) -> Markup:
+    summary, total = found.summary, found.summary.total
     planned = summary.planned_shards
-    facts = {
-        "dataset": str(config.get("dataset")),
-        "stages": ", ".join(map(str, run.get("stages") or ())),
-        "samples": f"{total.written:,} written, {total.dropped:,} dropped, {total.clips:,} clips",
-        "shards": f"{summary.shards:,}" + (f" of {planned:,}" if planned and planned != summary.shards else ""),
-        "size": size_text(sum(part.bytes for part in summary.files.values())),
-        "fingerprint": str(run.get("fingerprint"))[:16],
-    }
-    for stage, params in (config.get("params") or {}).items():
-        facts[f"{stage}:"] = ", ".join(f"{name} {value}" for name, value in params.items() if value is not None) or "-"
-    return facts
-
-
-def _coverage(summary: Summary, clips: list[dict[str, Any]]) -> list[Block]:
-    head = ["split", "compression", "method", "clips", "empty clips", "planned", "written", "dropped"]
-    rows = [
-        [kind.split, kind.compression or "-", kind.method or "real", *_numbers(counts)]
-        for kind, counts in summary.counts.items()
-    ]
-    rows.append(["all", "", "", *_numbers(summary.total)])
-    blocks = [Block("Samples", "Planned samples were written or dropped, always.", [head, *rows], 5)]
-    if summary.drops:
-        drops = [[reason, REASONS.get(reason, ""), f"{count:,}"] for reason, count in summary.drops.most_common()]
-        blocks.append(Block("Drops", "", [["reason", "meaning", "samples"], *drops], 1))
-    short = [clip for clip in summary.short if not clip["written"]]
-    if short:
-        lines = [[clip["clip_id"], clip["error"] or "", f"{clip['dropped']:,}"] for clip in short[:SHOWN]]
-        text = _more(len(short), "clips gave no sample")
-        blocks.append(Block("Clips without a sample", text, [["clip", "error", "dropped"], *lines], 1))
-    topped = sum(clip["topped_up"] for clip in clips)
-    blocks[0].text += f" {topped:,} frames stand in for wanted ones that showed no face." if topped else ""
-    return blocks
-
-
-def _numbers(counts: Counts) -> list[str]:
-    return [f"{n:,}" for n in (counts.clips, counts.empty, counts.planned, counts.written, counts.dropped)]
-
-
-def _pairs(clips: list[dict[str, Any]]) -> list[Block]:
-    fakes = [clip for clip in clips if clip["label"] == 1 and clip["pair_similarity"] is not None]
-    if not fakes:
-        return []
-    similarity = np.array([clip["pair_similarity"] for clip in fakes])
-    whole = sum(len(clip["segments"] or ()) == 1 for clip in fakes)
-    unchanged = sum(clip["visual_change"] is False for clip in fakes)
-    text = (
-        f"{len(fakes):,} fakes were laid on their originals. Correlation outside the faces: median "
-        f"{np.median(similarity):.4f}, lowest {similarity.min():.4f}. {unchanged:,} show no visible change, "
-        f"{whole:,} are forged in one span."
-    )
-    odd = sorted((clip for clip in fakes if _is_odd(clip)), key=lambda clip: (clip["pair_similarity"], clip["clip_id"]))
-    if not odd:
-        return [Block("Verified pairs", text + " All lie frame for frame and pixel on pixel.")]
-    head = ["clip", "forged spans (s)", "visible", "offset", "rate", "scale", "shift", "similarity"]
-    rows = [
-        [
-            clip["clip_id"],
-            _spans(clip["segments"]),
-            {True: "yes", False: "no", None: "unknown"}[clip["visual_change"]],
-            str(clip["offset"]),
-            f"{clip['rate']:.4g}",
-            f"{clip['scale']:.4g}",
-            ", ".join(f"{v:.4g}" for v in clip["shift"]),
-            f"{clip['pair_similarity']:.4f}",
-        ]
-        for clip in odd[:SHOWN]
-    ]
-    text += " " + _more(len(odd), "were shifted, scaled, not in one span, or unlike their original")
-    return [Block("Verified pairs", text, [head, *rows], 5)]
-
-
-def _is_odd(clip: Mapping[str, Any]) -> bool:
-    moved = (clip["offset"], clip["rate"], clip["scale"]) != (0, 1.0, 1.0) or any(clip["shift"])
-    return (
-        moved or clip["visual_change"] is not True or len(clip["segments"] or ()) != 1 or clip["pair_similarity"] < 0.95
-    )
-
-
-def _spans(segments: list[list[float]] | None) -> str:
-    if segments is None:
-        return "too faint to tell"
-    return ", ".join(f"{start:.2f}–{end:.2f}" for start, end in segments[:4]) + (" …" if len(segments) > 4 else "")
-
-
-def _masks(table: pa.Table, figures: list[dict[str, Any]]) -> list[Block]:
-    blocks = []
-    for title, column, label in (
-        ("Area", "mask_fraction", "share of the crop that is forged"),
-        ("Confidence", "mask_confidence", "mask_confidence"),
-        ("Agreement with the dataset's own masks", "mask_agreement", "IoU of difference mask and provided mask"),
-    ):
-        values = measure.by_group(table, column, fakes_only=True)
-        if values:
-            alt = f"{title}: " + ", ".join(f"{group} {np.median(v):.2f}" for group, v in values.items())
-            blocks.append(Block(title, svg=charts.ridges(values, label, (0.0, 1.0)), alt=alt))
-    if blocks and "mask_agreement" in table.column_names:
-        agreement = measure.by_group(table, "mask_agreement", fakes_only=True)
-        if agreement:
-            rows = [[g, f"{len(v):,}", f"{v.mean():.3f}", f"{v.min():.3f}"] for g, v in agreement.items()]
-            blocks[-1].cells = [["method", "samples", "mean IoU", "lowest"], *rows]
-            blocks[-1].numbers = 3
-    stray = _figures_by_group(figures, "stray")
-    if stray:
-        text = "Share of the crop where the difference exceeds the mask's threshold outside the mask: specks left out."
-        rows = [[g, f"{len(v):,}", f"{100 * v.mean():.3f} %", f"{100 * v.max():.3f} %"] for g, v in stray.items()]
-        blocks.append(Block("Stray pixels", text, [["method", "samples", "mean", "highest"], *rows], 3))
-    return blocks
-
-
-def _faces(table: pa.Table) -> list[Block]:
-    sides = measure.box_sides(table)
-    if not sides:
-        return []
-    top = float(np.ceil(max(v.max() for v in sides.values()) / 50) * 50)
-    kinds = Counter(table["detection"].to_pylist())
-    text = "How the faces were found: " + ", ".join(f"{kind} {count:,}" for kind, count in kinds.most_common()) + "."
-    alt = "Side of the face box: " + ", ".join(f"{group} {np.median(v):.0f} px" for group, v in sides.items())
-    return [Block("Box sizes", text, svg=charts.ridges(sides, "side of the face box in pixels", (0.0, top)), alt=alt)]
-
-
-def _noise(figures: list[dict[str, Any]]) -> list[Block]:
-    means, variances = (_figures_by_group(figures, name) for name in ("noise_mean", "noise_variance"))
-    if not means:
-        return []
-    text = (
-        "Mean and variance of each residual over its crop, in gray levels: where the groups lie apart, "
-        "the residual alone tells them apart."
-    )
-    rows = [
-        [g, f"{len(v):,}", f"{v.mean():.4f}", f"{variances[g].mean():.3f}", f"{variances[g].std():.3f}"]
-        for g, v in means.items()
-    ]
-    head = ["method", "samples", "mean of means", "mean of variances", "their deviation"]
-    svg = charts.cloud({g: (means[g], variances[g]) for g in means}, "mean of the residual", "variance of the residual")
-    return [Block("Mean and variance", text, [head, *rows], 4, svg, alt="Residual mean against variance by method")]
-
-
-def _figures_by_group(figures: Iterable[Mapping[str, Any]], name: str) -> dict[str, measure.Values]:
-    found: dict[str, list[float]] = defaultdict(list)
-    for one in figures:
-        if name in one:
-            found[one["group"]].append(one[name])
-    return {group: np.asarray(found[group]) for group in sorted(found)}
-
-
-def _worst(table: pa.Table, figures: list[dict[str, Any]]) -> list[Block]:
-    """A contact sheet a group: the least confident masks, then those with most stray pixels among the measured."""
-    if "mask_confidence" not in table.column_names or not len(table):
-        return []
-    stray = {one["sample_id"]: one["stray"] for one in figures if one.get("stray")}
-    candidates: dict[str, list[tuple[float, str, str]]] = defaultdict(list)
-    columns = (table[name].to_pylist() for name in ("label", "mask_confidence", "sample_id", "shard"))
-    for group, label, confidence, sample_id, shard in zip(measure.group_names(table), *columns, strict=True):
-        if label == 1:
-            candidates[group].append((confidence, sample_id, shard))
-    blocks = []
-    for group, samples in sorted(candidates.items()):
-        picks = _pick(samples, stray)
-        rows = _sheet_rows(group, picks)
-        sheet = draw_sheet(rows, "worst first")
-        picture = base64.b64encode(encode_image(sheet, "jpeg", 88)).decode()
-        text = f"{LEAST_CONFIDENT} with the lowest confidence first, then those with most stray pixels."
-        blocks.append(
-            Block(group, text, picture=f"data:image/jpeg;base64,{picture}", alt=f"{len(rows)} worst samples of {group}")
+    alerts = []
+    if planned is not None and summary.shards < planned:
+        left = (found.run.get("requested") or 0) - found.clips.requested
+        alerts.append(
+            f"This run is unfinished: {summary.shards:,} of {planned:,} shards are made, {max(0, left):,} frames were "
+            "not tried yet. The page shows what is there."
         )
-    return blocks
+    if not found.measures.rows:
+        alerts.append("This run has no samples (0 rows).")
+    if summary.damaged:
+        alerts.append(f"Damaged records: {', '.join(summary.damaged)}; run again to remake these shards.")
+    alerts += [f"Not readable: {problem}" for problem in (found.measures.problems + found.pictures.problems)[:10]]
+    shards = f"{summary.shards:,}" if planned is None else f"{summary.shards:,} of {planned:,}"
+    figures = facts(
+        [
+            ("samples", f"{found.measures.rows.total():,}"),
+            ("clips", f"{total.clips:,}"),
+            ("dropped", f"{total.dropped:,}"),
+            ("shards", shards),
+            ("size", size_text(sum(files.bytes for files in summary.files.values()))),
+        ]
+    )
+    title = tag("h1", f"{dataset}: report of a run")
+    where = tag("p", f"{summary.out} · stages: {', '.join(map(str, found.run.get('stages') or [])) or 'none'}", "faint")
+    return join([title, where, *(tag("p", alert, "alert") for alert in alerts), figures, _settings(found.run)])
 
 
-def _pick(samples: list[tuple[float, str, str]], stray: Mapping[str, float]) -> dict[str, str]:
-    """Sample -> its shard, worst first; one of a clip as long as there are others."""
-    picks: dict[str, str] = {}
-    for ranked, count in ((sorted(samples), LEAST_CONFIDENT), (_by_stray(samples, stray), MOST_STRAY)):
-        for _ in range(count):
-            clips = {_clip_of(sample_id) for sample_id in picks}
-            left = [sample for sample in ranked if sample[1] not in picks]
-            fresh = next((sample for sample in left if _clip_of(sample[1]) not in clips), None)
-            for _, sample_id, shard in [fresh or left[0]] if left else []:
-                picks[sample_id] = shard
-    return picks
+def _settings(run: dict[str, Any]) -> Markup:
+    config = dict(run.get("config") or {})
+    rows = [(name, value) for name, value in config.items() if name != "params"]
+    rows += [(f"{stage}: {name}", v) for stage, own in (config.get("params") or {}).items() for name, v in own.items()]
+    rows += [(f"version of {name}", value) for name, value in (run.get("versions") or {}).items()]
+    rows += [("fingerprint", run.get("fingerprint", "-")), ("dataset's folder", run.get("root", "-"))]
+    shown = [(name, "-" if v is None else ", ".join(map(str, v)) if isinstance(v, list) else v) for name, v in rows]
+    content = table("settings-table", "from run.json", ["setting", "value"], shown)
+    return tag("details", join([tag("summary", "Settings and versions"), content]))
 
 
-def _clip_of(sample_id: str) -> str:
-    return sample_id.rsplit("/", 2)[0]
+def _samples(found: Findings) -> Markup:
+    if not found.measures.rows:
+        return tag("p", "There are no samples.")
+    rows = found.measures.rows
+    splits = sorted({kind.split for kind in rows}, key=split_order)
+    cells: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
+    for kind in sorted(rows, key=_kind_order):
+        cells[_names(kind)][kind.split] += rows[kind]
+    lines = [[*names, *(f"{own[s]:,}" for s in splits), f"{own.total():,}"] for names, own in cells.items()]
+    heads = ["compression", "method", "label", *(f">{split}" for split in splits), ">all"]
+    sums = [sum(own[split] for own in cells.values()) for split in splits]
+    foot = ["all", "", "", *(f"{n:,}" for n in (*sums, rows.total()))]
+    note = "The label is the sample's own: frames of a fake before or after its forgery count as real."
+    return join([tag("p", note), table("samples-table", "rows of the shards", heads, lines, foot=foot)])
 
 
-def _by_stray(samples: list[tuple[float, str, str]], stray: Mapping[str, float]) -> list[tuple[float, str, str]]:
-    return sorted((s for s in samples if s[1] in stray), key=lambda s: -stray[s[1]])
+def _coverage(found: Findings) -> Markup:
+    if not found.summary.counts:
+        return tag("p", "No shard is made yet, so no clip is accounted for.")
+    drops = found.summary.drops
+    reasons = [reason for reason, _ in sorted(drops.items(), key=lambda item: (-item[1], item[0]))]
+    meanings = [(reason, f"{drops[reason]:,}", REASONS.get(reason, "")) for reason in reasons]
+    parts = [
+        tag("p", "Every planned sample was written, or dropped for a reason. An empty clip gave no sample at all."),
+        _coverage_table(found, reasons, "coverage-table", ["compression", "method"], lambda kind: _names(kind)[:2]),
+        _coverage_table(found, reasons, "splits-table", ["split"], lambda kind: (kind.split,)),
+    ]
+    if meanings:
+        parts.append(table("drops-table", "why samples were dropped", ["reason", ">samples", "meaning"], meanings))
+    if found.clips.topped_up:
+        parts.append(tag("p", f"{found.clips.topped_up:,} frames stand in for wanted ones that showed no face."))
+    return join([*parts, _empty_clips(found.clips)])
 
 
-def _sheet_rows(group: str, picks: dict[str, str]) -> list[SheetRow]:
-    wanted: dict[Path, list[tuple[tuple[str, str], str]]] = defaultdict(list)
-    for sample_id, shard in picks.items():
-        wanted[Path(shard)].append(((group, ""), sample_id))
-    rows = {row.sample["sample_id"]: row for row in load_rows(wanted)}
-    return [rows[sample_id] for sample_id in picks]
+def _coverage_table(
+    found: Findings, reasons: list[str], anchor: str, heads: list[str], key: Callable[[Kind], tuple[str, ...]]
+) -> Markup:
+    """What became of the planned samples, summed over all that ``key`` gives the same names."""
+    sums: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+    columns = ["clips", "empty", "planned", "written", "dropped"]
+    for kind in sorted(found.summary.counts, key=_kind_order):
+        counts = found.summary.counts[kind]
+        sums[key(kind)].update({name: getattr(counts, name) for name in columns})
+        # Reasons are words of a closed list, and none of the columns' names is among them.
+        sums[key(kind)].update({reason: found.clips.drops[kind, reason] for reason in reasons})
+    columns += reasons
+    lines = [[*names, *(f"{own[c]:,}" for c in columns), _written_bar(own)] for names, own in sums.items()]
+    total = sum(sums.values(), Counter[str]())
+    foot = ["all", *[""] * (len(heads) - 1), *(f"{total[c]:,}" for c in columns), _written_bar(total)]
+    caption = f"samples by {' and '.join(heads)}"
+    return table(anchor, caption, [*heads, *(f">{c}" for c in columns), "*share written"], lines, foot=foot)
 
 
-def _more(count: int, what: str) -> str:
-    return f"{count:,} {what}" + (f"; the first {SHOWN} are listed." if count > SHOWN else ".")
+def _written_bar(counts: Counter[str]) -> Markup:
+    share = counts["written"] / max(1, counts["planned"])
+    return Markup(charts.share(share, f"{share:.1%} written"))
+
+
+def _empty_clips(clips: Clips) -> Markup:
+    if not clips.empty_count:
+        return tag("p", "Every clip gave at least one sample.")
+    names = ("requested", "decoded", "detected", "dropped")
+    rows = [(clip["clip_id"], *(f"{clip[name]:,}" for name in names), clip["error"] or "") for clip in clips.empty]
+    heads = ["clip", *(f">{name}" for name in names), "error"]
+    return table("empty-table", _counted("clips without a sample", clips.empty_count), heads, rows)
+
+
+def _masks(found: Findings) -> Markup:
+    if not found.measures.area:
+        return tag("p", lack("mask", "masks", found.measures))
+    note = (
+        "Of fakes. The area is the manipulated share of the crop; the confidence says how far the region stands out of "
+        "compression noise (1: clearly), and is 1 for provided masks."
+    )
+    area = _distributions("area-table", "mask area, share of the crop", found.measures.area)
+    return join([tag("p", note), area, _distributions("confidence-table", "confidence", found.measures.confidence)])
+
+
+def _agreement(found: Findings) -> Markup:
+    if not found.measures.agreement:
+        return tag("p", "No sample has both a difference mask and one of the dataset's own, so there is no IoU.")
+    note = "IoU of the mask made from the difference and the dataset's own, of the samples that have both."
+    return join([tag("p", note), _distributions("agreement-table", "IoU", found.measures.agreement)])
+
+
+def _boxes(found: Findings) -> Markup:
+    if not found.measures.box:
+        return tag("p", lack("crop", "face boxes", found.measures))
+    note = "The longer side of the face box, in pixels of the frame; a crop is larger by the factor enlarge."
+    kinds = ", ".join(f"{kind} {count:,}" for kind, count in found.measures.detections.most_common())
+    note += f" How the faces were found: {kinds}." if kinds else ""
+    return join([tag("p", note), _distributions("boxes-table", "side of the face box, px", found.measures.box, 0)])
+
+
+def _distributions(anchor: str, caption: str, spreads: dict[str, Histogram], digits: int = 3) -> Markup:
+    rows = []
+    top = max(spread.most for spread in spreads.values())
+    for method in [name for name in ("real", *sorted(spreads.keys() - {"real"})) if name in spreads]:
+        spread = spreads[method]
+        shown = spread.bins[: max(1, round(top / spread.high * BINS))] if digits == 0 else spread.bins
+        shape = charts.histogram(_merged(shown.tolist(), BARS), f"distribution of {caption}: {method}")
+        values = [spread.least, *(spread.quantile(q) for q in (0.05, 0.5, 0.95)), spread.most, spread.mean]
+        rows.append([method, f"{spread.count:,}", *(f"{value:,.{digits}f}" for value in values), Markup(shape)])
+    end = f"{top:,.0f}" if digits == 0 else "1"
+    heads = ["method", ">samples", ">least", ">5 %", ">median", ">95 %", ">most", ">mean", f"*0 to {end}"]
+    return table(anchor, caption, heads, rows)
+
+
+def _merged(counts: list[int], bars: int) -> list[int]:
+    """Counts in at most ``bars`` bins of equal width."""
+    width = -(-len(counts) // bars)
+    return [sum(counts[start : start + width]) for start in range(0, len(counts), width)]
+
+
+def _pairs(found: Findings) -> Markup:
+    clips = found.clips
+    if not clips.pairs:
+        return tag("p", f"No fake was laid on an original ({clips.unpaired:,} fakes without one).")
+    ranks = [f"{clips.similarity.quantile(q):.3f}" for q in (0.05, 0.5)]
+    rows = [
+        ("fakes laid on their original", f"{clips.pairs:,}"),
+        ("fakes that were not", f"{clips.unpaired:,}"),
+        ("similarity outside the faces: least", f"{clips.similarity.least:.3f}"),
+        ("similarity outside the faces: 5 % below", ranks[0]),
+        ("similarity outside the faces: median", ranks[1]),
+        *((name, f"{count:,}") for name, count in sorted(clips.oddities.items(), key=lambda item: (-item[1], item[0]))),
+    ]
+    note = f"Listed is what does not lie frame on frame and pixel on pixel, or has a similarity below {LOW_SIMILARITY}."
+    parts = [tag("p", note), table("pairs-table", "pairs", ["what", ">value"], rows)]
+    if not clips.odd:
+        return join([*parts, tag("p", "No pair is unusual.")])
+    heads = ["clip", ">offset", ">rate", ">scale", ">similarity", ">segments", "visual change", "unusual"]
+    odd = [
+        (
+            clip["clip_id"],
+            _number(clip["offset"]),
+            _number(clip["rate"]),
+            _number(clip["scale"]),
+            _number(clip["pair_similarity"], 3),
+            "-" if clip["segments"] is None else len(clip["segments"]),
+            {True: "yes", False: "no", None: "-"}[clip["visual_change"]],
+            ", ".join(signs),
+        )
+        for signs, clip in clips.odd
+    ]
+    return join([*parts, table("odd-table", _counted("unusual pairs", clips.odd_count), heads, odd)])
+
+
+def _segments(found: Findings) -> Markup:
+    clips = found.clips
+    if not clips.segments:
+        return tag("p", "No fake has forged segments on record.")
+    counts = sorted({count for own in clips.segments.values() for count in own}, key=lambda n: (n is None, n or 0))
+    heads = ["method", *(">not known" if n is None else f">{n}" for n in counts)]
+    rows = [(method, *(f"{own[n]:,}" for n in counts)) for method, own in sorted(clips.segments.items())]
+    note = "When a clip is forged, as seen in its differences. 0: nowhere; not known: the differences are too faint."
+    parts = [tag("p", note), table("segments-table", "clips by number of forged segments", heads, rows)]
+    if not clips.partial:
+        return join([*parts, tag("p", "Every clip with segments is forged from end to end.")])
+    partial = []
+    for clip in clips.partial:
+        spans = clip["segments"]
+        length = duration_s(clip) or max(end for _, end in spans)
+        words = ", ".join(f"{start:.2f} to {end:.2f}" for start, end in spans[:6]) + (", …" if len(spans) > 6 else "")
+        bar = charts.spans(length, spans, f"forged: {words} s of {length:.2f} s")
+        partial.append((clip["clip_id"], f"{length:.2f}", words, Markup(bar)))
+    caption = _counted("clips forged in parts", clips.partial_count)
+    return join([*parts, table("partial-table", caption, ["clip", ">seconds", "forged, s", "*over the clip"], partial)])
+
+
+def _counted(what: str, count: int) -> str:
+    return f"{what}: {count:,}" + (f", the first {SHOWN}" if count > SHOWN else "")
+
+
+def _number(value: float | None, digits: int | None = None) -> str:
+    return "-" if value is None else f"{value:g}" if digits is None else f"{value:.{digits}f}"
+
+
+def _names(kind: Kind) -> tuple[str, str, str]:
+    return kind.compression or "-", kind.method or "real", "fake" if kind.label else "real"
+
+
+def _kind_order(kind: Kind) -> tuple[Any, ...]:
+    return kind.compression or "", kind.label, kind.method or "", *split_order(kind.split)

@@ -51,7 +51,7 @@ def contact_sheet(out: Path, file: Path, *, samples_per_method: int = 3) -> None
 
     if samples_per_method < 1:
         raise UsageError(f"samples per method: must be at least 1 (got {samples_per_method})")
-    rows = load_rows(_choose(out, samples_per_method))
+    rows = _load(_choose(out, samples_per_method))
     if not rows:
         raise UsageError(f"{out}: has no samples to show; give the --out folder of a run with shards")
     if len(rows) > MAX_ROWS:
@@ -107,12 +107,12 @@ def _spread(turn: int, count: int, length: int) -> int:
     return int((turn + 0.5) * length / count)
 
 
-def load_rows(chosen: dict[Path, list[tuple[Group, str]]]) -> list[SheetRow]:
-    """Samples, as (group, sample_id) of each shard, with their originals; by group and in the order of their ids."""
+def _load(chosen: dict[Path, list[tuple[Group, str]]]) -> list[SheetRow]:
+    """The chosen samples with their originals, by method and compression, in the order of their ids."""
     found: list[tuple[Group, str, SheetRow]] = []
     for shard, picks in chosen.items():
         samples = find_rows(shard, (sample_id for _, sample_id in picks))
-        partners = {sample_id: _original_of(row) for sample_id, row in samples.items()}
+        partners = {sample_id: original_of(row) for sample_id, row in samples.items()}
         originals = find_rows(shard, (name for name in partners.values() if name))
         for group, sample_id in picks:
             original = originals.get(partners[sample_id] or "")
@@ -122,7 +122,7 @@ def load_rows(chosen: dict[Path, list[tuple[Group, str]]]) -> list[SheetRow]:
     return [row for *_, row in sorted(found, key=lambda item: item[:2])]
 
 
-def _original_of(row: Row) -> str | None:
+def original_of(row: Row) -> str | None:
     """The sample_id of the original at the same track and frame; a source group lies in one shard."""
     if row["original_id"] is None or row["original_frame"] is None:
         return None

@@ -122,7 +122,7 @@ def summarise(out: Path) -> Summary:
             files.rows += file["rows"]
             files.bytes += file["bytes"]
     summary.counts = dict(sorted(summary.counts.items(), key=lambda item: _order(item[0])))
-    summary.files = dict(sorted(summary.files.items(), key=lambda item: (_split_order(item[0][0]), item[0][1])))
+    summary.files = dict(sorted(summary.files.items(), key=lambda item: (split_order(item[0][0]), item[0][1])))
     summary.short.sort(key=lambda clip: (-clip["dropped"], clip["written"], clip["clip_id"]))
     return summary
 
@@ -155,10 +155,11 @@ def _add_clips(summary: Summary, clips: Iterable[dict[str, Any]]) -> None:
 
 
 def _order(kind: Kind) -> tuple[object, ...]:
-    return _split_order(kind.split), kind.compression or "", kind.label, kind.method or ""
+    return split_order(kind.split), kind.compression or "", kind.label, kind.method or ""
 
 
-def _split_order(split: str) -> tuple[int, str]:
+def split_order(split: str) -> tuple[int, str]:
+    """Sort by it: train, val, test, then others by name."""
     return (SPLITS.index(split) if split in SPLITS else len(SPLITS)), split
 
 

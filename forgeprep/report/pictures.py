@@ -1,0 +1,193 @@
+"""What the report shows and measures of single pictures; one sample is in memory at a time."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from forgeprep.errors import VerifyError
+from forgeprep.ops.similarity import similarity_map, unpack_grid
+from forgeprep.report.draw import HEADINGS, cell
+from forgeprep.report.measure import Pick
+from forgeprep.report.sheet import SheetRow, original_of
+from forgeprep.shards.encode import encode_image
+from forgeprep.shards.lookup import Place, iter_values, read_at
+from forgeprep.shards.read import decode_row
+
+UInt8 = npt.NDArray[np.uint8]
+
+PER_REASON = 3
+"""So many samples of each method are shown for each of the reasons to show one."""
+
+WIDEN = 0.1
+"""The main region is widened by this share of the crop before differences outside of it count as stray."""
+
+_NOISE_GAIN = 5
+_ENERGY = (np.exp((np.maximum(np.arange(256), 1) - 1) / 40.0) - 1).astype(np.float64)
+"""Level of ``difference`` -> energy over the noise, in units of the noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseFigures:
+    """A residual's mean, mean absolute value and variance; the last two also inside and outside of the mask."""
+
+    mean: float
+    absolute: float
+    variance: float
+    inside: float | None
+    outside: float | None
+
+
+@dataclass(slots=True)
+class Shown:
+    """A sample whose pictures were decoded: its values, and what was measured of its pictures."""
+
+    pick: Pick
+    values: dict[str, Any]
+    stray: float | None = None
+    noise: NoiseFigures | None = None
+    why: str = ""
+    cells: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Pictures:
+    """What :func:`look_at_pictures` found: every sample looked at, and method -> those to show, the worst first."""
+
+    looked_at: list[Shown] = field(default_factory=list)
+    sheets: dict[str, list[Shown]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def look_at_pictures(picks: dict[str, list[Pick]]) -> Pictures:
+    """Decode the picked samples, measure them, and draw those that are to be shown."""
+    found = Pictures()
+    for pick in sorted((p for chosen in picks.values() for p in chosen), key=lambda p: p.place):
+        try:
+            found.looked_at.append(_measured(pick, _decoded(pick.place)))
+        except (VerifyError, cv2.error) as error:
+            found.problems.append(f"{pick.sample_id}: {error}")
+    by_method: dict[str, list[Shown]] = defaultdict(list)
+    for shown in found.looked_at:
+        by_method[shown.pick.method].append(shown)
+    found.sheets = {method: _worst_first(by_method[method], picks[method]) for method in picks if by_method[method]}
+    _draw([shown for sheet in found.sheets.values() for shown in sheet])
+    return found
+
+
+def stray_share(mask: UInt8, difference: UInt8 | None) -> float | None:
+    """Of what differs, the share far from the mask's main region.
+
+    The main region is the mask's largest connected part, widened by 10 % of the crop. Where there is a difference to
+    the original, its energy over the noise is shared out; else the mask's own area.
+
+    Args:
+        mask: uint8 (H, W), 0 pristine.
+        difference: the column ``difference``, uint8 (H, W), or None.
+
+    Returns:
+        0 to 1; None where the mask is empty or nothing differs.
+    """
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((mask > 0).astype(np.uint8))
+    if count < 2:
+        return None
+    main = (labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))).astype(np.uint8)
+    reach = 2 * round(WIDEN * max(mask.shape)) + 1
+    main = np.asarray(cv2.dilate(main, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))), np.uint8)
+    weights = (mask > 0).astype(np.float64) if difference is None else _ENERGY[difference]
+    total = float(weights.sum())
+    return float(weights[main == 0].sum()) / total if total else None
+
+
+def noise_figures(noise: UInt8, mask: UInt8 | None) -> NoiseFigures:
+    """Figures of a stored residual, uint8 (H, W), on the scale of 0 to 255; ``mask`` as stored, or None."""
+    residual = (noise.astype(np.float32) - 128) / _NOISE_GAIN
+    inside = outside = None
+    if mask is not None and (mask > 0).any() and (mask == 0).any():
+        inside, outside = float(residual[mask > 0].var()), float(residual[mask == 0].var())
+    return NoiseFigures(float(residual.mean()), float(np.abs(residual).mean()), float(residual.var()), inside, outside)
+
+
+def _decoded(place: Place) -> dict[str, Any]:
+    return decode_row(read_at(place), place.path)
+
+
+def _measured(pick: Pick, row: dict[str, Any]) -> Shown:
+    mask, noise = row.get("mask"), row.get("noise")
+    shown = Shown(pick, {name: value for name, value in row.items() if not isinstance(value, np.ndarray)})
+    if mask is not None and row["label"]:
+        shown.stray = stray_share(mask, row.get("difference"))
+    if noise is not None:
+        shown.noise = noise_figures(noise, mask)
+    return shown
+
+
+def _worst_first(found: list[Shown], picks: list[Pick]) -> list[Shown]:
+    """The samples to show: of lowest confidence, of highest stray, and of the even draw, for contrast.
+
+    Of a clip one sample is shown, as long as there are other clips.
+    """
+    order = {pick.sample_id: number for number, pick in enumerate(picks)}
+    fakes = [shown for shown in found if shown.values.get("mask_confidence") is not None and shown.values["label"]]
+    low = sorted(fakes, key=lambda s: (s.values["mask_confidence"], s.pick.sample_id))
+    strayed = [shown for shown in fakes if shown.stray]
+    strayed.sort(key=lambda s: (-(s.stray or 0), s.pick.sample_id))
+    even = sorted((shown for shown in found if shown.pick.even), key=lambda s: order[s.pick.sample_id])
+    chosen: list[Shown] = []
+    for why, ranked in (("lowest confidence", low), ("most stray", strayed), ("drawn evenly", even)):
+        rest = [shown for shown in ranked if shown not in chosen]
+        first: dict[str, Shown] = {}
+        for shown in rest:
+            first.setdefault(shown.pick.clip_id, shown)
+        fresh = list(first.values())
+        for shown in [*fresh, *(s for s in rest if s not in fresh)][:PER_REASON]:
+            shown.why = why
+            chosen.append(shown)
+    return chosen
+
+
+def _draw(sheet: list[Shown]) -> None:
+    """Fill in the cells; pictures are read again, so that only those on the page are ever held."""
+    originals = _originals(sheet)
+    for shown in sheet:
+        row = _decoded(shown.pick.place)
+        place = originals.get(original_of(row) or "") if row["label"] else None
+        try:
+            original = None if place is None else _decoded(place)["image"]
+        except VerifyError:
+            original = None
+        drawn = SheetRow("", row, original)
+        if row["label"] and row.get("similarity") is not None:
+            shown.cells["similarity"] = _map(row["similarity"], row["similarity_side"])
+        for name in HEADINGS.keys() - {"similarity"}:
+            # A real's mask is empty, and so are its difference and its similarity map.
+            if row["label"] or name in ("image", "noise"):
+                picture = cell(name, drawn)
+                if picture is not None:
+                    shown.cells[name] = encode_image(picture, "jpeg", 82)
+
+
+def _map(bits: bytes, side: int) -> bytes:
+    """The similarity map, a pixel a pair of cells; as PNG, since JPEG would smear two values."""
+    return encode_image(similarity_map(unpack_grid(bits, side)).astype(np.uint8) * 255)
+
+
+def _originals(sheet: Iterable[Shown]) -> dict[str, Place]:
+    """Where the originals of these samples lie: a source group lies in one shard, so only those shards are read."""
+    wanted: dict[Path, set[str]] = defaultdict(set)
+    for shown in sheet:
+        if partner := original_of(shown.values):
+            wanted[shown.pick.place.path].add(partner)
+    return {
+        values["sample_id"]: place
+        for path, ids in wanted.items()
+        for place, values in iter_values(path, ["sample_id"])
+        if values["sample_id"] in ids
+    }

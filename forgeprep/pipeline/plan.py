@@ -26,9 +26,13 @@ PLAN_SCHEMA = pa.schema(
         pa.field("clip_id", pa.string(), nullable=False),
         pa.field("frames", pa.list_(pa.int32()), nullable=False),
         pa.field("clip", pa.string(), nullable=False),
+        pa.field("reference", pa.bool_(), nullable=False),
     ]
 )
-"""``plan.parquet``: a row a clip; ``clip`` is the :class:`Clip` as JSON, ``frames`` the wanted frame indices."""
+"""``plan.parquet``: a row a clip; ``clip`` is the :class:`Clip` as JSON, ``frames`` the wanted frame indices.
+
+``reference`` is true for an original of another split, which its fakes are compared with.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +72,11 @@ def plan_table(shards: Sequence[ShardPlan]) -> pa.Table:
             "clip_id": clip.clip_id,
             "frames": list(group.frames),
             "clip": json.dumps(clip.to_dict(), sort_keys=True),
+            "reference": clip is group.reference,
         }
         for shard in shards
         for group in shard.groups
-        for clip in group.clips
+        for clip in (*group.clips, *([group.reference] if group.reference else []))
     ]
     return pa.Table.from_pylist(rows, schema=PLAN_SCHEMA)
 
@@ -89,8 +94,9 @@ def plan_from_table(table: pa.Table) -> list[ShardPlan]:
                 Group(
                     source_id,
                     rows[0]["split"],
-                    tuple(Clip(**json.loads(row["clip"])) for row in rows),
+                    tuple(Clip(**json.loads(row["clip"])) for row in rows if not row["reference"]),
                     tuple(rows[0]["frames"]),
+                    reference=next((Clip(**json.loads(row["clip"])) for row in rows if row["reference"]), None),
                 )
                 for source_id, rows in groups.items()
             ),
@@ -113,21 +119,29 @@ def with_headers(clips: list[Clip], root: Path) -> list[Clip]:
         return list(pool.map(probe, clips))
 
 
-def group_of(clips: list[Clip], select: Callable[[int, Split], tuple[int, ...]]) -> Group:
-    """The source group of these clips: the original first, then its fakes by name."""
+def group_of(
+    clips: list[Clip], select: Callable[[int, Split], tuple[int, ...]], reference: Clip | None = None
+) -> Group:
+    """The source group of these clips of one split: the original first, then its fakes by name."""
     members = sorted(clips, key=lambda clip: (clip.label, clip.clip_id))
-    original = members[0] if members[0].label == 0 else None
+    original = members[0] if members[0].label == 0 else reference
     counts = [original.frame_count] if original and original.frame_count else [clip.frame_count for clip in members]
     # A clip without a readable header is planned with one frame, so that it shows up among the drops.
     frames = select(max(1, *counts), members[0].split)
-    return Group(members[0].source_id, members[0].split, tuple(members), frames)
+    return Group(members[0].source_id, members[0].split, tuple(members), frames, reference=reference)
 
 
 def _groups(clips: list[Clip], select: Callable[[int, Split], tuple[int, ...]]) -> list[Group]:
-    members: dict[str, list[Clip]] = defaultdict(list)
+    members: dict[tuple[str, Split], list[Clip]] = defaultdict(list)
+    by_id = {clip.clip_id: clip for clip in clips}
     for clip in clips:
-        members[clip.source_id].append(clip)
-    return [group_of(members[source_id], select) for source_id in sorted(members)]
+        members[clip.source_id, clip.split].append(clip)
+    groups = []
+    for key in sorted(members):
+        original = by_id.get(next((c.original_id for c in members[key] if c.original_id), ""))
+        elsewhere = original if original is not None and original.split != key[1] else None
+        groups.append(group_of(members[key], select, elsewhere))
+    return groups
 
 
 def _cut(split: Split, groups: list[Group], shard_size: int) -> list[ShardPlan]:

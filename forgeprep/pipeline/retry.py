@@ -12,6 +12,7 @@ from forgeprep.pipeline.plan import ShardPlan, group_of, with_headers
 from forgeprep.schemas.clips import Clip, Split
 from forgeprep.schemas.drops import DROP_SCHEMA, TRANSIENT
 from forgeprep.shards.records import iter_records, record_path
+from forgeprep.stages.base import Group
 
 _CLIP, _REASON = (DROP_SCHEMA.get_field_index(name) for name in ("clip_id", "reason"))
 
@@ -58,7 +59,7 @@ def forget(out: Path, shards: Sequence[ShardPlan], failed: set[str]) -> int:
     """Withdraw the records of the shards that hold failed clips, so that they are made again; returns how many."""
     count = 0
     for shard in shards:
-        if any(clip.clip_id in failed for group in shard.groups for clip in group.clips):
+        if any(_touches(group, failed) for group in shard.groups):
             record_path(out, shard.name).unlink(missing_ok=True)
             count += 1
     return count
@@ -73,10 +74,21 @@ def _replanned(
 ) -> ShardPlan:
     groups = []
     for group in shard.groups:
-        if any(clip.clip_id in failed for clip in group.clips):
-            group = group_of(with_headers([now[clip.clip_id] for clip in group.clips], root), select)
+        if _touches(group, failed):
+            clips = with_headers([now[clip.clip_id] for clip in _members(group)], root)
+            known = {clip.clip_id: clip for clip in clips}
+            reference = known[group.reference.clip_id] if group.reference else None
+            group = group_of([known[clip.clip_id] for clip in group.clips], select, reference)
         groups.append(group)
     return replace(shard, groups=tuple(groups))
+
+
+def _members(group: Group) -> list[Clip]:
+    return [*group.clips, *([group.reference] if group.reference else [])]
+
+
+def _touches(group: Group, failed: set[str]) -> bool:
+    return any(clip.clip_id in failed for clip in _members(group))
 
 
 def _identity(clip: Clip | None) -> Any:

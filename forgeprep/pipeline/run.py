@@ -164,7 +164,10 @@ def execute(prepared: Prepared, *, workers: int, address: str | None = None, rep
 
 def _job(prepared: Prepared, shard: ShardPlan) -> Job:
     # Of this shard's inputs alone, so that a change of other files leaves it as it is.
-    groups = [[g.source_id, list(g.frames), [_input(clip) for clip in g.clips]] for g in shard.groups]
+    groups = [
+        [g.source_id, list(g.frames), [_input(clip) for clip in g.clips], g.reference and _input(g.reference)]
+        for g in shard.groups
+    ]
     key = digest([prepared.settings, shard.name, groups])
     return Job(shard, prepared.config, prepared.root.resolve(), prepared.out.resolve(), key)
 

@@ -25,6 +25,7 @@ class Clip:
         method: the dataset's name of the forgery method; None for a real.
         compression: ``raw``, ``c23``, ``c40``; None where the dataset has one quality.
         companions: further videos that go with the clip frame by frame, e.g. ``{"mask": path}``.
+        identities: the people in it, as far as the dataset names them: no one of them may stand in two splits.
         size_bytes: size of the file.
         frame_count: frames that the container's header promises (filled in by the planner; 0 = unreadable).
         error: why the header could not be read, else None.
@@ -42,6 +43,7 @@ class Clip:
     generator: str | None = None
     compression: str | None = None
     companions: dict[str, str] = field(default_factory=dict)
+    identities: list[str] = field(default_factory=list)
     size_bytes: int = 0
     frame_count: int = 0
     error: str | None = None
@@ -64,6 +66,7 @@ CLIP_SCHEMA = pa.schema(
         pa.field("method", pa.string()),
         pa.field("generator", pa.string()),
         pa.field("compression", pa.string()),
+        pa.field("identities", pa.list_(pa.string())),
         pa.field("size_bytes", pa.int64(), nullable=False),
         pa.field("sha256", pa.string()),
         pa.field("width", pa.int32()),

@@ -65,7 +65,8 @@ class Sample:
 class Group:
     """A source group as planned: an original (where there is one) and its fakes, and the frames wanted of each.
 
-    With ``top_up``, frames with a face stand in for wanted ones without.
+    With ``top_up``, frames with a face stand in for wanted ones without. ``reference`` is the original where it stands
+    in another split than these fakes: it is compared with, and gives no samples here.
     """
 
     source_id: str
@@ -73,11 +74,12 @@ class Group:
     clips: tuple[Clip, ...]
     frames: tuple[int, ...]
     top_up: bool = False
+    reference: Clip | None = None
 
     @property
     def original(self) -> Clip | None:
         """The group's real clip, or None where it is not on disk."""
-        return next((clip for clip in self.clips if clip.label == 0), None)
+        return next((clip for clip in self.clips if clip.label == 0), self.reference)
 
 
 @dataclass(slots=True)

@@ -33,10 +33,13 @@ def stream(
     fakes = [clip for clip in group.clips if clip.label == 1]
     lead_ok = False
     if original is not None:
+        # A reference is accounted for in its own split.
+        own = log if original is not group.reference else GroupLog({original.clip_id: ClipLog(original)})
         followers = [Follower(clip, original, root, params, companions, log) for clip in fakes]
-        for run in _lead_runs(original, root, group, params, log, followed=bool(fakes)):
+        for run in _lead_runs(original, root, group, params, own, followed=bool(fakes)):
             lead_ok = True
-            yield _lead_samples(original, run, params, log, group)
+            if own is log:
+                yield _lead_samples(original, run, params, log, group)
             for follower in followers:
                 yield follower.samples(run, group)
         for follower in followers:

@@ -221,7 +221,7 @@ class Follower:
                 ]
         if self.frames.last is not None:
             self.entry.width, self.entry.height = self.frames.last.size_wh
-        self.entry.tracks = max(self.entry.tracks, self.log.clips[self.clip.original_id or ""].tracks)
+        self.entry.tracks = run.tracks
         moments = [(one.frame or 0, one.time_s, _patches(one)) for one in ready]
         samples = [sample for one in ready for sample in one.samples]
         return self.judge.label(moments, samples, 1 / run.fps if run.fps > 0 else 0.04)

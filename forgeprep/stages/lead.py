@@ -47,10 +47,14 @@ class Moment:
 
 @dataclass(slots=True)
 class Run:
-    """Consecutive frames of the lead clip; ``missing`` are wanted ones that give no sample, with the reason."""
+    """Consecutive frames of the lead clip, which has ``tracks`` faces in all.
+
+    ``missing`` are wanted frames that give no sample, with the reason.
+    """
 
     size_wh: tuple[int, int]
     fps: float
+    tracks: int = 0
     moments: list[Moment] = field(default_factory=list)
     missing: list[tuple[int, str]] = field(default_factory=list)
     held: int = 0
@@ -129,7 +133,7 @@ def runs(path: Path, chosen: Chosen, found: Survey, fps: float, params: CropPara
         if run is not None and run.size_wh != frame.size_wh:
             yield run
             run = None
-        run = run or Run(frame.size_wh, fps)
+        run = run or Run(frame.size_wh, fps, found.tracks)
         moment = _moment(frame, found, params, frame.index in wanted, followed)
         if moment.wanted or followed:
             run.moments.append(moment)
@@ -137,7 +141,7 @@ def runs(path: Path, chosen: Chosen, found: Survey, fps: float, params: CropPara
         if sum(m.wanted for m in run.moments) >= RUN_FRAMES or run.held > RUN_BYTES or len(run.moments) >= 1024:
             yield run
             run = None
-    run = run or Run((0, 0), fps)
+    run = run or Run((0, 0), fps, found.tracks)
     run.missing = sorted(missing.items())
     yield run
 

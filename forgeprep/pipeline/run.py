@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -209,9 +209,7 @@ def _run_on_ray(
                     raise failure
                 yield name, None if failure is None else str(failure)
     finally:
-        with suppress(Exception):
-            for reference in waiting:
-                ray.cancel(reference, force=True)
+        # No ray.cancel first: a forced one aborts this process when the task ends in the same moment (Ray 2.60).
         ray.shutdown()
 
 

@@ -127,8 +127,11 @@ def group_of(
     original = members[0] if members[0].label == 0 else reference
     counts = [original.frame_count] if original and original.frame_count else [clip.frame_count for clip in members]
     # A clip without a readable header is planned with one frame, so that it shows up among the drops.
-    frames = select(max(1, *counts), members[0].split)
-    return Group(members[0].source_id, members[0].split, tuple(members), frames, reference=reference)
+    count = max(1, *counts)
+    group = Group(members[0].source_id, members[0].split, tuple(members), (), reference=reference)
+    known = sorted(index for index in group.known or () if index < count)
+    chosen = select(len(known) or count, group.split)
+    return replace(group, frames=tuple(known[i] for i in chosen) if known else chosen)
 
 
 def _groups(clips: list[Clip], select: Callable[[int, Split], tuple[int, ...]]) -> list[Group]:

@@ -38,7 +38,7 @@ class Sample:
         row: column -> value; image columns hold uint8 arrays until the row is written.
         original: the original's crop at the same track and frame, uint8 RGB of the same shape; None for a real or
             where there is no original.
-        companions: crops of the clip's companion videos, e.g. ``{"mask": uint8 (H, W)}``.
+        companions: crops of the clip's companion files, e.g. ``{"mask": uint8 (H, W)}``.
         reason: the drop reason, once a stage finds that the sample cannot be made.
         detail: more about the drop, in words.
     """
@@ -75,6 +75,12 @@ class Group:
     frames: tuple[int, ...]
     top_up: bool = False
     reference: Clip | None = None
+
+    @property
+    def known(self) -> frozenset[int] | None:
+        """The frames that the dataset labels in all its fakes; None where it labels whole clips."""
+        told = [{i for start, count, _ in c.spans for i in range(start, start + count)} for c in self.clips if c.spans]
+        return frozenset(set.intersection(*told) or set.union(*told)) if told else None
 
     @property
     def original(self) -> Clip | None:

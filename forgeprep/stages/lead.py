@@ -79,15 +79,15 @@ def survey(path: Path, detector: Detector) -> Survey:
     return find_faces(read_frames(path), detector)
 
 
-def choose(wanted: Sequence[int], found: Survey, *, top_up: bool) -> Chosen:
-    """Settle which frames are used, now that the clip is known frame by frame.
+def choose(wanted: Sequence[int], found: Survey, *, top_up: bool, known: frozenset[int] | None = None) -> Chosen:
+    """Settle which frames are used, of the ``known`` ones, now that the clip has been read frame by frame.
 
     With ``top_up``, frames with a face stand in for wanted ones without: a neighbour, nearer than the next wanted
     frame, or else one from the widest gap.
     """
     there = set(found.frames)
     last = found.frames[-1] if found.frames else -1
-    with_face = [index for index in found.frames if found.has_face(index)]
+    with_face = [i for i in found.frames if found.has_face(i) and (known is None or i in known)]
     good = [index for index in wanted if index in there and found.has_face(index)]
     bad = [index for index in wanted if index not in there or not found.has_face(index)]
     used = set(good)

@@ -22,6 +22,7 @@ from forgeprep.errors import MediaError
 UInt8 = npt.NDArray[np.uint8]
 
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 
 _AVCOL_SPC_BT709 = 1
 _AVCOL_SPC_BT2020 = (9, 10)

@@ -60,9 +60,16 @@ class Result:
 
 
 def prepare_run(
-    config: RunConfig, root: Path, out: Path, *, overwrite: bool = False, retry: bool = False, write: bool = True
+    config: RunConfig,
+    root: Path,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    retry: bool = False,
+    write: bool = True,
+    progress: Callable[[str, int], None] = lambda what, count: None,
 ) -> Prepared:
-    """Scan the dataset, plan the shards and claim the output folder.
+    """Scan the dataset, plan the shards and claim the output folder; ``progress`` is told what was counted so far.
 
     With ``write=False`` nothing is touched (``--dry-run``). With ``retry``, shards of a run in ``out`` that lost
     samples for a transient reason are planned to be made again, also where their files have changed since.
@@ -74,7 +81,15 @@ def prepare_run(
     """
     for stage in resolve_stages(config.stages):
         stage.check(stage.params(**config.params[stage.name]))
-    scan = get_dataset(config.dataset).scan(root, ScanOptions(config.compression, config.methods, config.splits))
+    dataset = get_dataset(config.dataset)
+    asked = ScanOptions(
+        config.compression,
+        config.methods,
+        config.splits,
+        dataset.params(**config.options),
+        lambda files: progress("files found", files),
+    )
+    scan = dataset.scan(root, asked)
     inputs = digest([_input(clip) for clip in scan.clips])
     identity = {"config": config.model_dump(mode="json"), "inputs": inputs, "versions": versions()}
     fingerprint, settings = digest(identity), digest([identity["config"], identity["versions"]])

@@ -142,12 +142,13 @@ def demo(
     people: Annotated[int, typer.Option(help="How many people; at least 6, so that every split has a pair.")] = 8,
     seconds: Annotated[float, typer.Option(help="Length of a clip.")] = 3.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
+    layout: Annotated[str, typer.Option(help="The dataset in whose layout it is written.")] = "ffpp",
     debug: Debug = False,
 ) -> None:
-    """Write a small dataset in FaceForensics++ layout, made from two portraits that ship with Python packages."""
+    """Write a small dataset in the layout of a real one, made from two portraits that ship with Python packages."""
     from forgeprep.report.console import demo_on_console
 
-    demo_on_console(folder, people=people, seconds=seconds, seed=seed)
+    demo_on_console(folder, people=people, seconds=seconds, seed=seed, layout=layout)
 
 
 @app.command()

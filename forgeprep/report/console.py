@@ -86,16 +86,16 @@ def _check_coverage(out: Path) -> None:
         )
 
 
-def demo_on_console(folder: Path, *, people: int, seconds: float, seed: int) -> None:
+def demo_on_console(folder: Path, *, people: int, seconds: float, seed: int, layout: str) -> None:
     """``forgeprep demo``."""
     from forgeprep.demo import make_demo
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: exists and is not an empty folder; give a new one")
     started = time.perf_counter()
-    summary = make_demo(folder, people=people, seconds=seconds, seed=seed)
-    console.print(f"{folder}: {summary.clips} clips, {size_text(summary.bytes)}, {time.perf_counter() - started:.1f} s")
-    console.print(f"next: forgeprep run ffpp --root {folder} --out OUT --stages crop,mask,noise", markup=False)
+    summary = make_demo(folder, people=people, seconds=seconds, seed=seed, layout=layout)
+    console.print(f"{folder}: {summary.clips} files, {size_text(summary.bytes)}, {time.perf_counter() - started:.1f} s")
+    console.print(f"next: forgeprep run {layout} --root {folder} --out OUT --stages crop,mask,noise", markup=False)
 
 
 def verify_on_console(out: Path) -> int:

@@ -15,6 +15,7 @@ from forgeprep.ops.video import read_frames
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.run import execute, prepare_run
 from forgeprep.shards.read import iter_rows, shard_paths
+from forgeprep.shards.verify import verify
 from tests.conftest import UInt8, encode_video
 
 CRF = {"raw": 0, "c23": 23, "c40": 40}
@@ -59,6 +60,7 @@ def shards(root: Path, out: Path, **given: Any) -> tuple[list[dict[str, Any]], l
     values = {"stages": "crop,mask", "frames": "10", **given}
     prepared = prepare_run(make_config("ffpp", values), root, out)
     assert execute(prepared, workers=0, report=lambda *_: None).failed == []
+    assert verify(out) == []
     rows = [row for path in shard_paths(out) for row in iter_rows(path)]
     clips = {clip["clip_id"]: clip for clip in pq.read_table(out / "clips.parquet").to_pylist()}
     return rows, pq.read_table(out / "drops.parquet").to_pylist(), clips

@@ -46,8 +46,9 @@ def _label_problems(row: dict[str, Any]) -> Iterator[str]:
         yield f"label is {label}, neither 0 nor 1"
     elif not (label == 0) == (forgery == "real") == (method is None):
         yield f"label {label}, forgery '{forgery}' and method {method!r} contradict each other"
-    if label == 0 and row["original_id"] is not None:
-        yield f"a real, but its original_id is {row['original_id']}"
+    # A real may have an original: a frame of a fake that was not forged.
+    if row["original_id"] == row["clip_id"]:
+        yield "its original_id is its own clip"
 
 
 def _size_problems(row: dict[str, Any], decoded: dict[str, UInt8]) -> Iterator[str]:

@@ -26,7 +26,7 @@ from forgeprep.datasets.assemble import assemble
 from forgeprep.datasets.base import Dataset, DatasetParams, Scan, ScanOptions
 from forgeprep.datasets.listing import check_root, find_folders, walk_files
 from forgeprep.datasets.splits import Ratios, split_by_ratio
-from forgeprep.ops.video import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from forgeprep.ops.video import PICTURE_SUFFIXES, VIDEO_SUFFIXES, is_picture
 from forgeprep.schemas.clips import SPLITS, Clip, Forgery, Split
 
 _MEDIA = PICTURE_SUFFIXES | VIDEO_SUFFIXES
@@ -124,11 +124,15 @@ def _original(below: str, reals: set[str]) -> str | None:
 
 
 def _real(name: str, path: str, split: Split, size: int) -> Clip:
-    return Clip(name, "folder", path, split, name, None, 0, "real", size_bytes=size)
+    return Clip(name, "folder", path, split, name, None, 0, "real", size_bytes=size, frame_count=_frames(path))
 
 
 def _fake(name: str, path: str, split: Split, size: int, forgery: Forgery) -> Clip:
-    return Clip(name, "folder", path, split, name, None, 1, forgery, size_bytes=size)
+    return Clip(name, "folder", path, split, name, None, 1, forgery, size_bytes=size, frame_count=_frames(path))
+
+
+def _frames(path: str) -> int:
+    return int(is_picture(PurePosixPath(path)))
 
 
 FOLDER = Dataset(

@@ -138,6 +138,7 @@ def _clip(root: Path, part: _Part, entry: Entry, path: tuple[str, int], reals: d
         identities=[person for person in people if person is not None],
         spans=entry.spans if fake else None,
         size_bytes=path[1],
+        frame_count=int(part.kind == "image"),
     )
 
 

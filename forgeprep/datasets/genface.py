@@ -90,7 +90,7 @@ def _original(rest: str, reals: dict[str, str]) -> str | None:
 
 def _real(split: Split, below: str, path: str, size: int) -> Clip:
     name = f"genface/{split}/real/{PurePosixPath(below).with_suffix('')}"
-    return Clip(name, "genface", path, split, name, None, 0, "real", size_bytes=size)
+    return Clip(name, "genface", path, split, name, None, 0, "real", size_bytes=size, frame_count=1)
 
 
 def _fake(
@@ -108,6 +108,7 @@ def _fake(
         method=method,
         generator=generator,
         size_bytes=size,
+        frame_count=1,
     )
 
 

@@ -35,6 +35,7 @@ from forgeprep.datasets.lists import refuse
 from forgeprep.datasets.splits import Ratios, split_together
 from forgeprep.datasets.taxonomy import FORGERIES
 from forgeprep.errors import unknown_name
+from forgeprep.ops.video import is_picture
 from forgeprep.schemas.clips import SPLITS, Clip
 
 COLUMNS = (
@@ -155,6 +156,7 @@ def _clip(row: dict[str, str], size: int) -> Clip:
         companions={"mask": row["mask"]} if row.get("mask") else {},
         identities=[person.strip() for person in row.get("identity", "").split(";") if person.strip()],
         size_bytes=size,
+        frame_count=int(is_picture(PurePosixPath(row["path"]))),
     )
 
 

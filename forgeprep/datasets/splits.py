@@ -33,14 +33,18 @@ def split_by_ratio(names: Iterable[str], ratios: Sequence[float], seed: int) -> 
     """Deal names out to the splits, in an order drawn from ``seed``; the same set of names gives the same splits.
 
     >>> split_by_ratio("abcd", (0.5, 0.25, 0.25), seed=0)
-    {'a': 'train', 'd': 'train', 'c': 'val', 'b': 'test'}
+    {'c': 'train', 'b': 'train', 'd': 'val', 'a': 'test'}
     """
     ranked = sorted(set(names), key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
-    ends = [round(len(ranked) * sum(ratios[: number + 1])) for number in range(len(SPLITS))]
-    splits: dict[str, Split] = {}
-    for number, name in enumerate(ranked):
-        splits[name] = next(split for split, end in zip(SPLITS, ends, strict=True) if number < end)
-    return dict(sorted(splits.items(), key=lambda item: (SPLITS.index(item[1]), ranked.index(item[0]))))
+    counts = [0] * len(SPLITS)
+    for _ in ranked:
+        # Whoever is furthest behind; a split that has nobody yet comes first, so that few names serve all splits.
+        behind = [
+            (share > 0 and not have, share * len(ranked) - have) for share, have in zip(ratios, counts, strict=True)
+        ]
+        counts[behind.index(max(behind))] += 1
+    dealt = [split for split, count in zip(SPLITS, counts, strict=True) for _ in range(count)]
+    return dict(zip(ranked, dealt, strict=True))
 
 
 def leaks(clips: Iterable[Clip]) -> dict[str, dict[Split, str]]:

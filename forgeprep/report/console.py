@@ -193,7 +193,7 @@ def _stoppable(out: Path) -> Iterator[None]:
 
 @contextmanager
 def _live(prepared: pipeline.Prepared) -> Iterator[_Board]:
-    clips = sum(len(group.clips) for shard in prepared.shards for group in shard.groups)
+    clips = sum(shard.clips for shard in prepared.shards)
     columns = (
         BarColumn(),
         TextColumn("clips"),

@@ -111,7 +111,7 @@ def _frames(file: Path) -> Iterator[UInt8]:
 def _write(file: Path, picture: UInt8) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     data = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if picture.ndim == 3 else picture
-    cv2.imwrite(str(file), data, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    cv2.imwrite(str(file), data, [cv2.IMWRITE_JPEG_QUALITY, 95] if file.suffix == ".jpg" else [])
 
 
 def _write_video(file: Path, frames: list[UInt8]) -> None:

@@ -23,6 +23,8 @@ from forgeprep.stages.base import Group
 
 PLAN_SCHEMA = pa.schema(
     [
+        pa.field("shard", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
         pa.field("source_id", pa.string(), nullable=False),
         pa.field("clip_id", pa.string(), nullable=False),
         pa.field("frames", pa.list_(pa.int32()), nullable=False),
@@ -32,8 +34,8 @@ PLAN_SCHEMA = pa.schema(
 )
 """``plan.parquet``: a row group a shard, a row a clip; ``clip`` is the :class:`Clip` as JSON.
 
-``frames`` are the wanted ones. ``reference`` is true for an original of another split, which its fakes are compared with. The file's metadata hold the
-:class:`Brief` of each shard.
+``frames`` are the wanted ones. ``reference`` is true for an original of another split, which its fakes are compared
+with. The file's metadata hold the :class:`Brief` of each shard.
 """
 _BRIEFS = "forgeprep.shards"
 _CLIP_FIELDS = [field.name for field in fields(Clip)]
@@ -111,7 +113,7 @@ def pack_plan(shards: Iterable[ShardPlan]) -> Plan:
     briefs = []
     with pq.ParquetWriter(sink, PLAN_SCHEMA, compression="zstd") as writer:
         for shard in shards:
-            rows = [_row(group, clip) for group in shard.groups for clip in _members(group)]
+            rows = [_row(shard.name, group, clip) for group in shard.groups for clip in _members(group)]
             writer.write_table(pa.Table.from_pylist(rows, schema=PLAN_SCHEMA), row_group_size=max(1, len(rows)))
             briefs.append(_brief(shard))
         writer.add_key_value_metadata({_BRIEFS: json.dumps([asdict(brief) for brief in briefs])})
@@ -126,7 +128,7 @@ def open_plan(path: Path) -> Plan:
     """
     try:
         data = path.read_bytes()
-        found = json.loads((pq.read_schema(pa.BufferReader(data)).metadata or {})[_BRIEFS.encode()])
+        found = json.loads((pq.read_metadata(pa.BufferReader(data)).metadata or {})[_BRIEFS.encode()])
         briefs = [Brief(**{**brief, "kinds": tuple(map(tuple, brief["kinds"]))}) for brief in found]
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
         problem = " ".join(str(error).split())[:120]
@@ -138,7 +140,7 @@ def read_shard(file: Path | pa.NativeFile, number: int) -> ShardPlan:
     """One shard of a plan's file, by its number."""
     groups: dict[str, list[dict[str, Any]]] = {}
     with pq.ParquetFile(file) as plan:
-        brief = json.loads(plan.schema_arrow.metadata[_BRIEFS.encode()])[number]
+        brief = json.loads(plan.metadata.metadata[_BRIEFS.encode()])[number]
         for row in plan.read_row_group(number).to_pylist():
             groups.setdefault(row["source_id"], []).append(row)
     split: Split = brief["split"]
@@ -216,8 +218,10 @@ def _members(group: Group) -> list[Clip]:
     return [*group.clips, *([group.reference] if group.reference else [])]
 
 
-def _row(group: Group, clip: Clip) -> dict[str, Any]:
+def _row(shard: str, group: Group, clip: Clip) -> dict[str, Any]:
     return {
+        "shard": shard,
+        "split": group.split,
         "source_id": group.source_id,
         "clip_id": clip.clip_id,
         "frames": group.frames,

@@ -332,6 +332,7 @@ def _write_plan(prepared: Prepared, identity: dict[str, Any]) -> None:
         "shards": len(prepared.shards),
         "requested": sum(shard.requested for shard in prepared.shards),
         "root": str(prepared.root),
+        "official_split": get_dataset(prepared.config.dataset).official_split,
     }
     atomic_write_bytes(prepared.out / "run.json", json.dumps(document, indent=2).encode() + b"\n")
 

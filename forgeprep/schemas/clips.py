@@ -30,8 +30,8 @@ class Clip:
             all spans are unknown and not used. None: all frames are as ``label`` says.
         identities: the people in it, as far as the dataset names them: no one of them may stand in two splits.
         size_bytes: size of the file.
-        frame_count: frames that the container's header promises: 1 for a picture, else filled in by the planner; 0 where
-            it cannot be read.
+        frame_count: frames that the container's header promises: 1 for a picture, else filled in by the planner; 0
+            where it cannot be read.
         error: why the header could not be read, else None.
     """
 

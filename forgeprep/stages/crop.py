@@ -32,12 +32,14 @@ def stream(
         log.clips[clip.clip_id] = ClipLog(clip, requested=len(group.frames))
     original = group.original
     fakes = [clip for clip in group.clips if clip.label == 1]
+    # Others may stem from the same source, but nothing says from which frames.
+    paired = [clip for clip in fakes if original is not None and clip.original_id == original.clip_id]
     lead_ok = False
     if original is not None:
         # A reference is accounted for in its own split.
         own = log if original is not group.reference else GroupLog({original.clip_id: ClipLog(original)})
-        followers = [Follower(clip, original, root, params, companions, log) for clip in fakes]
-        for run in _lead_runs(original, root, group, params, own, followed=bool(fakes)):
+        followers = [Follower(clip, original, root, params, companions, log) for clip in paired]
+        for run in _lead_runs(original, root, group, params, own, followed=bool(paired)):
             lead_ok = True
             if own is log:
                 yield _lead_samples(original, run, params, log, group, {})
@@ -46,8 +48,8 @@ def stream(
         for follower in followers:
             follower.finish(group)
             follower.close()
-    if not lead_ok:
-        for clip in fakes:
+    for clip in fakes:
+        if not lead_ok or clip not in paired:
             beside = {name: Cursor(root / path) for name, path in sorted(clip.companions.items()) if name in companions}
             for run in _lead_runs(clip, root, group, params, log, followed=False):
                 yield _lead_samples(clip, run, params, log, group, beside)

@@ -125,7 +125,7 @@ def _read_metadata(path: Path) -> dict[str, dict[str, Any]]:
 
 def _labelled_files(root: Path, folder: str) -> tuple[dict[str, VideoFile], dict[str, bool]]:
     """The videos of an official validation or test folder, and which of them are fake."""
-    files = list_videos(root, [folder, *find_folders(root / folder, ["videos"])], _NAME).files
+    files = list_videos(root, [folder, *find_folders(root, [folder.lower()], ["videos"])], _NAME).files
     path = next(
         (root / folder / name for name in ("labels.csv", "label.csv") if (root / folder / name).is_file()), None
     )

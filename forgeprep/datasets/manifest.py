@@ -93,9 +93,7 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
             reader = csv.DictReader(text, strict=True)
             for row in reader:
                 if None in row or None in row.values():
-                    refuse(
-                        file, reader.line_num, f"has not {len(reader.fieldnames or [])} values, as the first line has"
-                    )
+                    refuse(file, reader.line_num, f"must have {len(reader.fieldnames or [])} values, as the first line")
                 yield reader.line_num, {name: value.strip() for name, value in row.items()}
     except OSError as error:
         refuse(file, None, f"cannot be read ({error.strerror}); name it with --option file=NAME")

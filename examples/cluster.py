@@ -26,7 +26,7 @@ def main() -> None:
     given = arguments.parse_args()
     config = make_config("ffpp", {"protocol": "two-stream", "format": "both", "frames": given.frames})
     prepared = prepare_run(config, given.root, given.out)
-    clips = {shard.name: sum(len(group.clips) for group in shard.groups) for shard in prepared.shards}
+    clips = {shard.name: shard.clips for shard in prepared.shards}
     told: set[str] = set()
 
     def report(shard: str, progress: Progress) -> None:

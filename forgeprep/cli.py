@@ -20,6 +20,8 @@ app = typer.Typer(
 )
 weights_app = typer.Typer(help="Weights of the optional detectors: never fetched during a run.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
+datasets_app = typer.Typer(invoke_without_command=True)
+app.add_typer(datasets_app, name="datasets")
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error. [default: off]")]
 Out = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
@@ -64,6 +66,10 @@ def run(
     splits: Annotated[str | None, typer.Option(help="Splits, comma-separated. [default: train,val,test]")] = None,
     frames: Annotated[
         str | None, typer.Option(help="Frames a clip: a number (evenly spread), 'all' or 'every:N'. [default: 32]")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE, an option of the dataset; 'forgeprep datasets show NAME' lists them."),
     ] = None,
     enlarge: Annotated[
         float | None, typer.Option(help="Side of the crop over side of the face box. [default: 1.3]")
@@ -122,6 +128,7 @@ def run(
 ) -> None:
     """Turn a raw dataset into shards. Run it again to resume: finished shards are kept."""
     given = dict(locals())
+    given["options"] = given.pop("option") or None
     for name in ("config", "dry_run", "overwrite", "retry_failed", "strict", "debug"):
         del given[name]
     from forgeprep.report.console import RunFlags, run_on_console
@@ -135,12 +142,13 @@ def demo(
     people: Annotated[int, typer.Option(help="How many people; at least 6, so that every split has a pair.")] = 8,
     seconds: Annotated[float, typer.Option(help="Length of a clip.")] = 3.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
+    layout: Annotated[str, typer.Option(help="The dataset in whose layout it is written.")] = "ffpp",
     debug: Debug = False,
 ) -> None:
-    """Write a small dataset in FaceForensics++ layout, made from two portraits that ship with Python packages."""
+    """Write a small dataset in the layout of a real one, made from two portraits that ship with Python packages."""
     from forgeprep.report.console import demo_on_console
 
-    demo_on_console(folder, people=people, seconds=seconds, seed=seed)
+    demo_on_console(folder, people=people, seconds=seconds, seed=seed, layout=layout)
 
 
 @app.command()
@@ -200,12 +208,28 @@ def stages(debug: Debug = False) -> None:
     print_stages()
 
 
-@app.command()
-def datasets(debug: Debug = False) -> None:
-    """List the datasets: layout, compressions, methods, published counts."""
-    from forgeprep.report.console import print_datasets
+@datasets_app.callback()
+def datasets(context: typer.Context) -> None:
+    """List the datasets, or show one: layout, options, methods and what they are, published counts."""
+    if context.invoked_subcommand is None:
+        from forgeprep.report.catalogue import print_datasets
 
-    print_datasets()
+        print_datasets()
+
+
+@datasets_app.command("show")
+def datasets_show(
+    name: Annotated[str, typer.Argument(help="Dataset, e.g. celebdf-v2.")],
+    root: Annotated[
+        Path | None, typer.Option(help="Folder of a copy: its counts stand beside the published ones. [default: none]")
+    ] = None,
+    option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, an option of the dataset.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Show a dataset: layout, options, every method and what it is, counts published and found."""
+    from forgeprep.report.catalogue import show_dataset
+
+    show_dataset(name, root, option or [])
 
 
 @weights_app.command("fetch")

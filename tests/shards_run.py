@@ -72,6 +72,7 @@ def make_row(photo: UInt8, split: str, source: int, method: str | None, frame: i
         "image_size": [size, size],
         "mask": mask,
         "difference": cv2.GaussianBlur(change, (0, 0), 2),
+        "mask_magnitude": None,
         "mask_source": "pristine" if method is None else "difference",
         "mask_threshold": None if method is None else 60,
         "mask_agreement": None if method is None else 0.9,

@@ -121,8 +121,8 @@ def test_nothing_stays_without_a_commit(tmp_path: Path, rows: list[dict[str, Any
 def test_a_row_that_does_not_fit_is_named(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     row = encode_row(rows[0], columns(), "png", 95)
     with ShardWriter(tmp_path, "train/00000", columns(), ("webdataset",), {}) as writer:
-        with pytest.raises(VerifyError, match=r"000000: 'mask' is empty"):
-            writer.add({**row, "mask": None})
+        with pytest.raises(VerifyError, match=r"000000: 'image' is empty"):
+            writer.add({**row, "image": None})
         writer.add({**row, "detection_score": float("nan")})
         with pytest.raises(VerifyError, match="not finite"):
             writer.commit()

@@ -23,7 +23,18 @@ __all__ = ["dataset_names", "get_dataset"]
 ENTRY_POINT_GROUP = "forgeprep.datasets"
 
 # name -> "module:attribute": a string, so that listing the names imports nothing
-_BUILT_IN = {"ffpp": "forgeprep.datasets.ffpp:FFPP"}
+_BUILT_IN = {
+    "celebdf-v1": "forgeprep.datasets.celebdf:V1",
+    "celebdf-v2": "forgeprep.datasets.celebdf:V2",
+    "dfd": "forgeprep.datasets.dfd:DFD",
+    "dfdc": "forgeprep.datasets.dfdc:DFDC",
+    "dfdc-preview": "forgeprep.datasets.dfdc_preview:DFDC_PREVIEW",
+    "ffpp": "forgeprep.datasets.ffpp:FFPP",
+    "folder": "forgeprep.datasets.folder:FOLDER",
+    "forgerynet": "forgeprep.datasets.forgerynet:FORGERYNET",
+    "genface": "forgeprep.datasets.genface:GENFACE",
+    "manifest": "forgeprep.datasets.manifest:MANIFEST",
+}
 
 
 def dataset_names() -> list[str]:

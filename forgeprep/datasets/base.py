@@ -8,10 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from pydantic import BaseModel, ConfigDict
+
 from forgeprep.errors import UsageError, unknown_name
 from forgeprep.schemas.clips import SPLITS, Clip, Split
 
 What = Literal["originals", "fakes"]
+
+
+class DatasetParams(BaseModel):
+    """A dataset's own options (``--option NAME=VALUE``): a subclass with documented fields, or this for none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +30,15 @@ class ScanOptions:
         compressions: names without regard to case; None = the dataset's default.
         methods: names without regard to case; None = the dataset's default, an empty tuple = originals only.
         splits: the splits to list.
+        params: the dataset's own options; None = its defaults.
+        progress: called with the number of files seen so far.
     """
 
     compressions: tuple[str, ...] | None = None
     methods: tuple[str, ...] | None = None
     splits: tuple[Split, ...] = SPLITS
+    params: DatasetParams | None = None
+    progress: Callable[[int], None] = lambda _: None
 
     def __post_init__(self) -> None:
         if self.compressions == ():
@@ -40,22 +52,25 @@ class ScanOptions:
 
 @dataclass(frozen=True, slots=True)
 class PublishedCount:
-    """How many clips a dataset's authors say there are, at each compression; ``method`` is None for originals."""
+    """How many clips a dataset's authors say there are, at each compression.
+
+    ``method`` is None for originals, ``split`` where the count is of all splits.
+    """
 
     what: What
     method: str | None
-    split: Split
+    split: Split | None
     clips: int
 
 
 @dataclass(frozen=True, slots=True)
 class MissingCount:
-    """Fewer clips found than published; ``method`` is None for originals."""
+    """Fewer clips found than published; ``method`` is None for originals, ``split`` for all splits together."""
 
     what: What
     compression: str | None
     method: str | None
-    split: Split
+    split: Split | None
     found: int
     published: int
 
@@ -95,6 +110,8 @@ class Dataset:
         methods: every forgery method.
         layout: the files that are looked for, one pattern a line, relative to the root.
         published: the authors' counts.
+        params: its own options.
+        official_split: whether the authors made the split; then it is kept even where it leaks.
         scan: lists the clips under a root; raises :class:`forgeprep.errors.UsageError` where it finds none.
     """
 
@@ -108,15 +125,17 @@ class Dataset:
     layout: tuple[str, ...]
     published: tuple[PublishedCount, ...]
     scan: Callable[[Path, ScanOptions], Scan]
+    params: type[DatasetParams] = DatasetParams
+    official_split: bool = True
 
 
 def describe(dataset: Dataset) -> dict[str, str]:
     """The facts that ``forgeprep datasets`` prints, label to text, in reading order."""
     total: Counter[tuple[What, str | None]] = Counter()
-    split_total: Counter[Split] = Counter()
+    split_total: Counter[Split | None] = Counter()
     for count in dataset.published:
         total[count.what, count.method] += count.clips
-        split_total[count.split] += count.clips if count.what == "originals" else 0
+        split_total[count.split if count.what == "originals" else None] += count.clips
     facts = {
         "name": dataset.name,
         "title": dataset.title,
@@ -125,7 +144,9 @@ def describe(dataset: Dataset) -> dict[str, str]:
         ),
         "methods": ", ".join(dataset.methods),
         "clips": ", ".join(f"{number} {method or what}" for (what, method), number in total.items()),
-        "original clips by split": ", ".join(f"{number} {split}" for split, number in split_total.items() if number),
+        "original clips by split": ", ".join(
+            f"{number} {split}" for split, number in split_total.items() if number and split
+        ),
         "layout": "; ".join(dataset.layout),
         "citation": dataset.citation,
         "url": dataset.url,
@@ -162,11 +183,15 @@ def count_missing(
     splits: Sequence[Split],
 ) -> list[MissingCount]:
     """The published counts that ``clips`` fall short of, among what was looked for."""
-    found = Counter((clip.compression, clip.method, clip.split) for clip in clips)
+    found: Counter[tuple[str | None, str | None, Split | None]] = Counter()
+    for clip in clips:
+        found[clip.compression, clip.method, clip.split] += 1
+        found[clip.compression, clip.method, None] += 1
     missing = []
     for compression in compressions:
         for count in published:
-            looked_for = count.split in splits and (count.method is None or count.method in methods)
+            asked = set(splits) == set(SPLITS) if count.split is None else count.split in splits
+            looked_for = asked and (count.method is None or count.method in methods)
             have = found[compression, count.method, count.split]
             if looked_for and have < count.clips:
                 missing.append(

@@ -16,10 +16,11 @@ import csv
 import functools
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
+from forgeprep.datasets.assemble import check_leaks
 from forgeprep.datasets.base import Dataset, PublishedCount, Scan, ScanOptions, count_missing, match_names
 from forgeprep.datasets.ffpp_layout import (
     COMPRESSION_ALIASES,
@@ -33,6 +34,7 @@ from forgeprep.datasets.ffpp_layout import (
     method_folders,
 )
 from forgeprep.datasets.listing import Listing, check_root, list_videos, shown
+from forgeprep.datasets.taxonomy import kind_of
 from forgeprep.schemas.clips import Clip, Split
 
 _LATER_METHODS = {"FaceShifter"}  # published after the other four: most copies lack it, which is nothing to report
@@ -40,10 +42,17 @@ _LATER_METHODS = {"FaceShifter"}  # published after the other four: most copies 
 _REAL = re.compile(r"[0-9]{3}")
 _FAKE = re.compile(r"[0-9]{3}_[0-9]{3}")
 
-_LEAKAGE = (
-    "the official split is kept as published, but it is not free of leakage: the 1000 clips were cut from 977 YouTube "
-    "videos, and 7 of these have clips in more than one split"
-)
+_SAME_VIDEO = (
+    "331 332", "524 525", "566 567", "605 606", "614 615", "618 619", "639 640", "685 686 687", "755 756", "766 767",
+    "769 770", "787 788", "837 838", "875 876", "883 884", "937 938", "942 943", "954 955", "967 968", "973 974",
+    "982 983", "993 994",
+)  # fmt: skip
+"""Clips that were cut from one YouTube video, by the list of videos that comes with the dataset; 977 videos in all."""
+
+
+def _video_of(number: str) -> str:
+    """The YouTube video behind a clip, named by the first of its clips."""
+    return next((same.split()[0] for same in _SAME_VIDEO if number in same), number)
 
 
 @functools.cache
@@ -74,7 +83,7 @@ def scan(root: Path, options: ScanOptions) -> Scan:
         "compression", options.compressions or FFPP.default_compressions, COMPRESSIONS, aliases=COMPRESSION_ALIASES
     )
     present = [method for method in METHODS if method_folders(root, method)]
-    methods = tuple(present) if options.methods is None else match_names("method", options.methods, tuple(METHODS))
+    methods = tuple(present) if options.methods is None else match_names("method", options.methods, METHODS)
     clips, strangers = _list_clips(root, compressions, methods)
     check_found(root, clips, compressions, strangers)
     check_asked(root, clips, compressions=compressions, methods=options.methods and methods)
@@ -127,6 +136,7 @@ def _original_clips(listing: Listing, compression: str) -> list[Clip]:
             label=0,
             forgery="real",
             compression=compression,
+            identities=[_video_of(number)],
             size_bytes=file.size_bytes,
         )
         for number, file in listing.files.items()
@@ -147,10 +157,12 @@ def _fake_clips(listing: Listing, compression: str, method: str, masks: Listing)
                 source_id=f"ffpp/{compression}/{target}",
                 original_id=f"ffpp/{compression}/youtube/{target}",
                 label=1,
-                forgery=METHODS[method],
+                forgery=kind_of("ffpp", method).forgery,
                 method=method,
+                generator=kind_of("ffpp", method).generator,
                 compression=compression,
                 companions={} if mask is None else {"mask": mask.path},
+                identities=[_video_of(target), _video_of(stem[4:])],
                 size_bytes=file.size_bytes,
             )
         )
@@ -167,7 +179,7 @@ def _warnings(
     crossing: Sequence[str],
     absent: Sequence[str],
     orphans: Sequence[Clip],
-    clips: Iterable[Clip],
+    clips: Sequence[Clip],
 ) -> list[str]:
     warnings = []
     if strangers:
@@ -189,9 +201,7 @@ def _warnings(
     partly = [f"{method} {masked[method]} of {fakes[method]}" for method in fakes if 0 < masked[method] < fakes[method]]
     if partly:
         warnings.append(f"only some fakes have the dataset's own mask: {', '.join(partly)}")
-    if len({clip.split for clip in clips}) > 1:
-        warnings.append(_LEAKAGE)
-    return warnings
+    return warnings + check_leaks(FFPP, clips)
 
 
 def _published() -> tuple[PublishedCount, ...]:
@@ -209,7 +219,7 @@ FFPP = Dataset(
     citation="Rössler et al., FaceForensics++: Learning to Detect Manipulated Facial Images, ICCV 2019",
     compressions=COMPRESSIONS,
     default_compressions=("c23",),
-    methods=tuple(METHODS),
+    methods=METHODS,
     layout=(
         "original_sequences/youtube/<compression>/videos/AAA.mp4",
         "manipulated_sequences/<method>/<compression>/videos/AAA_BBB.mp4",

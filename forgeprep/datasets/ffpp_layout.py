@@ -6,19 +6,14 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from forgeprep.datasets.listing import find_folders, shown, suggest_root
+from forgeprep.datasets.taxonomy import methods_of
 from forgeprep.errors import UsageError
-from forgeprep.schemas.clips import Clip, Forgery, Split
+from forgeprep.schemas.clips import Clip, Split
 
 COMPRESSIONS = ("raw", "c23", "c40")
 COMPRESSION_ALIASES = {"c0": "raw"}
 
-METHODS: dict[str, Forgery] = {
-    "Deepfakes": "identity_replaced",
-    "Face2Face": "identity_remained",
-    "FaceSwap": "identity_replaced",
-    "NeuralTextures": "identity_remained",
-    "FaceShifter": "identity_replaced",
-}
+METHODS = methods_of("ffpp")
 
 _ROOT_FOLDERS = ("original_sequences", "manipulated_sequences")
 _ORIGINALS = ("original_sequences", "youtube")

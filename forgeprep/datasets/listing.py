@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from forgeprep.errors import UsageError
 
@@ -96,6 +96,42 @@ def list_videos(root: Path, folders: Sequence[str], pattern: re.Pattern[str], su
     if doubles:
         raise UsageError(f"two files under {root} stand for one clip: {shown(doubles)}; keep one of each")
     return Listing({stem: files[stem] for stem in sorted(files)}, strangers)
+
+
+def walk_files(root: Path, folder: str, suffixes: Collection[str]) -> Iterator[tuple[str, int]]:
+    """Every file below a folder whose lower-case suffix is one of ``suffixes``: path relative to ``root``, and size.
+
+    In order of the paths, folder by folder. A folder that is not there holds none; hidden entries are passed over, and
+    a link that leads back to a folder above it is not followed.
+    """
+    yield from _walk(root, folder, frozenset(suffixes), ())
+
+
+def _walk(root: Path, folder: str, suffixes: frozenset[str], above: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    real = os.path.realpath(root / folder)
+    if real in above or not (root / folder).is_dir():
+        return
+    for entry in _entries(root / folder):
+        path = f"{folder}/{entry.name}" if folder else entry.name
+        if entry.name[entry.name.rfind(".") :].lower() in suffixes:
+            size = _file_size(entry)
+            if size is not None:
+                yield path, size
+                continue
+        if entry.is_dir():
+            yield from _walk(root, path, suffixes, (*above, real))
+
+
+def safe_file(root: Path, path: str) -> int | None:
+    """Size of a file that a list names; None if there is none, or if the name leads out of ``root``."""
+    parts = PurePosixPath(path)
+    if parts.is_absolute() or ".." in parts.parts or "\0" in path:
+        return None
+    try:
+        status = (root / path).stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def suggest_root(root: Path, markers: Iterable[str]) -> str | None:

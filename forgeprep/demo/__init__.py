@@ -1,11 +1,13 @@
 """The demo dataset: real faces, four kinds of forgery, real H.264, and the true mask of every frame.
 
-It has the layout of FaceForensics++, so everything that is tried on it works on the real dataset. Beside that layout
-lies ``truth/``: since the forgeries are made here, the altered pixels are known, and masks can be measured.
+Unless another layout is asked for, it has that of FaceForensics++, so everything that is tried on it works on the real
+dataset. Beside the layout lies ``truth/``: since the forgeries are made here, the altered pixels are known, and masks
+can be measured.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DemoSummary:
-    """What was written: video files, and bytes of the whole folder."""
+    """What was written: videos and pictures, and bytes of the whole folder."""
 
     clips: int
     bytes: int
@@ -34,6 +36,7 @@ def make_demo(
     compressions: Sequence[str] = ("raw", "c23", "c40"),
     methods: Sequence[str] = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures"),
     seed: int = 0,
+    layout: str = "ffpp",
     workers: int | None = None,
 ) -> DemoSummary:
     """Write the demo dataset. The same arguments give the same bytes.
@@ -47,6 +50,7 @@ def make_demo(
         compressions: of raw (crf 0), c23 and c40.
         methods: of the four methods.
         seed: another seed gives other people and motions.
+        layout: the dataset whose layout it gets; all but ``ffpp`` and ``dfd`` have one compression, c23.
         workers: processes; None = one a core.
 
     Raises:
@@ -56,7 +60,28 @@ def make_demo(
     from multiprocessing import get_context
 
     from forgeprep.demo.layout import PAIRS, ClipJob, write_clip, write_splits
-    from forgeprep.errors import UsageError
+    from forgeprep.demo.relayout import LAYOUTS, METHODS, Source, relayout
+    from forgeprep.errors import UsageError, unknown_name
+
+    if layout != "ffpp":
+        if layout not in LAYOUTS:
+            raise unknown_name("layout", layout, ["ffpp", *LAYOUTS])
+        home = root / ".ffpp"
+        qualities = compressions if layout == "dfd" else ("c23",)
+        make_demo(
+            home,
+            people=people,
+            seconds=seconds,
+            size=size,
+            fps=fps,
+            compressions=qualities,
+            methods=METHODS,
+            seed=seed,
+            workers=workers,
+        )
+        relayout(Source(home, root, PAIRS[: people // 2]), layout)
+        shutil.rmtree(home)
+        return _summary(root)
 
     if people % 2 or not 2 <= people <= 2 * len(PAIRS):
         raise UsageError(f"--people: must be even, 2 to {2 * len(PAIRS)} (got {people})")
@@ -76,9 +101,15 @@ def make_demo(
     root.mkdir(parents=True, exist_ok=True)
     # Spawned, not forked: a fork of a process with running threads may hang.
     with ProcessPoolExecutor(max_workers=workers, mp_context=get_context("spawn")) as pool:
-        written = sum(pool.map(write_clip, jobs))
+        list(pool.map(write_clip, jobs))
     write_splits(root, pairs)
-    return DemoSummary(written, sum(file.stat().st_size for file in root.rglob("*") if file.is_file()))
+    return _summary(root)
+
+
+def _summary(root: Path) -> DemoSummary:
+    files = [file for file in root.rglob("*") if file.is_file()]
+    media = [f for f in files if f.suffix in (".mp4", ".jpg", ".png") and "truth" not in f.relative_to(root).parts]
+    return DemoSummary(len(media), sum(file.stat().st_size for file in files))
 
 
 def load_truth(path: Path) -> npt.NDArray[np.bool_]:

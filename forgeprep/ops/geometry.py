@@ -70,6 +70,8 @@ def crop_rgb(frame: Frame, box: IntBox) -> UInt8:
     if inner is None:
         return np.zeros((box[3] - box[1], box[2] - box[0], 3), np.uint8)
     x0, y0, x1, y1 = inner
+    if frame.rgb is not None:
+        return _pad(frame.rgb[y0:y1, x0:x1], box, frame.size_wh)
     yuv = cv2.merge((frame.y[y0:y1, x0:x1], _chroma(frame.u, inner), _chroma(frame.v, inner)))
     rgb = np.asarray(cv2.transform(yuv, _rgb_from_yuv(frame.matrix, frame.full_range)), np.uint8)
     return _pad(rgb, box, frame.size_wh)

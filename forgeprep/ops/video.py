@@ -1,4 +1,4 @@
-"""Decode a video in sequence, frame by frame, with its planes kept in YUV.
+"""Decode a video in sequence, frame by frame, with its planes kept in YUV; a picture is a video of one frame.
 
 Frames are numbered by presentation order of the *packets in the file*, so a frame that the decoder loses leaves a gap
 in the numbers instead of shifting all later ones.
@@ -10,15 +10,19 @@ import hashlib
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from forgeprep.errors import MediaError
 
 UInt8 = npt.NDArray[np.uint8]
+
+PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 
 _AVCOL_SPC_BT709 = 1
 _AVCOL_SPC_BT2020 = (9, 10)
@@ -36,6 +40,7 @@ class Frame:
         u, v: chroma, uint8 (ceil(H/2), ceil(W/2)).
         matrix: ``bt601``, ``bt709`` or ``bt2020``; untagged video counts as BT.601, as FFmpeg's converters do.
         full_range: True where black is 0 and white 255, False for 16 to 235.
+        rgb: uint8 (H, W, 3), only of a picture, whose colours need not be halved; the planes follow from it.
     """
 
     index: int
@@ -45,6 +50,7 @@ class Frame:
     v: UInt8
     matrix: str = "bt601"
     full_range: bool = False
+    rgb: UInt8 | None = None
 
     @property
     def size_wh(self) -> tuple[int, int]:
@@ -68,6 +74,9 @@ def read_header(path: Path) -> VideoHeader:
     """
     import av
 
+    if is_picture(path):
+        _check_there(path)
+        return VideoHeader(frame_count=1, fps=0.0)
     with _open(path) as container:
         stream = container.streams.video[0]
         count = stream.frames
@@ -90,6 +99,9 @@ def read_frames(path: Path) -> Iterator[Frame]:
     """
     import av
 
+    if is_picture(path):
+        yield _picture(path)
+        return
     with _open(path) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
@@ -109,6 +121,11 @@ def read_frames(path: Path) -> Iterator[Frame]:
                     yield _planes(picture, index)
 
 
+def is_picture(path: Path | PurePath) -> bool:
+    """Whether a file is a still picture, by its suffix."""
+    return path.suffix.lower() in PICTURE_SUFFIXES
+
+
 def sha256_of(path: Path) -> str | None:
     """SHA-256 of a file's bytes as hex; None if it cannot be read."""
     try:
@@ -121,12 +138,9 @@ def sha256_of(path: Path) -> str | None:
 def _open(path: Path) -> Any:
     import av
 
+    _check_there(path)
     try:
-        if path.stat().st_size == 0:
-            raise MediaError(str(path), "the file is empty; fetch it again")
         container = av.open(str(path), mode="r")
-    except FileNotFoundError:
-        raise MediaError(str(path), "no such file") from None
     except (av.error.FFmpegError, OSError) as error:
         text = getattr(error, "strerror", None) or str(error)
         raise MediaError(str(path), f"not a video that can be opened ({text}); fetch it again") from None
@@ -134,6 +148,32 @@ def _open(path: Path) -> Any:
         container.close()
         raise MediaError(str(path), "the file has no video stream")
     return container
+
+
+def _check_there(path: Path) -> None:
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        raise MediaError(str(path), "no such file" if missing else f"cannot be read ({error.strerror})") from None
+    if size == 0:
+        raise MediaError(str(path), "the file is empty; fetch it again")
+
+
+def _picture(path: Path) -> Frame:
+    """A still picture as a frame, turned as its EXIF data say."""
+    _check_there(path)
+    try:
+        bgr = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    except (cv2.error, OSError, MemoryError):
+        bgr = None
+    if bgr is None or min(bgr.shape[:2]) < 2:
+        raise MediaError(str(path), "not a picture that can be decoded; fetch it again")
+    y, cr, cb = cv2.split(cv2.cvtColor(bgr, cv2.COLOR_BGR2YCrCb))
+    half = (bgr.shape[1] + 1) // 2, (bgr.shape[0] + 1) // 2
+    u, v = (np.asarray(cv2.resize(plane, half, interpolation=cv2.INTER_AREA), np.uint8) for plane in (cb, cr))
+    rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    return Frame(0, 0.0, np.asarray(y, np.uint8), u, v, "bt601", full_range=True, rgb=rgb)
 
 
 def _packets(container: Any, stream: Any) -> Iterator[Any]:

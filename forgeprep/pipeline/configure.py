@@ -13,6 +13,8 @@ import yaml
 from pydantic import ValidationError
 
 from forgeprep import __version__
+from forgeprep.datasets import get_dataset
+from forgeprep.datasets.base import DatasetParams
 from forgeprep.errors import UsageError, unknown_name
 from forgeprep.schemas.config import PROTOCOLS, RunConfig
 from forgeprep.stages import all_stages, resolve_stages
@@ -42,7 +44,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise UsageError(f"{path}: must be a mapping of option names to values, got {type(values).__name__}")
-    known = {*_DIRECT, *EXECUTION, *_param_owners(), "dataset", "stages", "protocol", "format"}
+    known = {*_DIRECT, *EXECUTION, *_param_owners(), "dataset", "stages", "protocol", "format", "options"}
     named = {str(key).replace("-", "_"): value for key, value in values.items()}
     for key in named:
         if key not in known:
@@ -72,6 +74,7 @@ def make_config(dataset: str, given: Mapping[str, Any]) -> RunConfig:
             option = "--" + key.replace("_", "-")
             raise UsageError(f"{option} belongs to the stage '{owners[key]}', which is not among --stages")
         asked[owners[key]][key] = values.pop(key)
+    options = read_options(dataset, values.pop("options", {}))
     shape = str(values.pop("format", "parquet"))
     if shape not in _FORMATS:
         raise unknown_name("format", shape, _FORMATS)
@@ -80,10 +83,45 @@ def make_config(dataset: str, given: Mapping[str, Any]) -> RunConfig:
         direct = {key: _names(v) if key in ("compression", "methods", "splits") else v for key, v in values.items()}
         names = [stage.name for stage in stages]
         return RunConfig.model_validate(
-            {**direct, "dataset": dataset, "stages": names, "formats": _FORMATS[shape], "params": params}
+            {
+                **direct,
+                "dataset": dataset,
+                "stages": names,
+                "formats": _FORMATS[shape],
+                "options": options.model_dump(mode="json"),
+                "params": params,
+            }
         )
     except ValidationError as error:
         raise UsageError(_first_problem(error)) from None
+
+
+def read_options(dataset: str, given: Any) -> DatasetParams:
+    """A dataset's own options, from a mapping or from texts ``NAME=VALUE``.
+
+    Raises:
+        UsageError: an unknown dataset or option, or a value out of range.
+    """
+    known = get_dataset(dataset).params
+    if isinstance(given, Mapping):
+        values = dict(given)
+    else:
+        values = {}
+        for text in [given] if isinstance(given, str) else given:
+            name, equals, value = str(text).partition("=")
+            if not equals:
+                raise UsageError(f"--option must be NAME=VALUE, got '{text}'")
+            values[name.strip()] = value.strip()
+    values = {str(name).replace("-", "_"): value for name, value in values.items()}
+    for name in values:
+        if name not in known.model_fields:
+            if not known.model_fields:
+                raise UsageError(f"--option {name}: the dataset {dataset} has no options of its own")
+            raise unknown_name(f"--option of {dataset}", name, known.model_fields)
+    try:
+        return known(**values)
+    except ValidationError as error:
+        raise UsageError(_first_problem(error).replace("--", "--option ", 1)) from None
 
 
 def versions() -> dict[str, str]:

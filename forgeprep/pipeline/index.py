@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from forgeprep.datasets import get_dataset
+from forgeprep.datasets.splits import leak_text, leaks
 from forgeprep.errors import VerifyError
 from forgeprep.report.card import dataset_card
-from forgeprep.schemas.clips import CLIP_SCHEMA
+from forgeprep.schemas.clips import CLIP_SCHEMA, Clip
 from forgeprep.schemas.config import RunConfig
 from forgeprep.schemas.drops import DROP_SCHEMA
 from forgeprep.shards.records import atomic_write_bytes, read_record, table_bytes
@@ -27,11 +30,15 @@ SHARD_SCHEMA = pa.schema(
 )
 
 
+_OF_CLIP = [field.name for field in dataclasses.fields(Clip) if field.name in CLIP_SCHEMA.names]
+
+
 def write_index(out: Path, config: RunConfig, shards: Sequence[str]) -> None:
     """Write ``shards.parquet``, ``clips.parquet``, ``drops.parquet`` and ``README.md``; equal shards give equal bytes.
 
     Raises:
-        VerifyError: a shard's record is missing or damaged.
+        VerifyError: a shard's record is missing or damaged, or somebody stands in two splits that the dataset's
+            authors did not make.
     """
     files: list[dict[str, Any]] = []
     clips: list[dict[str, Any]] = []
@@ -43,6 +50,7 @@ def write_index(out: Path, config: RunConfig, shards: Sequence[str]) -> None:
         files += [{**file, "split": record["split"]} for file in record["files"]]
         clips += record["clips"]
         drops += [dict(zip(DROP_SCHEMA.names, drop, strict=True)) for drop in record["drops"]]
+    _check_splits(config, clips)
     for file_name, rows, schema in (
         ("shards.parquet", files, SHARD_SCHEMA),
         ("clips.parquet", clips, CLIP_SCHEMA),
@@ -50,3 +58,12 @@ def write_index(out: Path, config: RunConfig, shards: Sequence[str]) -> None:
     ):
         atomic_write_bytes(out / file_name, table_bytes(pa.Table.from_pylist(rows, schema=schema)))
     atomic_write_bytes(out / "README.md", dataset_card(config, files, clips).encode())
+
+
+def _check_splits(config: RunConfig, clips: Sequence[dict[str, Any]]) -> None:
+    """What was planned is checked again on what was made, since nothing is worse for a benchmark."""
+    if get_dataset(config.dataset).official_split:
+        return
+    found = leaks(Clip(**{name: row[name] for name in _OF_CLIP}) for row in clips)
+    if found:
+        raise VerifyError(f"the splits leak: {leak_text(found)}; this is a defect of forgeprep")

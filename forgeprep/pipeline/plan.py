@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import heapq
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from forgeprep.errors import MediaError
+from forgeprep.errors import MediaError, VerifyError
 from forgeprep.ops.video import read_header
 from forgeprep.schemas.clips import SPLITS, Clip, Split
 from forgeprep.stages.base import Group
@@ -26,9 +29,16 @@ PLAN_SCHEMA = pa.schema(
         pa.field("clip_id", pa.string(), nullable=False),
         pa.field("frames", pa.list_(pa.int32()), nullable=False),
         pa.field("clip", pa.string(), nullable=False),
+        pa.field("reference", pa.bool_(), nullable=False),
     ]
 )
-"""``plan.parquet``: a row a clip; ``clip`` is the :class:`Clip` as JSON, ``frames`` the wanted frame indices."""
+"""``plan.parquet``: a row group a shard, a row a clip; ``clip`` is the :class:`Clip` as JSON.
+
+``frames`` are the wanted ones. ``reference`` is true for an original of another split, which its fakes are compared
+with. The file's metadata hold the :class:`Brief` of each shard.
+"""
+_BRIEFS = "forgeprep.shards"
+_CLIP_FIELDS = [field.name for field in fields(Clip)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,68 +49,106 @@ class ShardPlan:
     split: Split
     groups: tuple[Group, ...]
 
-    @property
-    def requested(self) -> int:
-        """Frames wanted, over all clips."""
-        return sum(len(group.frames) * len(group.clips) for group in self.groups)
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What the driver keeps of a shard; all else stays in the file.
+
+    Attributes:
+        name: ``split/number``.
+        split: its split.
+        groups: source groups in it.
+        clips: clips in it.
+        requested: frames wanted, over all clips.
+        inputs: digest of its input files and wanted frames.
+        kinds: (compression, method, clips, frames), sorted.
+    """
+
+    name: str
+    split: Split
+    groups: int
+    clips: int
+    requested: int
+    inputs: str
+    kinds: tuple[tuple[str | None, str | None, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All shards to be made, as the bytes of a Parquet file: a million clips are a dozen megabytes."""
+
+    data: bytes
+    briefs: tuple[Brief, ...]
+
+    def shard(self, number: int) -> ShardPlan:
+        """A shard's groups and clips."""
+        return read_shard(pa.BufferReader(self.data), number)
+
+    def shards(self) -> Iterator[ShardPlan]:
+        """All shards, one after the other."""
+        return (self.shard(number) for number in range(len(self.briefs)))
 
 
 def make_plan(
-    clips: Iterable[Clip], root: Path, select: Callable[[int, Split], tuple[int, ...]], shard_size: int
-) -> list[ShardPlan]:
+    clips: Iterable[Clip],
+    root: Path,
+    select: Callable[[int, Split], tuple[int, ...]],
+    shard_size: int,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Plan:
     """Group the clips, choose their frames and cut the groups into shards of about equal cost.
 
-    ``select(frame_count, split)`` is the frames stage. The result depends on the clips alone, not on their order.
+    ``select(frame_count, split)`` is the frames stage; ``progress`` is told how many headers have been read. The result
+    depends on the clips alone, not on their order.
     """
     by_split: dict[Split, list[Group]] = {split: [] for split in SPLITS}
-    for group in _groups(with_headers(list(clips), root), select):
+    for group in _groups(with_headers(list(clips), root, progress), select):
         by_split[group.split].append(group)
-    return [shard for split in SPLITS for shard in _cut(split, by_split[split], shard_size)]
+    return pack_plan(shard for split in SPLITS for shard in _cut(split, by_split[split], shard_size))
 
 
-def plan_table(shards: Sequence[ShardPlan]) -> pa.Table:
-    """The plan as an Arrow table, in order."""
-    rows = [
-        {
-            "shard": shard.name,
-            "split": shard.split,
-            "source_id": group.source_id,
-            "clip_id": clip.clip_id,
-            "frames": list(group.frames),
-            "clip": json.dumps(clip.to_dict(), sort_keys=True),
-        }
-        for shard in shards
-        for group in shard.groups
-        for clip in group.clips
-    ]
-    return pa.Table.from_pylist(rows, schema=PLAN_SCHEMA)
+def pack_plan(shards: Iterable[ShardPlan]) -> Plan:
+    """The plan of these shards."""
+    sink = pa.BufferOutputStream()
+    briefs = []
+    with pq.ParquetWriter(sink, PLAN_SCHEMA, compression="zstd") as writer:
+        for shard in shards:
+            rows = [_row(shard.name, group, clip) for group in shard.groups for clip in _members(group)]
+            writer.write_table(pa.Table.from_pylist(rows, schema=PLAN_SCHEMA), row_group_size=max(1, len(rows)))
+            briefs.append(_brief(shard))
+        writer.add_key_value_metadata({_BRIEFS: json.dumps([asdict(brief) for brief in briefs])})
+    return Plan(sink.getvalue().to_pybytes(), tuple(briefs))
 
 
-def plan_from_table(table: pa.Table) -> list[ShardPlan]:
-    """The inverse of :func:`plan_table`."""
-    shards: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    for row in table.to_pylist():
-        shards.setdefault(row["shard"], {}).setdefault(row["source_id"], []).append(row)
-    return [
-        ShardPlan(
-            name,
-            next(iter(groups.values()))[0]["split"],
-            tuple(
-                Group(
-                    source_id,
-                    rows[0]["split"],
-                    tuple(Clip(**json.loads(row["clip"])) for row in rows),
-                    tuple(rows[0]["frames"]),
-                )
-                for source_id, rows in groups.items()
-            ),
-        )
-        for name, groups in shards.items()
-    ]
+def open_plan(path: Path) -> Plan:
+    """A plan as it was written.
+
+    Raises:
+        VerifyError: the file is damaged, or no plan.
+    """
+    try:
+        data = path.read_bytes()
+        found = json.loads((pq.read_metadata(pa.BufferReader(data)).metadata or {})[_BRIEFS.encode()])
+        briefs = [Brief(**{**brief, "kinds": tuple(map(tuple, brief["kinds"]))}) for brief in found]
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
+        problem = " ".join(str(error).split())[:120]
+        raise VerifyError(f"{path}: damaged, or of another version ({problem}); use --overwrite to plan anew") from None
+    return Plan(data, tuple(briefs))
 
 
-def with_headers(clips: list[Clip], root: Path) -> list[Clip]:
-    """The clips with what their containers' headers say."""
+def read_shard(file: Path | pa.NativeFile, number: int) -> ShardPlan:
+    """One shard of a plan's file, by its number."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    with pq.ParquetFile(file) as plan:
+        brief = json.loads(plan.metadata.metadata[_BRIEFS.encode()])[number]
+        for row in plan.read_row_group(number).to_pylist():
+            groups.setdefault(row["source_id"], []).append(row)
+    split: Split = brief["split"]
+    return ShardPlan(brief["name"], split, tuple(_group(source_id, split, rows) for source_id, rows in groups.items()))
+
+
+def with_headers(clips: list[Clip], root: Path, progress: Callable[[int], None] = lambda _: None) -> list[Clip]:
+    """The clips with what their containers' headers say; those whose number of frames is known are left as they are."""
 
     def probe(clip: Clip) -> Clip:
         try:
@@ -108,26 +156,44 @@ def with_headers(clips: list[Clip], root: Path) -> list[Clip]:
         except MediaError as error:
             return replace(clip, error=error.message)
 
+    known = {number: clip for number, clip in enumerate(clips) if clip.frame_count}
     # Threads, because a header is a wait for the disk or the network.
     with ThreadPoolExecutor(max_workers=8) as pool:
-        return list(pool.map(probe, clips))
+        probed = pool.map(probe, [clip for clip in clips if not clip.frame_count])
+        complete = []
+        for number in range(len(clips)):
+            complete.append(known.pop(number) if number in known else next(probed))
+            if number % 100 == 99:
+                progress(number + 1)
+    return complete
 
 
-def group_of(clips: list[Clip], select: Callable[[int, Split], tuple[int, ...]]) -> Group:
-    """The source group of these clips: the original first, then its fakes by name."""
+def group_of(
+    clips: list[Clip], select: Callable[[int, Split], tuple[int, ...]], reference: Clip | None = None
+) -> Group:
+    """The source group of these clips of one split: the original first, then its fakes by name."""
     members = sorted(clips, key=lambda clip: (clip.label, clip.clip_id))
-    original = members[0] if members[0].label == 0 else None
+    original = members[0] if members[0].label == 0 else reference
     counts = [original.frame_count] if original and original.frame_count else [clip.frame_count for clip in members]
     # A clip without a readable header is planned with one frame, so that it shows up among the drops.
-    frames = select(max(1, *counts), members[0].split)
-    return Group(members[0].source_id, members[0].split, tuple(members), frames)
+    count = max(1, *counts)
+    group = Group(members[0].source_id, members[0].split, tuple(members), (), reference=reference)
+    known = sorted(index for index in group.known or () if index < count)
+    chosen = select(len(known) or count, group.split)
+    return replace(group, frames=tuple(known[i] for i in chosen) if known else chosen)
 
 
 def _groups(clips: list[Clip], select: Callable[[int, Split], tuple[int, ...]]) -> list[Group]:
-    members: dict[str, list[Clip]] = defaultdict(list)
+    members: dict[tuple[str, Split], list[Clip]] = defaultdict(list)
+    by_id = {clip.clip_id: clip for clip in clips}
     for clip in clips:
-        members[clip.source_id].append(clip)
-    return [group_of(members[source_id], select) for source_id in sorted(members)]
+        members[clip.source_id, clip.split].append(clip)
+    groups = []
+    for key in sorted(members):
+        original = by_id.get(next((c.original_id for c in members[key] if c.original_id), ""))
+        elsewhere = original if original is not None and original.split != key[1] else None
+        groups.append(group_of(members[key], select, elsewhere))
+    return groups
 
 
 def _cut(split: Split, groups: list[Group], shard_size: int) -> list[ShardPlan]:
@@ -135,14 +201,63 @@ def _cut(split: Split, groups: list[Group], shard_size: int) -> list[ShardPlan]:
     total = sum(_cost(group) for group in groups)
     count = min(len(groups), max(1, math.ceil(total / shard_size)))
     bins: list[list[Group]] = [[] for _ in range(count)]
-    loads = [0] * count
+    loads = [(0, number) for number in range(count)]
     for group in sorted(groups, key=lambda g: (-_cost(g), g.source_id)):
-        emptiest = loads.index(min(loads))
+        load, emptiest = loads[0]
         bins[emptiest].append(group)
-        loads[emptiest] += _cost(group)
+        heapq.heapreplace(loads, (load + _cost(group), emptiest))
     ordered = sorted((sorted(b, key=lambda g: g.source_id) for b in bins), key=lambda b: b[0].source_id)
     return [ShardPlan(f"{split}/{number:05d}", split, tuple(b)) for number, b in enumerate(ordered)]
 
 
 def _cost(group: Group) -> int:
     return len(group.frames) * len(group.clips)
+
+
+def _members(group: Group) -> list[Clip]:
+    return [*group.clips, *([group.reference] if group.reference else [])]
+
+
+def _row(shard: str, group: Group, clip: Clip) -> dict[str, Any]:
+    return {
+        "shard": shard,
+        "split": group.split,
+        "source_id": group.source_id,
+        "clip_id": clip.clip_id,
+        "frames": group.frames,
+        "clip": json.dumps({name: getattr(clip, name) for name in _CLIP_FIELDS}),
+        "reference": clip is group.reference,
+    }
+
+
+def _group(source_id: str, split: Split, rows: list[dict[str, Any]]) -> Group:
+    clips = [(Clip(**json.loads(row["clip"])), row["reference"]) for row in rows]
+    return Group(
+        source_id,
+        split,
+        tuple(clip for clip, is_reference in clips if not is_reference),
+        tuple(rows[0]["frames"]),
+        reference=next((clip for clip, is_reference in clips if is_reference), None),
+    )
+
+
+def _brief(shard: ShardPlan) -> Brief:
+    # Of this shard's inputs alone, so that a change of other files leaves it as it is.
+    inputs = hashlib.sha256()
+    kinds: dict[tuple[str | None, str | None], list[int]] = {}
+    for group in shard.groups:
+        files = [[c.clip_id, c.path, c.size_bytes, sorted(c.companions)] for c in _members(group)]
+        inputs.update(json.dumps([group.source_id, group.frames, files]).encode())
+        for clip in group.clips:
+            count = kinds.setdefault((clip.compression, clip.method), [0, 0])
+            count[0] += 1
+            count[1] += len(group.frames)
+    return Brief(
+        name=shard.name,
+        split=shard.split,
+        groups=len(shard.groups),
+        clips=sum(len(group.clips) for group in shard.groups),
+        requested=sum(_cost(group) for group in shard.groups),
+        inputs=inputs.hexdigest(),
+        kinds=tuple((*kind, clips, frames) for kind, (clips, frames) in sorted(kinds.items(), key=str)),
+    )

@@ -55,11 +55,13 @@ def estimate(prepared: Prepared) -> Estimate | None:
     """
     quiet_libraries()
     steps = prepare(prepared.config)
-    groups = [group for shard in prepared.shards for group in shard.groups if all(c.error is None for c in group.clips)]
+    total = sum(shard.groups for shard in prepared.shards)
     timed = _Timed()
-    count = min(GROUPS, len(groups))
+    count = min(GROUPS, total)
     for turn in range(count):
-        _time_group(groups[(2 * turn + 1) * len(groups) // (2 * count)], prepared, steps, timed)
+        group = _whole_group(prepared, (2 * turn + 1) * total // (2 * count))
+        if group is not None:
+            _time_group(group, prepared, steps, timed)
     if not timed.samples:
         return None
     wanted = sum(shard.requested for shard in prepared.shards)
@@ -71,6 +73,17 @@ def estimate(prepared: Prepared) -> Estimate | None:
         bytes=math.ceil(timed.bytes * share * OVERHEAD * len(prepared.config.formats)),
         free=_free_bytes(prepared.out),
     )
+
+
+def _whole_group(prepared: Prepared, place: int) -> Group | None:
+    """The source group at a place of the plan, or another one of its shard if some of its clips cannot be read."""
+    for number, shard in enumerate(prepared.shards):
+        if place < shard.groups:
+            groups = prepared.plan.shard(number).groups
+            whole = [group for group in (*groups[place:], *groups[:place]) if all(c.error is None for c in group.clips)]
+            return whole[0] if whole else None
+        place -= shard.groups
+    return None
 
 
 def _time_group(group: Group, prepared: Prepared, steps: Steps, timed: _Timed) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from forgeprep.errors import UsageError
-from forgeprep.pipeline.plan import ShardPlan, group_of, with_headers
+from forgeprep.pipeline.plan import Plan, ShardPlan, group_of, pack_plan, with_headers
 from forgeprep.schemas.clips import Clip, Split
 from forgeprep.schemas.drops import DROP_SCHEMA, TRANSIENT
 from forgeprep.shards.records import iter_records, record_path
+from forgeprep.stages.base import Group
 
 _CLIP, _REASON = (DROP_SCHEMA.get_field_index(name) for name in ("clip_id", "reason"))
 
@@ -30,19 +31,19 @@ def failed_clips(out: Path) -> set[str]:
 
 
 def repaired_plan(
-    old: Sequence[ShardPlan],
+    old: Plan,
     clips: Sequence[Clip],
     failed: set[str],
     root: Path,
     select: Callable[[int, Split], tuple[int, ...]],
-) -> list[ShardPlan]:
+) -> Plan:
     """The old plan, in which the source groups of failed clips are planned anew; no group changes its shard.
 
     Raises:
         UsageError: other clips than failed ones have changed, came or went.
     """
     now = {clip.clip_id: clip for clip in clips}
-    before = {clip.clip_id: clip for shard in old for group in shard.groups for clip in group.clips}
+    before = {clip.clip_id: clip for shard in old.shards() for group in shard.groups for clip in group.clips}
     changed = {name for name in now.keys() | before.keys() if _identity(now.get(name)) != _identity(before.get(name))}
     others = sorted(changed - failed) + sorted(failed & before.keys() - now.keys())
     if others:
@@ -51,14 +52,14 @@ def repaired_plan(
             f"{root}: more has changed than clips that failed ({shown}); --retry-failed cannot mend that: "
             "give another --out, or --overwrite to make all of it again"
         )
-    return [_replanned(shard, now, failed, root, select) for shard in old]
+    return pack_plan(_replanned(shard, now, failed, root, select) for shard in old.shards())
 
 
-def forget(out: Path, shards: Sequence[ShardPlan], failed: set[str]) -> int:
+def forget(out: Path, plan: Plan, failed: set[str]) -> int:
     """Withdraw the records of the shards that hold failed clips, so that they are made again; returns how many."""
     count = 0
-    for shard in shards:
-        if any(clip.clip_id in failed for group in shard.groups for clip in group.clips):
+    for shard in plan.shards():
+        if any(_touches(group, failed) for group in shard.groups):
             record_path(out, shard.name).unlink(missing_ok=True)
             count += 1
     return count
@@ -73,10 +74,21 @@ def _replanned(
 ) -> ShardPlan:
     groups = []
     for group in shard.groups:
-        if any(clip.clip_id in failed for clip in group.clips):
-            group = group_of(with_headers([now[clip.clip_id] for clip in group.clips], root), select)
+        if _touches(group, failed):
+            clips = with_headers([now[clip.clip_id] for clip in _members(group)], root)
+            known = {clip.clip_id: clip for clip in clips}
+            reference = known[group.reference.clip_id] if group.reference else None
+            group = group_of([known[clip.clip_id] for clip in group.clips], select, reference)
         groups.append(group)
     return replace(shard, groups=tuple(groups))
+
+
+def _members(group: Group) -> list[Clip]:
+    return [*group.clips, *([group.reference] if group.reference else [])]
+
+
+def _touches(group: Group, failed: set[str]) -> bool:
+    return any(clip.clip_id in failed for clip in _members(group))
 
 
 def _identity(clip: Clip | None) -> Any:

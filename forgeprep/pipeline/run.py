@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
 import socket
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-
-import pyarrow.parquet as pq
 
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import Scan, ScanOptions
 from forgeprep.errors import ConfigMismatch, ForgeprepError, StorageError, UsageError
 from forgeprep.pipeline.configure import digest, versions
 from forgeprep.pipeline.index import write_index
-from forgeprep.pipeline.plan import ShardPlan, make_plan, plan_from_table, plan_table
+from forgeprep.pipeline.plan import Brief, Plan, make_plan, open_plan
 from forgeprep.pipeline.retry import failed_clips, forget, repaired_plan
 from forgeprep.pipeline.work import Job, Progress, make_shard
-from forgeprep.schemas.clips import Clip, Split
+from forgeprep.schemas.clips import Split
 from forgeprep.schemas.config import RunConfig
-from forgeprep.shards.records import atomic_write_bytes, read_record, table_bytes
+from forgeprep.shards.records import atomic_write_bytes, read_record
 from forgeprep.stages import all_stages, resolve_stages
 
 Report = Callable[[str, Progress], None]
@@ -38,16 +38,30 @@ MAX_RETRIES = 3
 class Prepared:
     """A run that is planned and may start.
 
-    ``fingerprint`` is of configuration, versions and all input files, ``settings`` of the first two.
+    Attributes:
+        config: what it does.
+        root: the raw dataset.
+        out: the folder to fill.
+        scan: what was found, but for the clips themselves, which are in the plan.
+        folders: folder -> files that are used of it.
+        plan: all shards.
+        fingerprint: of configuration, versions and all input files.
+        settings: of configuration and versions.
     """
 
     config: RunConfig
     root: Path
     out: Path
     scan: Scan
-    shards: list[ShardPlan]
+    folders: dict[str, int]
+    plan: Plan
     fingerprint: str
     settings: str
+
+    @property
+    def shards(self) -> tuple[Brief, ...]:
+        """The shards, in brief."""
+        return self.plan.briefs
 
 
 @dataclass(slots=True)
@@ -60,9 +74,16 @@ class Result:
 
 
 def prepare_run(
-    config: RunConfig, root: Path, out: Path, *, overwrite: bool = False, retry: bool = False, write: bool = True
+    config: RunConfig,
+    root: Path,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    retry: bool = False,
+    write: bool = True,
+    progress: Callable[[str, int], None] = lambda what, count: None,
 ) -> Prepared:
-    """Scan the dataset, plan the shards and claim the output folder.
+    """Scan the dataset, plan the shards and claim the output folder; ``progress`` is told what was counted so far.
 
     With ``write=False`` nothing is touched (``--dry-run``). With ``retry``, shards of a run in ``out`` that lost
     samples for a transient reason are planned to be made again, also where their files have changed since.
@@ -74,9 +95,19 @@ def prepare_run(
     """
     for stage in resolve_stages(config.stages):
         stage.check(stage.params(**config.params[stage.name]))
-    scan = get_dataset(config.dataset).scan(root, ScanOptions(config.compression, config.methods, config.splits))
-    inputs = digest([_input(clip) for clip in scan.clips])
-    identity = {"config": config.model_dump(mode="json"), "inputs": inputs, "versions": versions()}
+    dataset = get_dataset(config.dataset)
+    asked = ScanOptions(
+        config.compression,
+        config.methods,
+        config.splits,
+        dataset.params(**config.options),
+        lambda files: progress("files found", files),
+    )
+    scan = dataset.scan(root, asked)
+    inputs = hashlib.sha256()
+    for clip in scan.clips:
+        inputs.update(json.dumps([clip.clip_id, clip.path, clip.size_bytes, sorted(clip.companions)]).encode())
+    identity = {"config": config.model_dump(mode="json"), "inputs": inputs.hexdigest(), "versions": versions()}
     fingerprint, settings = digest(identity), digest([identity["config"], identity["versions"]])
     old = _read_json(out / "run.json")
     if out.is_dir() and any(out.iterdir()) and old is None and not _only_leftovers(out):
@@ -90,18 +121,25 @@ def prepare_run(
             "give another --out, the old options, or --overwrite to throw the old run away"
         )
     failed = failed_clips(out) if mends else None
-    shards = _plan(scan, config, root, out if same or mends else None, failed)
-    prepared = Prepared(config, root, out, scan, shards, fingerprint, settings)
+    plan = _plan(scan, config, root, out if same or mends else None, failed, progress)
+    prepared = Prepared(config, root, out, replace(scan, clips=[]), _folders(scan), plan, fingerprint, settings)
     if write and failed is not None:
         with _locked(out):
-            forget(out, shards, failed)
+            forget(out, plan, failed)
             _write_plan(prepared, identity)
     elif write and not same:
         _claim(prepared, identity)
     return prepared
 
 
-def _plan(scan: Scan, config: RunConfig, root: Path, out: Path | None, failed: set[str] | None) -> list[ShardPlan]:
+def _plan(
+    scan: Scan,
+    config: RunConfig,
+    root: Path,
+    out: Path | None,
+    failed: set[str] | None,
+    progress: Callable[[str, int], None],
+) -> Plan:
     """The plan of the run in ``out``, mended where clips ``failed``, or a new one."""
     frames = all_stages()["frames"]
     params = frames.params(**config.params["frames"])
@@ -111,13 +149,17 @@ def _plan(scan: Scan, config: RunConfig, root: Path, out: Path | None, failed: s
         return frames.select(count, split, params)  # type: ignore[misc]
 
     if out is None or not (out / "plan.parquet").is_file():
-        return make_plan(scan.clips, root, select, config.shard_size)
-    old = plan_from_table(pq.read_table(out / "plan.parquet"))
+        return make_plan(scan.clips, root, select, config.shard_size, lambda n: progress("headers read", n))
+    old = open_plan(out / "plan.parquet")
     return repaired_plan(old, scan.clips, failed, root, select) if failed is not None else old
 
 
-def _input(clip: Clip) -> list[Any]:
-    return [clip.clip_id, clip.path, clip.size_bytes, sorted(clip.companions)]
+def _folders(scan: Scan) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for clip in scan.clips:
+        for path in (clip.path, *clip.companions.values()):
+            found[path.rpartition("/")[0] or "."] += 1
+    return dict(sorted(found.items()))
 
 
 def _settings_of(run: dict[str, Any]) -> str:
@@ -137,8 +179,9 @@ def execute(prepared: Prepared, *, workers: int, address: str | None = None, rep
     result = Result()
     with _locked(prepared.out):
         jobs = []
-        for shard in prepared.shards:
-            job = _job(prepared, shard)
+        for number, shard in enumerate(prepared.shards):
+            key = digest([prepared.settings, shard.name, shard.inputs])
+            job = Job(number, shard.name, prepared.config, prepared.root.resolve(), prepared.out.resolve(), key)
             record = read_record(prepared.out, shard.name)
             if record is not None and record["key"] == job.key and _files_there(prepared.out, record):
                 result.kept.append(shard.name)
@@ -162,16 +205,9 @@ def execute(prepared: Prepared, *, workers: int, address: str | None = None, rep
     return result
 
 
-def _job(prepared: Prepared, shard: ShardPlan) -> Job:
-    # Of this shard's inputs alone, so that a change of other files leaves it as it is.
-    groups = [[g.source_id, list(g.frames), [_input(clip) for clip in g.clips]] for g in shard.groups]
-    key = digest([prepared.settings, shard.name, groups])
-    return Job(shard, prepared.config, prepared.root.resolve(), prepared.out.resolve(), key)
-
-
 def _run_here(jobs: list[Job], report: Report) -> Generator[tuple[str, str | None], None, None]:
     for job in jobs:
-        name = job.plan.name
+        name = job.name
         try:
             make_shard(job, lambda progress, name=name: report(name, progress))  # type: ignore[misc]
         except StorageError:
@@ -194,7 +230,7 @@ def _run_on_ray(
         board: Any = ray.remote(num_cpus=0)(_Board).remote()
         # A worker that dies is replaced; an exception is the same on every try, so it is not repeated.
         task = ray.remote(num_cpus=1, max_retries=MAX_RETRIES, retry_exceptions=False)(_ray_task)
-        waiting = {task.remote(job, board): job.plan.name for job in jobs}
+        waiting = {task.remote(job, board): job.name for job in jobs}
         while waiting:
             done, _ = ray.wait(list(waiting), num_returns=1, timeout=0.5)
             for name, progress in ray.get(board.snapshot.remote()).items():
@@ -267,7 +303,7 @@ class _Board:
 
 
 def _ray_task(job: Job, board: Any) -> None:
-    make_shard(job, lambda progress: board.post.remote(job.plan.name, progress))
+    make_shard(job, lambda progress: board.post.remote(job.name, progress))
 
 
 def _claim(prepared: Prepared, identity: dict[str, Any]) -> None:
@@ -287,7 +323,7 @@ def _claim(prepared: Prepared, identity: dict[str, Any]) -> None:
 
 
 def _write_plan(prepared: Prepared, identity: dict[str, Any]) -> None:
-    atomic_write_bytes(prepared.out / "plan.parquet", table_bytes(plan_table(prepared.shards)))
+    atomic_write_bytes(prepared.out / "plan.parquet", prepared.plan.data)
     document = {
         "fingerprint": prepared.fingerprint,
         **identity,
@@ -296,6 +332,7 @@ def _write_plan(prepared: Prepared, identity: dict[str, Any]) -> None:
         "shards": len(prepared.shards),
         "requested": sum(shard.requested for shard in prepared.shards),
         "root": str(prepared.root),
+        "official_split": get_dataset(prepared.config.dataset).official_split,
     }
     atomic_write_bytes(prepared.out / "run.json", json.dumps(document, indent=2).encode() + b"\n")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from forgeprep.errors import MediaError
 from forgeprep.ops.video import read_header, sha256_of
-from forgeprep.pipeline.plan import ShardPlan
+from forgeprep.pipeline.plan import ShardPlan, read_shard
 from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.schemas.config import RunConfig
 from forgeprep.schemas.drops import Drop
@@ -25,9 +25,13 @@ from forgeprep.stages.frames import FramesParams, tops_up
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Everything that a worker needs to make one shard. ``key`` names its content: inputs, configuration, versions."""
+    """Everything that a worker needs to make one shard of the plan in ``out``.
 
-    plan: ShardPlan
+    ``key`` names its content: inputs, configuration, versions.
+    """
+
+    number: int
+    name: str
     config: RunConfig
     root: Path
     out: Path
@@ -50,11 +54,12 @@ def make_shard(job: Job, report: Callable[[Progress], None] = lambda _: None) ->
         StorageError: the output cannot be written; nothing half-written stays.
     """
     quiet_libraries()
+    plan = read_shard(job.out / "plan.parquet", job.number)
     steps = prepare(job.config)
     logs: list[GroupLog] = []
     done = Progress()
-    with ShardWriter(job.out, job.plan.name, steps.columns, job.config.formats, {"forgeprep": job.key}) as writer:
-        for group in job.plan.groups:
+    with ShardWriter(job.out, job.name, steps.columns, job.config.formats, {"forgeprep": job.key}) as writer:
+        for group in plan.groups:
             log = GroupLog()
             logs.append(log)
             for rows in group_rows(group, job.root, steps, job.config, log):
@@ -67,7 +72,7 @@ def make_shard(job: Job, report: Callable[[Progress], None] = lambda _: None) ->
             done = Progress(done.clips + len(group.clips), done.rows + written, done.drops + len(log.drops))
             report(done)
         files = writer.commit()
-    write_record(job.out, _record(job, logs, files))
+    write_record(job.out, _record(job, plan, logs, files))
     return done
 
 
@@ -141,19 +146,19 @@ def _close_log(log: GroupLog, root: Path) -> None:
     log.drops.sort(key=lambda d: (d.clip_id, d.frame_index, -1 if d.track_id is None else d.track_id))
 
 
-def _record(job: Job, logs: list[GroupLog], files: list[Any]) -> dict[str, Any]:
+def _record(job: Job, plan: ShardPlan, logs: list[GroupLog], files: list[Any]) -> dict[str, Any]:
     entries = [entry for log in logs for entry in log.clips.values()]
     drops = [drop for log in logs for drop in log.drops]
     rows = sum(entry.written for entry in entries)
     return {
         "key": job.key,
-        "split": job.plan.split,
-        "shard": job.plan.name,
+        "split": plan.split,
+        "shard": plan.name,
         "stages": list(job.config.stages),
         "files": [asdict(file) for file in files],
         "rows": rows,
         "planned": rows + len(drops),
-        "requested": job.plan.requested,
+        "requested": sum(len(group.frames) * len(group.clips) for group in plan.groups),
         "drops": [list(asdict(drop).values()) for drop in drops],
         "clips": [_clip_row(entry) for entry in entries],
     }

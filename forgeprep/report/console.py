@@ -20,7 +20,7 @@ from forgeprep.pipeline import run as pipeline
 from forgeprep.pipeline.work import Progress as ShardProgress
 from forgeprep.report.preflight import print_estimate, print_plan
 from forgeprep.report.summary import render, size_text, summarise
-from forgeprep.report.terminal import console
+from forgeprep.report.terminal import console, counting
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,16 @@ def run_on_console(given: Mapping[str, Any], config_file: Path | None, flags: Ru
     if address is not None and workers == 0:
         raise UsageError("--workers 0 works in this process, --address on a cluster; give one of them")
     config = configure.make_config(str(values["dataset"]), values)
-    prepared = pipeline.prepare_run(
-        config, root, out, overwrite=flags.overwrite, retry=flags.retry_failed, write=not flags.dry_run
-    )
+    with counting() as tell:
+        prepared = pipeline.prepare_run(
+            config,
+            root,
+            out,
+            overwrite=flags.overwrite,
+            retry=flags.retry_failed,
+            write=not flags.dry_run,
+            progress=tell,
+        )
     print_plan(prepared)
     if flags.dry_run:
         print_estimate(prepared, None if address else max(1, workers))
@@ -79,16 +86,16 @@ def _check_coverage(out: Path) -> None:
         )
 
 
-def demo_on_console(folder: Path, *, people: int, seconds: float, seed: int) -> None:
+def demo_on_console(folder: Path, *, people: int, seconds: float, seed: int, layout: str) -> None:
     """``forgeprep demo``."""
     from forgeprep.demo import make_demo
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: exists and is not an empty folder; give a new one")
     started = time.perf_counter()
-    summary = make_demo(folder, people=people, seconds=seconds, seed=seed)
-    console.print(f"{folder}: {summary.clips} clips, {size_text(summary.bytes)}, {time.perf_counter() - started:.1f} s")
-    console.print(f"next: forgeprep run ffpp --root {folder} --out OUT --stages crop,mask,noise", markup=False)
+    summary = make_demo(folder, people=people, seconds=seconds, seed=seed, layout=layout)
+    console.print(f"{folder}: {summary.clips} files, {size_text(summary.bytes)}, {time.perf_counter() - started:.1f} s")
+    console.print(f"next: forgeprep run {layout} --root {folder} --out OUT --stages crop,mask,noise", markup=False)
 
 
 def verify_on_console(out: Path) -> int:
@@ -136,18 +143,6 @@ def print_stages() -> None:
         for name, info in stage.params.model_fields.items():
             option = "--" + name.replace("_", "-")
             console.print(f"    {option} (default {info.default}): {info.description}", markup=False)
-
-
-def print_datasets() -> None:
-    """``forgeprep datasets``."""
-    from forgeprep.datasets import dataset_names, get_dataset
-    from forgeprep.datasets.base import describe
-
-    for name in dataset_names():
-        console.print(f"[bold]{name}[/bold]")
-        for label, text in describe(get_dataset(name)).items():
-            for number, line in enumerate(text.splitlines()):
-                console.print(f"    {label if number == 0 else '':<14} {line}", markup=False)
 
 
 @dataclass(slots=True)
@@ -198,7 +193,7 @@ def _stoppable(out: Path) -> Iterator[None]:
 
 @contextmanager
 def _live(prepared: pipeline.Prepared) -> Iterator[_Board]:
-    clips = sum(len(group.clips) for shard in prepared.shards for group in shard.groups)
+    clips = sum(shard.clips for shard in prepared.shards)
     columns = (
         BarColumn(),
         TextColumn("clips"),

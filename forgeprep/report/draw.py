@@ -90,8 +90,8 @@ def _columns(rows: Sequence[SheetRow]) -> list[str]:
 
 def _draw_title(page: _Page, rows: Sequence[SheetRow], names: list[str]) -> None:
     dataset = rows[0].sample["dataset"]
-    page.write(MARGIN, 22, f"{dataset}: {len(rows)} samples", 24, weight="bold")
-    page.write(MARGIN, 56, "spread over clips and frames", 13, FAINT)
+    page.write(MARGIN, 22, dataset, 24, weight="bold")
+    page.write(MARGIN, 56, f"{len(rows)} samples, spread over clips and frames", 13, FAINT)
     for number, name in enumerate(names):
         x = MARGIN + TEXT + number * (CELL + GAP)
         page.write(x, 30, HEADINGS[name][0], 18, weight="bold")
@@ -106,7 +106,7 @@ def _draw_text(page: _Page, sample: dict[str, Any], y: int) -> None:
         ("split", sample["split"]),
         ("frame", f"{sample['frame_index']}  ({sample['timestamp_s']:.2f} s)"),
         ("track", str(sample["track_id"])),
-        ("compression", sample["compression"] or "-"),
+        *([("compression", sample["compression"])] if sample["compression"] else []),
         ("crop", f"{width} x {height} px"),
     ]
     if sample.get("mask") is not None:
@@ -117,7 +117,8 @@ def _draw_text(page: _Page, sample: dict[str, Any], y: int) -> None:
     for number, (name, value) in enumerate(lines):
         page.write(MARGIN, y + 32 + 22 * number, name, 14, FAINT)
         page.write(MARGIN + 104, y + 32 + 22 * number, value, 14)
-    name_lines = textwrap.wrap(sample["sample_id"], 40)[:3]
+    name = sample["sample_id"]
+    name_lines = textwrap.wrap(name if len(name) <= 80 else f"{name[:28]}…{name[-51:]}", 40)
     for number, line in enumerate(reversed(name_lines)):
         page.write(MARGIN, y + CELL - 15 - 15 * number, line, 11, FAINT)
 

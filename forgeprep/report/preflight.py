@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import PurePosixPath
 
 from forgeprep.datasets import get_dataset
 from forgeprep.pipeline.preflight import estimate, makespan
 from forgeprep.pipeline.run import Prepared
 from forgeprep.report.summary import size_text
 from forgeprep.report.terminal import add_cells, console, light_table
+from forgeprep.schemas.clips import SPLITS
 
 SHOWN = 5
 """So many names of a list are shown."""
+MOST_FOLDERS = 40
 
 
 def print_plan(prepared: Prepared) -> None:
@@ -28,12 +29,11 @@ def print_plan(prepared: Prepared) -> None:
     frames: Counter[tuple[str, str, str]] = Counter()
     shards: dict[str, int] = dict(Counter(shard.split for shard in prepared.shards))
     for shard in prepared.shards:
-        for group in shard.groups:
-            for clip in group.clips:
-                key: tuple[str, str, str] = (shard.split, clip.compression or "-", clip.method or "real")
-                clips[key] += 1
-                frames[key] += len(group.frames)
-    for key in clips:
+        for compression, method, its_clips, its_frames in shard.kinds:
+            key: tuple[str, str, str] = (shard.split, compression or "-", method or "real")
+            clips[key] += its_clips
+            frames[key] += its_frames
+    for key in sorted(clips, key=lambda k: (SPLITS.index(k[0]), k[1], k[2] != "real", k[2])):
         add_cells(table, *key, f"{clips[key]:,}", f"{frames[key]:,}", str(shards.pop(key[0], "")))
     console.print(table)
 
@@ -45,8 +45,14 @@ def print_estimate(prepared: Prepared, workers: int | None) -> None:
     """
     _print_folders(prepared)
     _print_names("fakes without their original", prepared.scan.without_original)
-    clips = [clip for shard in prepared.shards for group in shard.groups for clip in group.clips]
-    _print_names("clips that cannot be opened", [f"{clip.path} ({clip.error})" for clip in clips if clip.error])
+    broken = [
+        f"{clip.path} ({clip.error})"
+        for shard in prepared.plan.shards()
+        for group in shard.groups
+        for clip in group.clips
+        if clip.error
+    ]
+    _print_names("clips that cannot be opened", broken)
     found = estimate(prepared)
     if found is None:
         console.print("time and size: no sample could be made to tell")
@@ -68,9 +74,14 @@ def _print_folders(prepared: Prepared) -> None:
     console.print("layout looked for:")
     for line in get_dataset(prepared.config.dataset).layout:
         console.print(f"    {line}", markup=False)
-    found = Counter(str(PurePosixPath(clip.path).parent) for clip in prepared.scan.clips)
-    for clip in prepared.scan.clips:
-        found.update(str(PurePosixPath(path).parent) for path in clip.companions.values())
+    found = Counter(prepared.folders)
+    depth = max(folder.count("/") for folder in found)
+    # Datasets of pictures have a folder for each clip: then their parents are shown.
+    while len(found) > MOST_FOLDERS and depth > 0:
+        joined: Counter[str] = Counter()
+        for folder, count in found.items():
+            joined["/".join(folder.split("/")[:depth])] += count
+        found, depth = joined, depth - 1
     table = light_table("layout found", ["folder"], ["files used"])
     for folder, count in sorted(found.items()):
         add_cells(table, folder, f"{count:,}")

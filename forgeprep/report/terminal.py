@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from rich import box
 from rich.console import Console
@@ -28,3 +29,10 @@ def light_table(title: str, texts: list[str], numbers: list[str], more_texts: It
 def add_cells(table: Table, *cells: str) -> None:
     """Add a row; names may hold brackets, which rich would take for markup."""
     table.add_row(*(Text(cell) for cell in cells))
+
+
+@contextmanager
+def counting() -> Iterator[Callable[[str, int], None]]:
+    """A line that shows how far something is while it is not known how much there is: ``tell(what, count)``."""
+    with console.status("…") as status:
+        yield lambda what, count: status.update(f"{count:,} {what}")

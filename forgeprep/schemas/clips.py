@@ -24,9 +24,14 @@ class Clip:
         label: 0 real, 1 fake.
         method: the dataset's name of the forgery method; None for a real.
         compression: ``raw``, ``c23``, ``c40``; None where the dataset has one quality.
-        companions: further videos that go with the clip frame by frame, e.g. ``{"mask": path}``.
+        companions: further files that go with the clip frame by frame: ``{"mask": path}``, the dataset's own masks, or
+            ``{"magnitude": path}`` where these are not black and white but say how much was altered.
+        spans: what the dataset says of the frames, as (first frame, number of frames, 0 real or 1 fake); frames outside
+            all spans are unknown and not used. None: all frames are as ``label`` says.
+        identities: the people in it, as far as the dataset names them: no one of them may stand in two splits.
         size_bytes: size of the file.
-        frame_count: frames that the container's header promises (filled in by the planner; 0 = unreadable).
+        frame_count: frames that the container's header promises: 1 for a picture, else filled in by the planner; 0
+            where it cannot be read.
         error: why the header could not be read, else None.
     """
 
@@ -42,9 +47,17 @@ class Clip:
     generator: str | None = None
     compression: str | None = None
     companions: dict[str, str] = field(default_factory=dict)
+    identities: list[str] = field(default_factory=list)
+    spans: list[list[int]] | None = None
     size_bytes: int = 0
     frame_count: int = 0
     error: str | None = None
+
+    def label_at(self, index: int) -> int | None:
+        """What the dataset says of a frame: 0 real, 1 fake, None unknown."""
+        if self.spans is None:
+            return self.label
+        return next((label for start, count, label in self.spans if start <= index < start + count), None)
 
     def to_dict(self) -> dict[str, Any]:
         """A plain dictionary, JSON-ready."""
@@ -64,6 +77,8 @@ CLIP_SCHEMA = pa.schema(
         pa.field("method", pa.string()),
         pa.field("generator", pa.string()),
         pa.field("compression", pa.string()),
+        pa.field("identities", pa.list_(pa.string())),
+        pa.field("spans", pa.list_(pa.list_(pa.int32(), 3))),
         pa.field("size_bytes", pa.int64(), nullable=False),
         pa.field("sha256", pa.string()),
         pa.field("width", pa.int32()),

@@ -15,7 +15,8 @@ ImageFormat = Literal["png", "jpeg", "webp"]
 class RunConfig(BaseModel):
     """What a run does. Equal configurations on equal inputs give byte-identical shards.
 
-    Where and on how many workers it runs (``out``, ``workers``, ``address``) is no part of it.
+    Where and on how many workers it runs (``out``, ``workers``, ``address``) is no part of it. ``options`` are the
+    dataset's own, ``params`` the stages'.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,6 +31,7 @@ class RunConfig(BaseModel):
     image_format: ImageFormat = "png"
     image_quality: int = Field(default=95, ge=1, le=100)
     shard_size: int = Field(default=2000, ge=1)
+    options: dict[str, Any] = Field(default_factory=dict)
     params: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 

@@ -15,6 +15,7 @@ REASONS: dict[str, str] = {
     "no_original": "a stage needs the original, and the original is missing or unreadable",
     "size_mismatch": "the fake's picture is another size than its original's, and not simply scaled or letterboxed",
     "unaligned": "no frame of the fake shows the original's frame",
+    "unlabelled": "the dataset says of other frames of the clip whether they are forged, but not of this one",
     "no_mask": "provided masks were asked for, and there is none for this frame",
     "no_difference": "the fake does not differ visibly from its original at this frame",
     "no_visual_change": "nothing visible differs from the original in the whole clip, as in an audio-only fake",

@@ -31,6 +31,8 @@ def row_problems(row: dict[str, Any], pictures: Sequence[str]) -> Iterator[str]:
             except VerifyError as error:
                 yield f"{name}: {error}"
     yield from _size_problems(row, decoded)
+    if "mask_source" in row and (row["mask_source"] == "absent") != (row["mask"] is None):
+        yield f"mask_source is '{row['mask_source']}', but there is {'no' if row['mask'] is None else 'a'} mask"
     if "mask" in decoded and decoded["mask"].ndim == 2:
         yield from _mask_problems(row, decoded["mask"])
 
@@ -56,7 +58,7 @@ def _size_problems(row: dict[str, Any], decoded: dict[str, UInt8]) -> Iterator[s
             yield "image is gray, not RGB"
         if _size(image) != tuple(row["image_size"]):
             yield f"image is {_text(_size(image))}, but image_size says {_text(row['image_size'])}"
-    for name in ("mask", "difference", "noise"):
+    for name in ("mask", "difference", "mask_magnitude", "noise"):
         picture = decoded.get(name)
         if picture is None:
             continue

@@ -36,7 +36,8 @@ def verify(out: Path, *, workers: int | None = None) -> list[Problem]:
     Raises:
         UsageError: the folder holds no run.
     """
-    stages = _stages(out)
+    run = _read_run(out)
+    stages = [str(stage) for stage in run["stages"]]
     found = list(iter_records(out))
     records = [record for _, record in found if record is not None]
     problems = [
@@ -51,14 +52,15 @@ def verify(out: Path, *, workers: int | None = None) -> list[Problem]:
     for result in checked:
         problems += result.problems
     problems += _duplicates(checked)
-    problems += _leaks(records, checked)
+    problems += _leaks(records, checked, official=run.get("official_split") is True)
     problems += _index_problems(out, records)
     return problems
 
 
-def _stages(out: Path) -> list[str]:
+def _read_run(out: Path) -> dict[str, Any]:
     try:
-        return [str(stage) for stage in json.loads((out / "run.json").read_bytes())["stages"]]
+        run: dict[str, Any] = json.loads((out / "run.json").read_bytes())
+        return run | {"stages": list(run["stages"])}
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"{out}: holds no run of forgeprep (no run.json); give the --out folder of a run") from None
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
@@ -67,7 +69,7 @@ def _stages(out: Path) -> list[str]:
 
 def _not_made(out: Path, present: set[str]) -> Iterator[Problem]:
     """Shards that the plan has and the run has not."""
-    rows = _table_rows(out / "plan.parquet")
+    rows = _table_rows(out / "plan.parquet", ["shard"])
     if isinstance(rows, str):
         yield Problem("plan.parquet", rows)
     else:
@@ -103,15 +105,21 @@ def _duplicates(checked: Sequence[Checked]) -> Iterator[Problem]:
         yield Problem(f"{file}: row {row}", f"its sample_id is also that of row {other_row} of {other_file}")
 
 
-def _leaks(records: Sequence[Record], checked: Sequence[Checked]) -> Iterator[Problem]:
-    """Source groups and clips that lie in more than one split: a test on them would be worth nothing."""
+def _leaks(records: Sequence[Record], checked: Sequence[Checked], *, official: bool) -> Iterator[Problem]:
+    """Clips, source groups and people that lie in more than one split: a test on them would be worth nothing.
+
+    In a split that the dataset's authors made, source groups and people may.
+    """
     splits: dict[tuple[str, str], dict[str, str]] = {}
     for record, result in zip(records, checked, strict=True):
         for source_id, clip_id in result.clips:
             for thing in (("source group", source_id), ("clip", clip_id)):
                 splits.setdefault(thing, {}).setdefault(record["split"], result.file)
+        for clip in record["clips"]:
+            for person in clip.get("identities") or ():
+                splits.setdefault(("person", str(person)), {}).setdefault(record["split"], result.file)
     for (kind, name), places in sorted(splits.items()):
-        if len(places) > 1:
+        if len(places) > 1 and (kind == "clip" or not official):
             yield Problem(", ".join(places.values()), f"the {kind} {name} is in the splits {', '.join(places)}")
 
 
@@ -145,11 +153,11 @@ def _canonical(row: dict[str, Any]) -> str:
     return json.dumps(row, sort_keys=True, default=str)
 
 
-def _table_rows(path: Path) -> list[dict[str, Any]] | str:
-    """A small table's rows, or what is wrong with it."""
+def _table_rows(path: Path, columns: list[str] | None = None) -> list[dict[str, Any]] | str:
+    """A table's rows, or what is wrong with it."""
     try:
         with pq.ParquetFile(path) as file:
-            rows: list[dict[str, Any]] = file.read().to_pylist()
+            rows: list[dict[str, Any]] = file.read(columns).to_pylist()
             return rows
     except FileNotFoundError:
         return "the file is missing; run again to remake it"

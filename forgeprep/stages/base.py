@@ -38,7 +38,7 @@ class Sample:
         row: column -> value; image columns hold uint8 arrays until the row is written.
         original: the original's crop at the same track and frame, uint8 RGB of the same shape; None for a real or
             where there is no original.
-        companions: crops of the clip's companion videos, e.g. ``{"mask": uint8 (H, W)}``.
+        companions: crops of the clip's companion files, e.g. ``{"mask": uint8 (H, W)}``.
         reason: the drop reason, once a stage finds that the sample cannot be made.
         detail: more about the drop, in words.
     """
@@ -65,7 +65,8 @@ class Sample:
 class Group:
     """A source group as planned: an original (where there is one) and its fakes, and the frames wanted of each.
 
-    With ``top_up``, frames with a face stand in for wanted ones without.
+    With ``top_up``, frames with a face stand in for wanted ones without. ``reference`` is the original where it stands
+    in another split than these fakes: it is compared with, and gives no samples here.
     """
 
     source_id: str
@@ -73,11 +74,18 @@ class Group:
     clips: tuple[Clip, ...]
     frames: tuple[int, ...]
     top_up: bool = False
+    reference: Clip | None = None
+
+    @property
+    def known(self) -> frozenset[int] | None:
+        """The frames that the dataset labels in all its fakes; None where it labels whole clips."""
+        told = [{i for start, count, _ in c.spans for i in range(start, start + count)} for c in self.clips if c.spans]
+        return frozenset(set.intersection(*told) or set.union(*told)) if told else None
 
     @property
     def original(self) -> Clip | None:
         """The group's real clip, or None where it is not on disk."""
-        return next((clip for clip in self.clips if clip.label == 0), None)
+        return next((clip for clip in self.clips if clip.label == 0), self.reference)
 
 
 @dataclass(slots=True)

@@ -15,7 +15,8 @@ from forgeprep.ops.video import read_header
 from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.samples import columns_of
 from forgeprep.stages.base import ClipLog, Group, GroupLog, Sample, Stage
-from forgeprep.stages.cut import CropParams, describe, drop
+from forgeprep.stages.cursor import Cursor
+from forgeprep.stages.cut import CropParams, call_real, cut_gray, describe, drop
 from forgeprep.stages.follow import Follower
 from forgeprep.stages.lead import Run, choose, runs, survey
 
@@ -31,21 +32,29 @@ def stream(
         log.clips[clip.clip_id] = ClipLog(clip, requested=len(group.frames))
     original = group.original
     fakes = [clip for clip in group.clips if clip.label == 1]
+    # Others may stem from the same source, but nothing says from which frames.
+    paired = [clip for clip in fakes if original is not None and clip.original_id == original.clip_id]
     lead_ok = False
     if original is not None:
-        followers = [Follower(clip, original, root, params, companions, log) for clip in fakes]
-        for run in _lead_runs(original, root, group, params, log, followed=bool(fakes)):
+        # A reference is accounted for in its own split.
+        own = log if original is not group.reference else GroupLog({original.clip_id: ClipLog(original)})
+        followers = [Follower(clip, original, root, params, companions, log) for clip in paired]
+        for run in _lead_runs(original, root, group, params, own, followed=bool(paired)):
             lead_ok = True
-            yield _lead_samples(original, run, params, log, group)
+            if own is log:
+                yield _lead_samples(original, run, params, log, group, {})
             for follower in followers:
                 yield follower.samples(run, group)
         for follower in followers:
             follower.finish(group)
             follower.close()
-    if not lead_ok:
-        for clip in fakes:
+    for clip in fakes:
+        if not lead_ok or clip not in paired:
+            beside = {name: Cursor(root / path) for name, path in sorted(clip.companions.items()) if name in companions}
             for run in _lead_runs(clip, root, group, params, log, followed=False):
-                yield _lead_samples(clip, run, params, log, group)
+                yield _lead_samples(clip, run, params, log, group, beside)
+            for cursor in beside.values():
+                cursor.close()
 
 
 def _lead_runs(
@@ -56,7 +65,7 @@ def _lead_runs(
     try:
         entry.fps = read_header(root / clip.path).fps
         found = survey(root / clip.path, _detector(params.detector))
-        chosen = choose(group.frames, found, top_up=group.top_up)
+        chosen = choose(group.frames, found, top_up=group.top_up, known=group.known)
         entry.decoded, entry.detected, entry.topped_up = chosen.decoded, chosen.detected, chosen.topped_up
         entry.tracks = found.tracks
         yield from runs(root / clip.path, chosen, found, entry.fps, params, followed=followed)
@@ -65,18 +74,29 @@ def _lead_runs(
         log.drops += [drop(group, clip, index, None, error.reason, error.message) for index in group.frames]
 
 
-def _lead_samples(clip: Clip, run: Run, params: CropParams, log: GroupLog, group: Group) -> list[Sample]:
+def _lead_samples(
+    clip: Clip, run: Run, params: CropParams, log: GroupLog, group: Group, beside: dict[str, Cursor]
+) -> list[Sample]:
     """The samples of the clip that the faces were found on: the original, or a fake without one."""
     log.drops += [drop(group, clip, index, None, reason) for index, reason in run.missing]
     if run.moments:
         log.clips[clip.clip_id].width, log.clips[clip.clip_id].height = run.size_wh
     samples = []
     for moment in run.moments:
+        others = {name: cursor.at(moment.index) for name, cursor in beside.items()}
         for face, crop in zip(moment.faces, moment.crops, strict=False):
             place = moment.index, moment.time_s, run.size_wh
             sample = Sample(describe(clip, place, None, face, crop, params))
+            for name, other in others.items():
+                if other is not None:
+                    sample.companions[name] = cut_gray(other, face.box, run.size_wh, params)
             if clip.label == 1 and len(moment.faces) > 1:
                 sample.drop("no_original", "several faces, and no original to tell the forged one")
+            told = clip.label_at(moment.index)
+            if told is None:
+                sample.drop("unlabelled")
+            elif clip.label == 1 and told == 0:
+                call_real(sample)
             samples.append(sample)
     return samples
 

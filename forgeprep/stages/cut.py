@@ -14,7 +14,7 @@ from forgeprep.ops.tracks import Face
 from forgeprep.ops.video import Frame, UInt8
 from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.drops import Drop
-from forgeprep.stages.base import Group, StageParams
+from forgeprep.stages.base import Group, Sample, StageParams
 
 
 class CropParams(StageParams):
@@ -96,6 +96,11 @@ def describe(
         "image": crop,
         "image_size": [crop.shape[1], crop.shape[0]],
     }
+
+
+def call_real(sample: Sample) -> None:
+    """Label a sample of a fake that is not altered itself."""
+    sample.row |= {"label": 0, "forgery": "real", "method": None, "generator": None}
 
 
 def drop(group: Group, clip: Clip, index: int, track: int | None, reason: str, detail: str | None = None) -> Drop:

@@ -8,7 +8,6 @@ and the run is read again with what was found. Frames that do not fit even then 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from forgeprep.ops.tracks import Face
 from forgeprep.ops.video import Frame, UInt8, read_frames, read_header
 from forgeprep.schemas.clips import Clip
 from forgeprep.stages.base import Group, GroupLog, Sample
+from forgeprep.stages.cursor import Cursor
 from forgeprep.stages.cut import CropParams, cut, cut_gray, describe, drop
 from forgeprep.stages.judge import Judge, Patches
 from forgeprep.stages.lead import Moment, Run
@@ -69,7 +69,7 @@ class Follower:
         self.alignment: pairing.Alignment | None = None
         self.unfit: str | None = None
         self.other_size = False
-        self.judge = Judge(params)
+        self.judge = Judge(params, clip.label_at if clip.spans is not None else None)
         self.last_thumb: tuple[UInt8, pairing.Mask] | None = None
         self.changes: deque[float] = deque(maxlen=32)
         self.similarity = [0.0, 0]
@@ -109,8 +109,8 @@ class Follower:
             cursor.close()
 
     def _open(self) -> None:
-        self.frames = _Cursor(self.paths[1])
-        self.companions = {name: _Cursor(path) for name, path in self.companion_paths.items()}
+        self.frames = Cursor(self.paths[1])
+        self.companions = {name: Cursor(path) for name, path in self.companion_paths.items()}
 
     def _align(self, run: Run) -> None:
         """Compare both clips as a whole; from here on that counts."""
@@ -221,7 +221,7 @@ class Follower:
                 ]
         if self.frames.last is not None:
             self.entry.width, self.entry.height = self.frames.last.size_wh
-        self.entry.tracks = max(self.entry.tracks, self.log.clips[self.clip.original_id or ""].tracks)
+        self.entry.tracks = run.tracks
         moments = [(one.frame or 0, one.time_s, _patches(one)) for one in ready]
         samples = [sample for one in ready for sample in one.samples]
         return self.judge.label(moments, samples, 1 / run.fps if run.fps > 0 else 0.04)
@@ -273,36 +273,3 @@ def _laid_on(original: UInt8, crop: UInt8, lead: IntBox, own: IntBox, placement:
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     laid = cv2.warpAffine(original, matrix, crop.shape[1::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(laid, np.uint8)
-
-
-class _Cursor:
-    """Access forward: a frame at an index that only grows, or one of the last few before it."""
-
-    def __init__(self, path: Path) -> None:
-        self.stream: Iterator[Frame] = read_frames(path)
-        self.recent: deque[Frame] = deque(maxlen=2 * LAGS[-1] + 1)
-        self.ended = False
-        self.error: str | None = None
-        self.reason = "past_end"
-
-    @property
-    def last(self) -> Frame | None:
-        return self.recent[-1] if self.recent else None
-
-    def at(self, index: int) -> Frame | None:
-        while not self.ended and (self.last is None or self.last.index < index):
-            try:
-                self.recent.append(next(self.stream))
-            except StopIteration:
-                self.ended = True
-            except MediaError as error:
-                self.ended = True
-                self.error, self.reason = error.message, error.reason
-        return next((frame for frame in self.recent if frame.index == index), None)
-
-    def missing(self) -> tuple[str, str | None]:
-        """Why there was no frame: a drop reason and its detail."""
-        return (self.reason, self.error) if self.ended else ("decode_error", None)
-
-    def close(self) -> None:
-        self.stream.close()  # type: ignore[attr-defined]

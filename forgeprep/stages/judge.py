@@ -7,13 +7,14 @@ bystander, where another face of the clip is; else its samples wait for a forged
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from forgeprep.ops.change import LEAST_GAP, change_signal, cut_of, forged_frames, is_clear
 from forgeprep.ops.masks import Pair, difference_masks
 from forgeprep.ops.video import UInt8
 from forgeprep.stages.base import Sample
-from forgeprep.stages.cut import CropParams
+from forgeprep.stages.cut import CropParams, call_real
 
 HOLD_BYTES = 64 << 20
 """Samples that wait for a forged frame; beyond that the oldest are given up."""
@@ -58,8 +59,9 @@ class _Track:
 class Judge:
     """The verdicts on one fake; runs come in order of time."""
 
-    def __init__(self, params: CropParams) -> None:
+    def __init__(self, params: CropParams, told: Callable[[int], int | None] | None = None) -> None:
         self.params = params
+        self.told = told
         self.tracks: dict[int, _Track] = {}
         self.held: list[tuple[Sample, float]] = []
         self.given_up: list[tuple[int, int]] = []
@@ -148,13 +150,19 @@ class Judge:
         return signal > track.cut
 
     def _settle(self, sample: Sample, *, forged: bool) -> None:
+        stranger = not self.tracks[sample.row["track_id"]].is_clear
+        if self.told is not None:
+            said = self.told(sample.row["frame_index"])
+            if said is None:
+                sample.drop("unlabelled")
+                return
+            forged = said == 1 and (forged or not stranger)
         if forged:
             return
-        stranger = not self.tracks[sample.row["track_id"]].is_clear
         if stranger and self.params.bystanders == "skip":
             sample.drop("bystander")
             return
-        sample.row |= {"label": 0, "forgery": "real", "method": None, "generator": None}
+        call_real(sample)
 
     def _give_up(self) -> None:
         size = sum(sample.image.nbytes * 2 for sample, _ in self.held)

@@ -47,10 +47,14 @@ class Moment:
 
 @dataclass(slots=True)
 class Run:
-    """Consecutive frames of the lead clip; ``missing`` are wanted ones that give no sample, with the reason."""
+    """Consecutive frames of the lead clip, which has ``tracks`` faces in all.
+
+    ``missing`` are wanted frames that give no sample, with the reason.
+    """
 
     size_wh: tuple[int, int]
     fps: float
+    tracks: int = 0
     moments: list[Moment] = field(default_factory=list)
     missing: list[tuple[int, str]] = field(default_factory=list)
     held: int = 0
@@ -75,15 +79,15 @@ def survey(path: Path, detector: Detector) -> Survey:
     return find_faces(read_frames(path), detector)
 
 
-def choose(wanted: Sequence[int], found: Survey, *, top_up: bool) -> Chosen:
-    """Settle which frames are used, now that the clip is known frame by frame.
+def choose(wanted: Sequence[int], found: Survey, *, top_up: bool, known: frozenset[int] | None = None) -> Chosen:
+    """Settle which frames are used, of the ``known`` ones, now that the clip has been read frame by frame.
 
     With ``top_up``, frames with a face stand in for wanted ones without: a neighbour, nearer than the next wanted
     frame, or else one from the widest gap.
     """
     there = set(found.frames)
     last = found.frames[-1] if found.frames else -1
-    with_face = [index for index in found.frames if found.has_face(index)]
+    with_face = [i for i in found.frames if found.has_face(i) and (known is None or i in known)]
     good = [index for index in wanted if index in there and found.has_face(index)]
     bad = [index for index in wanted if index not in there or not found.has_face(index)]
     used = set(good)
@@ -129,7 +133,7 @@ def runs(path: Path, chosen: Chosen, found: Survey, fps: float, params: CropPara
         if run is not None and run.size_wh != frame.size_wh:
             yield run
             run = None
-        run = run or Run(frame.size_wh, fps)
+        run = run or Run(frame.size_wh, fps, found.tracks)
         moment = _moment(frame, found, params, frame.index in wanted, followed)
         if moment.wanted or followed:
             run.moments.append(moment)
@@ -137,7 +141,7 @@ def runs(path: Path, chosen: Chosen, found: Survey, fps: float, params: CropPara
         if sum(m.wanted for m in run.moments) >= RUN_FRAMES or run.held > RUN_BYTES or len(run.moments) >= 1024:
             yield run
             run = None
-    run = run or Run((0, 0), fps)
+    run = run or Run((0, 0), fps, found.tracks)
     run.missing = sorted(missing.items())
     yield run
 

@@ -14,8 +14,12 @@ from forgeprep.ops.video import UInt8
 from forgeprep.schemas.samples import columns_of
 from forgeprep.stages.base import Sample, Stage, StageParams
 
-PROVIDED_LEVEL = 1
-"""Provided masks are lossy video: what is above this value of 255 counts as manipulated (the usual threshold)."""
+LEVELS = {"mask": 1, "magnitude": 25}
+"""A dataset's own mask counts as manipulated above this value of 255, by its kind.
+
+``mask`` is black and white, but lossy: above 1 is the usual threshold. ``magnitude`` says how much a pixel was altered;
+25 is a tenth, the lower of the two levels that ForgeryNet's evaluation uses.
+"""
 
 
 class MaskParams(StageParams):
@@ -27,7 +31,10 @@ class MaskParams(StageParams):
 
 
 def apply(samples: list[Sample], params: MaskParams) -> None:
-    """Add the mask columns; a fake without a mask is dropped, never given an empty one."""
+    """Add the mask columns; a fake without a mask is dropped, never given an empty one.
+
+    A fake that was made of no other picture, and without a mask in the dataset, is kept with its mask absent: null.
+    """
     fakes = [sample for sample in samples if sample.row["label"] == 1]
     found = _differences(fakes)
     for sample in samples:
@@ -42,7 +49,7 @@ def apply(samples: list[Sample], params: MaskParams) -> None:
 
 def companions(_: MaskParams) -> frozenset[str]:
     """The dataset's own masks are read wherever they are: if they do not serve, they are compared."""
-    return frozenset({"mask"})
+    return frozenset(LEVELS)
 
 
 def _differences(samples: list[Sample]) -> dict[str, DifferenceMask]:
@@ -57,7 +64,9 @@ def _differences(samples: list[Sample]) -> dict[str, DifferenceMask]:
 
 
 def _fill_difference(sample: Sample, found: DifferenceMask | None) -> None:
-    if found is None:
+    if found is None and sample.row["original_id"] is None:
+        _fill_provided(sample, None)
+    elif found is None:
         sample.drop("no_original")
     elif not found.mask.any():
         sample.drop("no_difference")
@@ -67,7 +76,9 @@ def _fill_difference(sample: Sample, found: DifferenceMask | None) -> None:
 
 def _fill_provided(sample: Sample, found: DifferenceMask | None) -> None:
     mask = _provided(sample)
-    if mask is None:
+    if mask is None and sample.row["original_id"] is None:
+        sample.row |= dict.fromkeys((column.name for column in STAGE.adds), None) | {"mask_source": "absent"}
+    elif mask is None:
         sample.drop("no_mask")
     elif not mask.any():
         sample.drop("no_mask", "the provided mask is empty here")
@@ -76,8 +87,10 @@ def _fill_provided(sample: Sample, found: DifferenceMask | None) -> None:
 
 
 def _provided(sample: Sample) -> UInt8 | None:
-    given = sample.companions.get("mask")
-    return None if given is None else np.where(given > PROVIDED_LEVEL, 255, 0).astype(np.uint8)
+    for kind, level in LEVELS.items():
+        if kind in sample.companions:
+            return np.where(sample.companions[kind] > level, 255, 0).astype(np.uint8)
+    return None
 
 
 def _agreement(provided: UInt8 | None, found: DifferenceMask | None) -> float | None:
@@ -101,6 +114,7 @@ def _fill(
     sample.row |= {
         "mask": mask,
         "difference": None if found is None else found.difference,
+        "mask_magnitude": sample.companions.get("magnitude"),
         "mask_source": source,
         "mask_threshold": None if used is None else used.threshold,
         "mask_agreement": agreement,

@@ -18,7 +18,8 @@ class SimilarityParams(StageParams):
 def apply(samples: list[Sample], params: SimilarityParams) -> None:
     """Add ``similarity`` and ``similarity_side``."""
     for sample in samples:
-        sample.row["similarity"] = pack_grid(mask_grid(sample.row["mask"], params.side))
+        mask = sample.row["mask"]
+        sample.row["similarity"] = None if mask is None else pack_grid(mask_grid(mask, params.side))
         sample.row["similarity_side"] = params.side
 
 

@@ -1,0 +1,104 @@
+"""From the clips that an adapter found to a :class:`Scan`: what every dataset has to check and tell."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from forgeprep.datasets.base import Dataset, Scan, ScanOptions, count_missing, match_names
+from forgeprep.datasets.listing import shown
+from forgeprep.datasets.splits import leak_text, leaks
+from forgeprep.errors import UsageError
+from forgeprep.schemas.clips import Clip
+
+
+def assemble(
+    dataset: Dataset,
+    root: Path,
+    clips: list[Clip],
+    options: ScanOptions,
+    *,
+    compressions: Sequence[str | None] = (None,),
+    warnings: Sequence[str] = (),
+    strangers: Sequence[str] = (),
+    absent: Sequence[str] = (),
+) -> Scan:
+    """Choose the clips that were asked for, sort them and say what is missing or wrong.
+
+    Args:
+        dataset: whose they are.
+        root: where they lie.
+        clips: all that were found, of all splits.
+        options: what is asked for.
+        compressions: those that were looked for.
+        warnings: what else there is to tell.
+        strangers: files that are left out, because nothing says what they are.
+        absent: files that a list names and that are not there.
+
+    Raises:
+        UsageError: no clips, none of what was asked for, two files for one clip, or a split made here leaks.
+    """
+    if not clips:
+        looked = "; ".join(dataset.layout)
+        hint = f"; what is there is named otherwise: {shown(sorted(strangers))}" if strangers else ""
+        raise UsageError(f"no {dataset.title} clips under {root}: looked for {looked}{hint}")
+    there = tuple(sorted({clip.method for clip in clips if clip.method is not None}))
+    known = tuple(dict.fromkeys([*dataset.methods, *there]))
+    methods = there if options.methods is None else match_names("method", options.methods, known)
+    without = [name for name in methods if name not in there]
+    if without:
+        raise UsageError(
+            f"no {' or '.join(without)} clips under {root}: the methods there are: {', '.join(there) or 'none'}"
+        )
+    chosen = [
+        clip for clip in clips if clip.split in options.splits and (clip.method is None or clip.method in methods)
+    ]
+    if not chosen:
+        raise UsageError(
+            f"none of the {len(clips):,} {dataset.title} clips under {root} is in: {', '.join(options.splits)}"
+        )
+    chosen.sort(key=lambda clip: clip.clip_id)
+    _check_names(root, chosen)
+    told = [*warnings, *check_leaks(dataset, chosen)]
+    if strangers:
+        told.append(f"{len(strangers):,} files left out, nothing says what they are: {shown(sorted(strangers))}")
+    if absent:
+        told.append(f"{len(absent):,} files are listed but not there: {shown(sorted(absent))}")
+    on_disk = {clip.clip_id for clip in chosen if clip.label == 0}
+    orphans = [c.clip_id for c in chosen if c.original_id is not None and c.original_id not in on_disk]
+    if orphans:
+        told.append(f"{len(orphans):,} fakes without their original, so without a mask: {shown(orphans)}")
+    missing = count_missing(
+        dataset.published, chosen, compressions=compressions, methods=methods, splits=options.splits
+    )
+    return Scan(chosen, told, missing, orphans)
+
+
+def check_leaks(dataset: Dataset, clips: Sequence[Clip]) -> list[str]:
+    """A warning, if the authors' own split puts a video or a person into two splits; an error, if one made here does.
+
+    Raises:
+        UsageError: a split that is not the authors' leaks.
+    """
+    found = leaks(clips)
+    if not found:
+        return []
+    if not dataset.official_split:
+        raise UsageError(
+            f"{len(found):,} source videos or people would stand in more than one split: {leak_text(found)}; "
+            "change the splits so that each stands in one"
+        )
+    return [
+        f"the official split is kept as published, but {len(found):,} source videos or people stand in more than one "
+        f"split of it: {leak_text(found)}"
+    ]
+
+
+def _check_names(root: Path, clips: Sequence[Clip]) -> None:
+    doubles = [name for name, count in Counter(clip.clip_id for clip in clips).items() if count > 1]
+    if doubles:
+        paths = [clip.path for clip in clips if clip.clip_id == doubles[0]]
+        raise UsageError(
+            f"{len(doubles)} clips under {root} have two files each: {doubles[0]} ({' and '.join(paths)}); keep one"
+        )

@@ -1,0 +1,150 @@
+"""DeepFakeDetection: 363 videos of 28 actors in 16 scenes and 3068 swaps, in folders beside FaceForensics++.
+
+::
+
+    original_sequences/actors/{raw,c23,c40}/videos/TT__SCENE.mp4
+    manipulated_sequences/DeepFakeDetection/{raw,c23,c40}/videos/TT_SS__SCENE__ID.mp4     actor TT with the face of SS
+    manipulated_sequences/DeepFakeDetection/masks/videos/TT_SS__SCENE__ID.mp4             optional
+
+The authors made no split. Here the actors are dealt out to the splits; a swap of two actors of different splits would
+leak a face and is left out, with a warning. The original of a swap is the target's video of the same scene.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field, field_validator
+
+from forgeprep.datasets.assemble import assemble
+from forgeprep.datasets.base import Dataset, DatasetParams, PublishedCount, Scan, ScanOptions, match_names
+from forgeprep.datasets.ffpp_layout import COMPRESSION_ALIASES, COMPRESSIONS
+from forgeprep.datasets.listing import VideoFile, check_root, find_folders, list_videos, shown
+from forgeprep.datasets.splits import Ratios, split_by_ratio
+from forgeprep.datasets.taxonomy import kind_of, methods_of
+from forgeprep.schemas.clips import Clip, Split
+
+METHOD = "DeepFakeDetection"
+ACTORS = tuple(f"{number:02d}" for number in range(1, 29))
+
+_REAL = re.compile(r"[0-9]{2}__[a-z_]+")
+_FAKE = re.compile(r"(?P<target>[0-9]{2})_(?P<source>[0-9]{2})__(?P<scene>[a-z_]+)__[A-Z0-9]{8}")
+
+
+class DfdParams(DatasetParams):
+    """Options of ``dfd``."""
+
+    ratios: Ratios = Field(default=(0.7, 0.15, 0.15), description="shares of the actors: train,val,test")
+    seed: int = Field(default=0, description="another seed deals the actors out otherwise")
+    val_actors: str = Field(default="", description="the actors of val by number, such as 03,17; then ratios is unused")
+    test_actors: str = Field(default="", description="the actors of test by number; then ratios is unused")
+
+    @field_validator("val_actors", "test_actors", mode="before")
+    @classmethod
+    def _check(cls, value: object) -> str:
+        numbers = [part.strip().zfill(2) for part in str(value).split(",") if part.strip()]
+        for number in numbers:
+            if number not in ACTORS:
+                raise ValueError(f"actors are numbered 01 to 28, got '{number}'")
+        return ",".join(sorted(set(numbers)))
+
+
+def scan(root: Path, options: ScanOptions) -> Scan:
+    """List the clips under ``root``; raises UsageError where there are none."""
+    check_root(root)
+    params = options.params if isinstance(options.params, DfdParams) else DfdParams()
+    splits = actor_splits(params)
+    names = options.compressions or DFD.default_compressions
+    compressions = match_names("compression", names, COMPRESSIONS, aliases=COMPRESSION_ALIASES)
+    clips: list[Clip] = []
+    strangers: list[str] = []
+    fakes = ["manipulated_sequences"], [METHOD.lower()]
+    masks = list_videos(root, find_folders(root, *fakes, ["masks"], ["videos"]), _FAKE)
+    for compression in compressions:
+        spellings = [compression, *(alias for alias, name in COMPRESSION_ALIASES.items() if name == compression)]
+        folders = find_folders(root, ["original_sequences"], ["actors"], spellings, ["videos"])
+        reals = list_videos(root, folders, _REAL)
+        swaps = list_videos(root, find_folders(root, *fakes, spellings, ["videos"]), _FAKE)
+        clips += [_real(file, compression, splits) for file in reals.files.values() if file.stem[:2] in splits]
+        clips += [_fake(file, compression, splits, masks.files.get(file.stem)) for file in swaps.files.values()]
+        strangers += [*reals.strangers, *swaps.strangers]
+    crossing = {clip.clip_id for clip in clips if len({splits[actor] for actor in clip.identities}) > 1}
+    warnings = []
+    if crossing:
+        warnings.append(
+            f"{len(crossing):,} of {sum(clip.label for clip in clips):,} fakes left out, their two actors stand in "
+            f"different splits: {shown(sorted(crossing))}"
+        )
+    kept = [clip for clip in clips if clip.clip_id not in crossing]
+    return assemble(
+        DFD, root, kept, options, compressions=compressions, warnings=warnings, strangers=[*strangers, *masks.strangers]
+    )
+
+
+def actor_splits(params: DfdParams) -> Mapping[str, Split]:
+    """Actor to split, of all 28 actors, whoever is on disk: so a part of the dataset is split as the whole."""
+    if not (params.val_actors or params.test_actors):
+        return split_by_ratio(ACTORS, params.ratios, params.seed)
+    val, test = params.val_actors.split(","), params.test_actors.split(",")
+    return {actor: "test" if actor in test else "val" if actor in val else "train" for actor in ACTORS}
+
+
+def _real(file: VideoFile, compression: str, splits: Mapping[str, Split]) -> Clip:
+    return Clip(
+        clip_id=f"dfd/{compression}/actors/{file.stem}",
+        dataset="dfd",
+        path=file.path,
+        split=splits[file.stem[:2]],
+        source_id=f"dfd/{compression}/{file.stem}",
+        original_id=None,
+        label=0,
+        forgery="real",
+        compression=compression,
+        identities=[file.stem[:2]],
+        size_bytes=file.size_bytes,
+    )
+
+
+def _fake(file: VideoFile, compression: str, splits: Mapping[str, Split], mask: VideoFile | None) -> Clip:
+    found = _FAKE.fullmatch(file.stem)
+    assert found is not None
+    original = f"{found['target']}__{found['scene']}"
+    kind = kind_of("dfd", METHOD)
+    return Clip(
+        clip_id=f"dfd/{compression}/{METHOD}/{file.stem}",
+        dataset="dfd",
+        path=file.path,
+        split=splits[found["target"]],
+        source_id=f"dfd/{compression}/{original}",
+        original_id=f"dfd/{compression}/actors/{original}",
+        label=1,
+        forgery=kind.forgery,
+        method=METHOD,
+        generator=kind.generator,
+        compression=compression,
+        companions={} if mask is None else {"mask": mask.path},
+        identities=[found["target"], found["source"]],
+        size_bytes=file.size_bytes,
+    )
+
+
+DFD = Dataset(
+    name="dfd",
+    title="DeepFakeDetection",
+    url="https://github.com/ondyari/FaceForensics",
+    citation="Dufour and Gully, Contributing Data to Deepfake Detection Research, Google AI Blog 2019",
+    compressions=COMPRESSIONS,
+    default_compressions=("c23",),
+    methods=methods_of("dfd"),
+    layout=(
+        "original_sequences/actors/<compression>/videos/TT__SCENE.mp4",
+        "manipulated_sequences/DeepFakeDetection/<compression>/videos/TT_SS__SCENE__ID.mp4",
+        "manipulated_sequences/DeepFakeDetection/masks/videos/TT_SS__SCENE__ID.mp4 (optional)",
+    ),
+    published=(PublishedCount("originals", None, None, 363), PublishedCount("fakes", METHOD, None, 3068)),
+    scan=scan,
+    params=DfdParams,
+    official_split=False,
+)

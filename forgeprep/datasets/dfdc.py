@@ -1,0 +1,186 @@
+"""DFDC: 119,154 training videos in 50 parts, and labelled folders of validation and test.
+
+::
+
+    dfdc_train_part_0/metadata.json           {"x.mp4": {"label": "FAKE", "split": "train", "original": "y.mp4"}, …}
+    dfdc_train_part_0/x.mp4                   … to dfdc_train_part_49
+    validation/labels.csv, test/labels.csv    filename,label; 1 = fake; their videos beside them or in videos/
+
+The authors name no method and no people, and their parts are all "train": the options ``val_parts`` and ``test_parts``
+deal whole parts out, by default in the usual way, 35-39 and 40-49. Where the authors' validation or test folder is
+there, it is that split and no part is. Some fakes are forged in the sound alone: the pipeline finds that nothing
+visible differs (``visual_change`` is false) and makes no samples of them. An original may be absent on disk.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from forgeprep.datasets.assemble import assemble
+from forgeprep.datasets.base import Dataset, DatasetParams, PublishedCount, Scan, ScanOptions
+from forgeprep.datasets.listing import VideoFile, check_root, find_folders, list_videos
+from forgeprep.datasets.lists import read_json_object, read_lines, refuse
+from forgeprep.datasets.taxonomy import kind_of, methods_of
+from forgeprep.schemas.clips import Clip, Split
+
+METHOD = "DFDC"
+_PART = re.compile(r"dfdc_train_part_0*([0-9]+)", re.IGNORECASE)
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_LABELLED: dict[str, Split] = {"validation": "val", "test": "test"}
+
+
+def _parts(text: object) -> str:
+    for piece in str(text).split(","):
+        if piece.strip() and not re.fullmatch(r"\s*[0-9]+(-[0-9]+)?\s*", piece):
+            raise ValueError("must be numbers of parts such as 35-39,44")
+    return str(text)
+
+
+class DfdcParams(DatasetParams):
+    """Options of ``dfdc``."""
+
+    val_parts: str = Field(default="35-39", description="parts that make up val, such as 35-39 or 3,5,7")
+    test_parts: str = Field(default="40-49", description="parts that make up test")
+
+    @field_validator("val_parts", "test_parts", mode="before")
+    @classmethod
+    def _check(cls, value: object) -> str:
+        return _parts(value)
+
+
+def scan(root: Path, options: ScanOptions) -> Scan:
+    """List the clips under ``root``; raises UsageError where there are none, or on bad metadata."""
+    check_root(root)
+    params = options.params if isinstance(options.params, DfdcParams) else DfdcParams()
+    clips: list[Clip] = []
+    strangers: list[str] = []
+    absent: list[str] = []
+    labelled = {split: folder for name, split in _LABELLED.items() for folder in find_folders(root, [name])}
+    for split, folder in labelled.items():
+        files, labels = _labelled_files(root, folder)
+        clips += [_clip(split, file, labels[stem], None, split) for stem, file in files.items() if stem in labels]
+        strangers += [file.path for stem, file in files.items() if stem not in labels]
+        absent += [f"{folder}/{stem}.mp4" for stem in labels if stem not in files]
+    for number, folder in _part_folders(root):
+        files = list_videos(root, [folder], _NAME).files
+        entries = _read_metadata(root / folder / "metadata.json") if files else {}
+        split = _split_of(number, params, labelled)
+        known = [(file, entries[stem]) for stem, file in files.items() if stem in entries]
+        clips += [
+            _clip(f"part_{number}", file, entry["label"] == "FAKE", entry.get("original"), split)
+            for file, entry in known
+        ]
+        strangers += [file.path for stem, file in files.items() if stem not in entries]
+        absent += [f"{folder}/{stem}.mp4" for stem in entries if stem not in files]
+        options.progress(len(clips))
+    return assemble(DFDC, root, clips, options, strangers=strangers, absent=absent)
+
+
+def _part_folders(root: Path) -> Iterator[tuple[int, str]]:
+    found = {}
+    for entry in sorted(root.iterdir()):
+        match = _PART.fullmatch(entry.name)
+        if match and entry.is_dir():
+            found[int(match[1])] = entry.name
+    yield from sorted(found.items())
+
+
+def _split_of(part: int, params: DfdcParams, labelled: dict[Split, str]) -> Split:
+    chosen: dict[Split, str] = {"val": params.val_parts, "test": params.test_parts}
+    # The authors' own folder takes the place of the parts.
+    return next((split for split, text in chosen.items() if split not in labelled and part in _numbers(text)), "train")
+
+
+def _numbers(text: str) -> set[int]:
+    numbers: set[int] = set()
+    for piece in filter(None, (piece.strip() for piece in text.split(","))):
+        first, _, last = piece.partition("-")
+        numbers |= set(range(int(first), int(last or first) + 1))
+    return numbers
+
+
+def _read_metadata(path: Path) -> dict[str, dict[str, Any]]:
+    """Stem to entry of a part's ``metadata.json``."""
+    found = {}
+    for name, entry in read_json_object(path).items():
+        stem = name.removesuffix(".mp4")
+        original = entry.get("original")
+        if stem == name or not _NAME.fullmatch(stem):
+            refuse(path, None, f"'{name[:80]}' is no name of a video")
+        if entry.get("label") not in ("REAL", "FAKE"):
+            refuse(path, None, f"'{name}': label must be REAL or FAKE, got {str(entry.get('label'))[:40]!r}")
+        if original is not None and (
+            not isinstance(original, str) or not _NAME.fullmatch(original.removesuffix(".mp4"))
+        ):
+            refuse(path, None, f"'{name}': original must be the name of a video, got {str(original)[:80]!r}")
+        found[stem] = entry
+    return found
+
+
+def _labelled_files(root: Path, folder: str) -> tuple[dict[str, VideoFile], dict[str, bool]]:
+    """The videos of an official validation or test folder, and which of them are fake."""
+    files = list_videos(root, [folder, *find_folders(root, [folder.lower()], ["videos"])], _NAME).files
+    path = next(
+        (root / folder / name for name in ("labels.csv", "label.csv") if (root / folder / name).is_file()), None
+    )
+    labels: dict[str, bool] = {}
+    if path is None:
+        return files, labels
+    for number, line in read_lines(path):
+        row = next(csv.reader([line]))
+        if number == 1 and row[:2] == ["filename", "label"]:
+            continue
+        if len(row) < 2 or row[1].strip() not in ("0", "1"):
+            refuse(path, number, f"must be filename,label with label 0 (real) or 1 (fake), got '{line[:80]}'")
+        stem = Path(row[0]).name.removesuffix(".mp4")
+        if stem in labels:
+            refuse(path, number, f"{row[0]} stands there twice")
+        labels[stem] = row[1].strip() == "1"
+    return files, labels
+
+
+def _clip(place: str, file: VideoFile, fake: bool, original: str | None, split: Split) -> Clip:
+    source = original.removesuffix(".mp4") if fake and original else file.stem
+    kind = kind_of("dfdc", METHOD)
+    return Clip(
+        clip_id=f"dfdc/{place}/{file.stem}",
+        dataset="dfdc",
+        path=file.path,
+        split=split,
+        source_id=f"dfdc/{place}/{source}",
+        original_id=f"dfdc/{place}/{source}" if fake and original else None,
+        label=int(fake),
+        forgery=kind.forgery if fake else "real",
+        method=METHOD if fake else None,
+        generator=kind.generator if fake else None,
+        size_bytes=file.size_bytes,
+    )
+
+
+def _published() -> Sequence[PublishedCount]:
+    return (PublishedCount("originals", None, None, 19154 + 2000 + 2500), PublishedCount("fakes", METHOD, None, 104500))
+
+
+DFDC = Dataset(
+    name="dfdc",
+    title="DFDC",
+    url="https://ai.meta.com/datasets/dfdc/",
+    citation="Dolhansky et al., The DeepFake Detection Challenge (DFDC) Dataset, arXiv:2006.07397, 2020",
+    compressions=(),
+    default_compressions=(),
+    methods=methods_of("dfdc"),
+    layout=(
+        "dfdc_train_part_N/metadata.json and its videos, N from 0 to 49",
+        "validation/labels.csv, test/labels.csv and their videos (optional)",
+    ),
+    published=tuple(_published()),
+    scan=scan,
+    params=DfdcParams,
+    official_split=False,
+)

@@ -1,0 +1,163 @@
+"""ForgeryNet: 2.9 million pictures and 221,247 videos of 15 forgery approaches, named by lists.
+
+::
+
+    Training/image_list.txt            <path> <0|1> <0|1|2> <0..15>
+    Training/video_list.txt            <n> <path> (<start> <frames> <0|1>) x n <0|1> <0|1|2> <0..15>
+    Training/image/train_release/1-15/<A>/<B>/frameNNNNN.jpg            a fake; 16-19/<B>/frameNNNNN.jpg: a real
+    Training/spatial_localize/train_mask_release/1-15/<A>/<B>/frameNNNNN.jpg
+    Training/video/train_video_release/1-8|16-19/…/video.mp4
+    Validation/…                       the same, with val_perturb_release and val_video_release
+
+The lists may also lie in ``list/Training`` and so on, and the folders' names vary: every folder that begins with
+``image``, ``video`` or ``spatial`` is looked into. What a file is follows from the number of its folder, since the last
+column of the image lists disagrees with it; a second column that disagrees is refused.
+
+Inferred, not documented: B names the real that a fake was made of, so its original is the real ``B`` of the same frame
+name; with the option ``pairs=none`` fakes have no original. The provided masks are magnitudes of the difference. In
+videos, frames outside the listed spans are unknown and not used. Test labels are not public: Validation is val, or
+with ``validation=test`` test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from forgeprep.datasets.assemble import assemble
+from forgeprep.datasets.base import Dataset, DatasetParams, PublishedCount, Scan, ScanOptions
+from forgeprep.datasets.forgerynet_lists import FIRST_REAL, METHOD_NUMBERS, Entry, read_images, read_videos
+from forgeprep.datasets.listing import check_root, find_folders
+from forgeprep.datasets.taxonomy import kind_of, methods_of
+from forgeprep.schemas.clips import Clip, Split
+
+NOBODY = "7283059e2ee6ec302df2936c7d23313b"
+"""Stands in A's place where a fake has no second source."""
+
+
+class ForgeryNetParams(DatasetParams):
+    """Options of ``forgerynet``."""
+
+    kind: Literal["both", "images", "videos"] = Field(default="both", description="which lists are used")
+    validation: Literal["val", "test"] = Field(default="val", description="the split that Validation becomes")
+    pairs: Literal["name", "none"] = Field(default="name", description="originals by name, or none at all")
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One list: a split's pictures or videos, with the folders that its paths may start in."""
+
+    split: Split
+    kind: str
+    file: Path
+    bases: tuple[str, ...]
+    masks: tuple[str, ...]
+
+
+def scan(root: Path, options: ScanOptions) -> Scan:
+    """List the clips under ``root``; raises UsageError where there are none, or on a bad line of a list."""
+    check_root(root)
+    params = options.params if isinstance(options.params, ForgeryNetParams) else ForgeryNetParams()
+    clips: list[Clip] = []
+    absent: list[str] = []
+    warnings: list[str] = []
+    for part in _parts(root, params):
+        entries = list(read_images(part.file) if part.kind == "image" else read_videos(part.file))
+        odd = sum(entry.odd_kind for entry in entries)
+        if odd:
+            warnings.append(
+                f"{part.file}: {odd:,} lines call another kind of forgery than their folder; the folder counts"
+            )
+        reals = {entry.source: entry.number for entry in entries if entry.number >= FIRST_REAL}
+        for entry in entries:
+            path = _find(root, part.bases, entry.path)
+            if path is None:
+                absent.append(entry.path)
+                continue
+            clips.append(_clip(root, part, entry, path, reals if params.pairs == "name" else {}))
+            if len(clips) % 1000 == 0:
+                options.progress(len(clips))
+    return assemble(FORGERYNET, root, clips, options, warnings=warnings, absent=absent)
+
+
+def _parts(root: Path, params: ForgeryNetParams) -> Iterator[_Part]:
+    splits: dict[str, Split] = {"training": "train", "validation": params.validation}
+    for name, split in splits.items():
+        homes = [*find_folders(root, [name]), *find_folders(root, ["list", "lists"], [name])]
+        for kind in ("image", "video"):
+            if params.kind not in ("both", f"{kind}s"):
+                continue
+            file = next(
+                (root / h / f"{kind}_list.txt" for h in homes if (root / h / f"{kind}_list.txt").is_file()), None
+            )
+            if file is not None:
+                bases = [base for home in homes for base in _below(root, home, kind)]
+                masks = [base for home in homes for base in _below(root, home, "spatial")] if kind == "image" else []
+                yield _Part(split, kind, file, tuple(bases), tuple(masks))
+
+
+def _below(root: Path, home: str, prefix: str) -> list[str]:
+    """The folders that begin with ``prefix``, and those right below them."""
+    found = [f"{home}/{p.name}" for p in sorted((root / home).iterdir()) if p.is_dir() and p.name.startswith(prefix)]
+    return found + [f"{base}/{p.name}" for base in found for p in sorted((root / base).iterdir()) if p.is_dir()]
+
+
+def _find(root: Path, bases: tuple[str, ...], path: str) -> tuple[str, int] | None:
+    for base in bases:
+        try:
+            return f"{base}/{path}", (root / base / path).stat().st_size
+        except OSError:
+            continue
+    return None
+
+
+def _clip(root: Path, part: _Part, entry: Entry, path: tuple[str, int], reals: dict[str, int]) -> Clip:
+    place = f"forgerynet/{part.split}/{part.kind}"
+    fake = entry.number < FIRST_REAL
+    method = METHOD_NUMBERS[entry.number] if fake else None
+    kind = kind_of("forgerynet", method) if method else None
+    real = reals.get(entry.source) if fake else None
+    mask = _find(root, part.masks, entry.below) if fake and part.masks else None
+    people = [entry.source.split("/")[0]] + ([entry.driver] if entry.driver not in (None, NOBODY) else [])
+    return Clip(
+        clip_id=f"{place}/{entry.below.rpartition('.')[0]}",
+        dataset="forgerynet",
+        path=path[0],
+        split=part.split,
+        source_id=f"{place}/{entry.source}",
+        original_id=None if real is None else f"{place}/{real}/{entry.source}",
+        label=int(fake),
+        forgery=kind.forgery if kind else "real",
+        method=method,
+        generator=kind.generator if kind else None,
+        companions={} if mask is None else {"magnitude": mask[0]},
+        identities=[person for person in people if person is not None],
+        spans=entry.spans if fake else None,
+        size_bytes=path[1],
+        frame_count=int(part.kind == "image"),
+    )
+
+
+FORGERYNET = Dataset(
+    name="forgerynet",
+    title="ForgeryNet",
+    url="https://yinanhe.github.io/projects/forgerynet.html",
+    citation="He et al., ForgeryNet: A Versatile Benchmark for Comprehensive Forgery Analysis, CVPR 2021",
+    compressions=(),
+    default_compressions=(),
+    methods=methods_of("forgerynet"),
+    layout=(
+        "{Training,Validation}/image_list.txt, video_list.txt",
+        "{Training,Validation}/image*/*_release/NUMBER/…/frameNNNNN.jpg",
+        "{Training,Validation}/spatial_localize/*_release/NUMBER/…/frameNNNNN.jpg",
+        "{Training,Validation}/video*/*_video_release/NUMBER/…/video.mp4",
+    ),
+    # Pictures and videos, of which the authors hold back the test part.
+    published=(PublishedCount("originals", None, None, 1438201 + 99630),),
+    scan=scan,
+    params=ForgeryNetParams,
+)

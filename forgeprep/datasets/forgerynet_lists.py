@@ -1,0 +1,96 @@
+"""The lines of ForgeryNet's lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from forgeprep.datasets.lists import read_lines, refuse
+from forgeprep.datasets.taxonomy import kind_of, methods_of
+
+METHOD_NUMBERS = dict(enumerate(methods_of("forgerynet"), 1))
+"""Number of a folder to the approach; the table of methods is in the order of the numbers."""
+FIRST_REAL, LAST_REAL = 16, 19
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line.
+
+    Attributes:
+        path: as listed.
+        below: the same from the number of its folder on, e.g. ``1/<A>/<B>/frame00012.jpg``.
+        number: 1 to 15 a fake, 16 to 19 a real.
+        source: what its real is called: ``<B>/frame00012`` for pictures, ``<B>/video`` for videos.
+        driver: A, the other source of a fake.
+        spans: forged and real spans of a video, by frames; None for pictures.
+        odd_kind: whether the line's three-way kind is not that of its folder.
+    """
+
+    path: str
+    below: str
+    number: int
+    source: str
+    driver: str | None
+    spans: list[list[int]] | None
+    odd_kind: bool
+
+
+def read_images(file: Path) -> Iterator[Entry]:
+    """The lines ``<path> <0|1> <0|1|2> <0..15>``; raises UsageError at a bad one."""
+    seen: set[str] = set()
+    for line, text in read_lines(file):
+        parts = text.split()
+        if len(parts) != 4:
+            refuse(file, line, f"must be a path and three numbers, got '{text[:80]}'")
+        yield _entry(file, line, parts[0], parts[1:], None, seen)
+
+
+def read_videos(file: Path) -> Iterator[Entry]:
+    """The lines ``<n> <path> (<start> <frames> <0|1>) x n <0|1> <0|1|2> <0..15>``; raises UsageError at a bad one."""
+    seen: set[str] = set()
+    for line, text in read_lines(file):
+        parts = text.split()
+        count = int(parts[0]) if parts[0].isdecimal() else -1
+        if count < 1 or len(parts) != 5 + 3 * count:
+            refuse(file, line, f"must be a number n, a path, n times three numbers, three numbers; got '{text[:80]}'")
+        spans = [_numbers(file, line, parts[at : at + 3]) for at in range(2, 2 + 3 * count, 3)]
+        end = 0
+        for start, frames, label in spans:
+            if label not in (0, 1) or frames < 1 or start < end:
+                refuse(file, line, f"the span {start} {frames} {label} overlaps, is empty, or its label is not 0 or 1")
+            end = start + frames
+        yield _entry(file, line, parts[1], parts[-3:], spans, seen)
+
+
+def _entry(file: Path, line: int, path: str, kinds: list[str], spans: list[list[int]] | None, seen: set[str]) -> Entry:
+    parts = path.split("/")
+    at = next((i for i, part in enumerate(parts) if part.isdecimal() and 1 <= int(part) <= LAST_REAL), len(parts))
+    below = parts[at:]
+    fake = len(below) > 0 and int(below[0]) < FIRST_REAL
+    if ".." in parts or path.startswith("/") or len(below) < (4 if fake else 3):
+        refuse(file, line, f"'{path[:100]}' is no path such as 1/A/B/file or 16/B/file, with a folder from 1 to 19")
+    if path in seen:
+        refuse(file, line, f"{path} stands there twice")
+    seen.add(path)
+    two, three, many = _numbers(file, line, kinds)
+    if two not in (0, 1) or three not in (0, 1, 2) or not 0 <= many <= 15:
+        refuse(file, line, f"labels out of range: {' '.join(kinds)} (0 to 1, 0 to 2, 0 to 15)")
+    number = int(below[0])
+    if (two == 1) != fake:
+        refuse(file, line, f"says {two} ({'fake' if two else 'real'}) of a file in folder {number}")
+    expected = (
+        0 if not fake else 2 if kind_of("forgerynet", METHOD_NUMBERS[number]).forgery == "identity_replaced" else 1
+    )
+    stem = below[-1].rpartition(".")[0]
+    chain = below[2:-1] if fake else below[1:-1]
+    return Entry(
+        path, "/".join(below), number, "/".join([*chain, stem]), below[1] if fake else None, spans, three != expected
+    )
+
+
+def _numbers(file: Path, line: int, parts: list[str]) -> list[int]:
+    if not all(part.isdecimal() and len(part) < 10 for part in parts):
+        refuse(file, line, f"must be whole numbers: {' '.join(parts)[:60]}")
+    return [int(part) for part in parts]

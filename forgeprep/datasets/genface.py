@@ -1,0 +1,132 @@
+"""GenFace: pictures of whole synthesis, face swaps and attribute edits, by diffusion models and GANs.
+
+::
+
+    {train,val,test}/real/{CelebA_HQ,FFHQ}/*
+    {train,val,test}/fake/EFS/{Diffusion,GAN}/GENERATOR_*       entire face synthesis
+    {train,val,test}/fake/FS/{Diffusion,GAN}/*_GENERATOR.*      face swap
+    {train,val,test}/fake/AM/{Diffusion,GAN}/*                  attribute manipulation
+
+The tree is known from the authors' loaders alone; the GAN folders of EFS and AM are inferred. Which pictures were
+swapped or edited is not documented: a fake whose name, without its generator, is that of a real of the same split (or
+begins with it) is paired with it, which the pipeline checks; the option ``pairs=none`` leaves all unpaired. What has no
+original, whole syntheses above all, has no mask: the mask is absent, not empty.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from pydantic import Field
+
+from forgeprep.datasets.assemble import assemble
+from forgeprep.datasets.base import Dataset, DatasetParams, Scan, ScanOptions
+from forgeprep.datasets.listing import check_root, find_folders, walk_files
+from forgeprep.datasets.taxonomy import methods_of
+from forgeprep.ops.video import PICTURE_SUFFIXES
+from forgeprep.schemas.clips import SPLITS, Clip, Forgery, Split
+
+_FORGERIES: dict[str, Forgery] = {"efs": "entire_synthesis", "fs": "identity_replaced", "am": "attribute_edit"}
+_GENERATORS = {"diffusion": "diffusion", "gan": "gan"}
+_SPELLINGS = {"colladiffusion": "CollaborativeDiffusion"} | {name.lower(): name for name in methods_of("genface")}
+
+
+class GenFaceParams(DatasetParams):
+    """Options of ``genface``."""
+
+    pairs: Literal["name", "none"] = Field(default="name", description="originals by name, or none at all")
+
+
+def scan(root: Path, options: ScanOptions) -> Scan:
+    """List the pictures under ``root``; raises UsageError where there are none."""
+    check_root(root)
+    params = options.params if isinstance(options.params, GenFaceParams) else GenFaceParams()
+    clips: list[Clip] = []
+    for split in SPLITS:
+        reals: dict[str, str] = {}
+        for folder in find_folders(root, [split], ["real"]):
+            for path, size in walk_files(root, folder, PICTURE_SUFFIXES):
+                clips.append(_real(split, path[len(folder) + 1 :], path, size))
+                reals.setdefault(PurePosixPath(path).stem, clips[-1].clip_id)
+                _tell(clips, options)
+        for top, forgery in _FORGERIES.items():
+            for branch, generator in _GENERATORS.items():
+                for folder in find_folders(root, [split], ["fake"], [top], [branch]):
+                    for path, size in walk_files(root, folder, PICTURE_SUFFIXES):
+                        method, rest = _method_of(PurePosixPath(path).stem, top, branch)
+                        original = _original(rest, reals) if params.pairs == "name" and top != "efs" else None
+                        name = (
+                            f"genface/{split}/{PurePosixPath(path).relative_to(folder.split('/')[0]).with_suffix('')}"
+                        )
+                        clips.append(_fake(name, split, path, size, original, forgery, method, generator))
+                        _tell(clips, options)
+    return assemble(GENFACE, root, clips, options)
+
+
+def _tell(clips: list[Clip], options: ScanOptions) -> None:
+    if len(clips) % 1000 == 0:
+        options.progress(len(clips))
+
+
+def _method_of(stem: str, top: str, branch: str) -> tuple[str, str]:
+    """The generator that a picture's name tells, and the name without it."""
+    first, _, after = stem.partition("_")
+    before, _, last = stem.rpartition("_")
+    for word, rest in ((last, before), (first, after)) if top == "fs" else ((first, after), (last, before)):
+        if word.lower() in _SPELLINGS:
+            return _SPELLINGS[word.lower()], rest
+    if top == "am":
+        return "Diffae" if branch == "diffusion" else "AM-GAN", stem
+    word, rest = (last, before) if top == "fs" else (first, after)
+    # A generator that the table does not know keeps its own name.
+    return (word, rest) if re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", word) and rest else (f"{top}-{branch}".upper(), stem)
+
+
+def _original(rest: str, reals: dict[str, str]) -> str | None:
+    return reals.get(rest) or reals.get(rest.partition("_")[0])
+
+
+def _real(split: Split, below: str, path: str, size: int) -> Clip:
+    name = f"genface/{split}/real/{PurePosixPath(below).with_suffix('')}"
+    return Clip(name, "genface", path, split, name, None, 0, "real", size_bytes=size, frame_count=1)
+
+
+def _fake(
+    name: str, split: Split, path: str, size: int, original: str | None, forgery: Forgery, method: str, generator: str
+) -> Clip:
+    return Clip(
+        clip_id=name,
+        dataset="genface",
+        path=path,
+        split=split,
+        source_id=original or name,
+        original_id=original,
+        label=1,
+        forgery=forgery,
+        method=method,
+        generator=generator,
+        size_bytes=size,
+        frame_count=1,
+    )
+
+
+GENFACE = Dataset(
+    name="genface",
+    title="GenFace",
+    url="https://github.com/Jenine-321/GenFace",
+    citation="Zhang et al., GenFace: A Large-Scale Fine-Grained Face Forgery Benchmark, IEEE TIFS 2024",
+    compressions=(),
+    default_compressions=(),
+    methods=methods_of("genface"),
+    layout=(
+        "{train,val,test}/real/*/*",
+        "{train,val,test}/fake/EFS/{Diffusion,GAN}/GENERATOR_*",
+        "{train,val,test}/fake/FS/{Diffusion,GAN}/*_GENERATOR.*",
+        "{train,val,test}/fake/AM/{Diffusion,GAN}/*",
+    ),
+    published=(),
+    scan=scan,
+    params=GenFaceParams,
+)

@@ -1,0 +1,68 @@
+"""Reading the lists that come with datasets: a line that is off is told by file and line number."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from forgeprep.errors import UsageError
+
+
+def refuse(path: Path, line: int | None, problem: str) -> NoReturn:
+    """Raise a :class:`UsageError` for a list's file and line, counted from 1."""
+    raise UsageError(f"{path}{'' if line is None else f':{line}'}: {problem}")
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a text file that are not blank, with their numbers, from 1.
+
+    Raises:
+        UsageError: the file cannot be read, or is no text.
+    """
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield number, line.strip()
+    except OSError as error:
+        refuse(path, None, f"cannot be read ({error.strerror})")
+    except UnicodeDecodeError:
+        refuse(path, None, "is no text in UTF-8")
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """A JSON file that holds an object of objects; a name that stands twice is refused.
+
+    Raises:
+        UsageError: the file cannot be read, or is no such JSON.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_no_doubles)
+    except OSError as error:
+        refuse(path, None, f"cannot be read ({error.strerror})")
+    except json.JSONDecodeError as error:
+        refuse(path, error.lineno, f"not valid JSON ({error.msg})")
+    except _DoubleError as error:
+        refuse(path, None, f"'{error}' stands there twice; keep one")
+    except (UnicodeDecodeError, RecursionError):
+        refuse(path, None, "not valid JSON")
+    if not isinstance(value, dict):
+        refuse(path, None, "must hold an object, name by name")
+    for name, entry in value.items():
+        if not isinstance(entry, dict):
+            refuse(path, None, f"'{name}': must hold an object, got {json.dumps(entry)[:40]}")
+    return value
+
+
+class _DoubleError(Exception):
+    pass
+
+
+def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _DoubleError(next(name for name in names if names.count(name) > 1))
+    return found

@@ -1,0 +1,178 @@
+"""A dataset that the user describes: a CSV or Parquet file with a row a clip.
+
+Columns, of which ``path`` and ``label`` are needed:
+
+===========  =========================================================================================
+path         video or picture, relative to ``--root``
+label        0 or real, 1 or fake
+original     path of the real that a fake was made of, a row of its own
+method       name of the forgery method; default "fake"
+forgery      identity_replaced (default), identity_remained, attribute_edit, entire_synthesis
+generator    kind of generator
+split        train, val or test; in all rows or in none. In none: sources are dealt out by ``ratios``
+compression  name of the quality
+identity     the people in it, separated by ``;``: nobody stands in two splits
+mask         path of the provided mask, black and white
+===========  =========================================================================================
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from forgeprep.datasets.assemble import assemble
+from forgeprep.datasets.base import Dataset, DatasetParams, Scan, ScanOptions
+from forgeprep.datasets.listing import check_root, safe_file
+from forgeprep.datasets.lists import refuse
+from forgeprep.datasets.splits import Ratios, split_together
+from forgeprep.datasets.taxonomy import FORGERIES
+from forgeprep.errors import unknown_name
+from forgeprep.ops.video import is_picture
+from forgeprep.schemas.clips import SPLITS, Clip
+
+COLUMNS = (
+    "path", "label", "original", "method", "forgery", "generator", "split", "compression", "identity", "mask",
+)  # fmt: skip
+_LABELS = {"0": 0, "real": 0, "1": 1, "fake": 1}
+
+
+class ManifestParams(DatasetParams):
+    """Options of ``manifest``."""
+
+    file: str = Field(default="manifest.csv", description="the CSV or Parquet file, relative to --root")
+    ratios: Ratios = Field(default=(0.8, 0.1, 0.1), description="shares of the sources, where there is no column split")
+    seed: int = Field(default=0, description="another seed deals the sources out otherwise")
+
+
+def scan(root: Path, options: ScanOptions) -> Scan:
+    """List the clips of the manifest; raises UsageError at a bad row."""
+    check_root(root)
+    params = options.params if isinstance(options.params, ManifestParams) else ManifestParams()
+    file = root / params.file
+    rows: dict[str, tuple[int, dict[str, str]]] = {}
+    for line, row in _rows(file):
+        _check(file, line, row)
+        if row["path"] in rows:
+            refuse(file, line, f"{row['path']} stands there twice, first in line {rows[row['path']][0]}")
+        rows[row["path"]] = line, row
+    with_split = Counter(bool(row.get("split")) for _, row in rows.values())
+    if len(with_split) > 1:
+        line = next(line for line, row in rows.values() if not row.get("split"))
+        refuse(file, line, f"has no split, {with_split[True]:,} others have one; give it in all rows or in none")
+    clips: list[Clip] = []
+    absent = []
+    for path, (line, row) in rows.items():
+        _check_original(file, line, row, rows)
+        size = safe_file(root, path)
+        if size is None:
+            absent.append(path)
+        else:
+            clips.append(_clip(row, size))
+            options.progress(len(clips))
+    if not with_split[True]:
+        clips = split_together(clips, params.ratios, params.seed)
+    return assemble(MANIFEST, root, clips, options, absent=absent)
+
+
+def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows with their line numbers; of a Parquet file, the number of the row."""
+    try:
+        if file.suffix.lower() == ".parquet":
+            for number, row in enumerate(pq.read_table(file).to_pylist(), 1):
+                yield number, {name: _text(value) for name, value in row.items()}
+            return
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            reader = csv.DictReader(text, strict=True)
+            for row in reader:
+                if None in row or None in row.values():
+                    refuse(file, reader.line_num, f"must have {len(reader.fieldnames or [])} values, as the first line")
+                yield reader.line_num, {name: value.strip() for name, value in row.items()}
+    except OSError as error:
+        refuse(file, None, f"cannot be read ({error.strerror}); name it with --option file=NAME")
+    except (csv.Error, UnicodeDecodeError, pa.ArrowException) as error:
+        refuse(file, None, f"no CSV or Parquet file that can be read ({' '.join(str(error).split())[:120]})")
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else ";".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _check(file: Path, line: int, row: dict[str, str]) -> None:
+    for name in row:
+        if name not in COLUMNS:
+            refuse(file, 1, str(unknown_name("column", name, COLUMNS)))
+    for name in ("path", "label"):
+        if not row.get(name):
+            refuse(file, line, f"has no {name}")
+    if row["label"].lower() not in _LABELS:
+        refuse(file, line, f"label must be 0, 1, real or fake, got '{row['label'][:40]}'")
+    if row.get("split") and row["split"] not in SPLITS:
+        refuse(file, line, f"split must be {', '.join(SPLITS)}, got '{row['split'][:40]}'")
+    if row.get("forgery") and (row["forgery"] == "real") != (_LABELS[row["label"].lower()] == 0):
+        refuse(file, line, f"label {row['label']} and forgery '{row['forgery'][:40]}' contradict each other")
+    if row.get("forgery") and row["forgery"] not in FORGERIES:
+        refuse(file, line, str(unknown_name("forgery", row["forgery"][:40], FORGERIES)))
+    for path in (row["path"], row.get("mask") or ""):
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+            refuse(file, line, f"{path[:100]} leads out of --root")
+
+
+def _check_original(file: Path, line: int, row: dict[str, str], rows: dict[str, tuple[int, dict[str, str]]]) -> None:
+    original = row.get("original")
+    if not original:
+        return
+    if _LABELS[row["label"].lower()] == 0:
+        refuse(file, line, "is a real and has an original; leave it empty")
+    if original in rows and _LABELS[rows[original][1]["label"].lower()] == 1:
+        refuse(file, line, f"its original {original[:100]} is a fake itself (line {rows[original][0]})")
+
+
+def _clip(row: dict[str, str], size: int) -> Clip:
+    fake = _LABELS[row["label"].lower()] == 1
+    source = row.get("original") or row["path"]
+    forgery = row.get("forgery") or ("identity_replaced" if fake else "real")
+    return Clip(
+        clip_id=_name(row["path"]),
+        dataset="manifest",
+        path=row["path"],
+        split=next((split for split in SPLITS if split == row.get("split")), "train"),
+        source_id=_name(source),
+        original_id=_name(row["original"]) if row.get("original") else None,
+        label=int(fake),
+        forgery=next(name for name in FORGERIES if name == forgery),
+        method=(row.get("method") or "fake") if fake else None,
+        generator=row.get("generator") or None,
+        compression=row.get("compression") or None,
+        companions={"mask": row["mask"]} if row.get("mask") else {},
+        identities=[person.strip() for person in row.get("identity", "").split(";") if person.strip()],
+        size_bytes=size,
+        frame_count=int(is_picture(PurePosixPath(row["path"]))),
+    )
+
+
+def _name(path: str) -> str:
+    return f"manifest/{PurePosixPath(path).with_suffix('')}"
+
+
+MANIFEST = Dataset(
+    name="manifest",
+    title="manifest",
+    url="",
+    citation="",
+    compressions=(),
+    default_compressions=(),
+    methods=(),
+    layout=("manifest.csv or another file (--option file=NAME) with the columns " + ", ".join(COLUMNS),),
+    published=(),
+    scan=scan,
+    params=ManifestParams,
+    official_split=False,
+)

@@ -1,0 +1,79 @@
+"""Splits: made where a dataset has none, and checked everywhere. Nobody stands in two of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+from forgeprep.datasets.listing import shown
+from forgeprep.schemas.clips import SPLITS, Clip, Split
+
+
+def _ratios(value: object) -> tuple[float, ...]:
+    parts = value.split(",") if isinstance(value, str) else value
+    try:
+        shares = tuple(float(part) for part in parts)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        shares = ()
+    if len(shares) != len(SPLITS) or min(shares, default=-1) < 0 or abs(sum(shares) - 1) > 1e-6:
+        raise ValueError("must be the shares of train, val and test, adding up to 1, such as 0.8,0.1,0.1")
+    return shares
+
+
+Ratios = Annotated[tuple[float, ...], BeforeValidator(_ratios)]
+"""Shares of train, val and test, as three numbers or as text: ``0.8,0.1,0.1``."""
+
+
+def split_by_ratio(names: Iterable[str], ratios: Sequence[float], seed: int) -> dict[str, Split]:
+    """Deal names out to the splits, in an order drawn from ``seed``; the same set of names gives the same splits.
+
+    >>> split_by_ratio("abcd", (0.5, 0.25, 0.25), seed=0)
+    {'c': 'train', 'b': 'train', 'd': 'val', 'a': 'test'}
+    """
+    ranked = sorted(set(names), key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
+    counts = [0] * len(SPLITS)
+    for _ in ranked:
+        # Whoever is furthest behind; a split that has nobody yet comes first, so that few names serve all splits.
+        behind = [
+            (share > 0 and not have, share * len(ranked) - have) for share, have in zip(ratios, counts, strict=True)
+        ]
+        counts[behind.index(max(behind))] += 1
+    dealt = [split for split, count in zip(SPLITS, counts, strict=True) for _ in range(count)]
+    return dict(zip(ranked, dealt, strict=True))
+
+
+def leaks(clips: Iterable[Clip]) -> dict[str, dict[Split, str]]:
+    """Source groups and people that stand in more than one split: name -> split -> one of its clips there."""
+    seen: dict[str, dict[Split, str]] = defaultdict(dict)
+    for clip in clips:
+        for name in (clip.source_id, *(f"{clip.dataset}:{person}" for person in clip.identities)):
+            seen[name].setdefault(clip.split, clip.clip_id)
+    return {name: found for name, found in sorted(seen.items()) if len(found) > 1}
+
+
+def leak_text(found: Mapping[str, Mapping[Split, str]]) -> str:
+    """The leaks in words, the first ones by name."""
+    return shown([f"{name} ({', '.join(f'{s}: {c}' for s, c in places.items())})" for name, places in found.items()])
+
+
+def split_together(clips: Sequence[Clip], ratios: Sequence[float], seed: int) -> list[Clip]:
+    """The clips with splits by ratio; those that share a source or a person stay together."""
+    home: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while home.setdefault(name, name) != name:
+            home[name] = home[home[name]]
+            name = home[name]
+        return name
+
+    for clip in clips:
+        for person in clip.identities:
+            one, other = sorted((find(clip.source_id), find(f"{clip.dataset}:{person}")))
+            home[other] = one
+    splits = split_by_ratio((find(clip.source_id) for clip in clips), ratios, seed)
+    return [replace(clip, split=splits[find(clip.source_id)]) for clip in clips]

@@ -1,0 +1,195 @@
+"""The demo's people in the layouts of other datasets: made as FaceForensics++, then moved, renamed and listed.
+
+The truth goes along: ``truth/<path of the clip>.npz`` for a video, ``.png`` for a picture.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from forgeprep.demo.layout import PAIRS
+
+METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A demo in FaceForensics++ layout, to be taken apart.
+
+    Attributes:
+        home: its folder.
+        root: where the other layout goes.
+        pairs: (split, a, b), the people.
+    """
+
+    home: Path
+    root: Path
+    pairs: tuple[tuple[str, str, str], ...]
+
+    @property
+    def people(self) -> list[tuple[str, str]]:
+        """(split, person), pair by pair."""
+        return [(split, person) for split, a, b in self.pairs for person in (a, b)]
+
+    @property
+    def swaps(self) -> list[tuple[str, str, str]]:
+        """(split, target, source), both ways."""
+        return [(split, x, y) for split, a, b in self.pairs for x, y in ((a, b), (b, a))]
+
+    def real(self, person: str, compression: str = "c23") -> Path:
+        """The video of a person."""
+        return self.home / "original_sequences" / "youtube" / compression / "videos" / f"{person}.mp4"
+
+    def fake(self, method: str, target: str, source: str, compression: str = "c23") -> Path:
+        """A forged video."""
+        return self.home / "manipulated_sequences" / method / compression / "videos" / f"{target}_{source}.mp4"
+
+    def mask(self, method: str, target: str, source: str) -> Path:
+        """The provided mask of a forged video."""
+        return self.home / "manipulated_sequences" / method / "masks" / "videos" / f"{target}_{source}.mp4"
+
+    def truth(self, method: str, target: str, source: str) -> Path:
+        """The true masks of a forged video."""
+        return self.home / "truth" / method / f"{target}_{source}.npz"
+
+    def put(self, file: Path, place: str) -> None:
+        """Copy a file to a place below the root."""
+        (self.root / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, self.root / place)
+
+    def put_fake(self, method: str, target: str, source: str, place: str, compression: str = "c23") -> None:
+        """Copy a forged video and its truth."""
+        self.put(self.fake(method, target, source, compression), place)
+        self.put(self.truth(method, target, source), f"truth/{place.rpartition('.')[0]}.npz")
+
+
+def name_of(*parts: str, letters: str = "abcdefghijklmnopqrstuvwxyz", length: int = 10) -> str:
+    """A name such as the datasets draw at random, but always the same for the same parts."""
+    digest = hashlib.sha256("/".join(parts).encode()).digest()
+    return "".join(letters[byte % len(letters)] for byte in digest[:length])
+
+
+def relayout(source: Source, layout: str) -> None:
+    """Write the demo in another layout, one of :data:`LAYOUTS`."""
+    LAYOUTS[layout](source)
+
+
+def _dfd(source: Source) -> None:
+    from forgeprep.datasets.dfd import DfdParams, actor_splits
+
+    free: dict[str, Iterator[str]] = {}
+    splits = actor_splits(DfdParams())
+    for split in ("train", "val", "test"):
+        free[split] = iter([actor for actor, its in splits.items() if its == split])
+    actor = {person: next(free[split]) for split, person in source.people}
+    scene = "talking_against_wall"
+    for compression in ("raw", "c23", "c40"):
+        for _, person in source.people:
+            place = f"original_sequences/actors/{compression}/videos/{actor[person]}__{scene}.mp4"
+            source.put(source.real(person, compression), place)
+        for _, x, y in source.swaps:
+            tag = name_of(x, y, letters="ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", length=8)
+            name = f"{actor[x]}_{actor[y]}__{scene}__{tag}.mp4"
+            base = "manipulated_sequences/DeepFakeDetection"
+            source.put_fake("Deepfakes", x, y, f"{base}/{compression}/videos/{name}", compression)
+            source.put(source.mask("Deepfakes", x, y), f"{base}/masks/videos/{name}")
+
+
+def _celebdf(source: Source) -> None:
+    number = {person: i for i, (_, person) in enumerate(source.people)}
+    test = []
+    for split, person in source.people:
+        places = [f"Celeb-real/id{number[person]}_0000.mp4"]
+        # The last person also stands for the videos of YouTube, of which there are no fakes.
+        if person == source.people[-1][1]:
+            places.append("YouTube-real/00000.mp4")
+        for place in places:
+            source.put(source.real(person), place)
+            test += [f"1 {place}"] if split == "test" else []
+    for split, x, y in source.swaps:
+        place = f"Celeb-synthesis/id{number[x]}_id{number[y]}_0000.mp4"
+        source.put_fake("Deepfakes", x, y, place)
+        test += [f"0 {place}"] if split == "test" else []
+    (source.root / "List_of_testing_videos.txt").write_text("\n".join(test) + "\n")
+
+
+def _dfdc_preview(source: Source) -> None:
+    number = {person: str(1000003 + 7919 * i) for i, (_, person) in enumerate(source.people)}
+    entries: dict[str, dict[str, object]] = {}
+    for split, person in source.people:
+        place = f"original_videos/{number[person]}/{number[person]}_A.mp4"
+        source.put(source.real(person), place)
+        entries[place] = {"set": "test" if split == "test" else "train", "label": "real", "augmentations": []}
+    for method, made in (("method_A", "Deepfakes"), ("method_B", "FaceSwap")):
+        for split, x, y in source.swaps:
+            target = number[x]
+            place = f"{method}/{target}/{target}_A/{number[y]}_{target}_A_001.mp4"
+            source.put_fake(made, x, y, place)
+            entries[place] = {"set": "test" if split == "test" else "train", "label": "fake", "augmentations": []}
+    (source.root / "dataset.json").write_text(json.dumps(entries, indent=1) + "\n")
+
+
+def _folder(source: Source) -> None:
+    for _, person in source.people:
+        source.put(source.real(person), f"real/{person}.mp4")
+    for method in METHODS:
+        for _, x, y in source.swaps:
+            source.put_fake(method, x, y, f"fake/{method}/{x}_{y}.mp4")
+            source.put(source.mask(method, x, y), f"masks/{method}/{x}_{y}.mp4")
+
+
+def _manifest(source: Source) -> None:
+    columns = ["path", "label", "original", "method", "forgery", "split", "identity", "mask"]
+    rows = []
+    for split, person in source.people:
+        place = f"media/{person}.mp4"
+        source.put(source.real(person), place)
+        rows.append([place, "real", "", "", "", split, person, ""])
+    kinds = dict.fromkeys(METHODS, "identity_replaced") | dict.fromkeys(METHODS[1::2], "identity_remained")
+    for method in METHODS:
+        for split, x, y in source.swaps:
+            place, mask = f"media/{method}_{x}_{y}.mp4", f"media/masks/{method}_{x}_{y}.mp4"
+            source.put_fake(method, x, y, place)
+            source.put(source.mask(method, x, y), mask)
+            rows.append([place, "fake", f"media/{x}.mp4", method, kinds[method], split, f"{x};{y}", mask])
+    with (source.root / "manifest.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([columns, *rows])
+
+
+def _dfdc(source: Source) -> None:
+    from forgeprep.demo.sound import write_dfdc
+
+    write_dfdc(source)
+
+
+def _forgerynet(source: Source) -> None:
+    from forgeprep.demo.stills import write_forgerynet
+
+    write_forgerynet(source)
+
+
+def _genface(source: Source) -> None:
+    from forgeprep.demo.stills import write_genface
+
+    write_genface(source)
+
+
+LAYOUTS: dict[str, Callable[[Source], None]] = {
+    "celebdf-v1": _celebdf,
+    "celebdf-v2": _celebdf,
+    "dfd": _dfd,
+    "dfdc": _dfdc,
+    "dfdc-preview": _dfdc_preview,
+    "folder": _folder,
+    "forgerynet": _forgerynet,
+    "genface": _genface,
+    "manifest": _manifest,
+}
+
+__all__ = ["LAYOUTS", "METHODS", "PAIRS", "Source", "name_of", "relayout"]

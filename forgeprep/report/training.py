@@ -83,7 +83,8 @@ def train_on_console(
     from forgeprep.training.recipe import make_recipe, read_settings
 
     get_model(model)
-    values = {**(read_settings(config) if config else {}), **_pairs("--set", settings), **given}
+    flags = {name: value for name, value in given.items() if value is not None}
+    values = {**(read_settings(config) if config else {}), **_pairs("--set", settings), **flags}
     recipe = make_recipe(model, values)
     training = Training(model, tuple(shards), run, recipe, _pairs("--model-option", options), weights, init)
     log = run / "log.jsonl"

@@ -1,4 +1,4 @@
-"""``forgeprep evaluate``: figures of trained detectors by method, compression and dataset, beside the published ones."""
+"""``forgeprep evaluate``: figures of detectors by method, compression and dataset, beside the published ones."""
 
 from __future__ import annotations
 

@@ -86,6 +86,7 @@ def test_it_learns_where_the_forgery_is(trained: Path, prepared: Path) -> None:
     log = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
     losses = [entry["loss"] for entry in log if "loss" in entry]
     assert np.mean(losses[-20:]) < 0.7 * np.mean(losses[:5])
+    assert list((trained / "tensorboard").glob("events.*"))
 
 
 def test_the_command_evaluates_and_draws(

@@ -77,6 +77,8 @@ def train_on_console(
 ) -> None:
     """``forgeprep train``."""
     require_training()
+    from torch.utils.tensorboard import SummaryWriter
+
     from forgeprep.training.fit import Training, train
     from forgeprep.training.models import get_model
     from forgeprep.training.plots import draw_training
@@ -88,6 +90,7 @@ def train_on_console(
     recipe = make_recipe(model, values)
     training = Training(model, tuple(shards), run, recipe, _pairs("--model-option", options), weights, init)
     log = run / "log.jsonl"
+    board = SummaryWriter(str(run / "tensorboard"))
     columns = (TextColumn("{task.fields[text]}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("train", text=f"{model} on {', '.join(map(str, shards))}", total=None)
@@ -95,13 +98,17 @@ def train_on_console(
         def report(facts: dict[str, Any]) -> None:
             with log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"time": round(time.time(), 3), **facts}) + "\n")
+            for name, value in facts.items():
+                if name not in ("step", "epoch"):
+                    board.add_scalar(name, value, facts["step"])
             if "loss" in facts:
                 place = f"epoch {facts['epoch']}, step {facts['step']}"
                 bar.update(task, text=f"{place}: loss {facts['loss']:.4f}, {facts['images_s']:.1f} images/s")
             else:
                 console.print(f"epoch {facts['epoch']}: val AUC {facts['val_auc']:.4f}, ACC {facts['val_acc']:.4f}")
 
-        best = train(training, device=None if gpus is None else "cuda" if gpus else "cpu", report=report)
+        best = train(training, device=_device(gpus), report=report)
+    board.close()
     entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
     draw_training(entries, run / "curves.png")
     if best:
@@ -115,7 +122,7 @@ def evaluate_on_console(
     require_training()
     from forgeprep.training.tables import evaluate_run, markdown, write_evaluation
 
-    device = None if gpus is None else "cuda" if gpus else "cpu"
+    device = _device(gpus)
     evaluations = [evaluate_run(run, shards, split=split, device=device, workers=workers) for run in runs]
     console.print(markdown(evaluations), markup=False)
     for file in write_evaluation(evaluations, to or runs[0] / "evaluation"):
@@ -136,7 +143,7 @@ def predict_on_console(
 
     quiet_libraries()
     detector, config, facts = load_detector(run)
-    device = pick_device(None if gpus is None else "cuda" if gpus else "cpu")
+    device = pick_device(_device(gpus))
     threshold = 0.5 if detector.learns_label() else float(facts.get("threshold") or 0.5)
     crop = CropParams(enlarge=enlarge or config.get("enlarge") or 1.3)
     ready = Ready(detector.to(device), Recipe(**config["recipe"]), config["size"], threshold, crop, device)
@@ -154,6 +161,12 @@ def predict_on_console(
                 markup=False,
             )
     return 1 if broken else 0
+
+
+def _device(gpus: int | None) -> str | None:
+    if gpus is not None and gpus not in (0, 1):
+        raise UsageError(f"--gpus: 0 or 1 so far (got {gpus})")
+    return None if gpus is None else "cuda" if gpus else "cpu"
 
 
 def _pairs(flag: str, given: Sequence[str]) -> dict[str, Any]:

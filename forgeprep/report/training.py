@@ -30,12 +30,14 @@ def print_models() -> None:
     require_training()
     from forgeprep.training.models import MODELS, build, parameters
 
-    table = light_table("detectors", ["model", "protocol"], ["parameters", "input"], ["source"])
+    table = light_table("detectors", ["model", "protocol"], ["parameters", "input"])
     for model in MODELS.values():
         add_cells(
             table, model.name, model.protocol, f"{parameters(build(model.name)):,}", str(model.size), model.source
         )
     console.print(table)
+    for protocol, source in {model.protocol: model.source for model in MODELS.values()}.items():
+        console.print(f"{protocol}: {source}", markup=False)
 
 
 def show_model(name: str) -> None:

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from forgeprep.errors import ForgeprepError, UsageError, VerifyError
 from forgeprep.training.fit import Training, pick_device, train
+from forgeprep.training.models import MODELS
 from forgeprep.training.recipe import Recipe, make_recipe
 from forgeprep.training.tables import evaluate_run, load_detector, matrix
 from tests.conftest import UInt8, run_cli
@@ -204,6 +205,10 @@ def test_two_steps_of_training_share_what_they_have_in_common(prepared: Path, tm
 
 
 def test_models_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli("models") == 0
+    listed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["vgg5-seg", "pixel-level", "260,289", "256"] in listed
+    assert {line[0] for line in listed if len(line) == 4} >= set(MODELS)
     assert run_cli("models", "show", "two-stream") == 0
     printed = capsys.readouterr().out
     assert "two-stream: 21,486,450 parameters, input 299 x 299" in printed

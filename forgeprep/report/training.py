@@ -32,9 +32,7 @@ def print_models() -> None:
 
     table = light_table("detectors", ["model", "protocol"], ["parameters", "input"])
     for model in MODELS.values():
-        add_cells(
-            table, model.name, model.protocol, f"{parameters(build(model.name)):,}", str(model.size), model.source
-        )
+        add_cells(table, model.name, model.protocol, f"{parameters(build(model.name)):,}", str(model.size))
     console.print(table)
     for protocol, source in {model.protocol: model.source for model in MODELS.values()}.items():
         console.print(f"{protocol}: {source}", markup=False)

@@ -153,6 +153,8 @@ def annotate(picture: UInt8, faces: Sequence[tuple[IntBox, float, UInt8 | None]]
         if heat is not None and a < c and b < d:
             part = heat[b - y0 : d - y0, a - x0 : c - x0].astype(np.float32)[..., None] / 255
             drawn[b:d, a:c] = (drawn[b:d, a:c] * (1 - 0.5 * part) + 0.5 * part * np.array(FAKE)).astype(np.uint8)
+            lines, _ = cv2.findContours((heat >= 128).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+            cv2.drawContours(drawn, lines, -1, FAKE, 1, offset=(x0, y0))
         colour = FAKE if score > threshold else REAL
         thick = max(1, min(height, width) // 240)
         cv2.rectangle(drawn, (x0, y0), (x1, y1), colour, thick)

@@ -1,8 +1,8 @@
 """Samples per second of the training loader, against other ways to the same tensors, with the same number of workers.
 
-All give batches of image (uint8, 3 x S x S), mask and label of the same samples in random order: ours from Parquet
-and from tars; a folder of PNGs with a plain Dataset; webdataset on the tars; Hugging Face datasets on the Parquet files. The
-floor is decoding the PNGs from memory in as many processes. Run: python benchmarks/loader.py [--samples 1500]
+All give batches of image (uint8, 3 x S x S), mask and label of the same samples in random order: ours from Parquet,
+and from tars; a folder of PNGs with a plain Dataset; webdataset on the tars; Hugging Face datasets on the Parquet
+files. The floor is decoding the PNGs in as many processes. Run: python benchmarks/loader.py [--seconds 3]
 """
 
 from __future__ import annotations

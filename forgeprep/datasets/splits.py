@@ -20,7 +20,8 @@ def _ratios(value: object) -> tuple[float, ...]:
         shares = tuple(float(part) for part in parts)  # type: ignore[attr-defined]
     except (TypeError, ValueError):
         shares = ()
-    if len(shares) != len(SPLITS) or min(shares, default=-1) < 0 or abs(sum(shares) - 1) > 1e-6:
+    # Written so that NaN fails too.
+    if len(shares) != len(SPLITS) or not (all(share >= 0 for share in shares) and abs(sum(shares) - 1) < 1e-6):
         raise ValueError("must be the shares of train, val and test, adding up to 1, such as 0.8,0.1,0.1")
     return shares
 

@@ -59,7 +59,11 @@ def leaks(clips: Iterable[Clip]) -> dict[str, dict[Split, str]]:
 
 def leak_text(found: Mapping[str, Mapping[Split, str]]) -> str:
     """The leaks in words, the first ones by name."""
-    return shown([f"{name} ({', '.join(f'{s}: {c}' for s, c in places.items())})" for name, places in found.items()])
+    texts = []
+    for name, places in found.items():
+        where = ", ".join(f"{split}: {places[split]}" for split in SPLITS if split in places)
+        texts.append(f"{name} ({where})")
+    return shown(texts)
 
 
 def split_together(clips: Sequence[Clip], ratios: Sequence[float], seed: int) -> list[Clip]:

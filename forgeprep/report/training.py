@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,9 +76,8 @@ def train_on_console(
 ) -> None:
     """``forgeprep train``."""
     require_training()
-    from torch.utils.tensorboard import SummaryWriter
-
     from forgeprep.training.fit import Training, train
+    from forgeprep.training.many import train_on_many
     from forgeprep.training.models import get_model
     from forgeprep.training.plots import draw_training
     from forgeprep.training.recipe import make_recipe, read_settings
@@ -89,26 +87,22 @@ def train_on_console(
     values = {**(read_settings(config) if config else {}), **_pairs("--set", settings), **flags}
     recipe = make_recipe(model, values)
     training = Training(model, tuple(shards), run, recipe, _pairs("--model-option", options), weights, init)
-    log = run / "log.jsonl"
-    board = SummaryWriter(str(run / "tensorboard"))
     columns = (TextColumn("{task.fields[text]}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("train", text=f"{model} on {', '.join(map(str, shards))}", total=None)
 
         def report(facts: dict[str, Any]) -> None:
-            with log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"time": round(time.time(), 3), **facts}) + "\n")
-            for name, value in facts.items():
-                if name not in ("step", "epoch"):
-                    board.add_scalar(name, value, facts["step"])
             if "loss" in facts:
                 place = f"epoch {facts['epoch']}, step {facts['step']}"
                 bar.update(task, text=f"{place}: loss {facts['loss']:.4f}, {facts['images_s']:.1f} images/s")
             else:
                 console.print(f"epoch {facts['epoch']}: val AUC {facts['val_auc']:.4f}, ACC {facts['val_acc']:.4f}")
 
-        best = train(training, device=_device(gpus), report=report)
-    board.close()
+        if gpus is not None and gpus > 1:
+            best = train_on_many(training, gpus)
+        else:
+            best = train(training, device=_device(gpus), report=report)
+    log = run / "log.jsonl"
     entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
     draw_training(entries, run / "curves.png")
     if best:
@@ -164,8 +158,8 @@ def predict_on_console(
 
 
 def _device(gpus: int | None) -> str | None:
-    if gpus is not None and gpus not in (0, 1):
-        raise UsageError(f"--gpus: 0 or 1 so far (got {gpus})")
+    if gpus is not None and gpus < 0:
+        raise UsageError(f"--gpus: must be 0 or more (got {gpus})")
     return None if gpus is None else "cuda" if gpus else "cpu"
 
 

@@ -43,6 +43,15 @@ def save_state(
             old.unlink(missing_ok=True)
 
 
+def read_facts(folder: Path, name: str) -> dict[str, Any] | None:
+    """What the JSON of a state says; None if there is none that can be read."""
+    try:
+        facts: dict[str, Any] = json.loads((folder / f"{name}.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return facts
+
+
 def load_state(
     folder: Path, name: str, detector: nn.Module, optimizer: torch.optim.Optimizer | None = None
 ) -> dict[str, Any] | None:

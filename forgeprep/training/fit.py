@@ -70,10 +70,12 @@ def train(training: Training, *, device: str | None = None, report: Report = lam
         ForgeprepError: the loss is not finite, or memory is too small; the message says what to do.
     """
     place = pick_device(device)
-    detector = build(training.model, training.options)
-    train_index = load_index(training.shards, "train", detector.needs_columns())
-    val_index = load_index(training.shards, "val", detector.needs_columns())
-    _claim(training, train_index)
+    needs = build(training.model, training.options).needs_columns()
+    train_index = load_index(training.shards, "train", needs)
+    val_index = load_index(training.shards, "val", needs)
+    rank, _ = world()
+    if rank == 0:
+        _claim(training, train_index)
     torch.manual_seed(training.recipe.seed)
     detector = build(training.model, training.options)
     _start_from(training, detector)
@@ -90,14 +92,54 @@ def train(training: Training, *, device: str | None = None, report: Report = lam
         "in_epoch": 0,
         "best": None,
     }
-    loop = _Loop(training, detector, optimizer, place, report)
+    tell = _logged(training.run, report) if rank == 0 else _silent
+    loop = _Loop(training, detector, optimizer, place, tell)
     while facts["epoch"] < recipe.epochs and not facts.get("done"):
         finished = loop.epoch(train_index, facts)
         if not finished:
             break
-        _after_epoch(training, loop, val_index, facts, report)
+        if rank == 0:
+            _after_epoch(training, loop, val_index, facts, tell)
+        _share(facts)
     best: dict[str, Any] = facts["best"] or {}
     return best
+
+
+def world() -> tuple[int, int]:
+    """The number of this process and how many train together; 0 and 1 alone."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def _share(facts: dict[str, Any]) -> None:
+    """Give all processes what the first one knows."""
+    if world()[1] > 1:
+        box = [facts]
+        torch.distributed.broadcast_object_list(box, src=0)
+        facts.update(box[0])
+
+
+def _silent(_: dict[str, Any]) -> None:
+    """The report of all processes but the first."""
+
+
+def _logged(run: Path, report: Report) -> Report:
+    """Write what is reported to ``log.jsonl`` and TensorBoard too."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    board = SummaryWriter(str(run / "tensorboard"))
+
+    def tell(facts: dict[str, Any]) -> None:
+        with (run / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"time": round(time.time(), 3), **facts}) + "\n")
+        for name, value in facts.items():
+            if name not in ("step", "epoch"):
+                board.add_scalar(name, value, facts["step"])
+        board.flush()
+        report(facts)
+
+    return tell
 
 
 def pick_device(name: str | None) -> torch.device:
@@ -126,15 +168,19 @@ class _Loop:
     ) -> None:
         self.training, self.detector, self.optimizer = training, detector, optimizer
         self.device, self.report = device, report
+        self.rank, self.ranks = world()
         self.forward: Any = torch.compile(detector) if training.recipe.compile else detector
+        if self.ranks > 1:
+            self.forward = torch.nn.parallel.DistributedDataParallel(detector)
         bf16 = training.recipe.precision == "bf16" or (training.recipe.precision == "auto" and device.type == "cuda")
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=bf16)
 
     def epoch(self, index: SampleIndex, facts: dict[str, Any]) -> bool:
         """The steps of an epoch that are still to be made; False if the limit of steps came first."""
         recipe = self.training.recipe
-        batches = epoch_batches(index, recipe, facts["epoch"])[facts["in_epoch"] :]
-        if not batches and facts["in_epoch"] == 0:
+        dealt = epoch_batches(index, recipe, facts["epoch"], ranks=self.ranks, rank=self.rank)
+        batches = dealt[facts["in_epoch"] :]
+        if not dealt:
             raise UsageError(
                 f"train holds {len(index)} samples, less than a batch of {recipe.batch}; give a smaller --batch"
             )
@@ -142,21 +188,28 @@ class _Loop:
         started, seen = time.perf_counter(), 0
         for batch in _loader(index, recipe, self.training.size, batches, train=True, epoch=facts["epoch"]):
             if self.training.limit is not None and facts["step"] >= self.training.limit:
-                save_state(self.training.run, "last", self.detector, self.optimizer, facts)
+                self.save(facts)
                 return False
             terms = self._step(batch, facts["step"])
-            seen += len(batch["label"])
+            seen += len(batch["label"]) * self.ranks
             facts["step"] += 1
             facts["in_epoch"] += 1
             rate = seen / max(1e-9, time.perf_counter() - started)
+            if facts["step"] % recipe.save_every == 0:
+                self.save(facts)
             self.report({"step": facts["step"], "epoch": facts["epoch"], "images_s": rate, **terms})
         facts["epoch"] += 1
         facts["in_epoch"] = 0
         return True
 
+    def save(self, facts: dict[str, Any]) -> None:
+        """Keep the state, from which a training goes on."""
+        if self.rank == 0:
+            save_state(self.training.run, "last", self.detector, self.optimizer, facts)
+
     def _step(self, batch: dict[str, Any], step: int) -> dict[str, float]:
         # Dropout is drawn anew for each step, so that a resumed training draws the same.
-        torch.manual_seed(hash((self.training.recipe.seed, step)) % (1 << 63))
+        torch.manual_seed(hash((self.training.recipe.seed, step, self.rank)) % (1 << 63))
         try:
             moved = to_device(batch, self.device, noise="noise" in self.detector.needs)
             if self.device.type == "cuda":
@@ -213,7 +266,7 @@ def _after_epoch(training: Training, loop: _Loop, index: SampleIndex, facts: dic
         }  # fmt: skip
         save_state(training.run, "best", loop.detector, None, {**facts, "best": facts["best"]})
     facts["done"] = facts["epoch"] - facts["best"]["epoch"] >= training.recipe.patience
-    save_state(training.run, "last", loop.detector, loop.optimizer, facts)
+    loop.save(facts)
 
 
 def judged_loss(judged: Judged) -> float:

@@ -22,6 +22,8 @@ weights_app = typer.Typer(help="Weights of the optional detectors: never fetched
 app.add_typer(weights_app, name="weights")
 datasets_app = typer.Typer(invoke_without_command=True)
 app.add_typer(datasets_app, name="datasets")
+models_app = typer.Typer(invoke_without_command=True)
+app.add_typer(models_app, name="models")
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error. [default: off]")]
 Out = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
@@ -230,6 +232,99 @@ def datasets_show(
     from forgeprep.report.catalogue import show_dataset
 
     show_dataset(name, root, option or [])
+
+
+@models_app.callback()
+def models(context: typer.Context) -> None:
+    """List the detectors that can be trained, or show one: options and recipe."""
+    if context.invoked_subcommand is None:
+        from forgeprep.report.training import print_models
+
+        print_models()
+
+
+@models_app.command("show")
+def models_show(
+    name: Annotated[str, typer.Argument(help="Detector, e.g. two-stream.")],
+    debug: Debug = False,
+) -> None:
+    """Show a detector: parameters, options, and the recipe that trains it."""
+    from forgeprep.report.training import show_model
+
+    show_model(name)
+
+
+Shards = Annotated[list[Path], typer.Option("--shards", help="Folder of a finished run; may be given more than once.")]
+Gpus = Annotated[int | None, typer.Option("--gpus", help="0 for the CPU. [default: a GPU where there is one]")]
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Argument(help="Detector; 'forgeprep models' lists them.")],
+    shards: Shards,
+    run_folder: Annotated[Path, typer.Option("--run", help="Folder to fill; give it again to go on.")],
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings. [default: the protocol's]")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE, a setting; 'forgeprep models show' lists them.")
+    ] = None,
+    model_option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, an option of the detector.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images a step. [default: the protocol's]")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate. [default: the protocol's]")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs at most. [default: the protocol's]")] = None,
+    gpus: Gpus = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Pretrained weights of the backbone, a local file. [default: none]")
+    ] = None,
+    init: Annotated[Path | None, typer.Option(help="A training to start from, e.g. a first step.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Train a detector on shards; the same command goes on after a stop."""
+    from forgeprep.report.training import train_on_console
+
+    train_on_console(
+        model,
+        shards,
+        run_folder,
+        config=config,
+        settings=setting or [],
+        options=model_option or [],
+        given={"batch": batch, "lr": lr, "epochs": epochs},
+        gpus=gpus,
+        weights=weights,
+        init=init,
+    )
+
+
+@app.command()
+def evaluate(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of trainings; several give a matrix.")],
+    shards: Shards,
+    split: Annotated[str, typer.Option(help="The split to judge.")] = "test",
+    to: Annotated[Path | None, typer.Option(help="Folder to write. [default: RUN/evaluation]")] = None,
+    gpus: Gpus = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that decode. [default: as in training]")] = None,
+    debug: Debug = False,
+) -> None:
+    """Judge a split with trained detectors: figures by method, compression and dataset, as tables and plots."""
+    from forgeprep.report.training import evaluate_on_console
+
+    evaluate_on_console(runs, shards, split, to, gpus, workers)
+
+
+@app.command()
+def predict(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training.")],
+    files: Annotated[list[Path], typer.Argument(help="Pictures, videos or folders.")],
+    to: Annotated[Path, typer.Option(help="Folder for annotated copies and JSON.")],
+    every: Annotated[int, typer.Option(help="Judge every n-th frame of a video.", min=1)] = 5,
+    enlarge: Annotated[float | None, typer.Option(help="Crop over face box. [default: as in the shards]")] = None,
+    gpus: Gpus = None,
+    debug: Debug = False,
+) -> None:
+    """Score the faces of pictures and videos, and draw what looks forged."""
+    from forgeprep.report.training import predict_on_console
+
+    sys.exit(predict_on_console(run_folder, files, to, every, enlarge, gpus))
 
 
 @weights_app.command("fetch")

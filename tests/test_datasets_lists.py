@@ -105,7 +105,7 @@ BAD: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "dfdc: twice": (
         "dfdc",
         lambda r: dfdc(r, '{"aaaaaaaaaa.mp4": {"label": "REAL"}, "aaaaaaaaaa.mp4": {"label": "FAKE"}}'),
-        "'aaaaaaaaaa.mp4' stands there twice",
+        "metadata.json:1: 'aaaaaaaaaa.mp4': stands there twice",
     ),
     "dfdc: original": (
         "dfdc",
@@ -216,7 +216,56 @@ BAD: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "manifest: quotes": (
         "manifest",
         lambda r: manifest(r, 'path,label\n"a.mp4,0\n'),
-        "no CSV or Parquet file that can be read",
+        "csv:1: no CSV that can be read",
+    ),
+    "celebdf: empty list": ("celebdf-v2", lambda r: celebdf(r, ""), f"{LIST}: names no video"),
+    "dfdc: number": ("dfdc", lambda r: dfdc(r, '{"aaaaaaaaaa.mp4": {"label": ' + "9" * 5000 + "}}"), "not valid JSON"),
+    "dfdc: own original": (
+        "dfdc",
+        lambda r: dfdc(r, '{\n"aaaaaaaaaa.mp4": {"label": "FAKE", "original": "aaaaaaaaaa.mp4"}}'),
+        "metadata.json:2: 'aaaaaaaaaa.mp4': is its own original",
+    ),
+    "forgerynet: empty list": ("forgerynet", lambda r: forgerynet(r, "image", ""), "image_list.txt: lists no file"),
+    "manifest: no rows": ("manifest", lambda r: manifest(r, "path,label\n"), "manifest.csv: lists no file"),
+    "manifest: nothing there": (
+        "manifest",
+        lambda r: manifest(r, "path,label\nz.mp4,0\n"),
+        "csv: lists 1 files, and none",
+    ),
+    "manifest: doubled column": (
+        "manifest",
+        lambda r: manifest(r, "path,path,label\na.mp4,b.mp4,0\n"),
+        "csv:1: names a column",
+    ),
+    "manifest: spelling": (
+        "manifest",
+        lambda r: manifest(r, "path,label\n./a.mp4,0\n"),
+        "csv:2: './a.mp4' is written 'a.mp4'",
+    ),
+    "manifest: real method": (
+        "manifest",
+        lambda r: manifest(r, "path,label,method\na.mp4,0,swap\n"),
+        "csv:2: is a real and has the method 'swap'",
+    ),
+    "manifest: latin": (
+        "manifest",
+        lambda r: (manifest(r, ""), (r / "manifest.csv").write_bytes(b"path,label\na.mp4,0\ncaf\xe9.mp4,0\n"))[0],
+        "csv:3: is no text in UTF-8",
+    ),
+    "folder: two kinds": (
+        "folder",
+        lambda r: put(r, "real/a.mp4", "train/real/a.mp4") and None,
+        "holds real/ or fake/ and also train with such folders",
+    ),
+    "folder: one video twice": (
+        "folder",
+        lambda r: put(r, "train/real/a.mp4", "test/real/a.mp4") and None,
+        "folder:a (1 bytes) (train: folder/train/real/a, test: folder/test/real/a)",
+    ),
+    "folder: test fake of a train real": (
+        "folder",
+        lambda r: put(r, "train/real/a.mp4", "test/fake/swap/a_b.mp4") and None,
+        "folder/train/real/a (train: folder/train/real/a, test: folder/test/fake/swap/a_b)",
     ),
     "folder: empty": ("folder", lambda r: None, "no folder clips under"),
     "genface: empty": ("genface", lambda r: put(r, "train/real/x.txt") and None, "no GenFace clips under"),
@@ -344,8 +393,69 @@ def test_a_folder_pairs_by_name_or_by_pattern_and_follows_links_once(tmp_path: P
             make_config("folder", {"options": {"pattern": bad}})
 
 
+def test_whoever_lent_the_face_stays_in_the_split(tmp_path: Path) -> None:
+    names = ["071", "054", "720", "672", "953", "974", "lone"]
+    put(tmp_path, *(f"real/{name}.mp4" for name in names))
+    put(tmp_path, *(f"fake/{m}/{a}_{b}.mp4" for m in "xy" for a, b in (("071", "054"), ("672", "720"), ("953", "974"))))
+    put(tmp_path, "fake/x/gone_1.mp4", "fake/y/gone_1.mp4", "real/clip.gif", "fake/x/caf\udce9.mp4")
+    (tmp_path / "real" / "up").symlink_to("..")
+    (tmp_path / "real" / "nowhere.mp4").symlink_to("nothing")
+    found = scan("folder", tmp_path, ratios="0.4,0.3,0.3")
+    split = {clip.path.rpartition("/")[2][:-4]: set() for clip in found.clips}
+    for clip in found.clips:
+        split[clip.path.rpartition("/")[2][:-4]].add(clip.split)
+    assert len([clip for clip in found.clips if clip.label == 0]) == len(names)
+    for a, b in (("071", "054"), ("672", "720"), ("953", "974")):
+        assert split[a] == split[b] == split[f"{a}_{b}"]
+    assert len(split["gone_1"]) == 1
+    assert not leaks(found.clips)
+    assert any(line.startswith("2 fakes for which no original is known") for line in found.warnings)
+    left_out = next(line for line in found.warnings if "left out" in line)
+    assert all(name in left_out for name in ("clip.gif", "nowhere.mp4", "udce9"))
+
+
+def test_what_lies_beside_the_layout_is_told(tmp_path: Path) -> None:
+    put(
+        tmp_path / "g",
+        "train/real/X/1.jpg",
+        "valid/real/X/2.jpg",
+        "train/fake/ZZ/3.png",
+        "test/fake/FS/GAN/1_FSLSD.png",
+    )
+    found = scan("genface", tmp_path / "g")
+    assert any("valid" in line and "train/fake/ZZ" in line for line in found.warnings)
+    assert any("the official split is kept as published, but 1 source" in line for line in found.warnings)
+    assert [clip.original_id for clip in found.clips if clip.label] == ["genface/train/real/X/1"]
+    put(tmp_path / "d", "dfdc_train_part_x/a.mp4")
+    dfdc(tmp_path / "d", '{"aaaaaaaaaa.mp4": {"label": "REAL"}, "bbbbbbbbbb.mp4": {"label": "REAL"}}')
+    assert any("dfdc_train_part_x/" in line for line in scan("dfdc", tmp_path / "d").warnings)
+    forgerynet(tmp_path / "f", "image", f"{REAL} 0 0 0")
+    put(tmp_path / "f", f"Training/image/train_release/16/{MD5}/frame00001.jpg")
+    told = scan("forgerynet", tmp_path / "f").warnings
+    assert any("1 files left out" in line and "frame00001.jpg" in line for line in told)
+    assert "Training has no video_list.txt, so its videos are left out" in told
+    put(tmp_path / "a", "original_sequences/actors/c23/videos/77__kitchen.mp4")
+    put(tmp_path / "a", "manipulated_sequences/DeepFakeDetection/c23/videos/77_03__kitchen__ABCDEFGH.mp4")
+    put(tmp_path / "a", "original_sequences/actors/c23/videos/01__kitchen.mp4")
+    assert any("2 files left out" in line for line in scan("dfd", tmp_path / "a").warnings)
+
+
+def test_options_that_contradict_each_other_are_refused() -> None:
+    for name, option, message in (
+        ("dfdc", "val_parts=40-45", "val_parts and test_parts share part 40"),
+        ("dfdc", "val_parts=5-3", "must be numbers of parts from 0 to 49"),
+        ("dfdc", "val_parts=99", "must be numbers of parts from 0 to 49"),
+        ("folder", "ratios=nan,0,1", "must be the shares of train, val and test"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            make_config(name, {"options": [option]})
+    with pytest.raises(UsageError, match="actor 15 stands in val_actors and in test_actors"):
+        make_config("dfd", {"options": ["val_actors=14,15", "test_actors=15"]})
+
+
 def test_a_folder_with_splits_keeps_them(tmp_path: Path) -> None:
     put(tmp_path, "train/real/a.mp4", "train/fake/m/a_1.mp4", "test/real/a.mp4", "test/fake/m/a_1.mp4")
+    (tmp_path / "test/real/a.mp4").write_bytes(b"another one")
     clips = scan("folder", tmp_path).clips
     assert Counter((clip.split, clip.label) for clip in clips) == {
         ("train", 0): 1, ("train", 1): 1, ("test", 0): 1, ("test", 1): 1,

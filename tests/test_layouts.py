@@ -249,3 +249,18 @@ def test_an_official_split_that_leaks_is_kept_and_told(
     originals = [row for row in made.rows() if row["clip_id"] == "celebdf-v2/Celeb-real/id0_0000"]
     assert [row["split"] for row in originals] == ["train"] * 3
     assert [row["crop_box"] for row in tested] == [row["crop_box"] for row in originals]
+
+
+def test_a_mask_of_another_shape_is_no_mask(demo: Path, tmp_path: Path) -> None:
+    relayout(Source(demo, tmp_path / "in", PAIRS[:1]), "folder")
+    for method, shape in (("Deepfakes", (100, 100)), ("FaceSwap", (180, 240))):
+        (mask,) = (tmp_path / "in" / "masks" / method).glob("071_*.mp4")
+        mask.unlink()
+        cv2.imwrite(str(mask.with_suffix(".png")), np.full(shape, 255, np.uint8))
+    flags = ["--stages", "crop,mask", "--frames", "all", "--mask-source", "provided", "--workers", "0"]
+    assert run_cli("run", "folder", "--root", str(tmp_path / "in"), "--out", str(tmp_path / "out"), *flags) == 0
+    rows = Made("folder", tmp_path / "in", tmp_path / "out").rows()
+    frames = [(row["method"], row["frame_index"]) for row in rows if "071_" in row["clip_id"]]
+    assert "Deepfakes" not in dict(frames)
+    # A picture is the mask of the first frame alone.
+    assert [index for method, index in frames if method == "FaceSwap"] == [0]

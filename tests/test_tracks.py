@@ -249,3 +249,14 @@ def test_every_nth_and_all(count: int, step: int) -> None:
     mixed = FramesParams(frames={"train": "all", "val": "1", "test": "every:3"})
     assert select(count, "test", mixed) == tuple(range(0, count, 3))
     assert len(select(count, "val", mixed)) == 1
+
+
+def test_a_false_alarm_in_a_picture_is_no_face(tmp_path: Path, face_photo: UInt8) -> None:
+    file = tmp_path / "photo.png"
+    cv2.imwrite(str(file), cv2.cvtColor(face_photo, cv2.COLOR_RGB2BGR))
+    detector = make_detector("dlib-hog")
+    (frame,) = read_frames(file)
+    # HOG sees a second, faint face in the suit.
+    assert len(detector(frame, 720)) + len(detector(frame, 360)) > 2
+    found = find_faces(read_frames(file), detector)
+    assert [round(face.score or 0, 1) for face in found.faces_at(0)] == [1.2]

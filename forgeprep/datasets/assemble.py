@@ -69,6 +69,12 @@ def assemble(
     orphans = [c.clip_id for c in chosen if c.original_id is not None and c.original_id not in on_disk]
     if orphans:
         told.append(f"{len(orphans):,} fakes without their original, so without a mask: {shown(orphans)}")
+    unpaired = [c.clip_id for c in chosen if c.label == 1 and c.original_id is None and c.forgery != "entire_synthesis"]
+    if unpaired:
+        told.append(
+            f"{len(unpaired):,} fakes for which no original is known, so their masks are provided or absent: "
+            f"{shown(unpaired)}"
+        )
     missing = count_missing(
         dataset.published, chosen, compressions=compressions, methods=methods, splits=options.splits
     )

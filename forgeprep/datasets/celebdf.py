@@ -66,8 +66,10 @@ def scan(name: str, root: Path, options: ScanOptions) -> Scan:
 
 def _splits(keys: set[str], listed: set[str], params: CelebDfParams) -> dict[str, Split]:
     """Video to split; a video that would mix val with another split has none."""
-    test_sources = {_source(key) for key in listed}
     people = {person for key in keys - listed for person in _people(key)}
+    # Who stands in test as well would leak from val; only if there is nobody else.
+    tested = {person for key in keys & listed for person in _people(key)}
+    people = (people - tested) or people
     dealt = split_by_ratio(people, (1 - params.val, params.val, 0), params.seed)
     splits: dict[str, Split] = {}
     for key in keys:
@@ -76,7 +78,7 @@ def _splits(keys: set[str], listed: set[str], params: CelebDfParams) -> dict[str
             splits[key] = "test"
         elif not any(in_val):
             splits[key] = "train"
-        elif all(in_val) and _source(key) not in test_sources:
+        elif all(in_val):
             splits[key] = "val"
     return splits
 
@@ -107,6 +109,8 @@ def _read_list(root: Path) -> set[str]:
         if f"{known}/{stem}" in found:
             refuse(path, number, f"{place} stands there twice")
         found.add(f"{known}/{stem}")
+    if not found:
+        refuse(path, None, "names no video; fetch it again")
     return found
 
 

@@ -15,8 +15,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from forgeprep.datasets.assemble import assemble
 from forgeprep.datasets.base import Dataset, DatasetParams, PublishedCount, Scan, ScanOptions, match_names
@@ -50,6 +51,13 @@ class DfdParams(DatasetParams):
                 raise ValueError(f"actors are numbered 01 to 28, got '{number}'")
         return ",".join(sorted(set(numbers)))
 
+    @model_validator(mode="after")
+    def _check_apart(self) -> Self:
+        both = set(self.val_actors.split(",")) & set(self.test_actors.split(",")) - {""}
+        if both:
+            raise ValueError(f"actor {min(both)} stands in val_actors and in test_actors")
+        return self
+
 
 def scan(root: Path, options: ScanOptions) -> Scan:
     """List the clips under ``root``; raises UsageError where there are none."""
@@ -67,9 +75,15 @@ def scan(root: Path, options: ScanOptions) -> Scan:
         folders = find_folders(root, ["original_sequences"], ["actors"], spellings, ["videos"])
         reals = list_videos(root, folders, _REAL)
         swaps = list_videos(root, find_folders(root, *fakes, spellings, ["videos"]), _FAKE)
-        clips += [_real(file, compression, splits) for file in reals.files.values() if file.stem[:2] in splits]
-        clips += [_fake(file, compression, splits, masks.files.get(file.stem)) for file in swaps.files.values()]
+        clips += [_real(file, compression, splits) for file in reals.files.values() if _known(file, 1)]
+        clips += [
+            _fake(file, compression, splits, masks.files.get(file.stem))
+            for file in swaps.files.values()
+            if _known(file, 2)
+        ]
         strangers += [*reals.strangers, *swaps.strangers]
+        strangers += [file.path for file in reals.files.values() if not _known(file, 1)]
+        strangers += [file.path for file in swaps.files.values() if not _known(file, 2)]
     crossing = {clip.clip_id for clip in clips if len({splits[actor] for actor in clip.identities}) > 1}
     warnings = []
     if crossing:
@@ -89,6 +103,11 @@ def actor_splits(params: DfdParams) -> Mapping[str, Split]:
         return split_by_ratio(ACTORS, params.ratios, params.seed)
     val, test = params.val_actors.split(","), params.test_actors.split(",")
     return {actor: "test" if actor in test else "val" if actor in val else "train" for actor in ACTORS}
+
+
+def _known(file: VideoFile, count: int) -> bool:
+    """Whether the actors that the name begins with are of the 28."""
+    return all(actor in ACTORS for actor in file.stem.split("_")[:count])
 
 
 def _real(file: VideoFile, compression: str, splits: Mapping[str, Split]) -> Clip:

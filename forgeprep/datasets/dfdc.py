@@ -18,27 +18,29 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from forgeprep.datasets.assemble import assemble
 from forgeprep.datasets.base import Dataset, DatasetParams, PublishedCount, Scan, ScanOptions
 from forgeprep.datasets.listing import VideoFile, check_root, find_folders, list_videos
-from forgeprep.datasets.lists import read_json_object, read_lines, refuse
+from forgeprep.datasets.lists import read_json_object, read_lines, refuse, refuse_entry
 from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.schemas.clips import Clip, Split
 
 METHOD = "DFDC"
+LAST_PART = 49
 _PART = re.compile(r"dfdc_train_part_0*([0-9]+)", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _LABELLED: dict[str, Split] = {"validation": "val", "test": "test"}
 
 
 def _parts(text: object) -> str:
-    for piece in str(text).split(","):
-        if piece.strip() and not re.fullmatch(r"\s*[0-9]+(-[0-9]+)?\s*", piece):
-            raise ValueError("must be numbers of parts such as 35-39,44")
+    for piece in filter(None, (piece.strip() for piece in str(text).split(","))):
+        found = re.fullmatch(r"([0-9]{1,2})(?:-([0-9]{1,2}))?", piece)
+        if found is None or int(found[1]) > int(found[2] or found[1]) or int(found[2] or found[1]) > LAST_PART:
+            raise ValueError(f"must be numbers of parts from 0 to {LAST_PART}, such as 35-39,44")
     return str(text)
 
 
@@ -52,6 +54,13 @@ class DfdcParams(DatasetParams):
     @classmethod
     def _check(cls, value: object) -> str:
         return _parts(value)
+
+    @model_validator(mode="after")
+    def _check_apart(self) -> Self:
+        both = sorted(_numbers(self.val_parts) & _numbers(self.test_parts))
+        if both:
+            raise ValueError(f"val_parts and test_parts share part {both[0]}; give both options")
+        return self
 
 
 def scan(root: Path, options: ScanOptions) -> Scan:
@@ -67,14 +76,21 @@ def scan(root: Path, options: ScanOptions) -> Scan:
         clips += [_clip(split, file, labels[stem], None, split) for stem, file in files.items() if stem in labels]
         strangers += [file.path for stem, file in files.items() if stem not in labels]
         absent += [f"{folder}/{stem}.mp4" for stem in labels if stem not in files]
-    for number, folder in _part_folders(root):
-        files = list_videos(root, [folder], _NAME).files
+    parts = dict(_part_folders(root))
+    known = {*parts.values(), *labelled.values()}
+    strangers += [
+        f"{e.name}/" for e in sorted(root.iterdir()) if "train_part" in e.name.lower() and e.name not in known
+    ]
+    for number, folder in parts.items():
+        listing = list_videos(root, [folder], _NAME)
+        files = listing.files
+        strangers += [path for path in listing.strangers if not path.endswith("/metadata.json")]
         entries = _read_metadata(root / folder / "metadata.json") if files else {}
         split = _split_of(number, params, labelled)
-        known = [(file, entries[stem]) for stem, file in files.items() if stem in entries]
+        told = [(file, entries[stem]) for stem, file in files.items() if stem in entries]
         clips += [
             _clip(f"part_{number}", file, entry["label"] == "FAKE", entry.get("original"), split)
-            for file, entry in known
+            for file, entry in told
         ]
         strangers += [file.path for stem, file in files.items() if stem not in entries]
         absent += [f"{folder}/{stem}.mp4" for stem in entries if stem not in files]
@@ -86,7 +102,7 @@ def _part_folders(root: Path) -> Iterator[tuple[int, str]]:
     found = {}
     for entry in sorted(root.iterdir()):
         match = _PART.fullmatch(entry.name)
-        if match and entry.is_dir():
+        if match and entry.is_dir() and int(match[1]) <= LAST_PART:
             found[int(match[1])] = entry.name
     yield from sorted(found.items())
 
@@ -112,13 +128,15 @@ def _read_metadata(path: Path) -> dict[str, dict[str, Any]]:
         stem = name.removesuffix(".mp4")
         original = entry.get("original")
         if stem == name or not _NAME.fullmatch(stem):
-            refuse(path, None, f"'{name[:80]}' is no name of a video")
+            refuse_entry(path, name, "is no name of a video")
         if entry.get("label") not in ("REAL", "FAKE"):
-            refuse(path, None, f"'{name}': label must be REAL or FAKE, got {str(entry.get('label'))[:40]!r}")
+            refuse_entry(path, name, f"label must be REAL or FAKE, got {str(entry.get('label'))[:40]!r}")
         if original is not None and (
             not isinstance(original, str) or not _NAME.fullmatch(original.removesuffix(".mp4"))
         ):
-            refuse(path, None, f"'{name}': original must be the name of a video, got {str(original)[:80]!r}")
+            refuse_entry(path, name, f"original must be the name of a video, got {str(original)[:80]!r}")
+        if original is not None and (entry["label"] == "REAL" or original == name):
+            refuse_entry(path, name, "is a real, and has an original" if original != name else "is its own original")
         found[stem] = entry
     return found
 
@@ -136,7 +154,7 @@ def _labelled_files(root: Path, folder: str) -> tuple[dict[str, VideoFile], dict
         row = next(csv.reader([line]))
         if number == 1 and row[:2] == ["filename", "label"]:
             continue
-        if len(row) < 2 or row[1].strip() not in ("0", "1"):
+        if len(row) != 2 or row[1].strip() not in ("0", "1"):
             refuse(path, number, f"must be filename,label with label 0 (real) or 1 (fake), got '{line[:80]}'")
         stem = Path(row[0]).name.removesuffix(".mp4")
         if stem in labels:

@@ -23,7 +23,7 @@ from pydantic import Field
 from forgeprep.datasets.assemble import assemble
 from forgeprep.datasets.base import Dataset, DatasetParams, PublishedCount, Scan, ScanOptions
 from forgeprep.datasets.listing import check_root, safe_file, shown, walk_files
-from forgeprep.datasets.lists import read_json_object, refuse
+from forgeprep.datasets.lists import read_json_object, refuse_entry
 from forgeprep.datasets.splits import split_by_ratio
 from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.schemas.clips import Clip, Split
@@ -72,13 +72,13 @@ def _read(root: Path) -> dict[str, dict[str, Any]]:
     known = {"original_videos", *methods_of("dfdc-preview")}
     for name, entry in entries.items():
         if name.split("/")[0] not in known or ".." in name.split("/"):
-            refuse(path, None, f"'{name[:80]}' is no path below {', '.join(sorted(known))}")
+            refuse_entry(path, name, f"is no path below {', '.join(sorted(known))}")
         if entry.get("set") not in ("train", "test"):
-            refuse(path, None, f"'{name}': set must be train or test, got {str(entry.get('set'))[:40]!r}")
+            refuse_entry(path, name, f"set must be train or test, got {str(entry.get('set'))[:40]!r}")
         if entry.get("label") not in ("real", "fake"):
-            refuse(path, None, f"'{name}': label must be real or fake, got {str(entry.get('label'))[:40]!r}")
+            refuse_entry(path, name, f"label must be real or fake, got {str(entry.get('label'))[:40]!r}")
         if (entry["label"] == "real") != name.startswith("original_videos/"):
-            refuse(path, None, f"'{name}': says {entry['label']} of a video in {name.split('/')[0]}")
+            refuse_entry(path, name, f"says {entry['label']} of a video in {name.split('/')[0]}")
     return entries
 
 

@@ -9,25 +9,26 @@
 
 A fake belongs to the real whose path below ``real/``, without the suffix, is its own below ``fake/`` or
 ``fake/METHOD/``, or all of it up to an underscore: ``fake/swap/071_054.mp4`` to ``real/071.mp4``. Another rule is an
-option, ``pattern``. Without split folders, the sources are dealt out, each with its fakes.
+option, ``pattern``. Without split folders, the sources are dealt out, each with its fakes; if what follows the
+original's name is the name of a real too, that is who lent the face, and both stay in one split.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
 from forgeprep.datasets.assemble import assemble
 from forgeprep.datasets.base import Dataset, DatasetParams, Scan, ScanOptions
 from forgeprep.datasets.listing import check_root, find_folders, walk_files
-from forgeprep.datasets.splits import Ratios, split_by_ratio
+from forgeprep.datasets.splits import Ratios, split_together
+from forgeprep.errors import UsageError
 from forgeprep.ops.video import PICTURE_SUFFIXES, VIDEO_SUFFIXES, is_picture
-from forgeprep.schemas.clips import SPLITS, Clip, Forgery, Split
+from forgeprep.schemas.clips import SPLITS, Clip, Split
 
 _MEDIA = PICTURE_SUFFIXES | VIDEO_SUFFIXES
 
@@ -62,77 +63,87 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     """List the clips under ``root``; raises UsageError where there are none."""
     check_root(root)
     params = options.params if isinstance(options.params, FolderParams) else FolderParams()
-    made = [split for split in SPLITS if find_folders(root, [split], ["real", "fake"])]
+    homes = {home: split for split in SPLITS for home in find_folders(root, [split]) if _kinds(root, home)}
+    if homes and _kinds(root, ""):
+        raise UsageError(f"{root} holds real/ or fake/ and also {', '.join(homes)} with such folders; keep one kind")
     clips: list[Clip] = []
     strangers: list[str] = []
-    for split in made:
-        found, odd = _clips(root, find_folders(root, [split])[0], split, params, options)
-        clips += found
-        strangers += odd
-    if not made:
-        found, strangers = _clips(root, "", "train", params, options)
-        splits = split_by_ratio((clip.source_id for clip in found), params.ratios, params.seed)
-        clips = [replace(clip, split=splits[clip.source_id]) for clip in found]
+    for home, split in (homes or {"": SPLITS[0]}).items():
+        for path, below, size in _files(root, home, "real", strangers):
+            name = f"{_prefix(home)}real/{below}"
+            # The size tells two videos of one name apart, and finds one video that lies in two splits.
+            clips.append(_clip(name, path, split, size, source_id=name, identities=[f"{below} ({size} bytes)"]))
+            options.progress(len(clips))
+    reals = {clip.clip_id: clip for clip in clips}
+    for home, split in (homes or {"": SPLITS[0]}).items():
+        masks = {below: path for path, below, _ in _files(root, home, "masks", strangers)}
+        for path, below, size in _files(root, home, "fake", strangers):
+            told = re.fullmatch(params.pattern, below) if params.pattern else None
+            if params.pattern and told is None:
+                strangers.append(path)
+                continue
+            facts = _facts(below, home, homes, told, reals) | {"forgery": params.forgery, "label": 1}
+            mask = {"mask": masks[below]} if below in masks else {}
+            clips.append(_clip(f"{_prefix(home)}fake/{below}", path, split, size, **facts, companions=mask))
+            options.progress(len(clips))
+    if not homes:
+        clips = split_together(clips, params.ratios, params.seed)
     return assemble(FOLDER, root, clips, options, strangers=strangers)
 
 
-def _clips(
-    root: Path, home: str, split: Split, params: FolderParams, options: ScanOptions
-) -> tuple[list[Clip], list[str]]:
-    """The clips of one home of real/ and fake/, and the fakes that the pattern does not fit."""
-    clips: list[Clip] = []
-    strangers: list[str] = []
-    prefix = f"folder/{home}/" if home else "folder/"
-    reals: set[str] = set()
-    for path, below, size in _files(root, home, "real"):
-        reals.add(below)
-        clips.append(_real(f"{prefix}real/{below}", path, split, size))
-        options.progress(len(clips))
-    masks = {below: path for path, below, _ in _files(root, home, "masks")}
-    for path, below, size in _files(root, home, "fake"):
-        told = re.fullmatch(params.pattern, below) if params.pattern else None
-        if params.pattern and told is None:
-            strangers.append(path)
-            continue
-        folder = below.split("/")[0] if "/" in below else "fake"
-        method = (told.groupdict().get("method") if told else None) or folder
-        original = told["original"] if told else _original(below, reals)
-        clip = _fake(f"{prefix}fake/{below}", path, split, size, params.forgery)
-        source = f"{prefix}real/{original}" if original else clip.source_id
-        mask = {"mask": masks[below]} if below in masks else {}
-        original_id = source if original else None
-        clips.append(replace(clip, source_id=source, original_id=original_id, method=method, companions=mask))
-        options.progress(len(clips))
-    return clips, strangers
+def _facts(
+    below: str, home: str, homes: Collection[str], told: re.Match[str] | None, reals: Mapping[str, Clip]
+) -> dict[str, Any]:
+    """What a fake's path says: its method, its source and who is in it."""
+    folder, _, rest = below.partition("/") if "/" in below else ("fake", "", below)
+    method = (told.groupdict().get("method") if told else None) or folder
+    # The fake's own split comes first; an original of another one is a leak, which is found later.
+    prefixes = [f"{_prefix(one)}real/" for one in (home, *(other for other in homes if other != home))]
+    name = told["original"] if told else None
+    found = None
+    for prefix in prefixes:
+        candidate = name if told else _original(below, prefix, reals)
+        if found is None and candidate is not None and prefix + candidate in reals:
+            found, name = prefix + candidate, candidate
+    if found is None or name is None:
+        named = f"{prefixes[0]}{name}" if name else None
+        return {"method": method, "source_id": named or f"{_prefix(home)}fake/{rest}", "original_id": named}
+    people = list(reals[found].identities)
+    # Whose face it is, where the name goes on with that of another real: 071_054.
+    donor = _original(rest[len(name) :].lstrip("_"), prefixes[0], reals) if rest.startswith(name) else None
+    people += reals[prefixes[0] + donor].identities if donor else []
+    return {"method": method, "source_id": found, "original_id": found, "identities": people}
 
 
-def _files(root: Path, home: str, kind: str) -> Iterator[tuple[str, str, int]]:
+def _kinds(root: Path, home: str) -> list[str]:
+    levels = [[home.lower()]] if home else []
+    return find_folders(root, *levels, ["real", "fake"])
+
+
+def _prefix(home: str) -> str:
+    return f"folder/{home}/" if home else "folder/"
+
+
+def _files(root: Path, home: str, kind: str, strangers: list[str]) -> Iterator[tuple[str, str, int]]:
     """Path, path below the folder without suffix, and size."""
     for folder in find_folders(root, *([home.lower()], [kind]) if home else ([kind],)):
-        for path, size in walk_files(root, folder, _MEDIA):
+        for path, size in walk_files(root, folder, _MEDIA, strangers):
             yield path, str(PurePosixPath(path).relative_to(folder).with_suffix("")), size
 
 
-def _original(below: str, reals: set[str]) -> str | None:
+def _original(below: str, prefix: str, reals: Mapping[str, Clip]) -> str | None:
     """The real with the fake's own name, or the longest that it begins with, up to an underscore."""
     for name in dict.fromkeys([below, below.partition("/")[2]]):
         while name:
-            if name in reals:
+            if prefix + name in reals:
                 return name
             name = name.rpartition("_")[0]
     return None
 
 
-def _real(name: str, path: str, split: Split, size: int) -> Clip:
-    return Clip(name, "folder", path, split, name, None, 0, "real", size_bytes=size, frame_count=_frames(path))
-
-
-def _fake(name: str, path: str, split: Split, size: int, forgery: Forgery) -> Clip:
-    return Clip(name, "folder", path, split, name, None, 1, forgery, size_bytes=size, frame_count=_frames(path))
-
-
-def _frames(path: str) -> int:
-    return int(is_picture(PurePosixPath(path)))
+def _clip(name: str, path: str, split: Split, size: int, **facts: Any) -> Clip:
+    plain = {"original_id": None, "label": 0, "forgery": "real", "frame_count": int(is_picture(PurePosixPath(path)))}
+    return Clip(clip_id=name, dataset="folder", path=path, split=split, size_bytes=size, **{**plain, **facts})
 
 
 FOLDER = Dataset(

@@ -31,8 +31,10 @@ from pydantic import Field
 from forgeprep.datasets.assemble import assemble
 from forgeprep.datasets.base import Dataset, DatasetParams, PublishedCount, Scan, ScanOptions
 from forgeprep.datasets.forgerynet_lists import FIRST_REAL, METHOD_NUMBERS, Entry, read_images, read_videos
-from forgeprep.datasets.listing import check_root, find_folders
+from forgeprep.datasets.listing import check_root, find_folders, walk_files
+from forgeprep.datasets.lists import refuse
 from forgeprep.datasets.taxonomy import kind_of, methods_of
+from forgeprep.ops.video import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from forgeprep.schemas.clips import Clip, Split
 
 NOBODY = "7283059e2ee6ec302df2936c7d23313b"
@@ -65,6 +67,7 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     clips: list[Clip] = []
     absent: list[str] = []
     warnings: list[str] = []
+    strangers: list[str] = []
     for part in _parts(root, params):
         entries = list(read_images(part.file) if part.kind == "image" else read_videos(part.file))
         odd = sum(entry.odd_kind for entry in entries)
@@ -72,6 +75,10 @@ def scan(root: Path, options: ScanOptions) -> Scan:
             warnings.append(
                 f"{part.file}: {odd:,} lines call another kind of forgery than their folder; the folder counts"
             )
+        if not entries:
+            refuse(part.file, None, "lists no file; fetch it again")
+        listed = {entry.path for entry in entries}
+        strangers += [path for path in _walked(root, part) if not _is_listed(path, part.bases, listed)]
         reals = {entry.source: entry.number for entry in entries if entry.number >= FIRST_REAL}
         for entry in entries:
             path = _find(root, part.bases, entry.path)
@@ -81,7 +88,30 @@ def scan(root: Path, options: ScanOptions) -> Scan:
             clips.append(_clip(root, part, entry, path, reals if params.pairs == "name" else {}))
             if len(clips) % 1000 == 0:
                 options.progress(len(clips))
-    return assemble(FORGERYNET, root, clips, options, warnings=warnings, absent=absent)
+    warnings += [
+        f"{home} has no {kind}_list.txt, so its {kind}s are left out" for home, kind in _without_list(root, params)
+    ]
+    return assemble(FORGERYNET, root, clips, options, warnings=warnings, strangers=strangers, absent=absent)
+
+
+def _walked(root: Path, part: _Part) -> Iterator[str]:
+    tops = [base for base in part.bases if not any(base.startswith(f"{other}/") for other in part.bases)]
+    suffixes = PICTURE_SUFFIXES if part.kind == "image" else VIDEO_SUFFIXES
+    return (path for base in tops for path, _ in walk_files(root, base, suffixes))
+
+
+def _is_listed(path: str, bases: tuple[str, ...], listed: set[str]) -> bool:
+    return any(path.startswith(f"{base}/") and path[len(base) + 1 :] in listed for base in bases)
+
+
+def _without_list(root: Path, params: ForgeryNetParams) -> Iterator[tuple[str, str]]:
+    """Homes with a folder of pictures or videos whose list is missing."""
+    for home in find_folders(root, ["training", "validation"]):
+        for kind in ("image", "video"):
+            lists = [root / home, *(root / place for place in find_folders(root, ["list", "lists"], [home.lower()]))]
+            there = any((place / f"{kind}_list.txt").is_file() for place in lists)
+            if params.kind in ("both", f"{kind}s") and not there and _below(root, home, kind):
+                yield home, kind
 
 
 def _parts(root: Path, params: ForgeryNetParams) -> Iterator[_Part]:

@@ -16,6 +16,7 @@ original, whole syntheses above all, has no mask: the mask is absent, not empty.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -44,25 +45,43 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     check_root(root)
     params = options.params if isinstance(options.params, GenFaceParams) else GenFaceParams()
     clips: list[Clip] = []
+    strangers = _unknown_folders(root)
+    reals: dict[Split, dict[str, str]] = {split: {} for split in SPLITS}
     for split in SPLITS:
-        reals: dict[str, str] = {}
         for folder in find_folders(root, [split], ["real"]):
-            for path, size in walk_files(root, folder, PICTURE_SUFFIXES):
+            for path, size in walk_files(root, folder, PICTURE_SUFFIXES, strangers):
                 clips.append(_real(split, path[len(folder) + 1 :], path, size))
-                reals.setdefault(PurePosixPath(path).stem, clips[-1].clip_id)
+                reals[split].setdefault(PurePosixPath(path).stem, clips[-1].clip_id)
                 _tell(clips, options)
+    for split in SPLITS:
+        # Its own split first: an original of another one is a leak of the authors' making.
+        known = [reals[split], *(reals[other] for other in SPLITS if other != split)]
         for top, forgery in _FORGERIES.items():
             for branch, generator in _GENERATORS.items():
                 for folder in find_folders(root, [split], ["fake"], [top], [branch]):
-                    for path, size in walk_files(root, folder, PICTURE_SUFFIXES):
+                    for path, size in walk_files(root, folder, PICTURE_SUFFIXES, strangers):
                         method, rest = _method_of(PurePosixPath(path).stem, top, branch)
-                        original = _original(rest, reals) if params.pairs == "name" and top != "efs" else None
-                        name = (
-                            f"genface/{split}/{PurePosixPath(path).relative_to(folder.split('/')[0]).with_suffix('')}"
-                        )
+                        original = _original(rest, known) if params.pairs == "name" and top != "efs" else None
+                        below = PurePosixPath(path).relative_to(folder.split("/")[0]).with_suffix("")
+                        name = f"genface/{split}/{below}"
                         clips.append(_fake(name, split, path, size, original, forgery, method, generator))
                         _tell(clips, options)
-    return assemble(GENFACE, root, clips, options)
+    return assemble(GENFACE, root, clips, options, strangers=strangers)
+
+
+def _unknown_folders(root: Path) -> list[str]:
+    """Folders where pictures would be looked for in vain: ``valid/``, ``train/fake/XX/`` and the like."""
+    known = {"": [*SPLITS, "truth"]}
+    for split in find_folders(root, SPLITS):
+        known |= {split: ["real", "fake"], f"{split}/fake": [*_FORGERIES]}
+        known |= {f"{split}/fake/{top}": [*_GENERATORS] for top in map(str.upper, _FORGERIES)}
+    found = []
+    for folder, names in known.items():
+        if (root / folder).is_dir():
+            for entry in sorted((root / folder).iterdir()):
+                if not entry.name.startswith(".") and entry.name.lower() not in names:
+                    found.append(f"{folder}/{entry.name}".lstrip("/"))
+    return found
 
 
 def _tell(clips: list[Clip], options: ScanOptions) -> None:
@@ -84,13 +103,16 @@ def _method_of(stem: str, top: str, branch: str) -> tuple[str, str]:
     return (word, rest) if re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", word) and rest else (f"{top}-{branch}".upper(), stem)
 
 
-def _original(rest: str, reals: dict[str, str]) -> str | None:
-    return reals.get(rest) or reals.get(rest.partition("_")[0])
+def _original(rest: str, reals: Sequence[Mapping[str, str]]) -> str | None:
+    names = (rest, rest.partition("_")[0])
+    return next((known[name] for known in reals for name in names if name in known), None)
 
 
 def _real(split: Split, below: str, path: str, size: int) -> Clip:
     name = f"genface/{split}/real/{PurePosixPath(below).with_suffix('')}"
-    return Clip(name, "genface", path, split, name, None, 0, "real", size_bytes=size, frame_count=1)
+    # The size tells two pictures of one name apart, and finds one picture that lies in two splits.
+    who = f"{PurePosixPath(below).stem} ({size} bytes)"
+    return Clip(name, "genface", path, split, name, None, 0, "real", identities=[who], size_bytes=size, frame_count=1)
 
 
 def _fake(

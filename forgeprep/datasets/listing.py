@@ -98,28 +98,36 @@ def list_videos(root: Path, folders: Sequence[str], pattern: re.Pattern[str], su
     return Listing({stem: files[stem] for stem in sorted(files)}, strangers)
 
 
-def walk_files(root: Path, folder: str, suffixes: Collection[str]) -> Iterator[tuple[str, int]]:
+def walk_files(
+    root: Path, folder: str, suffixes: Collection[str], strangers: list[str] | None = None
+) -> Iterator[tuple[str, int]]:
     """Every file below a folder whose lower-case suffix is one of ``suffixes``: path relative to ``root``, and size.
 
-    In order of the paths, folder by folder. A folder that is not there holds none; hidden entries are passed over, and
-    a link that leads back to a folder above it is not followed.
+    In order of the paths, folder by folder. A folder that is not there holds none; hidden entries are passed over; a
+    folder that two links lead to is walked once, and one that leads out to a parent of ``folder`` not at all. Files of
+    other kinds, broken links and names that are no UTF-8 are left out, and added to ``strangers``.
     """
-    yield from _walk(root, folder, frozenset(suffixes), ())
+    left_out: list[str] = [] if strangers is None else strangers
+    yield from _walk(root, folder, frozenset(suffixes), os.path.realpath(root / folder), set(), left_out)
 
 
-def _walk(root: Path, folder: str, suffixes: frozenset[str], above: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+def _walk(
+    root: Path, folder: str, suffixes: frozenset[str], start: str, seen: set[str], strangers: list[str]
+) -> Iterator[tuple[str, int]]:
     real = os.path.realpath(root / folder)
-    if real in above or not (root / folder).is_dir():
+    if real in seen or (start + "/").startswith(real + "/") != (real == start) or not (root / folder).is_dir():
         return
+    seen.add(real)
     for entry in _entries(root / folder):
         path = f"{folder}/{entry.name}" if folder else entry.name
-        if entry.name[entry.name.rfind(".") :].lower() in suffixes:
-            size = _file_size(entry)
-            if size is not None:
-                yield path, size
-                continue
         if entry.is_dir():
-            yield from _walk(root, path, suffixes, (*above, real))
+            yield from _walk(root, path, suffixes, start, seen, strangers)
+            continue
+        size = _file_size(entry) if entry.name[entry.name.rfind(".") :].lower() in suffixes else None
+        if size is None or not path.isprintable():
+            strangers.append(path)
+        else:
+            yield path, size
 
 
 def safe_file(root: Path, path: str) -> int | None:

@@ -22,14 +22,23 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         UsageError: the file cannot be read, or is no text.
     """
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield number, line.strip()
+        with path.open("rb") as file:
+            for number, raw in enumerate(file, 1):
+                try:
+                    line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+                except UnicodeDecodeError:
+                    refuse(path, number, "is no text in UTF-8")
+                if line:
+                    yield number, line
     except OSError as error:
         refuse(path, None, f"cannot be read ({error.strerror})")
-    except UnicodeDecodeError:
-        refuse(path, None, "is no text in UTF-8")
+
+
+def refuse_entry(path: Path, name: str, problem: str) -> NoReturn:
+    """Raise a :class:`UsageError` for an entry of a JSON file, with the line where its name stands."""
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    found = next((number for number, line in enumerate(lines, 1) if json.dumps(name) in line), None)
+    refuse(path, found, f"'{name[:100]}': {problem}")
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
@@ -45,14 +54,14 @@ def read_json_object(path: Path) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         refuse(path, error.lineno, f"not valid JSON ({error.msg})")
     except _DoubleError as error:
-        refuse(path, None, f"'{error}' stands there twice; keep one")
-    except (UnicodeDecodeError, RecursionError):
+        refuse_entry(path, str(error), "stands there twice; keep one")
+    except (ValueError, RecursionError):  # no UTF-8, a number of thousands of digits, nested thousands of levels deep
         refuse(path, None, "not valid JSON")
     if not isinstance(value, dict):
         refuse(path, None, "must hold an object, name by name")
     for name, entry in value.items():
         if not isinstance(entry, dict):
-            refuse(path, None, f"'{name}': must hold an object, got {json.dumps(entry)[:40]}")
+            refuse_entry(path, name, f"must hold an object, got {json.dumps(entry)[:40]}")
     return value
 
 

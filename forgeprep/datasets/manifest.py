@@ -72,11 +72,17 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     for path, (line, row) in rows.items():
         _check_original(file, line, row, rows)
         size = safe_file(root, path)
+        if row.get("mask") and safe_file(root, row["mask"]) is None:
+            absent.append(row["mask"])
+            row["mask"] = ""
         if size is None:
             absent.append(path)
         else:
             clips.append(_clip(row, size))
             options.progress(len(clips))
+    if not clips:
+        what = f"lists {len(rows):,} files, and none of them is there" if rows else "lists no file"
+        refuse(file, None, f"{what}; paths are relative to --root")
     if not with_split[True]:
         clips = split_together(clips, params.ratios, params.seed)
     return assemble(MANIFEST, root, clips, options, absent=absent)
@@ -89,16 +95,29 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
             for number, row in enumerate(pq.read_table(file).to_pylist(), 1):
                 yield number, {name: _text(value) for name, value in row.items()}
             return
-        with file.open(encoding="utf-8-sig", newline="") as text:
-            reader = csv.DictReader(text, strict=True)
+        reader = csv.DictReader((line + "\n" for line in _lines(file)), strict=True)
+        if len(set(reader.fieldnames or [])) < len(reader.fieldnames or []):
+            refuse(file, 1, "names a column twice")
+        try:
             for row in reader:
                 if None in row or None in row.values():
                     refuse(file, reader.line_num, f"must have {len(reader.fieldnames or [])} values, as the first line")
                 yield reader.line_num, {name: value.strip() for name, value in row.items()}
+        except csv.Error as error:
+            refuse(file, reader.line_num, f"no CSV that can be read ({error})")
     except OSError as error:
         refuse(file, None, f"cannot be read ({error.strerror}); name it with --option file=NAME")
-    except (csv.Error, UnicodeDecodeError, pa.ArrowException) as error:
-        refuse(file, None, f"no CSV or Parquet file that can be read ({' '.join(str(error).split())[:120]})")
+    except pa.ArrowException as error:
+        refuse(file, None, f"no Parquet file that can be read ({' '.join(str(error).split())[:120]})")
+
+
+def _lines(file: Path) -> Iterator[str]:
+    with file.open("rb") as raw:
+        for number, line in enumerate(raw, 1):
+            try:
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            except UnicodeDecodeError:
+                refuse(file, number, "is no text in UTF-8")
 
 
 def _text(value: Any) -> str:
@@ -120,6 +139,12 @@ def _check(file: Path, line: int, row: dict[str, str]) -> None:
         refuse(file, line, f"label {row['label']} and forgery '{row['forgery'][:40]}' contradict each other")
     if row.get("forgery") and row["forgery"] not in FORGERIES:
         refuse(file, line, str(unknown_name("forgery", row["forgery"][:40], FORGERIES)))
+    if str(PurePosixPath(row["path"])) != row["path"]:
+        refuse(file, line, f"'{row['path'][:100]}' is written '{PurePosixPath(row['path'])}'")
+    if _LABELS[row["label"].lower()] == 0 and row.get("method"):
+        refuse(file, line, f"is a real and has the method '{row['method'][:40]}'; leave it empty")
+    if "," in row.get("method", "") or row.get("method") == "real":
+        refuse(file, line, f"'{row['method'][:40]}' is no name for a method: no commas, and not 'real'")
     for path in (row["path"], row.get("mask") or ""):
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
             refuse(file, line, f"{path[:100]} leads out of --root")

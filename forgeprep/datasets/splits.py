@@ -20,7 +20,8 @@ def _ratios(value: object) -> tuple[float, ...]:
         shares = tuple(float(part) for part in parts)  # type: ignore[attr-defined]
     except (TypeError, ValueError):
         shares = ()
-    if len(shares) != len(SPLITS) or min(shares, default=-1) < 0 or abs(sum(shares) - 1) > 1e-6:
+    # Written so that NaN fails too.
+    if len(shares) != len(SPLITS) or not (all(share >= 0 for share in shares) and abs(sum(shares) - 1) < 1e-6):
         raise ValueError("must be the shares of train, val and test, adding up to 1, such as 0.8,0.1,0.1")
     return shares
 
@@ -58,7 +59,11 @@ def leaks(clips: Iterable[Clip]) -> dict[str, dict[Split, str]]:
 
 def leak_text(found: Mapping[str, Mapping[Split, str]]) -> str:
     """The leaks in words, the first ones by name."""
-    return shown([f"{name} ({', '.join(f'{s}: {c}' for s, c in places.items())})" for name, places in found.items()])
+    texts = []
+    for name, places in found.items():
+        where = ", ".join(f"{split}: {places[split]}" for split in SPLITS if split in places)
+        texts.append(f"{name} ({where})")
+    return shown(texts)
 
 
 def split_together(clips: Sequence[Clip], ratios: Sequence[float], seed: int) -> list[Clip]:

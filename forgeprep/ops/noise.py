@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 F32 = NDArray[np.float32]
 _Floats = NDArray[np.floating[Any]]
 
-_GRAY_WEIGHTS = (0.29893602, 0.58704307, 0.11402090)
+GRAY_WEIGHTS = (0.29893602, 0.58704307, 0.11402090)
+"""Shares of red, green and blue."""
 _STEPS_PER_UNIT = 5  # codes per gray level
 _TAPS = 8
 _LEAD = _TAPS - 2  # rows that a block shares with the next
@@ -61,7 +62,7 @@ def noise_residual(image: NDArray[np.uint8] | F32, sigma: float = 5.0, levels: i
 def to_gray(rgb: NDArray[np.uint8] | F32) -> F32:
     """Gray image, (H, W) float32, of an (H, W, 3) uint8 or float32 RGB one: same scale, not rounded."""
     _check("an RGB image", rgb, np.uint8, np.float32, ndims=(3,))
-    return cast(F32, cv2.transform(rgb.astype(np.float32), np.array([_GRAY_WEIGHTS], np.float32)))
+    return cast(F32, cv2.transform(rgb.astype(np.float32), np.array([GRAY_WEIGHTS], np.float32)))
 
 
 def zero_mean(residual: F32) -> F32:

@@ -37,6 +37,8 @@ LEAST_PEAK = 7.0
 SPAN = 3
 """Key frames on each side that take part in smoothing."""
 MIN_IOU = 0.25
+LEAST_SCORE = 0.2
+"""A single detection below this is most often a false alarm; on the scale of dlib's HOG, where faces have about 1."""
 CUT_CHANGE, CUT_CORRELATION = 8.0, 0.6
 """A cut: neighbouring frames differ by more levels of 255 in the mean, and correlate less."""
 SMALL_WH = 64, 36
@@ -112,8 +114,8 @@ class Survey:
 def find_faces(frames: Iterable[Frame], detector: Detector) -> Survey:
     """Survey a clip, frame by frame; no frame is kept.
 
-    A track needs two detections to count (a single one is most often a false alarm), unless the clip is too short to
-    have two key frames.
+    A track needs two detections to count (a single one is most often a false alarm). In a picture, or a clip too short
+    to have two key frames, it needs a score of :data:`LEAST_SCORE`, or the best one there is.
     """
     search = _Search(detector)
     for frame in frames:
@@ -150,7 +152,10 @@ class _Search:
         self._end_shot()
         for track in self.tracks:
             _trim(track)
-        sure = [t for t in self.tracks if sum(not p.tracked for p in t.points) >= 2 or self.keys <= 1]
+        sure = [t for t in self.tracks if sum(not p.tracked for p in t.points) >= 2]
+        if self.keys <= 1:
+            best = max((t.points[0].score for t in self.tracks), default=0.0)
+            sure = [t for t in self.tracks if t.points[0].score >= min(best, LEAST_SCORE)]
         self.survey._tracks = sorted(sure, key=lambda t: (t.points[0].index, t.points[0].box))
         return self.survey
 

@@ -121,7 +121,9 @@ def read_options(dataset: str, given: Any) -> DatasetParams:
     try:
         return known(**values)
     except ValidationError as error:
-        raise UsageError(_first_problem(error).replace("--", "--option ", 1)) from None
+        raise UsageError(
+            _first_problem(error).replace("--", "--option ", 1).replace("--option option", "--option")
+        ) from None
 
 
 def versions() -> dict[str, str]:
@@ -145,6 +147,8 @@ def _names(value: Any) -> tuple[str, ...]:
 
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
-    option = "--" + str(problem["loc"][0]).replace("_", "-") if problem["loc"] else "configuration"
     text = problem["msg"].removeprefix("Value error, ")
+    if not problem["loc"]:
+        return f"--option: {text}"
+    option = "--" + str(problem["loc"][0]).replace("_", "-")
     return f"{option}: {text[0].lower()}{text[1:]} (got {problem['input']!r})"

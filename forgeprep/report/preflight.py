@@ -30,11 +30,13 @@ def print_plan(prepared: Prepared) -> None:
     shards: dict[str, int] = dict(Counter(shard.split for shard in prepared.shards))
     for shard in prepared.shards:
         for compression, method, its_clips, its_frames in shard.kinds:
-            key: tuple[str, str, str] = (shard.split, compression or "-", method or "real")
+            key: tuple[str, str, str] = (shard.split, compression or "-", method or "")
             clips[key] += its_clips
             frames[key] += its_frames
-    for key in sorted(clips, key=lambda k: (SPLITS.index(k[0]), k[1], k[2] != "real", k[2])):
-        add_cells(table, *key, f"{clips[key]:,}", f"{frames[key]:,}", str(shards.pop(key[0], "")))
+    for key in sorted(clips, key=lambda k: (SPLITS.index(k[0]), k[1], k[2])):
+        add_cells(
+            table, key[0], key[1], key[2] or "real", f"{clips[key]:,}", f"{frames[key]:,}", str(shards.pop(key[0], ""))
+        )
     console.print(table)
 
 

@@ -114,7 +114,7 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         "mask_source",
         "mask",
         pa.string(),
-        "difference, provided, pristine (a real: all zero), or absent (a fake made of no other picture)",
+        "difference, provided, pristine (a real: all zero), or absent (a fake for which no original is known)",
     ),
     Column(
         "mask_threshold",

@@ -88,8 +88,9 @@ def _lead_samples(
             place = moment.index, moment.time_s, run.size_wh
             sample = Sample(describe(clip, place, None, face, crop, params))
             for name, other in others.items():
-                if other is not None:
-                    sample.companions[name] = cut_gray(other, face.box, run.size_wh, params)
+                part = None if other is None else cut_gray(other, face.box, run.size_wh, params)
+                if part is not None:
+                    sample.companions[name] = part
             if clip.label == 1 and len(moment.faces) > 1:
                 sample.drop("no_original", "several faces, and no original to tell the forged one")
             told = clip.label_at(moment.index)

@@ -16,6 +16,9 @@ from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.drops import Drop
 from forgeprep.stages.base import Group, Sample, StageParams
 
+MAX_SKEW = 0.02
+"""By so much the sides of a companion may be in another proportion: a codec rounds them to even numbers."""
+
 
 class CropParams(StageParams):
     """Parameters of the stage ``crop``."""
@@ -36,8 +39,14 @@ def cut(frame: Frame, face: Box, params: CropParams) -> UInt8:
     return crop if params.size is None else resize_square(crop, params.size)
 
 
-def cut_gray(frame: Frame, face: Box, size_wh: tuple[int, int], params: CropParams) -> UInt8:
-    """A crop of a companion video, scaled to the clip's frame where sizes differ; nearest: no new values."""
+def cut_gray(frame: Frame, face: Box, size_wh: tuple[int, int], params: CropParams) -> UInt8 | None:
+    """A crop of a companion video, scaled to the clip's frame where sizes differ; nearest: no new values.
+
+    None where the companion's picture has another shape: nothing says what was cut off.
+    """
+    (width, height), (own_width, own_height) = size_wh, frame.size_wh
+    if abs(own_width * height - width * own_height) > MAX_SKEW * width * own_height:
+        return None
     if frame.size_wh != size_wh:
         scaled = np.asarray(cv2.resize(frame.y, size_wh, interpolation=cv2.INTER_NEAREST), np.uint8)
         frame = Frame(frame.index, frame.time_s, scaled, frame.u, frame.v, frame.matrix, frame.full_range)

@@ -193,8 +193,9 @@ class Follower:
                 box, own = (square_crop_box(f.box, self.params.enlarge) for f in (lead, face))
                 sample.original = _laid_on(original, crop, box, own, placement)
             for name, other in beside.items():
-                if other is not None:
-                    sample.companions[name] = cut_gray(other, face.box, frame.size_wh, self.params)
+                part = None if other is None else cut_gray(other, face.box, frame.size_wh, self.params)
+                if part is not None:
+                    sample.companions[name] = part
             samples.append(sample)
         return samples
 

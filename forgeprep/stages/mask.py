@@ -33,7 +33,7 @@ class MaskParams(StageParams):
 def apply(samples: list[Sample], params: MaskParams) -> None:
     """Add the mask columns; a fake without a mask is dropped, never given an empty one.
 
-    A fake that was made of no other picture, and without a mask in the dataset, is kept with its mask absent: null.
+    A fake for which no original is known, and without a mask in the dataset, is kept with its mask absent: null.
     """
     fakes = [sample for sample in samples if sample.row["label"] == 1]
     found = _differences(fakes)

@@ -1,0 +1,210 @@
+"""Samples per second of the training loader, against other ways to the same tensors, with the same number of workers.
+
+All give batches of image (uint8, 3 x S x S), mask and label of the same samples in random order: ours from Parquet,
+and from tars; a folder of PNGs with a plain Dataset; webdataset on the tars; Hugging Face datasets on the Parquet
+files. The floor is decoding the PNGs in as many processes. Run: python benchmarks/loader.py [--seconds 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from forgeprep.demo import make_demo
+from forgeprep.pipeline.configure import make_config
+from forgeprep.pipeline.run import execute, prepare_run
+from forgeprep.shards.encode import decode_image
+from forgeprep.shards.read import iter_rows, shard_paths
+from forgeprep.training.data import Samples, deal, epoch_order, load_index
+from forgeprep.training.fit import _Collate
+from forgeprep.training.recipe import Recipe
+
+BATCH, SIZE = 32, 224
+PICTURES = ("image", "mask")
+
+
+def main() -> None:
+    """Make shards of the demo dataset once, then time every way."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--seconds", type=float, default=3.0, help="length of the demo's clips")
+    arguments.add_argument("--workers", type=int, default=2)
+    given = arguments.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        out = shards(Path(folder), given.seconds)
+        pictures = loose(out, Path(folder, "loose"))
+        print(f"{len(pictures):,} samples of {SIZE} x {SIZE}, {given.workers} workers")
+        floor = timed("floor: decoding alone", len(pictures), lambda: decode_all(out, given.workers))
+        others = {
+            "folder of PNGs": lambda: plain(pictures, given.workers),
+            "webdataset": lambda: web(out, given.workers),
+            "Hugging Face datasets": lambda: hugging(out, Path(folder, "cache"), given.workers),
+        }
+        best = max(timed(name, len(pictures), act) for name, act in others.items())
+        for kind in ("parquet", "tar"):
+            rate = timed(f"ours, {kind}", len(pictures), lambda kind=kind: ours(out, kind, given.workers))  # type: ignore[misc]
+            print(f"    {rate / best:.2f} x the best of the others, {rate / floor:.2f} x the floor")
+
+
+def shards(folder: Path, seconds: float) -> Path:
+    """Demo shards in both formats, crops of 224 x 224 with masks."""
+    make_demo(folder / "ffpp", people=6, seconds=seconds, compressions=("c23",))
+    config = make_config(
+        "ffpp", {"stages": "crop,mask", "frames": "all", "size": SIZE, "format": "both", "splits": "train"}
+    )
+    execute(prepare_run(config, folder / "ffpp", folder / "out"), workers=0, report=lambda *_: None)
+    return folder / "out"
+
+
+def loose(out: Path, folder: Path) -> list[tuple[Path, Path, int]]:
+    """The same samples as single files."""
+    folder.mkdir()
+    found = []
+    for path in shard_paths(out, "train"):
+        for row in iter_rows(path, ["sample_id", "image", "mask", "label"], decode=False):
+            files = [folder / f"{len(found):06d}.{name}.png" for name in PICTURES]
+            for name, file in zip(PICTURES, files, strict=True):
+                file.write_bytes(row[name]["bytes"])
+            found.append((files[0], files[1], row["label"]))
+    return found
+
+
+def timed(what: str, count: int, act: Callable[[], Any]) -> float:
+    """Samples per second of the better of two runs."""
+    rates = []
+    for _ in range(2):
+        started = time.perf_counter()
+        seen = act()
+        rates.append(count / (time.perf_counter() - started))
+        assert seen == count, f"{what}: {seen} of {count} samples"
+    print(f"{what:<26} {max(rates):8.0f} samples/s", flush=True)
+    return max(rates)
+
+
+def decode_all(out: Path, workers: int) -> int:
+    """Decode every picture, read beforehand: nothing is moved between processes but the bytes' places."""
+    paths = [path for path in shard_paths(out, "train") if path.suffix == ".parquet"]
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        return sum(pool.map(decode_part, [(paths, number, workers) for number in range(workers)]))
+
+
+def decode_part(job: tuple[list[Path], int, int]) -> int:
+    """Decode each n-th sample."""
+    paths, number, step = job
+    rows = [row for path in paths for row in iter_rows(path, list(PICTURES), decode=False)][number::step]
+    for row in rows:
+        for name in PICTURES:
+            decode_image(row[name]["bytes"])
+    return len(rows)
+
+
+def ours(out: Path, kind: str, workers: int) -> int:
+    """The training loader on the shards of one format."""
+    recipe = Recipe(flip=False, workers=workers, batch=BATCH)
+    index = load_index([out], "train", ["mask"])
+    if kind == "tar":
+        index = tar_index(out)
+    batches = deal(epoch_order(index, seed=0, epoch=0), BATCH, workers=workers, drop_last=False)
+    return count(
+        DataLoader(
+            Samples(index), batch_sampler=[batch.tolist() for batch in batches], num_workers=workers,
+            collate_fn=_Collate(recipe, SIZE, False, 0), multiprocessing_context="spawn",
+        )
+    )  # fmt: skip
+
+
+def tar_index(out: Path) -> Any:
+    """The index of the tars, which shard_paths passes over where there is Parquet."""
+    with tempfile.TemporaryDirectory() as folder:
+        for path in out.glob("shards/train/*.tar"):
+            link = Path(folder, "shards", "train", path.name)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(path)
+        index = load_index([Path(folder)], "train", ["mask"])
+    paths = tuple(sorted(out.glob("shards/train/*.tar")))
+    return type(index)(paths, index.shard, index.first, index.second, index.group, index.label, index.method,
+                       index.methods, index.columns, index.enlarge)  # fmt: skip
+
+
+class Loose(Dataset[Any]):
+    """A folder of PNGs."""
+
+    def __init__(self, files: list[tuple[Path, Path, int]]) -> None:
+        self.files = files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor, int]:
+        image, mask, label = self.files[number]
+        rgb = cv2.cvtColor(cv2.imread(str(image)), cv2.COLOR_BGR2RGB)
+        return torch.from_numpy(rgb).permute(2, 0, 1), torch.from_numpy(cv2.imread(str(mask), 0))[None], label
+
+
+def plain(files: list[tuple[Path, Path, int]], workers: int) -> int:
+    """A plain Dataset on loose files."""
+    return count(DataLoader(Loose(files), BATCH, shuffle=True, num_workers=workers, multiprocessing_context="spawn"))
+
+
+def web(out: Path, workers: int) -> int:
+    """Webdataset, its own decoder and shuffle buffer."""
+    import webdataset
+
+    tars = sorted(map(str, out.glob("shards/train/*.tar")))
+    data = (
+        webdataset.WebDataset(tars, shardshuffle=False, workersplitter=webdataset.split_by_worker, empty_check=False)
+        .shuffle(500)
+        .decode("rgb8")
+        .to_tuple("png", "mask.png", "json")
+        .map(web_sample)
+        .batched(BATCH)
+    )
+    return count(DataLoader(data, None, num_workers=min(workers, len(tars)), multiprocessing_context="spawn"))
+
+
+def web_sample(sample: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+    """Channels first, one channel of the mask."""
+    image, mask, values = sample
+    return image.transpose(2, 0, 1).copy(), mask[None, ..., 0].copy(), values["label"]
+
+
+def hugging(out: Path, cache: Path, workers: int) -> int:
+    """Hugging Face datasets as a torch dataset; the first run pays for its cache, the second is counted."""
+    import datasets
+
+    files = sorted(map(str, out.glob("shards/train/*.parquet")))
+    data = datasets.load_dataset("parquet", data_files={"train": files}, split="train", cache_dir=str(cache))
+    data = data.select_columns(["image", "mask", "label"]).with_transform(hugging_rows)
+    return count(DataLoader(data, BATCH, shuffle=True, num_workers=workers, multiprocessing_context="spawn"))
+
+
+def hugging_rows(rows: dict[str, Any]) -> dict[str, Any]:
+    """Pictures as tensors."""
+    return {
+        "image": [torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in rows["image"]],
+        "mask": [torch.from_numpy(np.array(mask))[None] for mask in rows["mask"]],
+        "label": rows["label"],
+    }
+
+
+def count(batches: Iterable[Any]) -> int:
+    """Samples in all batches."""
+    total = 0
+    for batch in batches:
+        images = batch["image"] if isinstance(batch, dict) else batch[0]
+        total += len(images)
+    return total
+
+
+if __name__ == "__main__":
+    main()

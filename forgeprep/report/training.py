@@ -1,0 +1,177 @@
+"""What the commands of the training module print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from forgeprep.errors import MediaError, UsageError
+from forgeprep.report.terminal import add_cells, console, light_table
+
+
+def require_training() -> None:
+    """Raise UsageError with the command to give, if the extra ``train`` is not installed."""
+    try:
+        import safetensors  # noqa: F401
+        import sklearn  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise UsageError(f"{error.name} is not installed: pip install 'forgeprep[train]'") from None
+
+
+def print_models() -> None:
+    """``forgeprep models``: every detector; building each takes a moment."""
+    require_training()
+    from forgeprep.training.models import MODELS, build, parameters
+
+    table = light_table("detectors", ["model", "protocol"], ["parameters", "input"])
+    for model in MODELS.values():
+        add_cells(table, model.name, model.protocol, f"{parameters(build(model.name)):,}", str(model.size))
+    console.print(table)
+    for protocol, source in {model.protocol: model.source for model in MODELS.values()}.items():
+        console.print(f"{protocol}: {source}", markup=False)
+
+
+def show_model(name: str) -> None:
+    """``forgeprep models show``: a detector's options and the recipe of its protocol."""
+    require_training()
+    import inspect
+
+    from forgeprep.training.models import build, get_model, parameters
+    from forgeprep.training.recipe import Recipe, make_recipe
+
+    model = get_model(name)
+    detector = build(name)
+    console.print(f"[bold]{model.name}[/bold]: {parameters(detector):,} parameters, input {model.size} x {model.size}")
+    console.print(f"    {model.source}", markup=False)
+    console.print(f"    learns from: {', '.join(('image', 'label', *detector.needs))}")
+    options = inspect.signature(type(detector).__init__).parameters
+    if model.n_way or model.backbone in ("trunk", "encoder"):
+        for option, info in options.items():
+            if option not in ("self", "net", "task"):
+                console.print(f"    --model-option {option}=… (default {info.default!r})", markup=False)
+    console.print(f"recipe of the protocol {model.protocol}; --config FILE and --set NAME=VALUE change it:")
+    for setting, value in make_recipe(name, {}).model_dump().items():
+        told = Recipe.model_fields[setting].description
+        console.print(f"    {setting:<14} {value!s:<14} {told}", markup=False)
+
+
+def train_on_console(
+    model: str,
+    shards: Sequence[Path],
+    run: Path,
+    *,
+    config: Path | None,
+    settings: Sequence[str],
+    options: Sequence[str],
+    given: Mapping[str, Any],
+    gpus: int | None,
+    weights: Path | None,
+    init: Path | None,
+) -> None:
+    """``forgeprep train``."""
+    require_training()
+    from forgeprep.training.fit import Training, train
+    from forgeprep.training.many import train_on_many
+    from forgeprep.training.models import get_model
+    from forgeprep.training.plots import draw_training
+    from forgeprep.training.recipe import make_recipe, read_settings
+
+    get_model(model)
+    flags = {name: value for name, value in given.items() if value is not None}
+    values = {**(read_settings(config) if config else {}), **_pairs("--set", settings), **flags}
+    recipe = make_recipe(model, values)
+    training = Training(model, tuple(shards), run, recipe, _pairs("--model-option", options), weights, init)
+    columns = (TextColumn("{task.fields[text]}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("train", text=f"{model} on {', '.join(map(str, shards))}", total=None)
+
+        def report(facts: dict[str, Any]) -> None:
+            if "loss" in facts:
+                place = f"epoch {facts['epoch']}, step {facts['step']}"
+                bar.update(task, text=f"{place}: loss {facts['loss']:.4f}, {facts['images_s']:.1f} images/s")
+            else:
+                console.print(f"epoch {facts['epoch']}: val AUC {facts['val_auc']:.4f}, ACC {facts['val_acc']:.4f}")
+
+        if gpus is not None and gpus > 1:
+            best = train_on_many(training, gpus)
+        else:
+            best = train(training, device=_device(gpus), report=report)
+    log = run / "log.jsonl"
+    entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
+    draw_training(entries, run / "curves.png")
+    if best:
+        console.print(f"best: val AUC {best['val_auc']:.4f} at step {best['step']}; {run / 'best.json'}", markup=False)
+
+
+def evaluate_on_console(
+    runs: Sequence[Path], shards: Sequence[Path], split: str, to: Path | None, gpus: int | None, workers: int | None
+) -> None:
+    """``forgeprep evaluate``."""
+    require_training()
+    from forgeprep.training.tables import evaluate_run, markdown, write_evaluation
+
+    device = _device(gpus)
+    evaluations = [evaluate_run(run, shards, split=split, device=device, workers=workers) for run in runs]
+    console.print(markdown(evaluations), markup=False)
+    for file in write_evaluation(evaluations, to or runs[0] / "evaluation"):
+        console.print(f"written: {file}", markup=False)
+
+
+def predict_on_console(
+    run: Path, files: Sequence[Path], to: Path, every: int, enlarge: float | None, gpus: int | None
+) -> int:
+    """``forgeprep predict``: returns the exit code."""
+    require_training()
+    from forgeprep.pipeline.work import quiet_libraries
+    from forgeprep.stages.cut import CropParams
+    from forgeprep.training.fit import pick_device
+    from forgeprep.training.predict import Ready, predict_all
+    from forgeprep.training.recipe import Recipe
+    from forgeprep.training.tables import load_detector
+
+    quiet_libraries()
+    detector, config, facts = load_detector(run)
+    device = pick_device(_device(gpus))
+    threshold = 0.5 if detector.learns_label() else float(facts.get("threshold") or 0.5)
+    crop = CropParams(enlarge=enlarge or config.get("enlarge") or 1.3)
+    ready = Ready(detector.to(device), Recipe(**config["recipe"]), config["size"], threshold, crop, device)
+    broken = 0
+    for file, result in predict_all(files, ready, to, every=every):
+        if isinstance(result, MediaError):
+            broken += 1
+            console.print(f"{result}", markup=False)
+        elif result["score"] is None:
+            console.print(f"{file}: no face", markup=False)
+        else:
+            verdict = "fake" if result["fake"] else "real"
+            console.print(
+                f"{file}: {verdict} {result['score']:.3f}, {len(result['faces'])} faces; {result['written']}",
+                markup=False,
+            )
+    return 1 if broken else 0
+
+
+def _device(gpus: int | None) -> str | None:
+    if gpus is not None and gpus < 0:
+        raise UsageError(f"--gpus: must be 0 or more (got {gpus})")
+    return None if gpus is None else "cuda" if gpus else "cpu"
+
+
+def _pairs(flag: str, given: Sequence[str]) -> dict[str, Any]:
+    """``NAME=VALUE`` texts as a mapping, values read as YAML scalars."""
+    found = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"{flag} must be NAME=VALUE, got '{text}'")
+        try:
+            found[name.strip().replace("-", "_")] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UsageError(f"{flag} {name}: cannot read the value '{value}'") from None
+    return found

@@ -1,0 +1,128 @@
+"""A training's state on disk: tensors as safetensors, all else as JSON. Nothing is unpickled.
+
+A state is two files. The tensors are written first, under a name of their own; the JSON, which names them, replaces the
+old one in one step. So a state is whole or the one before.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from forgeprep.errors import UsageError, VerifyError
+from forgeprep.shards.records import atomic_write_bytes, storage_errors
+
+
+def save_state(
+    folder: Path, name: str, detector: nn.Module, optimizer: torch.optim.Optimizer | None, facts: dict[str, Any]
+) -> None:
+    """Write ``name.json`` and its tensors.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    tensors = {f"model/{key}": value for key, value in detector.state_dict().items()}
+    if optimizer is not None:
+        for number, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{number}/{key}": torch.as_tensor(value) for key, value in state.items()}
+    file = f"{name}-{facts['step']:08d}.safetensors"
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / f".{file}.tmp"
+        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary)
+        temporary.replace(folder / file)
+    atomic_write_bytes(folder / f"{name}.json", json.dumps({**facts, "tensors": file}, indent=1).encode() + b"\n")
+    for old in folder.glob(f"{name}-*.safetensors"):
+        if old.name != file:
+            old.unlink(missing_ok=True)
+
+
+def read_facts(folder: Path, name: str) -> dict[str, Any] | None:
+    """What the JSON of a state says; None if there is none that can be read."""
+    try:
+        facts: dict[str, Any] = json.loads((folder / f"{name}.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return facts
+
+
+def load_state(
+    folder: Path, name: str, detector: nn.Module, optimizer: torch.optim.Optimizer | None = None
+) -> dict[str, Any] | None:
+    """Fill the detector, and the optimizer, with a state; returns its facts, or None if there is none.
+
+    Raises:
+        VerifyError: a file is damaged, or missing.
+        UsageError: the state is of another detector.
+    """
+    try:
+        facts: dict[str, Any] = json.loads((folder / f"{name}.json").read_bytes())
+        tensors = load_file(folder / facts["tensors"])
+    except FileNotFoundError as error:
+        if not (folder / f"{name}.json").exists():
+            return None
+        raise VerifyError(f"{error.filename or folder}: no such file; the checkpoint {name} is not whole") from None
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise VerifyError(f"{folder / name}: damaged checkpoint ({' '.join(str(error).split())[:120]})") from None
+    fill(detector, {key[6:]: value for key, value in tensors.items() if key.startswith("model/")}, str(folder / name))
+    if optimizer is not None:
+        states: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            if key.startswith("optimizer/"):
+                _, number, what = key.split("/")
+                states.setdefault(int(number), {})[what] = value
+        optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+    return facts
+
+
+def fill(detector: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    """Load tensors by name, all of them.
+
+    Raises:
+        UsageError: names or shapes are not the detector's.
+    """
+    own = detector.state_dict()
+    odd = [name for name in own if name not in tensors or tensors[name].shape != own[name].shape]
+    odd += [name for name in tensors if name not in own]
+    if odd:
+        raise UsageError(
+            f"{source}: is of another detector ({len(odd)} tensors differ, the first is {odd[0]}); "
+            "give the model and the options that it was trained with"
+        )
+    detector.load_state_dict(tensors)
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Fill a backbone with pretrained weights from a safetensors file or a torch checkpoint of plain tensors.
+
+    The last layer and counters may be missing or more than the module has; anything else has to fit.
+
+    Raises:
+        UsageError: the file is missing, unreadable, or of another network.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            tensors = load_file(path)
+        else:
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file; fetch the weights first, forgeprep never does") from None
+    except Exception as error:  # what torch and safetensors raise at a damaged file is of many kinds
+        raise UsageError(f"{path}: no weights that can be read ({' '.join(str(error).split())[:160]})") from None
+    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise UsageError(f"{path}: holds no table of tensors")
+    own = module.state_dict()
+    lacking = [name for name in own if name not in tensors and not name.endswith("num_batches_tracked")]
+    unfit = [name for name in own if name in tensors and tensors[name].shape != own[name].shape]
+    if lacking or unfit:
+        raise UsageError(
+            f"{path}: not this backbone's weights: {len(lacking)} tensors are missing, {len(unfit)} have another "
+            f"shape; the first is {(lacking + unfit)[0]}"
+        )
+    module.load_state_dict({name: value for name, value in tensors.items() if name in own}, strict=False)

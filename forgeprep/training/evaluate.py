@@ -1,0 +1,141 @@
+"""Judge samples with a detector, and put the verdicts into the field's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader
+
+from forgeprep.training.data import Ints, SampleIndex, Samples, deal
+from forgeprep.training.metrics import PixelCounts
+from forgeprep.training.models.detector import Detector
+from forgeprep.training.recipe import Recipe
+from forgeprep.training.transforms import collate, prepare, to_device
+
+TAU = 0.5
+"""A pixel is called forged from this probability on."""
+STRIDE = 32
+"""Whole pictures are padded to a multiple of this, the largest stride of any detector."""
+
+
+@dataclass(slots=True)
+class Judged:
+    """Verdicts on samples, one entry each.
+
+    Attributes:
+        rows: sample_id, clip_id, dataset, label, method, compression.
+        scores: probability of fake.
+        mask_means: mean of the map, of detectors that learn pixels alone; else None.
+        classes: class found by an n-way detector (0 real), and the true one; else None.
+        pixels: counts by (compression, method), of samples with a mask.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    scores: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    mask_means: npt.NDArray[np.float64] | None = None
+    classes: npt.NDArray[np.int64] | None = None
+    true_classes: npt.NDArray[np.int64] | None = None
+    pixels: dict[tuple[str | None, str | None], PixelCounts] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """0 real, 1 fake."""
+        return np.array([row["label"] for row in self.rows], np.int64)
+
+
+def judge(
+    detector: Detector,
+    index: SampleIndex,
+    recipe: Recipe,
+    size: int,
+    device: torch.device,
+    *,
+    numbers: Ints | None = None,
+) -> Judged:
+    """Judge samples of an index, all or those of ``numbers``, each once and without any draw."""
+    order = np.arange(len(index)) if numbers is None else numbers
+    batches = deal(order, recipe.batch, workers=recipe.workers, drop_last=False)
+    judged = Judged()
+    scores, means, classes, true = [], [], [], []
+    detector.eval()
+    for samples in _rows(index, recipe, size, batches):
+        for group in _of_one_size(samples):
+            batch = to_device(collate(group, recipe.sigma), device, noise=False)
+            with torch.inference_mode():
+                out = _padded(detector, batch["image"])
+            scores.append(detector.score(out).float().cpu().numpy())
+            heat = detector.heat(out)
+            if heat is not None:
+                maps = _fitted(heat.float(), batch["image"])
+                _count_pixels(judged, group, maps, batch)
+                if not detector.learns_label():
+                    means.append(maps.mean(dim=(1, 2, 3)).cpu().numpy())
+            if "classes" in out:
+                classes.append(out["classes"].argmax(dim=1).cpu().numpy())
+                true += [sample["method_number"] for sample in group]
+            judged.rows += [{name: sample.get(name) for name in _KEPT} for sample in group]
+    judged.scores = np.concatenate(scores).astype(np.float64)
+    judged.mask_means = np.concatenate(means).astype(np.float64) if means else None
+    if classes:
+        judged.classes, judged.true_classes = np.concatenate(classes), np.array(true, np.int64)
+    return judged
+
+
+_KEPT = ("sample_id", "clip_id", "dataset", "frame_index", "label", "forgery", "method", "generator", "compression")
+
+
+def _rows(index: SampleIndex, recipe: Recipe, size: int, batches: Sequence[Ints]) -> Iterator[list[dict[str, Any]]]:
+    yield from DataLoader(
+        Samples(index),
+        batch_sampler=[batch.tolist() for batch in batches],
+        num_workers=recipe.workers,
+        collate_fn=_Prepare(recipe, size),
+        multiprocessing_context="spawn" if recipe.workers else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepare:
+    recipe: Recipe
+    size: int
+
+    def __call__(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [prepare(row, self.recipe, self.size, train=False) for row in rows]
+
+
+def _of_one_size(samples: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    groups: dict[tuple[int, ...], list[dict[str, Any]]] = {}
+    for sample in samples:
+        groups.setdefault(sample["image"].shape, []).append(sample)
+    yield from groups.values()
+
+
+def _padded(detector: Detector, image: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The detector's outputs; pictures that are cut at random in training come whole, padded to the stride."""
+    if not detector.learns_label():
+        below, right = -image.shape[2] % STRIDE, -image.shape[3] % STRIDE
+        image = torch.nn.functional.pad(image, (0, right, 0, below), mode="replicate")
+    out: dict[str, torch.Tensor] = detector(image)
+    return out
+
+
+def _fitted(heat: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    """The map at the image's size: what was padded is cut off; a coarse one is scaled."""
+    height, width = image.shape[2:]
+    if heat.shape[2] >= height and heat.shape[3] >= width:
+        return heat[:, :, :height, :width]
+    return torch.nn.functional.interpolate(heat, size=(height, width), mode="bilinear", align_corners=False)
+
+
+def _count_pixels(judged: Judged, group: Sequence[dict[str, Any]], maps: torch.Tensor, batch: dict[str, Any]) -> None:
+    found = (maps[:, 0] >= TAU).cpu().numpy()
+    truth = (batch["mask"][:, 0] > 0.5).cpu().numpy()
+    for number, sample in enumerate(group):
+        if bool(batch["has_mask"][number]):
+            key = sample["compression"], sample["method"]
+            judged.pixels.setdefault(key, PixelCounts()).add(truth[number], found[number])

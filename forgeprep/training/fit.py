@@ -1,0 +1,364 @@
+"""Train a detector on shards: CPU, a GPU, or many through Ray Train."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from forgeprep.errors import ForgeprepError, UsageError
+from forgeprep.shards.records import atomic_write_bytes
+from forgeprep.training.checkpoint import load_state, load_weights, save_state
+from forgeprep.training.data import Ints, SampleIndex, Samples, deal, epoch_order, load_index
+from forgeprep.training.evaluate import Judged, judge
+from forgeprep.training.metrics import best_threshold, verdict_figures
+from forgeprep.training.models import XCEPTION_WEIGHTS, build, get_model
+from forgeprep.training.models.detector import Detector
+from forgeprep.training.recipe import Recipe
+from forgeprep.training.transforms import collate, prepare, to_device
+
+Report = Callable[[dict[str, Any]], None]
+"""``report(facts)``: after every step (``loss``, ``step``, ``images_s``) and every epoch (``val_auc``, …)."""
+
+MAX_VAL = 2000
+"""So many samples of val are judged after an epoch, spread over all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What is trained.
+
+    Attributes:
+        model: a name of :data:`forgeprep.training.models.MODELS`.
+        shards: folders of runs.
+        run: folder to fill.
+        recipe: how.
+        options: of the model.
+        weights: pretrained weights of the backbone.
+        init: another training to start from: what it has of this detector is taken.
+        limit: steps after which to stop, for a try.
+    """
+
+    model: str
+    shards: tuple[Path, ...]
+    run: Path
+    recipe: Recipe
+    options: dict[str, Any] = field(default_factory=dict)
+    weights: Path | None = None
+    init: Path | None = None
+    limit: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Side of the input in pixels."""
+        return self.recipe.size or get_model(self.model).size
+
+
+def train(training: Training, *, device: str | None = None, report: Report = lambda _: None) -> dict[str, Any]:
+    """Train, or go on where a training in the same folder stopped; returns the facts of its best state.
+
+    Raises:
+        UsageError: shards, options or weights do not fit; the folder holds another training; no such device.
+        ForgeprepError: the loss is not finite, or memory is too small; the message says what to do.
+    """
+    place = pick_device(device)
+    needs = build(training.model, training.options).needs_columns()
+    train_index = load_index(training.shards, "train", needs)
+    val_index = load_index(training.shards, "val", needs)
+    rank, _ = world()
+    if rank == 0:
+        _claim(training, train_index)
+    torch.manual_seed(training.recipe.seed)
+    detector = build(training.model, training.options)
+    _start_from(training, detector)
+    detector.to(place)
+    if place.type == "cuda":
+        detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    recipe = training.recipe
+    optimizer = torch.optim.Adam(
+        detector.parameters(), lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay
+    )
+    facts = load_state(training.run, "last", detector, optimizer) or {
+        "step": 0,
+        "epoch": 0,
+        "in_epoch": 0,
+        "best": None,
+    }
+    tell = _logged(training.run, report) if rank == 0 else _silent
+    loop = _Loop(training, detector, optimizer, place, tell)
+    while facts["epoch"] < recipe.epochs and not facts.get("done"):
+        finished = loop.epoch(train_index, facts)
+        if not finished:
+            break
+        if rank == 0:
+            _after_epoch(training, loop, val_index, facts, tell)
+        _share(facts)
+    best: dict[str, Any] = facts["best"] or {}
+    return best
+
+
+def world() -> tuple[int, int]:
+    """The number of this process and how many train together; 0 and 1 alone."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def _share(facts: dict[str, Any]) -> None:
+    """Give all processes what the first one knows."""
+    if world()[1] > 1:
+        box = [facts]
+        torch.distributed.broadcast_object_list(box, src=0)
+        facts.update(box[0])
+
+
+def _silent(_: dict[str, Any]) -> None:
+    """The report of all processes but the first."""
+
+
+def _logged(run: Path, report: Report) -> Report:
+    """Write what is reported to ``log.jsonl`` and TensorBoard too."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    board = SummaryWriter(str(run / "tensorboard"))
+
+    def tell(facts: dict[str, Any]) -> None:
+        with (run / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"time": round(time.time(), 3), **facts}) + "\n")
+        for name, value in facts.items():
+            if name not in ("step", "epoch"):
+                board.add_scalar(name, value, facts["step"])
+        board.flush()
+        report(facts)
+
+    return tell
+
+
+def pick_device(name: str | None) -> torch.device:
+    """The device of that name; None takes a GPU where there is one.
+
+    Raises:
+        UsageError: CUDA is asked for and absent.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError("a GPU is asked for, and torch finds none here; use --gpus 0, or install torch for CUDA")
+    return torch.device(name)
+
+
+class _Loop:
+    """The steps of a training."""
+
+    def __init__(
+        self,
+        training: Training,
+        detector: Detector,
+        optimizer: torch.optim.Optimizer,
+        device: torch.device,
+        report: Report,
+    ) -> None:
+        self.training, self.detector, self.optimizer = training, detector, optimizer
+        self.device, self.report = device, report
+        self.rank, self.ranks = world()
+        self.forward: Any = torch.compile(detector) if training.recipe.compile else detector
+        if self.ranks > 1:
+            self.forward = torch.nn.parallel.DistributedDataParallel(detector)
+        bf16 = training.recipe.precision == "bf16" or (training.recipe.precision == "auto" and device.type == "cuda")
+        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=bf16)
+
+    def epoch(self, index: SampleIndex, facts: dict[str, Any]) -> bool:
+        """The steps of an epoch that are still to be made; False if the limit of steps came first."""
+        recipe = self.training.recipe
+        dealt = epoch_batches(index, recipe, facts["epoch"], ranks=self.ranks, rank=self.rank)
+        batches = dealt[facts["in_epoch"] :]
+        if not dealt:
+            raise UsageError(
+                f"train holds {len(index)} samples, less than a batch of {recipe.batch}; give a smaller --batch"
+            )
+        self.detector.train()
+        started, seen = time.perf_counter(), 0
+        for batch in _loader(index, recipe, self.training.size, batches, train=True, epoch=facts["epoch"]):
+            if self.training.limit is not None and facts["step"] >= self.training.limit:
+                self.save(facts)
+                return False
+            terms = self._step(batch, facts["step"])
+            seen += len(batch["label"]) * self.ranks
+            facts["step"] += 1
+            facts["in_epoch"] += 1
+            rate = seen / max(1e-9, time.perf_counter() - started)
+            if facts["step"] % recipe.save_every == 0:
+                self.save(facts)
+            self.report({"step": facts["step"], "epoch": facts["epoch"], "images_s": rate, **terms})
+        facts["epoch"] += 1
+        facts["in_epoch"] = 0
+        return True
+
+    def save(self, facts: dict[str, Any]) -> None:
+        """Keep the state, from which a training goes on."""
+        if self.rank == 0:
+            save_state(self.training.run, "last", self.detector, self.optimizer, facts)
+
+    def _step(self, batch: dict[str, Any], step: int) -> dict[str, float]:
+        # Dropout is drawn anew for each step, so that a resumed training draws the same.
+        torch.manual_seed(hash((self.training.recipe.seed, step, self.rank)) % (1 << 63))
+        try:
+            moved = to_device(batch, self.device, noise="noise" in self.detector.needs)
+            if self.device.type == "cuda":
+                moved["image"] = moved["image"].contiguous(memory_format=torch.channels_last)
+            with self.autocast:
+                terms = self.detector.losses(self.forward(moved["image"]), moved)
+            loss = torch.stack(list(terms.values())).sum()
+            if not torch.isfinite(loss):
+                raise ForgeprepError(
+                    f"step {step}: the loss is not finite; a smaller --lr may help, or look at these samples: "
+                    f"{', '.join(batch['sample_id'])}"
+                )
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(self.detector.parameters(), self.training.recipe.clip_norm)
+            self.optimizer.step()
+        except (torch.OutOfMemoryError, MemoryError):
+            half = max(1, len(batch["label"]) // 2)
+            raise ForgeprepError(
+                f"out of memory at {len(batch['label'])} images of {self.training.size}: try --batch {half}"
+            ) from None
+        return {name: float(value.detach()) for name, value in {"loss": loss, **terms}.items()}
+
+
+def epoch_batches(index: SampleIndex, recipe: Recipe, epoch: int, *, ranks: int = 1, rank: int = 0) -> list[Ints]:
+    """The batches of an epoch for a rank: one pass, or as many as ``steps`` takes."""
+    share = max(1, recipe.batch // ranks)
+    batches: list[Ints] = []
+    turn = 0
+    while turn == 0 or (recipe.steps is not None and len(batches) < recipe.steps):
+        order = epoch_order(
+            index, seed=recipe.seed, epoch=epoch * 10_000 + turn, real_repeat=recipe.real_repeat, balance=recipe.balance
+        )
+        dealt = deal(order, share, ranks=ranks, rank=rank, workers=recipe.workers)
+        batches += dealt
+        turn += 1
+        if not dealt:
+            break
+    return batches[: recipe.steps]
+
+
+def _after_epoch(training: Training, loop: _Loop, index: SampleIndex, facts: dict[str, Any], report: Report) -> None:
+    """Judge val, keep the state, and see whether it is the best or the last."""
+    chosen = np.unique(np.linspace(0, len(index) - 1, min(MAX_VAL, len(index))).astype(np.int64))
+    judged = judge(loop.detector, index, training.recipe, training.size, loop.device, numbers=chosen)
+    figures = verdict_figures(judged.labels, judged.scores)
+    score = figures["auc"] if not math.isnan(figures["auc"]) else -judged_loss(judged)
+    facts["threshold"] = best_threshold(judged.labels, judged.mask_means) if judged.mask_means is not None else None
+    report({"step": facts["step"], "epoch": facts["epoch"] - 1, **{f"val_{k}": v for k, v in figures.items()}})
+    if facts["best"] is None or score > facts["best"]["score"]:
+        facts["best"] = {
+            "score": score, "epoch": facts["epoch"], "step": facts["step"],
+            **{f"val_{k}": v for k, v in figures.items()}, "threshold": facts["threshold"],
+        }  # fmt: skip
+        save_state(training.run, "best", loop.detector, None, {**facts, "best": facts["best"]})
+    facts["done"] = facts["epoch"] - facts["best"]["epoch"] >= training.recipe.patience
+    loop.save(facts)
+
+
+def judged_loss(judged: Judged) -> float:
+    """Binary cross-entropy of the scores, for a val with one class only."""
+    score = np.clip(judged.scores, 1e-6, 1 - 1e-6)
+    return float(-np.mean(np.where(judged.labels == 1, np.log(score), np.log(1 - score))))
+
+
+def _loader(
+    index: SampleIndex, recipe: Recipe, size: int, batches: Sequence[Ints], *, train: bool, epoch: int
+) -> Iterator[dict[str, Any]]:
+    yield from DataLoader(
+        Samples(index),
+        batch_sampler=[batch.tolist() for batch in batches],
+        num_workers=recipe.workers,
+        collate_fn=_Collate(recipe, size, train, epoch),
+        pin_memory=torch.cuda.is_available(),
+        multiprocessing_context="spawn" if recipe.workers else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Collate:
+    """What the loader's workers do with the rows that they read; a class, because it travels to them."""
+
+    recipe: Recipe
+    size: int
+    train: bool
+    epoch: int
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        samples = [prepare(row, self.recipe, self.size, train=self.train, epoch=self.epoch) for row in rows]
+        return collate(samples, self.recipe.sigma)
+
+
+def _start_from(training: Training, detector: Detector) -> None:
+    if training.init is not None:
+        found = load_state(training.init, "best", build(*_model_of(training.init)))
+        if found is None:
+            raise UsageError(f"{training.init}: holds no trained detector")
+        other = build(*_model_of(training.init))
+        load_state(training.init, "best", other)
+        own = detector.state_dict()
+        shared = {k: v for k, v in other.state_dict().items() if k in own and own[k].shape == v.shape}
+        detector.load_state_dict(shared, strict=False)
+    if training.weights is not None:
+        backbone = get_model(training.model).backbone
+        if backbone is None:
+            raise UsageError(f"--weights: {training.model} has no pretrained backbone (xception: {XCEPTION_WEIGHTS})")
+        load_weights(detector.get_submodule(backbone), training.weights)
+
+
+def _model_of(run: Path) -> tuple[str, dict[str, Any]]:
+    config = read_config(run)
+    return config["model"], config["options"]
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """A training's ``config.json``.
+
+    Raises:
+        UsageError: the folder holds no training.
+    """
+    try:
+        config: dict[str, Any] = json.loads((run / "config.json").read_bytes())
+    except (OSError, ValueError):
+        raise UsageError(f"{run}: holds no training of forgeprep (no config.json)") from None
+    return config
+
+
+def _claim(training: Training, index: SampleIndex) -> None:
+    """Write ``config.json``, or see that the one there is the same training's."""
+    config = {
+        "model": training.model,
+        "options": training.options,
+        "recipe": training.recipe.model_dump(mode="json"),
+        "size": training.size,
+        "shards": [str(out.resolve()) for out in training.shards],
+        "methods": list(index.methods),
+        "enlarge": training.recipe.enlarge or round(index.enlarge, 4),
+        "weights": str(training.weights) if training.weights else None,
+        "init": str(training.init) if training.init else None,
+    }
+    path = training.run / "config.json"
+    if path.is_file():
+        old = read_config(training.run)
+        differing = [key for key in config if old.get(key) != config[key]]
+        if differing:
+            raise UsageError(
+                f"{training.run}: holds another training ({', '.join(differing)} differ); give another --run, "
+                "or the old settings to go on with it"
+            )
+    else:
+        training.run.mkdir(parents=True, exist_ok=True)
+        atomic_write_bytes(path, json.dumps(config, indent=1).encode() + b"\n")

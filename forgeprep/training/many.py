@@ -1,0 +1,62 @@
+"""Train on several GPUs, or processes, through Ray Train: the same loop in each, gradients averaged."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from forgeprep.errors import ForgeprepError, UsageError
+from forgeprep.training.checkpoint import read_facts
+from forgeprep.training.fit import Training
+
+
+def train_on_many(training: Training, ranks: int, *, gpu: bool = True, address: str | None = None) -> dict[str, Any]:
+    """Train with ``ranks`` processes, each with a GPU of its own unless ``gpu`` is False; returns the best's facts.
+
+    The folder of the run has to be one that all of them see. Without ``address`` Ray runs on this machine.
+
+    Raises:
+        UsageError: the batch cannot be shared out, or there are not as many GPUs.
+        ForgeprepError: a process failed.
+    """
+    import ray
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    if training.recipe.batch % ranks:
+        raise UsageError(f"--batch {training.recipe.batch} cannot be shared out to {ranks} processes")
+    options: dict[str, Any] = {} if address else {"include_dashboard": False}
+    ray.init(address or "local", logging_level=logging.ERROR, log_to_driver=False, **options)
+    try:
+        there = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
+        if gpu and there < ranks:
+            raise UsageError(f"--gpus {ranks}: Ray sees {there}")
+        trainer = TorchTrainer(
+            _loop,
+            train_loop_config={"training": training, "gpu": gpu},
+            scaling_config=ScalingConfig(num_workers=ranks, use_gpu=gpu),
+            run_config=RunConfig(name="ray", storage_path=str(training.run.resolve())),
+        )
+        trainer.fit()
+    except UsageError:
+        raise
+    except Exception as error:  # whatever a process raised, wrapped by Ray in errors of many kinds
+        raise ForgeprepError(f"training with {ranks} processes failed: {_innermost(error)}") from error
+    finally:
+        ray.shutdown()
+    facts = read_facts(training.run, "last") or {}
+    return facts.get("best") or {}
+
+
+def _loop(config: dict[str, Any]) -> None:
+    from forgeprep.training.fit import train
+
+    train(config["training"], device="cuda" if config["gpu"] else "cpu")
+
+
+def _innermost(error: BaseException) -> str:
+    """The text of the error that began it: the last line of the longest chain."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__

@@ -1,0 +1,125 @@
+"""The figures of the field; fake is 1, scores are probabilities of fake."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+
+Floats = npt.NDArray[np.float64]
+
+
+def verdict_figures(labels: npt.ArrayLike, scores: npt.ArrayLike, threshold: float = 0.5) -> dict[str, float]:
+    """ACC of "fake above the threshold", AUC, EER and AP; those that need both classes are NaN where one is missing."""
+    truth, score = np.asarray(labels).astype(int), np.asarray(scores, float)
+    both = len(np.unique(truth)) == 2
+    figures = {"acc": float(np.mean((score > threshold) == truth)) if len(truth) else math.nan}
+    figures["auc"] = float(roc_auc_score(truth, score)) if both else math.nan
+    figures["eer"] = equal_error_rate(truth, score) if both else math.nan
+    figures["ap"] = float(average_precision_score(truth, score)) if both else math.nan
+    return figures
+
+
+def equal_error_rate(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
+    """Where false alarms and misses are equally frequent, between the two thresholds where they cross."""
+    alarms, hits, _ = roc_curve(np.asarray(labels), np.asarray(scores))
+    gap = (1 - hits) - alarms
+    after = int(np.argmax(gap <= 0))
+    if after == 0 or gap[after] == 0:
+        return float(alarms[after])
+    share = gap[after - 1] / (gap[after - 1] - gap[after])
+    return float(alarms[after - 1] + share * (alarms[after] - alarms[after - 1]))
+
+
+def clip_means(clips: Sequence[str], values: npt.ArrayLike) -> tuple[list[str], Floats]:
+    """The mean value of each clip, in the order of the clips' names."""
+    names, places = np.unique(np.asarray(clips), return_inverse=True)
+    numbers = np.asarray(values, float)
+    return list(map(str, names)), np.bincount(places, numbers) / np.bincount(places)
+
+
+@dataclass(slots=True)
+class PixelCounts:
+    """Pixels by truth and prediction, summed over images."""
+
+    hits: int = 0
+    alarms: int = 0
+    misses: int = 0
+    rejects: int = 0
+    image_ious: list[float] = field(default_factory=list)
+
+    def add(self, truth: npt.NDArray[np.bool_], found: npt.NDArray[np.bool_]) -> None:
+        """Count an image; its own IoU too, if it has forged pixels."""
+        hits = int(np.count_nonzero(truth & found))
+        alarms, misses = int(np.count_nonzero(found)) - hits, int(np.count_nonzero(truth)) - hits
+        self.hits, self.alarms, self.misses = self.hits + hits, self.alarms + alarms, self.misses + misses
+        self.rejects += truth.size - hits - alarms - misses
+        if hits + misses:
+            self.image_ious.append(hits / (hits + alarms + misses))
+
+    def merge(self, other: PixelCounts) -> None:
+        """Add what another has counted."""
+        self.hits, self.alarms = self.hits + other.hits, self.alarms + other.alarms
+        self.misses, self.rejects = self.misses + other.misses, self.rejects + other.rejects
+        self.image_ious += other.image_ious
+
+    @property
+    def size(self) -> int:
+        """All pixels."""
+        return self.hits + self.alarms + self.misses + self.rejects
+
+    def figures(self) -> dict[str, float]:
+        """IoU of forged and of pristine pixels over all images, their mean, pixel F1, and the mean IoU of images.
+
+        Where no image has forged pixels, only the pristine IoU is defined, and is the mean.
+        """
+        wrong = self.alarms + self.misses
+        pristine = _ratio(self.rejects, self.rejects + wrong)
+        if self.hits + self.misses == 0:
+            return {
+                "fg_iou": math.nan,
+                "bg_iou": pristine,
+                "miou": pristine,
+                "pixel_f1": math.nan,
+                "image_iou": math.nan,
+            }
+        forged = _ratio(self.hits, self.hits + wrong)
+        return {
+            "fg_iou": forged,
+            "bg_iou": pristine,
+            "miou": (forged + pristine) / 2,
+            "pixel_f1": _ratio(2 * self.hits, 2 * self.hits + wrong),
+            "image_iou": float(np.mean(self.image_ious)),
+        }
+
+
+def confusion(truth: npt.ArrayLike, found: npt.ArrayLike, classes: int) -> npt.NDArray[np.int64]:
+    """Counts, true class by row and found class by column."""
+    table = np.zeros((classes, classes), np.int64)
+    np.add.at(table, (np.asarray(truth, int), np.asarray(found, int)), 1)
+    return table
+
+
+def recalls(table: npt.NDArray[np.int64]) -> Floats:
+    """The recall of each class of a confusion matrix; NaN for a class without samples."""
+    totals = table.sum(axis=1)
+    return np.where(totals > 0, np.diag(table) / np.maximum(totals, 1), np.nan)
+
+
+def best_threshold(labels: npt.ArrayLike, values: npt.ArrayLike) -> float:
+    """The threshold with the best balanced accuracy: fake is what is at or above it. Half-way between two values."""
+    truth, value = np.asarray(labels).astype(int), np.asarray(values, float)
+    if len(np.unique(truth)) < 2:
+        return 0.5
+    alarms, hits, cuts = roc_curve(truth, value, drop_intermediate=False)
+    best = int(np.argmax(hits - alarms))
+    below = value[value < cuts[best]]
+    return float(cuts[best]) if len(below) == 0 else float((cuts[best] + below.max()) / 2)
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else math.nan

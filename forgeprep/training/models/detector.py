@@ -1,0 +1,69 @@
+"""What every detector has in common: what it takes, what it gives, and how its losses see what is absent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Batch = dict[str, Any]
+"""A batch: ``image`` float (B, 3, H, W) 0 to 1, ``label`` float (B,) 1 fake, ``method`` long (B,) 0 real, and what the
+detector needs: ``mask`` float (B, 1, H, W) 0 or 1 with ``has_mask`` bool (B,), ``noise`` float (B, 1, H, W).
+"""
+
+
+class Detector(nn.Module):
+    """A detector of forged faces.
+
+    ``forward`` takes images and returns the named outputs of the network. ``score``, ``heat`` and ``losses`` say what
+    these mean.
+    """
+
+    needs: tuple[str, ...] = ()
+    """What it is trained on besides the image and the label: of ``mask``, ``noise``."""
+
+    def needs_columns(self) -> tuple[str, ...]:
+        """The columns that the shards have to hold; noise that they lack is computed."""
+        return tuple(name for name in self.needs if name != "noise")
+
+    def learns_label(self) -> bool:
+        """Whether it has a verdict of its own; else the verdict follows from the map."""
+        return True
+
+    def score(self, out: dict[str, Tensor]) -> Tensor:
+        """The probability that the image is a fake, float (B,)."""
+        return torch.sigmoid(out["logit"])
+
+    def heat(self, out: dict[str, Tensor]) -> Tensor | None:
+        """The probability of each pixel to be forged, float (B, 1, H, W); None where it localises nothing."""
+        return torch.sigmoid(out["mask"]) if "mask" in out else None
+
+    def losses(self, out: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """The terms of the loss, weighted; their sum is minimised."""
+        raise NotImplementedError
+
+
+def image_loss(logit: Tensor, label: Tensor) -> Tensor:
+    """Binary cross-entropy of logits (B,) and labels (B,)."""
+    return functional.binary_cross_entropy_with_logits(logit.float(), label.float())
+
+
+def pixel_loss(logits: Tensor, target: Tensor, present: Tensor) -> Tensor:
+    """Binary cross-entropy of maps (B, C, H, W), over the samples whose mask is ``present`` (B,); 0 if none is."""
+    each = functional.binary_cross_entropy_with_logits(logits.float(), target.float(), reduction="none").mean(
+        dim=(1, 2, 3)
+    )
+    # An absent mask is unknown, not empty.
+    return (each * present).sum() / present.sum().clamp(min=1)
+
+
+def soft_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """A mask (B, 1, H, W) at another size, as the share of forged pixels, 0 to 1."""
+    return functional.interpolate(mask.float(), size=size, mode="area")
+
+
+def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps (B, C, h, w) at another size, bilinear."""
+    return functional.interpolate(maps, size=size, mode="bilinear", align_corners=False)

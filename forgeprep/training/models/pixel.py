@@ -1,0 +1,123 @@
+"""The pixel-level family of "Zooming into Face Forensics" (2019): shallow nets that classify every pixel.
+
+Each comes in two tasks. ``seg`` learns the mask; an image is fake where the mean of its map exceeds a threshold chosen
+on val. ``cls`` learns the label alone; its 1 x 1 classifier comes before the pooling, which gives the same score as
+after it, and a map for nothing: the activation map with swapped pooling.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from forgeprep.training.models.detector import Batch, Detector, image_loss, pixel_loss, upsample
+from forgeprep.training.models.xception import Xception
+
+
+class PixelDetector(Detector):
+    """A net that maps (B, 3, H, W) to logits (B, 1, h, w), as ``seg`` or ``cls``.
+
+    Outputs: ``mask`` logits (B, 1, H, W); ``logit`` (B,), of ``seg`` that of the map's mean probability.
+    """
+
+    def __init__(self, net: nn.Module, task: str) -> None:
+        super().__init__()
+        self.net, self.task = net, task
+        self.needs = ("mask",) if task == "seg" else ()
+
+    def learns_label(self) -> bool:
+        """Only ``cls`` does."""
+        return self.task == "cls"
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """See the class."""
+        maps: Tensor = self.net(image)
+        if self.task == "cls":
+            return {"logit": maps.mean(dim=(1, 2, 3)), "map": maps}
+        mask = upsample(maps, (image.shape[2], image.shape[3]))
+        return {"mask": mask, "logit": torch.logit(torch.sigmoid(mask.float()).mean(dim=(1, 2, 3)), eps=1e-6)}
+
+    def heat(self, out: dict[str, Tensor]) -> Tensor | None:
+        """The map's probability; of ``cls``, activations scaled to 0 to 1 where the image is called fake, else 0."""
+        if self.task == "seg":
+            return torch.sigmoid(out["mask"])
+        low = out["map"].amin(dim=(2, 3), keepdim=True)
+        scaled = (out["map"] - low) / (out["map"] - low).amax(dim=(2, 3), keepdim=True).clamp(min=1e-12)
+        return scaled * (out["logit"] > 0).view(-1, 1, 1, 1)
+
+    def losses(self, out: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy per pixel (``seg``) or per image (``cls``)."""
+        if self.task == "cls":
+            return {"label": image_loss(out["logit"], batch["label"])}
+        return {"mask": pixel_loss(out["mask"], batch["mask"], batch["has_mask"])}
+
+
+def fn3() -> nn.Module:
+    """FN3, the paper's "Conv3": two strided 7 x 7 convolutions; stride 4, sees 27 pixels."""
+    return _scaled(
+        nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(),
+        nn.Conv2d(64, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.Conv2d(64, 1, 3, 1, 1),
+    )  # fmt: skip
+
+
+def vgg(*widths: int | str) -> nn.Module:
+    """Plain 3 x 3 convolutions with ReLU, ``"M"`` for a pool, and the 1 x 1 classifier."""
+    layers: list[nn.Module] = []
+    before = 3
+    for width in widths:
+        if isinstance(width, str):
+            layers.append(nn.MaxPool2d(2))
+        else:
+            layers += [nn.Conv2d(before, width, 3, padding=1), nn.ReLU()]
+            before = width
+    return _scaled(*layers, nn.Conv2d(before, 1, 1))
+
+
+class UNet(nn.Module):
+    """U-Net with ``depth`` downsamplings, 64 channels at the top; a picture is padded to a multiple of its stride."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        widths = [64 * 2**level for level in range(depth + 1)]
+        self.depth = depth
+        self.down = nn.ModuleList(_double(a, b) for a, b in zip([3, *widths], widths, strict=False))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, 2) for w in widths[-2::-1])
+        self.join = nn.ModuleList(_double(2 * w, w) for w in widths[-2::-1])
+        self.classifier = nn.Conv2d(64, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) to (B, 1, H, W)."""
+        height, width = x.shape[2:]
+        stride = 2**self.depth
+        x = nn.functional.pad(2 * x - 1, (0, -width % stride, 0, -height % stride), mode="replicate")
+        skips: list[Tensor] = []
+        for number, layers in enumerate(self.down):
+            x = layers(x if number == 0 else nn.functional.max_pool2d(x, 2))
+            skips.append(x)
+        for up, join, skip in zip(self.up, self.join, skips[-2::-1], strict=True):
+            x = join(torch.cat([skip, up(x)], dim=1))
+        maps: Tensor = self.classifier(x)
+        return maps[:, :, :height, :width]
+
+
+def xception_map() -> nn.Module:
+    """Xception with its last layer as a 1 x 1 convolution: stride 32."""
+    return nn.Sequential(Xception(classes=0), nn.Conv2d(2048, 1, 1))
+
+
+def _double(inputs: int, outputs: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(),
+        nn.Conv2d(outputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(),
+    )  # fmt: skip
+
+
+class _Centred(nn.Module):
+    """From 0 to 1 to -1 to 1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x - 1
+
+
+def _scaled(*layers: nn.Module) -> nn.Module:
+    return nn.Sequential(_Centred(), *layers)

@@ -1,0 +1,81 @@
+"""Pictures of an evaluation and of a training: curves, confusion, a matrix of runs, sample predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+
+def draw_curves(evaluations: Sequence[Mapping[str, Any]], file: Path) -> None:
+    """The ROC curves of all runs on all sets."""
+    figure = Figure(figsize=(5.5, 5.5), layout="constrained")
+    axes: Axes = figure.subplots()
+    for evaluation in evaluations:
+        for name, found in evaluation["sets"].items():
+            if found["curve"]:
+                label = f"{Path(evaluation['run']).name} on {Path(name).name}: AUC {found['frames']['auc']:.3f}"
+                axes.plot(*found["curve"], label=label)
+    axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
+    axes.set(xlabel="reals called fake", ylabel="fakes called fake", xlim=(0, 1), ylim=(0, 1.005), aspect="equal")
+    axes.set_title("ROC by frame")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower right", fontsize=8)
+    figure.savefig(file, dpi=120)
+
+
+def draw_confusion(n_way: Mapping[str, Any], file: Path) -> None:
+    """A confusion matrix, as shares of the true class."""
+    counts = np.asarray(n_way["confusion"], float)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    _heat(n_way["classes"], n_way["classes"], shares, file, "true class", "found class", "confusion, per cent")
+
+
+def draw_matrix(runs: Sequence[str], heads: Sequence[str], values: npt.NDArray[np.float64], file: Path) -> None:
+    """AUC of each run on each method."""
+    _heat(runs, heads, values, file, "trained", "tested", "AUC by frame, per cent")
+
+
+def draw_training(log: Sequence[Mapping[str, Any]], file: Path) -> None:
+    """Loss by step, and AUC on val by epoch."""
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    steps = [entry for entry in log if "loss" in entry]
+    judged = [entry for entry in log if "val_auc" in entry]
+    names = [name for name in (steps[0] if steps else {}) if name not in ("step", "epoch", "images_s", "time")]
+    for name in names:
+        values = np.array([entry.get(name, np.nan) for entry in steps], float)
+        left.plot([entry["step"] for entry in steps], values, label=name, linewidth=1.4 if name == "loss" else 0.8)
+    left.set(xlabel="step", title="loss", ylim=(0, None))
+    if names:
+        left.legend(fontsize=8)
+    right.plot([entry["step"] for entry in judged], [entry["val_auc"] for entry in judged], marker="o")
+    right.set(xlabel="step", title="AUC on val", ylim=(0, 1.02))
+    right.axhline(0.5, color="0.7", linewidth=0.8)
+    figure.savefig(file, dpi=120)
+
+
+def _heat(
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: npt.NDArray[np.float64],
+    file: Path,
+    left: str,
+    below: str,
+    title: str,
+) -> None:
+    figure = Figure(figsize=(2.2 + 0.85 * len(columns), 1.6 + 0.5 * len(rows)), layout="constrained")
+    axes: Axes = figure.subplots()
+    axes.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right", fontsize=8)
+    axes.set_yticks(range(len(rows)), rows, fontsize=8)
+    axes.set(xlabel=below, ylabel=left, title=title)
+    for (i, j), value in np.ndenumerate(values):
+        text = "-" if np.isnan(value) else f"{100 * value:.1f}"
+        axes.text(j, i, text, ha="center", va="center", fontsize=8, color="white" if value > 0.6 else "black")
+    figure.savefig(file, dpi=120)

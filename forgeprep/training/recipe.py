@@ -1,0 +1,81 @@
+"""How a detector is trained: one YAML file a protocol, and what the user changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from forgeprep.errors import UsageError, unknown_name
+from forgeprep.training.models import get_model
+
+
+class Recipe(BaseModel):
+    """The settings of a training; those of a protocol stand in ``forgeprep/training/recipes/PROTOCOL.yaml``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lr: float = Field(default=1e-4, gt=0, description="learning rate of Adam, constant")
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="Adam's running averages")
+    weight_decay: float = Field(default=0.0, ge=0, description="L2 penalty of Adam")
+    batch: int = Field(default=32, ge=1, description="images a step, over all GPUs")
+    epochs: int = Field(default=20, ge=1, description="passes, or rounds of `steps`, at most")
+    steps: int | None = Field(default=None, ge=1, description="steps an epoch; default: one pass over the samples")
+    patience: int = Field(default=5, ge=1, description="epochs without a better AUC on val before it stops")
+    size: int | None = Field(default=None, ge=32, description="side of the input in pixels; default: the model's")
+    view: Literal["resize", "crop"] = Field(
+        default="resize",
+        description="resize the whole crop to the input, or cut the input out of it at random and judge it whole",
+    )
+    enlarge: float | None = Field(
+        default=None, ge=1, description="cut the middle out of crops that were made larger, e.g. 1.3 of 2.0"
+    )
+    flip: bool = Field(default=True, description="mirror half of the samples")
+    real_repeat: float = Field(default=1.0, gt=0, description="how often a real comes in an epoch")
+    balance: bool = Field(default=False, description="reals and fakes equally often, and all methods; over real_repeat")
+    sigma: float | None = Field(default=None, gt=0, description="noise level; default 10 at c40, else 5")
+    clip_norm: float = Field(default=5.0, gt=0, description="largest length of the gradient")
+    precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 on a GPU, else fp32")
+    compile: bool = Field(default=False, description="torch.compile the detector")
+    save_every: int = Field(default=500, ge=1, description="steps between two states, besides those after each epoch")
+    workers: int = Field(default=2, ge=0, description="processes that decode samples")
+    seed: int = Field(default=0, description="of weights, order and transforms")
+
+
+def make_recipe(model: str, given: Mapping[str, Any]) -> Recipe:
+    """The recipe of a model's protocol, with what the user gave in its place; None stands for "not given".
+
+    Raises:
+        UsageError: an unknown setting or a value out of range.
+    """
+    file = resources.files("forgeprep.training").joinpath("recipes", f"{get_model(model).protocol}.yaml")
+    values = {**yaml.safe_load(file.read_text(encoding="utf-8")), **{k: v for k, v in given.items() if v is not None}}
+    for name in values:
+        if name not in Recipe.model_fields:
+            raise unknown_name("setting", name, Recipe.model_fields)
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise UsageError(f"{problem['loc'][0]}: {problem['msg'].lower()} (got {problem['input']!r})") from None
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """A YAML file of settings.
+
+    Raises:
+        UsageError: it cannot be read, or is no mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"{path}: not valid YAML ({' '.join(str(error).split())[:200]})") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: must be a mapping of settings to values")
+    return {str(name).replace("-", "_"): value for name, value in values.items()}

@@ -1,0 +1,241 @@
+"""``forgeprep evaluate``: figures of detectors by method, compression and dataset, beside the published ones."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from forgeprep.errors import UsageError
+from forgeprep.shards.records import atomic_write_bytes
+from forgeprep.training.checkpoint import load_state
+from forgeprep.training.data import load_index
+from forgeprep.training.evaluate import Judged, judge
+from forgeprep.training.fit import pick_device, read_config
+from forgeprep.training.metrics import PixelCounts, clip_means, confusion, recalls, verdict_figures
+from forgeprep.training.models import build
+from forgeprep.training.models.detector import Detector
+from forgeprep.training.recipe import Recipe
+
+REAL = "real"
+Selection = npt.NDArray[np.bool_]
+
+
+def load_detector(run: Path, state: str = "best") -> tuple[Detector, dict[str, Any], dict[str, Any]]:
+    """A trained detector, its ``config.json`` and the facts of its state.
+
+    Raises:
+        UsageError: the folder holds no training, or none that has come to a first evaluation.
+        VerifyError: the checkpoint is damaged.
+    """
+    config = read_config(run)
+    detector = build(config["model"], config["options"])
+    facts = load_state(run, state, detector)
+    if facts is None:
+        raise UsageError(f"{run}: has no state '{state}' yet; let the training finish an epoch")
+    return detector, config, facts
+
+
+def evaluate_run(
+    run: Path, shards: Sequence[Path], *, split: str = "test", device: str | None = None, workers: int | None = None
+) -> dict[str, Any]:
+    """Judge a split of each run of shards; returns what :func:`write_evaluation` writes."""
+    detector, config, facts = load_detector(run)
+    place = pick_device(device)
+    detector.to(place)
+    recipe = Recipe(**config["recipe"])
+    if workers is not None:
+        recipe = recipe.model_copy(update={"workers": workers})
+    # A detector of pixels calls an image a fake from the share of forged pixels that was best on val.
+    threshold = 0.5 if detector.learns_label() else float(facts.get("threshold") or 0.5)
+    sets = {}
+    for out in shards:
+        index = load_index([out], split)
+        judged = judge(detector, index, recipe, config["size"], place)
+        sets[str(out)] = summary(judged, index.methods, threshold)
+    return {
+        "run": str(run), "model": config["model"], "options": config["options"], "step": facts["step"], "split": split,
+        "threshold": threshold, "sets": sets,
+    }  # fmt: skip
+
+
+def summary(judged: Judged, methods: Sequence[str | None], threshold: float) -> dict[str, Any]:
+    """Frame and clip figures of all samples and by compression and method, pixels, and n-way recalls."""
+    rows, labels, scores = judged.rows, judged.labels, judged.scores
+    method = np.array([row["method"] or REAL for row in rows])
+    quality = np.array([row["compression"] or "-" for row in rows])
+    names = [REAL, *sorted({name for name in method if name != REAL})]
+    everything = np.ones(len(rows), bool)
+    found: dict[str, Any] = {
+        "samples": len(rows),
+        "frames": verdict_figures(labels, scores, threshold),
+        "clips": _clip_figures(rows, scores, everything, threshold),
+        "methods": {},
+        "compressions": {},
+    }
+    for name in names:
+        chosen = (method == name) | (method == REAL)
+        found["methods"][name] = {
+            "samples": int(np.count_nonzero(method == name)),
+            "acc": float(np.mean(((scores > threshold) == labels)[method == name])) if name in method else math.nan,
+            **({} if name == REAL else {
+                "auc": verdict_figures(labels[chosen], scores[chosen], threshold)["auc"],
+                "clip_auc": _clip_figures(rows, scores, chosen, threshold)["auc"],
+            }),
+            **_pixels(judged, lambda key, name=name: (key[1] or REAL) == name),
+        }  # fmt: skip
+    for name in sorted(set(quality)):
+        chosen = quality == name
+        found["compressions"][name] = {
+            **verdict_figures(labels[chosen], scores[chosen], threshold),
+            **_pixels(judged, lambda key, name=name: (key[0] or "-") == name),
+        }
+    found["pixels"] = _pixels(judged, lambda key: True)
+    found["curve"] = _roc(labels, scores)
+    if judged.classes is not None and judged.true_classes is not None:
+        classes = len(methods)
+        table = confusion(judged.true_classes, np.minimum(judged.classes, classes - 1), classes)
+        each = recalls(table)
+        found["n_way"] = {
+            "classes": [name or REAL for name in methods], "confusion": table.tolist(),
+            "recall": [float(value) for value in each], "average": float(np.nanmean(each)),
+        }  # fmt: skip
+    return found
+
+
+def write_evaluation(evaluations: Sequence[Mapping[str, Any]], to: Path) -> list[Path]:
+    """Write ``evaluation.json``, ``evaluation.md`` and the plots; returns the files."""
+    from forgeprep.training.plots import draw_confusion, draw_curves, draw_matrix
+
+    to.mkdir(parents=True, exist_ok=True)
+    files = [to / "evaluation.json", to / "evaluation.md", to / "roc.png"]
+    atomic_write_bytes(files[0], json.dumps(_plain(list(evaluations)), indent=1).encode() + b"\n")
+    atomic_write_bytes(files[1], markdown(evaluations).encode())
+    draw_curves(evaluations, files[2])
+    for number, evaluation in enumerate(evaluations):
+        for name, found in evaluation["sets"].items():
+            if "n_way" in found:
+                files.append(to / f"confusion-{number}-{Path(name).name}.png")
+                draw_confusion(found["n_way"], files[-1])
+    if len(evaluations) > 1:
+        files.append(to / "matrix.png")
+        draw_matrix(*matrix(evaluations), files[-1])
+    return files
+
+
+def matrix(evaluations: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str], npt.NDArray[np.float64]]:
+    """AUC of each run (rows) on each method of each set (columns): cross-method and cross-dataset at once."""
+    columns: dict[tuple[str, str], None] = {}
+    for evaluation in evaluations:
+        for name, found in evaluation["sets"].items():
+            columns |= dict.fromkeys((name, method) for method in found["methods"] if method != REAL)
+            columns[name, "all"] = None
+    values = np.full((len(evaluations), len(columns)), np.nan)
+    for i, evaluation in enumerate(evaluations):
+        for j, (name, method) in enumerate(columns):
+            found = evaluation["sets"].get(name, {})
+            figures = found.get("frames", {}) if method == "all" else found.get("methods", {}).get(method, {})
+            values[i, j] = figures.get("auc", np.nan)
+    several = len({name for name, _ in columns}) > 1
+    heads = [f"{Path(name).name}: {method}" if several else method for name, method in columns]
+    return [Path(evaluation["run"]).name for evaluation in evaluations], heads, values
+
+
+def markdown(evaluations: Sequence[Mapping[str, Any]]) -> str:
+    """The tables as Markdown; a row of published figures stands below ours where the paper has one."""
+    lines = ["# Evaluation", ""]
+    if len(evaluations) > 1:
+        runs, heads, values = matrix(evaluations)
+        cells = [[name, *(_number(value) for value in row)] for name, row in zip(runs, values, strict=True)]
+        lines += ["AUC by frame, trained (rows) against tested (columns)", "", *_table(["run", *heads], cells)]
+    for evaluation in evaluations:
+        lines += [f"## {evaluation['model']}, {evaluation['run']} at step {evaluation['step']}", ""]
+        lines += [f"Split {evaluation['split']}; fake from a score above {evaluation['threshold']:.3f}.", ""]
+        for name, found in evaluation["sets"].items():
+            lines += [f"### {name}: {found['samples']:,} samples", "", *_set_tables(evaluation["model"], found)]
+    return "\n".join(lines) + "\n"
+
+
+def _set_tables(model: str, found: Mapping[str, Any]) -> list[str]:
+    keys = ["acc", "auc", "eer", "ap"]
+    rows = [
+        ["frames", *(_number(found["frames"][k]) for k in keys)],
+        ["clips", *(_number(found["clips"][k]) for k in keys)],
+    ]
+    rows += [[name, *(_number(f[k]) for k in keys)] for name, f in found["compressions"].items() if name != "-"]
+    lines = _table(["", *(k.upper() for k in keys)], rows)
+    methods = found["methods"]
+    kinds = [
+        k
+        for k in ("acc", "auc", "clip_auc", "fg_iou", "bg_iou", "miou", "pixel_f1")
+        if any(k in f for f in methods.values())
+    ]
+    cells = [[name, str(f["samples"]), *(_number(f.get(k, math.nan)) for k in kinds)] for name, f in methods.items()]
+    lines += _table(["method", "samples", *(k.replace("_", " ") for k in kinds)], cells)
+    if "n_way" in found:
+        n_way = found["n_way"]
+        lines += _table(
+            ["recall", *n_way["classes"], "average"], [["", *map(_number, n_way["recall"]), _number(n_way["average"])]]
+        )
+    for title, row in published(model).items():
+        lines += [f"Published, {title} (on FaceForensics++, not on these samples):", ""]
+        lines += _table(list(row), [[str(value) for value in row.values()]])
+    return lines
+
+
+def published(model: str) -> dict[str, dict[str, Any]]:
+    """What the model's paper reports: title -> column -> figure; empty where it reports nothing."""
+    text = resources.files("forgeprep.training").joinpath("published.yaml").read_text(encoding="utf-8")
+    return dict(yaml.safe_load(text).get(model, {}))
+
+
+def _clip_figures(
+    rows: Sequence[Mapping[str, Any]], scores: npt.NDArray[np.float64], chosen: Selection, threshold: float
+) -> dict[str, float]:
+    """Figures of clips by their mean score; a clip is fake if any of its samples is."""
+    names = [row["clip_id"] for row, take in zip(rows, chosen, strict=True) if take]
+    _, means = clip_means(names, scores[chosen])
+    _, labels = clip_means(names, [row["label"] for row, take in zip(rows, chosen, strict=True) if take])
+    return verdict_figures(labels > 0, means, threshold)
+
+
+def _pixels(judged: Judged, wanted: Any) -> dict[str, float]:
+    total = PixelCounts()
+    for key, counts in judged.pixels.items():
+        if wanted(key):
+            total.merge(counts)
+    return total.figures() if total.size else {}
+
+
+def _roc(labels: npt.NDArray[np.int64], scores: npt.NDArray[np.float64]) -> list[list[float]]:
+    from sklearn.metrics import roc_curve
+
+    if len(np.unique(labels)) < 2:
+        return []
+    alarms, hits, _ = roc_curve(labels, scores)
+    return [alarms.tolist(), hits.tolist()]
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    return [*lines, *("| " + " | ".join(row) + " |" for row in rows), ""]
+
+
+def _number(value: float) -> str:
+    return "-" if value is None or math.isnan(value) else f"{100 * value:.2f}"
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN: null stands for it."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

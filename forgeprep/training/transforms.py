@@ -1,0 +1,97 @@
+"""From a decoded sample to tensors: image, mask and noise are always cut, scaled and mirrored together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from forgeprep.ops.geometry import resize_square
+from forgeprep.training.recipe import Recipe
+
+UInt8 = npt.NDArray[np.uint8]
+
+PLANES = ("image", "mask", "noise")
+
+
+def prepare(row: dict[str, Any], recipe: Recipe, size: int, *, train: bool, epoch: int = 0) -> dict[str, Any]:
+    """The pictures of a sample as the detector takes them, uint8 (size, size, …), and its labels.
+
+    What is drawn depends on the recipe's seed, the epoch and the sample's number alone. Outside of training nothing is
+    drawn; the view ``crop`` then is the whole picture, whatever its size. An absent mask stays None. Noise that would
+    have to be scaled is left out: a residual does not survive that, it is computed of the scaled image instead.
+    """
+    planes = {name: row[name] for name in PLANES if row.get(name) is not None}
+    if recipe.enlarge is not None and recipe.enlarge < row["enlarge"]:
+        planes = {name: _middle(plane, recipe.enlarge / row["enlarge"]) for name, plane in planes.items()}
+    rng = np.random.default_rng([recipe.seed, epoch, row["number"]])
+    side = min(planes["image"].shape[:2])
+    if recipe.view == "resize" or side < size:
+        if side != size:
+            planes.pop("noise", None)
+        planes = {name: _scaled(plane, size, name) for name, plane in planes.items()}
+    elif train:
+        top, left = (int(rng.integers(0, length - size + 1)) for length in planes["image"].shape[:2])
+        planes = {name: plane[top : top + size, left : left + size] for name, plane in planes.items()}
+    if train and recipe.flip and rng.random() < 0.5:
+        planes = {name: plane[:, ::-1] for name, plane in planes.items()}
+    return {**{name: row.get(name) for name in row if name not in PLANES}, **planes}
+
+
+def collate(samples: Sequence[dict[str, Any]], sigma: float | None = None) -> dict[str, Any]:
+    """Samples of one size as a batch of tensors, pictures still uint8, see :mod:`forgeprep.training.models.detector`.
+
+    ``stored_noise`` says whether all samples bring theirs. What a sample lacks is zero, and said to be absent.
+    """
+    images = torch.from_numpy(np.stack([np.ascontiguousarray(s["image"]) for s in samples]))
+    empty = np.zeros(samples[0]["image"].shape[:2], np.uint8)
+    batch: dict[str, Any] = {
+        "image": images.permute(0, 3, 1, 2),
+        "label": torch.tensor([float(s["label"]) for s in samples]),
+        "method": torch.tensor([s["method_number"] for s in samples]),
+        "has_mask": torch.tensor([s.get("mask") is not None for s in samples]),
+        "sigma": torch.tensor([sigma or (10.0 if s["compression"] == "c40" else 5.0) for s in samples]),
+        "stored_noise": all(s.get("noise") is not None for s in samples),
+        "sample_id": [s["sample_id"] for s in samples],
+    }
+    for name in ("mask", "noise"):
+        planes = [np.ascontiguousarray(s[name]) if s.get(name) is not None else empty for s in samples]
+        batch[name] = torch.from_numpy(np.stack(planes))[:, None]
+    return batch
+
+
+def to_device(batch: dict[str, Any], device: torch.device, *, noise: bool) -> dict[str, Any]:
+    """The batch on a device, pictures as floats; noise is decoded, or computed of the image there."""
+    from forgeprep.training.noise import noise_residual
+
+    moved = {name: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for name, v in batch.items()}
+    moved["image"] = moved["image"].float() / 255
+    moved["mask"] = (moved["mask"] > 127).float()
+    if noise and batch["stored_noise"]:
+        moved["noise"] = (moved["noise"].float() - 128) / 5
+    elif noise:
+        moved["noise"] = noise_residual(moved["image"], moved["sigma"])
+    return moved
+
+
+def _middle(plane: UInt8, share: float) -> UInt8:
+    height, width = plane.shape[:2]
+    sides = max(1, round(height * share)), max(1, round(width * share))
+    top, left = (height - sides[0]) // 2, (width - sides[1]) // 2
+    return plane[top : top + sides[0], left : left + sides[1]]
+
+
+def _scaled(plane: UInt8, size: int, name: str) -> UInt8:
+    if name == "image":
+        return resize_square(plane, size)
+    if plane.shape[:2] == (size, size):
+        return plane
+    # The share of forged pixels, cut at a half: thin regions neither vanish nor grow.
+    way = cv2.INTER_AREA if min(plane.shape[:2]) >= size else cv2.INTER_LINEAR
+    share = cv2.resize(plane, (size, size), interpolation=way)
+    return np.where(share > 127, 255, 0).astype(np.uint8)

@@ -1,0 +1,227 @@
+"""Training, evaluation and prediction as a user runs them, on shards of the demo dataset."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from forgeprep.errors import ForgeprepError, UsageError, VerifyError
+from forgeprep.training.fit import Training, pick_device, train
+from forgeprep.training.many import train_on_many
+from forgeprep.training.models import MODELS
+from forgeprep.training.recipe import Recipe, make_recipe
+from forgeprep.training.tables import evaluate_run, load_detector, matrix
+from tests.conftest import UInt8, run_cli
+
+SMALL = {"size": 64, "batch": 4, "workers": 0, "steps": 6, "epochs": 2, "lr": 1e-3}
+
+
+@pytest.fixture(scope="module")
+def prepared(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards of the demo, small crops with masks and noise."""
+    out = tmp_path_factory.mktemp("shards") / "c23"
+    flags = ["--stages", "crop,mask,noise", "--frames", "6", "--size", "96", "--workers", "0"]
+    assert run_cli("run", "ffpp", "--root", str(demo), "--out", str(out), *flags) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A detector of pixels after a minute of training."""
+    run = tmp_path_factory.mktemp("runs") / "fn3"
+    settings = ["size=96", "workers=0", "steps=60", "epochs=3", "flip=true", "batch=8"]
+    flags = [part for setting in settings for part in ("--set", setting)]
+    assert run_cli("train", "fn3-seg", "--shards", str(prepared), "--run", str(run), *flags, "--gpus", "0") == 0
+    return run
+
+
+def training(model: str, shards: Path, run: Path, **more: Any) -> Training:
+    limit = more.pop("limit", None)
+    options = more.pop("options", {})
+    return Training(model, (shards,), run, make_recipe(model, {**SMALL, **more}), options, limit=limit)
+
+
+def weights(run: Path, state: str = "last") -> dict[str, torch.Tensor]:
+    return load_file(run / json.loads((run / f"{state}.json").read_text())["tensors"])
+
+
+@pytest.mark.parametrize(("model", "size"), [("fn3-seg", 64), ("mesoinception4-cls", 256)])
+def test_a_resumed_training_ends_with_the_same_weights(model: str, size: int, prepared: Path, tmp_path: Path) -> None:
+    train(training(model, prepared, tmp_path / "whole", size=size), device="cpu")
+    for limit in (2, 9, None):
+        train(training(model, prepared, tmp_path / "parts", size=size, limit=limit), device="cpu")
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert whole.keys() == parts.keys()
+    assert any(name.startswith("optimizer/") for name in whole)
+    assert all(torch.equal(value, parts[name]) for name, value in whole.items())
+    other = training(model, prepared, tmp_path / "other", size=size, seed=1)
+    train(other, device="cpu")
+    assert not all(torch.equal(value, whole[name]) for name, value in weights(tmp_path / "other").items())
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_workers_do_not_change_what_is_learnt_from_a_batch(prepared: Path, tmp_path: Path) -> None:
+    seen: list[dict[str, Any]] = []
+    train(
+        training("fn3-seg", prepared, tmp_path / "run", workers=2, steps=3, epochs=1), device="cpu", report=seen.append
+    )
+    losses = [facts["loss"] for facts in seen if "loss" in facts]
+    assert len(losses) == 3
+    assert all(np.isfinite(losses))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray's own parts
+def test_several_processes_train_one_detector_and_go_on(prepared: Path, tmp_path: Path) -> None:
+    train(training("fn3-seg", prepared, tmp_path / "run", steps=3, limit=2), device="cpu")
+    train_on_many(training("fn3-seg", prepared, tmp_path / "run", steps=3), 2, gpu=False)
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in log if "loss" in entry] == list(range(1, 7))
+    assert [entry["epoch"] for entry in log if "val_auc" in entry] == [0, 1]
+    load_detector(tmp_path / "run")
+    with pytest.raises(UsageError, match="--batch 4 cannot be shared out to 3 processes"):
+        train_on_many(training("fn3-seg", prepared, tmp_path / "run"), 3, gpu=False)
+
+
+def test_it_learns_where_the_forgery_is(trained: Path, prepared: Path) -> None:
+    found = evaluate_run(trained, [prepared], device="cpu", workers=0)["sets"][str(prepared)]
+    # By chance, a map of all forged has the forged share as its IoU, below 0.4 here; other people than in training.
+    assert found["pixels"]["fg_iou"] > 0.5
+    assert found["pixels"]["miou"] > 0.65
+    assert found["frames"]["auc"] > 0.6
+    log = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
+    losses = [entry["loss"] for entry in log if "loss" in entry]
+    assert np.mean(losses[-20:]) < 0.7 * np.mean(losses[:5])
+    assert list((trained / "tensorboard").glob("events.*"))
+
+
+def test_the_command_evaluates_and_draws(
+    trained: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "evaluation"
+    flags = ["--shards", str(prepared), "--to", str(folder), "--workers", "0", "--gpus", "0"]
+    assert run_cli("evaluate", str(trained), str(trained), *flags) == 0
+    printed = capsys.readouterr().out
+    assert "AUC by frame, trained (rows) against tested (columns)" in printed
+    assert "Published, mIoU (on FaceForensics++, not on these samples):" in printed
+    evaluation = json.loads((folder / "evaluation.json").read_text())
+    found = evaluation[0]["sets"][str(prepared)]
+    assert set(found["methods"]) == {"real", "Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures"}
+    assert sum(f["samples"] for f in found["methods"].values()) == found["samples"]
+    accuracy = sum(f["acc"] * f["samples"] for f in found["methods"].values()) / found["samples"]
+    assert accuracy == pytest.approx(found["frames"]["acc"])
+    assert found["methods"]["real"]["fg_iou"] is None
+    for name in ("roc.png", "matrix.png"):
+        assert cv2.imread(str(folder / name)).std() > 5
+    assert cv2.imread(str(trained / "curves.png")).std() > 5
+    runs, heads, values = matrix(evaluation)
+    assert (runs, heads[-1], values.shape) == (["fn3", "fn3"], "all", (2, 5))
+
+
+def test_the_command_predicts_pictures_and_videos(
+    trained: Path, demo: Path, tmp_path: Path, face_photo: UInt8, capsys: pytest.CaptureFixture[str]
+) -> None:
+    media = tmp_path / "media"
+    media.mkdir()
+    shutil.copy(demo / "original_sequences/youtube/c23/videos/071.mp4", media / "clip.mp4")
+    cv2.imwrite(str(media / "photo.png"), cv2.cvtColor(face_photo, cv2.COLOR_RGB2BGR))
+    cv2.imwrite(str(media / "nobody.jpg"), np.full((200, 200, 3), 90, np.uint8))
+    (media / "broken.mp4").write_bytes(b"no video")
+    out = tmp_path / "out"
+    assert run_cli("predict", str(trained), str(media), "--to", str(out), "--gpus", "0", "--every", "6") == 1
+    printed = capsys.readouterr().out
+    assert "broken.mp4: not a video that can be opened" in printed
+    assert "nobody.jpg: no face" in printed
+    clip = json.loads((out / "clip.json").read_text())
+    assert [face["frame"] for face in clip["faces"]] == list(range(0, clip["faces"][-1]["frame"] + 1, 6))
+    assert {face["track"] for face in clip["faces"]} == {0}
+    assert clip["score"] == pytest.approx(np.mean([face["score"] for face in clip["faces"]]), abs=1e-4)
+    with av.open(str(out / "clip.mp4")) as made, av.open(str(media / "clip.mp4")) as given:
+        assert sum(1 for _ in made.decode(video=0)) == sum(1 for _ in given.decode(video=0))
+    drawn = cv2.cvtColor(cv2.imread(str(out / "photo.png")), cv2.COLOR_BGR2RGB)
+    assert drawn.shape == face_photo.shape
+    assert (drawn != face_photo).any()
+    (face,) = json.loads((out / "photo.json").read_text())["faces"]
+    assert 0 <= face["score"] <= 1
+    assert face["box"][2] - face["box"][0] > 60
+
+
+def test_what_cannot_be_is_told_in_one_line(
+    trained: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def says(code: int, message: str, *command: str) -> None:
+        assert run_cli(*command) == code
+        error = capsys.readouterr().err.strip()
+        assert len(error.splitlines()) == 1
+        assert message in error
+
+    shards, run = ["--shards", str(prepared)], ["--run", str(tmp_path / "run")]
+    says(2, "unknown model 'fn3': did you mean 'fn3-", "train", "fn3", *shards, *run)
+    says(2, "unknown setting 'learning_rate'", "train", "fn3-seg", *shards, *run, "--set", "learning-rate=1")
+    says(2, "no shards of the split 'train'", "train", "fn3-seg", "--shards", str(tmp_path), *run)
+    says(2, "holds another training (recipe, size differ)", "train", "fn3-seg", *shards, "--run", str(trained))
+    says(2, "less than a batch of 999", "train", "fn3-seg", *shards, *run, "--batch", "999", "--set", "workers=0")
+    says(2, "holds no training of forgeprep", "evaluate", str(tmp_path), *shards)
+    says(2, "no shards of the split 'dev'", "evaluate", str(trained), *shards, "--split", "dev")
+    says(2, "no such file or folder", "predict", str(trained), str(tmp_path / "gone.mp4"), "--to", str(tmp_path))
+    says(2, "has no pretrained backbone", "train", "fn3-cls", *shards, "--run", str(tmp_path / "w"), "--weights", "x")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match="a GPU is asked for, and torch finds none"):
+        pick_device("cuda")
+
+
+def test_a_loss_that_is_not_finite_names_its_samples(prepared: Path, tmp_path: Path) -> None:
+    with pytest.raises(ForgeprepError, match=r"step \d+: the loss is not finite; .* ffpp/c23/.*/0/0000"):
+        train(training("vgg3-seg", prepared, tmp_path / "run", lr=1e30, clip_norm=1e30, steps=12), device="cpu")
+
+
+def test_damaged_and_foreign_checkpoints_are_told(trained: Path, tmp_path: Path) -> None:
+    def copy(name: str) -> Path:
+        shutil.copytree(trained, tmp_path / name)
+        return tmp_path / name
+
+    cut = copy("cut")
+    file = cut / json.loads((cut / "best.json").read_text())["tensors"]
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(VerifyError, match="damaged checkpoint"):
+        load_detector(cut)
+    other = copy("other")
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "model": "vgg3-seg"}))
+    with pytest.raises(UsageError, match="is of another detector"):
+        load_detector(other)
+    early = copy("early")
+    (early / "best.json").unlink()
+    with pytest.raises(UsageError, match="has no state 'best' yet"):
+        load_detector(early)
+
+
+def test_a_training_starts_from_what_another_has_in_common(prepared: Path, tmp_path: Path) -> None:
+    train(training("fn3-seg", prepared, tmp_path / "first", steps=1, epochs=1), device="cpu")
+    recipe = make_recipe("fn3-cls", {**SMALL, "steps": 1, "epochs": 1})
+    second = Training("fn3-cls", (prepared,), tmp_path / "second", recipe, init=tmp_path / "first", limit=0)
+    train(second, device="cpu")
+    before, after = weights(tmp_path / "first", "best"), weights(tmp_path / "second")
+    assert len(before) > 10
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_models_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli("models") == 0
+    listed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["vgg5-seg", "pixel-level", "260,289", "256"] in listed
+    assert {line[0] for line in listed if len(line) == 4} >= set(MODELS)
+    assert run_cli("models", "show", "two-stream") == 0
+    printed = capsys.readouterr().out
+    assert "two-stream: 21,486,450 parameters, input 299 x 299" in printed
+    assert "--model-option stream=… (default 'both')" in printed
+    assert "real_repeat    4.0" in printed
+    assert Recipe().view == "resize"

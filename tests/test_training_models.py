@@ -1,0 +1,252 @@
+"""The detectors: their sizes as published, and the properties that their papers rest on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from forgeprep.errors import UsageError
+from forgeprep.ops import noise as ops_noise
+from forgeprep.ops import similarity as ops_similarity
+from forgeprep.training.checkpoint import load_weights
+from forgeprep.training.models import MODELS, build, get_model, local_similarity, meso, parameters, pixel
+from forgeprep.training.models.cael import edges
+from forgeprep.training.models.local_similarity import LinearPairs, LocalSimilarity, ReluPairs, similarity_map
+from forgeprep.training.models.two_stream import TwoStream
+from forgeprep.training.models.xception import Xception
+from forgeprep.training.noise import noise_residual
+from tests.conftest import UInt8
+
+
+def batch_of(image: Tensor, label: list[float], present: list[bool]) -> dict[str, Tensor]:
+    count, _, height, width = image.shape
+    mask = torch.zeros(count, 1, height, width)
+    mask[:, :, height // 4 : height // 2, width // 4 : width // 2] = 1
+    return {
+        "image": image,
+        "label": torch.tensor(label),
+        "method": torch.tensor(label).long(),
+        "mask": mask * torch.tensor(label).view(-1, 1, 1, 1),
+        "has_mask": torch.tensor(present),
+        "noise": torch.randn(count, 1, height, width),
+    }
+
+
+@pytest.mark.parametrize(
+    ("count", "net"),
+    [
+        (22_855_952, lambda: Xception(1000)),
+        (210_945, pixel.fn3),
+        (38_785, lambda: pixel.vgg(64, 64)),
+        (260_289, lambda: pixel.vgg(64, 64, "M", 128, 128)),
+        (1_735_745, lambda: pixel.vgg(64, 64, "M", 128, 128, "M", 256, 256, 256)),
+        (1_864_129, lambda: pixel.UNet(2)),
+        (7_700_161, lambda: pixel.UNet(3)),
+        (28_615, meso.MesoClassifier),
+        (12_215, meso.meso_map),
+        (21_486_450, TwoStream),
+    ],
+)
+def test_parameters_are_as_many_as_published(count: int, net: object) -> None:
+    assert sum(parameter.numel() for parameter in net().parameters()) == count  # type: ignore[operator]
+
+
+def test_xception_can_be_tapped_where_the_papers_do() -> None:
+    net = Xception(0).eval()
+    with torch.inference_mode():
+        at = {
+            size: {n: tuple(t.shape[1:]) for n, t in net.features(torch.rand(1, 3, size, size)).items()}
+            for size in (299, 224)
+        }
+    assert at[299] == {
+        "conv2": (64, 147, 147), "block1": (128, 74, 74), "block2": (256, 37, 37), "block11": (728, 19, 19),
+        "bn4": (2048, 10, 10),
+    }  # fmt: skip
+    assert at[224]["block11"] == (728, 14, 14)
+    assert at[224]["conv2"] == (64, 109, 109)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "cael"])
+def test_every_detector_learns_from_a_batch(name: str) -> None:
+    torch.manual_seed(0)
+    detector, size = build(name), get_model(name).size
+    batch = batch_of(torch.rand(2, 3, size, size), [1.0, 0.0], [True, True])
+    out = detector(batch["image"])
+    terms = detector.losses(out, batch)
+    torch.stack(list(terms.values())).sum().backward()
+    assert all(torch.isfinite(term) for term in terms.values())
+    lacking = [n for n, p in detector.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
+    assert lacking == []
+    score, heat = detector.score(out), detector.heat(out)
+    assert score.shape == (2,)
+    assert ((score >= 0) & (score <= 1)).all()
+    if heat is not None:
+        assert heat.shape[:2] == (2, 1)
+        assert ((heat >= 0) & (heat <= 1)).all()
+
+
+def test_cael_and_its_released_variant_compute_a_verdict() -> None:
+    image = torch.rand(2, 3, 224, 224)
+    for options in ({}, {"official_compat": True, "classes": 3}):
+        detector = build("cael", options)
+        terms = detector.losses(detector(image), batch_of(image, [1.0, 0.0], [False, False]))
+        assert torch.isfinite(terms["label"])
+    assert 150e6 < parameters(detector) < 180e6
+
+
+@pytest.mark.parametrize("name", ["fn3-seg", "unet4x-seg", "unet8x-seg", "vgg5-seg"])
+def test_maps_have_the_size_of_any_picture(name: str) -> None:
+    detector = build(name).eval()
+    with torch.inference_mode():
+        assert detector(torch.rand(1, 3, 75, 102))["mask"].shape == (1, 1, 75, 102)
+
+
+def test_the_mean_of_the_map_is_the_score_of_pooling_first() -> None:
+    torch.manual_seed(1)
+    net = pixel.vgg(8, 8)
+    detector = pixel.PixelDetector(net, "cls").eval()
+    image = torch.rand(3, 3, 32, 40)
+    classifier = net[-1]  # type: ignore[index]
+    pooled = net[:-1](image).mean(dim=(2, 3))  # type: ignore[index]
+    expected = pooled @ classifier.weight.flatten() + classifier.bias
+    out = detector(image)
+    torch.testing.assert_close(out["logit"], expected)
+    heat = detector.heat({"map": out["map"], "logit": torch.tensor([1.0, -1.0, 2.0])})
+    assert heat is not None
+    assert heat[1].abs().max() == 0
+    assert heat[0].max() == heat[2].max() == 1
+    assert heat[0].min() == 0
+
+
+def test_absent_masks_do_not_count() -> None:
+    torch.manual_seed(0)
+    image = torch.rand(2, 3, 64, 64)
+    detector = build("fn3-seg").eval()
+    whole, absent = batch_of(image, [1.0, 1.0], [True, False]), batch_of(image, [1.0, 1.0], [True, False])
+    absent["mask"][1] = 1 - absent["mask"][1]
+    losses = [detector.losses(detector(image), batch)["mask"] for batch in (whole, absent)]
+    assert losses[0] == losses[1]
+    alone = detector.losses(detector(image[:1]), batch_of(image[:1], [1.0], [True]))["mask"]
+    torch.testing.assert_close(losses[0], alone)
+    none = detector.losses(detector(image), batch_of(image, [1.0, 1.0], [False, False]))["mask"]
+    assert none == 0
+
+
+def test_the_linear_kernel_is_the_convolution_over_all_pairs() -> None:
+    torch.manual_seed(0)
+    features, kernel = torch.randn(2, 728, 5, 4), LinearPairs(728)
+    flat = features.flatten(2).transpose(1, 2)
+    pairs = torch.stack([torch.cat([flat[:, i], flat[:, j]], 1) for i in range(20) for j in range(20)], 1)
+    weights = torch.cat([kernel.left.weight.flatten(), kernel.right.weight.flatten()])
+    expected = (pairs @ weights + kernel.right.bias).view(2, 20, 20)
+    torch.testing.assert_close(kernel(features), expected, atol=1e-5, rtol=1e-5)
+    logits = kernel(features)
+    # The flaw: whatever is learnt, this holds, and no truth that has both regions can.
+    torch.testing.assert_close(logits[:, 0, 0] + logits[:, 7, 7], logits[:, 0, 7] + logits[:, 7, 0], atol=1e-4, rtol=0)
+
+
+def test_two_hidden_units_suffice_to_tell_different_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = ReluPairs(1, hidden=2)
+    with torch.no_grad():
+        kernel.left.weight.copy_(torch.tensor([1.0, -1.0]).view(2, 1, 1, 1))
+        kernel.right.weight.copy_(torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1))
+        kernel.right.bias.zero_()  # type: ignore[union-attr]
+        kernel.out.weight.fill_(20.0)
+        kernel.out.bias.fill_(-10.0)
+    mask = torch.zeros(1, 1, 4, 4)
+    mask[..., 1:3, 1:3] = 1
+    assert torch.equal(torch.sigmoid(kernel(mask)).round(), similarity_map(mask, 4))
+    big, features = ReluPairs(16), torch.randn(2, 16, 6, 6, requires_grad=True)
+    whole = big(features)
+    (whole.square().sum()).backward()
+    gradient, features.grad = features.grad, None
+    monkeypatch.setattr(local_similarity, "CHUNK", 5 * 2 * 36 * 64)
+    parts = big(features)
+    torch.testing.assert_close(parts, whole)
+    (parts.square().sum()).backward()
+    torch.testing.assert_close(features.grad, gradient)
+
+
+def test_the_similarity_map_is_that_of_the_stage() -> None:
+    rng = np.random.default_rng(0)
+    mask = (cv2.GaussianBlur(rng.random((224, 224)).astype(np.float32), (0, 0), 20) > 0.5).astype(np.uint8) * 255
+    truth = ops_similarity.similarity_map(ops_similarity.mask_grid(mask, 14))
+    found = similarity_map(torch.from_numpy(mask)[None, None].float() / 255, 14)[0]
+    np.testing.assert_array_equal(found.numpy(), truth)
+
+
+def test_the_decoder_follows_the_encoder_at_odd_sizes() -> None:
+    out = LocalSimilarity(kernel="none").eval()(torch.rand(1, 3, 200, 200))
+    assert out["mask"].shape == (1, 1, 200, 200)
+    assert "similarity" not in out
+    assert "mask" not in LocalSimilarity(flm=False).eval()(torch.rand(1, 3, 224, 224))
+
+
+@pytest.mark.parametrize("shape", [(299, 299), (64, 80), (33, 57), (15, 200), (101, 14), (9, 9)])
+@pytest.mark.parametrize("sigma", [5.0, 10.0])
+def test_the_noise_filter_is_that_of_the_stage(shape: tuple[int, int], sigma: float, face_photo: UInt8) -> None:
+    picture = face_photo[50 : 50 + shape[0], 100 : 100 + shape[1]]
+    expected = ops_noise.noise_residual(ops_noise.to_gray(picture), sigma)
+    pictures = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].repeat(2, 1, 1, 1) / 255
+    found = noise_residual(pictures, torch.tensor([sigma, 2 * sigma]))
+    assert np.abs(found[0, 0].numpy() - expected).max() < 1e-3
+    assert np.abs(found[1, 0].numpy() - ops_noise.noise_residual(ops_noise.to_gray(picture), 2 * sigma)).max() < 1e-3
+
+
+def test_edges_are_the_sobel_gradient(face_photo: UInt8) -> None:
+    gray = face_photo.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32) / 255
+    across, down = (
+        cv2.Sobel(gray, cv2.CV_32F, *way, ksize=3, borderType=cv2.BORDER_REFLECT_101) for way in ((1, 0), (0, 1))
+    )
+    found = edges(torch.from_numpy(face_photo.copy()).permute(2, 0, 1)[None] / 255)[0, 0].numpy()
+    np.testing.assert_allclose(found, np.hypot(across, down), atol=1e-5)
+
+
+def test_two_stream_steps_and_options() -> None:
+    image = torch.rand(1, 3, 299, 299)
+    semantic = TwoStream("semantic").eval()(image)
+    assert [tuple(semantic[f"seg{i}"].shape[1:]) for i in range(3)] == [(2, 147, 147), (2, 37, 37), (2, 19, 19)]
+    assert "noise0" not in semantic
+    n_way = TwoStream(classes=5, attention="sigmoid", separable=True).eval()
+    out = n_way(image)
+    torch.testing.assert_close(n_way.score(out), 1 - torch.softmax(out["classes"], 1)[:, 0])
+    heat = n_way.heat(out)
+    assert heat is not None
+    assert heat.shape == (1, 1, 299, 299)
+    assert set(TwoStream("none").eval()(image)) == {"logit"}
+
+
+def test_pretrained_weights_fill_the_backbone_or_say_what_does_not_fit(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    pretrained = Xception(1000)
+    save_file(pretrained.state_dict(), tmp_path / "x.safetensors")
+    torch.save(pretrained.state_dict(), tmp_path / "x.pth")
+    for file in ("x.safetensors", "x.pth"):
+        detector = build("two-stream")
+        load_weights(detector.get_submodule("trunk"), tmp_path / file)
+        own = detector.get_submodule("trunk").state_dict()
+        assert all(torch.equal(value, pretrained.state_dict()[name]) for name, value in own.items())
+    save_file({"conv1.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
+    (tmp_path / "broken.pth").write_bytes(b"no weights")
+    for file, message in (
+        ("other.safetensors", "not this backbone's weights"),
+        ("broken.pth", "no weights that can be read"),
+        ("gone.pth", "no such file; fetch the weights first"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            load_weights(Xception(0), tmp_path / file)
+
+
+def test_unknown_models_and_options_are_told() -> None:
+    with pytest.raises(UsageError, match="unknown model 'two-strem': did you mean 'two-stream'"):
+        build("two-strem")
+    with pytest.raises(UsageError, match="model two-stream: options"):
+        build("two-stream", {"stream": "triple"})
+    with pytest.raises(UsageError, match="model fn3-seg: options"):
+        build("fn3-seg", {"width": 3})

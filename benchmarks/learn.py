@@ -1,0 +1,73 @@
+"""Does each detector learn? Trains all on the demo dataset (c23) for some steps on the CPU, and judges other people.
+
+Inputs are small and steps few, so the figures say only whether a detector beats chance: AUC .5, and for the forged
+region the IoU of a map that calls every pixel forged. Run: python benchmarks/learn.py --shards OUT [--only NAME …]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from forgeprep.training.data import Samples, load_index
+from forgeprep.training.fit import Training, train
+from forgeprep.training.recipe import make_recipe
+from forgeprep.training.tables import evaluate_run
+
+TRIALS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "fn3-seg": ("fn3-seg", {"size": 128, "batch": 16, "steps": 150}, {}),
+    "fn3-cls": ("fn3-cls", {"size": 128, "batch": 16, "steps": 150}, {}),
+    "vgg5-seg": ("vgg5-seg", {"size": 96, "batch": 8, "steps": 150}, {}),
+    "vgg5-cls": ("vgg5-cls", {"size": 96, "batch": 8, "steps": 150}, {}),
+    "unet4x-seg": ("unet4x-seg", {"size": 96, "batch": 8, "steps": 100}, {}),
+    "mesoinception4-seg": ("mesoinception4-seg", {"size": 128, "batch": 16, "steps": 300}, {}),
+    "mesoinception4-cls": ("mesoinception4-cls", {"size": 256, "batch": 16, "steps": 200}, {}),
+    "xception-seg": ("xception-seg", {"size": 128, "batch": 8, "steps": 150, "lr": 3e-4}, {}),
+    "xception-cls": ("xception-cls", {"size": 128, "batch": 8, "steps": 150, "lr": 3e-4}, {}),
+    "two-stream": ("two-stream", {"batch": 4, "steps": 80}, {}),
+    "its backbone alone": ("two-stream", {"batch": 4, "steps": 80}, {"stream": "none"}),
+    "similarity, relu_pair": ("local-similarity", {"size": 128, "batch": 8, "steps": 120}, {"kernel": "relu_pair"}),
+    "similarity, linear": ("local-similarity", {"size": 128, "batch": 8, "steps": 120}, {"kernel": "linear"}),
+    "similarity, none": ("local-similarity", {"size": 128, "batch": 8, "steps": 120}, {"kernel": "none"}),
+    "cael": ("cael", {"batch": 4, "steps": 40}, {}),
+}
+COMMON = {"epochs": 1, "workers": 0, "view": "resize", "flip": True, "balance": True}
+
+
+def main() -> None:
+    """Train and judge, one line each."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--shards", type=Path, required=True, help="a run with masks, e.g. of forgeprep demo")
+    arguments.add_argument("--only", nargs="*", choices=list(TRIALS), default=list(TRIALS))
+    given = arguments.parse_args()
+    index = load_index([given.shards], "test", ["mask"])
+    fakes = [row for row in Samples(index, ("label", "mask")).__getitems__(range(len(index))) if row["label"]]
+    chance = np.mean([np.mean(row["mask"] > 0) for row in fakes])
+    print(f"{len(index)} samples of test; a map of all forged has an IoU of {chance:.3f}")
+    print(f"{'':<24} {'steps':>6} {'s':>6} {'AUC':>7} {'clips':>7} {'IoU':>7} {'mIoU':>7}")
+    for name in given.only:
+        model, settings, options = TRIALS[name]
+        with tempfile.TemporaryDirectory() as folder:
+            started = time.perf_counter()
+            recipe = make_recipe(model, {**COMMON, **settings})
+            train(Training(model, (given.shards,), Path(folder), recipe, options), device="cpu")
+            spent = time.perf_counter() - started
+            found = evaluate_run(Path(folder), [given.shards], device="cpu", workers=0)["sets"][str(given.shards)]
+        pixels = found["pixels"]
+        figures = [
+            found["frames"]["auc"],
+            found["clips"]["auc"],
+            pixels.get("fg_iou", np.nan),
+            pixels.get("miou", np.nan),
+        ]
+        told = " ".join(f"{figure:7.3f}" for figure in figures)
+        print(f"{name:<24} {recipe.steps:>6} {spent:6.0f} {told}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

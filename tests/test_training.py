@@ -119,7 +119,7 @@ def test_the_command_evaluates_and_draws(
     accuracy = sum(f["acc"] * f["samples"] for f in found["methods"].values()) / found["samples"]
     assert accuracy == pytest.approx(found["frames"]["acc"])
     assert found["methods"]["real"]["fg_iou"] is None
-    for name in ("roc.png", "matrix.png"):
+    for name in ("roc.png", "matrix.png", "predictions-0-c23.png"):
         assert cv2.imread(str(folder / name)).std() > 5
     assert cv2.imread(str(trained / "curves.png")).std() > 5
     runs, heads, values = matrix(evaluation)

@@ -114,12 +114,19 @@ def evaluate_on_console(
 ) -> None:
     """``forgeprep evaluate``."""
     require_training()
+    from forgeprep.training.pictures import draw_predictions
     from forgeprep.training.tables import evaluate_run, markdown, write_evaluation
 
     device = _device(gpus)
     evaluations = [evaluate_run(run, shards, split=split, device=device, workers=workers) for run in runs]
     console.print(markdown(evaluations), markup=False)
-    for file in write_evaluation(evaluations, to or runs[0] / "evaluation"):
+    folder = to or runs[0] / "evaluation"
+    files = write_evaluation(evaluations, folder)
+    for number, run in enumerate(runs):
+        for out in shards:
+            files.append(folder / f"predictions-{number}-{out.name}.png")
+            draw_predictions(run, out, files[-1], split=split, device=device)
+    for file in files:
         console.print(f"written: {file}", markup=False)
 
 

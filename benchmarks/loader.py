@@ -79,36 +79,37 @@ def loose(out: Path, folder: Path) -> list[tuple[Path, Path, int]]:
     return found
 
 
-def timed(what: str, count: int, act: Callable[[], Any]) -> float:
-    """Samples per second of the better of two runs."""
+def timed(what: str, samples: int, act: Callable[[], tuple[int, float]]) -> float:
+    """Samples per second of the better of two runs, without the start of the workers."""
     rates = []
     for _ in range(2):
-        started = time.perf_counter()
-        seen = act()
-        rates.append(count / (time.perf_counter() - started))
-        assert seen == count, f"{what}: {seen} of {count} samples"
+        seen, seconds = act()
+        assert abs(seen - samples) <= BATCH, f"{what}: {seen} of {samples} samples"
+        rates.append(seen / seconds)
     print(f"{what:<26} {max(rates):8.0f} samples/s", flush=True)
     return max(rates)
 
 
-def decode_all(out: Path, workers: int) -> int:
-    """Decode every picture, read beforehand: nothing is moved between processes but the bytes' places."""
+def decode_all(out: Path, workers: int) -> tuple[int, float]:
+    """Decode every picture, read beforehand: nothing is moved between processes."""
     paths = [path for path in shard_paths(out, "train") if path.suffix == ".parquet"]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return sum(pool.map(decode_part, [(paths, number, workers) for number in range(workers)]))
+        done = list(pool.map(decode_part, [(paths, number, workers) for number in range(workers)]))
+    return sum(number for number, _ in done), max(seconds for _, seconds in done)
 
 
-def decode_part(job: tuple[list[Path], int, int]) -> int:
+def decode_part(job: tuple[list[Path], int, int]) -> tuple[int, float]:
     """Decode each n-th sample."""
     paths, number, step = job
     rows = [row for path in paths for row in iter_rows(path, list(PICTURES), decode=False)][number::step]
+    started = time.perf_counter()
     for row in rows:
         for name in PICTURES:
             decode_image(row[name]["bytes"])
-    return len(rows)
+    return len(rows), time.perf_counter() - started
 
 
-def ours(out: Path, kind: str, workers: int) -> int:
+def ours(out: Path, kind: str, workers: int) -> tuple[int, float]:
     """The training loader on the shards of one format."""
     recipe = Recipe(flip=False, workers=workers, batch=BATCH)
     index = load_index([out], "train", ["mask"])
@@ -151,12 +152,12 @@ class Loose(Dataset[Any]):
         return torch.from_numpy(rgb).permute(2, 0, 1), torch.from_numpy(cv2.imread(str(mask), 0))[None], label
 
 
-def plain(files: list[tuple[Path, Path, int]], workers: int) -> int:
+def plain(files: list[tuple[Path, Path, int]], workers: int) -> tuple[int, float]:
     """A plain Dataset on loose files."""
     return count(DataLoader(Loose(files), BATCH, shuffle=True, num_workers=workers, multiprocessing_context="spawn"))
 
 
-def web(out: Path, workers: int) -> int:
+def web(out: Path, workers: int) -> tuple[int, float]:
     """Webdataset, its own decoder and shuffle buffer."""
     import webdataset
 
@@ -178,7 +179,7 @@ def web_sample(sample: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
     return image.transpose(2, 0, 1).copy(), mask[None, ..., 0].copy(), values["label"]
 
 
-def hugging(out: Path, cache: Path, workers: int) -> int:
+def hugging(out: Path, cache: Path, workers: int) -> tuple[int, float]:
     """Hugging Face datasets as a torch dataset; the first run pays for its cache, the second is counted."""
     import datasets
 
@@ -197,13 +198,16 @@ def hugging_rows(rows: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def count(batches: Iterable[Any]) -> int:
-    """Samples in all batches."""
-    total = 0
+def count(batches: Iterable[Any]) -> tuple[int, float]:
+    """Samples after the first batch, and the seconds that they took."""
+    total, started = 0, None
     for batch in batches:
+        if started is None:
+            started = time.perf_counter()
+            continue
         images = batch["image"] if isinstance(batch, dict) else batch[0]
         total += len(images)
-    return total
+    return total, time.perf_counter() - (started or 0.0)
 
 
 if __name__ == "__main__":

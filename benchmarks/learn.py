@@ -46,7 +46,7 @@ def main() -> None:
     arguments.add_argument("--only", nargs="*", choices=list(TRIALS), default=list(TRIALS))
     given = arguments.parse_args()
     index = load_index([given.shards], "test", ["mask"])
-    fakes = [row for row in Samples(index, ("label", "mask")).__getitems__(range(len(index))) if row["label"]]
+    fakes = [row for row in Samples(index, ("label", "mask")).read(range(len(index))) if row["label"]]
     chance = np.mean([np.mean(row["mask"] > 0) for row in fakes])
     print(f"{len(index)} samples of test; a map of all forged has an IoU of {chance:.3f}")
     print(f"{'':<24} {'steps':>6} {'s':>6} {'AUC':>7} {'clips':>7} {'IoU':>7} {'mIoU':>7}")

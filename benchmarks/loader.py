@@ -26,9 +26,9 @@ from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.run import execute, prepare_run
 from forgeprep.shards.encode import decode_image
 from forgeprep.shards.read import iter_rows, shard_paths
-from forgeprep.training.data import Samples, deal, epoch_order, load_index
-from forgeprep.training.fit import _Collate
+from forgeprep.training.data import Ints, Samples, deal, epoch_order, load_batches, load_index, without
 from forgeprep.training.recipe import Recipe
+from forgeprep.training.transforms import collate, prepare
 
 BATCH, SIZE = 32, 224
 PICTURES = ("image", "mask")
@@ -111,17 +111,17 @@ def decode_part(job: tuple[list[Path], int, int]) -> tuple[int, float]:
 
 def ours(out: Path, kind: str, workers: int) -> tuple[int, float]:
     """The training loader on the shards of one format."""
-    recipe = Recipe(flip=False, workers=workers, batch=BATCH)
+    recipe = Recipe(flip=False, batch=BATCH)
     index = load_index([out], "train", ["mask"])
     if kind == "tar":
         index = tar_index(out)
-    batches = deal(epoch_order(index, seed=0, epoch=0), BATCH, workers=workers, drop_last=False)
-    return count(
-        DataLoader(
-            Samples(index), batch_sampler=[batch.tolist() for batch in batches], num_workers=workers,
-            collate_fn=_Collate(recipe, SIZE, False, 0), multiprocessing_context="spawn",
-        )
-    )  # fmt: skip
+    samples = Samples(index, without({"noise"}))
+
+    def make(numbers: Ints) -> dict[str, Any]:
+        return collate([prepare(row, recipe, SIZE, train=True) for row in samples.read(numbers)])
+
+    batches = deal(epoch_order(index, seed=0, epoch=0), BATCH, drop_last=False)
+    return count(load_batches(batches, make, workers))
 
 
 def tar_index(out: Path) -> Any:

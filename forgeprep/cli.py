@@ -302,7 +302,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="The split to judge.")] = "test",
     to: Annotated[Path | None, typer.Option(help="Folder to write. [default: RUN/evaluation]")] = None,
     gpus: Gpus = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that decode. [default: as in training]")] = None,
+    workers: Annotated[int | None, typer.Option(help="Threads that decode. [default: as in training]")] = None,
     debug: Debug = False,
 ) -> None:
     """Judge a split with trained detectors: figures by method, compression and dataset, as tables and plots."""

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -25,6 +27,23 @@ def test_png_gives_back_the_picture(picture: UInt8, column: str) -> None:
     with Image.open(io.BytesIO(data)) as other:
         assert other.mode == ("RGB" if picture.ndim == 3 else "L")
         np.testing.assert_array_equal(np.asarray(other), picture)
+
+
+@settings(max_examples=40, deadline=None)
+@given(PICTURES, st.integers(0, 9))
+def test_pngs_of_others_are_read_too(picture: UInt8, level: int) -> None:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "png", compress_level=level)
+    np.testing.assert_array_equal(decode_image(file.getvalue()), picture)
+
+
+def test_a_header_that_lies_about_the_size_is_damage() -> None:
+    data = bytearray(encode_image(np.zeros((8, 8), np.uint8)))
+    for width, height in ((1 << 30, 1 << 30), (1 << 16, 1 << 15), (8, 9), (0, 8)):
+        struct.pack_into(">II", data, 16, width, height)
+        struct.pack_into(">I", data, 29, zlib.crc32(data[12:29]))
+        with pytest.raises(VerifyError):
+            decode_image(bytes(data))
 
 
 def test_webp_is_lossless_at_100_and_lossy_below(face_photo: UInt8) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forgeprep.errors import UsageError
-from forgeprep.training.data import SampleIndex, Samples, deal, epoch_order, load_index
+from forgeprep.errors import UsageError, VerifyError
+from forgeprep.training.data import Ints, SampleIndex, Samples, deal, epoch_order, load_batches, load_index
 from forgeprep.training.metrics import (
     PixelCounts,
     best_threshold,
@@ -39,24 +40,43 @@ def index_of(groups: list[int], labels: list[int]) -> SampleIndex:
 @given(
     groups=st.lists(st.integers(1, 40), min_size=1, max_size=30),
     ranks=st.integers(1, 3),
-    workers=st.integers(0, 3),
     batch=st.integers(1, 9),
     seed=st.integers(0, 3),
 )
-def test_every_sample_comes_once_over_ranks_and_workers(
-    groups: list[int], ranks: int, workers: int, batch: int, seed: int
-) -> None:
+def test_every_sample_comes_once_over_ranks(groups: list[int], ranks: int, batch: int, seed: int) -> None:
     index = index_of(groups, [0, 1])
     order = epoch_order(index, seed=seed, epoch=1)
     assert sorted(order) == list(range(len(index)))
-    shares = [deal(order, batch, ranks=ranks, rank=rank, workers=workers, drop_last=False) for rank in range(ranks)]
+    shares = [deal(order, batch, ranks=ranks, rank=rank, drop_last=False) for rank in range(ranks)]
     assert sorted(np.concatenate([b for share in shares for b in share]).tolist()) == list(range(len(index)))
-    full = [deal(order, batch, ranks=ranks, rank=rank, workers=workers) for rank in range(ranks)]
+    full = [deal(order, batch, ranks=ranks, rank=rank) for rank in range(ranks)]
     assert len({len(share) for share in full}) == 1
     used = [number for share in full for b in share for number in b.tolist()]
     assert len(used) == len(set(used))
     assert all(len(b) == batch for share in full for b in share)
-    assert len(index) - len(used) < batch * ranks * max(1, workers) + ranks * max(1, workers)
+    assert len(index) - len(used) < batch * ranks + ranks
+
+
+def test_threads_keep_the_order_and_stop_with_their_reader() -> None:
+    batches = [np.array([number]) for number in range(200)]
+
+    def slow(batch: Ints) -> int:
+        time.sleep(0.002 * (int(batch[0]) % 3))
+        return int(batch[0])
+
+    for threads in (0, 1, 4):
+        assert list(load_batches(batches, slow, threads)) == list(range(200))
+    made: list[int] = []
+    reader = load_batches(batches, lambda batch: made.append(int(batch[0])), 2)
+    next(reader)
+    reader.close()
+    assert len(made) < 20
+
+    def broken(batch: Ints) -> int:
+        raise VerifyError(f"damaged {batch[0]}")
+
+    with pytest.raises(VerifyError, match="damaged 0"):
+        list(load_batches(batches, broken, 3))
 
 
 def test_an_order_is_another_in_another_epoch_and_mixes_row_groups() -> None:
@@ -84,7 +104,7 @@ def test_samples_are_read_by_number_from_either_format(formats: Any, tmp_path: P
     out = make_run(tmp_path, face_photo, formats=formats)
     index = load_index([out], "train", ["mask"])
     assert index.methods[0] is None
-    rows = Samples(index).__getitems__(range(len(index)))
+    rows = Samples(index).read(range(len(index)))
     assert [row["label"] for row in rows] == index.label.tolist()
     assert [row["method"] for row in rows] == [index.methods[code] for code in index.method]
     assert len({row["sample_id"] for row in rows}) == len(rows) > 4
@@ -146,7 +166,7 @@ def test_a_batch_says_what_is_absent_and_which_noise_level_counts() -> None:
     batch = collate([sample(8), sample(8, 1, mask=None, noise=None, compression="c23")])
     assert batch["has_mask"].tolist() == [True, False]
     assert batch["mask"][1].max() == 0
-    assert batch["stored_noise"] is False
+    assert "noise" not in batch
     assert batch["sigma"].tolist() == [10.0, 5.0]
     assert batch["image"].shape == (2, 3, 8, 8)
 

@@ -1,31 +1,34 @@
 """Samples for training: where they lie, in which order they come, and how they are read.
 
-The order is a function of the seed, the epoch, and how many ranks and workers share it; nothing is drawn while
-reading. So a training goes on in the middle of an epoch, and no sample is lost or comes twice. Row groups are shuffled,
-then samples in windows of a few row groups: a worker holds these, and reads each about once.
+The order is a function of the seed, the epoch, and how many ranks share it; nothing is drawn while reading. So a
+training goes on in the middle of an epoch, and no sample is lost or comes twice. Row groups are shuffled, then samples
+in windows of a few row groups: a process holds these, and reads each about once.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
-from collections.abc import Sequence
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from torch.utils.data import Dataset
 
 from forgeprep.errors import UsageError, VerifyError
-from forgeprep.shards.lookup import Place, iter_values
+from forgeprep.shards.lookup import iter_values
 from forgeprep.shards.read import decode_row, shard_paths, tar_rows
 
 WINDOW = 8
 """Row groups whose samples are mixed."""
+HELD = 2 * WINDOW
+"""Row groups in memory: a window that ends, and the next."""
 TAR_GROUP = 64
 """Samples of a tar that count as a row group."""
 
@@ -35,6 +38,7 @@ KEPT = (
 )  # fmt: skip
 _STAGES = {"mask": "mask", "noise": "noise"}
 
+T = TypeVar("T")
 Ints = npt.NDArray[np.int64]
 
 
@@ -121,40 +125,36 @@ def epoch_order(index: SampleIndex, *, seed: int, epoch: int, real_repeat: float
     return numbers[np.lexsort((rng.random(len(numbers)), window))]
 
 
-def deal(
-    order: Ints, batch: int, *, ranks: int = 1, rank: int = 0, workers: int = 0, drop_last: bool = True
-) -> list[Ints]:
-    """The batches of a rank, worker by worker in turn; every worker gets a stretch of the order that lies together.
+def deal(order: Ints, batch: int, *, ranks: int = 1, rank: int = 0, drop_last: bool = True) -> list[Ints]:
+    """The batches of a rank, which gets a stretch of the order that lies together.
 
-    With ``drop_last``, all ranks get as many batches of full size; what is left of the order, less than a batch a
-    worker, comes in no batch. Without, every sample comes once.
+    With ``drop_last``, all ranks get as many batches of full size; what is left of the order, less than a batch a rank,
+    comes in no batch. Without, every sample comes once.
     """
-    streams = ranks * max(1, workers)
-    bounds = [len(order) * number // streams for number in range(streams + 1)]
-    shortest = min(b - a for a, b in itertools.pairwise(bounds))
-    mine = []
-    for number in range(rank * max(1, workers), (rank + 1) * max(1, workers)):
-        part = order[bounds[number] : bounds[number + 1]]
-        end = shortest // batch * batch if drop_last else len(part)
-        mine.append([part[at : at + batch] for at in range(0, end, batch)])
-    longest = max(map(len, mine))
-    return [stream[turn] for turn in range(longest) for stream in mine if turn < len(stream)]
+    bounds = [len(order) * number // ranks for number in range(ranks + 1)]
+    part = order[bounds[rank] : bounds[rank + 1]]
+    end = min(b - a for a, b in itertools.pairwise(bounds)) // batch * batch if drop_last else len(part)
+    return [part[at : at + batch] for at in range(0, end, batch)]
 
 
-class Samples(Dataset[list[dict[str, Any]]]):
-    """The samples of an index by number, decoded; a batch of numbers at once."""
+class Samples:
+    """The samples of an index by number, decoded. Threads may share one.
+
+    Args:
+        index: where the samples lie.
+        columns: what is read of them.
+    """
 
     def __init__(self, index: SampleIndex, columns: Sequence[str] = KEPT) -> None:
         self.index = index
         self.columns = tuple(name for name in columns if name in index.columns)
+        self._groups: OrderedDict[tuple[int, int], Future[pa.Table]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, number: int) -> list[dict[str, Any]]:
-        return self.__getitems__([number])
-
-    def __getitems__(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
+    def read(self, numbers: Iterable[int]) -> list[dict[str, Any]]:
         """Rows with pictures as uint8 arrays; ``number`` is the sample's, ``method_number`` its method's.
 
         Raises:
@@ -165,14 +165,59 @@ class Samples(Dataset[list[dict[str, Any]]]):
     def _row(self, number: int) -> dict[str, Any]:
         index = self.index
         path = index.paths[index.shard[number]]
-        place = Place(path, int(index.first[number]), int(index.second[number]))
+        first, second = int(index.first[number]), int(index.second[number])
         if path.suffix == ".tar":
-            row = next(tar_rows(path, None, part=(place.first, place.second)))
+            row = next(tar_rows(path, None, part=(first, second)))
             row = {name: row.get(name) for name in self.columns}
         else:
-            row = _row_group(path, place.first, self.columns).slice(place.second, 1).to_pylist()[0]
+            row = self._group(int(index.shard[number]), first).slice(second, 1).to_pylist()[0]
         row = decode_row(row, path)
         return row | {"number": number, "method_number": int(index.method[number])}
+
+    def _group(self, shard: int, group: int) -> pa.Table:
+        """A row group; of threads that ask for the same, one reads it and the others wait."""
+        key = (shard, group)
+        with self._lock:
+            found = self._groups.get(key)
+            mine = found is None
+            if found is None:
+                found = self._groups[key] = Future()
+                if len(self._groups) > HELD:
+                    self._groups.popitem(last=False)
+        if mine:
+            try:
+                found.set_result(_read_group(self.index.paths[shard], group, self.columns))
+            except BaseException as error:
+                found.set_exception(error)
+        return found.result()
+
+
+def load_batches(batches: Iterable[Ints], make: Callable[[Ints], T], threads: int) -> Iterator[T]:
+    """What ``make`` makes of each batch, in order, some batches ahead; with 0 threads, when it is asked for.
+
+    Threads, for what decodes pictures lets go of Python's lock: unlike processes they start at once, and no pixel is
+    handed over (benchmarks/loader.py).
+    """
+    if threads == 0:
+        yield from map(make, batches)
+        return
+    with ThreadPoolExecutor(threads, "forgeprep-load") as pool:
+        ahead: deque[Future[T]] = deque()
+        try:
+            for batch in batches:
+                ahead.append(pool.submit(make, batch))
+                if len(ahead) > 2 * threads:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for one in ahead:
+                one.cancel()
+
+
+def without(columns: Collection[str]) -> tuple[str, ...]:
+    """The columns of a sample but for these."""
+    return tuple(name for name in KEPT if name not in columns)
 
 
 def _repeats(index: SampleIndex, real_repeat: float, balance: bool) -> npt.NDArray[np.float64]:
@@ -197,8 +242,7 @@ def _columns(path: Path) -> frozenset[str]:
         raise VerifyError(f"{path}: {' '.join(str(error).split())}; forgeprep verify tells more") from error
 
 
-@functools.lru_cache(maxsize=WINDOW + 1)
-def _row_group(path: Path, group: int, columns: tuple[str, ...]) -> pa.Table:
+def _read_group(path: Path, group: int, columns: Sequence[str]) -> pa.Table:
     try:
         with pq.ParquetFile(path, pre_buffer=False) as file:
             return file.read_row_group(group, list(columns))

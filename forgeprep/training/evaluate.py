@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader
 
-from forgeprep.training.data import Ints, SampleIndex, Samples, deal
+from forgeprep.training.data import Ints, SampleIndex, Samples, deal, load_batches, without
 from forgeprep.training.metrics import PixelCounts
 from forgeprep.training.models.detector import Detector
 from forgeprep.training.recipe import Recipe
@@ -59,7 +58,7 @@ def judge(
 ) -> Judged:
     """Judge samples of an index, all or those of ``numbers``, each once and without any draw."""
     order = np.arange(len(index)) if numbers is None else numbers
-    batches = deal(order, recipe.batch, workers=recipe.workers, drop_last=False)
+    batches = deal(order, recipe.batch, drop_last=False)
     judged = Judged()
     scores, means, classes, true = [], [], [], []
     detector.eval()
@@ -90,22 +89,12 @@ _KEPT = ("sample_id", "clip_id", "dataset", "frame_index", "label", "forgery", "
 
 
 def _rows(index: SampleIndex, recipe: Recipe, size: int, batches: Sequence[Ints]) -> Iterator[list[dict[str, Any]]]:
-    yield from DataLoader(
-        Samples(index),
-        batch_sampler=[batch.tolist() for batch in batches],
-        num_workers=recipe.workers,
-        collate_fn=_Prepare(recipe, size),
-        multiprocessing_context="spawn" if recipe.workers else None,
+    samples = Samples(index, without({"noise"}))
+    return load_batches(
+        batches,
+        lambda numbers: [prepare(row, recipe, size, train=False) for row in samples.read(numbers)],
+        recipe.workers,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepare:
-    recipe: Recipe
-    size: int
-
-    def __call__(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [prepare(row, self.recipe, self.size, train=False) for row in rows]
 
 
 def _of_one_size(samples: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
 from forgeprep.errors import ForgeprepError, UsageError
 from forgeprep.shards.records import atomic_write_bytes
 from forgeprep.training.checkpoint import load_state, load_weights, save_state
-from forgeprep.training.data import Ints, SampleIndex, Samples, deal, epoch_order, load_index
+from forgeprep.training.data import Ints, SampleIndex, Samples, deal, epoch_order, load_batches, load_index, without
 from forgeprep.training.evaluate import Judged, judge
 from forgeprep.training.metrics import best_threshold, verdict_figures
 from forgeprep.training.models import XCEPTION_WEIGHTS, build, get_model
@@ -185,8 +184,9 @@ class _Loop:
                 f"train holds {len(index)} samples, less than a batch of {recipe.batch}; give a smaller --batch"
             )
         self.detector.train()
+        samples = Samples(index, without({"mask", "noise"} - set(self.detector.needs)))
         started, seen = time.perf_counter(), 0
-        for batch in _loader(index, recipe, self.training.size, batches, train=True, epoch=facts["epoch"]):
+        for batch in _batches(samples, recipe, self.training.size, batches, facts["epoch"]):
             if self.training.limit is not None and facts["step"] >= self.training.limit:
                 self.save(facts)
                 return False
@@ -243,7 +243,7 @@ def epoch_batches(index: SampleIndex, recipe: Recipe, epoch: int, *, ranks: int 
         order = epoch_order(
             index, seed=recipe.seed, epoch=epoch * 10_000 + turn, real_repeat=recipe.real_repeat, balance=recipe.balance
         )
-        dealt = deal(order, share, ranks=ranks, rank=rank, workers=recipe.workers)
+        dealt = deal(order, share, ranks=ranks, rank=rank)
         batches += dealt
         turn += 1
         if not dealt:
@@ -275,31 +275,17 @@ def judged_loss(judged: Judged) -> float:
     return float(-np.mean(np.where(judged.labels == 1, np.log(score), np.log(1 - score))))
 
 
-def _loader(
-    index: SampleIndex, recipe: Recipe, size: int, batches: Sequence[Ints], *, train: bool, epoch: int
+def _batches(
+    samples: Samples, recipe: Recipe, size: int, batches: Sequence[Ints], epoch: int
 ) -> Iterator[dict[str, Any]]:
-    yield from DataLoader(
-        Samples(index),
-        batch_sampler=[batch.tolist() for batch in batches],
-        num_workers=recipe.workers,
-        collate_fn=_Collate(recipe, size, train, epoch),
-        pin_memory=torch.cuda.is_available(),
-        multiprocessing_context="spawn" if recipe.workers else None,
-    )
+    def make(numbers: Ints) -> dict[str, Any]:
+        rows = samples.read(numbers)
+        batch = collate([prepare(row, recipe, size, train=True, epoch=epoch) for row in rows], recipe.sigma)
+        if torch.cuda.is_available():
+            return {name: v.pin_memory() if isinstance(v, torch.Tensor) else v for name, v in batch.items()}
+        return batch
 
-
-@dataclass(frozen=True, slots=True)
-class _Collate:
-    """What the loader's workers do with the rows that they read; a class, because it travels to them."""
-
-    recipe: Recipe
-    size: int
-    train: bool
-    epoch: int
-
-    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        samples = [prepare(row, self.recipe, self.size, train=self.train, epoch=self.epoch) for row in rows]
-        return collate(samples, self.recipe.sigma)
+    return load_batches(batches, make, recipe.workers)
 
 
 def _start_from(training: Training, detector: Detector) -> None:

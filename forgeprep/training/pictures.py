@@ -40,7 +40,7 @@ def draw_predictions(run: Path, out: Path, file: Path, *, split: str = "test", d
     for code, method in enumerate(index.methods):
         own = np.flatnonzero(index.method == code)
         chosen = own[np.unique(np.linspace(0, len(own) - 1, min(EACH, len(own))).astype(int))] if len(own) else own
-        for column, row in enumerate(samples.__getitems__(chosen.tolist())):
+        for column, row in enumerate(samples.read(chosen.tolist())):
             sample = prepare(row, recipe, config["size"], train=False)
             batch = to_device(collate([sample]), place, noise=False)
             with torch.inference_mode():

@@ -42,7 +42,7 @@ class Recipe(BaseModel):
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 on a GPU, else fp32")
     compile: bool = Field(default=False, description="torch.compile the detector")
     save_every: int = Field(default=500, ge=1, description="steps between two states, besides those after each epoch")
-    workers: int = Field(default=2, ge=0, description="processes that decode samples")
+    workers: int = Field(default=2, ge=0, description="threads that decode samples")
     seed: int = Field(default=0, description="of weights, order and transforms")
 
 

@@ -46,23 +46,26 @@ def prepare(row: dict[str, Any], recipe: Recipe, size: int, *, train: bool, epoc
 def collate(samples: Sequence[dict[str, Any]], sigma: float | None = None) -> dict[str, Any]:
     """Samples of one size as a batch of tensors, pictures still uint8, see :mod:`forgeprep.training.models.detector`.
 
-    ``stored_noise`` says whether all samples bring theirs. What a sample lacks is zero, and said to be absent.
+    A mask that a sample lacks is zero, and said to be absent; ``noise`` is there where all samples bring theirs.
     """
-    images = torch.from_numpy(np.stack([np.ascontiguousarray(s["image"]) for s in samples]))
-    empty = np.zeros(samples[0]["image"].shape[:2], np.uint8)
+    images = _stacked([sample["image"] for sample in samples])
+    masks = [sample.get("mask") for sample in samples]
     batch: dict[str, Any] = {
         "image": images.permute(0, 3, 1, 2),
+        "mask": _stacked([np.zeros(images.shape[1:3], np.uint8) if mask is None else mask for mask in masks])[:, None],
         "label": torch.tensor([float(s["label"]) for s in samples]),
         "method": torch.tensor([s["method_number"] for s in samples]),
-        "has_mask": torch.tensor([s.get("mask") is not None for s in samples]),
+        "has_mask": torch.tensor([mask is not None for mask in masks]),
         "sigma": torch.tensor([sigma or (10.0 if s["compression"] == "c40" else 5.0) for s in samples]),
-        "stored_noise": all(s.get("noise") is not None for s in samples),
         "sample_id": [s["sample_id"] for s in samples],
     }
-    for name in ("mask", "noise"):
-        planes = [np.ascontiguousarray(s[name]) if s.get(name) is not None else empty for s in samples]
-        batch[name] = torch.from_numpy(np.stack(planes))[:, None]
+    if all(sample.get("noise") is not None for sample in samples):
+        batch["noise"] = _stacked([sample["noise"] for sample in samples])[:, None]
     return batch
+
+
+def _stacked(planes: Sequence[UInt8]) -> Tensor:
+    return torch.from_numpy(np.stack(planes))
 
 
 def to_device(batch: dict[str, Any], device: torch.device, *, noise: bool) -> dict[str, Any]:
@@ -72,7 +75,7 @@ def to_device(batch: dict[str, Any], device: torch.device, *, noise: bool) -> di
     moved = {name: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for name, v in batch.items()}
     moved["image"] = moved["image"].float() / 255
     moved["mask"] = (moved["mask"] > 127).float()
-    if noise and batch["stored_noise"]:
+    if noise and "noise" in batch:
         moved["noise"] = (moved["noise"].float() - 128) / 5
     elif noise:
         moved["noise"] = noise_residual(moved["image"], moved["sigma"])

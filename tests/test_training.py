@@ -166,6 +166,16 @@ def test_what_cannot_be_is_told_in_one_line(
     says(2, "no shards of the split 'train'", "train", "fn3-seg", "--shards", str(tmp_path), *run)
     says(2, "holds another training (recipe, size differ)", "train", "fn3-seg", *shards, "--run", str(trained))
     says(2, "less than a batch of 999", "train", "fn3-seg", *shards, *run, "--batch", "999", "--set", "workers=0")
+    says(
+        2,
+        "unknown method 'FaceSwop': did you mean 'FaceSwap'?",
+        "train",
+        "fn3-seg",
+        *shards,
+        *run,
+        "--methods",
+        "FaceSwop",
+    )
     says(2, "holds no training of forgeprep", "evaluate", str(tmp_path), *shards)
     says(2, "no shards of the split 'dev'", "evaluate", str(trained), *shards, "--split", "dev")
     says(2, "no such file or folder", "predict", str(trained), str(tmp_path / "gone.mp4"), "--to", str(tmp_path))

@@ -111,6 +111,20 @@ def test_samples_are_read_by_number_from_either_format(formats: Any, tmp_path: P
     assert all(row["image"].shape[2] == 3 and row["mask"].ndim == 2 for row in rows)
 
 
+def test_methods_keep_their_numbers_and_can_be_chosen(tmp_path: Path, face_photo: UInt8) -> None:
+    out = make_run(tmp_path, face_photo)
+    everything = load_index([out], "train")
+    first, *others = [name for name in everything.methods if name]
+    chosen = load_index([out], "train", only=[first])
+    assert chosen.methods == (None, first)
+    assert len(chosen) == np.count_nonzero((everything.method == 0) | (everything.method == 1))
+    kept = load_index([out], "train", numbered=(None, "Unseen", first))
+    assert kept.methods == (None, "Unseen", first, *others)
+    assert np.count_nonzero(kept.method == 2) == np.count_nonzero(everything.method == 1)
+    with pytest.raises(UsageError, match="unknown method"):
+        load_index([out], "train", only=["DeepFace"])
+
+
 def test_shards_without_what_a_detector_needs_are_told(tmp_path: Path, face_photo: UInt8) -> None:
     out = make_run(tmp_path, face_photo, stages=("frames", "crop"))
     with pytest.raises(UsageError, match="has no column 'mask'; make the shards with --stages crop,…,mask"):

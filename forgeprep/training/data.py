@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from forgeprep.errors import UsageError, VerifyError
+from forgeprep.errors import UsageError, VerifyError, unknown_name
 from forgeprep.shards.lookup import iter_values
 from forgeprep.shards.read import decode_row, shard_paths, tar_rows
 
@@ -71,16 +71,25 @@ class SampleIndex:
         return len(self.label)
 
 
-def load_index(outs: Sequence[Path], split: str, needs: Sequence[str] = ()) -> SampleIndex:
+def load_index(
+    outs: Sequence[Path],
+    split: str,
+    needs: Sequence[str] = (),
+    *,
+    only: Collection[str] | None = None,
+    numbered: Sequence[str | None] = (None,),
+) -> SampleIndex:
     """The samples of a split in the runs at ``outs``.
 
     Args:
         outs: folders of runs.
         split: train, val or test.
         needs: of ``mask`` and ``noise``; the shards have to hold them.
+        only: fakes of these methods, and all reals.
+        numbered: methods that have numbers already; others follow these.
 
     Raises:
-        UsageError: no run, no sample, or a column is missing; the message names the stage to add.
+        UsageError: no run, no sample, no such method, or a column is missing; the message names the stage to add.
         VerifyError: a shard is damaged.
     """
     paths = [path for out in outs for path in shard_paths(out, split)]
@@ -105,7 +114,14 @@ def load_index(outs: Sequence[Path], split: str, needs: Sequence[str] = ()) -> S
             rows.append((number, place.first, place.second, groups - 1, values["label"], values["method"]))
     if not rows:
         raise UsageError(f"{', '.join(map(str, outs))}: the split '{split}' holds no sample")
-    methods = (None, *sorted({row[5] for row in rows if row[5] is not None}))
+    there = {row[5] for row in rows if row[5] is not None}
+    if only is not None:
+        for name in only:
+            if name not in there:
+                raise unknown_name("method", name, sorted(there))
+        rows = [row for row in rows if row[5] is None or row[5] in only]
+        there &= set(only)
+    methods = (*numbered, *sorted(there - set(numbered)))
     codes = {name: code for code, name in enumerate(methods)}
     table = np.array([(*row[:5], codes[row[5]]) for row in rows], np.int64)
     shard, first, second, group_of, label, method = table.T

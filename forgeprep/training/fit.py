@@ -70,8 +70,9 @@ def train(training: Training, *, device: str | None = None, report: Report = lam
     """
     place = pick_device(device)
     needs = build(training.model, training.options).needs_columns()
-    train_index = load_index(training.shards, "train", needs)
-    val_index = load_index(training.shards, "val", needs)
+    only = training.recipe.methods
+    train_index = load_index(training.shards, "train", needs, only=only)
+    val_index = load_index(training.shards, "val", needs, only=only, numbered=train_index.methods)
     rank, _ = world()
     if rank == 0:
         _claim(training, train_index)

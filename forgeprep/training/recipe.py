@@ -34,6 +34,7 @@ class Recipe(BaseModel):
     enlarge: float | None = Field(
         default=None, ge=1, description="cut the middle out of crops that were made larger, e.g. 1.3 of 2.0"
     )
+    methods: tuple[str, ...] | None = Field(default=None, description="learn from fakes of these alone; default: all")
     flip: bool = Field(default=True, description="mirror half of the samples")
     real_repeat: float = Field(default=1.0, gt=0, description="how often a real comes in an epoch")
     balance: bool = Field(default=False, description="reals and fakes equally often, and all methods; over real_repeat")
@@ -57,6 +58,8 @@ def make_recipe(model: str, given: Mapping[str, Any]) -> Recipe:
     for name in values:
         if name not in Recipe.model_fields:
             raise unknown_name("setting", name, Recipe.model_fields)
+    if isinstance(values.get("methods"), str):
+        values["methods"] = [part.strip() for part in values["methods"].split(",")]
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:

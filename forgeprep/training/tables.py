@@ -57,7 +57,7 @@ def evaluate_run(
     threshold = 0.5 if detector.learns_label() else float(facts.get("threshold") or 0.5)
     sets = {}
     for out in shards:
-        index = load_index([out], split)
+        index = load_index([out], split, numbered=config["methods"])
         judged = judge(detector, index, recipe, config["size"], place)
         sets[str(out)] = summary(judged, index.methods, threshold)
     return {

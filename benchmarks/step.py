@@ -58,9 +58,7 @@ def main() -> None:
     similarity(place, given.batch or 8, given.steps)
 
 
-def detector_step(
-    name: str, size_of_batch: int, place: torch.device, *, low: bool, compile: bool
-) -> Callable[[], None]:
+def detector_step(name: str, count: int, place: torch.device, *, low: bool, compile: bool) -> Callable[[], None]:
     """A step on random samples, as :mod:`forgeprep.training.fit` makes it."""
     torch.manual_seed(0)
     detector = build(name).to(place).train()

@@ -108,6 +108,10 @@ def run(
     address: Annotated[
         str | None, typer.Option(help="Ray cluster: auto or ray://host:port. [default: this machine]")
     ] = None,
+    clip_timeout: Annotated[
+        float | None,
+        typer.Option(help="Replace a worker that shows no progress for so many seconds. [default: 600]", min=1),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="YAML file with the same names; flags win. [default: none]")
     ] = None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -16,8 +17,10 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+import PIL.Image
 
 from forgeprep.errors import MediaError
+from forgeprep.ops import guard
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -85,13 +88,16 @@ def read_header(path: Path) -> VideoHeader:
             count = round(float(stream.duration * stream.time_base * rate))
         if not count and container.duration and rate:
             count = round(container.duration / av.time_base * float(rate))
+        if count > path.stat().st_size // guard.LEAST_FRAME_BYTES:
+            raise MediaError(str(path), f"its header claims {count:,} frames, more than the file can hold")
         return VideoHeader(frame_count=int(count), fps=float(rate or 0.0))
 
 
 def read_frames(path: Path) -> Iterator[Frame]:
     """Yield the frames of a video in order of presentation, decoded on the calling thread.
 
-    A frame that cannot be decoded, or that the decoder marks as damaged, is left out; later ones keep their index.
+    A frame that cannot be decoded, that the decoder marks as damaged or that is larger than
+    :data:`forgeprep.ops.guard.MAX_PIXELS` is left out; later ones keep their index.
     Display rotation is applied. Arrays may be views of the decoder's buffers: read-only.
 
     Raises:
@@ -106,6 +112,7 @@ def read_frames(path: Path) -> Iterator[Frame]:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
         stream.codec_context.thread_type = "NONE"
+        stream.codec_context.options = {"max_pixels": str(guard.MAX_PIXELS)}
         waiting: list[int] = []
         index = -1
         for packet in _packets(container, stream):
@@ -115,6 +122,7 @@ def read_frames(path: Path) -> Iterator[Frame]:
                 decoded = packet.decode()
             except (av.error.FFmpegError, MemoryError):
                 continue
+            guard.alive()
             for picture in decoded:
                 index = _next_index(index, waiting, picture.pts)
                 if not picture.is_corrupt:
@@ -151,6 +159,7 @@ def _open(path: Path) -> Any:
 
 
 def _check_there(path: Path) -> None:
+    guard.check(path)
     try:
         size = path.stat().st_size
     except OSError as error:
@@ -163,6 +172,7 @@ def _check_there(path: Path) -> None:
 def _picture(path: Path) -> Frame:
     """A still picture as a frame, turned as its EXIF data say."""
     _check_there(path)
+    _check_pixels(path)
     try:
         bgr = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
     except (cv2.error, OSError, MemoryError):
@@ -174,6 +184,21 @@ def _picture(path: Path) -> Frame:
     u, v = (np.asarray(cv2.resize(plane, half, interpolation=cv2.INTER_AREA), np.uint8) for plane in (cb, cr))
     rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
     return Frame(0, 0.0, np.asarray(y, np.uint8), u, v, "bt601", full_range=True, rgb=rgb)
+
+
+def _check_pixels(path: Path) -> None:
+    """Refuse a picture whose header asks for too much, before a decoder does as it says."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with PIL.Image.open(path) as picture:
+                width, height = picture.size
+    except PIL.Image.DecompressionBombError:
+        width = height = guard.MAX_PIXELS
+    except (OSError, ValueError, SyntaxError, TypeError, OverflowError):
+        return
+    if width * height > guard.MAX_PIXELS:
+        raise MediaError(str(path), f"more than {guard.MAX_PIXELS:,} pixels: too large to decode")
 
 
 def _packets(container: Any, stream: Any) -> Iterator[Any]:

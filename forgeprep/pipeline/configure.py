@@ -22,7 +22,7 @@ from forgeprep.stages import all_stages, resolve_stages
 DEFAULT_STAGES = ("crop", "mask", "noise")
 _DIRECT = ("compression", "methods", "splits", "image_format", "image_quality", "shard_size")
 _FORMATS = {"parquet": ("parquet",), "webdataset": ("webdataset",), "both": ("parquet", "webdataset")}
-EXECUTION = ("root", "out", "workers", "address")
+EXECUTION = ("root", "out", "workers", "address", "clip_timeout")
 """Names that a configuration file may hold too, though they do not change what comes out."""
 _VERSIONED = ("av", "deflate", "dlib-bin", "numpy", "opencv-python", "PyWavelets", "pyarrow")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import Any
 
 from forgeprep.errors import ForgeprepError, StorageError, UsageError
@@ -13,7 +14,8 @@ from forgeprep.pipeline.work import Job, Progress, make_shard
 Report = Callable[[str, Progress], None]
 """``report(shard, progress)``: called as shards advance; a retried shard starts over."""
 
-MAX_RETRIES = 3
+MAX_DEATHS = 20
+"""A shard whose worker dies so often before its first group, or at groups unknown, has failed."""
 
 
 def run_on_ray(
@@ -33,23 +35,32 @@ def run_on_ray(
 
     _start_ray(workers, address)
     try:
-        board: Any = ray.remote(num_cpus=0)(_Board).remote()
-        # A worker that dies is replaced; an exception is the same on every try, so it is not repeated.
-        task = ray.remote(num_cpus=1, max_retries=MAX_RETRIES, retry_exceptions=False)(_ray_task)
-        waiting = {task.remote(job, board): job.name for job in jobs}
+        board = _board()
+        # Ray itself repeats nothing: a retry has to know at which group the worker before it died.
+        task = ray.remote(num_cpus=1, max_retries=0)(_ray_task)
+        waiting = {task.remote(job, board): job for job in jobs}
         while waiting:
             done, _ = ray.wait(list(waiting), num_returns=1, timeout=0.5)
-            for name, progress in ray.get(board.snapshot.remote()).items():
+            for name, progress in _asked(board.snapshot.remote(), {}).items():
                 report(name, progress)
             for reference in done:
-                name = waiting.pop(reference)
+                job = waiting.pop(reference)
                 failure = _outcome(reference)
                 if isinstance(failure, StorageError):
                     raise failure
-                yield name, None if failure is None else str(failure)
+                if isinstance(failure, _WorkerDied):
+                    again = _after_death(job, _asked(board.begun.remote(job.name), None))
+                    if again is not None:
+                        waiting[task.remote(again, board)] = again
+                        continue
+                yield job.name, None if failure is None else str(failure)
     finally:
         # No ray.cancel first: a forced one aborts this process when the task ends in the same moment (Ray 2.60).
         ray.shutdown()
+
+
+class _WorkerDied(Exception):
+    """The process or node that made a shard is gone."""
 
 
 def _outcome(reference: Any) -> Exception | None:
@@ -61,8 +72,39 @@ def _outcome(reference: Any) -> Exception | None:
         cause = error.cause
         return cause if isinstance(cause, ForgeprepError) else RuntimeError(str(error))
     except ray.exceptions.RayError as error:
-        return RuntimeError(f"the worker died {MAX_RETRIES + 1} times ({type(error).__name__}: {error})")
+        return _WorkerDied(f"the worker died again and again ({type(error).__name__}: {error})")
     return None
+
+
+def _after_death(job: Job, group: int | None) -> Job | None:
+    """The job to try next, which knows at which group the worker died; None if it has been tried often enough.
+
+    A group that kills its worker each time is dropped by :mod:`forgeprep.pipeline.isolate`, so the tries end.
+    """
+    place = -1 if group is None else group
+    deaths = {**job.deaths, place: job.deaths.get(place, 0) + 1}
+    if deaths[place] >= MAX_DEATHS:
+        return None
+    return replace(job, deaths=deaths)
+
+
+def _asked(reference: Any, otherwise: Any) -> Any:
+    """What the board answers; it may be on its way to another node."""
+    import ray
+
+    try:
+        return ray.get(reference, timeout=10)
+    except (ray.exceptions.RayError, TimeoutError):
+        return otherwise
+
+
+def _board() -> Any:
+    """The board, where possible on this node, which lives as long as the run."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    return ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=here)(_Board).remote()  # type: ignore[call-overload]
 
 
 def _start_ray(workers: int, address: str | None) -> None:
@@ -96,17 +138,32 @@ def _probe(address: str) -> None:
 
 
 class _Board:
-    """A Ray actor that holds the latest progress of each shard."""
+    """A Ray actor that holds the latest progress of each shard, and the group that it is at."""
 
     def __init__(self) -> None:
         self.latest: dict[str, Progress] = {}
+        self.groups: dict[str, int] = {}
 
     def post(self, name: str, progress: Progress) -> None:
         self.latest[name] = progress
 
+    def begin(self, name: str, group: int | None) -> None:
+        self.groups.pop(name, None)
+        if group is not None:
+            self.groups[name] = group
+
+    def begun(self, name: str) -> int | None:
+        return self.groups.get(name)
+
     def snapshot(self) -> dict[str, Progress]:
-        return self.latest
+        latest, self.latest = self.latest, {}
+        return latest
 
 
 def _ray_task(job: Job, board: Any) -> None:
-    make_shard(job, lambda progress: board.post.remote(job.name, progress))
+    def begin(group: int | None) -> None:
+        # Waited for: the next thing may be this process's end.
+        _asked(board.begin.remote(job.name, group), None)
+
+    begin(None)
+    make_shard(job, lambda progress: board.post.remote(job.name, progress), begin)

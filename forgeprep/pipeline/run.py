@@ -21,7 +21,7 @@ from forgeprep.pipeline.index import write_index
 from forgeprep.pipeline.on_ray import Report, run_on_ray
 from forgeprep.pipeline.plan import Brief, Plan, make_plan, open_plan
 from forgeprep.pipeline.retry import failed_clips, forget, repaired_plan
-from forgeprep.pipeline.work import Job, Progress, make_shard
+from forgeprep.pipeline.work import PATIENCE_S, Job, Progress, make_shard
 from forgeprep.schemas.clips import Split
 from forgeprep.schemas.config import RunConfig
 from forgeprep.shards.records import atomic_write_bytes, read_record
@@ -160,11 +160,19 @@ def _settings_of(run: dict[str, Any]) -> str:
     return digest([run.get("config"), run.get("versions")])
 
 
-def execute(prepared: Prepared, *, workers: int, address: str | None = None, report: Report) -> Result:
+def execute(
+    prepared: Prepared,
+    *,
+    workers: int,
+    address: str | None = None,
+    report: Report,
+    patience_s: float = PATIENCE_S,
+) -> Result:
     """Make all shards that are not there yet, then write the indexes.
 
     ``workers=0`` works in this process; else Ray runs that many tasks at a time, on this machine or, with ``address``,
-    on a cluster. One shard's failure does not stop the others; a full or unwritable disk stops the run.
+    on a cluster. One shard's failure does not stop the others; a full or unwritable disk stops the run. A worker that
+    shows no progress for ``patience_s`` is replaced; a clip that kills or hangs its worker each time is dropped.
 
     Raises:
         StorageError: the output cannot be written.
@@ -176,6 +184,7 @@ def execute(prepared: Prepared, *, workers: int, address: str | None = None, rep
         for number, shard in enumerate(prepared.shards):
             key = digest([prepared.settings, shard.name, shard.inputs])
             job = Job(number, shard.name, prepared.config, prepared.root.resolve(), prepared.out.resolve(), key)
+            job = replace(job, patience_s=patience_s if workers or address else None)
             record = read_record(prepared.out, shard.name)
             if record is not None and record["key"] == job.key and _files_there(prepared.out, record):
                 result.kept.append(shard.name)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from forgeprep.errors import MediaError
+from forgeprep.ops import guard
 from forgeprep.ops.video import read_header, sha256_of
+from forgeprep.pipeline.isolate import suspects
 from forgeprep.pipeline.plan import ShardPlan, read_shard
 from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.schemas.config import RunConfig
@@ -22,12 +24,16 @@ from forgeprep.stages import resolve_stages
 from forgeprep.stages.base import ClipLog, Group, GroupLog, Sample, Stage, StageParams
 from forgeprep.stages.frames import FramesParams, tops_up
 
+PATIENCE_S = 600.0
+"""So long a worker may show no progress, unless the user says otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """Everything that a worker needs to make one shard of the plan in ``out``.
 
-    ``key`` names its content: inputs, configuration, versions.
+    ``key`` names its content: inputs, configuration, versions. ``deaths`` says at which groups, by number, so many
+    workers have died. ``patience_s`` is how long a worker may show no progress; None where it is not to be ended.
     """
 
     number: int
@@ -36,6 +42,8 @@ class Job:
     root: Path
     out: Path
     key: str
+    deaths: Mapping[int, int] = field(default_factory=dict)
+    patience_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +55,10 @@ class Progress:
     drops: int = 0
 
 
-def make_shard(job: Job, report: Callable[[Progress], None] = lambda _: None) -> Progress:
-    """Make a shard and, last of all, its commit record.
+def make_shard(
+    job: Job, report: Callable[[Progress], None] = lambda _: None, begin: Callable[[int], None] = lambda _: None
+) -> Progress:
+    """Make a shard and, last of all, its commit record; ``begin`` is told the number of each group before its work.
 
     Raises:
         StorageError: the output cannot be written; nothing half-written stays.
@@ -58,12 +68,19 @@ def make_shard(job: Job, report: Callable[[Progress], None] = lambda _: None) ->
     steps = prepare(job.config)
     logs: list[GroupLog] = []
     done = Progress()
-    with ShardWriter(job.out, job.name, steps.columns, job.config.formats, {"forgeprep": job.key}) as writer:
-        for group in plan.groups:
+    with (
+        ShardWriter(job.out, job.name, steps.columns, job.config.formats, {"forgeprep": job.key}) as writer,
+        guard.clock(job.patience_s),
+    ):
+        for number, group in enumerate(plan.groups):
+            begin(number)
+            if number in job.deaths:
+                _leave_alone(job, number, group, steps)
             log = GroupLog()
             logs.append(log)
             for rows in group_rows(group, job.root, steps, job.config, log):
                 for row in rows:
+                    guard.alive()
                     writer.add(row)
                 written = sum(entry.written for entry in log.clips.values())
                 report(Progress(done.clips, done.rows + written, done.drops + len(log.drops)))
@@ -114,6 +131,13 @@ def group_rows(
             alive = [sample for sample in alive if sample.reason is None]
             stage.apply(alive, stage_params)
         yield _rows(samples, steps, config, log)
+
+
+def _leave_alone(job: Job, number: int, group: Group, steps: Steps) -> None:
+    """Find out what killed the workers before this one, with this one's clock stopped."""
+    patience = job.patience_s or PATIENCE_S
+    with guard.clock(None):
+        guard.condemn(suspects(group, job.root, steps.companions, job.deaths[number], patience))
 
 
 def quiet_libraries() -> None:

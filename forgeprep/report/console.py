@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from forgeprep.errors import ForgeprepError, Stopped, UsageError
 from forgeprep.pipeline import configure
 from forgeprep.pipeline import run as pipeline
+from forgeprep.pipeline.work import PATIENCE_S
 from forgeprep.pipeline.work import Progress as ShardProgress
 from forgeprep.report.preflight import print_estimate, print_plan
 from forgeprep.report.summary import render, size_text, summarise
@@ -44,6 +45,7 @@ def run_on_console(given: Mapping[str, Any], config_file: Path | None, flags: Ru
     workers = _workers(values.get("workers"))
     if address is not None and workers == 0:
         raise UsageError("--workers 0 works in this process, --address on a cluster; give one of them")
+    patience = float(values.get("clip_timeout") or PATIENCE_S)
     config = configure.make_config(str(values["dataset"]), values)
     with counting() as tell:
         prepared = pipeline.prepare_run(
@@ -60,7 +62,7 @@ def run_on_console(given: Mapping[str, Any], config_file: Path | None, flags: Ru
         print_estimate(prepared, None if address else max(1, workers))
         return 0
     with _live(prepared) as board, _stoppable(out):
-        result = pipeline.execute(prepared, workers=workers, address=address, report=board.post)
+        result = pipeline.execute(prepared, workers=workers, address=address, report=board.post, patience_s=patience)
     board.print_rate(result.kept)
     if flags.retry_failed and not result.made and not result.failed:
         console.print("nothing to retry")

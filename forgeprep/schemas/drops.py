@@ -8,6 +8,7 @@ import pyarrow as pa
 
 REASONS: dict[str, str] = {
     "unreadable": "the file is missing, empty or no video that the decoder can open",
+    "worker_died": "the clip, or one that belongs to it, kills or hangs the process that reads it",
     "decode_error": "the frame, or the stream before it, could not be decoded",
     "past_end": "the clip ends before this frame",
     "no_face": "no face was found at this frame",
@@ -22,7 +23,7 @@ REASONS: dict[str, str] = {
 }
 """Reason -> what it means."""
 
-TRANSIENT = frozenset({"unreadable", "decode_error"})
+TRANSIENT = frozenset({"unreadable", "decode_error", "worker_died"})
 """Reasons that may be gone on another try: after a file was fetched again, or the storage has recovered."""
 
 

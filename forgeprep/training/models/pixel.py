@@ -70,6 +70,11 @@ def vgg(*widths: int | str) -> nn.Module:
         else:
             layers += [nn.Conv2d(before, width, 3, padding=1), nn.ReLU()]
             before = width
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            # Without batch normalisation, torch's own start lets the signal vanish layer by layer (He et al., 2015).
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     return _scaled(*layers, nn.Conv2d(before, 1, 1))
 
 

@@ -77,6 +77,16 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def quiet(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Checksums of an undisturbed run in one process."""
+    from tests.runs import SMALL, checksums, run
+
+    out = tmp_path_factory.mktemp("quiet") / "out"
+    run(demo, out, **SMALL)
+    return checksums(out)
+
+
+@pytest.fixture(scope="session")
 def couple(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two people of the demo dataset in clips of 3 s, forged in the whole face and in the mouth alone."""
     from forgeprep.demo import make_demo

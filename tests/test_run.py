@@ -2,52 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
-import signal
 import subprocess
-import sys
-import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import psutil
 import pyarrow.parquet as pq
 import pytest
 
 from forgeprep.demo import load_truth
-from forgeprep.errors import ConfigMismatch, StorageError
+from forgeprep.errors import ConfigMismatch
 from forgeprep.ops.noise import dequantise, noise_residual, to_gray
 from forgeprep.ops.similarity import mask_grid, unpack_grid
 from forgeprep.pipeline.configure import make_config
-from forgeprep.pipeline.run import Result, execute, prepare_run
+from forgeprep.pipeline.run import execute, prepare_run
 from forgeprep.schemas.samples import SAMPLE_COLUMNS
 from forgeprep.shards.read import iter_rows, shard_paths
 from forgeprep.shards.records import iter_records
 from forgeprep.shards.verify import verify
+from tests.runs import SMALL, checksums, command, run, wait_for
 
 ALL = {"stages": "crop,mask,noise,similarity", "compression": "raw,c23,c40", "frames": "6", "format": "both"}
-SMALL = {"stages": "crop,mask,noise", "frames": "5", "shard_size": 25}
-
-
-def run(root: Path, out: Path, workers: int = 0, **given: Any) -> Result:
-    prepared = prepare_run(make_config("ffpp", given), root, out)
-    return execute(prepared, workers=workers, report=lambda *_: None)
-
-
-def command(root: Path, out: Path, *more: str) -> list[str]:
-    flags = ["--stages", "crop,mask,noise", "--frames", "5", "--shard-size", "25"]
-    return [sys.executable, "-m", "forgeprep.cli", "run", "ffpp", "--root", str(root), "--out", str(out), *flags, *more]
-
-
-def checksums(out: Path) -> dict[str, str]:
-    """Checksums of everything that has to repeat: shards, tables, card."""
-    files = [*out.glob("shards/*/*"), *out.glob("*.parquet"), out / "README.md"]
-    return {file.relative_to(out).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 @pytest.fixture(scope="module")
@@ -60,14 +38,6 @@ def everything(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def rows(everything: Path) -> list[dict[str, Any]]:
     return [row for path in shard_paths(everything) for row in iter_rows(path)]
-
-
-@pytest.fixture(scope="module")
-def quiet(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Checksums of an undisturbed run in one process."""
-    out = tmp_path_factory.mktemp("quiet") / "out"
-    run(demo, out, **SMALL)
-    return checksums(out)
 
 
 def test_every_planned_sample_is_a_row_or_a_drop(everything: Path, rows: list[dict[str, Any]]) -> None:
@@ -169,87 +139,6 @@ def test_ray_gives_the_same_bytes_and_a_second_run_does_nothing(
     result = run(demo, out, **SMALL)
     assert result.made == []
     assert {file: file.stat().st_mtime_ns for file in out.glob("shards/*/*")} == before
-
-
-def wait_for(condition: Any, seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-
-
-def busy_workers(process: psutil.Process) -> list[psutil.Process]:
-    found = []
-    for child in process.children(recursive=True):
-        try:
-            if "_ray_task" in " ".join(child.cmdline()) or child.name().startswith("ray::_ray_task"):
-                found.append(child)
-        except psutil.NoSuchProcess:
-            continue
-    return found
-
-
-def test_a_killed_worker_changes_nothing(demo: Path, tmp_path: Path, quiet: dict[str, str]) -> None:
-    out = tmp_path / "out"
-    process = subprocess.Popen(command(demo, out, "--workers", "2"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    victims: list[psutil.Process] = []
-    wait_for(lambda: process.poll() is not None or victims.extend(busy_workers(psutil.Process(process.pid))) or victims)
-    assert victims, "the run ended before a worker could be killed"
-    victims[0].kill()
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    assert checksums(out) == quiet
-
-
-def test_a_killed_run_resumes_to_the_same_bytes(demo: Path, tmp_path: Path, quiet: dict[str, str]) -> None:
-    out = tmp_path / "out"
-    process = subprocess.Popen(command(demo, out, "--workers", "0"), stdout=subprocess.DEVNULL)
-    wait_for(lambda: list(out.glob("state/*/*.json")))
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    finished = {name for name, record in iter_records(out) if record}
-    times = {name: (out / "shards" / f"{name}.parquet").stat().st_mtime_ns for name in finished}
-    result = run(demo, out, **SMALL)
-    assert finished
-    assert finished <= set(result.kept)
-    assert result.made
-    assert {name: (out / "shards" / f"{name}.parquet").stat().st_mtime_ns for name in finished} == times
-    assert checksums(out) == quiet
-    assert not list(out.rglob("*.tmp"))
-
-
-def test_ctrl_c_stops_cleanly(demo: Path, tmp_path: Path, quiet: dict[str, str]) -> None:
-    out = tmp_path / "out"
-    process = subprocess.Popen(
-        command(demo, out, "--workers", "2"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    wait_for(lambda: list(out.glob("state/*/*.json")))
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert errors.strip().splitlines()[-1].startswith("forgeprep: error: stopped; finished shards stay in")
-    assert not list(out.rglob("*.tmp"))
-    run(demo, out, **SMALL)
-    assert checksums(out) == quiet
-
-
-def test_a_full_disk_stops_with_one_line_and_resumes(demo: Path, tmp_path: Path, quiet: dict[str, str]) -> None:
-    small = tmp_path / "small"
-    small.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(small)], check=False, stderr=-3)
-    if mounted.returncode != 0:
-        pytest.skip("mounting a small file system is not permitted here")
-    try:
-        with pytest.raises(StorageError, match="no space left"):
-            run(demo, small / "out", **SMALL)
-        assert not list(small.rglob("*.tmp"))
-        names = {path.stem for path in small.rglob("*.parquet") if path.parent.parent.name == "shards"}
-        assert names <= {name.split("/")[1] for name, record in iter_records(small / "out") if record}
-        subprocess.run(["mount", "-o", "remount,size=600m", str(small)], check=True)
-        run(demo, small / "out", **SMALL)
-        assert checksums(small / "out") == quiet
-    finally:
-        subprocess.run(["umount", "-l", str(small)], check=True)
 
 
 def test_a_folder_belongs_to_one_configuration_and_one_run(demo: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@
     │   └── ConfigMismatch         the output folder belongs to another configuration
     ├── MediaError                 a clip cannot be read; the run goes on and lists it in the drops
     ├── StorageError               the output cannot be written (no space, no permission)
+    ├── GroupFailed                a source group cannot be worked on, and nothing foresaw it; the run goes on without
     ├── VerifyError                shards are not what their records say
     └── Stopped                    exit code 130: the user stopped the run
 
@@ -52,6 +53,23 @@ class MediaError(ForgeprepError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return _media_error, (self.path, self.message, self.reason)
+
+
+class GroupFailed(ForgeprepError):
+    """Work on a source group ended in an error that nothing foresaw.
+
+    Attributes:
+        group: its number in the shard.
+        problem: the error and where it came from, on one line.
+    """
+
+    def __init__(self, group: int, problem: str) -> None:
+        super().__init__(group, problem)
+        self.group = group
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"source group {self.group}: {self.problem}"
 
 
 class StorageError(ForgeprepError):

@@ -17,10 +17,13 @@ import pytest
 
 from forgeprep.errors import StorageError
 from forgeprep.ops import guard
+from forgeprep.report.page import write_report
 from forgeprep.schemas.drops import REASONS
 from forgeprep.shards.read import iter_rows, shard_paths
 from forgeprep.shards.records import iter_records
 from forgeprep.shards.verify import verify
+from tests.conftest import UInt8
+from tests.fuzz import make_fuzz, most_memory
 from tests.runs import SMALL, busy_workers, checksums, command, run, wait_for
 
 SABOTAGE = '''
@@ -247,3 +250,49 @@ def test_a_full_disk_stops_with_one_line_and_resumes(demo: Path, tmp_path: Path,
         assert checksums(small / "out") == quiet
     finally:
         subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+def test_nothing_listens_beyond_this_machine(demo: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(command(demo, tmp_path / "out", "--workers", "1"), stdout=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: process.poll() is not None or busy_workers(psutil.Process(process.pid)))
+        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        listening = []
+        for member in family:
+            with contextlib.suppress(psutil.Error):
+                listening += [c.laddr.ip for c in member.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+        assert len(listening) > 3
+        assert set(listening) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+def test_hundreds_of_damaged_files_are_all_accounted_for(tmp_path: Path, face_photo: UInt8) -> None:
+    made = make_fuzz(tmp_path / "data", 520, face_photo[:300, 100:400], seed=1)
+    out = tmp_path / "out"
+    flags = ["--root", str(tmp_path / "data"), "--out", str(out), "--stages", "crop,mask", "--frames", "3"]
+    with most_memory() as most:
+        done = subprocess.run(
+            [sys.executable, "-m", "forgeprep.cli", "run", "folder", *flags, "--workers", "2"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert most[0] < 1 << 30
+    assert "\x1b[31m" not in done.stdout
+    clips = pq.read_table(out / "clips.parquet").to_pylist()
+    names = {path.name for path in (tmp_path / "data").rglob("*") if not path.is_dir()}
+    left_out = {"line\nbreak\x1b[31m.mp4", "pipe.mp4", "self.mp4", "zero.mp4"}
+    assert {Path(clip["path"]).name for clip in clips} == names - left_out
+    assert made >= 520
+    assert all(clip["requested"] == clip["written"] + clip["dropped"] for clip in clips)
+    drops = pq.read_table(out / "drops.parquet").to_pylist()
+    assert len(drops) == sum(clip["dropped"] for clip in clips)
+    assert not [drop for drop in drops if "defect" in (drop["detail"] or "")]
+    assert sum(clip["written"] for clip in clips) > 100
+    assert verify(out) == []
+    page = write_report(out).read_text()
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<script>alert(1)" not in page

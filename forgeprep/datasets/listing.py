@@ -114,20 +114,29 @@ def walk_files(
 def _walk(
     root: Path, folder: str, suffixes: frozenset[str], start: str, seen: set[str], strangers: list[str]
 ) -> Iterator[tuple[str, int]]:
+    # Not by recursion: a hostile tree is deeper than Python's stack.
+    open_folders = [iter(_new_entries(root, folder, start, seen))]
+    while open_folders:
+        for path, entry in open_folders[-1]:
+            if _is_folder(entry):
+                open_folders.append(iter(_new_entries(root, path, start, seen)))
+                break
+            size = _file_size(entry) if entry.name[entry.name.rfind(".") :].lower() in suffixes else None
+            if size is None or not path.isprintable():
+                strangers.append(path)
+            else:
+                yield path, size
+        else:
+            open_folders.pop()
+
+
+def _new_entries(root: Path, folder: str, start: str, seen: set[str]) -> list[tuple[str, os.DirEntry[str]]]:
+    """The entries of a folder with their paths; none of one that was seen, or that leads up out of ``start``."""
     real = os.path.realpath(root / folder)
     if real in seen or (start + "/").startswith(real + "/") != (real == start) or not (root / folder).is_dir():
-        return
+        return []
     seen.add(real)
-    for entry in _entries(root / folder):
-        path = f"{folder}/{entry.name}" if folder else entry.name
-        if entry.is_dir():
-            yield from _walk(root, path, suffixes, start, seen, strangers)
-            continue
-        size = _file_size(entry) if entry.name[entry.name.rfind(".") :].lower() in suffixes else None
-        if size is None or not path.isprintable():
-            strangers.append(path)
-        else:
-            yield path, size
+    return [(f"{folder}/{entry.name}" if folder else entry.name, entry) for entry in _entries(root / folder)]
 
 
 def safe_file(root: Path, path: str) -> int | None:
@@ -165,9 +174,18 @@ def shown(names: Sequence[str], cap: int = SHOWN) -> str:
     >>> shown(["a", "b", "c"], cap=2)
     'a, b and 1 more'
     """
-    # A name that is no valid UTF-8 could otherwise not be printed.
-    text = ", ".join(name.encode("utf-8", "backslashreplace").decode() for name in names[:cap])
+    text = ", ".join(map(plain, names[:cap]))
     return text if len(names) <= cap else f"{text} and {len(names) - cap} more"
+
+
+def plain(name: str) -> str:
+    r"""A name as a terminal may show it: what is no UTF-8, or steers the terminal, as an escape.
+
+    >>> plain("two\nlines")
+    'two\\nlines'
+    """
+    text = name.encode("utf-8", "backslashreplace").decode()
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -177,6 +195,13 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
             return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
     except OSError as error:
         raise UsageError(f"{folder} cannot be listed: {error.strerror}") from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _file_size(entry: os.DirEntry[str]) -> int | None:

@@ -148,13 +148,16 @@ def _open(path: Path) -> Any:
 
     _check_there(path)
     try:
-        container = av.open(str(path), mode="r")
-    except (av.error.FFmpegError, OSError) as error:
+        container = av.open(str(path), mode="r", metadata_errors="replace")
+    except (av.error.FFmpegError, OSError, ValueError, ArithmeticError, MemoryError) as error:
         text = getattr(error, "strerror", None) or str(error)
         raise MediaError(str(path), f"not a video that can be opened ({text}); fetch it again") from None
     if not container.streams.video:
         container.close()
         raise MediaError(str(path), "the file has no video stream")
+    if getattr(container.streams.video[0], "codec_context", None) is None:
+        container.close()
+        raise MediaError(str(path), "its video is coded in a way that the decoder does not know")
     return container
 
 

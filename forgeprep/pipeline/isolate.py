@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from forgeprep.errors import MediaError
@@ -19,30 +20,23 @@ from forgeprep.stages.base import Group
 
 MEMORY = 4 << 30
 """Bytes that decoding one clip may take."""
-MAX_DEATHS = 5
-"""After so many deaths at a group whose clips decode well, the group is given up."""
-
 _NO_MEMORY = 3
 
 
-def suspects(group: Group, root: Path, companions: frozenset[str], deaths: int, seconds: float) -> dict[Path, str]:
-    """The files of a group that are to be left alone, with the reason in words.
-
-    Args:
-        group: a source group at which workers have died.
-        root: the dataset's folder.
-        companions: the kinds of companion files that are read.
-        deaths: how many workers have died at it.
-        seconds: a file that gives no frame for so long hangs.
+def suspects(files: Sequence[Path], seconds: float) -> dict[Path, str]:
+    """Those of some files that cannot be decoded safely, with the reason in words; one without a frame for so many
+    seconds hangs.
     """
+    found = {path: _trial(path, seconds) for path in files}
+    return {path: why for path, why in found.items() if why is not None}
+
+
+def files_of(group: Group, root: Path, companions: frozenset[str]) -> list[Path]:
+    """All files that are read for a group; ``companions`` are the kinds that its stages want."""
     clips = [*group.clips, *([group.reference] if group.reference else [])]
     files = [root / clip.path for clip in clips]
     files += [root / path for clip in clips for name, path in sorted(clip.companions.items()) if name in companions]
-    if deaths >= MAX_DEATHS:
-        why = f"{deaths} workers died at this clip or those that belong to it, and each decodes well alone"
-        return dict.fromkeys(files, why)
-    found = {path: _trial(path, seconds) for path in files}
-    return {path: why for path, why in found.items() if why is not None}
+    return files
 
 
 def _trial(path: Path, seconds: float) -> str | None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Any
 
-from forgeprep.errors import ForgeprepError, StorageError, UsageError
-from forgeprep.pipeline.work import Job, Progress, make_shard
+from forgeprep.errors import ForgeprepError, GroupFailed, StorageError, UsageError
+from forgeprep.pipeline.work import Job, Progress, give_up, make_shard
 
 Report = Callable[[str, Progress], None]
 """``report(shard, progress)``: called as shards advance; a retried shard starts over."""
 
 MAX_DEATHS = 20
-"""A shard whose worker dies so often before its first group, or at groups unknown, has failed."""
+"""A shard whose worker dies so often, at groups unknown, has failed."""
+MAX_GROUP_DEATHS = 5
+"""After so many deaths at a group whose files decode well, the group is given up."""
 
 
 def run_on_ray(
@@ -31,6 +34,7 @@ def run_on_ray(
     """
     if not jobs:
         return
+    set_environment(local=address is None)
     import ray
 
     _start_ray(workers, address)
@@ -39,6 +43,7 @@ def run_on_ray(
         # Ray itself repeats nothing: a retry has to know at which group the worker before it died.
         task = ray.remote(num_cpus=1, max_retries=0)(_ray_task)
         waiting = {task.remote(job, board): job for job in jobs}
+        deaths = _Deaths()
         while waiting:
             done, _ = ray.wait(list(waiting), num_returns=1, timeout=0.5)
             for name, progress in _asked(board.snapshot.remote(), {}).items():
@@ -48,11 +53,14 @@ def run_on_ray(
                 failure = _outcome(reference)
                 if isinstance(failure, StorageError):
                     raise failure
-                if isinstance(failure, _WorkerDied):
-                    again = _after_death(job, _asked(board.begun.remote(job.name), None))
-                    if again is not None:
-                        waiting[task.remote(again, board)] = again
-                        continue
+                again = None
+                if isinstance(failure, GroupFailed):
+                    again = give_up(job, failure)
+                elif isinstance(failure, _WorkerDied):
+                    again = deaths.next_try(job, _asked(board.begun.remote(job.name), None))
+                if again is not None:
+                    waiting[task.remote(again, board)] = again
+                    continue
                 yield job.name, None if failure is None else str(failure)
     finally:
         # No ray.cancel first: a forced one aborts this process when the task ends in the same moment (Ray 2.60).
@@ -76,16 +84,25 @@ def _outcome(reference: Any) -> Exception | None:
     return None
 
 
-def _after_death(job: Job, group: int | None) -> Job | None:
-    """The job to try next, which knows at which group the worker died; None if it has been tried often enough.
+class _Deaths:
+    """How often workers have died, by shard and group."""
 
-    A group that kills its worker each time is dropped by :mod:`forgeprep.pipeline.isolate`, so the tries end.
-    """
-    place = -1 if group is None else group
-    deaths = {**job.deaths, place: job.deaths.get(place, 0) + 1}
-    if deaths[place] >= MAX_DEATHS:
-        return None
-    return replace(job, deaths=deaths)
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str, int | None]] = Counter()
+
+    def next_try(self, job: Job, group: int | None) -> Job | None:
+        """The job to try after a death at a group, if that is known; None if the shard has been tried often enough.
+
+        What kills its worker each time is found and dropped by :mod:`forgeprep.pipeline.isolate`.
+        """
+        self.counts[job.name, group] += 1
+        count = self.counts[job.name, group]
+        if group is None:
+            return job if count < MAX_DEATHS else None
+        if count >= MAX_GROUP_DEATHS:
+            why = f"{count} workers died at this clip or those that belong to it, and each file decodes well alone"
+            return replace(job, given_up={**job.given_up, group: why})
+        return replace(job, suspected=job.suspected | {group})
 
 
 def _asked(reference: Any, otherwise: Any) -> Any:
@@ -107,12 +124,19 @@ def _board() -> Any:
     return ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=here)(_Board).remote()  # type: ignore[call-overload]
 
 
+def set_environment(*, local: bool) -> None:
+    """What Ray reads from the environment when it is imported."""
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if local:
+        # Its servers then use the loopback address, as on macOS and Windows; else they listen on all interfaces.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+
+
 def _start_ray(workers: int, address: str | None) -> None:
     import logging
 
     import ray
 
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
     if address is not None:
         try:

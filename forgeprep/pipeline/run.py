@@ -15,13 +15,13 @@ from typing import Any
 
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import Scan, ScanOptions
-from forgeprep.errors import ConfigMismatch, ForgeprepError, StorageError, UsageError
+from forgeprep.errors import ConfigMismatch, ForgeprepError, GroupFailed, StorageError, UsageError
 from forgeprep.pipeline.configure import digest, versions
 from forgeprep.pipeline.index import write_index
 from forgeprep.pipeline.on_ray import Report, run_on_ray
 from forgeprep.pipeline.plan import Brief, Plan, make_plan, open_plan
 from forgeprep.pipeline.retry import failed_clips, forget, repaired_plan
-from forgeprep.pipeline.work import PATIENCE_S, Job, Progress, make_shard
+from forgeprep.pipeline.work import PATIENCE_S, Job, Progress, give_up, make_shard
 from forgeprep.schemas.clips import Split
 from forgeprep.schemas.config import RunConfig
 from forgeprep.shards.records import atomic_write_bytes, read_record
@@ -210,15 +210,18 @@ def execute(
 
 def _run_here(jobs: list[Job], report: Report) -> Generator[tuple[str, str | None], None, None]:
     for job in jobs:
-        name = job.name
-        try:
-            make_shard(job, lambda progress, name=name: report(name, progress))  # type: ignore[misc]
-        except StorageError:
-            raise
-        except ForgeprepError as error:
-            yield name, str(error)
-        else:
-            yield name, None
+        again: Job | None = job
+        while again is not None:
+            try:
+                make_shard(again, lambda progress, name=job.name: report(name, progress))  # type: ignore[misc]
+                outcome = None
+                break
+            except StorageError:
+                raise
+            except ForgeprepError as error:
+                outcome = str(error)
+                again = give_up(again, error) if isinstance(error, GroupFailed) else None
+        yield job.name, outcome
 
 
 def _claim(prepared: Prepared, identity: dict[str, Any]) -> None:

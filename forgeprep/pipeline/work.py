@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from forgeprep.errors import MediaError
+from forgeprep.errors import ForgeprepError, GroupFailed, MediaError
 from forgeprep.ops import guard
 from forgeprep.ops.video import read_header, sha256_of
-from forgeprep.pipeline.isolate import suspects
+from forgeprep.pipeline.isolate import files_of, suspects
 from forgeprep.pipeline.plan import ShardPlan, read_shard
 from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.schemas.config import RunConfig
@@ -32,8 +33,9 @@ PATIENCE_S = 600.0
 class Job:
     """Everything that a worker needs to make one shard of the plan in ``out``.
 
-    ``key`` names its content: inputs, configuration, versions. ``deaths`` says at which groups, by number, so many
-    workers have died. ``patience_s`` is how long a worker may show no progress; None where it is not to be ended.
+    ``key`` names its content: inputs, configuration, versions. Workers have died at the groups of
+    ``suspected``, by number; those of ``given_up`` are dropped, with the reason in words. ``patience_s`` is how long a
+    worker may show no progress; None where it is not to be ended.
     """
 
     number: int
@@ -42,8 +44,18 @@ class Job:
     root: Path
     out: Path
     key: str
-    deaths: Mapping[int, int] = field(default_factory=dict)
+    suspected: frozenset[int] = frozenset()
+    given_up: Mapping[int, str] = field(default_factory=dict)
     patience_s: float | None = None
+
+
+def give_up(job: Job, failure: GroupFailed) -> Job | None:
+    """The job without the group that failed; None if it had been given up before, which did not help."""
+    if failure.group in job.given_up:
+        return None
+    return replace(
+        job, given_up={**job.given_up, failure.group: f"a defect of forgeprep, please report it: {failure.problem}"}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,7 @@ def make_shard(
 
     Raises:
         StorageError: the output cannot be written; nothing half-written stays.
+        GroupFailed: an error that nothing foresaw; the next try may give that group up.
     """
     quiet_libraries()
     plan = read_shard(job.out / "plan.parquet", job.number)
@@ -74,17 +87,17 @@ def make_shard(
     ):
         for number, group in enumerate(plan.groups):
             begin(number)
-            if number in job.deaths:
-                _leave_alone(job, number, group, steps)
+            _leave_alone(job, number, group, steps)
             log = GroupLog()
             logs.append(log)
-            for rows in group_rows(group, job.root, steps, job.config, log):
-                for row in rows:
-                    guard.alive()
-                    writer.add(row)
-                written = sum(entry.written for entry in log.clips.values())
-                report(Progress(done.clips, done.rows + written, done.drops + len(log.drops)))
-            _close_log(log, job.root)
+            with _unforeseen(number):
+                for rows in group_rows(group, job.root, steps, job.config, log):
+                    for row in rows:
+                        guard.alive()
+                        writer.add(row)
+                    written = sum(entry.written for entry in log.clips.values())
+                    report(Progress(done.clips, done.rows + written, done.drops + len(log.drops)))
+                _close_log(log, job.root)
             written = sum(entry.written for entry in log.clips.values())
             done = Progress(done.clips + len(group.clips), done.rows + written, done.drops + len(log.drops))
             report(done)
@@ -134,10 +147,25 @@ def group_rows(
 
 
 def _leave_alone(job: Job, number: int, group: Group, steps: Steps) -> None:
-    """Find out what killed the workers before this one, with this one's clock stopped."""
-    patience = job.patience_s or PATIENCE_S
-    with guard.clock(None):
-        guard.condemn(suspects(group, job.root, steps.companions, job.deaths[number], patience))
+    """Condemn what this worker must not touch: a group that is given up, or what killed the workers before."""
+    files = files_of(group, job.root, steps.companions)
+    if number in job.given_up:
+        guard.condemn(dict.fromkeys(files, job.given_up[number]))
+    elif number in job.suspected:
+        with guard.clock(None):
+            guard.condemn(suspects(files, job.patience_s or PATIENCE_S))
+
+
+@contextlib.contextmanager
+def _unforeseen(number: int) -> Iterator[None]:
+    try:
+        yield
+    except ForgeprepError:
+        raise
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise GroupFailed(number, f"{text} ({Path(place.filename).name}:{place.lineno})") from error
 
 
 def quiet_libraries() -> None:

@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from forgeprep.errors import ForgeprepError, UsageError
+from forgeprep.pipeline.on_ray import set_environment
 from forgeprep.training.checkpoint import read_facts
 from forgeprep.training.fit import Training
 
@@ -19,6 +20,7 @@ def train_on_many(training: Training, ranks: int, *, gpu: bool = True, address: 
         UsageError: the batch cannot be shared out, or there are not as many GPUs.
         ForgeprepError: a process failed.
     """
+    set_environment(local=address is None)
     import ray
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer

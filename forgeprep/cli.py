@@ -161,8 +161,9 @@ def demo(
 def verify(out: Out, debug: Debug = False) -> None:
     """Check every shard: checksums, schema, counts, pictures. Exit code 1 and a list if something is off."""
     from forgeprep.report.console import verify_on_console
+    from forgeprep.storage import to_path
 
-    sys.exit(verify_on_console(out))
+    sys.exit(verify_on_console(to_path(out)))
 
 
 @app.command()
@@ -175,8 +176,9 @@ def inspect(
 ) -> None:
     """Show counts per split, method and drop reason."""
     from forgeprep.report.console import inspect_on_console
+    from forgeprep.storage import to_path
 
-    inspect_on_console(out, sheet)
+    inspect_on_console(to_path(out), sheet)
 
 
 @app.command()
@@ -187,8 +189,9 @@ def report(
 ) -> None:
     """Write one HTML page to judge the run by: coverage, masks, pairs, noise, and contact sheets, the worst first."""
     from forgeprep.report.console import report_on_console
+    from forgeprep.storage import to_path
 
-    report_on_console(out, to)
+    report_on_console(to_path(out), to)
 
 
 @app.command()
@@ -202,8 +205,9 @@ def compare(
 ) -> None:
     """Are two runs the same data? Settings, sample sets, and every column. Exit code 1 if they are not."""
     from forgeprep.report.differences import compare_on_console
+    from forgeprep.storage import to_path
 
-    sys.exit(compare_on_console(a, b, json_file))
+    sys.exit(compare_on_console(to_path(a), to_path(b), json_file))
 
 
 @app.command()
@@ -285,10 +289,11 @@ def train(
 ) -> None:
     """Train a detector on shards; the same command goes on after a stop."""
     from forgeprep.report.training import train_on_console
+    from forgeprep.storage import to_path
 
     train_on_console(
         model,
-        shards,
+        [to_path(out) for out in shards],
         run_folder,
         config=config,
         settings=setting or [],
@@ -312,8 +317,9 @@ def evaluate(
 ) -> None:
     """Judge a split with trained detectors: figures by method, compression and dataset, as tables and plots."""
     from forgeprep.report.training import evaluate_on_console
+    from forgeprep.storage import to_path
 
-    evaluate_on_console(runs, shards, split, to, gpus, workers)
+    evaluate_on_console(runs, [to_path(out) for out in shards], split, to, gpus, workers)
 
 
 @app.command()

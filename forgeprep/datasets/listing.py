@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from forgeprep.errors import UsageError
+from forgeprep.storage import entries, is_remote, real_name
 
 SHOWN = 5
 """How many names a message lists before it says "and 12 more"."""
@@ -60,14 +61,14 @@ def find_folders(root: Path, *levels: Sequence[str]) -> list[str]:
         found = [
             f"{parent}/{entry.name}" if parent else entry.name
             for parent in found
-            for entries in [_entries(root / parent)]
+            for here in [_entries(root / parent)]
             for name in names
-            for entry in entries
-            if entry.name.lower() == name and Path(entry.path).is_dir()  # a link to itself: False, not an error
+            for entry in here
+            if entry.name.lower() == name and _is_folder(entry)
         ]
     unique: dict[str, str] = {}
     for folder in found:
-        unique.setdefault(os.path.realpath(root / folder), folder)
+        unique.setdefault(real_name(root / folder), folder)
     return list(unique.values())
 
 
@@ -108,7 +109,7 @@ def walk_files(
     other kinds, broken links and names that are no UTF-8 are left out, and added to ``strangers``.
     """
     left_out: list[str] = [] if strangers is None else strangers
-    yield from _walk(root, folder, frozenset(suffixes), os.path.realpath(root / folder), set(), left_out)
+    yield from _walk(root, folder, frozenset(suffixes), real_name(root / folder), set(), left_out)
 
 
 def _walk(
@@ -132,7 +133,7 @@ def _walk(
 
 def _new_entries(root: Path, folder: str, start: str, seen: set[str]) -> list[tuple[str, os.DirEntry[str]]]:
     """The entries of a folder with their paths; none of one that was seen, or that leads up out of ``start``."""
-    real = os.path.realpath(root / folder)
+    real = real_name(root / folder)
     if real in seen or (start + "/").startswith(real + "/") != (real == start) or not (root / folder).is_dir():
         return []
     seen.add(real)
@@ -156,6 +157,8 @@ def suggest_root(root: Path, markers: Iterable[str]) -> str | None:
 
     ``markers`` are the lower-case names of the folders that a dataset's root holds.
     """
+    if is_remote(root):
+        return None
     here = Path(os.path.abspath(root))  # noqa: PTH100 -- a root such as ".." has to lose its dots, links stay as given
     names = set(markers)
     for parent in list(here.parents)[:_PARENTS]:
@@ -163,7 +166,7 @@ def suggest_root(root: Path, markers: Iterable[str]) -> str | None:
         if below.lower() in names:
             return str(parent)
     for entry in _entries(here):
-        if Path(entry.path).is_dir() and _holds_one_of(Path(entry.path), names):
+        if _is_folder(entry) and _holds_one_of(Path(entry.path), names):
             return str(root / entry.name)
     return None
 
@@ -191,10 +194,10 @@ def plain(name: str) -> str:
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     """The entries that are not hidden, sorted by name."""
     try:
-        with os.scandir(folder) as entries:
-            return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+        visible = (entry for entry in entries(folder) if not entry.name.startswith("."))
+        return sorted(visible, key=lambda entry: entry.name)
     except OSError as error:
-        raise UsageError(f"{folder} cannot be listed: {error.strerror}") from error
+        raise UsageError(f"{folder} cannot be listed: {error.strerror or error}") from error
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

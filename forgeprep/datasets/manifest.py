@@ -37,6 +37,7 @@ from forgeprep.datasets.taxonomy import FORGERIES
 from forgeprep.errors import unknown_name
 from forgeprep.ops.video import is_picture
 from forgeprep.schemas.clips import SPLITS, Clip
+from forgeprep.storage import parquet_source
 
 COLUMNS = (
     "path", "label", "original", "method", "forgery", "generator", "split", "compression", "identity", "mask",
@@ -92,7 +93,7 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows with their line numbers; of a Parquet file, the number of the row."""
     try:
         if file.suffix.lower() == ".parquet":
-            for number, row in enumerate(pq.read_table(file).to_pylist(), 1):
+            for number, row in enumerate(pq.read_table(parquet_source(file)).to_pylist(), 1):
                 yield number, {name: _text(value) for name, value in row.items()}
             return
         reader = csv.DictReader((line + "\n" for line in _lines(file)), strict=True)

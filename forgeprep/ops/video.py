@@ -21,12 +21,14 @@ import PIL.Image
 
 from forgeprep.errors import MediaError
 from forgeprep.ops import guard
+from forgeprep.storage import media_source
 
 UInt8 = npt.NDArray[np.uint8]
 
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 
+_READ_BYTES = 1 << 18
 _AVCOL_SPC_BT709 = 1
 _AVCOL_SPC_BT2020 = (9, 10)
 _AVCOL_RANGE_FULL = 2
@@ -148,7 +150,7 @@ def _open(path: Path) -> Any:
 
     _check_there(path)
     try:
-        container = av.open(str(path), mode="r", metadata_errors="replace")
+        container = av.open(media_source(path), mode="r", metadata_errors="replace", buffer_size=_READ_BYTES)
     except (av.error.FFmpegError, OSError, ValueError, ArithmeticError, MemoryError) as error:
         text = getattr(error, "strerror", None) or str(error)
         raise MediaError(str(path), f"not a video that can be opened ({text}); fetch it again") from None
@@ -177,7 +179,7 @@ def _picture(path: Path) -> Frame:
     _check_there(path)
     _check_pixels(path)
     try:
-        bgr = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+        bgr = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     except (cv2.error, OSError, MemoryError):
         bgr = None
     if bgr is None or min(bgr.shape[:2]) < 2:
@@ -194,7 +196,7 @@ def _check_pixels(path: Path) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with PIL.Image.open(path) as picture:
+            with path.open("rb") as file, PIL.Image.open(file) as picture:
                 width, height = picture.size
     except PIL.Image.DecompressionBombError:
         width = height = guard.MAX_PIXELS

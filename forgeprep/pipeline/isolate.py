@@ -17,6 +17,7 @@ from forgeprep.errors import MediaError
 from forgeprep.ops import guard
 from forgeprep.ops.video import read_frames
 from forgeprep.stages.base import Group
+from forgeprep.storage import to_path
 
 MEMORY = 4 << 30
 """Bytes that decoding one clip may take."""
@@ -67,4 +68,4 @@ def _decode(seconds: float, memory: int, path: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_decode(float(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])))
+    sys.exit(_decode(float(sys.argv[1]), int(sys.argv[2]), to_path(sys.argv[3])))

@@ -20,6 +20,7 @@ from forgeprep.errors import MediaError, VerifyError
 from forgeprep.ops.video import read_header
 from forgeprep.schemas.clips import SPLITS, Clip, Split
 from forgeprep.stages.base import Group
+from forgeprep.storage import parquet_source
 
 PLAN_SCHEMA = pa.schema(
     [
@@ -139,7 +140,7 @@ def open_plan(path: Path) -> Plan:
 def read_shard(file: Path | pa.NativeFile, number: int) -> ShardPlan:
     """One shard of a plan's file, by its number."""
     groups: dict[str, list[dict[str, Any]]] = {}
-    with pq.ParquetFile(file) as plan:
+    with pq.ParquetFile(parquet_source(file) if not isinstance(file, pa.NativeFile) else file) as plan:
         brief = json.loads(plan.metadata.metadata[_BRIEFS.encode()])[number]
         for row in plan.read_row_group(number).to_pylist():
             groups.setdefault(row["source_id"], []).append(row)

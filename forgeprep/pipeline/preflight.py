@@ -12,6 +12,7 @@ from pathlib import Path
 from forgeprep.pipeline.run import Prepared
 from forgeprep.pipeline.work import Steps, group_rows, prepare, quiet_libraries
 from forgeprep.stages.base import Group, GroupLog
+from forgeprep.storage import is_remote
 
 SECONDS = 6.0
 """A source group is timed for about so long; what is left of it is reckoned from what was made."""
@@ -30,14 +31,14 @@ class Estimate:
         samples: samples to expect.
         seconds: of one worker.
         bytes: of the shards.
-        free: bytes free where ``out`` is to lie.
+        free: bytes free where ``out`` is to lie; None on remote storage.
     """
 
     timed: int
     samples: int
     seconds: float
     bytes: int
-    free: int
+    free: int | None
 
 
 @dataclass(slots=True)
@@ -125,7 +126,10 @@ def makespan(loads: list[int], workers: int) -> float:
     return max(busy) / max(1, sum(loads))
 
 
-def _free_bytes(out: Path) -> int:
+def _free_bytes(out: Path) -> int | None:
+    """Room for the output; None on remote storage, which does not say."""
+    if is_remote(out):
+        return None
     place = out.resolve()
     while not place.exists():
         place = place.parent

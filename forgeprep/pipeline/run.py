@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import shutil
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import Scan, ScanOptions
 from forgeprep.errors import ConfigMismatch, ForgeprepError, GroupFailed, StorageError, UsageError
 from forgeprep.pipeline.configure import digest, versions
+from forgeprep.pipeline.hold import held
 from forgeprep.pipeline.index import write_index
 from forgeprep.pipeline.on_ray import Report, run_on_ray
 from forgeprep.pipeline.plan import Brief, Plan, make_plan, open_plan
@@ -26,6 +24,7 @@ from forgeprep.schemas.clips import Split
 from forgeprep.schemas.config import RunConfig
 from forgeprep.shards.records import atomic_write_bytes, read_record
 from forgeprep.stages import all_stages, resolve_stages
+from forgeprep.storage import remove_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +117,7 @@ def prepare_run(
     plan = _plan(scan, config, root, out if same or mends else None, failed, progress)
     prepared = Prepared(config, root, out, replace(scan, clips=[]), _folders(scan), plan, fingerprint, settings)
     if write and failed is not None:
-        with _locked(out):
+        with held(out):
             forget(out, plan, failed)
             _write_plan(prepared, identity)
     elif write and not same:
@@ -179,7 +178,7 @@ def execute(
         KeyboardInterrupt: stopped by the user; finished shards stay.
     """
     result = Result()
-    with _locked(prepared.out):
+    with held(prepared.out):
         jobs = []
         for number, shard in enumerate(prepared.shards):
             key = digest([prepared.settings, shard.name, shard.inputs])
@@ -229,10 +228,10 @@ def _claim(prepared: Prepared, identity: dict[str, Any]) -> None:
     out = prepared.out
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with _locked(out):
+        with held(out):
             (out / "run.json").unlink(missing_ok=True)
             for stale in ("shards", "state", "report"):
-                shutil.rmtree(out / stale, ignore_errors=True)
+                remove_tree(out / stale)
             for stale in ("clips.parquet", "drops.parquet", "shards.parquet", "README.md", "croissant.json"):
                 (out / stale).unlink(missing_ok=True)
     except OSError as error:
@@ -305,21 +304,3 @@ def _files_there(out: Path, record: dict[str, Any]) -> bool:
 def _remove_leftovers(out: Path) -> None:
     for stale in (*out.glob("shards/*/.*.tmp*"), *out.glob("state/*/.*.tmp*"), *out.glob(".*.tmp*")):
         stale.unlink(missing_ok=True)
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Hold the folder, so that two runs never mix. The lock goes with the process, however that ends."""
-    try:
-        (out / "state").mkdir(parents=True, exist_ok=True)
-        handle = (out / "state" / ".lock").open("w")
-    except OSError as error:
-        raise StorageError(f"{out}: cannot be written ({error.strerror}); give another --out") from None
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(
-                f"{out}: another run is working in this folder; wait for it or give another --out"
-            ) from None
-        yield

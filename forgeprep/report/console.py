@@ -22,6 +22,7 @@ from forgeprep.pipeline.work import Progress as ShardProgress
 from forgeprep.report.preflight import print_estimate, print_plan
 from forgeprep.report.summary import render, size_text, summarise
 from forgeprep.report.terminal import console, counting
+from forgeprep.storage import parquet_source, to_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def run_on_console(given: Mapping[str, Any], config_file: Path | None, flags: Ru
     for name in ("root", "out"):
         if values.get(name) is None:
             raise UsageError(f"--{name} is missing: give it as a flag or in the file of --config")
-    root, out, address = Path(values["root"]), Path(values["out"]), values.get("address")
+    root, out, address = to_path(values["root"]), to_path(values["out"]), values.get("address")
     workers = _workers(values.get("workers"))
     if address is not None and workers == 0:
         raise UsageError("--workers 0 works in this process, --address on a cluster; give one of them")
@@ -110,7 +111,10 @@ def verify_on_console(out: Path) -> int:
     if problems:
         console.print(f"{out}: {len(problems)} problems", markup=False)
         return 1
-    rows = sum(clip["written"] for clip in pq.read_table(out / "clips.parquet", columns=["written"]).to_pylist())
+    rows = sum(
+        clip["written"]
+        for clip in pq.read_table(parquet_source(out / "clips.parquet"), columns=["written"]).to_pylist()
+    )
     console.print(f"{out}: all shards are whole ({rows} rows)", markup=False)
     return 0
 

@@ -60,8 +60,9 @@ def print_estimate(prepared: Prepared, workers: int | None) -> None:
         console.print("time and size: no sample could be made to tell")
         return
     console.print(f"samples: about {found.samples:,} (reckoned from {found.timed:,} that were made and thrown away)")
-    console.print(f"disk:    about {size_text(found.bytes)} in {prepared.out}, where {size_text(found.free)} are free")
-    if found.bytes > found.free:
+    room = "" if found.free is None else f", where {size_text(found.free)} are free"
+    console.print(f"disk:    about {size_text(found.bytes)} in {prepared.out}{room}")
+    if found.free is not None and found.bytes > found.free:
         console.print("warning: that is more than is free; give another --out, --image-format webp, or fewer --frames")
     if workers is None:
         console.print(f"time:    about {_duration(found.seconds)} of one CPU, shared out over the cluster's")

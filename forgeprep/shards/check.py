@@ -19,6 +19,7 @@ from forgeprep.schemas.samples import SAMPLE_COLUMNS, columns_of
 from forgeprep.shards.read import iter_rows
 from forgeprep.shards.rows import row_problems
 from forgeprep.shards.write import file_schema
+from forgeprep.storage import parquet_source
 
 _PICTURES = [column.name for column in SAMPLE_COLUMNS if column.kind == "image"]
 _BUILT_IN = {column.stage for column in SAMPLE_COLUMNS} | {"frames"}
@@ -119,7 +120,7 @@ def _check_schema(out: Path, path: str, stages: Sequence[str], checked: Checked)
             first = next(iter_rows(out / path, decode=False), None)
             found = dict.fromkeys(first or expected.names)
         else:
-            found = {field.name: field.type for field in pq.read_schema(out / path)}
+            found = {field.name: field.type for field in pq.read_schema(parquet_source(out / path))}
     except (VerifyError, OSError, ValueError, pa.ArrowException) as error:
         checked.note(path, " ".join(str(error).removeprefix(f"{out / path}: ").split()))
         return False

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from forgeprep.errors import VerifyError
 from forgeprep.shards.read import tar_rows
+from forgeprep.storage import parquet_source
 
 
 class Place(NamedTuple):
@@ -60,7 +61,7 @@ def read_at(place: Place) -> dict[str, Any]:
 
 def _parquet_values(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, dict[str, Any]]]:
     try:
-        with pq.ParquetFile(path, pre_buffer=False) as file:
+        with pq.ParquetFile(parquet_source(path), pre_buffer=False) as file:
             present = [name for name in columns if name in file.schema_arrow.names]
             for group in range(file.num_row_groups):
                 rows = file.read_row_group(group, present).to_pylist()
@@ -72,7 +73,7 @@ def _parquet_values(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place,
 @functools.lru_cache(maxsize=4)
 def _row_group(path: Path, group: int) -> pa.Table:
     try:
-        with pq.ParquetFile(path, pre_buffer=False) as file:
+        with pq.ParquetFile(parquet_source(path), pre_buffer=False) as file:
             return file.read_row_group(group)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise VerifyError(f"{path}: {' '.join(str(error).split())}") from error
@@ -81,7 +82,7 @@ def _row_group(path: Path, group: int) -> pa.Table:
 def _tar_values(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, dict[str, Any]]]:
     """A sample's pictures come before its JSON, so its place ends there."""
     try:
-        with tarfile.open(path) as tar:
+        with path.open("rb") as stream, tarfile.open(fileobj=stream) as tar:
             start = 0
             while (member := tar.next()) is not None:
                 if member.name.endswith(".json") and (content := tar.extractfile(member)) is not None:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from forgeprep.errors import VerifyError, unknown_name
 from forgeprep.schemas.samples import SAMPLE_COLUMNS
 from forgeprep.shards.encode import decode_image
+from forgeprep.storage import parquet_source
 
 _BATCH_ROWS = 32
 _HEX = frozenset(column.name for column in SAMPLE_COLUMNS if pa.types.is_binary(column.type))
@@ -87,7 +88,7 @@ def _parquet_rows(
     """The rows of a Parquet shard; with ``only``, those of the row groups that hold one of these sample_ids."""
     try:
         # With pre_buffer, its default, Arrow holds all that it has read until the end.
-        with pq.ParquetFile(path, pre_buffer=False) as file:
+        with pq.ParquetFile(parquet_source(path), pre_buffer=False) as file:
             schema = file.schema_arrow
             for name in columns or ():
                 if name not in schema.names:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from forgeprep.errors import StorageError
 from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.schemas.drops import DROP_SCHEMA
+from forgeprep.storage import is_remote
 
 _REMEDY = {
     errno.ENOSPC: "no space left; free some and run the same command again",
@@ -40,7 +41,8 @@ def storage_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         # Arrow puts the number into its text alone.
         code = error.errno or next((n for n in _REMEDY if f"errno {n}]" in str(error)), None)
-        remedy = _REMEDY.get(code or 0, f"cannot be written ({error.strerror or error})")
+        text = " ".join(str(error.strerror or error).split())[:300]
+        remedy = _REMEDY.get(code or 0, f"cannot be written ({text})")
         raise StorageError(f"{path}: {remedy}") from error
 
 
@@ -50,7 +52,7 @@ def temporary_name(path: Path) -> Path:
 
 
 def publish(temporary: Path, path: Path) -> None:
-    """Give a finished temporary file its name, durably. The caller has flushed and synced it."""
+    """Give a finished temporary file of this machine its name, durably. The caller has flushed and synced it."""
     temporary.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
@@ -66,6 +68,9 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
         StorageError: it cannot be written.
     """
     with storage_errors(path):
+        if is_remote(path):
+            path.write_bytes(data)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = temporary_name(path)
         try:

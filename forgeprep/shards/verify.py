@@ -18,6 +18,7 @@ from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.schemas.drops import DROP_SCHEMA
 from forgeprep.shards.check import Checked, Problem, check_shard
 from forgeprep.shards.records import iter_records
+from forgeprep.storage import parquet_source
 
 __all__ = ["Problem", "verify"]
 
@@ -156,7 +157,7 @@ def _canonical(row: dict[str, Any]) -> str:
 def _table_rows(path: Path, columns: list[str] | None = None) -> list[dict[str, Any]] | str:
     """A table's rows, or what is wrong with it."""
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(parquet_source(path)) as file:
             rows: list[dict[str, Any]] = file.read(columns).to_pylist()
             return rows
     except FileNotFoundError:

@@ -7,11 +7,12 @@ import io
 import json
 import os
 import tarfile
+import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 from forgeprep.errors import VerifyError
 from forgeprep.schemas.samples import Column, sample_schema
 from forgeprep.shards.records import publish, storage_errors, temporary_name
+from forgeprep.storage import is_remote, upload
 
 GROUP_BYTES = 16 << 20
 GROUP_ROWS = 1000
@@ -73,7 +75,7 @@ class ShardWriter:
                 path = out / "shards" / f"{shard}.{EXTENSIONS[name]}"
                 with storage_errors(path):
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    file = _HashingFile(temporary_name(path))
+                    file = _HashingFile(path)
                     schema = self._schema.with_metadata({**(self._schema.metadata or {}), **metadata})
                     sink = _ParquetSink(file, schema) if name == "parquet" else _TarSink(file, self._images)
                 self._sinks.append((name, path, sink))
@@ -109,7 +111,7 @@ class ShardWriter:
         files = []
         for name, path, sink in self._sinks:
             with storage_errors(path):
-                publish(sink.file.path, path)
+                sink.file.publish()
             relative = path.relative_to(self.out).as_posix()
             files.append(ShardFile(relative, name, self.rows, sink.file.count, sink.file.hash.hexdigest()))
         self._sinks = []
@@ -140,14 +142,21 @@ class ShardWriter:
 
 
 class _HashingFile:
-    """A file that is hashed as it is written, so that its checksum never comes from reading back a bad disk."""
+    """A file that is hashed as it is written, so that its checksum never comes from reading back a bad disk.
+
+    Until it is published it lies beside its name, or for remote storage in a file that has none.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._temporary = None if is_remote(path) else temporary_name(path)
         self.hash = hashlib.sha256()
         self.count = 0
         self.closed = False
-        self._raw = path.open("wb", buffering=1 << 20)
+        if self._temporary is None:
+            self._raw: IO[bytes] = tempfile.TemporaryFile(prefix="forgeprep-")  # noqa: SIM115
+        else:
+            self._raw = self._temporary.open("wb", buffering=1 << 20)
 
     def tell(self) -> int:
         return self.count
@@ -166,18 +175,27 @@ class _HashingFile:
 
     def close(self) -> None:
         """Bring the bytes to the disk for good."""
-        if not self._raw.closed:
+        if self._temporary is not None and not self._raw.closed:
             with self._raw:
                 self._raw.flush()
                 os.fsync(self._raw.fileno())
 
+    def publish(self) -> None:
+        """Give the file its name, after :meth:`close`."""
+        if self._temporary is not None:
+            publish(self._temporary, self.path)
+        else:
+            upload(self._raw, self.path)
+            self._raw.close()
+
     def discard(self) -> None:
-        """Remove the file if it still has its temporary name."""
+        """Remove the file if it has not been published."""
         # A full disk refuses the rest of the buffer again; the first error is the one to show.
         with suppress(OSError):
             self._raw.close()
-        with suppress(OSError):
-            self.path.unlink(missing_ok=True)
+        if self._temporary is not None:
+            with suppress(OSError):
+                self._temporary.unlink(missing_ok=True)
 
 
 class _ParquetSink:

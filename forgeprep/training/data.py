@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from forgeprep.errors import UsageError, VerifyError, unknown_name
 from forgeprep.shards.lookup import iter_values
 from forgeprep.shards.read import decode_row, shard_paths, tar_rows
+from forgeprep.storage import is_remote, parquet_source
 
 WINDOW = 8
 """Row groups whose samples are mixed."""
@@ -253,14 +254,14 @@ def _columns(path: Path) -> frozenset[str]:
         row = next(tar_rows(path, None), {})
         return frozenset(row)
     try:
-        return frozenset(pq.read_schema(path).names)
+        return frozenset(pq.read_schema(parquet_source(path)).names)
     except (OSError, pa.ArrowException) as error:
         raise VerifyError(f"{path}: {' '.join(str(error).split())}; forgeprep verify tells more") from error
 
 
 def _read_group(path: Path, group: int, columns: Sequence[str]) -> pa.Table:
     try:
-        with pq.ParquetFile(path, pre_buffer=False) as file:
+        with pq.ParquetFile(parquet_source(path), pre_buffer=is_remote(path)) as file:
             return file.read_row_group(group, list(columns))
     except (OSError, ValueError, pa.ArrowException) as error:
         raise VerifyError(f"{path}: {' '.join(str(error).split())}; forgeprep verify tells more") from error

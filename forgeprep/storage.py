@@ -1,0 +1,243 @@
+"""Paths on this machine, and ``s3://…``, ``gs://…`` and the like through pyarrow's filesystems.
+
+:func:`to_path` gives a :class:`pathlib.Path`, or a :class:`RemotePath` that has those of its methods that forgeprep
+uses. An object appears on remote storage whole, when its upload ends, so nothing is renamed there.
+
+S3 takes its keys, region and endpoint from the usual ``AWS_…`` variables and files.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import io
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, cast
+from urllib.parse import urlsplit
+
+import pyarrow.fs as pafs
+
+from forgeprep.errors import UsageError
+
+_URI = re.compile(r"^([a-z][a-z0-9+]+):/+")
+_BUFFER = 1 << 20
+_ATTEMPTS = 8
+"""Tries of a call to S3, with growing pauses, before it counts as failed."""
+
+
+def to_path(text: str | os.PathLike[str]) -> Path:
+    """The path that a user means: of this machine, or a URI."""
+    name = os.fspath(text)
+    # Typed as a Path, whose methods it has as far as they are used here.
+    return cast(Path, RemotePath(name)) if _URI.match(name) else Path(name)
+
+
+def is_remote(path: object) -> bool:
+    """Whether a path is on remote storage."""
+    return isinstance(path, RemotePath)
+
+
+def _remote(path: object) -> RemotePath | None:
+    return path if isinstance(path, RemotePath) else None
+
+
+def parquet_source(path: Path) -> Any:
+    """What pyarrow's readers of Parquet take for a path: remote files are read in the pieces that are needed."""
+    remote = _remote(path)
+    return path if remote is None else remote.native()
+
+
+def media_source(path: Path) -> Any:
+    """What PyAV opens for a path."""
+    return path.open("rb") if is_remote(path) else str(path)
+
+
+def real_name(path: Path) -> str:
+    """The path without links, to tell whether two are one."""
+    return str(path) if is_remote(path) else os.path.realpath(path)
+
+
+def entries(folder: Path) -> list[Any]:
+    """A folder's entries, each with ``name``, ``path``, ``is_dir()`` and ``stat()``; raises OSError."""
+    remote = _remote(folder)
+    if remote is not None:
+        return list(remote.entries())
+    with os.scandir(folder) as found:
+        return list(found)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder and all in it, if it is there."""
+    remote = _remote(folder)
+    if remote is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    elif remote.is_dir():
+        remote.filesystem.delete_dir(remote.key)
+
+
+def upload(file: IO[bytes], path: Path) -> None:
+    """Copy an open file to remote storage, from its beginning; it is not there before all of it is."""
+    remote = _remote(path)
+    assert remote is not None
+    file.seek(0)
+    with remote.filesystem.open_output_stream(remote.key, buffer_size=_BUFFER) as out:
+        shutil.copyfileobj(file, out, 8 * _BUFFER)
+
+
+class RemotePath(PurePosixPath):
+    """A path on remote storage, as ``s3://bucket/key``."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return _URI.sub(r"\1://", super().__str__())
+
+    def __fspath__(self) -> str:
+        return str(self)
+
+    @property
+    def filesystem(self) -> pafs.FileSystem:
+        """The filesystem that it is on."""
+        return _filesystem(self.parts[0].rstrip(":"), self.parts[1] if len(self.parts) > 1 else "")
+
+    @property
+    def key(self) -> str:
+        """The name that the filesystem knows it by: bucket and key."""
+        return "/".join(self.parts[1:])
+
+    def native(self) -> Any:
+        """The file as one of pyarrow's, for reading in pieces."""
+        return self.filesystem.open_input_file(self.key)
+
+    def open(self, mode: str = "rb", buffering: int = _BUFFER) -> Any:
+        """The file as a stream of bytes."""
+        if mode == "rb":
+            return io.BufferedReader(self.native(), max(buffering, _BUFFER))
+        assert mode == "wb", mode
+        return self.filesystem.open_output_stream(self.key)
+
+    def read_bytes(self) -> bytes:
+        """All of the file."""
+        with self.filesystem.open_input_stream(self.key) as stream:
+            return bytes(stream.readall())
+
+    def read_text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """All of the file as text, with Unix line ends."""
+        return self.read_bytes().decode(encoding, errors).replace("\r\n", "\n").replace("\r", "\n")
+
+    def write_bytes(self, data: bytes) -> int:
+        """Write the file, whole or not at all."""
+        with self.filesystem.open_output_stream(self.key) as stream:
+            stream.write(data)
+        return len(data)
+
+    def stat(self) -> os.stat_result:
+        """Kind, size and time of change; raises FileNotFoundError."""
+        info = self.filesystem.get_file_info(self.key)
+        if info.type == pafs.FileType.NotFound:
+            raise FileNotFoundError(2, "No such file or directory", str(self))
+        return _status(info)
+
+    def exists(self) -> bool:
+        """Whether there is such a file or folder."""
+        return bool(self.filesystem.get_file_info(self.key).type != pafs.FileType.NotFound)
+
+    def is_file(self) -> bool:
+        """Whether it is a file."""
+        return bool(self.filesystem.get_file_info(self.key).type == pafs.FileType.File)
+
+    def is_dir(self) -> bool:
+        """Whether it is a folder."""
+        return bool(self.filesystem.get_file_info(self.key).type == pafs.FileType.Directory)
+
+    def entries(self) -> list[RemoteEntry]:
+        """What lies in the folder, with one call to the storage."""
+        return [RemoteEntry(self, info) for info in self.filesystem.get_file_info(pafs.FileSelector(self.key))]
+
+    def iterdir(self) -> Iterator[RemotePath]:
+        """The paths in the folder."""
+        return (self / entry.name for entry in self.entries())
+
+    def glob(self, pattern: str) -> Iterator[RemotePath]:
+        """The paths below it that match; ``*``, ``?`` and ``[]`` stand for parts of one name."""
+        first, _, rest = pattern.partition("/")
+        if not re.search(r"[*?[]", first):
+            found = [self / first] if rest or (self / first).exists() else []
+        else:
+            found = [self / e.name for e in self._listed() if fnmatch.fnmatchcase(e.name, first)]
+        for path in sorted(found):
+            if rest:
+                yield from path.glob(rest)
+            else:
+                yield path
+
+    def _listed(self) -> list[RemoteEntry]:
+        return self.entries() if self.is_dir() else []
+
+    def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
+        """Nothing: folders come with the files in them."""
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        """Remove the file."""
+        if not missing_ok or self.is_file():
+            self.filesystem.delete_file(self.key)
+
+    def resolve(self, strict: bool = False) -> RemotePath:
+        """Itself: there are no links."""
+        return self
+
+    def samefile(self, other: object) -> bool:
+        """Whether both are one file."""
+        return self == other
+
+
+class RemoteEntry:
+    """An entry of a remote folder, with the interface of :class:`os.DirEntry`; its facts came with the listing."""
+
+    def __init__(self, folder: RemotePath, info: pafs.FileInfo) -> None:
+        self.name: str = info.base_name
+        self.path = str(folder / info.base_name)
+        self._info = info
+
+    def is_dir(self) -> bool:
+        """Whether it is a folder."""
+        return bool(self._info.type == pafs.FileType.Directory)
+
+    def stat(self) -> os.stat_result:
+        """Kind, size and time of change."""
+        return _status(self._info)
+
+
+def _status(info: pafs.FileInfo) -> os.stat_result:
+    kind = stat.S_IFREG if info.type == pafs.FileType.File else stat.S_IFDIR
+    changed = (info.mtime_ns or 0) / 1e9
+    return os.stat_result((kind, 0, 0, 1, 0, 0, info.size or 0, changed, changed, changed))
+
+
+@functools.cache
+def _filesystem(scheme: str, bucket: str) -> pafs.FileSystem:
+    if scheme != "s3":
+        try:
+            return pafs.FileSystem.from_uri(f"{scheme}://{bucket}/")[0]
+        except (ValueError, OSError) as error:
+            raise UsageError(f"{scheme}://{bucket}: {' '.join(str(error).split())}") from None
+    endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if region is None and not endpoint.netloc:
+        try:
+            region = pafs.resolve_s3_region(bucket)
+        except OSError as error:
+            raise UsageError(f"s3://{bucket}: {' '.join(str(error).split())}; is AWS_REGION set?") from None
+    return pafs.S3FileSystem(
+        region=region,
+        endpoint_override=endpoint.netloc or None,
+        scheme=endpoint.scheme or "https",
+        connect_timeout=10,
+        request_timeout=60,
+        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
+    )

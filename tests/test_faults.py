@@ -17,6 +17,8 @@ import pytest
 
 from forgeprep.errors import StorageError
 from forgeprep.ops import guard
+from forgeprep.pipeline.configure import make_config
+from forgeprep.pipeline.on_ray import request
 from forgeprep.report.page import write_report
 from forgeprep.schemas.drops import REASONS
 from forgeprep.shards.read import iter_rows, shard_paths
@@ -250,6 +252,14 @@ def test_a_full_disk_stops_with_one_line_and_resumes(demo: Path, tmp_path: Path,
         assert checksums(small / "out") == quiet
     finally:
         subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+def test_tasks_ask_for_what_their_stages_need() -> None:
+    plain, learned = (make_config("ffpp", {"stages": "crop", "detector": d}) for d in ("dlib-hog", "face-alignment"))
+    assert request(plain, {"GPU": 8}, on_cluster=False) == {"num_cpus": 1}
+    assert request(plain, {"GPU": 8}, on_cluster=True) == {"num_cpus": 1, "memory": 1 << 30}
+    assert request(learned, {"GPU": 8}, on_cluster=True) == {"num_cpus": 1, "num_gpus": 0.25, "memory": 3 << 30}
+    assert request(learned, {"CPU": 8}, on_cluster=False) == {"num_cpus": 1}
 
 
 def test_nothing_listens_beyond_this_machine(demo: Path, tmp_path: Path) -> None:

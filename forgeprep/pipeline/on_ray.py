@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from forgeprep.errors import ForgeprepError, GroupFailed, StorageError, UsageError
 from forgeprep.pipeline.work import Job, Progress, give_up, make_shard
+from forgeprep.schemas.config import RunConfig
+from forgeprep.stages import resolve_stages
 
 Report = Callable[[str, Progress], None]
 """``report(shard, progress)``: called as shards advance; a retried shard starts over."""
@@ -41,7 +43,8 @@ def run_on_ray(
     try:
         board = _board()
         # Ray itself repeats nothing: a retry has to know at which group the worker before it died.
-        task = ray.remote(num_cpus=1, max_retries=0)(_ray_task)
+        asks = request(jobs[0].config, ray.cluster_resources(), on_cluster=address is not None)
+        task = ray.remote(max_retries=0, **asks)(_ray_task)
         waiting = {task.remote(job, board): job for job in jobs}
         deaths = _Deaths()
         while waiting:
@@ -122,6 +125,18 @@ def _board() -> Any:
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     return ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=here)(_Board).remote()  # type: ignore[call-overload]
+
+
+def request(config: RunConfig, there: Mapping[str, float], *, on_cluster: bool) -> dict[str, float]:
+    """What a shard's task asks Ray for: a CPU, and what its stages need.
+
+    On this machine the user says how many work at a time, so memory is asked for on a cluster alone.
+    """
+    stages = resolve_stages(config.stages)
+    needs = [stage.resources(stage.params(**config.params[stage.name])) for stage in stages]
+    gpus = max(need.gpus for need in needs) if there.get("GPU", 0) else 0.0
+    memory = float(max(need.memory for need in needs)) if on_cluster else 0.0
+    return {"num_cpus": 1.0, **({"num_gpus": gpus} if gpus else {}), **({"memory": memory} if memory else {})}
 
 
 def set_environment(*, local: bool) -> None:

@@ -131,6 +131,14 @@ SampleFunction = Callable[[list[Sample], Any], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Resources:
+    """What a worker needs for a stage, besides one CPU: bytes of memory, and the share of a GPU where there is one."""
+
+    memory: int = 1 << 30
+    gpus: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """A stage; exactly one of ``select``, ``source`` and ``apply`` is set.
 
@@ -141,6 +149,7 @@ class Stage:
         adds: the columns it adds, in file order.
         params: its parameters' model.
         companions: which companion videos it reads, given its parameters.
+        resources: what a worker needs for it, given its parameters.
         check: raises a ForgeprepError before the run starts if the stage cannot work here (missing weights).
     """
 
@@ -153,4 +162,5 @@ class Stage:
     source: SourceFunction | None = None
     apply: SampleFunction | None = None
     companions: Callable[[Any], frozenset[str]] = lambda _params: frozenset()
+    resources: Callable[[Any], Resources] = lambda _params: Resources()
     check: Callable[[Any], None] = lambda _params: None

@@ -14,7 +14,7 @@ from forgeprep.ops.faces import Detector, make_detector
 from forgeprep.ops.video import read_header
 from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.samples import columns_of
-from forgeprep.stages.base import ClipLog, Group, GroupLog, Sample, Stage
+from forgeprep.stages.base import ClipLog, Group, GroupLog, Resources, Sample, Stage
 from forgeprep.stages.cursor import Cursor
 from forgeprep.stages.cut import CropParams, call_real, cut_gray, describe, drop
 from forgeprep.stages.follow import Follower
@@ -107,6 +107,13 @@ def _detector(name: str) -> Detector:
     return make_detector(name)
 
 
+_RESOURCES = {
+    "dlib-hog": Resources(),
+    "dlib-cnn": Resources(memory=2 << 30),
+    "face-alignment": Resources(memory=3 << 30, gpus=0.25),
+}
+
+
 def check(params: CropParams) -> None:
     """Load the detector once, so that missing weights show before the run and not in every worker."""
     _detector(params.detector)
@@ -119,5 +126,6 @@ STAGE = Stage(
     adds=columns_of("crop"),
     params=CropParams,
     source=stream,
+    resources=lambda params: _RESOURCES[params.detector],
     check=check,
 )

@@ -43,7 +43,8 @@ def run_on_ray(
     try:
         board = _board()
         # Ray itself repeats nothing: a retry has to know at which group the worker before it died.
-        asks = request(jobs[0].config, ray.cluster_resources(), on_cluster=address is not None)
+        there = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        asks = request(jobs[0].config, there, on_cluster=address is not None)
         remote: Any = ray.remote
         task = remote(max_retries=0, **asks)(_ray_task)
         waiting = {task.remote(job, board): job for job in jobs}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from forgeprep.schemas.config import PROTOCOLS
 from forgeprep.schemas.drops import REASONS
@@ -19,6 +22,7 @@ from tests.conftest import run_cli
 
 HERE = Path(__file__).resolve().parents[1]
 README = (HERE / "README.md").read_text(encoding="utf-8")
+CLUSTER = HERE / "examples" / "cluster"
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
@@ -124,3 +128,73 @@ def test_the_examples_run(
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE)
     assert done.returncode == 0, done.stderr
     assert re.search(expected, done.stdout), done.stdout
+
+
+def commands(path: Path, program: str) -> list[list[str]]:
+    """The arguments of each call of ``program`` in a file; a line may go on after a backslash."""
+    text = re.sub(r"\\\n\s*", " ", path.read_text(encoding="utf-8"))
+    lines = re.findall(rf"(?:^|[ '(]){program} ((?:run|start|status) [^|&>'\n]*)", text, flags=re.MULTILINE)
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+def parse(group: object, arguments: list[str]) -> dict[str, object]:
+    """What a command line of click makes of its arguments; it exits where an option is unknown."""
+    command = group.commands[arguments[0]]  # type: ignore[attr-defined]
+    return dict(command.make_context(arguments[0], arguments[1:]).params)
+
+
+@pytest.mark.parametrize("name", ["README.md", "rayjob.yaml", "slurm.sh"])
+def test_the_cluster_examples_give_options_that_exist(name: str) -> None:
+    import typer.main
+
+    from forgeprep.cli import app
+    from forgeprep.pipeline.configure import make_config
+
+    found = commands(CLUSTER / name, "forgeprep")
+    assert len(found) == {"README.md": 2, "rayjob.yaml": 1, "slurm.sh": 1}[name]
+    for arguments in found:
+        given = parse(typer.main.get_command(app), arguments)
+        assert given["address"] == "auto"
+        make_config("ffpp", {"stages": given["stages"], "shard_size": given["shard_size"]})
+
+
+def test_the_slurm_script_is_sound() -> None:
+    from ray.scripts.scripts import cli
+
+    subprocess.run(["bash", "-n", str(CLUSTER / "slurm.sh")], check=True)
+    # Numbers in place of what only the script knows.
+    text = [[re.sub(r"\$\{?\w+\}?", "1", part) for part in line] for line in commands(CLUSTER / "slurm.sh", "ray")]
+    assert [line[0] for line in text] == ["start", "status", "start"]
+    for line in text:
+        parse(cli, line)
+
+
+def test_the_cluster_file_fits_rays_schema() -> None:
+    import jsonschema
+    import ray.autoscaler
+
+    schema = json.loads((Path(ray.autoscaler.__path__[0]) / "ray-schema.json").read_text())
+    cluster = yaml.safe_load((CLUSTER / "cluster.yaml").read_text())
+    jsonschema.validate(cluster, schema)
+    assert cluster["head_node_type"] in cluster["available_node_types"]
+    assert cluster["docker"]["image"].startswith(f"rayproject/ray:{pinned('ray')}-py311")
+    assert cluster["docker"]["image"] in (CLUSTER / "Dockerfile").read_text()
+
+
+def test_the_rayjob_is_one_command_on_nodes_that_share_a_claim() -> None:
+    job = yaml.safe_load((CLUSTER / "rayjob.yaml").read_text())
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    assert not set("&;|\n") & set(job["spec"]["entrypoint"])
+    cluster = job["spec"]["rayClusterSpec"]
+    assert cluster["rayVersion"] == pinned("ray")
+    pods = [part["template"]["spec"] for part in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+    (container,), claim = pods[0]["containers"], pods[0]["volumes"]
+    for pod in pods:
+        assert pod["volumes"] == claim
+        assert pod["containers"][0]["volumeMounts"] == [{"name": claim[0]["name"], "mountPath": "/data"}]
+        assert pod["containers"][0]["image"] == container["image"]
+
+
+def pinned(package: str) -> str:
+    (version,) = re.findall(rf"^{package}==(\S+)", (HERE / "constraints.txt").read_text(), flags=re.MULTILINE)
+    return str(version)

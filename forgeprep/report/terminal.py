@@ -51,12 +51,15 @@ def unattended() -> Iterator[None]:
     _fill_standard_streams()
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     streams = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (cast(TextIO, stream and _Lasting(stream)) for stream in streams)
+    # Python has None for one that was closed, which Ray does not expect.
+    sys.stdout, sys.stderr = (
+        cast(TextIO, _Lasting(stream or os.fdopen(number, "w", closefd=False)))
+        for number, stream in zip((1, 2), streams, strict=True)
+    )
     try:
         yield
     finally:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
         sys.stdout, sys.stderr = streams
         signal.signal(signal.SIGHUP, before)
 

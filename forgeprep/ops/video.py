@@ -147,8 +147,10 @@ def _open(path: Path) -> Any:
     import av
 
     _check_there(path)
+    # Titles and the like need not be UTF-8; from version 19 on PyAV bears that without being told.
+    lenient = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
     try:
-        container = av.open(str(path), mode="r", metadata_errors="replace")
+        container = av.open(str(path), mode="r", **lenient)
     except (av.error.FFmpegError, OSError, ValueError, ArithmeticError, MemoryError) as error:
         text = getattr(error, "strerror", None) or str(error)
         raise MediaError(str(path), f"not a video that can be opened ({text}); fetch it again") from None

@@ -148,7 +148,7 @@ def _open(path: Path) -> Any:
 
     _check_there(path)
     # Titles and the like need not be UTF-8; from version 19 on PyAV bears that without being told.
-    lenient = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
+    lenient: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
     try:
         container = av.open(str(path), mode="r", **lenient)
     except (av.error.FFmpegError, OSError, ValueError, ArithmeticError, MemoryError) as error:

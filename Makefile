@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench lowest clean
 
 # Makes the demo dataset, runs the main job on it, checks the shards and draws the contact sheet.
 demo: $(INSTALLED)
@@ -25,6 +25,10 @@ lint: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/noise.py
 	$(BIN)/python benchmarks/pipeline.py
+
+# The lowest versions that pyproject.toml allows, in an environment of their own.
+lowest:
+	tools/lowest.sh lowest-direct $(PYTHON)
 
 # The virtual environment, with the versions that were tested; made again when the dependencies change.
 $(INSTALLED): pyproject.toml constraints.txt

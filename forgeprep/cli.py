@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -155,6 +156,19 @@ def demo(
     from forgeprep.report.console import demo_on_console
 
     demo_on_console(folder, people=people, seconds=seconds, seed=seed, layout=layout)
+
+
+@app.command()
+def status(
+    out: Annotated[Path, typer.Argument(help="Folder of a run, also of one that works or was stopped.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON. [default: off]")] = False,
+    debug: Debug = False,
+) -> None:
+    """Tell how far a run is: shards, clips, samples, whether it works right now, its speed and time to go."""
+    from forgeprep.report.status import status_on_console
+    from forgeprep.storage import to_path
+
+    status_on_console(to_path(out), as_json=as_json)
 
 
 @app.command()
@@ -369,7 +383,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _fail(message: Any, code: int) -> NoReturn:
     # One line whatever the message holds: a file's name may contain a line break.
-    print(f"forgeprep: error: {' '.join(str(message).split())}", file=sys.stderr)
+    with suppress(OSError):  # The terminal may be gone.
+        print(f"forgeprep: error: {' '.join(str(message).split())}", file=sys.stderr)
     sys.exit(code)
 
 

@@ -22,7 +22,7 @@ import pyarrow.fs as pafs
 import pytest
 
 from forgeprep.errors import UsageError
-from forgeprep.pipeline.hold import held
+from forgeprep.pipeline.lock import last_holder, locked
 from forgeprep.shards.read import iter_rows, shard_paths
 from forgeprep.shards.records import iter_records
 from forgeprep.shards.verify import verify
@@ -154,10 +154,15 @@ def test_training_reads_from_remote_storage(bucket: str, demo: Path, tmp_path: P
 
 def test_two_runs_never_work_in_one_remote_folder(bucket: str) -> None:
     out = to_path(f"{bucket}/out")
-    with held(out), pytest.raises(UsageError, match=r"another run is working in this folder \(.*process"), held(out):
+    with locked(out):
+        holder = last_holder(out)
+        assert holder is not None
+        assert holder.works
+        with pytest.raises(UsageError, match=r"another run is working in this folder \(process"), locked(out):
+            pass
+    with locked(out):
         pass
-    with held(out):
-        pass
+    assert last_holder(out) is None
     assert not (out / "state" / ".lock").is_file()
 
 

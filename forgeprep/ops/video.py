@@ -149,8 +149,10 @@ def _open(path: Path) -> Any:
     import av
 
     _check_there(path)
+    # Titles and the like need not be UTF-8; from version 19 on PyAV bears that without being told.
+    lenient: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
     try:
-        container = av.open(media_source(path), mode="r", metadata_errors="replace", buffer_size=_READ_BYTES)
+        container = av.open(media_source(path), mode="r", buffer_size=_READ_BYTES, **lenient)
     except (av.error.FFmpegError, OSError, ValueError, ArithmeticError, MemoryError) as error:
         text = getattr(error, "strerror", None) or str(error)
         raise MediaError(str(path), f"not a video that can be opened ({text}); fetch it again") from None

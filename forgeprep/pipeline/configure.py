@@ -136,6 +136,16 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+def settings_of(run: Mapping[str, Any]) -> str:
+    """Digest of the configuration and versions in a ``run.json``."""
+    return digest([run.get("config"), run.get("versions")])
+
+
+def shard_key(settings: str, name: str, inputs: str) -> str:
+    """What a shard's content follows from: the run's settings, and its own name and inputs."""
+    return digest([settings, name, inputs])
+
+
 def _param_owners() -> dict[str, str]:
     return {field: stage.name for stage in all_stages().values() for field in stage.params.model_fields}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
@@ -19,6 +20,8 @@ Report = Callable[[str, Progress], None]
 
 MAX_DEATHS = 20
 """A shard whose worker dies so often, at groups unknown, has failed."""
+LOG_BYTES = 8 << 20
+"""A log of Ray's begins anew at this size."""
 MAX_GROUP_DEATHS = 5
 """After so many deaths at a group whose files decode well, the group is given up."""
 
@@ -39,7 +42,8 @@ def run_on_ray(
     set_environment(local=address is None)
     import ray
 
-    _start_ray(workers, address)
+    session = _start_ray(workers, address)
+    deaths = _Deaths()
     try:
         board = _board()
         # Ray itself repeats nothing: a retry has to know at which group the worker before it died.
@@ -48,7 +52,6 @@ def run_on_ray(
         remote: Any = ray.remote
         task = remote(max_retries=0, **asks)(_ray_task)
         waiting = {task.remote(job, board): job for job in jobs}
-        deaths = _Deaths()
         while waiting:
             done, _ = ray.wait(list(waiting), num_returns=1, timeout=0.5)
             for name, progress in _asked(board.snapshot.remote(), {}).items():
@@ -70,6 +73,9 @@ def run_on_ray(
     finally:
         # No ray.cancel first: a forced one aborts this process when the task ends in the same moment (Ray 2.60).
         ray.shutdown()
+        if session is not None and not deaths.counts:
+            # Ray itself never removes one. The logs in it may tell what killed a worker, and nothing else.
+            shutil.rmtree(session, ignore_errors=True)
 
 
 class _WorkerDied(Exception):
@@ -147,9 +153,13 @@ def set_environment(*, local: bool) -> None:
     if local:
         # Its servers then use the loopback address, as on macOS and Windows; else they listen on all interfaces.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        # A worker's log grows without end unless this is set; so at most twice as much is kept of each.
+        os.environ.setdefault("RAY_ROTATION_MAX_BYTES", str(LOG_BYTES))
+        os.environ.setdefault("RAY_ROTATION_BACKUP_COUNT", "1")
 
 
-def _start_ray(workers: int, address: str | None) -> None:
+def _start_ray(workers: int, address: str | None) -> str | None:
+    """Start Ray here, or reach the cluster; returns the folder of what was started here."""
     import logging
 
     import ray
@@ -165,10 +175,11 @@ def _start_ray(workers: int, address: str | None) -> None:
             raise UsageError(
                 f"--address {address}: no Ray cluster answers there ({first[0]}); start one, or leave --address out"
             ) from error
-    else:
-        # Shards go to files, not through Ray's memory: the smallest store is enough.
-        # "local", because a cluster that happens to run on this machine was not asked for.
-        ray.init("local", num_cpus=workers, include_dashboard=False, object_store_memory=100 << 20, **quiet)
+        return None
+    # Shards go to files, not through Ray's memory: the smallest store is enough.
+    # "local", because a cluster that happens to run on this machine was not asked for.
+    context: Any = ray.init("local", num_cpus=workers, include_dashboard=False, object_store_memory=100 << 20, **quiet)
+    return str(context.address_info["session_dir"])
 
 
 def _probe(address: str) -> None:

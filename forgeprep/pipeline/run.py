@@ -13,16 +13,16 @@ from typing import Any
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import Scan, ScanOptions
 from forgeprep.errors import ConfigMismatch, ForgeprepError, GroupFailed, StorageError, UsageError
-from forgeprep.pipeline.configure import digest, versions
-from forgeprep.pipeline.hold import held
+from forgeprep.pipeline.configure import digest, settings_of, shard_key, versions
 from forgeprep.pipeline.index import write_index
+from forgeprep.pipeline.lock import locked
 from forgeprep.pipeline.on_ray import Report, run_on_ray
 from forgeprep.pipeline.plan import Brief, Plan, make_plan, open_plan
 from forgeprep.pipeline.retry import failed_clips, forget, repaired_plan
 from forgeprep.pipeline.work import PATIENCE_S, Job, Progress, give_up, make_shard
 from forgeprep.schemas.clips import Split
 from forgeprep.schemas.config import RunConfig
-from forgeprep.shards.records import atomic_write_bytes, read_record
+from forgeprep.shards.records import atomic_write_bytes, files_there, read_record
 from forgeprep.stages import all_stages, resolve_stages
 from forgeprep.storage import remove_tree
 
@@ -101,12 +101,12 @@ def prepare_run(
     for clip in scan.clips:
         inputs.update(json.dumps([clip.clip_id, clip.path, clip.size_bytes, sorted(clip.companions)]).encode())
     identity = {"config": config.model_dump(mode="json"), "inputs": inputs.hexdigest(), "versions": versions()}
-    fingerprint, settings = digest(identity), digest([identity["config"], identity["versions"]])
+    fingerprint, settings = digest(identity), settings_of(identity)
     old = _read_json(out / "run.json")
     if out.is_dir() and any(out.iterdir()) and old is None and not _only_leftovers(out):
         raise UsageError(f"{out}: not empty, and no run of forgeprep; give an empty or new folder with --out")
     same = old is not None and old.get("fingerprint") == fingerprint
-    mends = retry and old is not None and _settings_of(old) == settings
+    mends = retry and old is not None and settings_of(old) == settings
     if old is not None and not same and not mends and write and not overwrite:
         differences = "; ".join(settings_differences(old, identity)) or "the dataset's files have changed since"
         raise ConfigMismatch(
@@ -117,7 +117,7 @@ def prepare_run(
     plan = _plan(scan, config, root, out if same or mends else None, failed, progress)
     prepared = Prepared(config, root, out, replace(scan, clips=[]), _folders(scan), plan, fingerprint, settings)
     if write and failed is not None:
-        with held(out):
+        with locked(out):
             forget(out, plan, failed)
             _write_plan(prepared, identity)
     elif write and not same:
@@ -155,10 +155,6 @@ def _folders(scan: Scan) -> dict[str, int]:
     return dict(sorted(found.items()))
 
 
-def _settings_of(run: dict[str, Any]) -> str:
-    return digest([run.get("config"), run.get("versions")])
-
-
 def execute(
     prepared: Prepared,
     *,
@@ -178,14 +174,14 @@ def execute(
         KeyboardInterrupt: stopped by the user; finished shards stay.
     """
     result = Result()
-    with held(prepared.out):
+    with locked(prepared.out):
         jobs = []
         for number, shard in enumerate(prepared.shards):
-            key = digest([prepared.settings, shard.name, shard.inputs])
+            key = shard_key(prepared.settings, shard.name, shard.inputs)
             job = Job(number, shard.name, prepared.config, prepared.root.resolve(), prepared.out.resolve(), key)
             job = replace(job, patience_s=patience_s if workers or address else None)
             record = read_record(prepared.out, shard.name)
-            if record is not None and record["key"] == job.key and _files_there(prepared.out, record):
+            if record is not None and record["key"] == job.key and files_there(prepared.out, record):
                 result.kept.append(shard.name)
                 report(shard.name, Progress(len(record["clips"]), record["rows"], len(record["drops"])))
             else:
@@ -228,7 +224,7 @@ def _claim(prepared: Prepared, identity: dict[str, Any]) -> None:
     out = prepared.out
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with held(out):
+        with locked(out):
             (out / "run.json").unlink(missing_ok=True)
             for stale in ("shards", "state", "report"):
                 remove_tree(out / stale)
@@ -290,15 +286,6 @@ def _text(value: Any) -> str:
 def _only_leftovers(out: Path) -> bool:
     """Whether the folder holds nothing but what a run that died while planning leaves."""
     return {entry.name for entry in out.iterdir()} <= {"plan.parquet", "state"}
-
-
-def _files_there(out: Path, record: dict[str, Any]) -> bool:
-    """Whether a record's files lie where it says, in their size; ``verify`` checks the checksums."""
-    for file in record["files"]:
-        path = out / file["path"]
-        if not path.is_file() or path.stat().st_size != file["bytes"]:
-            return False
-    return True
 
 
 def _remove_leftovers(out: Path) -> None:

@@ -21,7 +21,7 @@ from forgeprep.pipeline.work import PATIENCE_S
 from forgeprep.pipeline.work import Progress as ShardProgress
 from forgeprep.report.preflight import print_estimate, print_plan
 from forgeprep.report.summary import render, size_text, summarise
-from forgeprep.report.terminal import console, counting
+from forgeprep.report.terminal import console, counting, unattended
 from forgeprep.storage import parquet_source, to_path
 
 
@@ -37,6 +37,11 @@ class RunFlags:
 
 def run_on_console(given: Mapping[str, Any], config_file: Path | None, flags: RunFlags) -> int:
     """``forgeprep run``: returns the exit code."""
+    with unattended():
+        return _run(given, config_file, flags)
+
+
+def _run(given: Mapping[str, Any], config_file: Path | None, flags: RunFlags) -> int:
     file_values = configure.read_yaml(config_file) if config_file else {}
     values = {**file_values, **{key: value for key, value in given.items() if value is not None}}
     for name in ("root", "out"):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO, cast
 
 from rich import box
 from rich.console import Console
@@ -36,3 +40,64 @@ def counting() -> Iterator[Callable[[str, int], None]]:
     """A line that shows how far something is while it is not known how much there is: ``tell(what, count)``."""
     with console.status("…") as status:
         yield lambda what, count: status.update(f"{count:,} {what}")
+
+
+@contextmanager
+def unattended() -> Iterator[None]:
+    """Let work outlive its terminal: a hang-up does not end it, and what cannot be printed any more is lost.
+
+    What is started meanwhile, such as Ray's processes, inherits that the hang-up is ignored.
+    """
+    _fill_standard_streams()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    streams = sys.stdout, sys.stderr
+    # Python has None for one that was closed, which Ray does not expect.
+    sys.stdout, sys.stderr = (
+        cast(TextIO, _Lasting(stream or os.fdopen(number, "w", closefd=False)))
+        for number, stream in zip((1, 2), streams, strict=True)
+    )
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stdout, sys.stderr = streams
+        signal.signal(signal.SIGHUP, before)
+
+
+class _Lasting:
+    """A stream that goes on into the void when its other end, a pipe or a terminal, is gone."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            self._silence()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            self._silence()
+
+    def _silence(self) -> None:
+        # By its number, so that what is still buffered, and what C libraries print, finds a place to go.
+        void = os.open(os.devnull, os.O_WRONLY)
+        with suppress(OSError):
+            os.dup2(void, self._stream.fileno())
+        os.close(void)
+
+
+def _fill_standard_streams() -> None:
+    """Open what the shell closed (``>&-``); else the next file gets its number, and others' messages."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # Takes the lowest free number.

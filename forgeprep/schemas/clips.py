@@ -95,7 +95,8 @@ CLIP_SCHEMA = pa.schema(
         pa.field("offset", pa.int32()),
         pa.field("rate", pa.float64()),
         pa.field("scale", pa.float64()),
-        pa.field("shift", pa.list_(pa.float64(), 2)),
+        # Two numbers or null, but no list of fixed size: pyarrow before 26 does not read or write nulls of that.
+        pa.field("shift", pa.list_(pa.float64())),
         pa.field("pair_similarity", pa.float64()),
         pa.field("visual_change", pa.bool_()),
         pa.field("segments", pa.list_(pa.list_(pa.float64(), 2))),

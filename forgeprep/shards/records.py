@@ -124,6 +124,15 @@ def iter_records(out: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
         yield shard, read_record(out, shard)
 
 
+def files_there(out: Path, record: dict[str, Any]) -> bool:
+    """Whether a record's files lie where it says, in their size; ``verify`` checks the checksums."""
+    for file in record["files"]:
+        path = out / file["path"]
+        if not path.is_file() or path.stat().st_size != file["bytes"]:
+            return False
+    return True
+
+
 def _entries_fit(record: dict[str, Any]) -> bool:
     """Whether the entries of a record's lists have the shape that its readers rely on."""
     mappings = (("files", _FILE), ("clips", set(CLIP_SCHEMA.names)))

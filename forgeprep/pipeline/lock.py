@@ -1,0 +1,156 @@
+"""The lock on a run's folder: who works there, and since when."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from forgeprep.errors import StorageError, UsageError
+from forgeprep.storage import is_remote
+
+BEAT_S = 20.0
+"""So often the holder of a remote folder says that it is alive."""
+DEAD_S = 90.0
+"""After so long without a word it is taken for dead."""
+TRIES = 10
+"""A taken lock is tried so often, 0.1 s apart: :func:`last_holder` takes it for an instant to see whether it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The last run that took a folder: whether it is still there, its process, and when it began (seconds, epoch)."""
+
+    works: bool
+    process: str
+    began_s: float
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold the folder, so that two runs never mix.
+
+    Raises:
+        UsageError: another run holds it.
+        StorageError: the folder cannot be written.
+    """
+    with _leased(out) if is_remote(out) else _flocked(out):
+        yield
+
+
+@contextmanager
+def _flocked(out: Path) -> Iterator[None]:
+    """By the operating system's lock, which goes with the process, however that ends."""
+    try:
+        (out / "state").mkdir(parents=True, exist_ok=True)
+        # Not "w": the text and the time of the file are the holder's, who may be another.
+        handle = _path(out).open("ab", buffering=0)
+    except OSError as error:
+        raise StorageError(f"{out}: cannot be written ({error.strerror}); give another --out") from None
+    with handle:
+        for left in reversed(range(TRIES)):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if left == 0:
+                    raise UsageError(
+                        f"{out}: another run is working in this folder; wait for it or give another --out"
+                    ) from None
+                time.sleep(0.1)
+            except OSError as error:
+                raise StorageError(f"{out}: cannot be locked ({error.strerror}); give another --out") from None
+        # The note is for people; a disk without room for it is found soon enough.
+        with suppress(OSError):
+            handle.truncate(0)
+            handle.write(f"{_process()}\n".encode())
+        yield
+
+
+def last_holder(out: Path) -> Holder | None:
+    """Who works in the folder or worked there last; None if nobody ever did, or the file system does not say."""
+    if is_remote(out):
+        return _last_lease(out)
+    try:
+        with _path(out).open(encoding="utf-8", errors="replace") as handle:
+            works = False
+            try:
+                # Shared, so that two that ask do not see each other; closing the file gives it back.
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                works = True
+            process = " ".join(handle.read(200).split())
+            return Holder(works, process, os.fstat(handle.fileno()).st_mtime)
+    except OSError:
+        return None
+
+
+@contextmanager
+def _leased(out: Path) -> Iterator[None]:
+    """By an object that its holder writes anew all the time: remote storage has no locks.
+
+    Two runs that start within the same moment both write; the one that reads its own name afterwards goes on.
+    """
+    place = _path(out)
+    note = {"process": _process(), "began": time.time(), "token": uuid.uuid4().hex}
+    text = json.dumps(note).encode()
+    try:
+        holder = _last_lease(out)
+        if holder is not None and holder.works:
+            raise UsageError(
+                f"{out}: another run is working in this folder ({holder.process}); wait for it or give another --out. "
+                f"If it has died, wait {DEAD_S:.0f} s"
+            )
+        place.write_bytes(text)
+        time.sleep(1.0)
+        first = place.read_bytes() == text
+    except OSError as error:
+        raise StorageError(f"{out}: cannot be written ({' '.join(str(error).split())[:300]})") from None
+    if not first:
+        raise UsageError(f"{out}: another run has just begun in this folder; wait for it or give another --out")
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(BEAT_S):
+            with suppress(OSError):
+                place.write_bytes(text)
+
+    thread = threading.Thread(target=beat, daemon=True, name="forgeprep-hold")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        with suppress(OSError):
+            place.unlink(missing_ok=True)
+
+
+def _last_lease(out: Path) -> Holder | None:
+    place = _path(out)
+    try:
+        note = json.loads(place.read_bytes())
+        # The storage's clock is asked, not ours.
+        probe = place.with_name(f".now-{uuid.uuid4().hex[:8]}")
+        probe.write_bytes(b"?")
+        silent = probe.stat().st_mtime - place.stat().st_mtime
+        probe.unlink()
+        return Holder(silent < DEAD_S, str(note["process"]), float(note["began"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _process() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def _path(out: Path) -> Path:
+    return out / "state" / ".lock"

@@ -1,0 +1,211 @@
+"""How far a run is, told from its folder alone: from another shell, while it works or afterwards."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from forgeprep.errors import ForgeprepError, UsageError
+from forgeprep.pipeline.configure import settings_of, shard_key
+from forgeprep.pipeline.lock import Holder, last_holder
+from forgeprep.pipeline.plan import Brief, open_plan
+from forgeprep.report.terminal import console
+from forgeprep.shards.records import files_there, iter_records, record_path
+
+INDEX = ("shards.parquet", "clips.parquet", "drops.parquet", "README.md")
+"""What a run writes when all its shards are made."""
+
+
+@dataclass(slots=True)
+class Status:
+    """How far a run is. Numbers that cannot be known are None.
+
+    Attributes:
+        out: the run's folder.
+        state: ``working`` right now; ``finished``; or ``stopped`` before its end.
+        process: who works there, or did last, e.g. ``process 4711 on node3``.
+        began: when that process began, ISO 8601 with the zone.
+        last_shard: when the newest shard was finished.
+        shards, shards_planned: those that are made, and all.
+        in_work: shards that are half-written, by name; only while the run works.
+        to_remake: shards with a record that no longer counts: damaged, of other settings, or without its files.
+        clips, clips_planned: clips of the shards that are made, and all.
+        written, dropped: samples of the shards that are made.
+        frames_planned: frames asked for, over all clips: about written + dropped at the end.
+        samples_per_s: samples written a second by the present or last process, up to its newest shard.
+        left_s: seconds to go, about; only while the run works.
+        problems: what is damaged, one line each.
+    """
+
+    out: str
+    state: Literal["working", "finished", "stopped"] = "stopped"
+    process: str | None = None
+    began: str | None = None
+    last_shard: str | None = None
+    shards: int = 0
+    shards_planned: int | None = None
+    in_work: list[str] = field(default_factory=list)
+    to_remake: list[str] = field(default_factory=list)
+    clips: int = 0
+    clips_planned: int | None = None
+    written: int = 0
+    dropped: int = 0
+    frames_planned: int | None = None
+    samples_per_s: float | None = None
+    left_s: float | None = None
+    problems: list[str] = field(default_factory=list)
+
+
+def status_on_console(out: Path, *, as_json: bool) -> None:
+    """``forgeprep status``."""
+    status = gather(out)
+    text = json.dumps(asdict(status), indent=2) if as_json else "\n".join(lines(status))
+    console.print(text, markup=False)
+
+
+def gather(out: Path) -> Status:
+    """Look at a run's folder without changing it.
+
+    Raises:
+        UsageError: the folder holds no run.
+    """
+    if not (out / "run.json").is_file():
+        raise UsageError(
+            f"{out}: holds no run of forgeprep, or one that is still being planned (no run.json); "
+            "give the --out folder of a run"
+        )
+    status = Status(str(out))
+    holder = last_holder(out)
+    settings = _settings(out, status)
+    briefs = _briefs(out, status)
+    made = _count_records(out, status, briefs, settings)
+    _judge(out, status, holder)
+    _time(status, holder, briefs, made)
+    return status
+
+
+def lines(status: Status) -> list[str]:
+    """The status for people, a fact a line."""
+    who = f" ({status.process})" if status.process else ""
+    since = {"working": f", since {status.began}{who}", "stopped": f"; last began {status.began}{who}"}
+    found = [("run", f"{status.out}: {status.state}{since.get(status.state, '') if status.began else ''}")]
+    found.append(("shards", f"{status.shards:,} of {_number(status.shards_planned)}"))
+    if status.in_work:
+        found.append(("in work", _some(status.in_work)))
+    found.append(("clips", f"{status.clips:,} of {_number(status.clips_planned)}"))
+    asked = f"{_number(status.frames_planned)} frames were asked for"
+    found.append(("samples", f"{status.written:,} written, {status.dropped:,} dropped; {asked}"))
+    if status.last_shard is not None:
+        speed = f"; {status.samples_per_s:.1f} samples/s" if status.samples_per_s is not None else ""
+        found.append(("latest", f"a shard at {status.last_shard}{speed}"))
+    if status.left_s is not None:
+        found.append(("left", f"about {timedelta(seconds=round(status.left_s))}"))
+    elif status.state == "working":
+        found.append(("left", "not known before this process has finished a shard"))
+    if status.to_remake:
+        found.append(("to remake", _some(status.to_remake)))
+    found += [("damaged", problem) for problem in status.problems]
+    if status.state == "stopped":
+        found.append(("next", "give the same 'forgeprep run' command again for the rest"))
+    return [f"{name:<9}  {text}" for name, text in found]
+
+
+def _settings(out: Path, status: Status) -> str | None:
+    try:
+        run = json.loads((out / "run.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        run = None
+    if not isinstance(run, dict):
+        status.problems.append("run.json cannot be read; make the run again with --overwrite")
+        return None
+    status.shards_planned = run["shards"] if isinstance(run.get("shards"), int) else None
+    status.frames_planned = run["requested"] if isinstance(run.get("requested"), int) else None
+    return settings_of(run)
+
+
+def _briefs(out: Path, status: Status) -> dict[str, Brief]:
+    try:
+        briefs = open_plan(out / "plan.parquet").briefs
+    except ForgeprepError as error:
+        status.problems.append(str(error))
+        return {}
+    status.shards_planned = len(briefs)
+    status.clips_planned = sum(brief.clips for brief in briefs)
+    status.frames_planned = sum(brief.requested for brief in briefs)
+    return {brief.name: brief for brief in briefs}
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A shard that is made: samples written, frames asked for, and when its record was written."""
+
+    rows: int
+    requested: int
+    at_s: float
+
+
+def _count_records(out: Path, status: Status, briefs: dict[str, Brief], settings: str | None) -> list[_Made]:
+    made = []
+    for name, record in iter_records(out):
+        brief = briefs.get(name)
+        if briefs and brief is None:
+            continue
+        key = shard_key(settings, name, brief.inputs) if settings is not None and brief is not None else None
+        try:
+            # The rule by which a run keeps a shard.
+            if record is None or (key is not None and record["key"] != key) or not files_there(out, record):
+                status.to_remake.append(name)
+                continue
+            at_s = record_path(out, name).stat().st_mtime
+        except OSError:
+            continue  # Withdrawn in this moment, by a run that makes it again.
+        status.shards += 1
+        status.clips += len(record["clips"])
+        status.written += record["rows"]
+        status.dropped += len(record["drops"])
+        made.append(_Made(record["rows"], brief.requested if brief else record["planned"], at_s))
+    return made
+
+
+def _judge(out: Path, status: Status, holder: Holder | None) -> None:
+    if holder is not None:
+        status.process, status.began = holder.process or None, _clock(holder.began_s)
+    if holder is not None and holder.works:
+        status.state = "working"
+        # Half-written files have names like .00012.parquet.0123456789ab.tmp.
+        halves = {f"{path.parent.name}/{path.name.split('.')[1]}" for path in out.glob("shards/*/.*.tmp")}
+        status.in_work = sorted(halves)
+    elif status.shards == status.shards_planned and all((out / name).is_file() for name in INDEX):
+        status.state = "finished"
+
+
+def _time(status: Status, holder: Holder | None, briefs: dict[str, Brief], made: list[_Made]) -> None:
+    """Speed and end, from what the present or last process has made: older shards say nothing about it."""
+    if made:
+        status.last_shard = _clock(max(shard.at_s for shard in made))
+    own = [shard for shard in made if holder is not None and shard.at_s >= holder.began_s]
+    if not own or holder is None:
+        return
+    last_s = max(shard.at_s for shard in own)
+    spent = max(last_s - holder.began_s, 1e-3)
+    status.samples_per_s = round(sum(shard.rows for shard in own) / spent, 2)
+    done = sum(shard.requested for shard in own)
+    if holder.works and briefs and done:
+        left = sum(brief.requested for brief in briefs.values()) - sum(shard.requested for shard in made)
+        status.left_s = round(max(0.0, left * spent / done - (time.time() - last_s)), 1)
+
+
+def _clock(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
+
+
+def _number(value: Any) -> str:
+    return "an unknown number" if value is None else f"{value:,}"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -1,0 +1,47 @@
+"""A run leaves nothing behind but its folder: no open files, no temporary ones, no sessions of Ray."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.runs import checksums, command, run
+
+
+@pytest.fixture
+def temp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder for temporary files, of this process and those that it starts."""
+    # Short: Ray puts sockets there, whose paths have 107 bytes at most.
+    with tempfile.TemporaryDirectory(prefix="fp") as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        yield Path(folder)
+
+
+def test_two_runs_in_a_process_leave_no_files(demo: Path, tmp_path: Path, temp: Path) -> None:
+    process = psutil.Process()
+
+    def once(name: str) -> tuple[int, int]:
+        given = {"stages": "crop,mask,noise", "frames": "2", "splits": "test", "format": "both"}
+        assert run(demo, tmp_path / name, **given).failed == []
+        gc.collect()
+        return process.num_fds(), len(process.children())
+
+    run(demo, tmp_path / "warm", stages="crop", frames="1", splits="test")
+    assert once("a") == once("b") == once("b")
+    assert list(temp.iterdir()) == []
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_ray_leaves_no_session(demo: Path, tmp_path: Path, temp: Path, quiet: dict[str, str]) -> None:
+    out = tmp_path / "out"
+    subprocess.run(command(demo, out, "--workers", "2"), check=True, stdout=subprocess.DEVNULL, env=dict(os.environ))
+    assert [path for path in temp.rglob("*") if path.is_file()] == []
+    assert checksums(out) == quiet

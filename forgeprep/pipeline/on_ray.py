@@ -156,6 +156,8 @@ def set_environment(*, local: bool) -> None:
         # A worker's log grows without end unless this is set; so at most twice as much is kept of each.
         os.environ.setdefault("RAY_ROTATION_MAX_BYTES", str(LOG_BYTES))
         os.environ.setdefault("RAY_ROTATION_BACKUP_COUNT", "1")
+        # Else Ray ends spare workers after a second and starts others, each with five logs of its own, all run long.
+        os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", str(24 * 3600 * 1000))
 
 
 def _start_ray(workers: int, address: str | None) -> str | None:

@@ -86,7 +86,8 @@ class Plan:
 
     def shards(self) -> Iterator[ShardPlan]:
         """All shards, one after the other."""
-        return (self.shard(number) for number in range(len(self.briefs)))
+        with pq.ParquetFile(pa.BufferReader(self.data)) as plan:
+            yield from (_shard(plan, number) for number in range(len(self.briefs)))
 
 
 def make_plan(
@@ -111,7 +112,9 @@ def pack_plan(shards: Iterable[ShardPlan]) -> Plan:
     """The plan of these shards."""
     sink = pa.BufferOutputStream()
     briefs = []
-    with pq.ParquetWriter(sink, PLAN_SCHEMA, compression="zstd") as writer:
+    # Each worker reads the whole footer, which has an entry for each column of each shard: keep those short.
+    short = {"write_statistics": False, "use_dictionary": False}
+    with pq.ParquetWriter(sink, PLAN_SCHEMA, compression="zstd", **short) as writer:
         for shard in shards:
             rows = [_row(shard.name, group, clip) for group in shard.groups for clip in _members(group)]
             writer.write_table(pa.Table.from_pylist(rows, schema=PLAN_SCHEMA), row_group_size=max(1, len(rows)))
@@ -138,13 +141,8 @@ def open_plan(path: Path) -> Plan:
 
 def read_shard(file: Path | pa.NativeFile, number: int) -> ShardPlan:
     """One shard of a plan's file, by its number."""
-    groups: dict[str, list[dict[str, Any]]] = {}
     with pq.ParquetFile(file) as plan:
-        brief = json.loads(plan.metadata.metadata[_BRIEFS.encode()])[number]
-        for row in plan.read_row_group(number).to_pylist():
-            groups.setdefault(row["source_id"], []).append(row)
-    split: Split = brief["split"]
-    return ShardPlan(brief["name"], split, tuple(_group(source_id, split, rows) for source_id, rows in groups.items()))
+        return _shard(plan, number)
 
 
 def with_headers(clips: list[Clip], root: Path, progress: Callable[[int], None] = lambda _: None) -> list[Clip]:
@@ -228,6 +226,16 @@ def _row(shard: str, group: Group, clip: Clip) -> dict[str, Any]:
         "clip": json.dumps({name: getattr(clip, name) for name in _CLIP_FIELDS}),
         "reference": clip is group.reference,
     }
+
+
+def _shard(plan: pq.ParquetFile, number: int) -> ShardPlan:
+    # Not from the briefs: to read those of all shards for each one would take longer than the rows.
+    rows = plan.read_row_group(number).to_pylist()
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row["source_id"], []).append(row)
+    split: Split = rows[0]["split"]
+    return ShardPlan(rows[0]["shard"], split, tuple(_group(name, split, members) for name, members in groups.items()))
 
 
 def _group(source_id: str, split: Split, rows: list[dict[str, Any]]) -> Group:

@@ -9,7 +9,7 @@ How it reckons. The plan is the real planner's, over clips that exist on paper a
 already: what it costs is the CPU time of the driver's process, which other programs do not disturb. A real task sends a
 message for each stretch of a clip; for those the time of the progress bar is measured by itself and added, as if the
 driver had looked at each one, so that the sum is too large rather than too small. How long tasks take is drawn from a
-log-normal distribution fitted to source groups of the demo dataset, and, since real clips differ more, from a wider one.
+log-normal distribution fitted to the demo's source groups, and, since real clips differ more, from a wider one.
 Not in it: reading the headers of the dataset's files, which depends on the storage; 1,000 workers reading from it.
 """
 
@@ -20,6 +20,7 @@ import heapq
 import json
 import math
 import multiprocessing
+import os
 import resource
 import statistics
 import tempfile
@@ -80,6 +81,8 @@ def main() -> None:
 def measured(root: Path, folder: Path) -> None:
     """Throughput with one and with two workers, from the first sample on: without the start of Ray and its workers."""
     rates = {n: max(rate(root, folder / f"{n}-{go}", n) for go in range(2)) for n in (1, 2)}
+    load = os.getloadavg()[0]
+    print(f"load of this machine: {load:.1f} on {os.cpu_count()} cores; above 2, others have taken part of them")
     print(f"1 worker {rates[1]:.1f} samples/s, 2 workers {rates[2]:.1f} samples/s, the better of two runs each")
     print(f"2 workers are {rates[2] / rates[1]:.2f} times as fast as one (wanted: 1.85 or more)\n")
 
@@ -124,17 +127,15 @@ def one_group_a_shard() -> Any:
 
 def reckon(what: str, shard_size: int, times: Times, out: Path) -> None:
     """Plan, run the driver and let 1,000 workers work in thought; print it all."""
-    clips = ffpp() if what == FFPP else forgerynet()
-    config = make_config(clips[0].dataset, {"stages": "crop,mask,noise", "shard_size": str(shard_size)})
+    listed = ffpp if what == FFPP else forgerynet
+    config = make_config(listed.__name__, {"stages": "crop,mask,noise", "shard_size": str(shard_size)})
     params = FramesParams()
 
     def chosen(count: int, split: Split) -> tuple[int, ...]:
         return select(count, split, params)
 
-    plan, planning = timed(lambda: make_plan(clips, Path("/nowhere"), chosen, shard_size))
+    (plan, count), planning = timed(lambda: planned(listed(), chosen, shard_size))
     number, samples = len(plan.briefs), sum(brief.requested for brief in plan.briefs)
-    count = len(clips)
-    del clips
     print(f"{what}, --shard-size {shard_size}: {number:,} shards, {samples:,} samples", flush=True)
     print(f"  plan                {planning:8.1f} s     {len(plan.data) / 1e6:.1f} MB, headers not read")
     write_records(out, plan)
@@ -157,21 +158,22 @@ def reckon(what: str, shard_size: int, times: Times, out: Path) -> None:
     print(f"  driver, messages    {messages:8.1f} s     {1e6 * message:.0f} us for each at {number:,} shards")
     print(f"  driver, indexes     {indexing:8.1f} s     from the records of {count:,} clips")
     print(f"  driver, summary     {counting:8.1f} s     what it prints at the end")
-    print(
-        f"  driver, all         {driver:8.1f} s     {100 * driver / work:.2f} % of the workers' time (wanted: below 1 %)"
-    )
-    print(
-        f"  driver's memory     {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:8.0f} MB    (wanted: below 2,000)"
-    )
-    print(
-        f"  worker, its shard   {1e3 * reading:8.1f} ms    to read it from the plan, {100 * number * reading / work:.2f} % of its time"
-    )
+    share, memory = 100 * driver / work, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"  driver, all         {driver:8.1f} s     {share:.2f} % of the workers' time (wanted: below 1 %)")
+    print(f"  driver's memory     {memory:8.0f} MB    at most (wanted: below 2,000)")
+    share = 100 * number * reading / work
+    print(f"  worker, its shard   {1e3 * reading:8.1f} ms    to read it from the plan, {share:.2f} % of its time")
     ideal = work / WORKERS
     print(f"  all on {WORKERS:,}        {ideal:8.1f} s     {work / 3600:.1f} hours of work evenly spread")
     for name, sigma in (("as the demo", times.sigma), ("wide", WIDE)):
         last = statistics.mean(makespan(plan.briefs, times.sample, sigma, seed) + reading for seed in range(5))
         print(f"  last worker done    {last:8.1f} s     {last / ideal:.2f} times that; sigma {sigma:.2f}, {name}")
     print(flush=True)
+
+
+def planned(clips: list[Clip], chosen: Callable[[int, Split], tuple[int, ...]], shard_size: int) -> tuple[Plan, int]:
+    """The plan, and of how many clips."""
+    return make_plan(clips, Path("/nowhere"), chosen, shard_size), len(clips)
 
 
 def timed(act: Callable[[], Any]) -> tuple[Any, float]:
@@ -254,34 +256,17 @@ def record(shard: ShardPlan) -> dict[str, Any]:
     clips, drops = [], []
     for group in shard.groups:
         for number, item in enumerate(group.clips):
-            row: dict[str, Any] = dict.fromkeys(CLIP_SCHEMA.names) | {
-                n: v for n, v in item.to_dict().items() if n in CLIP_SCHEMA.names
-            }
-            wanted = len(group.frames)
-            row |= {
-                "sha256": f"{number:064x}",
-                "width": 640,
-                "height": 480,
-                "fps": 25.0,
-                "header_frames": item.frame_count,
-            }
-            row |= dict.fromkeys(("requested", "decoded", "detected", "written"), wanted) | {
-                "dropped": 0,
-                "topped_up": 0,
-                "tracks": 1,
-            }
-            row |= {"offset": 0, "rate": 1.0, "scale": 1.0, "shift": [0.0, 0.0], "segments": [[0.0, 12.0]]}
+            wanted, known = len(group.frames), item.to_dict()
+            row: dict[str, Any] = {name: known.get(name) for name in CLIP_SCHEMA.names}
+            row |= dict.fromkeys(("requested", "decoded", "detected", "written"), wanted)
+            row |= {"sha256": f"{number:064x}", "width": 640, "height": 480, "fps": 25.0, "dropped": 0, "tracks": 1}
+            row |= {"header_frames": item.frame_count, "topped_up": 0, "offset": 0, "rate": 1.0, "scale": 1.0}
+            row |= {"shift": [0.0, 0.0], "segments": [[0.0, 12.0]]}
             clips.append(row)
             if number % 3 == 0:
                 drops.append([shard.split, group.source_id, item.clip_id, group.frames[-1], 0, "no_face", None])
     rows = sum(row["written"] for row in clips)
-    file = {
-        "path": f"shards/{shard.name}.parquet",
-        "format": "parquet",
-        "rows": rows,
-        "bytes": 1,
-        "sha256": f"{1:064x}",
-    }
+    file = {"path": f"shards/{shard.name}.parquet", "format": "parquet", "bytes": 1, "sha256": "0" * 64, "rows": rows}
     return {"key": "", "split": shard.split, "shard": shard.name, "stages": ["crop"], "files": [file], "rows": rows,
             "planned": rows, "requested": rows, "drops": drops, "clips": clips}  # fmt: skip
 

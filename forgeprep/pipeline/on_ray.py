@@ -53,12 +53,16 @@ def run_on_ray(
         task = remote(max_retries=0, **asks)(_ray_task)
         waiting = {task.remote(job, board): job for job in jobs}
         while waiting:
-            done, _ = ray.wait(list(waiting), num_returns=1, timeout=0.5)
+            # All that have ended in half a second at once: one by one, thousands of shards keep the driver busy.
+            done, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=0.5)
             for name, progress in _asked(board.snapshot.remote(), {}).items():
                 report(name, progress)
             for reference in done:
                 job = waiting.pop(reference)
-                failure = _outcome(reference)
+                outcome = _outcome(reference)
+                failure = None if isinstance(outcome, Progress) else outcome
+                if isinstance(outcome, Progress):
+                    report(job.name, outcome)
                 if isinstance(failure, StorageError):
                     raise failure
                 again = None
@@ -82,17 +86,18 @@ class _WorkerDied(Exception):
     """The process or node that made a shard is gone."""
 
 
-def _outcome(reference: Any) -> Exception | None:
+def _outcome(reference: Any) -> Progress | Exception:
+    """What became of a shard; the board's last word on it may never come."""
     import ray
 
     try:
-        ray.get(reference)
+        done: Progress = ray.get(reference)
+        return done
     except ray.exceptions.RayTaskError as error:
         cause = error.cause
         return cause if isinstance(cause, ForgeprepError) else RuntimeError(str(error))
     except ray.exceptions.RayError as error:
         return _WorkerDied(f"the worker died again and again ({type(error).__name__}: {error})")
-    return None
 
 
 class _Deaths:
@@ -214,10 +219,10 @@ class _Board:
         return latest
 
 
-def _ray_task(job: Job, board: Any) -> None:
+def _ray_task(job: Job, board: Any) -> Progress:
     def begin(group: int | None) -> None:
         # Waited for: the next thing may be this process's end.
         _asked(board.begin.remote(job.name, group), None)
 
     begin(None)
-    make_shard(job, lambda progress: board.post.remote(job.name, progress), begin)
+    return make_shard(job, lambda progress: board.post.remote(job.name, progress), begin)

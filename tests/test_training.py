@@ -56,14 +56,14 @@ def weights(run: Path, state: str = "last") -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize(("model", "size"), [("fn3-seg", 64), ("mesoinception4-cls", 256)])
 def test_a_resumed_training_ends_with_the_same_weights(model: str, size: int, prepared: Path, tmp_path: Path) -> None:
-    train(training(model, prepared, tmp_path / "whole", size=size), device="cpu")
+    train(training(model, prepared, tmp_path / "whole", size=size, batch=2), device="cpu")
     for limit in (2, 9, None):
-        train(training(model, prepared, tmp_path / "parts", size=size, limit=limit), device="cpu")
+        train(training(model, prepared, tmp_path / "parts", size=size, batch=2, limit=limit), device="cpu")
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     assert whole.keys() == parts.keys()
     assert any(name.startswith("optimizer/") for name in whole)
     assert all(torch.equal(value, parts[name]) for name, value in whole.items())
-    other = training(model, prepared, tmp_path / "other", size=size, seed=1)
+    other = training(model, prepared, tmp_path / "other", size=size, batch=2, seed=1)
     train(other, device="cpu")
     assert not all(torch.equal(value, whole[name]) for name, value in weights(tmp_path / "other").items())
     assert not list(tmp_path.rglob("*.tmp"))

@@ -9,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from forgeprep import __version__
@@ -17,6 +16,7 @@ from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import DatasetParams
 from forgeprep.errors import UsageError, unknown_name
 from forgeprep.schemas.config import PROTOCOLS, RunConfig
+from forgeprep.settings_file import read_settings_file
 from forgeprep.stages import all_stages, resolve_stages
 
 DEFAULT_STAGES = ("crop", "mask", "noise")
@@ -33,19 +33,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: it is missing, no YAML, no mapping, or holds a name that is no flag.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        first = " ".join(str(error).split())
-        raise UsageError(f"{path}: not valid YAML ({first})") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise UsageError(f"{path}: must be a mapping of option names to values, got {type(values).__name__}")
+    named = read_settings_file(path)
     known = {*_DIRECT, *EXECUTION, *_param_owners(), "dataset", "stages", "protocol", "format", "options"}
-    named = {str(key).replace("-", "_"): value for key, value in values.items()}
     for key in named:
         if key not in known:
             raise UsageError(f"{path}: {unknown_name('option', key, known)}")

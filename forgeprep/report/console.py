@@ -51,7 +51,7 @@ def _run(given: Mapping[str, Any], config_file: Path | None, flags: RunFlags) ->
     workers = _workers(values.get("workers"))
     if address is not None and workers == 0:
         raise UsageError("--workers 0 works in this process, --address on a cluster; give one of them")
-    patience = float(values.get("clip_timeout") or PATIENCE_S)
+    patience = _patience(values.get("clip_timeout"))
     config = configure.make_config(str(values["dataset"]), values)
     with counting() as tell:
         prepared = pipeline.prepare_run(
@@ -223,12 +223,24 @@ def _live(prepared: pipeline.Prepared) -> Iterator[_Board]:
         yield _Board(bar, bar.add_task("run", total=clips, rows=0, drops=0, rate="0.0"))
 
 
+def _patience(value: Any) -> float:
+    if value is None:
+        return PATIENCE_S
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError, OverflowError):
+        seconds = 0.0
+    if not 1 <= seconds <= 1e6:
+        raise UsageError(f"--clip-timeout: must be a number of seconds from 1 to a million (got {value!r})")
+    return seconds
+
+
 def _workers(value: Any) -> int:
     if value is None:
         return os.cpu_count() or 1
     try:
         workers = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         workers = -1
     if workers < 0:
         raise UsageError(f"--workers: must be a whole number from 0 (got {value!r})")

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from forgeprep.errors import MediaError, UsageError
 from forgeprep.report.terminal import add_cells, console, light_table
+from forgeprep.settings_file import read_settings_file
 
 
 def require_training() -> None:
@@ -80,11 +81,11 @@ def train_on_console(
     from forgeprep.training.many import train_on_many
     from forgeprep.training.models import get_model
     from forgeprep.training.plots import draw_training
-    from forgeprep.training.recipe import make_recipe, read_settings
+    from forgeprep.training.recipe import make_recipe
 
     get_model(model)
     flags = {name: value for name, value in given.items() if value is not None}
-    values = {**(read_settings(config) if config else {}), **_pairs("--set", settings), **flags}
+    values = {**(read_settings_file(config) if config else {}), **_pairs("--set", settings), **flags}
     recipe = make_recipe(model, values)
     training = Training(model, tuple(shards), run, recipe, _pairs("--model-option", options), weights, init)
     columns = (TextColumn("{task.fields[text]}"), BarColumn(), TimeElapsedColumn())
@@ -179,6 +180,6 @@ def _pairs(flag: str, given: Sequence[str]) -> dict[str, Any]:
             raise UsageError(f"{flag} must be NAME=VALUE, got '{text}'")
         try:
             found[name.strip().replace("-", "_")] = yaml.safe_load(value)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, RecursionError):
             raise UsageError(f"{flag} {name}: cannot read the value '{value}'") from None
     return found

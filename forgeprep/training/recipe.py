@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import resources
-from pathlib import Path
 from typing import Any, Literal
 
 import yaml
@@ -65,20 +64,3 @@ def make_recipe(model: str, given: Mapping[str, Any]) -> Recipe:
     except ValidationError as error:
         problem = error.errors()[0]
         raise UsageError(f"{problem['loc'][0]}: {problem['msg'].lower()} (got {problem['input']!r})") from None
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """A YAML file of settings.
-
-    Raises:
-        UsageError: it cannot be read, or is no mapping.
-    """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"{path}: not valid YAML ({' '.join(str(error).split())[:200]})") from None
-    if not isinstance(values, dict):
-        raise UsageError(f"{path}: must be a mapping of settings to values")
-    return {str(name).replace("-", "_"): value for name, value in values.items()}

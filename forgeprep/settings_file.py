@@ -1,0 +1,39 @@
+"""Settings in a YAML file that a user wrote, or that somebody gave a user."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from forgeprep.errors import UsageError
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses aliases: nine lines of them stand for a billion values."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            place = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "aliases (*name) are not supported", place)
+        return super().compose_node(parent, index)
+
+
+def read_settings_file(path: Path) -> dict[str, Any]:
+    """The names, with underscores for dashes, and their values; an empty file has none.
+
+    Raises:
+        UsageError: it cannot be read, is no YAML, or no mapping.
+    """
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 -- a SafeLoader
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: not valid YAML ({' '.join(str(error).split())[:300]})") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: must be a mapping of names to values, got {type(values).__name__}")
+    return {str(name).replace("-", "_"): value for name, value in values.items()}

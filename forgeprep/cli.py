@@ -192,7 +192,7 @@ def inspect(
     from forgeprep.report.console import inspect_on_console
     from forgeprep.storage import to_path
 
-    inspect_on_console(to_path(out), sheet)
+    inspect_on_console(to_path(out), to_path(sheet) if sheet else None)
 
 
 @app.command()
@@ -205,7 +205,7 @@ def report(
     from forgeprep.report.console import report_on_console
     from forgeprep.storage import to_path
 
-    report_on_console(to_path(out), to)
+    report_on_console(to_path(out), to_path(to) if to else None)
 
 
 @app.command()
@@ -374,6 +374,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if "--debug" in arguments:
             raise
         _fail(error, error.exit_code)
+    except OSError as error:
+        if "--debug" in arguments:
+            raise
+        _fail(error, 1)
     except Exception as error:
         if "--debug" in arguments:
             raise

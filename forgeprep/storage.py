@@ -31,8 +31,16 @@ _ATTEMPTS = 8
 
 
 def to_path(text: str | os.PathLike[str]) -> Path:
-    """The path that a user means: of this machine, or a URI."""
+    """The path that a user means: of this machine, or a URI.
+
+    Raises:
+        UsageError: a URI without a bucket, or with dots that lead upwards.
+    """
     name = os.fspath(text)
+    if _URI.match(name):
+        parts = PurePosixPath(name).parts
+        if len(parts) < 2 or ".." in parts:
+            raise UsageError(f"{name}: must be scheme://bucket/folder, without '..'")
     # Typed as a Path, whose methods it has as far as they are used here.
     return cast(Path, RemotePath(name)) if _URI.match(name) else Path(name)
 
@@ -227,6 +235,9 @@ def _filesystem(scheme: str, bucket: str) -> pafs.FileSystem:
         except (ValueError, OSError) as error:
             raise UsageError(f"{scheme}://{bucket}: {' '.join(str(error).split())}") from None
     endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "")
+    given = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if given and not endpoint.netloc:
+        raise UsageError(f"AWS_ENDPOINT_URL is '{given}': must begin with http:// or https://")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if region is None and not endpoint.netloc:
         try:

@@ -118,7 +118,7 @@ def test_wrong_usage_is_told_in_one_line(
         ("frames: 2020-13-01\n", "not valid YAML (month must be in 1..12)"),
         ("frames: &a [1]\nsize: [*a, *a]\n", "aliases (*name) are not supported"),
         ("frames: " + "[" * 5000 + "\n", "not valid YAML"),
-        ("workers: .inf\n", "--workers: must be a whole number from 0"),
+        ("workers: .inf\n", "--workers: must be a whole number from 0 to"),
         ("clip_timeout: .nan\n", "--clip-timeout: must be a number of seconds from 1"),
         ("frames: {train: 3, val: 2}\n", "frames for each split needs exactly train, val, test"),
         ("enlarge: wide\n", "--enlarge: "),

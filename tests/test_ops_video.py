@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from forgeprep.errors import MediaError
 from forgeprep.ops.geometry import frame_rgb
-from forgeprep.ops.video import read_frames, read_header
+from forgeprep.ops.video import read_frames, read_header, sha256_of
 from tests.conftest import UInt8
 
 Encode = Callable[..., Path]
@@ -134,3 +135,12 @@ def test_colours_agree_with_opencvs_and_ffmpegs_conversions(
     assert abs((ours - opencv).mean()) < 0.1
     assert np.abs(ours - opencv).mean() < 1.5
     assert np.abs(ours - ffmpeg).mean() < 2.0
+
+
+def test_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "clip.mp4"
+    os.mkfifo(pipe)
+    assert sha256_of(pipe) is None
+    for read in (read_header, lambda path: list(read_frames(path))):
+        with pytest.raises(MediaError, match="not a file"):
+            read(pipe)

@@ -21,6 +21,7 @@ from typing import Any
 import pyarrow.fs as pafs
 import pytest
 
+from forgeprep import storage
 from forgeprep.errors import UsageError
 from forgeprep.pipeline.lock import last_holder, locked
 from forgeprep.shards.read import iter_rows, shard_paths
@@ -64,8 +65,6 @@ def answers(port: int) -> bool:
 @pytest.fixture
 def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     """A new bucket's URI, and the environment that leads to it."""
-    from forgeprep import storage
-
     for name, value in {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "key",
@@ -255,4 +254,10 @@ def test_storage_that_does_not_answer_is_told_in_one_line(
     assert run_cli("verify", "s3://nobucket/out") in (1, 2)
     assert run_cli("run", "ffpp", "--root", f"{bucket}/empty", "--out", "x", "--workers", "0") == 2
     assert "no such folder" in capsys.readouterr().err
+    assert run_cli("verify", "s3://") == 2
+    assert run_cli("verify", "s3://bucket/../x") == 2
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "garbage")
+    storage._filesystem.cache_clear()
+    assert run_cli("verify", "s3://bucket/x") == 2
+    assert "AWS_ENDPOINT_URL is 'garbage'" in capsys.readouterr().err
     assert os.environ["AWS_REGION"] == "us-east-1"

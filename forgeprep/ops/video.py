@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import stat
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -139,9 +140,10 @@ def is_picture(path: Path | PurePath) -> bool:
 def sha256_of(path: Path) -> str | None:
     """SHA-256 of a file's bytes as hex; None if it cannot be read."""
     try:
+        _check_there(path)
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
+    except (OSError, MediaError):
         return None
 
 
@@ -168,11 +170,14 @@ def _open(path: Path) -> Any:
 def _check_there(path: Path) -> None:
     guard.check(path)
     try:
-        size = path.stat().st_size
+        status = path.stat()
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         raise MediaError(str(path), "no such file" if missing else f"cannot be read ({error.strerror})") from None
-    if size == 0:
+    # To open a named pipe is to wait for somebody who writes to it.
+    if not stat.S_ISREG(status.st_mode):
+        raise MediaError(str(path), "not a file")
+    if status.st_size == 0:
         raise MediaError(str(path), "the file is empty; fetch it again")
 
 

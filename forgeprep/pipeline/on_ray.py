@@ -23,7 +23,8 @@ MAX_DEATHS = 20
 LOG_BYTES = 8 << 20
 """A log of Ray's begins anew at this size."""
 MAX_GROUP_DEATHS = 5
-"""After so many deaths at a group whose files decode well, the group is given up."""
+"""After so many deaths at a group whose files decode well, the group is given up; if that does not help after as many
+more, its shard has failed."""
 
 
 def run_on_ray(
@@ -115,6 +116,8 @@ class _Deaths:
         count = self.counts[job.name, group]
         if group is None:
             return job if count < MAX_DEATHS else None
+        if count >= 2 * MAX_GROUP_DEATHS:
+            return None
         if count >= MAX_GROUP_DEATHS:
             why = f"{count} workers died at this clip or those that belong to it, and each file decodes well alone"
             return replace(job, given_up={**job.given_up, group: why})

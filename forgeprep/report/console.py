@@ -242,6 +242,6 @@ def _workers(value: Any) -> int:
         workers = int(value)
     except (TypeError, ValueError, OverflowError):
         workers = -1
-    if workers < 0:
-        raise UsageError(f"--workers: must be a whole number from 0 (got {value!r})")
+    if not 0 <= workers <= 100_000:
+        raise UsageError(f"--workers: must be a whole number from 0 to 100,000 (got {value!r})")
     return workers

@@ -32,6 +32,7 @@ from forgeprep.training.transforms import collate, prepare
 
 BATCH, SIZE = 32, 224
 PICTURES = ("image", "mask")
+KINDS = ("parquet", "webdataset")
 
 
 def main() -> None:
@@ -51,26 +52,26 @@ def main() -> None:
             "Hugging Face datasets": lambda: hugging(out, Path(folder, "cache"), given.workers),
         }
         best = max(timed(name, len(pictures), act) for name, act in others.items())
-        for kind in ("parquet", "tar"):
+        for kind in KINDS:
             rate = timed(f"ours, {kind}", len(pictures), lambda kind=kind: ours(out, kind, given.workers))  # type: ignore[misc]
             print(f"    {rate / best:.2f} x the best of the others, {rate / floor:.2f} x the floor")
 
 
 def shards(folder: Path, seconds: float) -> Path:
-    """Demo shards in both formats, crops of 224 x 224 with masks."""
+    """Demo shards in each format, crops of 224 x 224 with masks: a run in ``parquet/`` and one in ``webdataset/``."""
     make_demo(folder / "ffpp", people=6, seconds=seconds, compressions=("c23",))
-    config = make_config(
-        "ffpp", {"stages": "crop,mask", "frames": "all", "size": SIZE, "format": "both", "splits": "train"}
-    )
-    execute(prepare_run(config, folder / "ffpp", folder / "out"), workers=0, report=lambda *_: None)
-    return folder / "out"
+    for kind in KINDS:
+        given = {"stages": "crop,mask", "frames": "all", "size": SIZE, "format": kind, "splits": "train"}
+        prepared = prepare_run(make_config("ffpp", given), folder / "ffpp", folder / kind)
+        execute(prepared, workers=0, report=lambda *_: None)
+    return folder
 
 
 def loose(out: Path, folder: Path) -> list[tuple[Path, Path, int]]:
     """The same samples as single files."""
     folder.mkdir()
     found = []
-    for path in shard_paths(out, "train"):
+    for path in shard_paths(out / "parquet", "train"):
         for row in iter_rows(path, ["sample_id", "image", "mask", "label"], decode=False):
             files = [folder / f"{len(found):06d}.{name}.png" for name in PICTURES]
             for name, file in zip(PICTURES, files, strict=True):
@@ -92,7 +93,7 @@ def timed(what: str, samples: int, act: Callable[[], tuple[int, float]]) -> floa
 
 def decode_all(out: Path, workers: int) -> tuple[int, float]:
     """Decode every picture, read beforehand: nothing is moved between processes."""
-    paths = [path for path in shard_paths(out, "train") if path.suffix == ".parquet"]
+    paths = shard_paths(out / "parquet", "train")
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         done = list(pool.map(decode_part, [(paths, number, workers) for number in range(workers)]))
     return sum(number for number, _ in done), max(seconds for _, seconds in done)
@@ -112,9 +113,7 @@ def decode_part(job: tuple[list[Path], int, int]) -> tuple[int, float]:
 def ours(out: Path, kind: str, workers: int) -> tuple[int, float]:
     """The training loader on the shards of one format."""
     recipe = Recipe(flip=False, batch=BATCH)
-    index = load_index([out], "train", ["mask"])
-    if kind == "tar":
-        index = tar_index(out)
+    index = load_index([out / kind], "train", ["mask"])
     samples = Samples(index, without({"noise"}))
 
     def make(numbers: Ints) -> dict[str, Any]:
@@ -122,19 +121,6 @@ def ours(out: Path, kind: str, workers: int) -> tuple[int, float]:
 
     batches = deal(epoch_order(index, seed=0, epoch=0), BATCH, drop_last=False)
     return count(load_batches(batches, make, workers))
-
-
-def tar_index(out: Path) -> Any:
-    """The index of the tars, which shard_paths passes over where there is Parquet."""
-    with tempfile.TemporaryDirectory() as folder:
-        for path in out.glob("shards/train/*.tar"):
-            link = Path(folder, "shards", "train", path.name)
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(path)
-        index = load_index([Path(folder)], "train", ["mask"])
-    paths = tuple(sorted(out.glob("shards/train/*.tar")))
-    return type(index)(paths, index.shard, index.first, index.second, index.group, index.label, index.method,
-                       index.methods, index.columns, index.enlarge)  # fmt: skip
 
 
 class Loose(Dataset[Any]):
@@ -161,7 +147,7 @@ def web(out: Path, workers: int) -> tuple[int, float]:
     """Webdataset, its own decoder and shuffle buffer."""
     import webdataset
 
-    tars = sorted(map(str, out.glob("shards/train/*.tar")))
+    tars = sorted(map(str, out.glob("webdataset/shards/train/*.tar")))
     data = (
         webdataset.WebDataset(tars, shardshuffle=False, workersplitter=webdataset.split_by_worker, empty_check=False)
         .shuffle(500)
@@ -183,7 +169,7 @@ def hugging(out: Path, cache: Path, workers: int) -> tuple[int, float]:
     """Hugging Face datasets as a torch dataset; the first run pays for its cache, the second is counted."""
     import datasets
 
-    files = sorted(map(str, out.glob("shards/train/*.parquet")))
+    files = sorted(map(str, out.glob("parquet/shards/train/*.parquet")))
     data = datasets.load_dataset("parquet", data_files={"train": files}, split="train", cache_dir=str(cache))
     data = data.select_columns(["image", "mask", "label"]).with_transform(hugging_rows)
     return count(DataLoader(data, BATCH, shuffle=True, num_workers=workers, multiprocessing_context="spawn"))

@@ -11,21 +11,24 @@ import argparse
 import resource
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from forgeprep.errors import ForgeprepError
-from forgeprep.training.fit import pick_device
+from forgeprep.training.fit import Loop, Training, pick_device
 from forgeprep.training.models import MODELS, build
-from forgeprep.training.models.detector import Batch, Detector
 from forgeprep.training.models.local_similarity import LinearPairs, ReluPairs
 from forgeprep.training.recipe import make_recipe
+from forgeprep.training.transforms import collate
 
-MODES = {
-    "fp32": {"low": False, "compile": False},
-    "bf16 channels_last": {"low": True, "compile": False},
-    "the same, compiled": {"low": True, "compile": True},
+MODES: dict[str, dict[str, Any]] = {
+    "fp32": {"precision": "fp32", "compile": False},
+    "bf16 channels_last": {"precision": "bf16", "compile": False},
+    "the same, compiled": {"precision": "bf16", "compile": True},
 }
 CHANNELS = 728
 
@@ -48,7 +51,7 @@ def main() -> None:
         plain = 0.0
         for mode in modes:
             try:
-                seconds, memory = timed(detector_step(name, batch, place, **MODES[mode]), place, given.steps)
+                seconds, memory = timed(detector_step(name, batch, place, MODES[mode]), place, given.steps)
             except (torch.OutOfMemoryError, ForgeprepError) as error:
                 print(f"{name:<22} {batch:>5} {MODELS[name].size:>5}  {mode:<20} {str(error).splitlines()[0]}")
                 continue
@@ -58,40 +61,33 @@ def main() -> None:
     similarity(place, given.batch or 8, given.steps)
 
 
-def detector_step(name: str, count: int, place: torch.device, *, low: bool, compile: bool) -> Callable[[], None]:
-    """A step on random samples, as :mod:`forgeprep.training.fit` makes it."""
-    torch.manual_seed(0)
-    detector = build(name).to(place).train()
-    batch = random_batch(count, MODELS[name].size, place)
-    if low:
-        detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        batch["image"] = batch["image"].contiguous(memory_format=torch.channels_last)
-    forward: Detector = torch.compile(detector) if compile else detector  # type: ignore[assignment]
-    optimizer = torch.optim.Adam(detector.parameters(), lr=1e-4)
+def detector_step(name: str, count: int, place: torch.device, settings: dict[str, Any]) -> Callable[[], None]:
+    """A step of a training on random samples."""
+    recipe = make_recipe(name, {"batch": count, **settings})
+    loop = Loop(Training(name, (), Path(), recipe), build(name), place, lambda _: None)
+    loop.detector.train()
+    batch = random_batch(count, MODELS[name].size)
 
     def step() -> None:
-        with torch.autocast(place.type, torch.bfloat16, enabled=low):
-            terms = detector.losses(forward(batch["image"]), batch)
-        optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        loop.step(batch, 0)
 
     return step
 
 
-def random_batch(count: int, size: int, place: torch.device) -> Batch:
+def random_batch(count: int, size: int) -> dict[str, Any]:
     """Images of noise with half of each forged."""
-    mask = torch.zeros(count, 1, size, size)
-    mask[:, :, : size // 2] = 1
-    batch = {
-        "image": torch.rand(count, 3, size, size),
-        "label": torch.ones(count),
-        "method": torch.ones(count, dtype=torch.long),
-        "mask": mask,
-        "has_mask": torch.ones(count, dtype=torch.bool),
-        "noise": torch.randn(count, 1, size, size),
-    }
-    return {name: value.to(place) for name, value in batch.items()}
+    mask = np.zeros((size, size), np.uint8)
+    mask[: size // 2] = 255
+    draw = np.random.default_rng(0)
+    return collate(
+        [
+            {
+                "image": draw.integers(0, 256, (size, size, 3), np.uint8), "mask": mask, "label": 1, "method_number": 1,
+                "noise": draw.integers(0, 256, (size, size), np.uint8), "compression": "c23", "sample_id": str(number),
+            }
+            for number in range(count)
+        ]
+    )  # fmt: skip
 
 
 def similarity(place: torch.device, batch: int, steps: int) -> None:

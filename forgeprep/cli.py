@@ -27,7 +27,29 @@ models_app = typer.Typer(invoke_without_command=True)
 app.add_typer(models_app, name="models")
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error. [default: off]")]
-Out = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
+
+
+def _path(text: str) -> Path:
+    from forgeprep.storage import to_path
+
+    return to_path(text)
+
+
+def _local(text: str) -> Path:
+    from forgeprep.errors import UsageError
+    from forgeprep.storage import is_remote
+
+    path = _path(text)
+    if is_remote(path):
+        raise UsageError(f"{text}: must be on this machine; only datasets and shards may lie on remote storage")
+    return path
+
+
+# What a run reads and writes may be a URI; all else is a path of this machine.
+ANY: dict[str, Any] = {"parser": _path, "metavar": "PATH"}
+LOCAL: dict[str, Any] = {"parser": _local, "metavar": "PATH"}
+
+Out = Annotated[Path, typer.Argument(help="Folder of a finished run.", parser=_path, metavar="OUT")]
 
 
 def _version(asked: bool) -> None:
@@ -49,9 +71,9 @@ def _root(
 def run(
     dataset: Annotated[str, typer.Argument(help="Dataset, e.g. ffpp; 'forgeprep datasets' lists them.")],
     root: Annotated[
-        Path | None, typer.Option(help="Folder of the raw dataset. [required, here or in --config]")
+        Path | None, typer.Option(help="Folder of the raw dataset. [required, here or in --config]", **ANY)
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to fill. [required, here or in --config]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to fill. [required, here or in --config]", **ANY)] = None,
     stages: Annotated[
         str | None, typer.Option(help="Stages, comma-separated; what they need is added. [default: crop,mask,noise]")
     ] = None,
@@ -114,7 +136,7 @@ def run(
         typer.Option(help="Replace a worker that shows no progress for so many seconds. [default: 600]", min=1),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="YAML file with the same names; flags win. [default: none]")
+        Path | None, typer.Option(help="YAML file with the same names; flags win. [default: none]", **LOCAL)
     ] = None,
     dry_run: Annotated[
         bool,
@@ -145,7 +167,9 @@ def run(
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Folder to write; must be new or empty.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder to write; must be new or empty.", parser=_local, metavar="FOLDER")
+    ],
     people: Annotated[int, typer.Option(help="How many people; at least 6, so that every split has a pair.")] = 8,
     seconds: Annotated[float, typer.Option(help="Length of a clip.")] = 3.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
@@ -160,68 +184,66 @@ def demo(
 
 @app.command()
 def status(
-    out: Annotated[Path, typer.Argument(help="Folder of a run, also of one that works or was stopped.")],
+    out: Annotated[
+        Path,
+        typer.Argument(help="Folder of a run, also of one that works or was stopped.", parser=_path, metavar="OUT"),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON. [default: off]")] = False,
     debug: Debug = False,
 ) -> None:
     """Tell how far a run is: shards, clips, samples, whether it works right now, its speed and time to go."""
     from forgeprep.report.status import status_on_console
-    from forgeprep.storage import to_path
 
-    status_on_console(to_path(out), as_json=as_json)
+    status_on_console(out, as_json=as_json)
 
 
 @app.command()
 def verify(out: Out, debug: Debug = False) -> None:
     """Check every shard: checksums, schema, counts, pictures. Exit code 1 and a list if something is off."""
     from forgeprep.report.console import verify_on_console
-    from forgeprep.storage import to_path
 
-    sys.exit(verify_on_console(to_path(out)))
+    sys.exit(verify_on_console(out))
 
 
 @app.command()
 def inspect(
     out: Out,
     sheet: Annotated[
-        Path | None, typer.Option(help="Write a contact sheet, a PNG, to this file. [default: none]")
+        Path | None, typer.Option(help="Write a contact sheet, a PNG, to this file. [default: none]", **ANY)
     ] = None,
     debug: Debug = False,
 ) -> None:
     """Show counts per split, method and drop reason."""
     from forgeprep.report.console import inspect_on_console
-    from forgeprep.storage import to_path
 
-    inspect_on_console(to_path(out), to_path(sheet) if sheet else None)
+    inspect_on_console(out, sheet)
 
 
 @app.command()
 def report(
     out: Out,
-    to: Annotated[Path | None, typer.Option(help="HTML file to write. [default: OUT/report/index.html]")] = None,
+    to: Annotated[Path | None, typer.Option(help="HTML file to write. [default: OUT/report/index.html]", **ANY)] = None,
     debug: Debug = False,
 ) -> None:
     """Write one HTML page to judge the run by: coverage, masks, pairs, noise, and contact sheets, the worst first."""
     from forgeprep.report.console import report_on_console
-    from forgeprep.storage import to_path
 
-    report_on_console(to_path(out), to_path(to) if to else None)
+    report_on_console(out, to)
 
 
 @app.command()
 def compare(
-    a: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    b: Annotated[Path, typer.Argument(help="Folder of another run.")],
+    a: Annotated[Path, typer.Argument(help="Folder of a run.", parser=_path, metavar="A")],
+    b: Annotated[Path, typer.Argument(help="Folder of another run.", parser=_path, metavar="B")],
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the findings to this file too. [default: none]")
+        Path | None, typer.Option("--json", help="Write the findings to this file too. [default: none]", **ANY)
     ] = None,
     debug: Debug = False,
 ) -> None:
     """Are two runs the same data? Settings, sample sets, and every column. Exit code 1 if they are not."""
     from forgeprep.report.differences import compare_on_console
-    from forgeprep.storage import to_path
 
-    sys.exit(compare_on_console(to_path(a), to_path(b), json_file))
+    sys.exit(compare_on_console(a, b, json_file))
 
 
 @app.command()
@@ -245,7 +267,8 @@ def datasets(context: typer.Context) -> None:
 def datasets_show(
     name: Annotated[str, typer.Argument(help="Dataset, e.g. celebdf-v2.")],
     root: Annotated[
-        Path | None, typer.Option(help="Folder of a copy: its counts stand beside the published ones. [default: none]")
+        Path | None,
+        typer.Option(help="Folder of a copy: its counts stand beside the published ones. [default: none]", **ANY),
     ] = None,
     option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, an option of the dataset.")] = None,
     debug: Debug = False,
@@ -276,7 +299,9 @@ def models_show(
     show_model(name)
 
 
-Shards = Annotated[list[Path], typer.Option("--shards", help="Folder of a finished run; may be given more than once.")]
+Shards = Annotated[
+    list[Path], typer.Option("--shards", help="Folder of a finished run; may be given more than once.", **ANY)
+]
 Gpus = Annotated[int | None, typer.Option("--gpus", help="0 for the CPU. [default: a GPU where there is one]")]
 
 
@@ -284,8 +309,10 @@ Gpus = Annotated[int | None, typer.Option("--gpus", help="0 for the CPU. [defaul
 def train(
     model: Annotated[str, typer.Argument(help="Detector; 'forgeprep models' lists them.")],
     shards: Shards,
-    run_folder: Annotated[Path, typer.Option("--run", help="Folder to fill; give it again to go on.")],
-    config: Annotated[Path | None, typer.Option(help="YAML file of settings. [default: the protocol's]")] = None,
+    run_folder: Annotated[Path, typer.Option("--run", help="Folder to fill; give it again to go on.", **LOCAL)],
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of settings. [default: the protocol's]", **LOCAL)
+    ] = None,
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="NAME=VALUE, a setting; 'forgeprep models show' lists them.")
     ] = None,
@@ -296,18 +323,17 @@ def train(
     methods: Annotated[str | None, typer.Option(help="Learn from fakes of these alone, e.g. DF,FS.")] = None,
     gpus: Gpus = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Pretrained weights of the backbone, a local file. [default: none]")
+        Path | None, typer.Option(help="Pretrained weights of the backbone, a local file. [default: none]", **LOCAL)
     ] = None,
-    init: Annotated[Path | None, typer.Option(help="A training to start from, e.g. a first step.")] = None,
+    init: Annotated[Path | None, typer.Option(help="A training to start from, e.g. a first step.", **LOCAL)] = None,
     debug: Debug = False,
 ) -> None:
     """Train a detector on shards; the same command goes on after a stop."""
     from forgeprep.report.training import train_on_console
-    from forgeprep.storage import to_path
 
     train_on_console(
         model,
-        [to_path(out) for out in shards],
+        shards,
         run_folder,
         config=config,
         settings=setting or [],
@@ -321,26 +347,28 @@ def train(
 
 @app.command()
 def evaluate(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of trainings; several give a matrix.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Folders of trainings; several give a matrix.", parser=_local, metavar="RUNS"),
+    ],
     shards: Shards,
     split: Annotated[str, typer.Option(help="The split to judge.")] = "test",
-    to: Annotated[Path | None, typer.Option(help="Folder to write. [default: RUN/evaluation]")] = None,
+    to: Annotated[Path | None, typer.Option(help="Folder to write. [default: RUN/evaluation]", **LOCAL)] = None,
     gpus: Gpus = None,
     workers: Annotated[int | None, typer.Option(help="Threads that decode. [default: as in training]")] = None,
     debug: Debug = False,
 ) -> None:
     """Judge a split with trained detectors: figures by method, compression and dataset, as tables and plots."""
     from forgeprep.report.training import evaluate_on_console
-    from forgeprep.storage import to_path
 
-    evaluate_on_console(runs, [to_path(out) for out in shards], split, to, gpus, workers)
+    evaluate_on_console(runs, shards, split, to, gpus, workers)
 
 
 @app.command()
 def predict(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training.")],
-    files: Annotated[list[Path], typer.Argument(help="Pictures, videos or folders.")],
-    to: Annotated[Path, typer.Option(help="Folder for annotated copies and JSON.")],
+    run_folder: Annotated[Path, typer.Argument(help="Folder of a training.", parser=_local, metavar="RUN")],
+    files: Annotated[list[Path], typer.Argument(help="Pictures, videos or folders.", parser=_local, metavar="FILES")],
+    to: Annotated[Path, typer.Option(help="Folder for annotated copies and JSON.", **LOCAL)],
     every: Annotated[int, typer.Option(help="Judge every n-th frame of a video.", min=1)] = 5,
     enlarge: Annotated[float | None, typer.Option(help="Crop over face box. [default: as in the shards]")] = None,
     gpus: Gpus = None,

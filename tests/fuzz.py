@@ -213,11 +213,9 @@ def decode_seconds(path: Path) -> float:
     from forgeprep.ops.video import read_frames
 
     started = time.perf_counter()
-    try:
+    with suppress(MediaError):
         for _ in read_frames(path):
             pass
-    except MediaError:
-        pass
     return time.perf_counter() - started
 
 

@@ -16,7 +16,7 @@ from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import DatasetParams
 from forgeprep.errors import UsageError, unknown_name
 from forgeprep.schemas.config import PROTOCOLS, RunConfig
-from forgeprep.settings_file import read_settings_file
+from forgeprep.settings import name_and_value, read_settings_file
 from forgeprep.stages import all_stages, resolve_stages
 
 DEFAULT_STAGES = ("crop", "mask", "noise")
@@ -95,12 +95,8 @@ def read_options(dataset: str, given: Any) -> DatasetParams:
     if isinstance(given, Mapping):
         values = dict(given)
     else:
-        values = {}
-        for text in [given] if isinstance(given, str) else given:
-            name, equals, value = str(text).partition("=")
-            if not equals:
-                raise UsageError(f"--option must be NAME=VALUE, got '{text}'")
-            values[name.strip()] = value.strip()
+        texts = [given] if isinstance(given, str) else given
+        values = dict(name_and_value("--option", str(text)) for text in texts)
     values = {str(name).replace("-", "_"): value for name, value in values.items()}
     for name in values:
         if name not in known.model_fields:

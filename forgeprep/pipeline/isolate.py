@@ -34,10 +34,9 @@ def suspects(files: Sequence[Path], seconds: float) -> dict[Path, str]:
 
 def files_of(group: Group, root: Path, companions: frozenset[str]) -> list[Path]:
     """All files that are read for a group; ``companions`` are the kinds that its stages want."""
-    clips = [*group.clips, *([group.reference] if group.reference else [])]
-    files = [root / clip.path for clip in clips]
-    files += [root / path for clip in clips for name, path in sorted(clip.companions.items()) if name in companions]
-    return files
+    files = [root / clip.path for clip in group.members]
+    beside = [(name, path) for clip in group.members for name, path in sorted(clip.companions.items())]
+    return files + [root / path for name, path in beside if name in companions]
 
 
 def _trial(path: Path, seconds: float) -> str | None:
@@ -59,7 +58,7 @@ def _decode(seconds: float, memory: int, path: Path) -> int:
     try:
         with guard.clock(seconds):
             for _ in read_frames(path):
-                guard.alive()
+                pass
     except MediaError:
         return 0
     except MemoryError:

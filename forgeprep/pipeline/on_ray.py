@@ -61,20 +61,20 @@ def run_on_ray(
             for reference in done:
                 job = waiting.pop(reference)
                 outcome = _outcome(reference)
-                failure = None if isinstance(outcome, Progress) else outcome
-                if isinstance(outcome, Progress):
-                    report(job.name, outcome)
-                if isinstance(failure, StorageError):
-                    raise failure
                 again = None
-                if isinstance(failure, GroupFailed):
-                    again = give_up(job, failure)
-                elif isinstance(failure, _WorkerDied):
+                if isinstance(outcome, StorageError):
+                    raise outcome
+                if isinstance(outcome, GroupFailed):
+                    again = give_up(job, outcome)
+                if isinstance(outcome, _WorkerDied):
                     again = deaths.next_try(job, _asked(board.begun.remote(job.name), None))
                 if again is not None:
                     waiting[task.remote(again, board)] = again
-                    continue
-                yield job.name, None if failure is None else str(failure)
+                elif isinstance(outcome, Progress):
+                    report(job.name, outcome)
+                    yield job.name, None
+                else:
+                    yield job.name, str(outcome)
     finally:
         # No ray.cancel first: a forced one aborts this process when the task ends in the same moment (Ray 2.60).
         ray.shutdown()

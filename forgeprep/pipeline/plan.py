@@ -117,7 +117,7 @@ def pack_plan(shards: Iterable[ShardPlan]) -> Plan:
     short = {"write_statistics": False, "use_dictionary": False}
     with pq.ParquetWriter(sink, PLAN_SCHEMA, compression="zstd", **short) as writer:
         for shard in shards:
-            rows = [_row(shard.name, group, clip) for group in shard.groups for clip in _members(group)]
+            rows = [_row(shard.name, group, clip) for group in shard.groups for clip in group.members]
             writer.write_table(pa.Table.from_pylist(rows, schema=PLAN_SCHEMA), row_group_size=max(1, len(rows)))
             briefs.append(_brief(shard))
         writer.add_key_value_metadata({_BRIEFS: json.dumps([asdict(brief) for brief in briefs])})
@@ -213,10 +213,6 @@ def _cost(group: Group) -> int:
     return len(group.frames) * len(group.clips)
 
 
-def _members(group: Group) -> list[Clip]:
-    return [*group.clips, *([group.reference] if group.reference else [])]
-
-
 def _row(shard: str, group: Group, clip: Clip) -> dict[str, Any]:
     return {
         "shard": shard,
@@ -255,7 +251,7 @@ def _brief(shard: ShardPlan) -> Brief:
     inputs = hashlib.sha256()
     kinds: dict[tuple[str | None, str | None], list[int]] = {}
     for group in shard.groups:
-        files = [[c.clip_id, c.path, c.size_bytes, sorted(c.companions)] for c in _members(group)]
+        files = [[c.clip_id, c.path, c.size_bytes, sorted(c.companions)] for c in group.members]
         inputs.update(json.dumps([group.source_id, group.frames, files]).encode())
         for clip in group.clips:
             count = kinds.setdefault((clip.compression, clip.method), [0, 0])

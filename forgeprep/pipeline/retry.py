@@ -75,7 +75,7 @@ def _replanned(
     groups = []
     for group in shard.groups:
         if _touches(group, failed):
-            clips = with_headers([now[clip.clip_id] for clip in _members(group)], root)
+            clips = with_headers([now[clip.clip_id] for clip in group.members], root)
             known = {clip.clip_id: clip for clip in clips}
             reference = known[group.reference.clip_id] if group.reference else None
             group = group_of([known[clip.clip_id] for clip in group.clips], select, reference)
@@ -83,12 +83,8 @@ def _replanned(
     return replace(shard, groups=tuple(groups))
 
 
-def _members(group: Group) -> list[Clip]:
-    return [*group.clips, *([group.reference] if group.reference else [])]
-
-
 def _touches(group: Group, failed: set[str]) -> bool:
-    return any(clip.clip_id in failed for clip in _members(group))
+    return any(clip.clip_id in failed for clip in group.members)
 
 
 def _identity(clip: Clip | None) -> Any:

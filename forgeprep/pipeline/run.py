@@ -19,7 +19,7 @@ from forgeprep.pipeline.lock import locked
 from forgeprep.pipeline.on_ray import Report, run_on_ray
 from forgeprep.pipeline.plan import Brief, Plan, make_plan, open_plan
 from forgeprep.pipeline.retry import failed_clips, forget, repaired_plan
-from forgeprep.pipeline.work import PATIENCE_S, Job, Progress, give_up, make_shard
+from forgeprep.pipeline.work import CLIP_TIMEOUT_S, Job, Progress, give_up, make_shard
 from forgeprep.schemas.clips import Split
 from forgeprep.schemas.config import RunConfig
 from forgeprep.shards.records import atomic_write_bytes, files_there, read_record
@@ -161,13 +161,13 @@ def execute(
     workers: int,
     address: str | None = None,
     report: Report,
-    patience_s: float = PATIENCE_S,
+    clip_timeout_s: float = CLIP_TIMEOUT_S,
 ) -> Result:
     """Make all shards that are not there yet, then write the indexes.
 
     ``workers=0`` works in this process; else Ray runs that many tasks at a time, on this machine or, with ``address``,
     on a cluster. One shard's failure does not stop the others; a full or unwritable disk stops the run. A worker that
-    shows no progress for ``patience_s`` is replaced; a clip that kills or hangs its worker each time is dropped.
+    shows no progress for ``clip_timeout_s`` is replaced; a clip that kills or hangs its worker each time is dropped.
 
     Raises:
         StorageError: the output cannot be written.
@@ -179,7 +179,7 @@ def execute(
         for number, shard in enumerate(prepared.shards):
             key = shard_key(prepared.settings, shard.name, shard.inputs)
             job = Job(number, shard.name, prepared.config, prepared.root.resolve(), prepared.out.resolve(), key)
-            job = replace(job, patience_s=patience_s if workers or address else None)
+            job = replace(job, clip_timeout_s=clip_timeout_s if workers or address else None)
             record = read_record(prepared.out, shard.name)
             if record is not None and record["key"] == job.key and files_there(prepared.out, record):
                 result.kept.append(shard.name)

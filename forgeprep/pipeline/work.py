@@ -25,7 +25,7 @@ from forgeprep.stages import resolve_stages
 from forgeprep.stages.base import ClipLog, Group, GroupLog, Sample, Stage, StageParams
 from forgeprep.stages.frames import FramesParams, tops_up
 
-PATIENCE_S = 600.0
+CLIP_TIMEOUT_S = 600.0
 """So long a worker may show no progress, unless the user says otherwise."""
 
 
@@ -34,8 +34,8 @@ class Job:
     """Everything that a worker needs to make one shard of the plan in ``out``.
 
     ``key`` names its content: inputs, configuration, versions. Workers have died at the groups of
-    ``suspected``, by number; those of ``given_up`` are dropped, with the reason in words. ``patience_s`` is how long a
-    worker may show no progress; None where it is not to be ended.
+    ``suspected``, by number; those of ``given_up`` are dropped, with the reason in words. ``clip_timeout_s`` is how
+    long a worker may show no progress; None where it is not to be ended.
     """
 
     number: int
@@ -46,7 +46,7 @@ class Job:
     key: str
     suspected: frozenset[int] = frozenset()
     given_up: Mapping[int, str] = field(default_factory=dict)
-    patience_s: float | None = None
+    clip_timeout_s: float | None = None
 
 
 def give_up(job: Job, failure: GroupFailed) -> Job | None:
@@ -83,7 +83,7 @@ def make_shard(
     done = Progress()
     with (
         ShardWriter(job.out, job.name, steps.columns, job.config.formats, {"forgeprep": job.key}) as writer,
-        guard.clock(job.patience_s),
+        guard.clock(job.clip_timeout_s),
     ):
         for number, group in enumerate(plan.groups):
             begin(number)
@@ -153,7 +153,7 @@ def _leave_alone(job: Job, number: int, group: Group, steps: Steps) -> None:
         guard.condemn(dict.fromkeys(files, job.given_up[number]))
     elif number in job.suspected:
         with guard.clock(None):
-            guard.condemn(suspects(files, job.patience_s or PATIENCE_S))
+            guard.condemn(suspects(files, job.clip_timeout_s or CLIP_TIMEOUT_S))
 
 
 @contextlib.contextmanager

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from forgeprep.errors import UsageError, VerifyError
+from forgeprep.errors import VerifyError
 from forgeprep.pipeline.run import settings_differences
 from forgeprep.schemas.drops import DROP_SCHEMA
 from forgeprep.schemas.samples import SAMPLE_COLUMNS
 from forgeprep.shards.encode import decode_image
 from forgeprep.shards.lookup import Place, index_shard, read_at
 from forgeprep.shards.read import shard_paths
-from forgeprep.shards.records import iter_records
+from forgeprep.shards.records import iter_records, read_run
 
 SHOWN = 5
 _MASKS = {"mask"}
@@ -105,7 +105,7 @@ def compare(a: Path, b: Path) -> Comparison:
         UsageError: a folder holds no run.
         VerifyError: a shard is missing or damaged.
     """
-    runs = _run_of(a), _run_of(b)
+    runs = read_run(a), read_run(b)
     found = Comparison((str(runs[0].get("fingerprint")), str(runs[1].get("fingerprint"))))
     found.settings = settings_differences(*runs)
     found.drops = _drops(a, b)
@@ -194,16 +194,6 @@ def _is_picture(value: Any) -> bool:
 def _are_numbers(value: Any) -> bool:
     values = value if isinstance(value, list) else [value]
     return all(isinstance(item, int | float) for item in values)
-
-
-def _run_of(out: Path) -> dict[str, Any]:
-    try:
-        run = json.loads((out / "run.json").read_bytes())
-    except (OSError, ValueError):
-        run = None
-    if not isinstance(run, dict):
-        raise UsageError(f"{out}: holds no run of forgeprep; give the --out folder of a run")
-    return run
 
 
 def _checksums(out: Path) -> dict[str, tuple[str, int]]:

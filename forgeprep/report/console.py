@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from forgeprep.errors import ForgeprepError, Stopped, UsageError
 from forgeprep.pipeline import configure
 from forgeprep.pipeline import run as pipeline
-from forgeprep.pipeline.work import PATIENCE_S
+from forgeprep.pipeline.work import CLIP_TIMEOUT_S
 from forgeprep.pipeline.work import Progress as ShardProgress
 from forgeprep.report.preflight import print_estimate, print_plan
 from forgeprep.report.summary import render, size_text, summarise
@@ -51,7 +51,7 @@ def _run(given: Mapping[str, Any], config_file: Path | None, flags: RunFlags) ->
     workers = _workers(values.get("workers"))
     if address is not None and workers == 0:
         raise UsageError("--workers 0 works in this process, --address on a cluster; give one of them")
-    patience = _patience(values.get("clip_timeout"))
+    clip_timeout_s = _clip_timeout(values.get("clip_timeout"))
     config = configure.make_config(str(values["dataset"]), values)
     with counting() as tell:
         prepared = pipeline.prepare_run(
@@ -68,7 +68,9 @@ def _run(given: Mapping[str, Any], config_file: Path | None, flags: RunFlags) ->
         print_estimate(prepared, None if address else max(1, workers))
         return 0
     with _live(prepared) as board, _stoppable(out):
-        result = pipeline.execute(prepared, workers=workers, address=address, report=board.post, patience_s=patience)
+        result = pipeline.execute(
+            prepared, workers=workers, address=address, report=board.post, clip_timeout_s=clip_timeout_s
+        )
     board.print_rate(result.kept)
     if flags.retry_failed and not result.made and not result.failed:
         console.print("nothing to retry")
@@ -223,9 +225,9 @@ def _live(prepared: pipeline.Prepared) -> Iterator[_Board]:
         yield _Board(bar, bar.add_task("run", total=clips, rows=0, drops=0, rate="0.0"))
 
 
-def _patience(value: Any) -> float:
+def _clip_timeout(value: Any) -> float:
     if value is None:
-        return PATIENCE_S
+        return CLIP_TIMEOUT_S
     try:
         seconds = float(value)
     except (TypeError, ValueError, OverflowError):

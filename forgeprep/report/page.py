@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from forgeprep.report.pictures import Pictures, look_at_pictures
 from forgeprep.report.samples import lack, noise, sheets, similarity
 from forgeprep.report.summary import Kind, Summary, size_text, split_order, summarise
 from forgeprep.schemas.drops import REASONS
-from forgeprep.shards.records import atomic_write_bytes
+from forgeprep.shards.records import atomic_write_bytes, read_run
 
 BARS = 25
 """Bars of a small histogram."""
@@ -55,11 +54,8 @@ def write_report(out: Path, file: Path | None = None) -> Path:
 def gather(out: Path) -> Findings:
     """Read what the page shows."""
     summary = summarise(out)
-    run = json.loads((out / "run.json").read_bytes())
     measures = measure(out)
-    return Findings(
-        run if isinstance(run, dict) else {}, summary, look_at_clips(out), measures, look_at_pictures(measures.picks)
-    )
+    return Findings(read_run(out), summary, look_at_clips(out), measures, look_at_pictures(measures.picks))
 
 
 def render_page(found: Findings) -> str:

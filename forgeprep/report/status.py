@@ -14,7 +14,7 @@ from forgeprep.pipeline.configure import settings_of, shard_key
 from forgeprep.pipeline.lock import Holder, last_holder
 from forgeprep.pipeline.plan import Brief, open_plan
 from forgeprep.report.terminal import console
-from forgeprep.shards.records import files_there, iter_records, record_path
+from forgeprep.shards.records import files_there, iter_records, read_run, record_path
 
 INDEX = ("shards.parquet", "clips.parquet", "drops.parquet", "README.md")
 """What a run writes when all its shards are made."""
@@ -73,11 +73,6 @@ def gather(out: Path) -> Status:
     Raises:
         UsageError: the folder holds no run.
     """
-    if not (out / "run.json").is_file():
-        raise UsageError(
-            f"{out}: holds no run of forgeprep, or one that is still being planned (no run.json); "
-            "give the --out folder of a run"
-        )
     status = Status(str(out))
     holder = last_holder(out)
     settings = _settings(out, status)
@@ -116,11 +111,11 @@ def lines(status: Status) -> list[str]:
 
 def _settings(out: Path, status: Status) -> str | None:
     try:
-        run = json.loads((out / "run.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
-        run = None
-    if not isinstance(run, dict):
-        status.problems.append("run.json cannot be read; make the run again with --overwrite")
+        run = read_run(out)
+    except UsageError as error:
+        if not (out / "run.json").is_file():
+            raise
+        status.problems.append(str(error))
         return None
     status.shards_planned = run["shards"] if isinstance(run.get("shards"), int) else None
     status.frames_planned = run["requested"] if isinstance(run.get("requested"), int) else None

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from forgeprep.errors import UsageError
 from forgeprep.report.terminal import add_cells, light_table
 from forgeprep.schemas.clips import SPLITS
 from forgeprep.schemas.drops import DROP_SCHEMA, REASONS
-from forgeprep.shards.records import iter_records
+from forgeprep.shards.records import iter_records, read_run
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -99,13 +97,7 @@ def summarise(out: Path) -> Summary:
     Raises:
         UsageError: the folder holds no run.
     """
-    try:
-        run = json.loads((out / "run.json").read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        raise UsageError(f"{out}: holds no run of forgeprep (no run.json); give the --out folder of a run") from None
-    except (OSError, ValueError):
-        raise UsageError(f"{out}/run.json: damaged; make the run again with --overwrite") from None
-    planned = run.get("shards") if isinstance(run, dict) else None
+    planned = read_run(out).get("shards")
     summary = Summary(out, planned if isinstance(planned, int) else None)
     reason = DROP_SCHEMA.get_field_index("reason")
     # The records, not the merged tables: these are there only once the last shard is made.

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from forgeprep.errors import MediaError, UsageError
 from forgeprep.report.terminal import add_cells, console, light_table
-from forgeprep.settings_file import read_settings_file
+from forgeprep.settings import name_and_value, read_settings_file
 
 
 def require_training() -> None:
@@ -175,11 +175,9 @@ def _pairs(flag: str, given: Sequence[str]) -> dict[str, Any]:
     """``NAME=VALUE`` texts as a mapping, values read as YAML scalars."""
     found = {}
     for text in given:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"{flag} must be NAME=VALUE, got '{text}'")
+        name, value = name_and_value(flag, text)
         try:
-            found[name.strip().replace("-", "_")] = yaml.safe_load(value)
+            found[name] = yaml.safe_load(value)
         except (yaml.YAMLError, ValueError, RecursionError):
             raise UsageError(f"{flag} {name}: cannot read the value '{value}'") from None
     return found

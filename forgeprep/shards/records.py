@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from forgeprep.errors import StorageError
+from forgeprep.errors import StorageError, UsageError
 from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.schemas.drops import DROP_SCHEMA
 from forgeprep.storage import is_remote
@@ -88,6 +88,23 @@ def table_bytes(table: pa.Table) -> bytes:
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
     return sink.getvalue()
+
+
+def read_run(out: Path) -> dict[str, Any]:
+    """The ``run.json`` of a run's folder.
+
+    Raises:
+        UsageError: the folder holds no run, or one whose ``run.json`` is damaged.
+    """
+    try:
+        run = json.loads((out / "run.json").read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"{out}: holds no run of forgeprep (no run.json); give the --out folder of a run") from None
+    except (OSError, ValueError, RecursionError):
+        run = None
+    if not isinstance(run, dict) or not isinstance(run.get("stages"), list):
+        raise UsageError(f"{out}/run.json: damaged; make the run again with --overwrite")
+    return run
 
 
 def record_path(out: Path, shard: str) -> Path:

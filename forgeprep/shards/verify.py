@@ -13,11 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from forgeprep.errors import UsageError
 from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.schemas.drops import DROP_SCHEMA
 from forgeprep.shards.check import Checked, Problem, check_shard
-from forgeprep.shards.records import iter_records
+from forgeprep.shards.records import iter_records, read_run
 from forgeprep.storage import parquet_source
 
 __all__ = ["Problem", "verify"]
@@ -37,7 +36,7 @@ def verify(out: Path, *, workers: int | None = None) -> list[Problem]:
     Raises:
         UsageError: the folder holds no run.
     """
-    run = _read_run(out)
+    run = read_run(out)
     stages = [str(stage) for stage in run["stages"]]
     found = list(iter_records(out))
     records = [record for _, record in found if record is not None]
@@ -56,16 +55,6 @@ def verify(out: Path, *, workers: int | None = None) -> list[Problem]:
     problems += _leaks(records, checked, official=run.get("official_split") is True)
     problems += _index_problems(out, records)
     return problems
-
-
-def _read_run(out: Path) -> dict[str, Any]:
-    try:
-        run: dict[str, Any] = json.loads((out / "run.json").read_bytes())
-        return run | {"stages": list(run["stages"])}
-    except (FileNotFoundError, NotADirectoryError):
-        raise UsageError(f"{out}: holds no run of forgeprep (no run.json); give the --out folder of a run") from None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        raise UsageError(f"{out}/run.json: damaged; make the run again with --overwrite") from None
 
 
 def _not_made(out: Path, present: set[str]) -> Iterator[Problem]:

@@ -77,6 +77,11 @@ class Group:
     reference: Clip | None = None
 
     @property
+    def members(self) -> tuple[Clip, ...]:
+        """Its clips and its reference: all that is read for it."""
+        return self.clips if self.reference is None else (*self.clips, self.reference)
+
+    @property
     def known(self) -> frozenset[int] | None:
         """The frames that the dataset labels in all its fakes; None where it labels whole clips."""
         told = [{i for start, count, _ in c.spans for i in range(start, start + count)} for c in self.clips if c.spans]

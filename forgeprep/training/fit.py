@@ -79,22 +79,15 @@ def train(training: Training, *, device: str | None = None, report: Report = lam
     torch.manual_seed(training.recipe.seed)
     detector = build(training.model, training.options)
     _start_from(training, detector)
-    detector.to(place)
-    if place.type == "cuda":
-        detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    recipe = training.recipe
-    optimizer = torch.optim.Adam(
-        detector.parameters(), lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay
-    )
-    facts = load_state(training.run, "last", detector, optimizer) or {
+    tell = _logged(training.run, report) if rank == 0 else _silent
+    loop = Loop(training, detector, place, tell)
+    facts = load_state(training.run, "last", detector, loop.optimizer) or {
         "step": 0,
         "epoch": 0,
         "in_epoch": 0,
         "best": None,
     }
-    tell = _logged(training.run, report) if rank == 0 else _silent
-    loop = _Loop(training, detector, optimizer, place, tell)
-    while facts["epoch"] < recipe.epochs and not facts.get("done"):
+    while facts["epoch"] < training.recipe.epochs and not facts.get("done"):
         finished = loop.epoch(train_index, facts)
         if not finished:
             break
@@ -155,25 +148,26 @@ def pick_device(name: str | None) -> torch.device:
     return torch.device(name)
 
 
-class _Loop:
-    """The steps of a training."""
+class Loop:
+    """The steps of a training; the detector is moved to the device."""
 
-    def __init__(
-        self,
-        training: Training,
-        detector: Detector,
-        optimizer: torch.optim.Optimizer,
-        device: torch.device,
-        report: Report,
-    ) -> None:
-        self.training, self.detector, self.optimizer = training, detector, optimizer
-        self.device, self.report = device, report
+    def __init__(self, training: Training, detector: Detector, device: torch.device, report: Report) -> None:
+        recipe = training.recipe
+        self.training, self.detector, self.device, self.report = training, detector, device, report
         self.rank, self.ranks = world()
-        self.forward: Any = torch.compile(detector) if training.recipe.compile else detector
+        cuda = device.type == "cuda"
+        bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and cuda)
+        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=bf16)
+        self.layout = torch.channels_last if bf16 and cuda else torch.contiguous_format
+        detector.to(device).to(memory_format=self.layout)  # type: ignore[call-overload]
+        self.optimizer = torch.optim.Adam(
+            detector.parameters(), lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay
+        )
+        self.forward: Any = detector
         if self.ranks > 1:
             self.forward = torch.nn.parallel.DistributedDataParallel(detector)
-        bf16 = training.recipe.precision == "bf16" or (training.recipe.precision == "auto" and device.type == "cuda")
-        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=bf16)
+        if recipe.compile:
+            self.forward = torch.compile(self.forward)
 
     def epoch(self, index: SampleIndex, facts: dict[str, Any]) -> bool:
         """The steps of an epoch that are still to be made; False if the limit of steps came first."""
@@ -191,7 +185,7 @@ class _Loop:
             if self.training.limit is not None and facts["step"] >= self.training.limit:
                 self.save(facts)
                 return False
-            terms = self._step(batch, facts["step"])
+            terms = self.step(batch, facts["step"])
             seen += len(batch["label"]) * self.ranks
             facts["step"] += 1
             facts["in_epoch"] += 1
@@ -208,13 +202,17 @@ class _Loop:
         if self.rank == 0:
             save_state(self.training.run, "last", self.detector, self.optimizer, facts)
 
-    def _step(self, batch: dict[str, Any], step: int) -> dict[str, float]:
+    def step(self, batch: dict[str, Any], step: int) -> dict[str, float]:
+        """Learn from a batch of :func:`forgeprep.training.transforms.collate`; returns the loss and its terms.
+
+        Raises:
+            ForgeprepError: the loss is not finite, or memory is too small.
+        """
         # Dropout is drawn anew for each step, so that a resumed training draws the same.
         torch.manual_seed(hash((self.training.recipe.seed, step, self.rank)) % (1 << 63))
         try:
             moved = to_device(batch, self.device, noise="noise" in self.detector.needs)
-            if self.device.type == "cuda":
-                moved["image"] = moved["image"].contiguous(memory_format=torch.channels_last)
+            moved["image"] = moved["image"].contiguous(memory_format=self.layout)
             with self.autocast:
                 terms = self.detector.losses(self.forward(moved["image"]), moved)
             loss = torch.stack(list(terms.values())).sum()
@@ -252,7 +250,7 @@ def epoch_batches(index: SampleIndex, recipe: Recipe, epoch: int, *, ranks: int 
     return batches[: recipe.steps]
 
 
-def _after_epoch(training: Training, loop: _Loop, index: SampleIndex, facts: dict[str, Any], report: Report) -> None:
+def _after_epoch(training: Training, loop: Loop, index: SampleIndex, facts: dict[str, Any], report: Report) -> None:
     """Judge val, keep the state, and see whether it is the best or the last."""
     chosen = np.unique(np.linspace(0, len(index) - 1, min(MAX_VAL, len(index))).astype(np.int64))
     judged = judge(loop.detector, index, training.recipe, training.size, loop.device, numbers=chosen)

@@ -1,4 +1,4 @@
-"""Settings in a YAML file that a user wrote, or that somebody gave a user."""
+"""Settings that a user wrote, or that somebody gave a user: ``NAME=VALUE``, and YAML files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ from typing import Any
 import yaml
 
 from forgeprep.errors import UsageError
+
+
+def name_and_value(flag: str, text: str) -> tuple[str, str]:
+    """The two sides of ``NAME=VALUE``, the name with underscores for dashes; raises UsageError, naming the flag."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"{flag} must be NAME=VALUE, got '{text}'")
+    return name.strip().replace("-", "_"), value.strip()
 
 
 class _Loader(yaml.SafeLoader):

@@ -1,0 +1,38 @@
+"""Splits that are made here: never a leak, and the shares that were asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forgeprep.datasets.splits import leaks, split_by_ratio, split_together
+from forgeprep.schemas.clips import Clip
+
+
+@given(
+    videos=st.lists(st.tuples(st.integers(0, 30), st.sets(st.integers(0, 8), max_size=3)), min_size=1, max_size=40),
+    seed=st.integers(0, 5),
+)
+def test_splits_made_here_never_part_a_source_or_a_person(videos: list[tuple[int, set[int]]], seed: int) -> None:
+    clips = [
+        Clip(f"x/{i}", "x", "p", "train", f"x/{source}", None, 0, "real", identities=[str(p) for p in sorted(people)])
+        for i, (source, people) in enumerate(videos)
+    ]
+    done = split_together(clips, (0.6, 0.2, 0.2), seed)
+    assert not leaks(done)
+    assert [clip.clip_id for clip in done] == [clip.clip_id for clip in clips]
+    assert {c.clip_id: c.split for c in split_together(clips[::-1], (0.6, 0.2, 0.2), seed)} == {
+        c.clip_id: c.split for c in done
+    }
+
+
+@given(count=st.integers(0, 200), shares=st.tuples(*[st.integers(0, 10)] * 3).filter(any), seed=st.integers(0, 3))
+def test_ratios_are_kept_to_one_name(count: int, shares: tuple[int, int, int], seed: int) -> None:
+    ratios = [share / sum(shares) for share in shares]
+    dealt = Counter(split_by_ratio(map(str, range(count)), ratios, seed).values())
+    assert dealt.total() == count
+    for split, ratio in zip(("train", "val", "test"), ratios, strict=True):
+        assert dealt[split] == 0 if ratio == 0 else abs(dealt[split] - ratio * count) <= 2
+        assert dealt[split] or ratio == 0 or count < 3

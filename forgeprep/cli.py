@@ -30,8 +30,12 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 
 
 def _path(text: str) -> Path:
-    from forgeprep.storage import to_path
+    from forgeprep.errors import UsageError
+    from forgeprep.storage import is_plain, to_path
 
+    # Shards and tables hold text; a name that is no UTF-8 arrives here with stand-ins.
+    if not is_plain(text):
+        raise UsageError(f"{text!a}: paths must be UTF-8 without control characters; use or make another folder")
     return to_path(text)
 
 

@@ -19,13 +19,22 @@ def name_and_value(flag: str, text: str) -> tuple[str, str]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses aliases: nine lines of them stand for a billion values."""
+    """Refuses aliases, nine lines of which stand for a billion values, and names that stand twice."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             place = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(None, None, "aliases (*name) are not supported", place)
         return super().compose_node(parent, index)
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        names = set()
+        for key, _ in node.value:
+            if key.value in names:
+                raise yaml.composer.ComposerError(None, None, f"'{key.value}' stands there twice", key.start_mark)
+            names.add(key.value if isinstance(key, yaml.ScalarNode) else None)
+        return node
 
 
 def read_settings_file(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import stat
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
@@ -28,6 +29,11 @@ _URI = re.compile(r"^([a-z][a-z0-9+]+):/+")
 _BUFFER = 1 << 20
 _ATTEMPTS = 8
 """Tries of a call to S3, with growing pauses, before it counts as failed."""
+
+
+def is_plain(text: str) -> bool:
+    """Whether a name can be stored and shown: UTF-8, and nothing that steers a terminal or turns its text around."""
+    return all(letter.isprintable() or unicodedata.category(letter) == "Zs" for letter in text)
 
 
 def to_path(text: str | os.PathLike[str]) -> Path:

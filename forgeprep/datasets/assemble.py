@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from forgeprep.datasets.base import Dataset, Scan, ScanOptions, count_missing, match_names
-from forgeprep.datasets.listing import shown
+from forgeprep.datasets.listing import safe_file, shown
 from forgeprep.datasets.splits import leak_text, leaks
 from forgeprep.errors import UsageError
 from forgeprep.schemas.clips import Clip
@@ -63,6 +63,13 @@ def assemble(
     told = [*warnings, *check_leaks(dataset, chosen)]
     if strangers:
         told.append(f"{len(strangers):,} files left out, nothing says what they are: {shown(sorted(strangers))}")
+    # Under such a name nothing lies there: it is the escaped form of one that no table can hold.
+    odd = [clip.path for clip in chosen if "\\" in clip.path and safe_file(root, clip.path) is None]
+    if odd:
+        told.append(
+            f"{len(odd):,} files cannot be used, their names hold control characters or are no UTF-8: {shown(odd)}; "
+            "rename them"
+        )
     if absent:
         told.append(f"{len(absent):,} files are listed but not there: {shown(sorted(absent))}")
     on_disk = {clip.clip_id for clip in chosen if clip.label == 0}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from forgeprep.errors import UsageError
-from forgeprep.storage import entries, is_remote, real_name
+from forgeprep.storage import entries, is_plain, is_remote, real_name
 
 SHOWN = 5
 """How many names a message lists before it says "and 12 more"."""
@@ -34,7 +34,7 @@ class Listing:
 
     Attributes:
         files: stem to file, sorted by stem.
-        strangers: paths that were left out: named otherwise, folders, broken links.
+        strangers: paths that were left out: named otherwise, or folders.
     """
 
     files: dict[str, VideoFile] = field(default_factory=dict)
@@ -75,7 +75,8 @@ def find_folders(root: Path, *levels: Sequence[str]) -> list[str]:
 def list_videos(root: Path, folders: Sequence[str], pattern: re.Pattern[str], suffix: str = ".mp4") -> Listing:
     """The files of ``folders`` whose stem matches ``pattern`` whole, with ``suffix`` in any case.
 
-    Hidden files, among them the ``._071.mp4`` that macOS leaves beside a file, are passed over.
+    Hidden files, among them the ``._071.mp4`` that macOS leaves beside a file, are passed over. A broken link or a pipe
+    under a clip's name counts as a clip of 0 bytes: it cannot be read, and the drops will say so.
 
     Raises:
         UsageError: two different files have one stem: which of them is meant is for the user to say.
@@ -92,7 +93,7 @@ def list_videos(root: Path, folders: Sequence[str], pattern: re.Pattern[str], su
                 strangers.append(path)
             elif stem not in files:
                 files[stem] = VideoFile(stem, path, size)
-            elif not (root / path).samefile(root / files[stem].path):
+            elif not _same_file(root / path, root / files[stem].path):
                 doubles.append(f"{files[stem].path} and {path}")
     if doubles:
         raise UsageError(f"two files under {root} stand for one clip: {shown(doubles)}; keep one of each")
@@ -106,7 +107,9 @@ def walk_files(
 
     In order of the paths, folder by folder. A folder that is not there holds none; hidden entries are passed over; a
     folder that two links lead to is walked once, and one that leads out to a parent of ``folder`` not at all. Files of
-    other kinds, broken links and names that are no UTF-8 are left out, and added to ``strangers``.
+    other kinds are left out, and added to ``strangers``. What cannot be read counts as a file of 0 bytes, so that the
+    drops name it: broken links, pipes, and, under an escaped name (:func:`plain`), names that a table cannot hold or
+    that steer the terminal.
     """
     left_out: list[str] = [] if strangers is None else strangers
     yield from _walk(root, folder, frozenset(suffixes), real_name(root / folder), set(), left_out)
@@ -123,10 +126,12 @@ def _walk(
                 open_folders.append(iter(_new_entries(root, path, start, seen)))
                 break
             size = _file_size(entry) if entry.name[entry.name.rfind(".") :].lower() in suffixes else None
-            if size is None or not path.isprintable():
+            if size is None:
                 strangers.append(path)
-            else:
+            elif is_plain(path):
                 yield path, size
+            else:
+                yield plain(path), 0
         else:
             open_folders.pop()
 
@@ -141,15 +146,18 @@ def _new_entries(root: Path, folder: str, start: str, seen: set[str]) -> list[tu
 
 
 def safe_file(root: Path, path: str) -> int | None:
-    """Size of a file that a list names; None if there is none, or if the name leads out of ``root``."""
+    """Size of a file that a list names; None if there is none, or if the name leads out of ``root``.
+
+    A broken link or a pipe has 0 bytes.
+    """
     parts = PurePosixPath(path)
     if parts.is_absolute() or ".." in parts.parts or "\0" in path:
         return None
+    file = root / path
     try:
-        status = (root / path).stat()
+        return _size(file.stat())
     except (OSError, ValueError):
-        return None
-    return status.st_size if stat.S_ISREG(status.st_mode) else None
+        return 0 if not is_remote(file) and file.is_symlink() else None
 
 
 def suggest_root(root: Path, markers: Iterable[str]) -> str | None:
@@ -188,7 +196,7 @@ def plain(name: str) -> str:
     'two\\nlines'
     """
     text = name.encode("utf-8", "backslashreplace").decode()
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    return "".join(letter if is_plain(letter) else ascii(letter)[1:-1] for letter in text)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -208,12 +216,24 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _file_size(entry: os.DirEntry[str]) -> int | None:
-    """Size in bytes of a file or of the file that a link leads to; None for all else."""
+    """Size in bytes of a file or of the file that a link leads to, 0 if it cannot be read; None for a folder."""
     try:
-        status = entry.stat()
-    except OSError:
+        return _size(entry.stat())
+    except OSError:  # a broken link
+        return 0
+
+
+def _size(status: os.stat_result) -> int | None:
+    if stat.S_ISDIR(status.st_mode):
         return None
-    return status.st_size if stat.S_ISREG(status.st_mode) else None
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
+
+
+def _same_file(a: Path, b: Path) -> bool:
+    try:
+        return a.samefile(b)
+    except OSError:  # a broken link is no copy of anything
+        return False
 
 
 def _holds_one_of(folder: Path, names: set[str]) -> bool:

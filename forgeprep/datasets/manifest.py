@@ -37,7 +37,7 @@ from forgeprep.datasets.taxonomy import FORGERIES
 from forgeprep.errors import unknown_name
 from forgeprep.ops.video import is_picture
 from forgeprep.schemas.clips import SPLITS, Clip
-from forgeprep.storage import parquet_source
+from forgeprep.storage import is_plain, parquet_source
 
 COLUMNS = (
     "path", "label", "original", "method", "forgery", "generator", "split", "compression", "identity", "mask",
@@ -132,6 +132,9 @@ def _check(file: Path, line: int, row: dict[str, str]) -> None:
     for name in ("path", "label"):
         if not row.get(name):
             refuse(file, line, f"has no {name}")
+    for name, value in row.items():
+        if not is_plain(value):
+            refuse(file, line, f"{name} {value[:40]!a} holds control characters")
     if row["label"].lower() not in _LABELS:
         refuse(file, line, f"label must be 0, 1, real or fake, got '{row['label'][:40]}'")
     if row.get("split") and row["split"] not in SPLITS:

@@ -84,7 +84,10 @@ def _efficientnet() -> nn.Module:
         width_coefficient=1.0,
         depth_coefficient=1.0,
         dropout_rate=0.2,
+        drop_connect_rate=0.2,
         hidden_dim=1280,
+        # The configuration's own .99 is TensorFlow's way to write .01; here it would keep the last batch alone.
+        batch_norm_momentum=0.1,
     )
     model: nn.Module = EfficientNetModel(config)
     return model

@@ -29,7 +29,11 @@ def on_a_pipe(words: list[str], out: Path) -> subprocess.Popen[bytes]:
 
 
 def without_streams(words: list[str], out: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(["sh", "-c", f"exec {shlex.join(words)} <&- >&- 2>&-"])
+    # As in a batch job, whose folder for temporary files has a name too long for Ray's sockets.
+    temp = out.parent / ("job." + "1234567" * 12)
+    temp.mkdir()
+    closed = ["sh", "-c", f"exec {shlex.join(words)} <&- >&- 2>&-"]
+    return subprocess.Popen(closed, env={**os.environ, "TMPDIR": str(temp)})
 
 
 def in_a_terminal(words: list[str], out: Path) -> subprocess.Popen[bytes]:

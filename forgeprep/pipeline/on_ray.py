@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from forgeprep.errors import ForgeprepError, GroupFailed, StorageError, UsageError
@@ -25,6 +27,9 @@ LOG_BYTES = 8 << 20
 MAX_GROUP_DEATHS = 5
 """After so many deaths at a group whose files decode well, the group is given up; if that does not help after as many
 more, its shard has failed."""
+
+LONGEST_TEMP = 107 - len("/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
+"""Bytes in the name of the folder for temporary files, so that Ray's sockets fit below it."""
 
 
 def run_on_ray(
@@ -166,6 +171,9 @@ def set_environment(*, local: bool) -> None:
         os.environ.setdefault("RAY_ROTATION_BACKUP_COUNT", "1")
         # Else Ray ends spare workers after a second and starts others, each with five logs of its own, all run long.
         os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", str(24 * 3600 * 1000))
+        # Its sockets lie in the folder for temporary files, and a socket's path has 107 bytes at most.
+        if len(os.fsencode(tempfile.gettempdir())) > LONGEST_TEMP and Path("/tmp").is_dir():
+            os.environ.setdefault("RAY_TMPDIR", "/tmp")
 
 
 def _start_ray(workers: int, address: str | None) -> str | None:

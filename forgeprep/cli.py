@@ -55,6 +55,17 @@ LOCAL: dict[str, Any] = {"parser": _local, "metavar": "PATH"}
 
 Out = Annotated[Path, typer.Argument(help="Folder of a finished run.", parser=_path, metavar="OUT")]
 
+Sigma = Annotated[float | None, typer.Option(help="Noise level of the residual filter. [default: 10 at c40, else 5]")]
+Side = Annotated[int | None, typer.Option(help="Cells along an edge of the similarity grid. [default: 14]")]
+Workers = Annotated[
+    int | None, typer.Option(help="Shards made at a time; 0 works in this process. [default: one a core]")
+]
+Address = Annotated[str | None, typer.Option(help="Ray cluster: auto or ray://host:port. [default: this machine]")]
+ClipTimeout = Annotated[
+    float | None,
+    typer.Option(help="Replace a worker that shows no progress for so many seconds. [default: 600]", min=1),
+]
+
 
 def _version(asked: bool) -> None:
     if asked:
@@ -115,10 +126,8 @@ def run(
     mask_source: Annotated[
         str | None, typer.Option(help="difference (fake against original) or provided. [default: difference]")
     ] = None,
-    sigma: Annotated[
-        float | None, typer.Option(help="Noise level of the residual filter. [default: 10 at c40, else 5]")
-    ] = None,
-    side: Annotated[int | None, typer.Option(help="Cells along an edge of the similarity grid. [default: 14]")] = None,
+    sigma: Sigma = None,
+    side: Side = None,
     format: Annotated[
         str | None, typer.Option("--format", help="parquet, webdataset or both. [default: parquet]")
     ] = None,
@@ -129,16 +138,9 @@ def run(
         int | None, typer.Option(help="Quality of jpeg and webp, 1 to 100; webp is lossless at 100. [default: 95]")
     ] = None,
     shard_size: Annotated[int | None, typer.Option(help="Samples a shard, about. [default: 2000]")] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Shards made at a time; 0 works in this process. [default: one a core]")
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster: auto or ray://host:port. [default: this machine]")
-    ] = None,
-    clip_timeout: Annotated[
-        float | None,
-        typer.Option(help="Replace a worker that shows no progress for so many seconds. [default: 600]", min=1),
-    ] = None,
+    workers: Workers = None,
+    address: Address = None,
+    clip_timeout: ClipTimeout = None,
     config: Annotated[
         Path | None, typer.Option(help="YAML file with the same names; flags win. [default: none]", **LOCAL)
     ] = None,
@@ -167,6 +169,24 @@ def run(
     from forgeprep.report.console import RunFlags, run_on_console
 
     sys.exit(run_on_console(given, config, RunFlags(dry_run, overwrite, retry_failed, strict)))
+
+
+@app.command()
+def add(
+    out: Out,
+    stages: Annotated[str, typer.Option(help="Stages to add, comma-separated: noise, similarity.")],
+    sigma: Sigma = None,
+    side: Side = None,
+    workers: Workers = None,
+    address: Address = None,
+    clip_timeout: ClipTimeout = None,
+    debug: Debug = False,
+) -> None:
+    """Add stages to a finished run from the crops and masks in its shards; the videos are not needed."""
+    from forgeprep.report.console import add_on_console
+
+    given = {"sigma": sigma, "side": side}
+    sys.exit(add_on_console(out, stages, given, {"workers": workers, "address": address, "clip_timeout": clip_timeout}))
 
 
 @app.command()

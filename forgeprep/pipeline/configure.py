@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from forgeprep.errors import UsageError, unknown_name
 from forgeprep.schemas.config import PROTOCOLS, RunConfig
 from forgeprep.settings import name_and_value, read_settings_file
 from forgeprep.stages import all_stages, resolve_stages
+from forgeprep.stages.base import Stage
 
 DEFAULT_STAGES = ("crop", "mask", "noise")
 _DIRECT = ("compression", "methods", "splits", "image_format", "image_quality", "shard_size")
@@ -57,18 +58,12 @@ def make_config(dataset: str, given: Mapping[str, Any]) -> RunConfig:
         values = {**PROTOCOLS[protocol], **values}
     stages = resolve_stages(_names(values.pop("stages", DEFAULT_STAGES)))
     owners = _param_owners()
-    asked: dict[str, dict[str, Any]] = {stage.name: {} for stage in stages}
-    for key in [key for key in values if key in owners]:
-        if owners[key] not in asked:
-            option = "--" + key.replace("_", "-")
-            raise UsageError(f"{option} belongs to the stage '{owners[key]}', which is not among --stages")
-        asked[owners[key]][key] = values.pop(key)
+    params = read_params(stages, {key: values.pop(key) for key in list(values) if key in owners})
     options = read_options(dataset, values.pop("options", {}))
     shape = str(values.pop("format", "parquet"))
     if shape not in _FORMATS:
         raise unknown_name("format", shape, _FORMATS)
     try:
-        params = {stage.name: stage.params(**asked[stage.name]).model_dump(mode="json") for stage in stages}
         direct = {key: _names(v) if key in ("compression", "methods", "splits") else v for key, v in values.items()}
         names = [stage.name for stage in stages]
         return RunConfig.model_validate(
@@ -81,6 +76,25 @@ def make_config(dataset: str, given: Mapping[str, Any]) -> RunConfig:
                 "params": params,
             }
         )
+    except ValidationError as error:
+        raise UsageError(_first_problem(error)) from None
+
+
+def read_params(stages: Sequence[Stage], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The parameters of each stage, defaults included, from one mapping for all.
+
+    Raises:
+        UsageError: a value out of range, or a parameter of a stage that is not among ``stages``.
+    """
+    owners = _param_owners()
+    asked: dict[str, dict[str, Any]] = {stage.name: {} for stage in stages}
+    for key, value in given.items():
+        if owners[key] not in asked:
+            option = "--" + key.replace("_", "-")
+            raise UsageError(f"{option} belongs to the stage '{owners[key]}', which is not among --stages")
+        asked[owners[key]][key] = value
+    try:
+        return {stage.name: stage.params(**asked[stage.name]).model_dump(mode="json") for stage in stages}
     except ValidationError as error:
         raise UsageError(_first_problem(error)) from None
 

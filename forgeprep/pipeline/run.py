@@ -40,6 +40,7 @@ class Prepared:
         plan: all shards.
         fingerprint: of configuration, versions and all input files.
         settings: of configuration and versions.
+        adds_to: settings of the run whose shards get further stages (:mod:`forgeprep.pipeline.add`), else None.
     """
 
     config: RunConfig
@@ -50,6 +51,7 @@ class Prepared:
     plan: Plan
     fingerprint: str
     settings: str
+    adds_to: str | None = None
 
     @property
     def shards(self) -> tuple[Brief, ...]:
@@ -115,11 +117,14 @@ def prepare_run(
         )
     failed = failed_clips(out) if mends else None
     plan = _plan(scan, config, root, out if same or mends else None, failed, progress)
-    prepared = Prepared(config, root, out, replace(scan, clips=[]), _folders(scan), plan, fingerprint, settings)
+    adds_to = old.get("adds_to") if old is not None and same else None
+    prepared = Prepared(
+        config, root, out, replace(scan, clips=[]), _folders(scan), plan, fingerprint, settings, adds_to
+    )
     if write and failed is not None:
         with locked(out):
             forget(out, plan, failed)
-            _write_plan(prepared, identity)
+            write_run(prepared, identity)
     elif write and not same:
         _claim(prepared, identity)
     return prepared
@@ -185,6 +190,9 @@ def execute(
                 result.kept.append(shard.name)
                 report(shard.name, Progress(len(record["clips"]), record["rows"], len(record["drops"])))
             else:
+                base = shard_key(prepared.adds_to, shard.name, shard.inputs) if prepared.adds_to else None
+                if record is not None and record["key"] == base and files_there(prepared.out, record):
+                    job = replace(job, record=record)
                 jobs.append(job)
         _remove_leftovers(prepared.out)
         outcomes = _run_here(jobs, report) if workers == 0 else run_on_ray(jobs, workers, address, report)
@@ -232,10 +240,15 @@ def _claim(prepared: Prepared, identity: dict[str, Any]) -> None:
                 (out / stale).unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"{out}: cannot be written ({error.strerror}); give another --out") from None
-    _write_plan(prepared, identity)
+    write_run(prepared, identity)
 
 
-def _write_plan(prepared: Prepared, identity: dict[str, Any]) -> None:
+def write_run(prepared: Prepared, identity: dict[str, Any]) -> None:
+    """Write the plan and, last of all, ``run.json``, which makes both valid.
+
+    Raises:
+        StorageError: they cannot be written.
+    """
     atomic_write_bytes(prepared.out / "plan.parquet", prepared.plan.data)
     document = {
         "fingerprint": prepared.fingerprint,
@@ -246,6 +259,7 @@ def _write_plan(prepared: Prepared, identity: dict[str, Any]) -> None:
         "requested": sum(shard.requested for shard in prepared.shards),
         "root": str(prepared.root),
         "official_split": get_dataset(prepared.config.dataset).official_split,
+        **({"adds_to": prepared.adds_to} if prepared.adds_to else {}),
     }
     atomic_write_bytes(prepared.out / "run.json", json.dumps(document, indent=2).encode() + b"\n")
 

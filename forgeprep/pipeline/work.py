@@ -12,6 +12,7 @@ from typing import Any
 from forgeprep.errors import ForgeprepError, GroupFailed, MediaError
 from forgeprep.ops import guard
 from forgeprep.ops.video import read_header, sha256_of
+from forgeprep.pipeline.extend import added_rows
 from forgeprep.pipeline.isolate import files_of, suspects
 from forgeprep.pipeline.plan import ShardPlan, read_shard
 from forgeprep.schemas.clips import CLIP_SCHEMA
@@ -35,7 +36,8 @@ class Job:
 
     ``key`` names its content: inputs, configuration, versions. Workers have died at the groups of
     ``suspected``, by number; those of ``given_up`` are dropped, with the reason in words. ``clip_timeout_s`` is how
-    long a worker may show no progress; None where it is not to be ended.
+    long a worker may show no progress; None where it is not to be ended. ``record`` is that of the shard as it is,
+    where only stages are added to it.
     """
 
     number: int
@@ -47,6 +49,7 @@ class Job:
     suspected: frozenset[int] = frozenset()
     given_up: Mapping[int, str] = field(default_factory=dict)
     clip_timeout_s: float | None = None
+    record: Mapping[str, Any] | None = None
 
 
 def give_up(job: Job, failure: GroupFailed) -> Job | None:
@@ -77,6 +80,8 @@ def make_shard(
         GroupFailed: an error that nothing foresaw; the next try may give that group up.
     """
     quiet_libraries()
+    if job.record is not None:
+        return _add_stages(job, job.record, report)
     plan = read_shard(job.out / "plan.parquet", job.number)
     steps = prepare(job.config)
     logs: list[GroupLog] = []
@@ -104,6 +109,25 @@ def make_shard(
         files = writer.commit()
     write_record(job.out, _record(job, plan, logs, files))
     return done
+
+
+def _add_stages(job: Job, record: Mapping[str, Any], report: Callable[[Progress], None]) -> Progress:
+    """Make the shard again from itself, with further stages."""
+    steps = prepare(job.config)
+    new = [(stage, params) for stage, params in steps.samples if stage.name not in record["stages"]]
+    clips, drops = len(record["clips"]), len(record["drops"])
+    with (
+        ShardWriter(job.out, job.name, steps.columns, job.config.formats, {"forgeprep": job.key}) as writer,
+        guard.clock(job.clip_timeout_s),
+    ):
+        for row in added_rows(job.out, record, new, job.config):
+            guard.alive()
+            writer.add(row)
+            report(Progress(0, writer.rows, drops))
+        files = writer.commit()
+    done = {"key": job.key, "stages": list(job.config.stages), "files": [asdict(file) for file in files]}
+    write_record(job.out, {**record, **done})
+    return Progress(clips, record["rows"], drops)
 
 
 @dataclass(frozen=True, slots=True)

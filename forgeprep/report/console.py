@@ -47,11 +47,8 @@ def _run(given: Mapping[str, Any], config_file: Path | None, flags: RunFlags) ->
     for name in ("root", "out"):
         if values.get(name) is None:
             raise UsageError(f"--{name} is missing: give it as a flag or in the file of --config")
-    root, out, address = to_path(values["root"]), to_path(values["out"]), values.get("address")
-    workers = _workers(values.get("workers"))
-    if address is not None and workers == 0:
-        raise UsageError("--workers 0 works in this process, --address on a cluster; give one of them")
-    clip_timeout_s = _clip_timeout(values.get("clip_timeout"))
+    root, out = to_path(values["root"]), to_path(values["out"])
+    force = _force(values)
     config = configure.make_config(str(values["dataset"]), values)
     with counting() as tell:
         prepared = pipeline.prepare_run(
@@ -65,23 +62,59 @@ def _run(given: Mapping[str, Any], config_file: Path | None, flags: RunFlags) ->
         )
     print_plan(prepared)
     if flags.dry_run:
-        print_estimate(prepared, None if address else max(1, workers))
+        print_estimate(prepared, None if force.address else max(1, force.workers))
         return 0
-    with _live(prepared) as board, _stoppable(out):
+    code = _execute(prepared, force, nothing="nothing to retry" if flags.retry_failed else None)
+    if code == 0 and flags.strict:
+        _check_coverage(out)
+    return code
+
+
+def add_on_console(out: Path, stages: str, given: Mapping[str, Any], execution: Mapping[str, Any]) -> int:
+    """``forgeprep add``: returns the exit code."""
+    from forgeprep.pipeline.add import prepare_added
+
+    with unattended():
+        names = [name.strip() for name in stages.split(",") if name.strip()]
+        asked = {name: value for name, value in given.items() if value is not None}
+        return _execute(prepare_added(out, names, asked), _force(execution), nothing="nothing to add")
+
+
+@dataclass(frozen=True, slots=True)
+class _Force:
+    """Who does the work."""
+
+    workers: int
+    address: str | None
+    clip_timeout_s: float
+
+
+def _force(values: Mapping[str, Any]) -> _Force:
+    workers, address = _workers(values.get("workers")), values.get("address")
+    if address is not None and workers == 0:
+        raise UsageError("--workers 0 works in this process, --address on a cluster; give one of them")
+    return _Force(workers, address, _clip_timeout(values.get("clip_timeout")))
+
+
+def _execute(prepared: pipeline.Prepared, force: _Force, *, nothing: str | None) -> int:
+    """Make the shards and show what became of them; ``nothing`` is said where all were there already."""
+    with _live(prepared) as board, _stoppable(prepared.out):
         result = pipeline.execute(
-            prepared, workers=workers, address=address, report=board.post, clip_timeout_s=clip_timeout_s
+            prepared,
+            workers=force.workers,
+            address=force.address,
+            report=board.post,
+            clip_timeout_s=force.clip_timeout_s,
         )
     board.print_rate(result.kept)
-    if flags.retry_failed and not result.made and not result.failed:
-        console.print("nothing to retry")
+    if nothing and not result.made and not result.failed:
+        console.print(nothing)
     for name, message in result.failed:
         console.print(f"failed: shard {name}: {' '.join(message.split())}", markup=False)
     if result.failed:
         console.print(f"{len(result.failed)} of {len(prepared.shards)} shards failed; the others are kept")
         return 1
-    inspect_on_console(out, None)
-    if flags.strict:
-        _check_coverage(out)
+    inspect_on_console(prepared.out, None)
     return 0
 
 

@@ -1,8 +1,8 @@
 """What a stage is: its parameters, what it needs and adds, and one function.
 
 There are three kinds. The *select* stage decides, at planning time, which frames are wanted. The *source* stage turns a
-source group's videos into samples. A *sample* stage adds columns to samples and reads nothing but their crops, so it
-can be added later without the videos.
+source group's videos into samples. A *sample* stage adds columns to samples and reads nothing but their crops; where it
+takes them one by one it is *additive*: it can be added later without the videos.
 """
 
 from __future__ import annotations
@@ -155,6 +155,8 @@ class Stage:
         params: its parameters' model.
         companions: which companion videos it reads, given its parameters.
         resources: what a worker needs for it, given its parameters.
+        additive: it reads the image and the mask of one sample, and changes neither; so it can be added to a finished
+            run from its shards alone.
         check: raises a ForgeprepError before the run starts if the stage cannot work here (missing weights).
     """
 
@@ -168,4 +170,5 @@ class Stage:
     apply: SampleFunction | None = None
     companions: Callable[[Any], frozenset[str]] = lambda _params: frozenset()
     resources: Callable[[Any], Resources] = lambda _params: Resources()
+    additive: bool = False
     check: Callable[[Any], None] = lambda _params: None

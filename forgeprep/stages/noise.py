@@ -35,4 +35,5 @@ STAGE = Stage(
     adds=columns_of("noise"),
     params=NoiseParams,
     apply=apply,
+    additive=True,
 )

@@ -30,4 +30,5 @@ STAGE = Stage(
     adds=columns_of("similarity"),
     params=SimilarityParams,
     apply=apply,
+    additive=True,
 )

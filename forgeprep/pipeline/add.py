@@ -1,0 +1,82 @@
+"""Add stages to a finished run: they read the crops and masks in its shards, and the videos are not needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from forgeprep.datasets.base import Scan
+from forgeprep.errors import UsageError
+from forgeprep.pipeline.configure import digest, read_params, settings_of, shard_key, versions
+from forgeprep.pipeline.lock import locked
+from forgeprep.pipeline.plan import Plan, open_plan
+from forgeprep.pipeline.run import Prepared, settings_differences, write_run
+from forgeprep.schemas.config import RunConfig
+from forgeprep.shards.records import files_there, read_record, read_run
+from forgeprep.stages import resolve_stages
+from forgeprep.stages.base import Stage
+from forgeprep.storage import remove_tree
+
+
+def prepare_added(out: Path, names: Sequence[str], given: Mapping[str, Any]) -> Prepared:
+    """Plan the run in ``out`` with more stages; :func:`forgeprep.pipeline.run.execute` then adds them shard by shard.
+
+    The shards come out byte for byte as those of a run that had these stages from the start. Stopped in between, the
+    same call goes on; ``given`` are the stages' parameters.
+
+    Raises:
+        UsageError: no finished run; a stage that needs more than the shards hold; other versions of the libraries.
+        VerifyError: the plan of the run is damaged.
+    """
+    old = read_run(out)
+    before = RunConfig.model_validate(old["config"])
+    stages = resolve_stages([*before.stages, *names])
+    asked = resolve_stages(names)
+    more = [stage for stage in stages if stage.name not in before.stages]
+    params = read_params(asked, given)
+    kept = {name: params[name] for name in params if name in before.params and _touches(asked, name, given)}
+    if any(before.params[name] != value for name, value in kept.items()):
+        raise UsageError(f"{out}: has the stage '{next(iter(kept))}' already, with other settings; make a new run")
+    plan = open_plan(out / "plan.parquet")
+    if more:
+        _check(out, old, before, plan, more)
+    config = before.model_copy(
+        update={
+            "stages": tuple(stage.name for stage in stages),
+            "params": {stage.name: {**params, **before.params}[stage.name] for stage in stages},
+        }
+    )
+    identity = {"config": config.model_dump(mode="json"), "inputs": old["inputs"], "versions": old["versions"]}
+    adds_to = settings_of(old) if more else old.get("adds_to")
+    prepared = Prepared(
+        config, Path(old["root"]), out, Scan([]), {}, plan, digest(identity), settings_of(identity), adds_to
+    )
+    if more:
+        with locked(out):
+            remove_tree(out / "report")
+            write_run(prepared, identity)
+    return prepared
+
+
+def _touches(stages: Sequence[Stage], name: str, given: Mapping[str, Any]) -> bool:
+    """Whether ``given`` holds a parameter of the stage of that name."""
+    return any(stage.name == name and not given.keys().isdisjoint(stage.params.model_fields) for stage in stages)
+
+
+def _check(out: Path, old: Mapping[str, Any], config: RunConfig, plan: Plan, more: Sequence[Stage]) -> None:
+    for stage in more:
+        if not stage.additive:
+            every = ",".join([*config.stages, *(other.name for other in more)])
+            raise UsageError(f"--stages: '{stage.name}' needs the videos; make a new run with --stages {every}")
+    if not (config.image_format == "png" or (config.image_format == "webp" and config.image_quality == 100)):
+        raise UsageError(f"{out}: its crops are stored as {config.image_format}, with losses; make a new run")
+    changed = settings_differences({"versions": old["versions"]}, {"versions": versions()})
+    if changed:
+        raise UsageError(f"{out}: was made by other versions ({'; '.join(changed)}); install those, or make a new run")
+    settings = settings_of(old)
+    for shard in plan.briefs:
+        record = read_record(out, shard.name)
+        whole = record is not None and record["key"] == shard_key(settings, shard.name, shard.inputs)
+        if record is None or not whole or not files_there(out, record):
+            raise UsageError(f"{out}: shard {shard.name} is not finished; run the run's own command again first")

@@ -1,0 +1,48 @@
+"""The rows of a finished shard with the columns of further stages."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from forgeprep.schemas.config import RunConfig
+from forgeprep.shards.encode import decode_image, encode_row
+from forgeprep.shards.read import iter_rows
+from forgeprep.stages.base import Sample, Stage, StageParams
+
+BATCH = 32
+"""Samples in memory at a time."""
+READ = ("image", "mask")
+"""The pictures that an additive stage may read."""
+
+
+def added_rows(
+    out: Path, record: Mapping[str, Any], steps: Sequence[tuple[Stage, StageParams]], config: RunConfig
+) -> Iterator[dict[str, Any]]:
+    """All rows, pictures encoded; what they hold already stays as it is, byte for byte.
+
+    Args:
+        out: the run's folder.
+        record: the shard's commit record.
+        steps: the further stages, all of them additive.
+        config: the run's configuration with these stages.
+
+    Raises:
+        VerifyError: the shard is damaged.
+    """
+    file = next((file for file in record["files"] if file["format"] == "parquet"), record["files"][0])
+    columns = [column for stage, _ in steps for column in stage.adds]
+    rows = iter_rows(out / file["path"], decode=False)
+    while held := list(itertools.islice(rows, BATCH)):
+        samples = [Sample({name: _decoded(name, value) for name, value in row.items()}) for row in held]
+        for stage, params in steps:
+            assert stage.apply is not None
+            stage.apply(samples, params)
+        for row, sample in zip(held, samples, strict=True):
+            yield row | encode_row(sample.row, columns, config.image_format, config.image_quality)
+
+
+def _decoded(name: str, value: Any) -> Any:
+    return decode_image(value["bytes"]) if name in READ and value is not None else value

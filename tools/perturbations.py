@@ -1,4 +1,4 @@
-"""Draw the contact sheet of all perturbations: ``python tools/perturbations.py`` writes docs/perturbations.jpg."""
+"""Make the table in docs/perturbations.md and docs/perturbations.jpg: ``python tools/perturbations.py``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from skimage import data
 
 from forgeprep.ops.perturb import CATALOGUE, SEVERITIES, perturb, ready
 from forgeprep.ops.video import UInt8
+from forgeprep.report.perturbations import markdown_rows
 
 FACE = (slice(16, 208), slice(128, 320))
 CELL, COLUMNS, HEAD, LABEL, GAP = 120, 3, 16, 18, 4
-TO = Path(__file__).parents[1] / "docs" / "perturbations.jpg"
+PAGE = Path(__file__).parents[1] / "docs" / "perturbations.md"
 
 
 def sheet(face: UInt8) -> Image.Image:
@@ -37,5 +38,7 @@ def sheet(face: UInt8) -> Image.Image:
 
 
 if __name__ == "__main__":
-    sheet(np.ascontiguousarray(data.astronaut()[FACE], np.uint8)).save(TO, quality=88)
-    print(TO)
+    prose = PAGE.read_text(encoding="utf-8").partition("| group")[0]
+    PAGE.write_text(prose + "\n".join(markdown_rows()) + "\n", encoding="utf-8")
+    sheet(np.ascontiguousarray(data.astronaut()[FACE], np.uint8)).save(PAGE.with_suffix(".jpg"), quality=88)
+    print(PAGE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from dataclasses import dataclass
 
@@ -58,7 +57,7 @@ def parse(text: str) -> Recipe:
         elif name in PRESETS:
             raise UsageError(f"--perturb: {name} stands alone, without a severity and without other names")
         elif name not in CATALOGUE:
-            raise _unknown(name)
+            raise unknown_name("perturbation", name, [*CATALOGUE, *SHARES, *PRESETS])
         else:
             chain.append((name, _severity(name, value) if colon else None))
     if chain and shares:
@@ -132,13 +131,3 @@ def _severity(name: str, value: str) -> int:
     nearest = min(SEVERITIES, key=lambda severity: abs(severity - number))
     hint = f": did you mean '{name}:{nearest}'?" if number == number else ""
     raise UsageError(f"--perturb: unknown severity '{value}' of {name}{hint} (known: 1 to 5)")
-
-
-def _unknown(name: str) -> UsageError:
-    known = [*CATALOGUE, *SHARES, *PRESETS]
-    # A part of a name is near too: 'blur', 'gaussian'.
-    parts = [other for other in known if name and name in other]
-    if parts and not difflib.get_close_matches(name, known, n=1, cutoff=0.5):
-        near = ", ".join(f"'{part}'" for part in parts)
-        return UsageError(f"--perturb: unknown perturbation '{name}': did you mean {near}? (known: {', '.join(known)})")
-    return unknown_name("perturbation", name, known)

@@ -197,9 +197,8 @@ def test_a_forged_region_that_is_moved_out_is_a_drop_and_never_an_empty_mask() -
 
 
 def test_a_clip_has_one_draw_and_pairs_can_share_it() -> None:
-    names = [
-        (f"g{n}/{kind}", None if kind == "real" else f"g{n}/real") for n in range(12) for kind in ("real", "f", "g")
-    ]
+    kinds = {"real": None, "f": "real", "g": "real"}
+    names = [(f"g{n}/{kind}", of and f"g{n}/{of}") for n in range(12) for kind, of in kinds.items()]
     for pairing in ("own", "shared"):
         samples = [crop_of(clip, frame, original=original) for clip, original in names for frame in (0, 1)]
         apply(samples, PerturbParams(perturb="single:1", perturb_pairing=pairing))

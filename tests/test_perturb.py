@@ -20,7 +20,7 @@ from forgeprep.shards.read import iter_rows, shard_paths
 from forgeprep.shards.rows import row_problems
 from forgeprep.shards.verify import verify
 from forgeprep.stages.base import Sample
-from forgeprep.stages.perturb import PerturbParams, apply
+from forgeprep.stages.perturb import PerturbParams, apply, check
 from tests.conftest import run_cli
 from tests.runs import checksums
 
@@ -254,6 +254,14 @@ def test_a_sample_follows_from_its_record_and_the_noise_from_the_perturbed_crop(
             changed += bool(steps)
             assert (row["noise"] == before[row["sample_id"]]["noise"]).all() == (not steps)
     assert changed > 10
+
+
+def test_an_encoder_that_is_not_there_is_told_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("av.codecs_available", {"libx264", "mpeg4", "libvpx-vp9"})
+    check(PerturbParams(perturb="h264:2,jpeg"))
+    for recipe in ("jpeg,h265:1", "forgerynet"):
+        with pytest.raises(UsageError, match="no encoder libx265"):
+            check(PerturbParams(perturb=recipe))
 
 
 def test_verify_sees_a_record_that_does_not_fit(perturbed: Path) -> None:

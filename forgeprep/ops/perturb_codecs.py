@@ -6,6 +6,7 @@ follows from that picture and the parameters, whatever stood before it in the cl
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import cast
 
@@ -18,6 +19,15 @@ from forgeprep.ops.video import UInt8
 
 _X265 = "log-level=none:pools=none:frame-threads=1:wpp=0"
 _VP9 = {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "b": "0"}
+
+ENCODERS = {"h264": "libx264", "h265": "libx265", "mpeg4": "mpeg4", "vp9": "libvpx-vp9"}
+"""Name of a perturbation -> FFmpeg's name of its encoder; PyAV's wheels have all of them, other builds may not."""
+
+
+def missing_encoder(names: Iterable[str]) -> str | None:
+    """The first encoder that these perturbations need and PyAV lacks; None if all are there."""
+    needed = (ENCODERS[name] for name in names if name in ENCODERS)
+    return next((encoder for encoder in needed if encoder not in av.codecs_available), None)
 
 
 def jpeg(image: UInt8, *, quality: int) -> UInt8:
@@ -49,23 +59,23 @@ def chroma_subsampling(image: UInt8, *, factor: int) -> UInt8:
 
 def h264(image: UInt8, *, crf: int) -> UInt8:
     """Encode as H.264 by x264 at ``crf``, 0 to 51."""
-    return _encoded(image, "libx264", "h264", {"preset": "medium", "crf": str(crf)})
+    return _encoded(image, ENCODERS["h264"], "h264", {"preset": "medium", "crf": str(crf)})
 
 
 def h265(image: UInt8, *, crf: int) -> UInt8:
     """Encode as H.265 by x265 at ``crf``, 0 to 51."""
-    return _encoded(image, "libx265", "hevc", {"preset": "ultrafast", "crf": str(crf), "x265-params": _X265})
+    return _encoded(image, ENCODERS["h265"], "hevc", {"preset": "ultrafast", "crf": str(crf), "x265-params": _X265})
 
 
 def mpeg4(image: UInt8, *, quantizer: int) -> UInt8:
     """Encode as MPEG-4 Part 2, the codec of DivX and Xvid, at a fixed ``quantizer``, 1 to 31."""
-    return _encoded(image, "mpeg4", "mpeg4", dict.fromkeys(("qmin", "qmax"), str(quantizer)))
+    return _encoded(image, ENCODERS["mpeg4"], "mpeg4", dict.fromkeys(("qmin", "qmax"), str(quantizer)))
 
 
 def vp9(image: UInt8, *, quantizer: int) -> UInt8:
     """Encode as VP9 by libvpx at a fixed ``quantizer``, 0 to 63."""
     fixed = dict.fromkeys(("crf", "qmin", "qmax"), str(quantizer))
-    return _encoded(image, "libvpx-vp9", "vp9", {**_VP9, **fixed})
+    return _encoded(image, ENCODERS["vp9"], "vp9", {**_VP9, **fixed})
 
 
 def _stored(image: UInt8, suffix: str, options: list[int]) -> UInt8:

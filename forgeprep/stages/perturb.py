@@ -9,9 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, field_validator
 
-from forgeprep.errors import unknown_name
+from forgeprep.errors import UsageError, unknown_name
 from forgeprep.ops.geometry import Box
-from forgeprep.ops.perturb import Step, perturb
+from forgeprep.ops.perturb import CATALOGUE, Step, perturb
+from forgeprep.ops.perturb_codecs import missing_encoder
 from forgeprep.ops.perturb_draw import draw, generator, parse
 from forgeprep.ops.perturb_geometry import Warp
 from forgeprep.schemas.clips import SPLITS
@@ -131,6 +132,17 @@ def _place(row: dict[str, Any]) -> tuple[np.ndarray[Any, Any], float]:
     return np.array([x0, y0], np.float64), row["image_size"][0] / (x1 - x0)
 
 
+def check(params: PerturbParams) -> None:
+    """Refuse what would fail at the first clip that draws it."""
+    chain = parse(params.perturb).chain
+    lacking = missing_encoder([name for name, _ in chain] or CATALOGUE)
+    if lacking is not None:
+        raise UsageError(
+            f"--perturb: this build of PyAV has no encoder {lacking}; install the wheel of av, or name perturbations "
+            "that do without"
+        )
+
+
 STAGE = Stage(
     name="perturb",
     summary="perturb the crops by a catalogue of 36 perturbations and mixtures of them",
@@ -138,4 +150,5 @@ STAGE = Stage(
     adds=columns_of("perturb"),
     params=PerturbParams,
     apply=apply,
+    check=check,
 )

@@ -15,7 +15,8 @@ from tests.conftest import run_cli
 
 OPTIONS = tuple(
     "root out stages protocol compression methods splits frames enlarge size detector mask-source perturb "  # noqa: SIM905
-    "perturb-pairing perturb-seed perturb-splits sigma side format image-format image-quality shard-size workers address config dry-run overwrite debug".split()
+    "perturb-pairing perturb-seed perturb-splits sigma side "
+    "format image-format image-quality shard-size workers address config dry-run overwrite debug".split()
 )
 
 

@@ -15,6 +15,7 @@ from forgeprep.errors import UsageError
 from forgeprep.ops.perturb import CATALOGUE, GROUPS, ORDER, SEVERITIES, Step, perturb, ready
 from forgeprep.ops.perturb_draw import draw, generator, parse
 from forgeprep.ops.video import UInt8
+from forgeprep.report.page import gather, render_page
 from forgeprep.report.perturbations import markdown_rows
 from forgeprep.shards.read import iter_rows, shard_paths
 from forgeprep.shards.rows import row_problems
@@ -254,6 +255,17 @@ def test_a_sample_follows_from_its_record_and_the_noise_from_the_perturbed_crop(
             changed += bool(steps)
             assert (row["noise"] == before[row["sample_id"]]["noise"]).all() == (not steps)
     assert changed > 10
+
+
+def test_the_report_counts_what_was_done(perturbed: Path) -> None:
+    rows = [row for path in shard_paths(perturbed) for row in iter_rows(path, decode=False)]
+    expected = Counter(
+        (row["label"], name) for row in rows for name in (row["perturbation"] or "").split("+") if name
+    ) + Counter((row["label"], None) for row in rows if row["perturbation"] is None)
+    found = gather(perturbed)
+    assert found.measures.perturbations == expected
+    page = render_page(found)
+    assert all(f">{name.split(':')[0]}</th>" in page for _, name in expected if name)
 
 
 def test_an_encoder_that_is_not_there_is_told_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ SHARES = ("mixed", "single", "clean")
 """Words that take the share of the clips that are perturbed so; the rest stays clean."""
 
 PRESETS = {"forgerynet": {"mixed": 0.98, "single": 0.01, "clean": 0.01}}
-"""Names that stand for shares. ``forgerynet``: its authors perturbed 99 % of the pictures, nearly all by mixtures."""
+"""Names that stand for shares. ``forgerynet``: 99 % of its pictures are perturbed, nearly all of them by mixtures."""
 
 MIXTURE = (2, 4)
 """A mixture has so many perturbations at least and at most."""

@@ -126,6 +126,21 @@ def run(
     mask_source: Annotated[
         str | None, typer.Option(help="difference (fake against original) or provided. [default: difference]")
     ] = None,
+    perturb: Annotated[
+        str | None,
+        typer.Option(
+            help="NAME:SEVERITY,… or shares, mixed:0.5,single:0.2; 'forgeprep perturbations' lists the names. "
+            "[default: forgerynet]"
+        ),
+    ] = None,
+    perturb_pairing: Annotated[
+        str | None,
+        typer.Option(help="own: each clip is drawn for; shared: a fake gets what its original gets. [default: own]"),
+    ] = None,
+    perturb_seed: Annotated[int | None, typer.Option(help="Another seed draws differently. [default: 0]")] = None,
+    perturb_splits: Annotated[
+        str | None, typer.Option(help="Splits that are perturbed; others stay clean. [default: train,val,test]")
+    ] = None,
     sigma: Sigma = None,
     side: Side = None,
     format: Annotated[
@@ -276,6 +291,14 @@ def stages(debug: Debug = False) -> None:
     from forgeprep.report.console import print_stages
 
     print_stages()
+
+
+@app.command()
+def perturbations(debug: Debug = False) -> None:
+    """List the perturbations of the stage 'perturb': their groups, and their parameters at severity 1 to 5."""
+    from forgeprep.report.perturbations import print_perturbations
+
+    print_perturbations()
 
 
 @datasets_app.callback()

@@ -14,7 +14,8 @@ from forgeprep.stages import all_stages
 from tests.conftest import run_cli
 
 OPTIONS = tuple(
-    "root out stages protocol compression methods splits frames enlarge size detector mask-source sigma side "  # noqa: SIM905
+    "root out stages protocol compression methods splits frames enlarge size detector mask-source perturb "  # noqa: SIM905
+    "perturb-pairing perturb-seed perturb-splits sigma side "
     "format image-format image-quality shard-size workers address config dry-run overwrite debug".split()
 )
 
@@ -44,7 +45,7 @@ def test_every_option_of_run_has_a_help_line_with_its_default(
     defaults = {
         name: field.default for stage in all_stages().values() for name, field in stage.params.model_fields.items()
     }
-    for name in ("frames", "enlarge", "detector", "mask_source", "side"):
+    for name in ("frames", "enlarge", "detector", "mask_source", "side", "perturb", "perturb_seed", "perturb_splits"):
         assert f"[default: {defaults[name]}]" in helps[name.replace("_", "-")]
     fields = RunConfig.model_fields
     for name in ("image_format", "image_quality", "shard_size"):

@@ -117,6 +117,9 @@ def _draw_text(page: _Page, sample: dict[str, Any], y: int) -> None:
     for number, (name, value) in enumerate(lines):
         page.write(MARGIN, y + 32 + 22 * number, name, 14, FAINT)
         page.write(MARGIN + 104, y + 32 + 22 * number, value, 14)
+    if sample["perturbation"]:
+        steps = sample["perturbation"].replace("+", " + ")
+        page.write(MARGIN, y + 30 + 22 * len(lines), steps if len(steps) <= 42 else f"{steps[:41]}…", 11)
     name = sample["sample_id"]
     name_lines = textwrap.wrap(name if len(name) <= 80 else f"{name[:28]}…{name[-51:]}", 40)
     for number, line in enumerate(reversed(name_lines)):

@@ -29,7 +29,14 @@ BINS = 4000
 _CANDIDATES = 64
 _KEYS = ("sample_id", "clip_id", "split", "compression", "method", "label")
 _VALUES = ("mask_fraction", "mask_confidence", "mask_agreement", "mask_source", "face_box", "detection", "noise_sigma")
-_STAGE_MARKS = {"face_box": "crop", "mask_fraction": "mask", "noise_sigma": "noise", "similarity_side": "similarity"}
+_MORE = ("similarity_side", "perturbation", "perturbation_params")
+_STAGE_MARKS = {
+    "face_box": "crop",
+    "mask_fraction": "mask",
+    "perturbation_params": "perturb",
+    "noise_sigma": "noise",
+    "similarity_side": "similarity",
+}
 
 
 @dataclass(slots=True)
@@ -83,6 +90,7 @@ class Measures:
         area, confidence, agreement, box: method -> distribution; of fakes with a mask, ``box`` of all. The side of a
             box is in pixels of the frame.
         detections: how the faces were found -> samples.
+        perturbations: label and perturbation with severity -> samples; None instead of one: clean samples.
         marks: stages whose columns the shards have.
         picks: method -> samples to look at: an even draw, then those of lowest confidence.
         problems: shards that are missing or damaged, in words.
@@ -94,6 +102,7 @@ class Measures:
     agreement: dict[str, Histogram] = field(default_factory=dict)
     box: dict[str, Histogram] = field(default_factory=dict)
     detections: Counter[str] = field(default_factory=Counter)
+    perturbations: Counter[tuple[int, str | None]] = field(default_factory=Counter)
     marks: set[str] = field(default_factory=set)
     picks: dict[str, list[Pick]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -126,7 +135,7 @@ def measure(out: Path) -> Measures:
             found.problems.append(f"{shard}: {record['files'][0]['path']} is missing")
             continue
         try:
-            for place, row in iter_values(path, (*_KEYS, *_VALUES, "similarity_side")):
+            for place, row in iter_values(path, (*_KEYS, *_VALUES, *_MORE)):
                 _add(found, row)
                 chooser.offer(place, row)
         except (VerifyError, KeyError) as error:
@@ -145,6 +154,9 @@ def _add(found: Measures, row: dict[str, Any]) -> None:
         found.box.setdefault(method, Histogram(0, 4000)).add(max(x1 - x0, y1 - y0))
     if row.get("detection") is not None:
         found.detections[row["detection"]] += 1
+    if "perturbation_params" in row:
+        names = row["perturbation"]
+        found.perturbations.update((label, name) for name in ([None] if names is None else names.split("+")))
     if label and confidence is not None:
         found.area.setdefault(method, Histogram(0, 1)).add(row["mask_fraction"])
         found.confidence.setdefault(method, Histogram(0, 1)).add(confidence)

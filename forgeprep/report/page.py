@@ -12,6 +12,7 @@ from forgeprep.report import charts
 from forgeprep.report.html import Markup, facts, join, page, table, tag
 from forgeprep.report.measure import BINS, Histogram, Measures, measure
 from forgeprep.report.pairs import LOW_SIMILARITY, SHOWN, Clips, duration_s, look_at_clips
+from forgeprep.report.perturbations import perturbations
 from forgeprep.report.pictures import Pictures, look_at_pictures
 from forgeprep.report.samples import lack, noise, sheets, similarity
 from forgeprep.report.summary import Kind, Summary, size_text, split_order, summarise
@@ -69,6 +70,7 @@ def render_page(found: Findings) -> str:
         ("pairs", "Pairs", _pairs),
         ("segments", "Forged segments", _segments),
         ("boxes", "Face boxes", _boxes),
+        *([("perturbations", "Perturbations", _perturbations)] if "perturb" in found.measures.marks else []),
         ("noise", "Noise residual", lambda f: noise(f.pictures, f.measures)),
         ("similarity", "Similarity maps", lambda f: similarity(f.pictures, f.measures)),
     ]
@@ -210,6 +212,10 @@ def _boxes(found: Findings) -> Markup:
     kinds = ", ".join(f"{kind} {count:,}" for kind, count in found.measures.detections.most_common())
     note += f" How the faces were found: {kinds}." if kinds else ""
     return join([tag("p", note), _distributions("boxes-table", "side of the face box, px", found.measures.box, 0)])
+
+
+def _perturbations(found: Findings) -> Markup:
+    return perturbations(found.measures.perturbations)
 
 
 def _distributions(anchor: str, caption: str, spreads: dict[str, Histogram], digits: int = 3) -> Markup:

@@ -57,6 +57,8 @@ def _sample(shown: Shown) -> Markup:
 def _words(shown: Shown) -> list[str]:
     values = shown.values
     words = [shown.pick.sample_id, values["split"]]
+    if values.get("perturbation"):
+        words.append(values["perturbation"])
     if values["label"] and values.get("mask_confidence") is not None:
         words += [f"confidence {values['mask_confidence']:.2f}", f"area {values['mask_fraction']:.1%}"]
     if shown.stray is not None:

@@ -19,6 +19,7 @@ REASONS: dict[str, str] = {
     "unlabelled": "the dataset says of other frames of the clip whether they are forged, but not of this one",
     "no_mask": "provided masks were asked for, and there is none for this frame",
     "no_difference": "the fake does not differ visibly from its original at this frame",
+    "mask_lost": "the perturbation moved all of a small forged region out of the crop",
     "no_visual_change": "nothing visible differs from the original in the whole clip, as in an audio-only fake",
 }
 """Reason -> what it means."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ def row_problems(row: dict[str, Any], pictures: Sequence[str]) -> Iterator[str]:
         pictures: its picture columns.
     """
     yield from _label_problems(row)
+    yield from _perturbation_problems(row)
     decoded: dict[str, UInt8] = {}
     for name in pictures:
         if row.get(name) is not None:
@@ -49,6 +51,19 @@ def _label_problems(row: dict[str, Any]) -> Iterator[str]:
     # A real may have an original: a frame of a fake that was not forged.
     if row["original_id"] == row["clip_id"]:
         yield "its original_id is its own clip"
+
+
+def _perturbation_problems(row: dict[str, Any]) -> Iterator[str]:
+    if "perturbation_params" not in row:
+        return
+    names, params = row["perturbation"], row["perturbation_params"]
+    try:
+        told = [] if params is None else json.loads(params)
+        fits = len(told) == (0 if names is None else names.count("+") + 1) and all(isinstance(p, dict) for p in told)
+    except (ValueError, TypeError):
+        fits = False
+    if not fits:
+        yield f"perturbation is {names!r}, but perturbation_params are {params!r}"
 
 
 def _size_problems(row: dict[str, Any], decoded: dict[str, UInt8]) -> Iterator[str]:

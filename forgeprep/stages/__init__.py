@@ -11,14 +11,14 @@ from collections.abc import Iterable
 from importlib.metadata import entry_points
 
 from forgeprep.errors import unknown_name
-from forgeprep.stages import crop, frames, mask, noise, similarity
+from forgeprep.stages import crop, frames, mask, noise, perturb, similarity
 from forgeprep.stages.base import Stage
 
 
 @functools.cache
 def all_stages() -> dict[str, Stage]:
     """Name -> stage, in the order in which they run."""
-    built_in = (frames.STAGE, crop.STAGE, mask.STAGE, noise.STAGE, similarity.STAGE)
+    built_in = (frames.STAGE, crop.STAGE, mask.STAGE, perturb.STAGE, noise.STAGE, similarity.STAGE)
     stages = {stage.name: stage for stage in built_in}
     for point in sorted(entry_points(group="forgeprep.stages"), key=lambda p: p.name):
         stages.setdefault(point.name, point.load())

@@ -1,0 +1,154 @@
+"""Perturbed crops: what happens to pictures on their way, drawn anew for each clip."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from forgeprep.errors import UsageError, unknown_name
+from forgeprep.ops.geometry import Box
+from forgeprep.ops.perturb import CATALOGUE, Step, perturb
+from forgeprep.ops.perturb_codecs import missing_encoder
+from forgeprep.ops.perturb_draw import draw, generator, parse
+from forgeprep.ops.perturb_geometry import Warp
+from forgeprep.schemas.clips import SPLITS
+from forgeprep.schemas.samples import columns_of
+from forgeprep.stages.base import Sample, Stage, StageParams
+
+
+class PerturbParams(StageParams):
+    """Parameters of the stage ``perturb``."""
+
+    perturb: str = Field(
+        default="forgerynet",
+        description="NAME:SEVERITY,… for all, in this order (severity 1 to 5, drawn if left out); or shares of the "
+        "clips, mixed:0.5,single:0.2; or forgerynet, which is mixed:0.98,single:0.01,clean:0.01",
+    )
+    perturb_pairing: Literal["own", "shared"] = Field(
+        default="own", description="own: each clip is drawn for; shared: a fake gets what its original gets"
+    )
+    perturb_seed: int = Field(default=0, ge=0, description="another seed draws differently")
+    perturb_splits: str = Field(
+        default="train,val,test", description="splits that are perturbed; the others stay clean"
+    )
+
+    @field_validator("perturb", "perturb_splits", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        # A configuration file may hold a list.
+        return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+    @field_validator("perturb")
+    @classmethod
+    def _check_recipe(cls, value: str) -> str:
+        parse(value)
+        return value
+
+    @field_validator("perturb_splits")
+    @classmethod
+    def _check_splits(cls, value: str) -> str:
+        names = [part.strip() for part in value.split(",") if part.strip()]
+        for name in names:
+            if name not in SPLITS:
+                raise unknown_name("split of --perturb-splits", name, SPLITS)
+        if not names:
+            raise ValueError(f"name at least one of {', '.join(SPLITS)}")
+        return ",".join(split for split in SPLITS if split in names)
+
+
+def apply(samples: list[Sample], params: PerturbParams) -> None:
+    """Perturb the crops, and set ``perturbation`` and ``perturbation_params``.
+
+    A clip has one draw for all its frames and faces; a picture is a clip of one frame. The noise of single pixels
+    follows from the seed and the sample's id.
+    """
+    recipe, splits = parse(params.perturb), params.perturb_splits.split(",")
+    for sample in samples:
+        row = sample.row
+        steps: tuple[Step, ...] = ()
+        if row["split"] in splits:
+            shared = params.perturb_pairing == "shared" and row["original_id"] is not None
+            name = row["original_id"] if shared else row["clip_id"]
+            steps = draw(recipe, generator(params.perturb_seed, "clip", name))
+        row["image"], warps = perturb(sample.image, steps, generator(params.perturb_seed, "sample", row["sample_id"]))
+        row["perturbation"] = "+".join(f"{step.name}:{step.severity}" for step in steps) or None
+        row["perturbation_params"] = json.dumps([step.params for step in steps]) if steps else None
+        if warps:
+            _move(sample, warps)
+
+
+def _move(sample: Sample, warps: Sequence[Warp]) -> None:
+    """Let all that lies on the crop go where its pixels went."""
+    row = sample.row
+    for warp in warps:
+        for name in ("difference", "mask_magnitude"):
+            if row.get(name) is not None:
+                row[name] = warp.levels(row[name])
+        sample.companions = {name: warp.levels(part) for name, part in sample.companions.items()}
+        if sample.original is not None:
+            sample.original = warp.picture(sample.original)
+    if row.get("mask") is not None:
+        _move_mask(sample, warps)
+    row["face_box"] = _moved_box(row, warps)
+    if row["landmarks"] is not None:
+        row["landmarks"] = _moved_landmarks(row, warps)
+
+
+def _move_mask(sample: Sample, warps: Sequence[Warp]) -> None:
+    row = sample.row
+    for warp in warps:
+        row["mask"] = warp.mask(row["mask"])
+    forged = np.count_nonzero(row["mask"])
+    row["mask_fraction"] = float(forged / row["mask"].size)
+    if row["label"] == 1 and not forged:
+        sample.drop("mask_lost", row["perturbation"])
+
+
+def _moved_box(row: dict[str, Any], warps: Sequence[Warp]) -> list[float]:
+    corner, scale = _place(row)
+    low, high = (np.array(row["face_box"]).reshape(2, 2) - corner) * scale
+    box: Box = (*low, *high)
+    for warp in warps:
+        box = warp.box(box)
+    return [float(value) for value in (np.array(box).reshape(2, 2) / scale + corner).ravel()]
+
+
+def _moved_landmarks(row: dict[str, Any], warps: Sequence[Warp]) -> list[float]:
+    """Landmarks count from the centre of the upper left pixel, boxes from its corner."""
+    corner, scale = _place(row)
+    points = (np.array(row["landmarks"], np.float64).reshape(-1, 2) + 0.5 - corner) * scale
+    for warp in warps:
+        points = warp.points(points)
+    return [float(value) for value in (points / scale + corner - 0.5).ravel()]
+
+
+def _place(row: dict[str, Any]) -> tuple[np.ndarray[Any, Any], float]:
+    """The upper left corner of the crop in the frame, and pixels of the crop over pixels of the frame."""
+    x0, y0, x1, _ = row["crop_box"]
+    return np.array([x0, y0], np.float64), row["image_size"][0] / (x1 - x0)
+
+
+def check(params: PerturbParams) -> None:
+    """Refuse what would fail at the first clip that draws it."""
+    chain = parse(params.perturb).chain
+    lacking = missing_encoder([name for name, _ in chain] or CATALOGUE)
+    if lacking is not None:
+        raise UsageError(
+            f"--perturb: this build of PyAV has no encoder {lacking}; install the wheel of av, or name perturbations "
+            "that do without"
+        )
+
+
+STAGE = Stage(
+    name="perturb",
+    summary="perturb the crops by a catalogue of 36 perturbations and mixtures of them",
+    needs=("crop",),
+    adds=columns_of("perturb"),
+    params=PerturbParams,
+    apply=apply,
+    check=check,
+)

@@ -123,7 +123,7 @@ def _row_cells(
                 if part not in scores:
                     scores[part] = _scores(layout, row, part, checkpoint, device, workers, tell)
             table = pa.concat_tables([scores[part][0] for part in sets])
-            cell = {**_cell(layout, row.name, name, table, scores[sets[0]][1]), "of": key}
+            cell = {**_cell(layout, row.name, name, table, scores[sets[0]][1]), "key": key}
             atomic_write_bytes(path, _json(plain(cell)))
             cell = json.loads(path.read_bytes())
         cells.append(cell)
@@ -175,7 +175,7 @@ def _scores(
         judged = judge(detector.to(place), index, recipe, config["size"], place)
         rows = [{**found, "score": score} for found, score in zip(judged.rows, judged.scores.tolist(), strict=True)]
         table = pa.Table.from_pylist(rows, schema=schema)
-    table = table.replace_schema_metadata({"forgeprep": json.dumps({"of": key, "threshold": threshold})})
+    table = table.replace_schema_metadata({"forgeprep": json.dumps({"key": key, "threshold": threshold})})
     atomic_write_bytes(path, table_bytes(table))
     return table, threshold
 
@@ -185,7 +185,7 @@ def _read_scores(path: Path, key: Mapping[str, Any]) -> tuple[pa.Table, float] |
     try:
         table = pq.read_table(pa.BufferReader(path.read_bytes()))
         facts = json.loads((table.schema.metadata or {})[b"forgeprep"])
-        return (table, float(facts["threshold"])) if facts["of"] == key else None
+        return (table, float(facts["threshold"])) if facts["key"] == key else None
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return None
 
@@ -195,7 +195,7 @@ def _read_cell(path: Path, key: Mapping[str, Any]) -> dict[str, Any] | None:
         cell: dict[str, Any] = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
-    return cell if isinstance(cell, dict) and cell.get("of") == key else None
+    return cell if isinstance(cell, dict) and cell.get("key") == key else None
 
 
 def _cell(layout: Layout, row: str, name: str, table: pa.Table, threshold: float) -> dict[str, Any]:

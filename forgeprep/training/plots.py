@@ -45,7 +45,8 @@ def draw_matrix(runs: Sequence[str], heads: Sequence[str], values: npt.NDArray[n
 def draw_cross(found: Mapping[str, Any], file: Path) -> None:
     """The matrix of a protocol: AUC, ACC and EER, with the rows' averages.
 
-    What has no figure is hatched; a frame marks what a row was trained on.
+    What has no figure is hatched; a frame marks what a row was trained on, an asterisk an average that leaves out
+    cells without a figure.
     """
     rows, columns = [row["name"] for row in found["rows"]], found["columns"]
     heads = [*columns, "average", "others"]
@@ -67,13 +68,16 @@ def draw_cross(found: Mapping[str, Any], file: Path) -> None:
         dark = (values - low) / (high - low) > 0.6 if name != "eer" else (high - values) / (high - low) > 0.6
         for (i, j), value in np.ndenumerate(values):
             text = (lines[i][j].get("mark") or "-").replace(" ", "\n") if np.isnan(value) else f"{100 * value:.1f}"
+            if j >= len(columns) and 0 < lines[i][j]["cells"] < lines[i][j]["of"]:
+                text += "*"
             if np.isnan(value):
                 box = Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor="0.93", edgecolor="0.75", hatch="////", linewidth=0)
                 axes.add_patch(box)
             if j < len(columns) and rows[i] == columns[j]:
-                axes.add_patch(Rectangle((j - 0.47, i - 0.46), 0.94, 0.92, fill=False, edgecolor="0.3", linewidth=0.8))
+                frame = Rectangle((j - 0.46, i - 0.44), 0.92, 0.88, fill=False, edgecolor="C1", linewidth=1.4, zorder=3)
+                axes.add_patch(frame)
             colour = "white" if dark[i, j] else "black"
-            axes.text(j, i, text, ha="center", va="center", fontsize=8 if text[-1].isdigit() else 7, color=colour)
+            axes.text(j, i, text, ha="center", va="center", fontsize=7 if np.isnan(value) else 8, color=colour)
     figure.savefig(file, dpi=120)
 
 

@@ -23,7 +23,7 @@ from forgeprep.errors import UsageError, VerifyError, unknown_name
 from forgeprep.shards.lookup import iter_values
 from forgeprep.shards.read import shard_paths
 from forgeprep.training.data import check_columns
-from forgeprep.training.fit import Training, differing, settings_of
+from forgeprep.training.fit import Training, differing, read_config, settings_of
 from forgeprep.training.models import build
 
 PROTOCOLS: dict[str, str | None] = {
@@ -237,7 +237,7 @@ def _with_given(runs: Sequence[Path], rows: Sequence[Row]) -> tuple[Row, ...]:
     """The rows, each with the training that was given for it, if one fits."""
     taken: dict[str, Path] = {}
     for run in runs:
-        odd = {row.name: differing(run, settings_of(row.training)) for row in rows}
+        odd = {row.name: _odd(run, row.training) for row in rows}
         nearest = min(odd, key=lambda name: len(odd[name]))
         if odd[nearest]:
             raise UsageError(
@@ -248,6 +248,16 @@ def _with_given(runs: Sequence[Path], rows: Sequence[Row]) -> tuple[Row, ...]:
             raise UsageError(f"{run}: is the same training as {taken[nearest]}; leave one out")
         taken[nearest] = run
     return tuple(replace(r, training=replace(r.training, run=taken[r.name])) if r.name in taken else r for r in rows)
+
+
+def _odd(run: Path, training: Training) -> list[str]:
+    """What is other in the training of a folder; of the recipe, the settings."""
+    mine = settings_of(training)
+    names = differing(run, mine)
+    if "recipe" not in names:
+        return names
+    old, new = read_config(run)["recipe"], mine["recipe"]
+    return [name for name in names if name != "recipe"] + [name for name in new if old.get(name) != new[name]]
 
 
 def _fingerprint(out: Path) -> str:

@@ -320,7 +320,7 @@ def train(
     batch: Annotated[int | None, typer.Option(help="Images a step. [default: the protocol's]")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate. [default: the protocol's]")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs at most. [default: the protocol's]")] = None,
-    methods: Annotated[str | None, typer.Option(help="Learn from fakes of these alone, e.g. DF,FS.")] = None,
+    methods: Annotated[str | None, typer.Option(help="Learn from fakes of these alone, e.g. Deepfakes.")] = None,
     gpus: Gpus = None,
     weights: Annotated[
         Path | None, typer.Option(help="Pretrained weights of the backbone, a local file. [default: none]", **LOCAL)

@@ -367,7 +367,7 @@ def train(
     batch: Annotated[int | None, typer.Option(help="Images a step. [default: the protocol's]")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate. [default: the protocol's]")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs at most. [default: the protocol's]")] = None,
-    methods: Annotated[str | None, typer.Option(help="Learn from fakes of these alone, e.g. DF,FS.")] = None,
+    methods: Annotated[str | None, typer.Option(help="Learn from fakes of these alone, e.g. Deepfakes.")] = None,
     gpus: Gpus = None,
     weights: Annotated[
         Path | None, typer.Option(help="Pretrained weights of the backbone, a local file. [default: none]", **LOCAL)
@@ -394,21 +394,60 @@ def train(
 
 @app.command()
 def evaluate(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(help="Folders of trainings; several give a matrix.", parser=_local, metavar="RUNS"),
-    ],
     shards: Shards,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Folders of trainings; several give a matrix. With --protocol: those to take for its rows.",
+            parser=_local,
+            metavar="RUNS",
+        ),
+    ] = None,
     split: Annotated[str, typer.Option(help="The split to judge.")] = "test",
     to: Annotated[Path | None, typer.Option(help="Folder to write. [default: RUN/evaluation]", **LOCAL)] = None,
     gpus: Gpus = None,
     workers: Annotated[int | None, typer.Option(help="Threads that decode. [default: as in training]")] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="Train on each class, test on each: cross-method, cross-generator, cross-family, cross-forgery, "
+            "cross-dataset; takes --model and --to. [default: none]"
+        ),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="With --protocol: the detector to train.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="With --protocol: YAML file of settings for the trainings.", **LOCAL)
+    ] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="With --protocol: NAME=VALUE, a setting of the trainings.")
+    ] = None,
+    model_option: Annotated[
+        list[str] | None, typer.Option(help="With --protocol: NAME=VALUE, an option of the detector.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="With --protocol: pretrained weights of the backbone.", **LOCAL)
+    ] = None,
     debug: Debug = False,
 ) -> None:
-    """Judge a split with trained detectors: figures by method, compression and dataset, as tables and plots."""
-    from forgeprep.report.training import evaluate_on_console
+    """Judge a split with trained detectors: figures by method, compression and dataset, as tables and plots.
 
-    evaluate_on_console(runs, shards, split, to, gpus, workers)
+    With --protocol: train a detector on each class of fakes, or each dataset, and test it on all; the same command
+    goes on after a stop.
+    """
+    from forgeprep.report.training import evaluate_on_console, protocol_on_console
+
+    trained: dict[str, Any] = {
+        "config": config,
+        "settings": setting or [],
+        "options": model_option or [],
+        "weights": weights,
+    }
+    if protocol is None:
+        evaluate_on_console(runs or [], shards, split, to, gpus, workers, unused={"model": model, **trained})
+    else:
+        protocol_on_console(
+            protocol, model, shards, to, runs=runs or [], split=split, gpus=gpus, workers=workers, **trained
+        )
 
 
 @app.command()

@@ -35,26 +35,26 @@ class Holder:
 
 
 @contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Hold the folder, so that two runs never mix.
+def locked(out: Path, flag: str = "--out") -> Iterator[None]:
+    """Hold the folder, so that two runs never mix; ``flag`` is where the user gave it.
 
     Raises:
         UsageError: another run holds it.
         StorageError: the folder cannot be written.
     """
-    with _leased(out) if is_remote(out) else _flocked(out):
+    with _leased(out) if is_remote(out) else _flocked(out, flag):
         yield
 
 
 @contextmanager
-def _flocked(out: Path) -> Iterator[None]:
+def _flocked(out: Path, flag: str) -> Iterator[None]:
     """By the operating system's lock, which goes with the process, however that ends."""
     try:
         (out / "state").mkdir(parents=True, exist_ok=True)
         # Not "w": the text and the time of the file are the holder's, who may be another.
         handle = _path(out).open("ab", buffering=0)
     except OSError as error:
-        raise StorageError(f"{out}: cannot be written ({error.strerror}); give another --out") from None
+        raise StorageError(f"{out}: cannot be written ({error.strerror}); give another {flag}") from None
     with handle:
         for left in reversed(range(TRIES)):
             try:
@@ -63,11 +63,11 @@ def _flocked(out: Path) -> Iterator[None]:
             except BlockingIOError:
                 if left == 0:
                     raise UsageError(
-                        f"{out}: another run is working in this folder; wait for it or give another --out"
+                        f"{out}: another run is working in this folder; wait for it or give another {flag}"
                     ) from None
                 time.sleep(0.1)
             except OSError as error:
-                raise StorageError(f"{out}: cannot be locked ({error.strerror}); give another --out") from None
+                raise StorageError(f"{out}: cannot be locked ({error.strerror}); give another {flag}") from None
         # The note is for people; a disk without room for it is found soon enough.
         with suppress(OSError):
             handle.truncate(0)

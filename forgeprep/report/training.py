@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from forgeprep.errors import MediaError, UsageError
-from forgeprep.report.terminal import add_cells, console, light_table
+from forgeprep.report.terminal import add_cells, console, counting, light_table
 from forgeprep.settings import name_and_value, read_settings_file
+
+if TYPE_CHECKING:
+    from forgeprep.training.fit import Training
 
 
 def require_training() -> None:
@@ -77,20 +80,44 @@ def train_on_console(
 ) -> None:
     """``forgeprep train``."""
     require_training()
-    from forgeprep.training.fit import Training, train
-    from forgeprep.training.many import train_on_many
+    training = _training(model, shards, run, config, settings, options, given, weights, init)
+    best = _train_with_bar(training, gpus)
+    if best:
+        console.print(f"best: val AUC {best['val_auc']:.4f} at step {best['step']}; {run / 'best.json'}", markup=False)
+
+
+def _training(
+    model: str,
+    shards: Sequence[Path],
+    run: Path,
+    config: Path | None,
+    settings: Sequence[str],
+    options: Sequence[str],
+    given: Mapping[str, Any],
+    weights: Path | None,
+    init: Path | None = None,
+) -> Training:
+    from forgeprep.training.fit import Training
     from forgeprep.training.models import get_model
-    from forgeprep.training.plots import draw_training
     from forgeprep.training.recipe import make_recipe
 
     get_model(model)
     flags = {name: value for name, value in given.items() if value is not None}
     values = {**(read_settings_file(config) if config else {}), **_pairs("--set", settings), **flags}
     recipe = make_recipe(model, values)
-    training = Training(model, tuple(shards), run, recipe, _pairs("--model-option", options), weights, init)
+    return Training(model, tuple(shards), run, recipe, _pairs("--model-option", options), weights, init)
+
+
+def _train_with_bar(training: Training, gpus: int | None) -> dict[str, Any]:
+    """Train, and draw the curves; returns the facts of the best state."""
+    from forgeprep.training.fit import train
+    from forgeprep.training.many import train_on_many
+    from forgeprep.training.plots import draw_training
+
+    run = training.run
     columns = (TextColumn("{task.fields[text]}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task("train", text=f"{model} on {', '.join(map(str, shards))}", total=None)
+        task = bar.add_task("train", text=f"{training.model} on {', '.join(map(str, training.shards))}", total=None)
 
         def report(facts: dict[str, Any]) -> None:
             if "loss" in facts:
@@ -106,14 +133,24 @@ def train_on_console(
     log = run / "log.jsonl"
     entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
     draw_training(entries, run / "curves.png")
-    if best:
-        console.print(f"best: val AUC {best['val_auc']:.4f} at step {best['step']}; {run / 'best.json'}", markup=False)
+    return best
 
 
 def evaluate_on_console(
-    runs: Sequence[Path], shards: Sequence[Path], split: str, to: Path | None, gpus: int | None, workers: int | None
+    runs: Sequence[Path],
+    shards: Sequence[Path],
+    split: str,
+    to: Path | None,
+    gpus: int | None,
+    workers: int | None,
+    *,
+    unused: Mapping[str, Any],
 ) -> None:
-    """``forgeprep evaluate``."""
+    """``forgeprep evaluate``; ``unused`` are the settings that only a protocol takes."""
+    if any(unused.values()):
+        raise UsageError("--model, --config, --set, --model-option and --weights go with --protocol alone")
+    if not runs:
+        raise UsageError("give folders of trainings, or --protocol with --model and --to to train what is needed")
     require_training()
     from forgeprep.training.pictures import draw_predictions
     from forgeprep.training.tables import evaluate_run, markdown, write_evaluation
@@ -129,6 +166,59 @@ def evaluate_on_console(
             draw_predictions(run, out, files[-1], split=split, device=device)
     for file in files:
         console.print(f"written: {file}", markup=False)
+
+
+def protocol_on_console(
+    protocol: str,
+    model: str | None,
+    shards: Sequence[Path],
+    to: Path | None,
+    *,
+    runs: Sequence[Path],
+    split: str,
+    config: Path | None,
+    settings: Sequence[str],
+    options: Sequence[str],
+    weights: Path | None,
+    gpus: int | None,
+    workers: int | None,
+) -> None:
+    """``forgeprep evaluate --protocol``."""
+    require_training()
+    from forgeprep.training import crosstable
+    from forgeprep.training.cells import fill
+    from forgeprep.training.protocols import Plan, get_protocol, lay_out
+
+    get_protocol(protocol)
+    for flag, value in (("--model", model), ("--to", to)):
+        if value is None:
+            raise UsageError(f"--protocol {protocol}: give {flag} too")
+    base = _training(str(model), shards, to or Path(), config, settings, options, {}, weights)
+    with counting() as count:
+        layout = lay_out(Plan(protocol, base, split, tuple(runs)), count)
+    cells = fill(
+        layout,
+        lambda training: _train_with_bar(training, gpus),
+        device=_device(gpus),
+        workers=workers,
+        tell=lambda line: console.print(line, markup=False),
+    )
+    found = crosstable.document(layout, cells)
+    for figure in ("auc", "acc", "eer"):
+        _print_table(f"{protocol}: {model}, {crosstable.TITLES[figure]}", *crosstable.table_of(found, figure))
+    if found["published"]:
+        _print_table(crosstable.published_title(found), *crosstable.published_table(found))
+    for line in crosstable.notes(found):
+        console.print(line, markup=False)
+    for file in crosstable.write_matrix(found, layout.plan.to):
+        console.print(f"written: {file}", markup=False)
+
+
+def _print_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = light_table(title, list(heads[:1]), list(heads[1:]))
+    for row in rows:
+        add_cells(table, *row)
+    console.print(table)
 
 
 def predict_on_console(

@@ -78,6 +78,7 @@ def load_index(
     needs: Sequence[str] = (),
     *,
     only: Collection[str] | None = None,
+    kind: tuple[str, str] | None = None,
     numbered: Sequence[str | None] = (None,),
 ) -> SampleIndex:
     """The samples of a split in the runs at ``outs``.
@@ -87,6 +88,7 @@ def load_index(
         split: train, val or test.
         needs: of ``mask`` and ``noise``; the shards have to hold them.
         only: fakes of these methods, and all reals.
+        kind: fakes with this value in this column (forgery, generator or method), and all reals.
         numbered: methods that have numbers already; others follow these.
 
     Raises:
@@ -97,22 +99,19 @@ def load_index(
     if not paths:
         where = ", ".join(map(str, outs))
         raise UsageError(f"{where}: no shards of the split '{split}'; give the --out folder of a finished run")
-    columns = frozenset.intersection(*(_columns(path) for path in paths))
-    for name in needs:
-        if name not in columns:
-            raise UsageError(
-                f"{paths[0]}: has no column '{name}'; make the shards with --stages crop,…,{_STAGES[name]}"
-            )
-    rows: list[tuple[int, int, int, int, int, str | None]] = []
+    columns = check_columns(paths, needs)
+    rows: list[tuple[int, int, int, int, int, str | None, bool]] = []
+    wanted = list(dict.fromkeys(["label", "method", "enlarge", *([kind[0]] if kind else [])]))
     groups, enlarge = 0, 0.0
     for number, path in enumerate(paths):
         last: tuple[int, int] | None = None
-        for count, (place, values) in enumerate(iter_values(path, ["label", "method", "enlarge"])):
+        for count, (place, values) in enumerate(iter_values(path, wanted)):
             group = (number, count // TAR_GROUP if path.suffix == ".tar" else place.first)
             groups += group != last
             last = group
             enlarge = enlarge or float(values["enlarge"])
-            rows.append((number, place.first, place.second, groups - 1, values["label"], values["method"]))
+            fits = kind is None or values["label"] == 0 or values.get(kind[0]) == kind[1]
+            rows.append((number, place.first, place.second, groups - 1, values["label"], values["method"], fits))
     if not rows:
         raise UsageError(f"{', '.join(map(str, outs))}: the split '{split}' holds no sample")
     there = {row[5] for row in rows if row[5] is not None}
@@ -121,12 +120,31 @@ def load_index(
             if name not in there:
                 raise unknown_name("method", name, sorted(there))
         rows = [row for row in rows if row[5] is None or row[5] in only]
-        there &= set(only)
+    if kind is not None:
+        rows = [row for row in rows if row[6]]
+    there = {row[5] for row in rows if row[5] is not None}
     methods = (*numbered, *sorted(there - set(numbered)))
     codes = {name: code for code, name in enumerate(methods)}
     table = np.array([(*row[:5], codes[row[5]]) for row in rows], np.int64)
     shard, first, second, group_of, label, method = table.T
     return SampleIndex(tuple(paths), shard, first, second, group_of, label, method, methods, columns, enlarge)
+
+
+def check_columns(paths: Sequence[Path], needs: Sequence[str]) -> frozenset[str]:
+    """The columns that all of these shards hold.
+
+    Raises:
+        UsageError: one of ``needs`` is not among them; the message names the stage to add.
+        VerifyError: a shard is damaged.
+    """
+    found = {path: _columns(path) for path in paths}
+    for name in needs:
+        for path, columns in found.items():
+            if name not in columns:
+                raise UsageError(
+                    f"{path}: has no column '{name}'; make the shards with --stages crop,…,{_STAGES[name]}"
+                )
+    return frozenset.intersection(*found.values())
 
 
 def epoch_order(index: SampleIndex, *, seed: int, epoch: int, real_repeat: float = 1.0, balance: bool = False) -> Ints:

@@ -15,7 +15,7 @@ import torch
 
 from forgeprep.errors import ForgeprepError, UsageError
 from forgeprep.shards.records import atomic_write_bytes
-from forgeprep.training.checkpoint import load_state, load_weights, save_state
+from forgeprep.training.checkpoint import load_state, load_weights, read_facts, save_state
 from forgeprep.training.data import Ints, SampleIndex, Samples, deal, epoch_order, load_batches, load_index, without
 from forgeprep.training.evaluate import Judged, judge
 from forgeprep.training.metrics import best_threshold, verdict_figures
@@ -44,6 +44,7 @@ class Training:
         weights: pretrained weights of the backbone.
         init: another training to start from: what it has of this detector is taken.
         limit: steps after which to stop, for a try.
+        kind: a column and a value: learn from fakes with that value alone. Methods are chosen by the recipe.
     """
 
     model: str
@@ -54,6 +55,7 @@ class Training:
     weights: Path | None = None
     init: Path | None = None
     limit: int | None = None
+    kind: tuple[str, str] | None = None
 
     @property
     def size(self) -> int:
@@ -70,9 +72,9 @@ def train(training: Training, *, device: str | None = None, report: Report = lam
     """
     place = pick_device(device)
     needs = build(training.model, training.options).needs_columns()
-    only = training.recipe.methods
-    train_index = load_index(training.shards, "train", needs, only=only)
-    val_index = load_index(training.shards, "val", needs, only=only, numbered=train_index.methods)
+    only, kind = training.recipe.methods, training.kind
+    train_index = load_index(training.shards, "train", needs, only=only, kind=kind)
+    val_index = load_index(training.shards, "val", needs, only=only, kind=kind, numbered=train_index.methods)
     rank, _ = world()
     if rank == 0:
         _claim(training, train_index)
@@ -176,7 +178,7 @@ class Loop:
         batches = dealt[facts["in_epoch"] :]
         if not dealt:
             raise UsageError(
-                f"train holds {len(index)} samples, less than a batch of {recipe.batch}; give a smaller --batch"
+                f"train holds {len(index)} samples, less than a batch of {recipe.batch}; give --set batch=N"
             )
         self.detector.train()
         samples = Samples(index, without({"mask", "noise"} - set(self.detector.needs)))
@@ -218,7 +220,7 @@ class Loop:
             loss = torch.stack(list(terms.values())).sum()
             if not torch.isfinite(loss):
                 raise ForgeprepError(
-                    f"step {step}: the loss is not finite; a smaller --lr may help, or look at these samples: "
+                    f"step {step}: the loss is not finite; a smaller --set lr=… may help, or look at these samples: "
                     f"{', '.join(batch['sample_id'])}"
                 )
             self.optimizer.zero_grad(set_to_none=True)
@@ -228,7 +230,7 @@ class Loop:
         except (torch.OutOfMemoryError, MemoryError):
             half = max(1, len(batch["label"]) // 2)
             raise ForgeprepError(
-                f"out of memory at {len(batch['label'])} images of {self.training.size}: try --batch {half}"
+                f"out of memory at {len(batch['label'])} images of {self.training.size}: try --set batch={half}"
             ) from None
         return {name: float(value.detach()) for name, value in {"loss": loss, **terms}.items()}
 
@@ -322,28 +324,58 @@ def read_config(run: Path) -> dict[str, Any]:
     return config
 
 
-def _claim(training: Training, index: SampleIndex) -> None:
-    """Write ``config.json``, or see that the one there is the same training's."""
-    config = {
+def settings_of(training: Training) -> dict[str, Any]:
+    """What ``config.json`` says of a training, but for what its samples tell."""
+    return {
         "model": training.model,
         "options": training.options,
         "recipe": training.recipe.model_dump(mode="json"),
         "size": training.size,
         "shards": [str(out.resolve()) for out in training.shards],
-        "methods": list(index.methods),
-        "enlarge": training.recipe.enlarge or round(index.enlarge, 4),
+        "kind": list(training.kind) if training.kind else None,
         "weights": str(training.weights) if training.weights else None,
         "init": str(training.init) if training.init else None,
     }
+
+
+def is_finished(training: Training) -> bool:
+    """Whether the folder holds this training, and nothing is left to be done.
+
+    Raises:
+        UsageError: the folder holds another training.
+    """
+    if not (training.run / "config.json").is_file():
+        return False
+    _refuse_others(training.run, settings_of(training))
+    facts = read_facts(training.run, "last")
+    return facts is not None and (facts["epoch"] >= training.recipe.epochs or bool(facts.get("done")))
+
+
+def differing(run: Path, config: dict[str, Any]) -> list[str]:
+    """The settings in which the training in a folder is another."""
+    old = read_config(run)
+    return [key for key in config if old.get(key) != config[key]]
+
+
+def _refuse_others(run: Path, config: dict[str, Any]) -> None:
+    names = differing(run, config)
+    if names:
+        raise UsageError(
+            f"{run}: holds another training ({', '.join(names)} differ); give another folder, "
+            "or the old settings to go on with it"
+        )
+
+
+def _claim(training: Training, index: SampleIndex) -> None:
+    """Write ``config.json``, or see that the one there is the same training's."""
+    config = {
+        **settings_of(training),
+        "methods": list(index.methods),
+        "enlarge": training.recipe.enlarge or round(index.enlarge, 4),
+    }
     path = training.run / "config.json"
     if path.is_file():
-        old = read_config(training.run)
-        differing = [key for key in config if old.get(key) != config[key]]
-        if differing:
-            raise UsageError(
-                f"{training.run}: holds another training ({', '.join(differing)} differ); give another --run, "
-                "or the old settings to go on with it"
-            )
+        _refuse_others(training.run, config)
     else:
         training.run.mkdir(parents=True, exist_ok=True)
         atomic_write_bytes(path, json.dumps(config, indent=1).encode() + b"\n")

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 
 def draw_curves(evaluations: Sequence[Mapping[str, Any]], file: Path) -> None:
@@ -39,6 +40,45 @@ def draw_confusion(n_way: Mapping[str, Any], file: Path) -> None:
 def draw_matrix(runs: Sequence[str], heads: Sequence[str], values: npt.NDArray[np.float64], file: Path) -> None:
     """AUC of each run on each method."""
     _heat(runs, heads, values, file, "trained", "tested", "AUC by frame, per cent")
+
+
+def draw_cross(found: Mapping[str, Any], file: Path) -> None:
+    """The matrix of a protocol: AUC, ACC and EER, with the rows' averages.
+
+    What has no figure is hatched; a frame marks what a row was trained on, an asterisk an average that leaves out
+    cells without a figure.
+    """
+    rows, columns = [row["name"] for row in found["rows"]], found["columns"]
+    heads = [*columns, "average", "others"]
+    wide = len(heads) > 5
+    panel = (2.2 + 0.8 * len(heads), 1.6 + 0.42 * len(rows))
+    size = (panel[0], 3 * panel[1]) if wide else (3 * panel[0], panel[1])
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(3, 1) if wide else figure.subplots(1, 3)
+    figure.suptitle(f"{found['protocol']}: {found['model']}, split {found['split']}; per cent, by frame")
+    scales = {"auc": ("AUC", "Blues", 0.5, 1.0), "acc": ("ACC", "Blues", 0.5, 1.0), "eer": ("EER", "Blues_r", 0.0, 0.5)}
+    lines = [[entry for kind in ("cells", "averages") for entry in found[kind] if entry["row"] == row] for row in rows]
+    for axes, (name, (title, colours, low, high)) in zip(panels, scales.items(), strict=True):
+        values = np.array([[np.nan if e[name] is None else e[name] for e in line] for line in lines], float)
+        axes.imshow(values, cmap=colours, vmin=low, vmax=high, aspect="auto")
+        axes.set_xticks(range(len(heads)), heads, rotation=30, ha="right", fontsize=8)
+        axes.set_yticks(range(len(rows)), rows, fontsize=8)
+        axes.set(xlabel="tested", ylabel="trained", title=title)
+        axes.axvline(len(columns) - 0.5, color="white", linewidth=6)
+        dark = (values - low) / (high - low) > 0.6 if name != "eer" else (high - values) / (high - low) > 0.6
+        for (i, j), value in np.ndenumerate(values):
+            text = (lines[i][j].get("mark") or "-").replace(" ", "\n") if np.isnan(value) else f"{100 * value:.1f}"
+            if j >= len(columns) and 0 < lines[i][j]["cells"] < lines[i][j]["of"]:
+                text += "*"
+            if np.isnan(value):
+                box = Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor="0.93", edgecolor="0.75", hatch="////", linewidth=0)
+                axes.add_patch(box)
+            if j < len(columns) and rows[i] == columns[j]:
+                frame = Rectangle((j - 0.46, i - 0.44), 0.92, 0.88, fill=False, edgecolor="C1", linewidth=1.4, zorder=3)
+                axes.add_patch(frame)
+            colour = "white" if dark[i, j] else "black"
+            axes.text(j, i, text, ha="center", va="center", fontsize=7 if np.isnan(value) else 8, color=colour)
+    figure.savefig(file, dpi=120)
 
 
 def draw_training(log: Sequence[Mapping[str, Any]], file: Path) -> None:

@@ -76,7 +76,7 @@ def summary(judged: Judged, methods: Sequence[str | None], threshold: float) -> 
     found: dict[str, Any] = {
         "samples": len(rows),
         "frames": verdict_figures(labels, scores, threshold),
-        "clips": _clip_figures(rows, scores, everything, threshold),
+        "clips": clip_figures(rows, scores, everything, threshold),
         "methods": {},
         "compressions": {},
     }
@@ -87,7 +87,7 @@ def summary(judged: Judged, methods: Sequence[str | None], threshold: float) -> 
             "acc": float(np.mean(((scores > threshold) == labels)[method == name])) if name in method else math.nan,
             **({} if name == REAL else {
                 "auc": verdict_figures(labels[chosen], scores[chosen], threshold)["auc"],
-                "clip_auc": _clip_figures(rows, scores, chosen, threshold)["auc"],
+                "clip_auc": clip_figures(rows, scores, chosen, threshold)["auc"],
             }),
             **_pixels(judged, lambda key, name=name: (key[1] or REAL) == name),
         }  # fmt: skip
@@ -116,7 +116,7 @@ def write_evaluation(evaluations: Sequence[Mapping[str, Any]], to: Path) -> list
 
     to.mkdir(parents=True, exist_ok=True)
     files = [to / "evaluation.json", to / "evaluation.md", to / "roc.png"]
-    atomic_write_bytes(files[0], json.dumps(_plain(list(evaluations)), indent=1).encode() + b"\n")
+    atomic_write_bytes(files[0], json.dumps(plain(list(evaluations)), indent=1).encode() + b"\n")
     atomic_write_bytes(files[1], markdown(evaluations).encode())
     draw_curves(evaluations, files[2])
     for number, evaluation in enumerate(evaluations):
@@ -153,8 +153,8 @@ def markdown(evaluations: Sequence[Mapping[str, Any]]) -> str:
     lines = ["# Evaluation", ""]
     if len(evaluations) > 1:
         runs, heads, values = matrix(evaluations)
-        cells = [[name, *(_number(value) for value in row)] for name, row in zip(runs, values, strict=True)]
-        lines += ["AUC by frame, trained (rows) against tested (columns)", "", *_table(["run", *heads], cells)]
+        cells = [[name, *(per_cent(value) for value in row)] for name, row in zip(runs, values, strict=True)]
+        lines += ["AUC by frame, trained (rows) against tested (columns)", "", *md_table(["run", *heads], cells)]
     for evaluation in evaluations:
         lines += [f"## {evaluation['model']}, {evaluation['run']} at step {evaluation['step']}", ""]
         lines += [f"Split {evaluation['split']}; fake from a score above {evaluation['threshold']:.3f}.", ""]
@@ -166,37 +166,41 @@ def markdown(evaluations: Sequence[Mapping[str, Any]]) -> str:
 def _set_tables(model: str, found: Mapping[str, Any]) -> list[str]:
     keys = ["acc", "auc", "eer", "ap"]
     rows = [
-        ["frames", *(_number(found["frames"][k]) for k in keys)],
-        ["clips", *(_number(found["clips"][k]) for k in keys)],
+        ["frames", *(per_cent(found["frames"][k]) for k in keys)],
+        ["clips", *(per_cent(found["clips"][k]) for k in keys)],
     ]
-    rows += [[name, *(_number(f[k]) for k in keys)] for name, f in found["compressions"].items() if name != "-"]
-    lines = _table(["", *(k.upper() for k in keys)], rows)
+    rows += [[name, *(per_cent(f[k]) for k in keys)] for name, f in found["compressions"].items() if name != "-"]
+    lines = md_table(["", *(k.upper() for k in keys)], rows)
     methods = found["methods"]
     kinds = [
         k
         for k in ("acc", "auc", "clip_auc", "fg_iou", "bg_iou", "miou", "pixel_f1")
         if any(k in f for f in methods.values())
     ]
-    cells = [[name, str(f["samples"]), *(_number(f.get(k, math.nan)) for k in kinds)] for name, f in methods.items()]
-    lines += _table(["method", "samples", *(k.replace("_", " ") for k in kinds)], cells)
+    cells = [[name, str(f["samples"]), *(per_cent(f.get(k, math.nan)) for k in kinds)] for name, f in methods.items()]
+    lines += md_table(["method", "samples", *(k.replace("_", " ") for k in kinds)], cells)
     if "n_way" in found:
         n_way = found["n_way"]
-        lines += _table(
-            ["recall", *n_way["classes"], "average"], [["", *map(_number, n_way["recall"]), _number(n_way["average"])]]
+        lines += md_table(
+            ["recall", *n_way["classes"], "average"],
+            [["", *map(per_cent, n_way["recall"]), per_cent(n_way["average"])]],
         )
     for title, row in published(model).items():
         lines += [f"Published, {title} (on FaceForensics++, not on these samples):", ""]
-        lines += _table(list(row), [[str(value) for value in row.values()]])
+        lines += md_table(list(row), [[str(value) for value in row.values()]])
     return lines
 
 
 def published(model: str) -> dict[str, dict[str, Any]]:
-    """What the model's paper reports: title -> column -> figure; empty where it reports nothing."""
+    """What the model's paper reports: title -> column -> figure; empty where it reports nothing.
+
+    Of a protocol: model -> trained on -> tested on -> AUC.
+    """
     text = resources.files("forgeprep.training").joinpath("published.yaml").read_text(encoding="utf-8")
     return dict(yaml.safe_load(text).get(model, {}))
 
 
-def _clip_figures(
+def clip_figures(
     rows: Sequence[Mapping[str, Any]], scores: npt.NDArray[np.float64], chosen: Selection, threshold: float
 ) -> dict[str, float]:
     """Figures of clips by their mean score; a clip is fake if any of its samples is."""
@@ -223,19 +227,21 @@ def _roc(labels: npt.NDArray[np.int64], scores: npt.NDArray[np.float64]) -> list
     return [alarms.tolist(), hits.tolist()]
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def md_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table, and an empty one."""
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     return [*lines, *("| " + " | ".join(row) + " |" for row in rows), ""]
 
 
-def _number(value: float) -> str:
+def per_cent(value: float | None) -> str:
+    """A share as text in per cent; a dash where there is none."""
     return "-" if value is None or math.isnan(value) else f"{100 * value:.2f}"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """JSON has no NaN: null stands for it."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return None if isinstance(value, float) and math.isnan(value) else value

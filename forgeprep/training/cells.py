@@ -1,0 +1,235 @@
+"""Fill the matrix of a protocol: train what is not trained, judge what is not judged, keep every cell."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from forgeprep.errors import UsageError, VerifyError
+from forgeprep.pipeline.lock import locked
+from forgeprep.shards.read import shard_paths
+from forgeprep.shards.records import atomic_write_bytes, table_bytes
+from forgeprep.training.checkpoint import read_facts
+from forgeprep.training.data import load_index
+from forgeprep.training.evaluate import judge
+from forgeprep.training.fit import Training, is_finished, pick_device, settings_of
+from forgeprep.training.metrics import verdict_figures
+from forgeprep.training.protocols import Layout, Plan, Row, slug
+from forgeprep.training.recipe import Recipe
+from forgeprep.training.tables import clip_figures, load_detector, plain
+
+FIGURES = ("acc", "auc", "eer", "ap", "clip_acc", "clip_auc", "clip_eer", "clip_ap")
+"""The figures of a cell; null in a marked one."""
+
+_COLUMNS = {
+    "sample_id": pa.string(), "clip_id": pa.string(), "label": pa.int8(), "method": pa.string(),
+    "forgery": pa.string(), "generator": pa.string(), "score": pa.float64(),
+}  # fmt: skip
+
+
+def fill(
+    layout: Layout,
+    fit: Callable[[Training], object],
+    *,
+    device: str | None = None,
+    workers: int | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> list[dict[str, Any]]:
+    """The cells of all rows, row by row; what the folder holds already is not made again.
+
+    Args:
+        layout: of :func:`forgeprep.training.protocols.lay_out`.
+        fit: trains, or goes on with a training.
+        device: where samples are judged; None takes a GPU where there is one.
+        workers: threads that decode what is judged.
+        tell: gets a line for each thing that is done.
+
+    Raises:
+        UsageError: the folder is of another protocol, of other settings or shards, or at work.
+        VerifyError: a shard or a checkpoint is damaged.
+    """
+    to = layout.plan.to
+    with locked(to, "--to"):
+        _claim(layout)
+        cells: list[dict[str, Any]] = []
+        for row in layout.rows:
+            if row.mark:
+                tell(f"{row.name}: not trained, {row.mark}")
+                cells += [_marked(row.name, name, "not trained") for name in layout.classes]
+                continue
+            if not is_finished(row.training):
+                tell(f"{row.name}: training in {row.training.run}")
+                fit(row.training)
+            cells += _row_cells(layout, row, device, workers, tell)
+        return cells
+
+
+def trained_facts(training: Training) -> dict[str, Any]:
+    """What is known of the state that judges: its step, and its figures on val."""
+    facts = read_facts(training.run, "best") or {}
+    return {"step": facts.get("step"), "val_auc": (facts.get("best") or {}).get("val_auc")}
+
+
+def _claim(layout: Layout) -> None:
+    """Write ``protocol.json``, or see that the one there is of the same settings; datasets may be added."""
+    plan: Plan = layout.plan
+    settings = settings_of(plan.base)
+    if plan.column is None:
+        settings.pop("shards")
+    prints = {str(out.resolve()): layout.prints[name] for name, out in layout.sets.items()}
+    config = {"protocol": plan.protocol, "split": plan.split, **settings}
+    path = plan.to / "protocol.json"
+    try:
+        old = json.loads(path.read_bytes())
+        before: dict[str, str] = dict(old["fingerprints"])
+    except FileNotFoundError:
+        old, before = config, {}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise VerifyError(f"{path}: damaged; remove it, if the folder is this protocol's") from None
+    names = [name for name in config if old.get(name) != config[name]]
+    if names:
+        raise UsageError(
+            f"{plan.to}: holds another matrix ({', '.join(names)} differ); give another --to, or the old settings "
+            "to go on with it"
+        )
+    changed = [out for out, text in prints.items() if before.get(out, text) != text]
+    if changed:
+        raise UsageError(
+            f"{plan.to}: its trainings are of other shards, {changed[0]} has been made anew since; give another --to"
+        )
+    atomic_write_bytes(path, _json({**config, "fingerprints": {**before, **prints}}))
+
+
+def _row_cells(
+    layout: Layout, row: Row, device: str | None, workers: int | None, tell: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    checkpoint = _checkpoint(row.training.run)
+    scores: dict[str, tuple[pa.Table, float]] = {}
+    cells = []
+    for name in layout.classes:
+        sets = layout.sets_of(name)
+        key = _key(layout, sets, checkpoint)
+        path = layout.plan.to / "cells" / slug(row.name) / f"{slug(name)}.json"
+        cell = _read_cell(path, key)
+        if cell is None:
+            for part in sets:
+                if part not in scores:
+                    scores[part] = _scores(layout, row, part, checkpoint, device, workers, tell)
+            table = pa.concat_tables([scores[part][0] for part in sets])
+            cell = {**_cell(layout, row.name, name, table, scores[sets[0]][1]), "key": key}
+            atomic_write_bytes(path, _json(plain(cell)))
+            cell = json.loads(path.read_bytes())
+        cells.append(cell)
+    return cells
+
+
+def _checkpoint(run: Path) -> str:
+    """The checksum of the state that judges."""
+    facts = read_facts(run, "best")
+    if facts is None:
+        raise UsageError(f"{run}: has no state 'best'; remove the folder, and the training is made anew")
+    try:
+        with (run / facts["tensors"]).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, KeyError):
+        raise VerifyError(f"{run}: the checkpoint best is not whole; remove the folder, and it is made anew") from None
+
+
+def _key(layout: Layout, sets: Sequence[str], checkpoint: str) -> dict[str, Any]:
+    """What scores and cells are of; those with another key are made anew."""
+    return {"checkpoint": checkpoint, "split": layout.plan.split, "shards": {s: layout.prints[s] for s in sets}}
+
+
+def _scores(
+    layout: Layout,
+    row: Row,
+    part: str,
+    checkpoint: str,
+    device: str | None,
+    workers: int | None,
+    tell: Callable[[str], None],
+) -> tuple[pa.Table, float]:
+    """The verdicts of a row's detector on the split of a set, and the score above which a sample is a fake."""
+    key = _key(layout, [part], checkpoint)
+    path = layout.plan.to / "scores" / slug(row.name) / f"{slug(part)}.parquet"
+    kept = _read_scores(path, key)
+    if kept is not None:
+        return kept
+    detector, config, facts = load_detector(row.training.run)
+    threshold = 0.5 if detector.learns_label() else float(facts.get("threshold") or 0.5)
+    schema = pa.schema(list(_COLUMNS.items()))
+    table = schema.empty_table()
+    if shard_paths(layout.sets[part], layout.plan.split):
+        index = load_index([layout.sets[part]], layout.plan.split, numbered=config["methods"])
+        tell(f"{row.name}: judging {len(index):,} samples of {part}")
+        place = pick_device(device)
+        recipe = Recipe(**config["recipe"])
+        recipe = recipe if workers is None else recipe.model_copy(update={"workers": workers})
+        judged = judge(detector.to(place), index, recipe, config["size"], place)
+        rows = [{**found, "score": score} for found, score in zip(judged.rows, judged.scores.tolist(), strict=True)]
+        table = pa.Table.from_pylist(rows, schema=schema)
+    table = table.replace_schema_metadata({"forgeprep": json.dumps({"key": key, "threshold": threshold})})
+    atomic_write_bytes(path, table_bytes(table))
+    return table, threshold
+
+
+def _read_scores(path: Path, key: Mapping[str, Any]) -> tuple[pa.Table, float] | None:
+    """Scores that were kept; None if there are none, or of another checkpoint, or damaged: they can be made again."""
+    try:
+        table = pq.read_table(pa.BufferReader(path.read_bytes()))
+        facts = json.loads((table.schema.metadata or {})[b"forgeprep"])
+        return (table, float(facts["threshold"])) if facts["key"] == key else None
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+        return None
+
+
+def _read_cell(path: Path, key: Mapping[str, Any]) -> dict[str, Any] | None:
+    try:
+        cell: dict[str, Any] = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return cell if isinstance(cell, dict) and cell.get("key") == key else None
+
+
+def _cell(layout: Layout, row: str, name: str, table: pa.Table, threshold: float) -> dict[str, Any]:
+    """Figures on the fakes of a class and all reals."""
+    column, methods = layout.plan.column, layout.plan.base.recipe.methods
+    label = np.array(table["label"].to_pylist(), np.int64)
+    chosen = label == 1
+    if column is not None:
+        chosen &= np.array([value == name for value in table[column].to_pylist()], bool)
+    if methods is not None:
+        chosen &= np.array([value in methods for value in table["method"].to_pylist()], bool)
+    fakes, reals = int(np.count_nonzero(chosen)), int(np.count_nonzero(label == 0))
+    if fakes == 0 or reals == 0:
+        return {**_marked(row, name, "no reals" if fakes else "no fakes"), "fakes": fakes, "reals": reals}
+    part = table.filter(pa.array(chosen | (label == 0)))
+    rows = part.select(["clip_id", "label"]).to_pylist()
+    truth, scores = np.array(part["label"].to_pylist(), np.int64), np.array(part["score"].to_pylist(), np.float64)
+    clips = clip_figures(rows, scores, np.ones(len(rows), bool), threshold)
+    return {
+        "row": row,
+        "column": name,
+        "mark": None,
+        "fakes": fakes,
+        "reals": reals,
+        "clips": len({entry["clip_id"] for entry in rows}),
+        "threshold": threshold,
+        **verdict_figures(truth, scores, threshold),
+        **{f"clip_{figure}": value for figure, value in clips.items()},
+    }
+
+
+def _marked(row: str, name: str, mark: str) -> dict[str, Any]:
+    return {"row": row, "column": name, "mark": mark, "fakes": None, "reals": None, **dict.fromkeys(FIGURES)}
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, indent=1).encode() + b"\n"

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from forgeprep.datasets.taxonomy import LEVELS
 from forgeprep.errors import UsageError
 from forgeprep.ops import noise as ops_noise
 from forgeprep.ops import similarity as ops_similarity
@@ -35,6 +36,7 @@ def batch_of(image: Tensor, label: list[float], present: list[bool]) -> dict[str
         "mask": mask * torch.tensor(label).view(-1, 1, 1, 1),
         "has_mask": torch.tensor(present),
         "noise": torch.randn(count, 1, height, width),
+        "levels": {level: ["fake" if one else "real" for one in label] for level in LEVELS},
     }
 
 

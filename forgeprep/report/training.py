@@ -52,9 +52,9 @@ def show_model(name: str) -> None:
     console.print(f"    {model.source}", markup=False)
     console.print(f"    learns from: {', '.join(('image', 'label', *detector.needs))}")
     options = inspect.signature(type(detector).__init__).parameters
-    if model.n_way or model.backbone in ("trunk", "encoder"):
+    if model.n_way or model.levels or model.backbone in ("trunk", "encoder"):
         for option, info in options.items():
-            if option not in ("self", "net", "task"):
+            if option not in ("self", "net", "task", "names"):
                 console.print(f"    --model-option {option}=… (default {info.default!r})", markup=False)
     console.print(f"recipe of the protocol {model.protocol}; --config FILE and --set NAME=VALUE change it:")
     for setting, value in make_recipe(name, {}).model_dump().items():

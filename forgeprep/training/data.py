@@ -12,7 +12,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from forgeprep.datasets.taxonomy import LEVELS, class_at
 from forgeprep.errors import UsageError, VerifyError, unknown_name
 from forgeprep.shards.lookup import iter_values
 from forgeprep.shards.read import decode_row, shard_paths, tar_rows
@@ -38,6 +39,7 @@ KEPT = (
     "enlarge", "image", "mask", "noise",
 )  # fmt: skip
 _STAGES = {"mask": "mask", "noise": "noise"}
+_TREE = ("label", "forgery", "generator", "method")
 
 T = TypeVar("T")
 Ints = npt.NDArray[np.int64]
@@ -55,6 +57,7 @@ class SampleIndex:
         method: number of its method in ``methods``, which begins with None, the reals.
         columns: what the shards hold.
         enlarge: crop over face box, of the first sample.
+        classes: the classes at each level of the label tree, real first.
     """
 
     paths: tuple[Path, ...]
@@ -67,6 +70,7 @@ class SampleIndex:
     methods: tuple[str | None, ...]
     columns: frozenset[str]
     enlarge: float
+    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.label)
@@ -104,15 +108,17 @@ def load_index(
                 f"{paths[0]}: has no column '{name}'; make the shards with --stages crop,…,{_STAGES[name]}"
             )
     rows: list[tuple[int, int, int, int, int, str | None]] = []
+    kinds: dict[tuple[Any, ...], dict[str, Any]] = {}
     groups, enlarge = 0, 0.0
     for number, path in enumerate(paths):
         last: tuple[int, int] | None = None
-        for count, (place, values) in enumerate(iter_values(path, ["label", "method", "enlarge"])):
+        for count, (place, values) in enumerate(iter_values(path, ["enlarge", *_TREE])):
             group = (number, count // TAR_GROUP if path.suffix == ".tar" else place.first)
             groups += group != last
             last = group
             enlarge = enlarge or float(values["enlarge"])
             rows.append((number, place.first, place.second, groups - 1, values["label"], values["method"]))
+            kinds.setdefault(tuple(values[name] for name in _TREE), values)
     if not rows:
         raise UsageError(f"{', '.join(map(str, outs))}: the split '{split}' holds no sample")
     there = {row[5] for row in rows if row[5] is not None}
@@ -126,7 +132,8 @@ def load_index(
     codes = {name: code for code, name in enumerate(methods)}
     table = np.array([(*row[:5], codes[row[5]]) for row in rows], np.int64)
     shard, first, second, group_of, label, method = table.T
-    return SampleIndex(tuple(paths), shard, first, second, group_of, label, method, methods, columns, enlarge)
+    classes = _classes([kind for kind in kinds.values() if kind["method"] in {None, *there}])
+    return SampleIndex(tuple(paths), shard, first, second, group_of, label, method, methods, columns, enlarge, classes)
 
 
 def epoch_order(index: SampleIndex, *, seed: int, epoch: int, real_repeat: float = 1.0, balance: bool = False) -> Ints:
@@ -247,6 +254,15 @@ def _repeats(index: SampleIndex, real_repeat: float, balance: bool) -> npt.NDArr
         np.where(np.arange(len(counts)) == 0, 0.5, 0.5 / max(1, fakes)) if counts[0] and fakes else np.ones_like(counts)
     )
     return (shares * len(index) / np.maximum(counts, 1))[index.method]
+
+
+def _classes(kinds: Sequence[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """The classes at each level; of ``label`` both always."""
+    found = {}
+    for level in LEVELS:
+        names = {class_at(level, kind) for kind in kinds} | ({"fake"} if level == "label" else set())
+        found[level] = ("real", *sorted(name for name in names if name is not None and name != "real"))
+    return found
 
 
 def _columns(path: Path) -> frozenset[str]:

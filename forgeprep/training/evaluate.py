@@ -31,6 +31,7 @@ class Judged:
         scores: probability of fake.
         mask_means: mean of the map, of detectors that learn pixels alone; else None.
         classes: class found by an n-way detector (0 real), and the true one; else None.
+        levels: the class found for each sample, by level of the label tree.
         pixels: counts by (compression, method), of samples with a mask.
     """
 
@@ -39,6 +40,7 @@ class Judged:
     mask_means: npt.NDArray[np.float64] | None = None
     classes: npt.NDArray[np.int64] | None = None
     true_classes: npt.NDArray[np.int64] | None = None
+    levels: dict[str, list[str]] = field(default_factory=dict)
     pixels: dict[tuple[str | None, str | None], PixelCounts] = field(default_factory=dict)
 
     @property
@@ -77,6 +79,8 @@ def judge(
             if "classes" in out:
                 classes.append(out["classes"].argmax(dim=1).cpu().numpy())
                 true += [sample["method_number"] for sample in group]
+            for level, names in detector.classes(out).items():
+                judged.levels.setdefault(level, []).extend(names)
             judged.rows += [{name: sample.get(name) for name in _KEPT} for sample in group]
     judged.scores = np.concatenate(scores).astype(np.float64)
     judged.mask_means = np.concatenate(means).astype(np.float64) if means else None

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,8 @@ def train(training: Training, *, device: str | None = None, report: Report = lam
     only = training.recipe.methods
     train_index = load_index(training.shards, "train", needs, only=only)
     val_index = load_index(training.shards, "val", needs, only=only, numbered=train_index.methods)
+    if get_model(training.model).levels:
+        training = replace(training, options={**training.options, "names": _names(train_index)})
     rank, _ = world()
     if rank == 0:
         _claim(training, train_index)
@@ -96,6 +98,11 @@ def train(training: Training, *, device: str | None = None, report: Report = lam
         _share(facts)
     best: dict[str, Any] = facts["best"] or {}
     return best
+
+
+def _names(index: SampleIndex) -> dict[str, list[str]]:
+    """The classes at each level, as they stand in ``config.json``: the numbering that evaluation keeps to."""
+    return {level: list(names) for level, names in index.classes.items()}
 
 
 def world() -> tuple[int, int]:

@@ -19,6 +19,7 @@ from forgeprep.training.checkpoint import load_state
 from forgeprep.training.data import load_index
 from forgeprep.training.evaluate import Judged, judge
 from forgeprep.training.fit import pick_device, read_config
+from forgeprep.training.levels import agreement, level_figures
 from forgeprep.training.metrics import PixelCounts, clip_means, confusion, recalls, verdict_figures
 from forgeprep.training.models import build
 from forgeprep.training.models.detector import Detector
@@ -60,6 +61,11 @@ def evaluate_run(
         index = load_index([out], split, numbered=config["methods"])
         judged = judge(detector, index, recipe, config["size"], place)
         sets[str(out)] = summary(judged, index.methods, threshold)
+        if judged.levels:
+            sets[str(out)] |= {
+                "levels": level_figures(judged.rows, judged.levels, config["options"]["names"]),
+                "levels_agree": agreement(judged.rows, judged.levels),
+            }
     return {
         "run": str(run), "model": config["model"], "options": config["options"], "step": facts["step"], "split": split,
         "threshold": threshold, "sets": sets,
@@ -124,6 +130,9 @@ def write_evaluation(evaluations: Sequence[Mapping[str, Any]], to: Path) -> list
             if "n_way" in found:
                 files.append(to / f"confusion-{number}-{Path(name).name}.png")
                 draw_confusion(found["n_way"], files[-1])
+            for level, figures in found.get("levels", {}).items():
+                files.append(to / f"confusion-{level}-{number}-{Path(name).name}.png")
+                draw_confusion(figures, files[-1])
     if len(evaluations) > 1:
         files.append(to / "matrix.png")
         draw_matrix(*matrix(evaluations), files[-1])
@@ -184,6 +193,11 @@ def _set_tables(model: str, found: Mapping[str, Any]) -> list[str]:
         lines += _table(
             ["recall", *n_way["classes"], "average"], [["", *map(_number, n_way["recall"]), _number(n_way["average"])]]
         )
+    for level, figures in found.get("levels", {}).items():
+        cells = [["", *map(_number, figures["recall"]), _number(figures["average"])]]
+        lines += _table([f"recall by {level}", *figures["classes"], "average"], cells)
+    if "levels_agree" in found:
+        lines += [f"Levels that agree with one place in the tree: {_number(found['levels_agree'])} %", ""]
     for title, row in published(model).items():
         lines += [f"Published, {title} (on FaceForensics++, not on these samples):", ""]
         lines += _table(list(row), [[str(value) for value in row.values()]])

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from forgeprep.datasets.taxonomy import LEVELS, class_at
 from forgeprep.ops.geometry import resize_square
 from forgeprep.training.recipe import Recipe
 
@@ -58,6 +59,7 @@ def collate(samples: Sequence[dict[str, Any]], sigma: float | None = None) -> di
         "has_mask": torch.tensor([mask is not None for mask in masks]),
         "sigma": torch.tensor([sigma or (10.0 if s["compression"] == "c40" else 5.0) for s in samples]),
         "sample_id": [s["sample_id"] for s in samples],
+        "levels": {level: [class_at(level, s) for s in samples] for level in LEVELS},
     }
     if all(sample.get("noise") is not None for sample in samples):
         batch["noise"] = _stacked([sample["noise"] for sample in samples])[:, None]

@@ -23,6 +23,7 @@ class Model:
         protocol: the recipe that trains it, see :mod:`forgeprep.training.recipes`.
         source: the paper.
         n_way: whether it can tell methods apart (``classes``).
+        levels: whether it has a head for each level of the label tree; its option ``names`` holds their classes.
         backbone: the submodule that ``--weights`` fill; None for a detector without pretrained weights.
     """
 
@@ -32,6 +33,7 @@ class Model:
     protocol: str
     source: str
     n_way: bool = False
+    levels: bool = False
     backbone: str | None = None
 
 
@@ -68,6 +70,12 @@ def _local_similarity(**options: Any) -> Detector:
     return LocalSimilarity(**options)
 
 
+def _levels(**options: Any) -> Detector:
+    from forgeprep.training.models.levels import Levels
+
+    return Levels(**options)
+
+
 def _cael(**options: Any) -> Detector:
     from forgeprep.training.models.cael import Cael
 
@@ -92,7 +100,7 @@ MODELS: dict[str, Model] = {
             for net in _NETS
             for task in ("seg", "cls")
         ),
-        Model("two-stream", _two_stream, 299, "two-stream", "Detect and Locate", True, "trunk"),
+        Model("two-stream", _two_stream, 299, "two-stream", "Detect and Locate", True, backbone="trunk"),
         Model(
             "local-similarity",
             _local_similarity,
@@ -102,6 +110,15 @@ MODELS: dict[str, Model] = {
             backbone="encoder",
         ),
         Model("cael", _cael, 224, "cael", "GenFace, 2024; no recipe published", True),
+        Model(
+            "xception-levels",
+            _levels,
+            299,
+            "forgerynet",
+            "ForgeryNet, 2021 (its image baseline), with the levels of GenFace, 2024; the recipe is ours",
+            levels=True,
+            backbone="trunk",
+        ),
     )
 }
 

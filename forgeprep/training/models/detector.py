@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 Batch = dict[str, Any]
-"""A batch: ``image`` float (B, 3, H, W) 0 to 1, ``label`` float (B,) 1 fake, ``method`` long (B,) 0 real, and what the
-detector needs: ``mask`` float (B, 1, H, W) 0 or 1 with ``has_mask`` bool (B,), ``noise`` float (B, 1, H, W).
+"""A batch: ``image`` float (B, 3, H, W) 0 to 1, ``label`` float (B,) 1 fake, ``method`` long (B,) 0 real, ``levels``,
+the class of each sample (None where unknown) at each level of the label tree, and what the detector needs: ``mask``
+float (B, 1, H, W) 0 or 1 with ``has_mask`` bool (B,), ``noise`` float (B, 1, H, W).
 """
 
 
@@ -39,6 +40,10 @@ class Detector(nn.Module):
     def heat(self, out: dict[str, Tensor]) -> Tensor | None:
         """The probability of each pixel to be forged, float (B, 1, H, W); None where it localises nothing."""
         return torch.sigmoid(out["mask"]) if "mask" in out else None
+
+    def classes(self, out: dict[str, Tensor]) -> dict[str, list[str]]:
+        """The class found for each image at each level of the label tree that the detector tells apart."""
+        return {}
 
     def losses(self, out: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """The terms of the loss, weighted; their sum is minimised."""

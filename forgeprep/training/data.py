@@ -12,7 +12,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,9 +36,9 @@ TAR_GROUP = 64
 
 KEPT = (
     "sample_id", "dataset", "clip_id", "frame_index", "label", "forgery", "method", "generator", "compression",
-    "enlarge", "image", "mask", "noise",
+    "enlarge", "image", "mask", "mask_magnitude", "noise",
 )  # fmt: skip
-_STAGES = {"mask": "mask", "noise": "noise"}
+_STAGES = {"mask": "mask", "mask_magnitude": "mask", "noise": "noise"}
 _TREE = ("label", "forgery", "generator", "method")
 
 T = TypeVar("T")
@@ -58,6 +58,7 @@ class SampleIndex:
         columns: what the shards hold.
         enlarge: crop over face box, of the first sample.
         classes: the classes at each level of the label tree, real first.
+        parts: where a sample is a clip: the frames' own index, and the numbers there of each clip's, (N, T).
     """
 
     paths: tuple[Path, ...]
@@ -71,6 +72,7 @@ class SampleIndex:
     columns: frozenset[str]
     enlarge: float
     classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    parts: tuple[SampleIndex, Ints] | None = None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -136,6 +138,55 @@ def load_index(
     return SampleIndex(tuple(paths), shard, first, second, group_of, label, method, methods, columns, enlarge, classes)
 
 
+def read_values(index: SampleIndex, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Values of all samples of an index, in its order; columns that a shard lacks are left out.
+
+    Raises:
+        VerifyError: a shard is damaged.
+    """
+    at = 0
+    for number, path in enumerate(index.paths):
+        for place, values in iter_values(path, columns):
+            wanted = at < len(index) and (number, place.first, place.second) == (
+                index.shard[at], index.first[at], index.second[at],
+            )  # fmt: skip
+            if wanted:
+                at += 1
+                yield values
+
+
+def clip_index(index: SampleIndex, *, frames: int, step: int = 1) -> SampleIndex:
+    """The clips of an index: of each track every ``step``-th sample, ``frames`` of them, then the next so many.
+
+    What is left at a track's end is covered by a clip that ends with it. A track that is too short for one clip gives
+    one whose frames repeat; a single picture gives none. A clip is fake if any of its frames is.
+
+    Raises:
+        UsageError: all samples are single pictures.
+    """
+    tracks: dict[tuple[str, int], list[tuple[int, int]]] = {}
+    for number, values in enumerate(read_values(index, ["clip_id", "track_id", "frame_index"])):
+        tracks.setdefault((values["clip_id"], values["track_id"]), []).append((values["frame_index"], number))
+    long = (frames - 1) * step + 1
+    members: list[list[int]] = []
+    for track in tracks.values():
+        numbers = [number for _, number in sorted(track)]
+        if 1 < len(numbers) < long:
+            members.append([numbers[at] for at in np.linspace(0, len(numbers) - 1, frames).round().astype(int)])
+        starts = list(range(0, len(numbers) - long + 1, long)) if len(numbers) > 1 else []
+        if starts and starts[-1] + long < len(numbers):
+            starts.append(len(numbers) - long)
+        members += [numbers[start : start + long : step] for start in starts]
+    if not members:
+        raise UsageError(f"{index.paths[0]}: holds single pictures alone; clips need frames of videos")
+    table = np.array(sorted(members), np.int64)
+    first = table[:, 0]
+    return replace(
+        index, shard=index.shard[first], first=index.first[first], second=index.second[first], group=index.group[first],
+        label=index.label[table].max(axis=1), method=index.method[table].max(axis=1), parts=(index, table),
+    )  # fmt: skip
+
+
 def epoch_order(index: SampleIndex, *, seed: int, epoch: int, real_repeat: float = 1.0, balance: bool = False) -> Ints:
     """Sample numbers in the order of an epoch: shuffled over row groups, and among those that lie near."""
     rng = np.random.default_rng([seed, epoch])
@@ -172,6 +223,7 @@ class Samples:
     def __init__(self, index: SampleIndex, columns: Sequence[str] = KEPT) -> None:
         self.index = index
         self.columns = tuple(name for name in columns if name in index.columns)
+        self._frames = Samples(index.parts[0], columns) if index.parts is not None else None
         self._groups: OrderedDict[tuple[int, int], Future[pa.Table]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -181,6 +233,8 @@ class Samples:
     def read(self, numbers: Iterable[int]) -> list[dict[str, Any]]:
         """Rows with pictures as uint8 arrays; ``number`` is the sample's, ``method_number`` its method's.
 
+        A clip is the row of its first forged frame, or of its first; ``frames`` holds the rows of all.
+
         Raises:
             VerifyError: a shard is damaged; ``forgeprep verify`` tells more.
         """
@@ -188,6 +242,10 @@ class Samples:
 
     def _row(self, number: int) -> dict[str, Any]:
         index = self.index
+        if index.parts is not None and self._frames is not None:
+            frames = self._frames.read(index.parts[1][number].tolist())
+            row = max(frames, key=lambda frame: int(frame["label"]))
+            return row | {"number": number, "method_number": int(index.method[number]), "frames": frames}
         path = index.paths[index.shard[number]]
         first, second = int(index.first[number]), int(index.second[number])
         if path.suffix == ".tar":
@@ -268,7 +326,8 @@ def _classes(kinds: Sequence[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
 def _columns(path: Path) -> frozenset[str]:
     if path.suffix == ".tar":
         row = next(tar_rows(path, None), {})
-        return frozenset(row)
+        # A picture that is null has no file there; what the stage `mask` has made is told by its other columns.
+        return frozenset(row) | ({"mask", "mask_magnitude"} if "mask_source" in row else set())
     try:
         return frozenset(pq.read_schema(parquet_source(path)).names)
     except (OSError, pa.ArrowException) as error:

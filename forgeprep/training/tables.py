@@ -17,10 +17,10 @@ from forgeprep.errors import UsageError
 from forgeprep.shards.records import atomic_write_bytes
 from forgeprep.training.checkpoint import load_state
 from forgeprep.training.data import load_index
-from forgeprep.training.evaluate import Judged, judge
+from forgeprep.training.evaluate import Judged, as_taken, judge
 from forgeprep.training.fit import pick_device, read_config
 from forgeprep.training.levels import agreement, level_figures
-from forgeprep.training.metrics import PixelCounts, clip_means, confusion, recalls, verdict_figures
+from forgeprep.training.metrics import MagnitudeCounts, PixelCounts, clip_means, confusion, recalls, verdict_figures
 from forgeprep.training.models import build
 from forgeprep.training.models.detector import Detector
 from forgeprep.training.recipe import Recipe
@@ -58,7 +58,7 @@ def evaluate_run(
     threshold = 0.5 if detector.learns_label() else float(facts.get("threshold") or 0.5)
     sets = {}
     for out in shards:
-        index = load_index([out], split, numbered=config["methods"])
+        index = as_taken(load_index([out], split, numbered=config["methods"]), detector)
         judged = judge(detector, index, recipe, config["size"], place)
         sets[str(out)] = summary(judged, index.methods, threshold)
         if judged.levels:
@@ -104,6 +104,8 @@ def summary(judged: Judged, methods: Sequence[str | None], threshold: float) -> 
             **_pixels(judged, lambda key, name=name: (key[0] or "-") == name),
         }
     found["pixels"] = _pixels(judged, lambda key: True)
+    if judged.magnitudes:
+        found["magnitude"] = _magnitudes(judged)
     found["curve"] = _roc(labels, scores)
     if judged.classes is not None and judged.true_classes is not None:
         classes = len(methods)
@@ -188,6 +190,10 @@ def _set_tables(model: str, found: Mapping[str, Any]) -> list[str]:
     ]
     cells = [[name, str(f["samples"]), *(_number(f.get(k, math.nan)) for k in kinds)] for name, f in methods.items()]
     lines += _table(["method", "samples", *(k.replace("_", " ") for k in kinds)], cells)
+    if "magnitude" in found:
+        heads = list(next(iter(found["magnitude"].values())))
+        cells = [[name, *(_number(f[head]) for head in heads)] for name, f in found["magnitude"].items()]
+        lines += _table(["magnitude", *heads], cells)
     if "n_way" in found:
         n_way = found["n_way"]
         lines += _table(
@@ -226,6 +232,17 @@ def _pixels(judged: Judged, wanted: Any) -> dict[str, float]:
         if wanted(key):
             total.merge(counts)
     return total.figures() if total.size else {}
+
+
+def _magnitudes(judged: Judged) -> dict[str, dict[str, float]]:
+    """Errors of magnitudes of all samples, of the fakes alone, and by method."""
+    everything, fakes = MagnitudeCounts(), MagnitudeCounts()
+    for method, counts in judged.magnitudes.items():
+        everything.merge(counts)
+        if method is not None:
+            fakes.merge(counts)
+    named = {method or REAL: counts for method, counts in sorted(judged.magnitudes.items(), key=lambda m: m[0] or "")}
+    return {name: c.figures() for name, c in {"all": everything, "fakes": fakes, **named}.items() if c.size}
 
 
 def _roc(labels: npt.NDArray[np.int64], scores: npt.NDArray[np.float64]) -> list[list[float]]:

@@ -51,7 +51,7 @@ def test_the_label_tree_comes_back_as_the_adapter_told_it(
     out, run = tmp_path / "out", tmp_path / "run"
     where = ["--root", str(tmp_path / "in"), "--out", str(out)]
     assert run_cli("run", "genface", *where, "--stages", "crop", "--size", "64", "--workers", "0") == 0
-    sets = ["--set", "size=64", "--set", "steps=2", "--set", "workers=0", "--epochs", "1", "--batch", "4"]
+    sets = ["--set", "size=32", "--set", "steps=1", "--set", "workers=0", "--epochs", "1", "--batch", "4"]
     more = ["--model-option", "weights={method: 0.5}", "--gpus", "0"]
     assert run_cli("train", "xception-levels", "--shards", str(out), "--run", str(run), *sets, *more) == 0
     assert run_cli("evaluate", str(run), "--shards", str(out), "--gpus", "0", "--workers", "0") == 0

@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import given
@@ -24,10 +25,12 @@ from forgeprep.training.recipe import Recipe
 from forgeprep.training.spans import lines_of
 from forgeprep.training.temporal import temporal_figures
 from forgeprep.training.timeline import (
+    Timeline,
     judged,
     make_timeline,
     proposals_of_maps,
     proposals_of_scores,
+    spread,
     suppress,
     targets,
 )
@@ -201,20 +204,56 @@ def test_what_is_unknown_does_not_move_the_network() -> None:
     assert not told["known"].all()
 
 
+def test_spans_are_found_that_training_never_saw() -> None:
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+
+    def clip(number: int) -> tuple[Timeline, npt.NDArray[np.float32]]:
+        length = int(rng.integers(4, 14))
+        start = int(rng.integers(0, 17 - length))
+        labels = [int(start <= frame < start + length) for frame in range(16)]
+        values = np.stack([labels + rng.normal(0, 0.3, 16), rng.normal(0, 1, 16)], axis=1)
+        line = make_timeline(str(number), range(16), labels)
+        return line, spread(line, values, 16)
+
+    clips = [clip(number) for number in range(88)]
+    told = [targets(line, 16) for line, _ in clips[:64]]
+    features = torch.from_numpy(np.stack([values for _, values in clips]))
+    net = Bmn(scale=16, channels=2, samples=8)
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+    for _ in range(35):
+        chosen = rng.choice(64, 16, replace=False)
+        batch = {name: torch.from_numpy(np.stack([told[i][name] for i in chosen])) for name in told[0]}
+        loss = torch.stack(list(net.losses(net(features[chosen]), batch).values())).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.inference_mode():
+        out = {name: torch.sigmoid(value.double()).numpy() for name, value in net.eval()(features[64:]).items()}
+    found, truth = {}, {}
+    for i, (line, _) in enumerate(clips[64:]):
+        truth[line.clip_id] = line.spans()
+        found[line.clip_id] = proposals_of_maps(line, out["start"][i], out["end"][i], out["map"][i])
+    figures = temporal_figures(truth, found)
+    assert figures["ap@0.5"] > 0.9
+    assert figures["ar@5"] > 0.75
+
+
 def test_spans_are_learnt_from_any_detector_and_judged(
     shards: Path, eyes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "bmn"
-    train(shards, run, "bmn", f"features={eyes}", "scale=16", batch=6, epochs=6, lr=1e-3)
+    train(shards, run, "bmn", f"features={eyes}", "scale=16", batch=6, epochs=2)
     before = (run / "last.json").read_text()
-    train(shards, run, "bmn", f"features={eyes}", "scale=16", batch=6, epochs=6, lr=1e-3)
+    train(shards, run, "bmn", f"features={eyes}", "scale=16", batch=6, epochs=2)
     assert (run / "last.json").read_text() == before
     capsys.readouterr()
     assert run_cli("evaluate", str(run), "--shards", str(shards), "--split", "val", "--gpus", "0") == 0
     assert "val: 12 spans in 16 clips" in capsys.readouterr().out
     (found,) = json.loads((run / "evaluation" / "evaluation.json").read_text())[0]["sets"].values()
     assert found["ways"]["oracle: masks"]["recall@5 tiou .5"] >= 0.8
-    assert found["ways"]["bmn"]["recall@5 tiou .5"] >= 0.5
+    assert found["ways"]["oracle: masks"]["ar@5"] >= 0.8
+    assert all(0 <= value <= 1 for value in found["ways"]["bmn"].values())
     assert cv2.imread(str(run / "evaluation" / "timelines-0.png")).std() > 5
     lines = lines_of(load_index([shards], "val"))
     assert temporal_figures({li.time.clip_id: li.time.spans() for li in lines}, {})["map"] == 0
@@ -256,19 +295,19 @@ def test_slowfast_is_as_published_and_learns_a_batch() -> None:
     for options, count in (({"classes": 400}, 34.57), ({"classes": 400, "fusion": 5, "alpha": 8}, 34.48)):
         assert parameters(build("slowfast-r50", options)) / 1e6 == pytest.approx(count, abs=0.005)
     torch.manual_seed(0)
-    detector = build("slowfast-r50", {"frames": 8})
-    still = torch.rand(4, 3, 1, 32, 32).expand(-1, -1, 8, -1, -1).clone()
+    detector = build("slowfast-r50", {"frames": 4})
+    still = torch.rand(4, 3, 1, 32, 32).expand(-1, -1, 4, -1, -1).clone()
     still[:2, :, ::2] = 0.5  # two clips flicker, which no single frame tells
     batch = {"label": torch.tensor([1.0, 1.0, 0.0, 0.0])}
     optimizer = torch.optim.Adam(detector.parameters(), 1e-3)
     losses = []
-    for _ in range(8):
+    for _ in range(6):
         loss = detector.losses(detector(still), batch)["label"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
-    assert losses[-1] < 0.3 * losses[0]
+    assert losses[-1] < 0.5 * losses[0]
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in detector.parameters())
     with pytest.raises(UsageError, match="frames=10 is no multiple of alpha=4"):
         build("slowfast-r50", {"frames": 10})
@@ -278,12 +317,12 @@ def test_videos_are_classified_by_clips_in_the_same_table(
     shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    train(shards, run, "slowfast-r50", "frames=4", size=32, batch=16, steps=1, epochs=1)
+    train(shards, run, "slowfast-r50", "frames=16", "alpha=16", size=32, batch=16, steps=1, epochs=1)
     flags = ["--shards", str(shards), "--split", "train", "--gpus", "0", "--workers", "0"]
     assert run_cli("evaluate", str(run), *flags) == 0
     assert "| clips |" in capsys.readouterr().out
     (found,) = json.loads((run / "evaluation" / "evaluation.json").read_text())[0]["sets"].values()
     assert found["clips"]["auc"] is not None
-    assert found["samples"] == len(clip_index(load_index([shards], "train"), frames=4))
+    assert found["samples"] == len(clip_index(load_index([shards], "train"), frames=16))
     assert run_cli("predict", str(run), str(run), "--to", str(tmp_path / "to")) == 2
     assert "slowfast-r50 judges clips of shards" in capsys.readouterr().err

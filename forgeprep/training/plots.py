@@ -62,7 +62,7 @@ def draw_training(log: Sequence[Mapping[str, Any]], file: Path) -> None:
 
 
 def draw_timelines(clips: Sequence[tuple[Any, npt.NDArray[np.float64], Mapping[str, Any]]], file: Path) -> None:
-    """Clips as lines of time: what is forged and what unknown, the score of each frame, and the two best proposals.
+    """Clips as lines of time: what is forged and what unknown, the score of each frame, and the best proposals.
 
     Args:
         clips: a :class:`forgeprep.training.timeline.Timeline`, a score for each of its frames, and way -> proposals.
@@ -71,6 +71,7 @@ def draw_timelines(clips: Sequence[tuple[Any, npt.NDArray[np.float64], Mapping[s
     """
     forged = [clip for clip in clips if clip[0].spans()] or list(clips)
     shown = [forged[at] for at in np.unique(np.linspace(0, len(forged) - 1, min(8, len(forged))).astype(int))]
+    top = max((float(np.max(scores)) for _, scores, _ in shown), default=1.0) or 1.0
     figure = Figure(figsize=(9, 0.6 + 1.25 * max(1, len(shown))), layout="constrained")
     grid = figure.subplots(max(1, len(shown)), 1, squeeze=False)[:, 0]
     for axes, (line, scores, ways) in zip(grid, shown, strict=False):
@@ -79,7 +80,7 @@ def draw_timelines(clips: Sequence[tuple[Any, npt.NDArray[np.float64], Mapping[s
         for stop, start in zip(line.cells[:-1, 1], line.cells[1:, 0], strict=True):
             if start - stop > 1e-6:
                 axes.axvspan(stop, start, color="0.85", hatch="//", linewidth=0)
-        axes.plot(line.frames + 0.5, scores, color="black", linewidth=0.9, marker=".", markersize=3)
+        axes.plot(line.frames + 0.5, scores / top, color="black", linewidth=0.9, marker=".", markersize=3)
         for number, (way, proposals) in enumerate(ways.items()):
             for start, end, _ in proposals[:1]:
                 axes.plot([start, end], [-0.2 - 0.2 * number] * 2, color=f"C{number}", linewidth=3, label=way)
@@ -88,7 +89,9 @@ def draw_timelines(clips: Sequence[tuple[Any, npt.NDArray[np.float64], Mapping[s
         axes.tick_params(labelsize=7)
     if shown:
         grid[0].legend(fontsize=7, loc="upper right", ncols=3)
-    figure.suptitle("score by frame; forged red, unknown hatched; below, the best proposal of each way", fontsize=9)
+    figure.suptitle(
+        f"score by frame, over {top:.2f}; forged red, unknown hatched; below, the best proposal of each way", fontsize=9
+    )
     figure.savefig(file, dpi=100)
 
 

@@ -293,7 +293,8 @@ def test_clips_are_stretches_of_one_track_and_lose_no_frame(shards: Path) -> Non
 
 def test_slowfast_is_as_published_and_learns_a_batch() -> None:
     for options, count in (({"classes": 400}, 34.57), ({"classes": 400, "fusion": 5, "alpha": 8}, 34.48)):
-        assert parameters(build("slowfast-r50", options)) / 1e6 == pytest.approx(count, abs=0.005)
+        with torch.device("meta"):
+            assert parameters(build("slowfast-r50", options)) / 1e6 == pytest.approx(count, abs=0.005)
     torch.manual_seed(0)
     detector = build("slowfast-r50", {"frames": 4})
     still = torch.rand(4, 3, 1, 32, 32).expand(-1, -1, 4, -1, -1).clone()
@@ -301,7 +302,7 @@ def test_slowfast_is_as_published_and_learns_a_batch() -> None:
     batch = {"label": torch.tensor([1.0, 1.0, 0.0, 0.0])}
     optimizer = torch.optim.Adam(detector.parameters(), 1e-3)
     losses = []
-    for _ in range(6):
+    for _ in range(5):
         loss = detector.losses(detector(still), batch)["label"]
         optimizer.zero_grad()
         loss.backward()
@@ -317,7 +318,7 @@ def test_videos_are_classified_by_clips_in_the_same_table(
     shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    train(shards, run, "slowfast-r50", "frames=16", "alpha=16", size=32, batch=16, steps=1, epochs=1)
+    train(shards, run, "slowfast-r50", "frames=16", "alpha=16", size=32, batch=4, steps=1, epochs=1)
     flags = ["--shards", str(shards), "--split", "train", "--gpus", "0", "--workers", "0"]
     assert run_cli("evaluate", str(run), *flags) == 0
     assert "| clips |" in capsys.readouterr().out

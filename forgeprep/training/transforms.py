@@ -46,7 +46,7 @@ def prepare(row: dict[str, Any], recipe: Recipe, size: int, *, train: bool, epoc
         planes = {name: plane[top : top + size, left : left + size] for name, plane in planes.items()}
     if train and recipe.flip and rng.random() < 0.5:
         planes = {name: plane[:, ::-1] for name, plane in planes.items()}
-    return {name: planes.get(name) if name in PLANES else value for name, value in row.items()}
+    return {name: value for name, value in row.items() if name not in PLANES or value is None} | planes
 
 
 def collate(samples: Sequence[dict[str, Any]], sigma: float | None = None) -> dict[str, Any]:

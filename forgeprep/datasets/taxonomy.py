@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import csv
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import get_args
+from typing import Any, get_args
 
 from forgeprep.schemas.clips import Forgery
 
 FORGERIES: tuple[Forgery, ...] = get_args(Forgery)
 GENERATORS = ("autoencoder", "diffusion", "gan", "graphics", "neural_rendering")
 """Kinds of generator; a method made with several of them, or with unknown ones, has none."""
+
+
+LEVELS = ("label", "identity", "forgery", "generator", "method")
+"""Levels at which a sample has a class, from coarse to fine; ``identity`` is ForgeryNet's three-way one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +52,27 @@ def methods_of(dataset: str) -> tuple[str, ...]:
 def kind_of(dataset: str, method: str) -> Kind:
     """What a method is; raises KeyError where the table has no such row."""
     return taxonomy()[dataset][method]
+
+
+def class_at(level: str, sample: Mapping[str, Any]) -> str | None:
+    """The class of a sample at a level; ``real`` at all of them for a real, None where it is not known.
+
+    Args:
+        level: of :data:`LEVELS`.
+        sample: its columns ``label``, ``forgery``, ``generator`` and ``method``.
+    """
+    if sample["label"] == 0:
+        return "real"
+    if level == "label":
+        return "fake"
+    if level == "identity":
+        return _IDENTITIES.get(sample.get("forgery"))
+    name = sample.get(level)
+    return None if name is None else str(name)
+
+
+_IDENTITIES: dict[str | None, str] = {
+    "identity_replaced": "identity_replaced",
+    "identity_remained": "identity_remained",
+    "attribute_edit": "identity_remained",
+}

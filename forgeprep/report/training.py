@@ -35,7 +35,7 @@ def print_models() -> None:
 
     table = light_table("detectors", ["model", "protocol"], ["parameters", "input"])
     for model in MODELS.values():
-        add_cells(table, model.name, model.protocol, f"{parameters(build(model.name)):,}", str(model.size))
+        add_cells(table, model.name, model.protocol, f"{parameters(build(model.name)):,}", str(model.size or "clip"))
     console.print(table)
     for protocol, source in {model.protocol: model.source for model in MODELS.values()}.items():
         console.print(f"{protocol}: {source}", markup=False)
@@ -51,13 +51,15 @@ def show_model(name: str) -> None:
 
     model = get_model(name)
     detector = build(name)
-    console.print(f"[bold]{model.name}[/bold]: {parameters(detector):,} parameters, input {model.size} x {model.size}")
+    takes = f"{model.size} x {model.size}" if model.takes == "image" else "features of a clip"
+    console.print(f"[bold]{model.name}[/bold]: {parameters(detector):,} parameters, input {takes}")
     console.print(f"    {model.source}", markup=False)
     console.print(f"    learns from: {', '.join(('image', 'label', *detector.needs))}")
     options = inspect.signature(type(detector).__init__).parameters
-    if model.n_way or model.backbone in ("trunk", "encoder"):
+    optional = model.n_way or model.levels or model.takes == "features" or name.endswith("-seg")
+    if optional or model.backbone in ("trunk", "encoder"):
         for option, info in options.items():
-            if option not in ("self", "net", "task"):
+            if option not in ("self", "net", "task", "names", "channels"):
                 console.print(f"    --model-option {option}=… (default {info.default!r})", markup=False)
     console.print(f"recipe of the protocol {model.protocol}; --config FILE and --set NAME=VALUE change it:")
     for setting, value in make_recipe(name, {}).model_dump().items():
@@ -83,7 +85,8 @@ def train_on_console(
     training = _training(model, shards, run, config, settings, options, given, weights, init)
     best = _train_with_bar(training, gpus)
     if best:
-        console.print(f"best: val AUC {best['val_auc']:.4f} at step {best['step']}; {run / 'best.json'}", markup=False)
+        figure = f"mAP {best['val_map']:.4f}" if "val_map" in best else f"AUC {best['val_auc']:.4f}"
+        console.print(f"best: val {figure} at step {best['step']}; {run / 'best.json'}", markup=False)
 
 
 def _training(
@@ -98,10 +101,8 @@ def _training(
     init: Path | None = None,
 ) -> Training:
     from forgeprep.training.fit import Training
-    from forgeprep.training.models import get_model
     from forgeprep.training.recipe import make_recipe
 
-    get_model(model)
     flags = {name: value for name, value in given.items() if value is not None}
     values = {**(read_settings_file(config) if config else {}), **_pairs("--set", settings), **flags}
     recipe = make_recipe(model, values)
@@ -112,7 +113,9 @@ def _train_with_bar(training: Training, gpus: int | None) -> dict[str, Any]:
     """Train, and draw the curves; returns the facts of the best state."""
     from forgeprep.training.fit import train
     from forgeprep.training.many import train_on_many
+    from forgeprep.training.models import get_model
     from forgeprep.training.plots import draw_training
+    from forgeprep.training.spans import train_spans
 
     run = training.run
     columns = (TextColumn("{task.fields[text]}"), BarColumn(), TimeElapsedColumn())
@@ -121,12 +124,19 @@ def _train_with_bar(training: Training, gpus: int | None) -> dict[str, Any]:
 
         def report(facts: dict[str, Any]) -> None:
             if "loss" in facts:
+                rate = f", {facts['images_s']:.1f} images/s" if "images_s" in facts else ""
                 place = f"epoch {facts['epoch']}, step {facts['step']}"
-                bar.update(task, text=f"{place}: loss {facts['loss']:.4f}, {facts['images_s']:.1f} images/s")
+                bar.update(task, text=f"{place}: loss {facts['loss']:.4f}{rate}")
+            elif "val_map" in facts:
+                console.print(f"epoch {facts['epoch']}: val mAP {facts['val_map']:.4f}, AR@5 {facts['val_ar@5']:.4f}")
             else:
                 console.print(f"epoch {facts['epoch']}: val AUC {facts['val_auc']:.4f}, ACC {facts['val_acc']:.4f}")
 
-        if gpus is not None and gpus > 1:
+        if get_model(training.model).takes == "features":
+            if gpus is not None and gpus > 1:
+                raise UsageError(f"--gpus {gpus}: {training.model} learns on one device")
+            best = train_spans(training, device=_device(gpus), report=report)
+        elif gpus is not None and gpus > 1:
             best = train_on_many(training, gpus)
         else:
             best = train(training, device=_device(gpus), report=report)
@@ -152,10 +162,20 @@ def evaluate_on_console(
     if not runs:
         raise UsageError("give folders of trainings, or --protocol with --model and --to to train what is needed")
     require_training()
+    from forgeprep.training import spans
     from forgeprep.training.pictures import draw_predictions
     from forgeprep.training.tables import evaluate_run, markdown, write_evaluation
 
     device = _device(gpus)
+    of_spans = [spans.is_of_spans(run) for run in runs]
+    if any(of_spans):
+        if not all(of_spans):
+            raise UsageError("these trainings localise in time and in pictures; evaluate one kind at a time")
+        text, files = spans.write_evaluation(runs, shards, to or runs[0] / "evaluation", split=split, device=device)
+        console.print(text, markup=False)
+        for file in files:
+            console.print(f"written: {file}", markup=False)
+        return
     evaluations = [evaluate_run(run, shards, split=split, device=device, workers=workers) for run in runs]
     console.print(markdown(evaluations), markup=False)
     folder = to or runs[0] / "evaluation"
@@ -235,6 +255,8 @@ def predict_on_console(
 
     quiet_libraries()
     detector, config, facts = load_detector(run)
+    if config["model"] == "bmn" or detector.clip_frames:
+        raise UsageError(f"{run}: {config['model']} judges clips of shards: use forgeprep evaluate")
     device = pick_device(_device(gpus))
     threshold = 0.5 if detector.learns_label() else float(facts.get("threshold") or 0.5)
     crop = CropParams(enlarge=enlarge or config.get("enlarge") or 1.3)

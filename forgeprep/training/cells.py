@@ -18,7 +18,7 @@ from forgeprep.shards.read import shard_paths
 from forgeprep.shards.records import atomic_write_bytes, table_bytes
 from forgeprep.training.checkpoint import read_facts
 from forgeprep.training.data import load_index
-from forgeprep.training.evaluate import judge
+from forgeprep.training.evaluate import as_taken, judge
 from forgeprep.training.fit import Training, is_finished, pick_device, settings_of
 from forgeprep.training.metrics import verdict_figures
 from forgeprep.training.protocols import Layout, Plan, Row, slug
@@ -167,7 +167,7 @@ def _scores(
     schema = pa.schema(list(_COLUMNS.items()))
     table = schema.empty_table()
     if shard_paths(layout.sets[part], layout.plan.split):
-        index = load_index([layout.sets[part]], layout.plan.split, numbered=config["methods"])
+        index = as_taken(load_index([layout.sets[part]], layout.plan.split, numbered=config["methods"]), detector)
         tell(f"{row.name}: judging {len(index):,} samples of {part}")
         place = pick_device(device)
         recipe = Recipe(**config["recipe"])

@@ -12,7 +12,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from forgeprep.datasets.taxonomy import LEVELS, class_at
 from forgeprep.errors import UsageError, VerifyError, unknown_name
 from forgeprep.shards.lookup import iter_values
 from forgeprep.shards.read import decode_row, shard_paths, tar_rows
@@ -35,9 +36,10 @@ TAR_GROUP = 64
 
 KEPT = (
     "sample_id", "dataset", "clip_id", "frame_index", "label", "forgery", "method", "generator", "compression",
-    "enlarge", "image", "mask", "noise",
+    "enlarge", "image", "mask", "mask_magnitude", "noise",
 )  # fmt: skip
-_STAGES = {"mask": "mask", "noise": "noise"}
+_STAGES = {"mask": "mask", "mask_magnitude": "mask", "noise": "noise"}
+_TREE = ("label", "forgery", "generator", "method")
 
 T = TypeVar("T")
 Ints = npt.NDArray[np.int64]
@@ -55,6 +57,8 @@ class SampleIndex:
         method: number of its method in ``methods``, which begins with None, the reals.
         columns: what the shards hold.
         enlarge: crop over face box, of the first sample.
+        classes: the classes at each level of the label tree, real first.
+        parts: where a sample is a clip: the frames' own index, and the numbers there of each clip's, (N, T).
     """
 
     paths: tuple[Path, ...]
@@ -67,6 +71,8 @@ class SampleIndex:
     methods: tuple[str | None, ...]
     columns: frozenset[str]
     enlarge: float
+    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    parts: tuple[SampleIndex, Ints] | None = None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -101,17 +107,19 @@ def load_index(
         raise UsageError(f"{where}: no shards of the split '{split}'; give the --out folder of a finished run")
     columns = check_columns(paths, needs)
     rows: list[tuple[int, int, int, int, int, str | None, bool]] = []
-    wanted = list(dict.fromkeys(["label", "method", "enlarge", *([kind[0]] if kind else [])]))
+    kinds: dict[tuple[Any, ...], dict[str, Any]] = {}
     groups, enlarge = 0, 0.0
     for number, path in enumerate(paths):
         last: tuple[int, int] | None = None
-        for count, (place, values) in enumerate(iter_values(path, wanted)):
+        for count, (place, values) in enumerate(iter_values(path, ["enlarge", *_TREE])):
             group = (number, count // TAR_GROUP if path.suffix == ".tar" else place.first)
             groups += group != last
             last = group
             enlarge = enlarge or float(values["enlarge"])
-            fits = kind is None or values["label"] == 0 or values.get(kind[0]) == kind[1]
+            fits = kind is None or values["label"] == 0 or values[kind[0]] == kind[1]
             rows.append((number, place.first, place.second, groups - 1, values["label"], values["method"], fits))
+            if fits:
+                kinds.setdefault(tuple(values[name] for name in _TREE), values)
     if not rows:
         raise UsageError(f"{', '.join(map(str, outs))}: the split '{split}' holds no sample")
     there = {row[5] for row in rows if row[5] is not None}
@@ -127,7 +135,57 @@ def load_index(
     codes = {name: code for code, name in enumerate(methods)}
     table = np.array([(*row[:5], codes[row[5]]) for row in rows], np.int64)
     shard, first, second, group_of, label, method = table.T
-    return SampleIndex(tuple(paths), shard, first, second, group_of, label, method, methods, columns, enlarge)
+    classes = _classes([kind for kind in kinds.values() if kind["method"] in {None, *there}])
+    return SampleIndex(tuple(paths), shard, first, second, group_of, label, method, methods, columns, enlarge, classes)
+
+
+def read_values(index: SampleIndex, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Values of all samples of an index, in its order; columns that a shard lacks are left out.
+
+    Raises:
+        VerifyError: a shard is damaged.
+    """
+    at = 0
+    for number, path in enumerate(index.paths):
+        for place, values in iter_values(path, columns):
+            wanted = at < len(index) and (number, place.first, place.second) == (
+                index.shard[at], index.first[at], index.second[at],
+            )  # fmt: skip
+            if wanted:
+                at += 1
+                yield values
+
+
+def clip_index(index: SampleIndex, *, frames: int, step: int = 1) -> SampleIndex:
+    """The clips of an index: of each track every ``step``-th sample, ``frames`` of them, then the next so many.
+
+    What is left at a track's end is covered by a clip that ends with it. A track that is too short for one clip gives
+    one whose frames repeat; a single picture gives none. A clip is fake if any of its frames is.
+
+    Raises:
+        UsageError: all samples are single pictures.
+    """
+    tracks: dict[tuple[str, int], list[tuple[int, int]]] = {}
+    for number, values in enumerate(read_values(index, ["clip_id", "track_id", "frame_index"])):
+        tracks.setdefault((values["clip_id"], values["track_id"]), []).append((values["frame_index"], number))
+    long = (frames - 1) * step + 1
+    members: list[list[int]] = []
+    for track in tracks.values():
+        numbers = [number for _, number in sorted(track)]
+        if 1 < len(numbers) < long:
+            members.append([numbers[at] for at in np.linspace(0, len(numbers) - 1, frames).round().astype(int)])
+        starts = list(range(0, len(numbers) - long + 1, long)) if len(numbers) > 1 else []
+        if starts and starts[-1] + long < len(numbers):
+            starts.append(len(numbers) - long)
+        members += [numbers[start : start + long : step] for start in starts]
+    if not members:
+        raise UsageError(f"{index.paths[0]}: holds single pictures alone; clips need frames of videos")
+    table = np.array(sorted(members), np.int64)
+    first = table[:, 0]
+    return replace(
+        index, shard=index.shard[first], first=index.first[first], second=index.second[first], group=index.group[first],
+        label=index.label[table].max(axis=1), method=index.method[table].max(axis=1), parts=(index, table),
+    )  # fmt: skip
 
 
 def check_columns(paths: Sequence[Path], needs: Sequence[str]) -> frozenset[str]:
@@ -183,6 +241,7 @@ class Samples:
     def __init__(self, index: SampleIndex, columns: Sequence[str] = KEPT) -> None:
         self.index = index
         self.columns = tuple(name for name in columns if name in index.columns)
+        self._frames = Samples(index.parts[0], columns) if index.parts is not None else None
         self._groups: OrderedDict[tuple[int, int], Future[pa.Table]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -192,6 +251,8 @@ class Samples:
     def read(self, numbers: Iterable[int]) -> list[dict[str, Any]]:
         """Rows with pictures as uint8 arrays; ``number`` is the sample's, ``method_number`` its method's.
 
+        A clip is the row of its first forged frame, or of its first; ``frames`` holds the rows of all.
+
         Raises:
             VerifyError: a shard is damaged; ``forgeprep verify`` tells more.
         """
@@ -199,6 +260,10 @@ class Samples:
 
     def _row(self, number: int) -> dict[str, Any]:
         index = self.index
+        if index.parts is not None and self._frames is not None:
+            frames = self._frames.read(index.parts[1][number].tolist())
+            row = max(frames, key=lambda frame: int(frame["label"]))
+            return row | {"number": number, "method_number": int(index.method[number]), "frames": frames}
         path = index.paths[index.shard[number]]
         first, second = int(index.first[number]), int(index.second[number])
         if path.suffix == ".tar":
@@ -267,10 +332,20 @@ def _repeats(index: SampleIndex, real_repeat: float, balance: bool) -> npt.NDArr
     return (shares * len(index) / np.maximum(counts, 1))[index.method]
 
 
+def _classes(kinds: Sequence[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """The classes at each level; of ``label`` both always."""
+    found = {}
+    for level in LEVELS:
+        names = {class_at(level, kind) for kind in kinds} | ({"fake"} if level == "label" else set())
+        found[level] = ("real", *sorted(name for name in names if name is not None and name != "real"))
+    return found
+
+
 def _columns(path: Path) -> frozenset[str]:
     if path.suffix == ".tar":
         row = next(tar_rows(path, None), {})
-        return frozenset(row)
+        # A picture that is null has no file there; what the stage `mask` has made is told by its other columns.
+        return frozenset(row) | ({"mask", "mask_magnitude"} if "mask_source" in row else set())
     try:
         return frozenset(pq.read_schema(parquet_source(path)).names)
     except (OSError, pa.ArrowException) as error:

@@ -10,14 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from forgeprep.training.data import Ints, SampleIndex, Samples, deal, load_batches, without
-from forgeprep.training.metrics import PixelCounts
+from forgeprep.training.data import Ints, SampleIndex, Samples, clip_index, deal, load_batches, without
+from forgeprep.training.metrics import MagnitudeCounts, PixelCounts
 from forgeprep.training.models.detector import Detector
 from forgeprep.training.recipe import Recipe
 from forgeprep.training.transforms import collate, prepare, to_device
 
-TAU = 0.5
-"""A pixel is called forged from this probability on."""
 STRIDE = 32
 """Whole pictures are padded to a multiple of this, the largest stride of any detector."""
 
@@ -31,7 +29,9 @@ class Judged:
         scores: probability of fake.
         mask_means: mean of the map, of detectors that learn pixels alone; else None.
         classes: class found by an n-way detector (0 real), and the true one; else None.
+        levels: the class found for each sample, by level of the label tree.
         pixels: counts by (compression, method), of samples with a mask.
+        magnitudes: errors of the map as a magnitude, by method, of samples whose magnitude is known.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -39,12 +39,21 @@ class Judged:
     mask_means: npt.NDArray[np.float64] | None = None
     classes: npt.NDArray[np.int64] | None = None
     true_classes: npt.NDArray[np.int64] | None = None
+    levels: dict[str, list[str]] = field(default_factory=dict)
     pixels: dict[tuple[str | None, str | None], PixelCounts] = field(default_factory=dict)
+    magnitudes: dict[str | None, MagnitudeCounts] = field(default_factory=dict)
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
         """0 real, 1 fake."""
         return np.array([row["label"] for row in self.rows], np.int64)
+
+
+def as_taken(index: SampleIndex, detector: Detector) -> SampleIndex:
+    """The samples that a detector takes: those of the index, or clips of them."""
+    if not detector.clip_frames or index.parts is not None:
+        return index
+    return clip_index(index, frames=detector.clip_frames, step=detector.clip_step)
 
 
 def judge(
@@ -71,12 +80,14 @@ def judge(
             heat = detector.heat(out)
             if heat is not None:
                 maps = _fitted(heat.float(), batch["image"])
-                _count_pixels(judged, group, maps, batch)
+                _count_pixels(judged, group, maps, batch, detector.tau)
                 if not detector.learns_label():
                     means.append(maps.mean(dim=(1, 2, 3)).cpu().numpy())
             if "classes" in out:
                 classes.append(out["classes"].argmax(dim=1).cpu().numpy())
                 true += [sample["method_number"] for sample in group]
+            for level, names in detector.classes(out).items():
+                judged.levels.setdefault(level, []).extend(names)
             judged.rows += [{name: sample.get(name) for name in _KEPT} for sample in group]
     judged.scores = np.concatenate(scores).astype(np.float64)
     judged.mask_means = np.concatenate(means).astype(np.float64) if means else None
@@ -105,12 +116,17 @@ def _of_one_size(samples: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, A
 
 
 def _padded(detector: Detector, image: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The detector's outputs; pictures that are cut at random in training come whole, padded to the stride."""
-    if not detector.learns_label():
-        below, right = -image.shape[2] % STRIDE, -image.shape[3] % STRIDE
-        image = torch.nn.functional.pad(image, (0, right, 0, below), mode="replicate")
-    out: dict[str, torch.Tensor] = detector(image)
+    """The detector's outputs of :func:`padded_image`."""
+    out: dict[str, torch.Tensor] = detector(padded_image(detector, image))
     return out
+
+
+def padded_image(detector: Detector, image: torch.Tensor) -> torch.Tensor:
+    """Images as they are judged: those that are cut at random in training come whole, padded to the stride."""
+    if detector.learns_label():
+        return image
+    below, right = -image.shape[2] % STRIDE, -image.shape[3] % STRIDE
+    return torch.nn.functional.pad(image, (0, right, 0, below), mode="replicate")
 
 
 def _fitted(heat: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
@@ -121,10 +137,15 @@ def _fitted(heat: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.interpolate(heat, size=(height, width), mode="bilinear", align_corners=False)
 
 
-def _count_pixels(judged: Judged, group: Sequence[dict[str, Any]], maps: torch.Tensor, batch: dict[str, Any]) -> None:
-    found = (maps[:, 0] >= TAU).cpu().numpy()
+def _count_pixels(
+    judged: Judged, group: Sequence[dict[str, Any]], maps: torch.Tensor, batch: dict[str, Any], tau: float
+) -> None:
+    found = (maps[:, 0] >= tau).cpu().numpy()
     truth = (batch["mask"][:, 0] > 0.5).cpu().numpy()
     for number, sample in enumerate(group):
         if bool(batch["has_mask"][number]):
             key = sample["compression"], sample["method"]
             judged.pixels.setdefault(key, PixelCounts()).add(truth[number], found[number])
+        if "magnitude" in batch and bool(batch["has_magnitude"][number]):
+            told = batch["magnitude"][number, 0].cpu().numpy()
+            judged.magnitudes.setdefault(sample["method"], MagnitudeCounts()).add(told, maps[number, 0].cpu().numpy())

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,12 @@ from forgeprep.errors import ForgeprepError, UsageError
 from forgeprep.shards.records import atomic_write_bytes
 from forgeprep.training.checkpoint import load_state, load_weights, read_facts, save_state
 from forgeprep.training.data import Ints, SampleIndex, Samples, deal, epoch_order, load_batches, load_index, without
-from forgeprep.training.evaluate import Judged, judge
+from forgeprep.training.evaluate import Judged, as_taken, judge
 from forgeprep.training.metrics import best_threshold, verdict_figures
 from forgeprep.training.models import XCEPTION_WEIGHTS, build, get_model
 from forgeprep.training.models.detector import Detector
 from forgeprep.training.recipe import Recipe
-from forgeprep.training.transforms import collate, prepare, to_device
+from forgeprep.training.transforms import PLANES, collate, prepare, to_device
 
 Report = Callable[[dict[str, Any]], None]
 """``report(facts)``: after every step (``loss``, ``step``, ``images_s``) and every epoch (``val_auc``, …)."""
@@ -71,10 +71,16 @@ def train(training: Training, *, device: str | None = None, report: Report = lam
         ForgeprepError: the loss is not finite, or memory is too small; the message says what to do.
     """
     place = pick_device(device)
-    needs = build(training.model, training.options).needs_columns()
+    if get_model(training.model).takes != "image":
+        raise UsageError(f"{training.model}: is trained by forgeprep.training.spans.train_spans")
+    plain = build(training.model, training.options)
+    needs = plain.needs_columns()
     only, kind = training.recipe.methods, training.kind
     train_index = load_index(training.shards, "train", needs, only=only, kind=kind)
     val_index = load_index(training.shards, "val", needs, only=only, kind=kind, numbered=train_index.methods)
+    train_index, val_index = as_taken(train_index, plain), as_taken(val_index, plain)
+    if get_model(training.model).levels:
+        training = replace(training, options={**training.options, "names": _names(train_index)})
     rank, _ = world()
     if rank == 0:
         _claim(training, train_index)
@@ -98,6 +104,11 @@ def train(training: Training, *, device: str | None = None, report: Report = lam
         _share(facts)
     best: dict[str, Any] = facts["best"] or {}
     return best
+
+
+def _names(index: SampleIndex) -> dict[str, list[str]]:
+    """The classes at each level, as they stand in ``config.json``: the numbering that evaluation keeps to."""
+    return {level: list(names) for level, names in index.classes.items()}
 
 
 def world() -> tuple[int, int]:
@@ -160,7 +171,8 @@ class Loop:
         cuda = device.type == "cuda"
         bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and cuda)
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=bf16)
-        self.layout = torch.channels_last if bf16 and cuda else torch.contiguous_format
+        near = torch.channels_last_3d if detector.clip_frames else torch.channels_last
+        self.layout = near if bf16 and cuda else torch.contiguous_format
         detector.to(device).to(memory_format=self.layout)  # type: ignore[call-overload]
         self.optimizer = torch.optim.Adam(
             detector.parameters(), lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay
@@ -181,7 +193,7 @@ class Loop:
                 f"train holds {len(index)} samples, less than a batch of {recipe.batch}; give --set batch=N"
             )
         self.detector.train()
-        samples = Samples(index, without({"mask", "noise"} - set(self.detector.needs)))
+        samples = Samples(index, without(set(PLANES) - {"image", *self.detector.needs}))
         started, seen = time.perf_counter(), 0
         for batch in _batches(samples, recipe, self.training.size, batches, facts["epoch"]):
             if self.training.limit is not None and facts["step"] >= self.training.limit:

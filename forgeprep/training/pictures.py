@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 
 from forgeprep.training.data import Samples, load_index
-from forgeprep.training.evaluate import TAU, _fitted, _padded
+from forgeprep.training.evaluate import _fitted, _padded, as_taken
 from forgeprep.training.fit import pick_device
 from forgeprep.training.recipe import Recipe
 from forgeprep.training.tables import load_detector
@@ -30,7 +30,7 @@ def draw_predictions(run: Path, out: Path, file: Path, *, split: str = "test", d
     detector.to(place).eval()
     recipe = Recipe(**config["recipe"])
     threshold = 0.5 if detector.learns_label() else float(facts.get("threshold") or 0.5)
-    index = load_index([out], split)
+    index = as_taken(load_index([out], split), detector)
     samples = Samples(index)
     figure = Figure(figsize=(1.7 * EACH + 1.2, 3.6 * len(index.methods)), layout="constrained")
     grid = figure.subplots(2 * len(index.methods), EACH, squeeze=False)
@@ -47,15 +47,16 @@ def draw_predictions(run: Path, out: Path, file: Path, *, split: str = "test", d
                 found = _padded(detector, batch["image"])
             score, heat = float(detector.score(found)[0]), detector.heat(found)
             above, below = grid[2 * code, column], grid[2 * code + 1, column]
-            above.imshow(sample["image"])
-            below.imshow(sample["image"])
+            shown_image = sample["image"][len(sample["image"]) // 2] if detector.clip_frames else sample["image"]
+            above.imshow(shown_image)
+            below.imshow(shown_image)
             if sample.get("mask") is not None and sample["mask"].any():
                 above.contour(sample["mask"] > 127, levels=[0.5], colors="white", linewidths=1)
             if heat is not None:
                 shown = _fitted(heat.float(), batch["image"])[0, 0].cpu().numpy()
                 below.imshow(shown, cmap="inferno", vmin=0, vmax=1, alpha=0.55)
-                if shown.min() < TAU < shown.max():
-                    below.contour(shown, levels=[TAU], colors="white", linewidths=1)
+                if shown.min() < detector.tau < shown.max():
+                    below.contour(shown, levels=[detector.tau], colors="white", linewidths=1)
             verdict = "fake" if score > threshold else "real"
             below.set_title(f"{verdict} {score:.2f}", fontsize=8, color="tab:red" if verdict == "fake" else "tab:green")
         grid[2 * code, 0].set_ylabel(f"{method or 'real'}\nthe truth", fontsize=8)

@@ -86,7 +86,8 @@ def draw_training(log: Sequence[Mapping[str, Any]], file: Path) -> None:
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     steps = [entry for entry in log if "loss" in entry]
-    judged = [entry for entry in log if "val_auc" in entry]
+    figure_of = "val_map" if any("val_map" in entry for entry in log) else "val_auc"
+    judged = [entry for entry in log if figure_of in entry]
     names = [name for name in (steps[0] if steps else {}) if name not in ("step", "epoch", "images_s", "time")]
     for name in names:
         values = np.array([entry.get(name, np.nan) for entry in steps], float)
@@ -94,10 +95,44 @@ def draw_training(log: Sequence[Mapping[str, Any]], file: Path) -> None:
     left.set(xlabel="step", title="loss", ylim=(0, None))
     if names:
         left.legend(fontsize=8)
-    right.plot([entry["step"] for entry in judged], [entry["val_auc"] for entry in judged], marker="o")
-    right.set(xlabel="step", title="AUC on val", ylim=(0, 1.02))
+    right.plot([entry["step"] for entry in judged], [entry[figure_of] for entry in judged], marker="o")
+    right.set(xlabel="step", title="AUC on val" if figure_of == "val_auc" else "mAP on val", ylim=(0, 1.02))
     right.axhline(0.5, color="0.7", linewidth=0.8)
     figure.savefig(file, dpi=120)
+
+
+def draw_timelines(clips: Sequence[tuple[Any, npt.NDArray[np.float64], Mapping[str, Any]]], file: Path) -> None:
+    """Clips as lines of time: what is forged and what unknown, the score of each frame, and the best proposals.
+
+    Args:
+        clips: a :class:`forgeprep.training.timeline.Timeline`, a score for each of its frames, and way -> proposals.
+            Of more than eight, those that are spread over all with a span are drawn.
+        file: a PNG.
+    """
+    forged = [clip for clip in clips if clip[0].spans()] or list(clips)
+    shown = [forged[at] for at in np.unique(np.linspace(0, len(forged) - 1, min(8, len(forged))).astype(int))]
+    top = max((float(np.max(scores)) for _, scores, _ in shown), default=1.0) or 1.0
+    figure = Figure(figsize=(9, 0.6 + 1.25 * max(1, len(shown))), layout="constrained")
+    grid = figure.subplots(max(1, len(shown)), 1, squeeze=False)[:, 0]
+    for axes, (line, scores, ways) in zip(grid, shown, strict=False):
+        for start, end in line.spans():
+            axes.axvspan(start, end, color="tab:red", alpha=0.25, linewidth=0)
+        for stop, start in zip(line.cells[:-1, 1], line.cells[1:, 0], strict=True):
+            if start - stop > 1e-6:
+                axes.axvspan(stop, start, color="0.85", hatch="//", linewidth=0)
+        axes.plot(line.frames + 0.5, scores / top, color="black", linewidth=0.9, marker=".", markersize=3)
+        for number, (way, proposals) in enumerate(ways.items()):
+            for start, end, _ in proposals[:1]:
+                axes.plot([start, end], [-0.2 - 0.2 * number] * 2, color=f"C{number}", linewidth=3, label=way)
+        axes.set(ylim=(-0.3 - 0.2 * len(ways), 1.05), xlim=line.extent, yticks=[0, 1])
+        axes.set_title(line.clip_id, fontsize=7, loc="left", pad=2)
+        axes.tick_params(labelsize=7)
+    if shown:
+        grid[0].legend(fontsize=7, loc="upper right", ncols=3)
+    figure.suptitle(
+        f"score by frame, over {top:.2f}; forged red, unknown hatched; below, the best proposal of each way", fontsize=9
+    )
+    figure.savefig(file, dpi=100)
 
 
 def _heat(

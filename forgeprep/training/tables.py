@@ -17,9 +17,10 @@ from forgeprep.errors import UsageError
 from forgeprep.shards.records import atomic_write_bytes
 from forgeprep.training.checkpoint import load_state
 from forgeprep.training.data import load_index
-from forgeprep.training.evaluate import Judged, judge
+from forgeprep.training.evaluate import Judged, as_taken, judge
 from forgeprep.training.fit import pick_device, read_config
-from forgeprep.training.metrics import PixelCounts, clip_means, confusion, recalls, verdict_figures
+from forgeprep.training.levels import agreement, level_figures
+from forgeprep.training.metrics import MagnitudeCounts, PixelCounts, clip_means, confusion, recalls, verdict_figures
 from forgeprep.training.models import build
 from forgeprep.training.models.detector import Detector
 from forgeprep.training.recipe import Recipe
@@ -57,9 +58,14 @@ def evaluate_run(
     threshold = 0.5 if detector.learns_label() else float(facts.get("threshold") or 0.5)
     sets = {}
     for out in shards:
-        index = load_index([out], split, numbered=config["methods"])
+        index = as_taken(load_index([out], split, numbered=config["methods"]), detector)
         judged = judge(detector, index, recipe, config["size"], place)
         sets[str(out)] = summary(judged, index.methods, threshold)
+        if judged.levels:
+            sets[str(out)] |= {
+                "levels": level_figures(judged.rows, judged.levels, config["options"]["names"]),
+                "levels_agree": agreement(judged.rows, judged.levels),
+            }
     return {
         "run": str(run), "model": config["model"], "options": config["options"], "step": facts["step"], "split": split,
         "threshold": threshold, "sets": sets,
@@ -98,6 +104,8 @@ def summary(judged: Judged, methods: Sequence[str | None], threshold: float) -> 
             **_pixels(judged, lambda key, name=name: (key[0] or "-") == name),
         }
     found["pixels"] = _pixels(judged, lambda key: True)
+    if judged.magnitudes:
+        found["magnitude"] = _magnitudes(judged)
     found["curve"] = _roc(labels, scores)
     if judged.classes is not None and judged.true_classes is not None:
         classes = len(methods)
@@ -124,6 +132,9 @@ def write_evaluation(evaluations: Sequence[Mapping[str, Any]], to: Path) -> list
             if "n_way" in found:
                 files.append(to / f"confusion-{number}-{Path(name).name}.png")
                 draw_confusion(found["n_way"], files[-1])
+            for level, figures in found.get("levels", {}).items():
+                files.append(to / f"confusion-{level}-{number}-{Path(name).name}.png")
+                draw_confusion(figures, files[-1])
     if len(evaluations) > 1:
         files.append(to / "matrix.png")
         draw_matrix(*matrix(evaluations), files[-1])
@@ -179,12 +190,21 @@ def _set_tables(model: str, found: Mapping[str, Any]) -> list[str]:
     ]
     cells = [[name, str(f["samples"]), *(per_cent(f.get(k, math.nan)) for k in kinds)] for name, f in methods.items()]
     lines += md_table(["method", "samples", *(k.replace("_", " ") for k in kinds)], cells)
+    if "magnitude" in found:
+        heads = list(next(iter(found["magnitude"].values())))
+        cells = [[name, *(per_cent(f[head]) for head in heads)] for name, f in found["magnitude"].items()]
+        lines += md_table(["magnitude", *heads], cells)
     if "n_way" in found:
         n_way = found["n_way"]
         lines += md_table(
             ["recall", *n_way["classes"], "average"],
             [["", *map(per_cent, n_way["recall"]), per_cent(n_way["average"])]],
         )
+    for level, figures in found.get("levels", {}).items():
+        cells = [["", *map(per_cent, figures["recall"]), per_cent(figures["average"])]]
+        lines += md_table([f"recall by {level}", *figures["classes"], "average"], cells)
+    if "levels_agree" in found:
+        lines += [f"Levels that agree with one place in the tree: {per_cent(found['levels_agree'])} %", ""]
     for title, row in published(model).items():
         lines += [f"Published, {title} (on FaceForensics++, not on these samples):", ""]
         lines += md_table(list(row), [[str(value) for value in row.values()]])
@@ -216,6 +236,17 @@ def _pixels(judged: Judged, wanted: Any) -> dict[str, float]:
         if wanted(key):
             total.merge(counts)
     return total.figures() if total.size else {}
+
+
+def _magnitudes(judged: Judged) -> dict[str, dict[str, float]]:
+    """Errors of magnitudes of all samples, of the fakes alone, and by method."""
+    everything, fakes = MagnitudeCounts(), MagnitudeCounts()
+    for method, counts in judged.magnitudes.items():
+        everything.merge(counts)
+        if method is not None:
+            fakes.merge(counts)
+    named = {method or REAL: counts for method, counts in sorted(judged.magnitudes.items(), key=lambda m: m[0] or "")}
+    return {name: c.figures() for name, c in {"all": everything, "fakes": fakes, **named}.items() if c.size}
 
 
 def _roc(labels: npt.NDArray[np.int64], scores: npt.NDArray[np.float64]) -> list[list[float]]:

@@ -11,21 +11,27 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from forgeprep.datasets.taxonomy import LEVELS, class_at
 from forgeprep.ops.geometry import resize_square
 from forgeprep.training.recipe import Recipe
 
 UInt8 = npt.NDArray[np.uint8]
 
-PLANES = ("image", "mask", "noise")
+PLANES = ("image", "mask", "mask_magnitude", "noise")
 
 
 def prepare(row: dict[str, Any], recipe: Recipe, size: int, *, train: bool, epoch: int = 0) -> dict[str, Any]:
-    """The pictures of a sample as the detector takes them, uint8 (size, size, …), and its labels.
+    """The pictures of a sample as the detector takes them, uint8 (size, size, …), and its labels; a clip's (T, …).
 
     What is drawn depends on the recipe's seed, the epoch and the sample's number alone. Outside of training nothing is
-    drawn; the view ``crop`` then is the whole picture, whatever its size. An absent mask stays None. Noise that would
-    have to be scaled is left out: a residual does not survive that, it is computed of the scaled image instead.
+    drawn; the view ``crop`` then is the whole picture, whatever its size. An absent mask or magnitude stays None. Noise
+    that would have to be scaled is left out: a residual does not survive that, it is computed of the scaled image.
     """
+    if "frames" in row:
+        # All frames have the clip's number, and so the same draws.
+        made = [prepare({**f, "number": row["number"]}, recipe, size, train=train, epoch=epoch) for f in row["frames"]]
+        rest = {name: value for name, value in row.items() if name not in (*PLANES, "frames")}
+        return rest | {"image": np.stack([frame["image"] for frame in made])}
     planes = {name: row[name] for name in PLANES if row.get(name) is not None}
     if recipe.enlarge is not None and recipe.enlarge < row["enlarge"]:
         planes = {name: _middle(plane, recipe.enlarge / row["enlarge"]) for name, plane in planes.items()}
@@ -40,25 +46,33 @@ def prepare(row: dict[str, Any], recipe: Recipe, size: int, *, train: bool, epoc
         planes = {name: plane[top : top + size, left : left + size] for name, plane in planes.items()}
     if train and recipe.flip and rng.random() < 0.5:
         planes = {name: plane[:, ::-1] for name, plane in planes.items()}
-    return {**{name: row.get(name) for name in row if name not in PLANES}, **planes}
+    return {name: value for name, value in row.items() if name not in PLANES or value is None} | planes
 
 
 def collate(samples: Sequence[dict[str, Any]], sigma: float | None = None) -> dict[str, Any]:
     """Samples of one size as a batch of tensors, pictures still uint8, see :mod:`forgeprep.training.models.detector`.
 
-    A mask that a sample lacks is zero, and said to be absent; ``noise`` is there where all samples bring theirs.
+    A mask that a sample lacks is zero, and said to be absent; ``noise`` is there where all samples bring theirs, and
+    ``magnitude`` where that column was read: a real's is zero, a fake's may be absent.
     """
     images = _stacked([sample["image"] for sample in samples])
     masks = [sample.get("mask") for sample in samples]
+    empty = np.zeros(images.shape[-3:-1], np.uint8)
     batch: dict[str, Any] = {
-        "image": images.permute(0, 3, 1, 2),
-        "mask": _stacked([np.zeros(images.shape[1:3], np.uint8) if mask is None else mask for mask in masks])[:, None],
+        "image": images.movedim(-1, 1),
+        "mask": _stacked([empty if mask is None else mask for mask in masks])[:, None],
         "label": torch.tensor([float(s["label"]) for s in samples]),
         "method": torch.tensor([s["method_number"] for s in samples]),
         "has_mask": torch.tensor([mask is not None for mask in masks]),
         "sigma": torch.tensor([sigma or (10.0 if s["compression"] == "c40" else 5.0) for s in samples]),
         "sample_id": [s["sample_id"] for s in samples],
+        "levels": {level: [class_at(level, s) for s in samples] for level in LEVELS},
     }
+    if all("mask_magnitude" in sample for sample in samples):
+        told = [sample["mask_magnitude"] for sample in samples]
+        batch["magnitude"] = _stacked([empty if m is None else m for m in told])[:, None]
+        known = [m is not None or s["label"] == 0 for m, s in zip(told, samples, strict=True)]
+        batch["has_magnitude"] = torch.tensor(known)
     if all(sample.get("noise") is not None for sample in samples):
         batch["noise"] = _stacked([sample["noise"] for sample in samples])[:, None]
     return batch
@@ -75,6 +89,8 @@ def to_device(batch: dict[str, Any], device: torch.device, *, noise: bool) -> di
     moved = {name: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for name, v in batch.items()}
     moved["image"] = moved["image"].float() / 255
     moved["mask"] = (moved["mask"] > 127).float()
+    if "magnitude" in batch:
+        moved["magnitude"] = moved["magnitude"].float() / 255
     if noise and "noise" in batch:
         moved["noise"] = (moved["noise"].float() - 128) / 5
     elif noise:
@@ -97,4 +113,6 @@ def _scaled(plane: UInt8, size: int, name: str) -> UInt8:
     # The share of forged pixels, cut at a half: thin regions neither vanish nor grow.
     way = cv2.INTER_AREA if min(plane.shape[:2]) >= size else cv2.INTER_LINEAR
     share = cv2.resize(plane, (size, size), interpolation=way)
+    if name == "mask_magnitude":
+        return np.asarray(share, np.uint8)
     return np.where(share > 127, 255, 0).astype(np.uint8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from forgeprep.errors import UsageError, unknown_name
 from forgeprep.training.models.detector import Detector
@@ -23,6 +23,8 @@ class Model:
         protocol: the recipe that trains it, see :mod:`forgeprep.training.recipes`.
         source: the paper.
         n_way: whether it can tell methods apart (``classes``).
+        levels: whether it has a head for each level of the label tree; its option ``names`` holds their classes.
+        takes: what it learns from: images, or the features of a clip.
         backbone: the submodule that ``--weights`` fill; None for a detector without pretrained weights.
     """
 
@@ -32,13 +34,17 @@ class Model:
     protocol: str
     source: str
     n_way: bool = False
+    levels: bool = False
+    takes: Literal["image", "features"] = "image"
     backbone: str | None = None
 
 
 def _pixel(net: str, task: str) -> Callable[..., Detector]:
-    def build() -> Detector:
+    def build(target: str = "mask") -> Detector:
         from forgeprep.training.models import meso, pixel
 
+        if task == "cls" and target != "mask":
+            raise TypeError(f"{net}-cls learns no map; give target to {net}-seg")
         if (net, task) == ("mesoinception4", "cls"):
             return meso.MesoClassifier()
         makers: dict[str, Callable[[], Any]] = {
@@ -51,7 +57,7 @@ def _pixel(net: str, task: str) -> Callable[..., Detector]:
             "mesoinception4": meso.meso_map,
             "xception": pixel.xception_map,
         }
-        return pixel.PixelDetector(makers[net](), task)
+        return pixel.PixelDetector(makers[net](), task, target)
 
     return build
 
@@ -66,6 +72,27 @@ def _local_similarity(**options: Any) -> Detector:
     from forgeprep.training.models.local_similarity import LocalSimilarity
 
     return LocalSimilarity(**options)
+
+
+def _levels(**options: Any) -> Detector:
+    from forgeprep.training.models.levels import Levels
+
+    return Levels(**options)
+
+
+def _bmn(**options: Any) -> Detector:
+    from forgeprep.training.models.bmn import Bmn
+
+    return Bmn(**options)
+
+
+def _slowfast(**options: Any) -> Detector:
+    from forgeprep.training.models.slowfast import SlowFast
+
+    try:
+        return SlowFast(**options)
+    except ValueError as error:
+        raise UsageError(f"model slowfast-r50: {error}") from None
 
 
 def _cael(**options: Any) -> Detector:
@@ -92,7 +119,7 @@ MODELS: dict[str, Model] = {
             for net in _NETS
             for task in ("seg", "cls")
         ),
-        Model("two-stream", _two_stream, 299, "two-stream", "Detect and Locate", True, "trunk"),
+        Model("two-stream", _two_stream, 299, "two-stream", "Detect and Locate", True, backbone="trunk"),
         Model(
             "local-similarity",
             _local_similarity,
@@ -102,6 +129,17 @@ MODELS: dict[str, Model] = {
             backbone="encoder",
         ),
         Model("cael", _cael, 224, "cael", "GenFace, 2024; no recipe published", True),
+        Model(
+            "xception-levels",
+            _levels,
+            299,
+            "forgerynet",
+            "ForgeryNet, 2021 (its image baseline), with the levels of GenFace, 2024; the recipe is ours",
+            levels=True,
+            backbone="trunk",
+        ),
+        Model("slowfast-r50", _slowfast, 224, "slowfast", "SlowFast Networks, 2019; the recipe is ours", True),
+        Model("bmn", _bmn, 0, "bmn", "BMN: Boundary-Matching Network, 2019, as ForgeryNet uses it", takes="features"),
     )
 }
 

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 Batch = dict[str, Any]
-"""A batch: ``image`` float (B, 3, H, W) 0 to 1, ``label`` float (B,) 1 fake, ``method`` long (B,) 0 real, and what the
-detector needs: ``mask`` float (B, 1, H, W) 0 or 1 with ``has_mask`` bool (B,), ``noise`` float (B, 1, H, W).
+"""A batch: ``image`` float (B, 3, H, W) 0 to 1, ``label`` float (B,) 1 fake, ``method`` long (B,) 0 real, ``levels``,
+the class of each sample (None where unknown) at each level of the label tree, and what the detector needs: ``mask``
+float (B, 1, H, W) 0 or 1 with ``has_mask`` bool (B,), ``magnitude`` float (B, 1, H, W) 0 to 1 with ``has_magnitude``,
+``noise`` float (B, 1, H, W).
 """
 
 
@@ -22,7 +24,13 @@ class Detector(nn.Module):
     """
 
     needs: tuple[str, ...] = ()
-    """What it is trained on besides the image and the label: of ``mask``, ``noise``."""
+    """What it is trained on besides the image and the label: of ``mask``, ``mask_magnitude``, ``noise``."""
+    clip_frames: int = 0
+    """Frames of the clips that it takes in place of images, float (B, 3, T, H, W); 0 for a detector of images."""
+    clip_step: int = 1
+    """Samples of a track from one frame of a clip to the next."""
+    tau: float = 0.5
+    """A pixel is called forged where the map is at least this."""
 
     def needs_columns(self) -> tuple[str, ...]:
         """The columns that the shards have to hold; noise that they lack is computed."""
@@ -39,6 +47,32 @@ class Detector(nn.Module):
     def heat(self, out: dict[str, Tensor]) -> Tensor | None:
         """The probability of each pixel to be forged, float (B, 1, H, W); None where it localises nothing."""
         return torch.sigmoid(out["mask"]) if "mask" in out else None
+
+    def classes(self, out: dict[str, Tensor]) -> dict[str, list[str]]:
+        """The class found for each image at each level of the label tree that the detector tells apart."""
+        return {}
+
+    def describe(self, image: Tensor) -> Tensor:
+        """Features of images, float (B, C): what the last layer of the verdict takes in, averaged, and the score.
+
+        The last layer is the last fully connected one that ran, or where there is none the last convolution.
+        """
+        seen: dict[bool, Tensor] = {}
+
+        def keep(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+            seen[isinstance(layer, nn.Linear)] = inputs[0]
+
+        layers = [layer for layer in self.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+        hooks = [layer.register_forward_pre_hook(keep) for layer in layers]
+        try:
+            out = self(image)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        last = (seen[True] if True in seen else seen[False]).float()
+        if last.ndim > 2:
+            last = last.flatten(2).mean(dim=2) if last.ndim == 4 else last.mean(dim=1)
+        return torch.cat([last, self.score(out).float()[:, None]], dim=1)
 
     def losses(self, out: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """The terms of the loss, weighted; their sum is minimised."""

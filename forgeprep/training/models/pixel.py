@@ -3,6 +3,9 @@
 Each comes in two tasks. ``seg`` learns the mask; an image is fake where the mean of its map exceeds a threshold chosen
 on val. ``cls`` learns the label alone; its 1 x 1 classifier comes before the pooling, which gives the same score as
 after it, and a map for nothing: the activation map with swapped pooling.
+
+``seg`` can learn magnitudes in the mask's place, as ForgeryNet's spatial localisation wants it: how much each pixel was
+altered, 0 to 1, where the dataset tells.
 """
 
 from __future__ import annotations
@@ -10,20 +13,35 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from forgeprep.errors import unknown_name
 from forgeprep.training.models.detector import Batch, Detector, image_loss, pixel_loss, upsample
 from forgeprep.training.models.xception import Xception
+
+TARGETS = ("mask", "magnitude", "magnitude-or-mask")
+MAGNITUDE_TAU = 25 / 255
+"""Where provided magnitudes are cut into masks, so from here on a pixel counts as forged."""
 
 
 class PixelDetector(Detector):
     """A net that maps (B, 3, H, W) to logits (B, 1, h, w), as ``seg`` or ``cls``.
 
+    Args:
+        net: the net.
+        task: ``seg`` or ``cls``.
+        target: of ``seg``, one of :data:`TARGETS`: what the map shall be. ``magnitude`` learns from samples alone whose
+            magnitude is known; ``magnitude-or-mask`` takes the others' masks for magnitudes of 0 and 1.
+
     Outputs: ``mask`` logits (B, 1, H, W); ``logit`` (B,), of ``seg`` that of the map's mean probability.
     """
 
-    def __init__(self, net: nn.Module, task: str) -> None:
+    def __init__(self, net: nn.Module, task: str, target: str = "mask") -> None:
         super().__init__()
-        self.net, self.task = net, task
-        self.needs = ("mask",) if task == "seg" else ()
+        if target not in TARGETS:
+            raise unknown_name("target", target, TARGETS)
+        self.net, self.task, self.target = net, task, target
+        if task == "seg":
+            self.needs = {"mask": ("mask",), "magnitude": ("mask_magnitude",)}.get(target, ("mask", "mask_magnitude"))
+            self.tau = 0.5 if target == "mask" else MAGNITUDE_TAU
 
     def learns_label(self) -> bool:
         """Only ``cls`` does."""
@@ -46,9 +64,19 @@ class PixelDetector(Detector):
         return scaled * (out["logit"] > 0).view(-1, 1, 1, 1)
 
     def losses(self, out: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy per pixel (``seg``) or per image (``cls``)."""
+        """Cross-entropy per pixel (``seg``) or per image (``cls``).
+
+        Magnitudes are soft targets of the same loss: it is least where the map is their mean, where the absolute
+        difference, at the median, would call all pixels pristine that are so more often than not.
+        """
         if self.task == "cls":
             return {"label": image_loss(out["logit"], batch["label"])}
+        if self.target != "mask":
+            soft, present = batch["magnitude"], batch["has_magnitude"]
+            if self.target == "magnitude-or-mask":
+                soft = torch.where(present.view(-1, 1, 1, 1), soft, batch["mask"])
+                present = present | batch["has_mask"]
+            return {"magnitude": pixel_loss(out["mask"], soft, present)}
         return {"mask": pixel_loss(out["mask"], batch["mask"], batch["has_mask"])}
 
 

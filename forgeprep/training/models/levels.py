@@ -1,0 +1,70 @@
+"""One Xception with a verdict at each level of the label tree, as ForgeryNet and GenFace are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from forgeprep.datasets.taxonomy import LEVELS
+from forgeprep.errors import unknown_name
+from forgeprep.training.models.detector import Batch, Detector
+from forgeprep.training.models.xception import Xception
+
+UNKNOWN = -100
+"""Target of a sample whose class at a level is not known: cross-entropy passes over it."""
+
+
+class Levels(Detector):
+    """The backbone, its features averaged over the picture, and a linear head a level.
+
+    Args:
+        levels: of :data:`forgeprep.datasets.taxonomy.LEVELS`, from coarse to fine, with commas.
+        weights: level to its share of the loss; 1 where none is given.
+        names: level to its classes, real first; a training fills it in from its shards.
+
+    Outputs: ``logit`` (B,), fake against real at the first level; ``level_NAME`` (B, classes) for each level.
+    """
+
+    def __init__(
+        self,
+        levels: str | Sequence[str] = "label,forgery,generator,method",
+        weights: Mapping[str, float] | None = None,
+        names: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        super().__init__()
+        chosen = [part.strip() for part in levels.split(",")] if isinstance(levels, str) else list(levels)
+        for name in (*chosen, *(weights or {})):
+            if name not in LEVELS:
+                raise unknown_name("level", name, LEVELS)
+        self.weights = {name: float((weights or {}).get(name, 1)) for name in chosen}
+        self.names = {name: tuple((names or {}).get(name, ("real", "fake"))) for name in chosen}
+        self.trunk = Xception(classes=0)
+        self.heads = nn.ModuleDict({name: nn.Linear(2048, len(self.names[name])) for name in chosen})
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """See the class."""
+        pooled = self.trunk(image).mean(dim=(2, 3))
+        out: dict[str, Tensor] = {f"level_{name}": head(pooled) for name, head in self.heads.items()}
+        first = next(iter(out.values())).float()
+        return out | {"logit": torch.logsumexp(first[:, 1:], dim=1) - first[:, 0]}
+
+    def classes(self, out: dict[str, Tensor]) -> dict[str, list[str]]:
+        """The class found at each level."""
+        return {
+            name: [names[number] for number in out[f"level_{name}"].argmax(dim=1).tolist()]
+            for name, names in self.names.items()
+        }
+
+    def losses(self, out: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy at each level, over the samples whose class there is known; 0 if none is."""
+        terms = {}
+        for name, names in self.names.items():
+            logits = out[f"level_{name}"].float()
+            numbers = [names.index(kind) if kind in names else UNKNOWN for kind in batch["levels"][name]]
+            target = torch.tensor(numbers, device=logits.device)
+            total = functional.cross_entropy(logits, target, ignore_index=UNKNOWN, reduction="sum")
+            terms[name] = self.weights[name] * total / (target != UNKNOWN).sum().clamp(min=1)
+        return terms

@@ -98,6 +98,12 @@ def frame_rgb(frame: Frame) -> UInt8:
     return crop_rgb(frame, (0, 0, *frame.size_wh))
 
 
+def yuv_from_rgb(rgb: UInt8, matrix: str, full_range: bool) -> UInt8:
+    """RGB as Y, U, V of full size, uint8 (H, W, 3), by the same matrices as :func:`crop_rgb`."""
+    back = np.linalg.inv(np.vstack([_rgb_from_yuv(matrix, full_range), [0.0, 0.0, 0.0, 1.0]]))[:3]
+    return np.asarray(cv2.transform(rgb, back), np.uint8)
+
+
 def resize_square(image: UInt8, size: int) -> UInt8:
     """Resize to size x size: area average when shrinking, cubic when growing."""
     if image.shape[:2] == (size, size):

@@ -67,7 +67,7 @@ def _run(given: Mapping[str, Any], config_file: Path | None, flags: RunFlags) ->
     if flags.dry_run:
         print_estimate(prepared, None if address else max(1, workers))
         return 0
-    with _live(prepared) as board, _stoppable(out):
+    with _live(prepared) as board, stoppable(out):
         result = pipeline.execute(
             prepared, workers=workers, address=address, report=board.post, clip_timeout_s=clip_timeout_s
         )
@@ -189,7 +189,7 @@ class _Board:
 
 
 @contextmanager
-def _stoppable(out: Path) -> Iterator[None]:
+def stoppable(out: Path) -> Iterator[None]:
     """Turn Ctrl-C into one line. Libraries may answer it with errors of their own, so the signal itself is noted."""
     asked = False
 

@@ -92,6 +92,17 @@ def run(
     frames: Annotated[
         str | None, typer.Option(help="Frames a clip: a number (evenly spread), 'all' or 'every:N'. [default: 32]")
     ] = None,
+    clip_length: Annotated[
+        int | None,
+        typer.Option(help="Frames a sample, for video detectors; --frames then counts samples. [default: one frame]"),
+    ] = None,
+    clip_stride: Annotated[
+        int | None, typer.Option(help="Frames from one of a clip sample to its next. [default: 1]")
+    ] = None,
+    clip_short: Annotated[
+        str | None,
+        typer.Option(help="Clips shorter than that: drop, or pad with their last frame. [default: drop]"),
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(help="NAME=VALUE, an option of the dataset; 'forgeprep datasets show NAME' lists them."),

@@ -97,7 +97,7 @@ def splice(
 
 
 def _groups(clips: list[Clip], root: Path, progress: Callable[[int], None]) -> list[Group]:
-    plan = make_plan(clips, root, lambda count, split: (0,), GROUPS_A_PLAN, progress)
+    plan = make_plan(clips, root, lambda count, split, known: (0,), GROUPS_A_PLAN, progress)
     groups = [group for shard in plan.shards() for group in shard.groups]
     return [group for group in groups if any(clip.label == 1 for clip in group.clips)]
 

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeprep.errors import UsageError, VerifyError, unknown_name
+from forgeprep.shards.clips import MARK as CLIPS
 from forgeprep.shards.lookup import iter_values
 from forgeprep.shards.read import decode_row, shard_paths, tar_rows
 from forgeprep.storage import is_remote, parquet_source
@@ -98,6 +99,11 @@ def load_index(
         where = ", ".join(map(str, outs))
         raise UsageError(f"{where}: no shards of the split '{split}'; give the --out folder of a finished run")
     columns = frozenset.intersection(*(_columns(path) for path in paths))
+    if CLIPS in columns:
+        raise UsageError(
+            f"{paths[0]}: its samples are clips of several frames (--clip-length); this detector learns from single "
+            "frames: make shards without --clip-length"
+        )
     for name in needs:
         if name not in columns:
             raise UsageError(

@@ -124,10 +124,13 @@ def test_a_clip_sample_is_a_face_in_one_box(made: tuple[Path, Path]) -> None:
         for place_, index in enumerate(row["frame_index"]):
             assert np.array_equal(row["image"][place_], crop_rgb(videos[clip][index], (x0, y0, x1, y1)))
             a, b, c, d = row["face_box"][place_]
-            assert x0 <= a < c <= x1
-            assert y0 <= b < d <= y1
+            assert x0 < a < c < x1
+            assert y0 < b < d < y1
             if clip == FAKE and min(abs(index - edge) for edge in (FORGED[0], FORGED[-1])) > 2:
                 assert row["frame_labels"][place_] == (index in FORGED), name
+        faces = np.array(row["face_box"])
+        widest = max(faces[:, 2].max() - faces[:, 0].min(), faces[:, 3].max() - faces[:, 1].min())
+        assert (x1 - x0) / widest == pytest.approx(1.3, abs=0.01)
         assert [int(mask.any()) for mask in row["mask"]] == row["frame_labels"]
         assert row["label"] == max(row["frame_labels"])
         assert row["method"] == ("Deepfakes" if row["label"] else None)

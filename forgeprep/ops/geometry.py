@@ -28,17 +28,15 @@ def square_crop_box(face_box: Box, enlarge: float) -> IntBox:
     return left, top, left + side, top + side
 
 
-def tube_box(boxes: Sequence[Box], enlarge: float) -> Box:
-    """The square around a face over several frames: of the faces' median size, and larger where the face moves so far
-    that, enlarged, it would not hold all boxes.
+def tube_box(boxes: Sequence[Box]) -> Box:
+    """The square around a face's boxes in several frames; enlarged, it leaves room around the face in each of them.
 
-    >>> tube_box([(100.0, 100.0, 200.0, 200.0), (140.0, 100.0, 240.0, 200.0)], 1.3)
-    (116.15384615384616, 96.15384615384616, 223.84615384615384, 203.84615384615384)
+    >>> tube_box([(100.0, 100.0, 200.0, 200.0), (140.0, 100.0, 240.0, 200.0)])
+    (100.0, 80.0, 240.0, 220.0)
     """
     x0, y0 = (min(box[side] for box in boxes) for side in (0, 1))
     x1, y1 = (max(box[side] for box in boxes) for side in (2, 3))
-    sides = sorted(max(box[2] - box[0], box[3] - box[1]) for box in boxes)
-    half = max(sides[len(sides) // 2], max(x1 - x0, y1 - y0) / enlarge) / 2
+    half = max(x1 - x0, y1 - y0) / 2
     x, y = (x0 + x1) / 2, (y0 + y1) / 2
     return x - half, y - half, x + half, y + half
 

@@ -68,7 +68,7 @@ def _lead_runs(
         chosen = choose(group.frames, found, top_up=group.top_up, known=group.known)
         entry.decoded, entry.detected, entry.topped_up = chosen.decoded, chosen.detected, chosen.topped_up
         entry.tracks = found.tracks
-        tubes = find_tubes(group.windows, found, params) if group.window else None
+        tubes = find_tubes(group.windows, found) if group.window else None
         yield from runs(root / clip.path, chosen, found, entry.fps, params, followed=followed, tubes=tubes)
     except MediaError as error:
         entry.error = error.message

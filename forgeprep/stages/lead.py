@@ -121,7 +121,7 @@ def _in_widest_gap(free: list[int], used: set[int]) -> int:
     return free[int(np.argmax(np.minimum(left, right)))]
 
 
-def find_tubes(windows: Sequence[tuple[int, ...]], found: Survey, params: CropParams) -> Tubes:
+def find_tubes(windows: Sequence[tuple[int, ...]], found: Survey) -> Tubes:
     """Frame -> track -> the one box by which the face is cut out of all frames of its window.
 
     Only for tracks that are there from a window's first to its last frame.
@@ -132,7 +132,7 @@ def find_tubes(windows: Sequence[tuple[int, ...]], found: Survey, params: CropPa
         for index in window:
             for face in found.faces_at(index):
                 faces[face.track_id].append(face.box)
-        whole = {track: tube_box(boxes, params.enlarge) for track, boxes in faces.items() if len(boxes) == len(window)}
+        whole = {track: tube_box(boxes) for track, boxes in faces.items() if len(boxes) == len(window)}
         tubes.update(dict.fromkeys(window, whole))
     return tubes
 

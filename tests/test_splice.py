@@ -22,6 +22,7 @@ from forgeprep.shards.read import iter_rows, shard_paths
 from forgeprep.shards.verify import verify
 from forgeprep.splice.encode import write_video
 from forgeprep.splice.spans import draw_spans, labels_of
+from forgeprep.stages import judge, lead
 from tests.conftest import UInt8, encode_video, run_cli
 from tests.variants import fake_path, original_path, pictures
 
@@ -123,7 +124,9 @@ def checksums(out: Path) -> dict[str, str]:
     return {str(p.relative_to(out)): hashlib.sha256(p.read_bytes()).hexdigest() for p in out.glob("**/*.mp4")}
 
 
-def test_spliced_clips_hold_the_right_frames_and_run(raw: Path, tmp_path: Path) -> None:
+def test_spliced_clips_hold_the_right_frames_and_run(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "spliced"
     assert splice(raw, out, "--workers", "2") == 0
     rows = {row["path"]: row for row in csv.DictReader((out / "manifest.csv").read_text().splitlines())}
@@ -151,6 +154,9 @@ def test_spliced_clips_hold_the_right_frames_and_run(raw: Path, tmp_path: Path) 
         assert rows[path]["original"] == original
     check_lists(out, rows)
 
+    # Real frames before the first forged one need not wait for it, so there is room for any number of them.
+    monkeypatch.setattr(judge, "HOLD_BYTES", 300_000)
+    monkeypatch.setattr(lead, "RUN_FRAMES", 4)
     assert run_cli("run", "manifest", "--root", str(out), "--out", str(tmp_path / "shards"), "--stages", "crop,mask",
                    "--frames", "all", "--workers", "0") == 0  # fmt: skip
     assert verify(tmp_path / "shards") == []

@@ -14,12 +14,14 @@ from typing import Any
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import ScanOptions
 from forgeprep.errors import ConfigMismatch, ForgeprepError, MediaError, UsageError
+from forgeprep.ops import guard
 from forgeprep.ops.faces import make_detector
 from forgeprep.ops.video import read_header
 from forgeprep.pipeline.configure import digest, versions
 from forgeprep.pipeline.lock import locked
 from forgeprep.pipeline.plan import make_plan
 from forgeprep.pipeline.run import settings_differences
+from forgeprep.pipeline.work import CLIP_TIMEOUT_S
 from forgeprep.schemas.clips import Clip
 from forgeprep.shards.records import atomic_write_bytes
 from forgeprep.splice.index import write_index
@@ -180,7 +182,7 @@ def _work(
     left = dict(jobs)
     try:
         with _pool(workers) as pool:
-            running = {pool.submit(splice_group, group, root, out, rules): name for name, (group, _) in left.items()}
+            running = {pool.submit(_in_worker, group, root, out, rules): name for name, (group, _) in left.items()}
             for name, record in _results(running):
                 del left[name]
                 yield name, record
@@ -190,10 +192,16 @@ def _work(
     for name, (group, _) in left.items():
         try:
             with _pool(1) as pool:
-                yield name, pool.submit(splice_group, group, root, out, rules).result()
+                yield name, pool.submit(_in_worker, group, root, out, rules).result()
         except BrokenProcessPool:
             fakes = [clip for clip in group.clips if clip.label == 1]
             yield name, {"clips": [], "skipped": [asdict(Skip(c.clip_id, c.split, "worker_died")) for c in fakes]}
+
+
+def _in_worker(group: Group, root: Path, out: Path, rules: SpliceRules) -> dict[str, Any]:
+    """In a process of its own, which ends if a clip makes it hang."""
+    with guard.clock(CLIP_TIMEOUT_S):
+        return splice_group(group, root, out, rules)
 
 
 def _results(running: dict[Future[dict[str, Any]], str]) -> Iterator[tuple[str, dict[str, Any]]]:

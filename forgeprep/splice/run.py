@@ -166,7 +166,10 @@ def _read(out: Path, name: str, key: str) -> dict[str, Any] | None:
     try:
         record = json.loads((out / "state" / f"{name}.json").read_bytes())
         there = all((out / clip["path"]).stat().st_size == clip["bytes"] for clip in record["clips"])
-        return {"clips": record["clips"], "skipped": record["skipped"]} if there and record["key"] == key else None
+        # What killed its worker is tried again.
+        died = any(skip["reason"] == "worker_died" for skip in record["skipped"])
+        good = there and not died and record["key"] == key
+        return {"clips": record["clips"], "skipped": record["skipped"]} if good else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -25,7 +25,7 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from forgeprep.demo import make_demo
 from forgeprep.pipeline import on_ray
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.index import write_index
-from forgeprep.pipeline.plan import Brief, Plan, ShardPlan, make_plan, read_shard
+from forgeprep.pipeline.plan import Brief, Plan, Select, ShardPlan, make_plan, read_shard
 from forgeprep.pipeline.run import Prepared, execute, prepare_run
 from forgeprep.pipeline.work import Job, Progress, make_shard
 from forgeprep.report.console import _live
@@ -131,8 +131,8 @@ def reckon(what: str, shard_size: int, times: Times, out: Path) -> None:
     config = make_config(listed.__name__, {"stages": "crop,mask,noise", "shard_size": str(shard_size)})
     params = FramesParams()
 
-    def chosen(count: int, split: Split) -> tuple[int, ...]:
-        return select(count, split, params)
+    def chosen(count: int, split: Split, known: Sequence[int]) -> tuple[int, ...]:
+        return select(count, split, params, known)
 
     (plan, count), planning = timed(lambda: planned(listed(), chosen, shard_size))
     number, samples = len(plan.briefs), sum(brief.requested for brief in plan.briefs)
@@ -171,7 +171,7 @@ def reckon(what: str, shard_size: int, times: Times, out: Path) -> None:
     print(flush=True)
 
 
-def planned(clips: list[Clip], chosen: Callable[[int, Split], tuple[int, ...]], shard_size: int) -> tuple[Plan, int]:
+def planned(clips: list[Clip], chosen: Select, shard_size: int) -> tuple[Plan, int]:
     """The plan, and of how many clips."""
     return make_plan(clips, Path("/nowhere"), chosen, shard_size), len(clips)
 

@@ -6,7 +6,7 @@ Where things are; each part imports from those below it:
 - ``training``: detectors, and how they are trained, judged and used. Reads shards and nothing else.
 - ``pipeline``: plan, run, retry, and Ray (``on_ray``, the only module of a run that knows it).
 - ``stages``: what is done to a source group's clips. ``datasets``: one adapter a dataset. Both can be added to from
-  outside, see the README. ``demo``: the demo dataset.
+  outside, see the README. ``demo``: the demo dataset. ``splice``: clips forged in spans, made of a dataset.
 - ``shards``: the files of a run, written, read and verified.
 - ``ops``: the methods themselves, on arrays and video files. ``schemas``: columns and configuration, as data.
 - ``storage``, ``settings``, ``errors``: paths here and remote, YAML from users, every error.

@@ -107,6 +107,17 @@ def run(
     frames: Annotated[
         str | None, typer.Option(help="Frames a clip: a number (evenly spread), 'all' or 'every:N'. [default: 32]")
     ] = None,
+    clip_length: Annotated[
+        int | None,
+        typer.Option(help="Frames a sample, for video detectors; --frames then counts samples. [default: one frame]"),
+    ] = None,
+    clip_stride: Annotated[
+        int | None, typer.Option(help="Frames from one of a clip sample to its next. [default: 1]")
+    ] = None,
+    clip_short: Annotated[
+        str | None,
+        typer.Option(help="Clips shorter than that: drop, or pad with their last frame. [default: drop]"),
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(help="NAME=VALUE, an option of the dataset; 'forgeprep datasets show NAME' lists them."),
@@ -202,6 +213,34 @@ def add(
 
     given = {"sigma": sigma, "side": side}
     sys.exit(add_on_console(out, stages, given, {"workers": workers, "address": address, "clip_timeout": clip_timeout}))
+
+
+@app.command()
+def splice(
+    dataset: Annotated[str, typer.Argument(help="Dataset, e.g. ffpp; 'forgeprep datasets' lists them.")],
+    root: Annotated[Path, typer.Option(help="Folder of the raw dataset.", **ANY)],
+    out: Annotated[Path, typer.Option(help="Folder of the new dataset.", **LOCAL)],
+    spans: Annotated[str, typer.Option(help="Forged spans a clip: a number or a range.")] = "1-3",
+    length: Annotated[str, typer.Option(help="Length of a span: frames, 10-60, or seconds, 0.4-2s.")] = "10-60",
+    gap: Annotated[str, typer.Option(help="Least distance of two spans: frames, or seconds such as 0.4s.")] = "10",
+    copies: Annotated[int, typer.Option(help="Clips of each fake, each with spans of its own.", min=1)] = 1,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same spans.", min=0)] = 0,
+    crf: Annotated[int, typer.Option(help="Quality of H.264, 0 (lossless) to 51.", min=0, max=51)] = 18,
+    compression: Annotated[str | None, typer.Option(help="As in 'run'. [default: the dataset's]")] = None,
+    methods: Annotated[str | None, typer.Option(help="As in 'run'. [default: all that are there]")] = None,
+    splits: Annotated[str | None, typer.Option(help="As in 'run'. [default: train,val,test]")] = None,
+    option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, an option of the dataset.")] = None,
+    detector: Annotated[str, typer.Option(help="dlib-hog, dlib-cnn or face-alignment.")] = "dlib-hog",
+    workers: Annotated[
+        int | None, typer.Option(help="Source groups at a time; 0 works in this process. [default: one a core]", min=0)
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Make clips that are forged in random spans: an original, in parts replaced by the frames of its fake."""
+    given = dict(locals())
+    from forgeprep.report.splicing import splice_on_console
+
+    splice_on_console(given)
 
 
 @app.command()

@@ -89,7 +89,7 @@ def test_flags_win_over_the_file_and_the_file_over_the_protocol(demo: Path, tmp_
     assert written["stages"] == ["frames", "crop", "noise"]
     crop = {"detector": "dlib-hog", "enlarge": 1.3, "size": 80, "bystanders": "skip"}
     assert written["config"]["params"]["crop"] == crop
-    assert written["config"]["params"]["frames"] == {"frames": {"train": "3", "val": "2", "test": "1"}}
+    assert written["config"]["params"]["frames"]["frames"] == {"train": "3", "val": "2", "test": "1"}
     assert written["requested"] == 2 * 2 * (3 + 2 + 1)
 
 

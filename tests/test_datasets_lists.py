@@ -185,6 +185,16 @@ BAD: dict[str, tuple[str, Callable[[Path], None], str]] = {
         lambda r: manifest(r, "path,label,mask\na.mp4,0,/etc/passwd\n"),
         "/etc/passwd leads out of --root",
     ),
+    "manifest: spans": (
+        "manifest",
+        lambda r: manifest(r, "path,label,spans\na.mp4,0,\nb.mp4,1,0 5 1;3 5 0\n"),
+        "csv:3: the span '3 5 0' overlaps",
+    ),
+    "manifest: spans of a real": (
+        "manifest",
+        lambda r: manifest(r, "path,label,spans\na.mp4,0,0 5 0\n"),
+        "csv:2: is a real and has spans",
+    ),
     "manifest: chain": (
         "manifest",
         lambda r: manifest(r, "path,label,original\na.mp4,1,b.mp4\nb.mp4,1,\n"),

@@ -84,6 +84,7 @@ def test_a_manifest_is_a_table_of_either_kind(kind: str, tmp_path: Path) -> None
             "method": "swap",
             "identity": "Ann;Bob",
             "mask": "m.mp4",
+            "spans": "0 10 0;10 35 1" if kind == "csv" else [[0, 10, 0], [10, 35, 1]],
         },
         {"path": "v/c.mp4", "label": "real", "original": "", "method": "", "identity": "Bob", "mask": ""},
         {"path": "v/d.mp4", "label": "real", "original": "", "method": "", "identity": "Cleo", "mask": ""},
@@ -91,15 +92,17 @@ def test_a_manifest_is_a_table_of_either_kind(kind: str, tmp_path: Path) -> None
     ]
     if kind == "csv":
         with (tmp_path / "table.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
+            writer = csv.DictWriter(file, list(rows[1]))
             writer.writeheader()
             writer.writerows(rows)
     else:
-        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "table.parquet")
+        pq.write_table(pa.Table.from_pylist([{"spans": None, **row} for row in rows]), tmp_path / "table.parquet")
     found = scan("manifest", tmp_path, file=f"table.{kind}", ratios="0.5,0,0.5")
     clips = {clip.clip_id: clip for clip in found.clips}
     assert clips["manifest/v/b"].original_id == clips["manifest/v/b"].source_id == "manifest/v/a"
     assert clips["manifest/v/b"].companions == {"mask": "m.mp4"}
+    assert clips["manifest/v/b"].spans == [[0, 10, 0], [10, 35, 1]]
+    assert clips["manifest/v/a"].spans is None
     # Ann and Bob are in one video, so all three of theirs stay together.
     assert len({clips[f"manifest/v/{name}"].split for name in "abc"}) == 1
     assert clips["manifest/v/d"].split != clips["manifest/v/a"].split

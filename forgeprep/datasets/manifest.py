@@ -13,6 +13,8 @@ split        train, val or test; in all rows or in none. In none: sources are de
 compression  name of the quality
 identity     the people in it, separated by ``;``: nobody stands in two splits
 mask         path of the provided mask, black and white
+spans        frames of a fake that is forged in parts: ``first count label`` with label 1 forged or 0 real, more of them
+             separated by ``;``, e.g. ``0 10 0;10 35 1``; other frames are unknown and not used
 ===========  =========================================================================================
 """
 
@@ -41,6 +43,7 @@ from forgeprep.storage import is_plain, parquet_source
 
 COLUMNS = (
     "path", "label", "original", "method", "forgery", "generator", "split", "compression", "identity", "mask",
+    "spans",
 )  # fmt: skip
 _LABELS = {"0": 0, "real": 0, "1": 1, "fake": 1}
 
@@ -122,7 +125,9 @@ def _lines(file: Path) -> Iterator[str]:
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else ";".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return ";".join(" ".join(map(str, item)) if isinstance(item, list) else str(item) for item in value)
+    return "" if value is None else str(value)
 
 
 def _check(file: Path, line: int, row: dict[str, str]) -> None:
@@ -152,6 +157,23 @@ def _check(file: Path, line: int, row: dict[str, str]) -> None:
     for path in (row["path"], row.get("mask") or ""):
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
             refuse(file, line, f"{path[:100]} leads out of --root")
+    _check_spans(file, line, row)
+
+
+def _check_spans(file: Path, line: int, row: dict[str, str]) -> None:
+    if not row.get("spans"):
+        return
+    if _LABELS[row["label"].lower()] == 0:
+        refuse(file, line, "is a real and has spans; leave them empty")
+    end = 0
+    for text in row["spans"].split(";"):
+        parts = text.split()
+        if len(parts) != 3 or not all(part.isdecimal() and len(part) < 10 for part in parts):
+            refuse(file, line, f"a span must be 'first count label', three whole numbers, got '{text[:40]}'")
+        start, count, label = map(int, parts)
+        if label not in (0, 1) or count < 1 or start < end:
+            refuse(file, line, f"the span '{text[:40]}' overlaps, is empty, or its label is not 0 or 1")
+        end = start + count
 
 
 def _check_original(file: Path, line: int, row: dict[str, str], rows: dict[str, tuple[int, dict[str, str]]]) -> None:
@@ -182,6 +204,7 @@ def _clip(row: dict[str, str], size: int) -> Clip:
         compression=row.get("compression") or None,
         companions={"mask": row["mask"]} if row.get("mask") else {},
         identities=[person.strip() for person in row.get("identity", "").split(";") if person.strip()],
+        spans=[[int(part) for part in text.split()] for text in row["spans"].split(";")] if row.get("spans") else None,
         size_bytes=size,
         frame_count=int(is_picture(PurePosixPath(row["path"]))),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -25,6 +26,19 @@ def square_crop_box(face_box: Box, enlarge: float) -> IntBox:
     left = round((x0 + x1 - side) / 2)
     top = round((y0 + y1 - side) / 2)
     return left, top, left + side, top + side
+
+
+def tube_box(boxes: Sequence[Box]) -> Box:
+    """The square around a face's boxes in several frames; enlarged, it leaves room around the face in each of them.
+
+    >>> tube_box([(100.0, 100.0, 200.0, 200.0), (140.0, 100.0, 240.0, 200.0)])
+    (100.0, 80.0, 240.0, 220.0)
+    """
+    x0, y0 = (min(box[side] for box in boxes) for side in (0, 1))
+    x1, y1 = (max(box[side] for box in boxes) for side in (2, 3))
+    half = max(x1 - x0, y1 - y0) / 2
+    x, y = (x0 + x1) / 2, (y0 + y1) / 2
+    return x - half, y - half, x + half, y + half
 
 
 def padding_of(box: IntBox, size_wh: tuple[int, int]) -> IntBox:
@@ -96,6 +110,12 @@ def full_range_luma(frame: Frame) -> UInt8:
 def frame_rgb(frame: Frame) -> UInt8:
     """The whole frame as RGB, uint8 (H, W, 3)."""
     return crop_rgb(frame, (0, 0, *frame.size_wh))
+
+
+def yuv_from_rgb(rgb: UInt8, matrix: str, full_range: bool) -> UInt8:
+    """RGB as Y, U, V of full size, uint8 (H, W, 3), by the same matrices as :func:`crop_rgb`."""
+    back = np.linalg.inv(np.vstack([_rgb_from_yuv(matrix, full_range), [0.0, 0.0, 0.0, 1.0]]))[:3]
+    return np.asarray(cv2.transform(rgb, back), np.uint8)
 
 
 def resize_square(image: UInt8, size: int) -> UInt8:

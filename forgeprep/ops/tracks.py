@@ -49,13 +49,20 @@ class Face:
     """A face at one frame.
 
     ``detection`` is ``detected`` on the key frame itself, ``interpolated`` between two detections, ``tracked`` where
-    one of the neighbouring key frames has the correlation tracker's word only.
+    one of the neighbouring key frames has the correlation tracker's word only. ``tube`` is the one box by which the
+    face is cut out of several frames; None where each frame is cut by its own.
     """
 
     track_id: int
     box: Box
     score: float
     detection: str
+    tube: Box | None = None
+
+    @property
+    def cut_box(self) -> Box:
+        """The box that crops are cut around."""
+        return self.tube or self.box
 
 
 @dataclass(frozen=True, slots=True)

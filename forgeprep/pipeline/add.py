@@ -71,6 +71,8 @@ def _check(out: Path, old: Mapping[str, Any], config: RunConfig, plan: Plan, mor
             raise UsageError(f"--stages: '{stage.name}' needs the videos; make a new run with --stages {every}")
     if not (config.image_format == "png" or (config.image_format == "webp" and config.image_quality == 100)):
         raise UsageError(f"{out}: its crops are stored as {config.image_format}, with losses; make a new run")
+    if config.params["frames"].get("clip_length"):
+        raise UsageError(f"{out}: its samples are clips of several frames; make a new run")
     changed = settings_differences({"versions": old["versions"]}, {"versions": versions()})
     if changed:
         raise UsageError(f"{out}: was made by other versions ({'; '.join(changed)}); install those, or make a new run")

@@ -7,7 +7,7 @@ import heapq
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -38,6 +38,8 @@ PLAN_SCHEMA = pa.schema(
 ``frames`` are the wanted ones. ``reference`` is true for an original of another split, which its fakes are compared
 with. The file's metadata hold the :class:`Brief` of each shard.
 """
+Select = Callable[[int, Split, Sequence[int]], tuple[int, ...]]
+"""The frames of a clip: by how many there are, its split, and those that are labelled, where not all are."""
 _BRIEFS = "forgeprep.shards"
 _CLIP_FIELDS = [field.name for field in fields(Clip)]
 
@@ -94,14 +96,14 @@ class Plan:
 def make_plan(
     clips: Iterable[Clip],
     root: Path,
-    select: Callable[[int, Split], tuple[int, ...]],
+    select: Select,
     shard_size: int,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Plan:
     """Group the clips, choose their frames and cut the groups into shards of about equal cost.
 
-    ``select(frame_count, split)`` is the frames stage; ``progress`` is told how many headers have been read. The result
-    depends on the clips alone, not on their order.
+    ``select(frame_count, split, known)`` is the frames stage; ``progress`` is told how many headers have been read. The
+    result depends on the clips alone, not on their order.
     """
     by_split: dict[Split, list[Group]] = {split: [] for split in SPLITS}
     for group in _groups(with_headers(list(clips), root, progress), select):
@@ -167,9 +169,7 @@ def with_headers(clips: list[Clip], root: Path, progress: Callable[[int], None] 
     return complete
 
 
-def group_of(
-    clips: list[Clip], select: Callable[[int, Split], tuple[int, ...]], reference: Clip | None = None
-) -> Group:
+def group_of(clips: list[Clip], select: Select, reference: Clip | None = None) -> Group:
     """The source group of these clips of one split: the original first, then its fakes by name."""
     members = sorted(clips, key=lambda clip: (clip.label, clip.clip_id))
     original = members[0] if members[0].label == 0 else reference
@@ -178,11 +178,10 @@ def group_of(
     count = max(1, *counts)
     group = Group(members[0].source_id, members[0].split, tuple(members), (), reference=reference)
     known = sorted(index for index in group.known or () if index < count)
-    chosen = select(len(known) or count, group.split)
-    return replace(group, frames=tuple(known[i] for i in chosen) if known else chosen)
+    return replace(group, frames=select(count, group.split, known))
 
 
-def _groups(clips: list[Clip], select: Callable[[int, Split], tuple[int, ...]]) -> list[Group]:
+def _groups(clips: list[Clip], select: Select) -> list[Group]:
     members: dict[tuple[str, Split], list[Clip]] = defaultdict(list)
     by_id = {clip.clip_id: clip for clip in clips}
     for clip in clips:

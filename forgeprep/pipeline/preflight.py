@@ -11,6 +11,7 @@ from pathlib import Path
 
 from forgeprep.pipeline.run import Prepared
 from forgeprep.pipeline.work import Steps, group_rows, prepare, quiet_libraries
+from forgeprep.shards.write import picture_bytes
 from forgeprep.stages.base import Group, GroupLog
 from forgeprep.storage import is_remote
 
@@ -98,8 +99,8 @@ def _time_group(group: Group, prepared: Prepared, steps: Steps, timed: _Timed) -
         ready = ready or time.perf_counter()
         for row in rows:
             samples += 1
-            size += sum(len(v["bytes"]) for v in row.values() if isinstance(v, dict) and v.get("bytes"))
-        done = samples + len(log.drops)
+            size += picture_bytes(row)
+        done = samples * (steps.frames.clip_length or 1) + len(log.drops)
         if time.perf_counter() - started > SECONDS and samples:
             break
     spent = time.perf_counter() - started

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from forgeprep.errors import UsageError
-from forgeprep.pipeline.plan import Plan, ShardPlan, group_of, pack_plan, with_headers
-from forgeprep.schemas.clips import Clip, Split
+from forgeprep.pipeline.plan import Plan, Select, ShardPlan, group_of, pack_plan, with_headers
+from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.drops import DROP_SCHEMA, TRANSIENT
 from forgeprep.shards.records import iter_records, record_path
 from forgeprep.stages.base import Group
@@ -35,7 +35,7 @@ def repaired_plan(
     clips: Sequence[Clip],
     failed: set[str],
     root: Path,
-    select: Callable[[int, Split], tuple[int, ...]],
+    select: Select,
 ) -> Plan:
     """The old plan, in which the source groups of failed clips are planned anew; no group changes its shard.
 
@@ -70,7 +70,7 @@ def _replanned(
     now: dict[str, Clip],
     failed: set[str],
     root: Path,
-    select: Callable[[int, Split], tuple[int, ...]],
+    select: Select,
 ) -> ShardPlan:
     groups = []
     for group in shard.groups:

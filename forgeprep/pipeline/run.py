@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -143,8 +143,8 @@ def _plan(
     params = frames.params(**config.params["frames"])
     assert frames.select is not None
 
-    def select(count: int, split: Split) -> tuple[int, ...]:
-        return frames.select(count, split, params)  # type: ignore[misc]
+    def select(count: int, split: Split, known: Sequence[int]) -> tuple[int, ...]:
+        return frames.select(count, split, params, known)  # type: ignore[misc]
 
     if out is None or not (out / "plan.parquet").is_file():
         return make_plan(scan.clips, root, select, config.shard_size, lambda n: progress("headers read", n))

@@ -15,10 +15,11 @@ from forgeprep.ops.video import read_header, sha256_of
 from forgeprep.pipeline.extend import added_rows
 from forgeprep.pipeline.isolate import files_of, suspects
 from forgeprep.pipeline.plan import ShardPlan, read_shard
+from forgeprep.pipeline.windows import Windows, frame_of_plan
 from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.schemas.config import RunConfig
 from forgeprep.schemas.drops import Drop
-from forgeprep.schemas.samples import Column, columns_of
+from forgeprep.schemas.samples import Column, clip_columns, columns_of
 from forgeprep.shards.encode import encode_row
 from forgeprep.shards.records import write_record
 from forgeprep.shards.write import ShardWriter
@@ -87,7 +88,7 @@ def make_shard(
     logs: list[GroupLog] = []
     done = Progress()
     with (
-        ShardWriter(job.out, job.name, steps.columns, job.config.formats, {"forgeprep": job.key}) as writer,
+        ShardWriter(job.out, job.name, steps.file_columns, job.config.formats, {"forgeprep": job.key}) as writer,
         guard.clock(job.clip_timeout_s),
     ):
         for number, group in enumerate(plan.groups):
@@ -140,6 +141,11 @@ class Steps:
     columns: tuple[Column, ...]
     frames: FramesParams
 
+    @property
+    def file_columns(self) -> tuple[Column, ...]:
+        """The columns of the shards: of clips, where samples have several frames."""
+        return self.columns if self.frames.clip_length is None else clip_columns(self.columns)
+
 
 def prepare(config: RunConfig) -> Steps:
     """The stages of ``config`` in working order."""
@@ -159,15 +165,32 @@ def group_rows(
 ) -> Iterator[Iterator[dict[str, Any]]]:
     """Yield a group's samples run by run, all stages applied, as rows to be written; drops go to the log."""
     source, params = steps.source
-    group = replace(group, top_up=tops_up(group.split, steps.frames))
+    length = steps.frames.clip_length
+    group = replace(group, top_up=tops_up(group.split, steps.frames), window=length)
     assert source.source is not None
+    if length is not None and len(group.frames) < length and steps.frames.clip_short == "drop":
+        _drop_short(group, length, log)
+        return
+    windows = Windows(group, log) if length is not None else None
     for samples in source.source(group, root, params, steps.companions, log):
         alive = samples
         for stage, stage_params in steps.samples:
             assert stage.apply is not None
             alive = [sample for sample in alive if sample.reason is None]
             stage.apply(alive, stage_params)
-        yield _rows(samples, steps, config, log)
+        rows = _rows(samples, steps, config, log)
+        yield rows if windows is None else (joined for row in rows for joined in windows.add(row))
+    if windows is not None:
+        yield windows.finish()
+
+
+def _drop_short(group: Group, length: int, log: GroupLog) -> None:
+    """Account for clips that have too few frames for one sample."""
+    for clip in group.clips:
+        log.clips[clip.clip_id] = ClipLog(clip, requested=len(group.frames))
+        place = group.split, group.source_id, clip.clip_id, group.frames[0], None
+        room = f"room for {len(group.frames)} of {length} frames"
+        log.drops.append(Drop(*place, *(("unreadable", clip.error) if clip.error else ("short_clip", room))))
 
 
 def _leave_alone(job: Job, number: int, group: Group, steps: Steps) -> None:
@@ -205,10 +228,13 @@ def _rows(samples: list[Sample], steps: Steps, config: RunConfig, log: GroupLog)
     for sample in samples:
         row = sample.row
         if sample.reason is None:
-            log.clips[row["clip_id"]].written += 1
+            # Samples of several frames are counted when they are whole.
+            log.clips[row["clip_id"]].written += steps.frames.clip_length is None
             yield encode_row(row, steps.columns, config.image_format, config.image_quality)
         else:
-            place = (row["split"], row["source_id"], row["clip_id"], row["frame_index"], row["track_id"])
+            # Windows are made of the original's frames.
+            index = row["frame_index"] if steps.frames.clip_length is None else frame_of_plan(row)
+            place = (row["split"], row["source_id"], row["clip_id"], index, row["track_id"])
             log.drops.append(Drop(*place, sample.reason, sample.detail))
 
 

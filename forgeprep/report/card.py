@@ -24,6 +24,7 @@ def dataset_card(config: RunConfig, files: Sequence[dict[str, Any]], clips: Sequ
     present = [split for split in SPLITS if any(f["split"] == split and f["rows"] for f in files)]
     # Hugging Face's own name of the val split is "validation".
     names = {"val": "validation"}
+    clip_length = config.params.get("frames", {}).get("clip_length")
     front = {
         "configs": [
             {
@@ -33,7 +34,7 @@ def dataset_card(config: RunConfig, files: Sequence[dict[str, Any]], clips: Sequ
                 ],
             }
         ],
-        "task_categories": ["image-classification", "image-segmentation"],
+        "task_categories": ["video-classification"] if clip_length else ["image-classification", "image-segmentation"],
         "tags": ["face-forgery", config.dataset],
     }
     counts: Counter[tuple[str, str, str]] = Counter()
@@ -49,6 +50,7 @@ def dataset_card(config: RunConfig, files: Sequence[dict[str, Any]], clips: Sequ
         "`drops.parquet`; `clips.parquet` accounts for every clip. The source data's licence applies to these crops:",
         "check it before you share them.",
         "",
+        *_about_clips(clip_length, config.params.get("frames", {}).get("clip_stride", 1)),
         "| compression | method | " + " | ".join(SPLITS) + " |",
         "|---|---|" + "--:|" * len(SPLITS),
     ]
@@ -56,3 +58,16 @@ def dataset_card(config: RunConfig, files: Sequence[dict[str, Any]], clips: Sequ
         row = " | ".join(str(counts[compression, method, split]) for split in SPLITS)
         lines.append(f"| {compression} | {method} | {row} |")
     return "\n".join(lines) + "\n"
+
+
+def _about_clips(length: int | None, stride: int) -> list[str]:
+    if length is None:
+        return []
+    apart = "consecutive frames" if stride == 1 else f"frames, {stride} apart"
+    return [
+        f"A sample is a face in {length} {apart}, cut out by one box. `image`, `mask`, `frame_index` and so on are",
+        "lists with an entry a frame; `frame_labels` says which frames are forged, `label` is 1 if one is; `padded`",
+        "counts frames at the end that repeat the last one. In a tar, frame 3 is `KEY.003.png`, its mask",
+        "`KEY.003.mask.png`.",
+        "",
+    ]

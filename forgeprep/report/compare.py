@@ -147,6 +147,9 @@ def _compare_samples(a: Place, b: Place, found: Comparison, tallies: dict[str, _
 def _differs(a: Any, b: Any, tally: _Tally) -> bool:
     if _is_picture(a) and _is_picture(b):
         return _pictures_differ(a["bytes"], b["bytes"], tally)
+    if _are_pictures(a) and _are_pictures(b) and len(a) == len(b):
+        # Of a clip sample: all are looked at, for the figures.
+        return sum(_differs(one, other, tally) for one, other in zip(a, b, strict=True)) > 0
     if a == b:
         return False
     if _are_numbers(a) and _are_numbers(b) and np.shape(a) == np.shape(b):
@@ -189,6 +192,10 @@ def _closed(tally: _Tally) -> ColumnDifference:
 
 def _is_picture(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() == {"bytes", "path"}
+
+
+def _are_pictures(value: Any) -> bool:
+    return isinstance(value, list) and any(map(_is_picture, value))
 
 
 def _are_numbers(value: Any) -> bool:

@@ -98,7 +98,7 @@ def _force(values: Mapping[str, Any]) -> _Force:
 
 def _execute(prepared: pipeline.Prepared, force: _Force, *, nothing: str | None) -> int:
     """Make the shards and show what became of them; ``nothing`` is said where all were there already."""
-    with _live(prepared) as board, _stoppable(prepared.out):
+    with _live(prepared) as board, stoppable(prepared.out):
         result = pipeline.execute(
             prepared,
             workers=force.workers,
@@ -222,7 +222,7 @@ class _Board:
 
 
 @contextmanager
-def _stoppable(out: Path) -> Iterator[None]:
+def stoppable(out: Path) -> Iterator[None]:
     """Turn Ctrl-C into one line. Libraries may answer it with errors of their own, so the signal itself is noted."""
     asked = False
 

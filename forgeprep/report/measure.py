@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from forgeprep.errors import VerifyError
 from forgeprep.report.summary import Kind
+from forgeprep.shards.clips import MARK, is_clip, split_frames
 from forgeprep.shards.lookup import Place, iter_values
 from forgeprep.shards.records import iter_records
 
@@ -30,6 +31,7 @@ _CANDIDATES = 64
 _KEYS = ("sample_id", "clip_id", "split", "compression", "method", "label")
 _VALUES = ("mask_fraction", "mask_confidence", "mask_agreement", "mask_source", "face_box", "detection", "noise_sigma")
 _MORE = ("similarity_side", "perturbation", "perturbation_params")
+_OF_CLIPS = (MARK, "padded")
 _STAGE_MARKS = {
     "face_box": "crop",
     "mask_fraction": "mask",
@@ -135,8 +137,10 @@ def measure(out: Path) -> Measures:
             found.problems.append(f"{shard}: {record['files'][0]['path']} is missing")
             continue
         try:
-            for place, row in iter_values(path, (*_KEYS, *_VALUES, *_MORE)):
-                _add(found, row)
+            for place, row in iter_values(path, (*_KEYS, *_VALUES, *_OF_CLIPS, *_MORE)):
+                found.rows[Kind(row["split"], row["compression"], row["method"], row["label"])] += 1
+                for frame in split_frames(row) if is_clip(row) else [row]:
+                    _add(found, frame)
                 chooser.offer(place, row)
         except (VerifyError, KeyError) as error:
             found.problems.append(f"{shard}: {error}")
@@ -146,7 +150,6 @@ def measure(out: Path) -> Measures:
 
 def _add(found: Measures, row: dict[str, Any]) -> None:
     label, confidence = row["label"], row.get("mask_confidence")
-    found.rows[Kind(row["split"], row["compression"], row["method"], label)] += 1
     found.marks.update(stage for column, stage in _STAGE_MARKS.items() if column in row)
     method = method_name(row["method"], label)
     if row.get("face_box") is not None:
@@ -182,6 +185,9 @@ class _Chooser:
         else:
             heapq.heappushpop(heap, entry)
         confidence = row.get("mask_confidence")
+        if isinstance(confidence, list):
+            of_fakes = [c for c, label in zip(confidence, row[MARK], strict=True) if label and c is not None]
+            confidence = min(of_fakes, default=None)
         if row["label"] and confidence is not None:
             self._offer_low(pick, confidence)
 

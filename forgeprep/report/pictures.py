@@ -17,6 +17,7 @@ from forgeprep.ops.similarity import similarity_map, unpack_grid
 from forgeprep.report.draw import HEADINGS, cell
 from forgeprep.report.measure import Pick
 from forgeprep.report.sheet import SheetRow, original_of
+from forgeprep.shards.clips import frame_of, poster
 from forgeprep.shards.encode import encode_image
 from forgeprep.shards.lookup import Place, iter_values, read_at
 from forgeprep.shards.read import decode_row
@@ -47,10 +48,15 @@ class NoiseFigures:
 
 @dataclass(slots=True)
 class Shown:
-    """A sample whose pictures were decoded: its values, and what was measured of its pictures."""
+    """A sample whose pictures were decoded: its values, and what was measured of its pictures.
+
+    Of a sample of several frames, one is shown, by its number ``frame``. ``original`` is the original's sample_id.
+    """
 
     pick: Pick
     values: dict[str, Any]
+    original: str | None = None
+    frame: int = 0
     stray: float | None = None
     noise: NoiseFigures | None = None
     why: str = ""
@@ -71,7 +77,7 @@ def look_at_pictures(picks: dict[str, list[Pick]]) -> Pictures:
     found = Pictures()
     for pick in sorted((p for chosen in picks.values() for p in chosen), key=lambda p: p.place):
         try:
-            found.looked_at.append(_measured(pick, _decoded(pick.place)))
+            found.looked_at.append(_measured(pick))
         except (VerifyError, cv2.error) as error:
             found.problems.append(f"{pick.sample_id}: {error}")
     by_method: dict[str, list[Shown]] = defaultdict(list)
@@ -115,13 +121,17 @@ def noise_figures(noise: UInt8, mask: UInt8 | None) -> NoiseFigures:
     return NoiseFigures(float(residual.mean()), float(np.abs(residual).mean()), float(residual.var()), inside, outside)
 
 
-def _decoded(place: Place) -> dict[str, Any]:
-    return decode_row(read_at(place), place.path)
+def _decoded(place: Place, frame: int) -> dict[str, Any]:
+    return decode_row(frame_of(read_at(place), frame), place.path)
 
 
-def _measured(pick: Pick, row: dict[str, Any]) -> Shown:
+def _measured(pick: Pick) -> Shown:
+    sample = read_at(pick.place)
+    number = poster(sample, worst=not pick.even)
+    row = decode_row(frame_of(sample, number), pick.place.path)
     mask, noise = row.get("mask"), row.get("noise")
-    shown = Shown(pick, {name: value for name, value in row.items() if not isinstance(value, np.ndarray)})
+    values = {name: value for name, value in row.items() if not isinstance(value, np.ndarray)}
+    shown = Shown(pick, values, original_of(sample), number)
     if mask is not None and row["label"]:
         shown.stray = stray_share(mask, row.get("difference"))
     if noise is not None:
@@ -157,10 +167,10 @@ def _draw(sheet: list[Shown]) -> None:
     """Fill in the cells; pictures are read again, so that only those on the page are ever held."""
     originals = _originals(sheet)
     for shown in sheet:
-        row = _decoded(shown.pick.place)
-        place = originals.get(original_of(row) or "") if row["label"] else None
+        row = _decoded(shown.pick.place, shown.frame)
+        place = originals.get(shown.original or "") if row["label"] else None
         try:
-            original = None if place is None else _decoded(place)["image"]
+            original = None if place is None else _decoded(place, shown.frame)["image"]
         except VerifyError:
             original = None
         drawn = SheetRow("", row, original)
@@ -183,8 +193,8 @@ def _originals(sheet: Iterable[Shown]) -> dict[str, Place]:
     """Where the originals of these samples lie: a source group lies in one shard, so only those shards are read."""
     wanted: dict[Path, set[str]] = defaultdict(set)
     for shown in sheet:
-        if partner := original_of(shown.values):
-            wanted[shown.pick.place.path].add(partner)
+        if shown.original:
+            wanted[shown.pick.place.path].add(shown.original)
     return {
         values["sample_id"]: place
         for path, ids in wanted.items()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from forgeprep.errors import UsageError
+from forgeprep.shards.clips import frame_of, is_clip, poster
 from forgeprep.shards.encode import encode_image
 from forgeprep.shards.read import find_rows, iter_rows
 from forgeprep.shards.records import atomic_write_bytes, iter_records
@@ -117,13 +118,17 @@ def _load(chosen: dict[Path, list[tuple[Group, str]]]) -> list[SheetRow]:
         for group, sample_id in picks:
             original = originals.get(partners[sample_id] or "")
             heading = " · ".join(part for part in (group[0] or "real", group[1]) if part)
-            row = SheetRow(heading, samples[sample_id], None if original is None else original["image"])
+            # Of samples of several frames the same one: both have the same frames.
+            number = poster(samples[sample_id])
+            picture = None if original is None else frame_of(original, number)["image"]
+            row = SheetRow(heading, frame_of(samples[sample_id], number), picture)
             found.append((group, sample_id, row))
     return [row for *_, row in sorted(found, key=lambda item: item[:2])]
 
 
 def original_of(row: Row) -> str | None:
-    """The sample_id of the original at the same track and frame; a source group lies in one shard."""
-    if row["original_id"] is None or row["original_frame"] is None:
-        return None
-    return f"{row['original_id']}/{row['track_id']}/{row['original_frame']:06d}"
+    """The sample_id of the original at the same track and frames; a source group lies in one shard."""
+    frame = row["original_frame"][0] if is_clip(row) else row["original_frame"]
+    return (
+        None if row["original_id"] is None or frame is None else f"{row['original_id']}/{row['track_id']}/{frame:06d}"
+    )

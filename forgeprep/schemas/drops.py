@@ -17,6 +17,8 @@ REASONS: dict[str, str] = {
     "size_mismatch": "the fake's picture is another size than its original's, and not simply scaled or letterboxed",
     "unaligned": "no frame of the fake shows the original's frame",
     "unlabelled": "the dataset says of other frames of the clip whether they are forged, but not of this one",
+    "short_clip": "the clip has fewer frames than a sample of several frames has",
+    "tube_broken": "the face is not there in all frames of a sample, or its shot ends",
     "no_mask": "provided masks were asked for, and there is none for this frame",
     "no_difference": "the fake does not differ visibly from its original at this frame",
     "mask_lost": "the perturbation moved all of a small forged region out of the crop",

@@ -2,12 +2,15 @@
 
 Every column belongs to the stage that adds it. ``SAMPLE_COLUMNS`` is the whole list in file order; a run's shards hold
 the columns of its stages (:func:`sample_schema`).
+
+In clip shards a sample is a run of frames: the columns of :data:`ONCE` stand as they are, since all frames share them;
+all others are lists with an entry a frame (:func:`clip_columns`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pyarrow as pa
@@ -15,7 +18,7 @@ import pyarrow as pa
 IMAGE_TYPE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 """The Hugging Face ``Image`` struct: encoded picture and a file name."""
 
-Kind = Literal["value", "image"]
+Kind = Literal["value", "image", "images"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class Column:
         name: the column.
         stage: the stage that adds it; "key" for what every sample has.
         type: its Arrow type.
-        kind: ``image`` columns hold encoded pictures and get the Hugging Face ``Image`` feature.
+        kind: ``image`` columns hold encoded pictures and get the Hugging Face ``Image`` feature; ``images``, lists.
         nullable: whether a sample may lack it.
         doc: what it holds, with unit and range.
     """
@@ -171,9 +174,38 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
 )
 
 
+CLIP_COLUMNS: tuple[Column, ...] = (
+    Column("frame_labels", "key", pa.list_(pa.int8()), "label of each frame; label is 1 if one of them is"),
+    Column("padded", "key", pa.int16(), "frames at the end that repeat the last one of a short clip"),
+)
+"""Columns that only clip shards have, after ``label``."""
+
+ONCE = frozenset((
+    "sample_id", "dataset", "split", "source_id", "clip_id", "original_id", "track_id", "label", "frame_labels",
+    "padded", "forgery", "method", "generator", "compression", "perturbation", "perturbation_params",
+    "frame_size", "crop_box", "enlarge",
+    "padding", "detector", "image_size", "noise_sigma", "similarity_side",
+))  # fmt: skip
+"""Columns that a clip sample has once; stages of other packages add lists."""
+
+
 def columns_of(stage: str) -> tuple[Column, ...]:
     """The built-in columns that ``stage`` adds; "key" gives those that every sample has."""
     return tuple(c for c in SAMPLE_COLUMNS if c.stage == stage)
+
+
+def clip_columns(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """The columns of clip shards: those that differ between frames become lists, and :data:`CLIP_COLUMNS` are added."""
+    found: list[Column] = []
+    for column in columns:
+        if column.name in ONCE:
+            found.append(column)
+        else:
+            kind: Kind = "images" if column.kind == "image" else "value"
+            found.append(replace(column, type=pa.list_(column.type), kind=kind, nullable=False))
+        if column.name == "label":
+            found += CLIP_COLUMNS
+    return tuple(found)
 
 
 def sample_schema(columns: Sequence[Column]) -> pa.Schema:

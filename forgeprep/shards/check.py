@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 
 from forgeprep.errors import VerifyError
 from forgeprep.schemas.drops import DROP_SCHEMA, REASONS
-from forgeprep.schemas.samples import SAMPLE_COLUMNS, columns_of
+from forgeprep.schemas.samples import SAMPLE_COLUMNS, clip_columns, columns_of
 from forgeprep.shards.read import iter_rows
-from forgeprep.shards.rows import row_problems
+from forgeprep.shards.rows import clip_problems, row_problems
 from forgeprep.shards.write import file_schema
 from forgeprep.storage import parquet_source
 
@@ -57,17 +57,20 @@ class Checked:
         self.problems.append(Problem(where, what))
 
 
-def check_shard(out: Path, record: dict[str, Any], stages: Sequence[str]) -> Checked:
-    """Check a shard's record, its files and its rows. Damage of any kind becomes a problem, never an exception."""
+def check_shard(out: Path, record: dict[str, Any], stages: Sequence[str], clip_length: int | None = None) -> Checked:
+    """Check a shard's record, its files and its rows. Damage of any kind becomes a problem, never an exception.
+
+    ``clip_length`` is the number of frames of a sample in clip shards, else None.
+    """
     checked = Checked()
     where = f"state/{record['shard']}.json"
     try:
         for what in _record_problems(record):
             checked.note(where, what)
         there = [file for file in record["files"] if _check_file(out / file["path"], file, checked)]
-        files = [file for file in there if _check_schema(out, file["path"], stages, checked)]
+        files = [file for file in there if _check_schema(out, file["path"], stages, clip_length, checked)]
         if files:
-            _check_rows(out, record, files, checked)
+            _check_rows(out, record, files, clip_length, checked)
     except Exception as error:  # what damage makes a parser raise cannot be foreseen, and the other shards wait
         checked.note(where, f"the shard cannot be checked ({type(error).__name__}: {error})")
     return checked
@@ -111,9 +114,10 @@ def _check_file(path: Path, file: dict[str, Any], checked: Checked) -> bool:
     return True
 
 
-def _check_schema(out: Path, path: str, stages: Sequence[str], checked: Checked) -> bool:
+def _check_schema(out: Path, path: str, stages: Sequence[str], clip_length: int | None, checked: Checked) -> bool:
     """Whether the file has the stages' columns; stages of other packages may add what they like."""
-    expected = file_schema([column for stage in ("key", *stages) for column in columns_of(stage)])
+    columns = tuple(column for stage in ("key", *stages) for column in columns_of(stage))
+    expected = file_schema(columns if clip_length is None else clip_columns(columns))
     open_ended = not set(stages) <= _BUILT_IN
     try:
         if path.endswith(".tar"):
@@ -136,7 +140,9 @@ def _check_schema(out: Path, path: str, stages: Sequence[str], checked: Checked)
     return len(checked.problems) == before
 
 
-def _check_rows(out: Path, record: dict[str, Any], files: list[dict[str, Any]], checked: Checked) -> None:
+def _check_rows(
+    out: Path, record: dict[str, Any], files: list[dict[str, Any]], clip_length: int | None, checked: Checked
+) -> None:
     """Read the shard's files in step: the first is checked, the second must hold the same rows."""
     checked.file = files[0]["path"]
     read = [_counted(out, file, checked) for file in files]
@@ -150,7 +156,8 @@ def _check_rows(out: Path, record: dict[str, Any], files: list[dict[str, Any]], 
                 checked.note(f"{file['path']}: {row['sample_id']}", f"not the Parquet file's: {', '.join(names)}")
         if row["split"] != record["split"]:
             checked.note(where, f"split is '{row['split']}', but the shard's is '{record['split']}'")
-        for what in row_problems(row, _PICTURES):
+        problems = row_problems(row, _PICTURES) if clip_length is None else clip_problems(row, _PICTURES, clip_length)
+        for what in problems:
             checked.note(where, what)
         checked.hashes += hashlib.blake2b(row["sample_id"].encode(), digest_size=8).digest()
         checked.clips[row["source_id"], row["clip_id"]] += 1

@@ -12,12 +12,14 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from forgeprep.errors import VerifyError, unknown_name
+from forgeprep.errors import UsageError, VerifyError, unknown_name
 from forgeprep.schemas.samples import SAMPLE_COLUMNS
+from forgeprep.shards.clips import ClipArrays, clip_arrays, is_clip
 from forgeprep.shards.encode import decode_image
 from forgeprep.storage import parquet_source
 
 _BATCH_ROWS = 32
+_PICTURES = frozenset(column.name for column in SAMPLE_COLUMNS if column.kind == "image")
 _HEX = frozenset(column.name for column in SAMPLE_COLUMNS if pa.types.is_binary(column.type))
 
 
@@ -74,12 +76,31 @@ def shard_paths(out: Path, split: str | None = None) -> list[Path]:
 def decode_row(row: dict[str, Any], path: Path, name: str = "") -> dict[str, Any]:
     """The row with its pictures decoded; ``path`` and ``name`` say in an error where it lies."""
     for column, value in row.items():
-        if isinstance(value, dict) and value.keys() == {"bytes", "path"}:
-            try:
+        try:
+            if _is_picture(value):
                 row[column] = decode_image(value["bytes"] or b"")
-            except VerifyError as error:
-                raise VerifyError(f"{path}: {row.get('sample_id', name)}: {column}: {error}") from None
+            elif isinstance(value, list) and any(map(_is_picture, value)):
+                row[column] = [None if v is None else decode_image(v["bytes"] or b"") for v in value]
+        except VerifyError as error:
+            raise VerifyError(f"{path}: {row.get('sample_id', name)}: {column}: {error}") from None
     return row
+
+
+def iter_clips(path: Path) -> Iterator[tuple[dict[str, Any], ClipArrays]]:
+    """Yield the samples of a clip shard (``--clip-length``) in order: the row without its pictures, and its frames.
+
+    Raises:
+        UsageError: the samples are single frames.
+        VerifyError: the file, or a picture in it, is missing or damaged.
+    """
+    for row in iter_rows(path):
+        if not is_clip(row):
+            raise UsageError(f"{path}: its samples are single frames; make clip shards with --clip-length")
+        yield {name: value for name, value in row.items() if name not in _PICTURES}, clip_arrays(row)
+
+
+def _is_picture(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == {"bytes", "path"}
 
 
 def _parquet_rows(
@@ -143,16 +164,28 @@ def _tar_row(
     path: Path, values: dict[str, Any], pictures: dict[str, bytes], columns: Sequence[str] | None
 ) -> dict[str, Any]:
     for name in _HEX & values.keys():
-        values[name] = bytes.fromhex(values[name])
+        values[name] = _from_hex(values[name])
     for extension, data in pictures.items():
-        name = extension.rpartition(".")[0] or "image"
-        values[name] = {"bytes": data, "path": f"{values['sample_id']}.{extension}"}
+        picture = {"bytes": data, "path": f"{values['sample_id']}.{extension}"}
+        first, _, rest = extension.partition(".")
+        if is_clip(values):
+            # Of frame 3, the picture is 003.png and the mask 003.mask.png.
+            name = rest.rpartition(".")[0] or "image"
+            values.setdefault(name, [None] * len(values["frame_labels"]))[int(first)] = picture
+        else:
+            values[extension.rpartition(".")[0] or "image"] = picture
     if columns is None:
         return values
     for name in columns:
         if name not in values:
             raise unknown_name("column", name, values)
     return {name: values[name] for name in columns}
+
+
+def _from_hex(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_from_hex(item) for item in value]
+    return None if value is None else bytes.fromhex(value)
 
 
 def _reason(error: Exception) -> str:

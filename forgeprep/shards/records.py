@@ -7,7 +7,7 @@ import io
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,14 @@ def read_run(out: Path) -> dict[str, Any]:
     if not isinstance(run, dict) or not isinstance(run.get("stages"), list):
         raise UsageError(f"{out}/run.json: damaged; make the run again with --overwrite")
     return run
+
+
+def clip_length_of(run: Mapping[str, Any]) -> int | None:
+    """Frames of a sample in a run's clip shards, from its ``run.json``; None where samples are single frames."""
+    value: Any = run.get("config")
+    for name in ("params", "frames", "clip_length"):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, int) else None
 
 
 def record_path(out: Path, shard: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import numpy.typing as npt
 
 from forgeprep.errors import VerifyError
 from forgeprep.ops.similarity import mask_grid, pack_grid
+from forgeprep.schemas.samples import ONCE
+from forgeprep.shards.clips import split_frames
 from forgeprep.shards.encode import decode_image
 
 UInt8 = npt.NDArray[np.uint8]
@@ -37,6 +40,35 @@ def row_problems(row: dict[str, Any], pictures: Sequence[str]) -> Iterator[str]:
         yield f"mask_source is '{row['mask_source']}', but there is {'no' if row['mask'] is None else 'a'} mask"
     if "mask" in decoded and decoded["mask"].ndim == 2:
         yield from _mask_problems(row, decoded["mask"])
+
+
+def clip_problems(row: dict[str, Any], pictures: Sequence[str], length: int) -> Iterator[str]:
+    """The same for a sample of ``length`` frames: what is wrong with it, and with each of its frames."""
+    for name in sorted(row.keys() - ONCE | {"frame_labels"}):
+        if not isinstance(row[name], list) or len(row[name]) != length:
+            yield f"{name} is no list of {length} values, one a frame"
+            return
+    frames = split_frames(row)
+    if row["sample_id"] != frames[0]["sample_id"]:
+        yield f"sample_id should be {frames[0]['sample_id']} by its clip, track and first frame"
+    if row["label"] != max(row["frame_labels"]):
+        yield f"label is {row['label']}, but the frames' labels are {row['frame_labels']}"
+    if not 0 <= row["padded"] < length:
+        yield f"padded is {row['padded']}, of {length} frames"
+        return
+    last = length - 1 - row["padded"]
+    steps = {b["frame_index"] - a["frame_index"] for a, b in pairwise(frames[: last + 1])}
+    if any(step < 0 for step in steps):
+        yield "its frames are not in order"
+    for place, frame in enumerate(frames[: last + 1]):
+        yield from (f"frame {place}: {what}" for what in row_problems(frame, pictures))
+    for frame in frames[last + 1 :]:
+        if {**frame, **_without_paths(frame)} != {**frames[last], **_without_paths(frames[last])}:
+            yield "what pads it is not its last frame"
+
+
+def _without_paths(frame: dict[str, Any]) -> dict[str, Any]:
+    return {name: value["bytes"] for name, value in frame.items() if isinstance(value, dict)}
 
 
 def _label_problems(row: dict[str, Any]) -> Iterator[str]:

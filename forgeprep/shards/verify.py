@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.schemas.drops import DROP_SCHEMA
 from forgeprep.shards.check import Checked, Problem, check_shard
-from forgeprep.shards.records import iter_records, read_run
+from forgeprep.shards.records import clip_length_of, iter_records, read_run
 from forgeprep.storage import parquet_source
 
 __all__ = ["Problem", "verify"]
@@ -48,7 +48,7 @@ def verify(out: Path, *, workers: int | None = None) -> list[Problem]:
     problems += _not_made(out, {shard for shard, _ in found})
     problems += _leftovers(out, records)
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        checked = list(pool.map(lambda record: check_shard(out, record, stages), records))
+        checked = list(pool.map(lambda record: check_shard(out, record, stages, clip_length_of(run)), records))
     for result in checked:
         problems += result.problems
     problems += _duplicates(checked)

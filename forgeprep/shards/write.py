@@ -65,7 +65,7 @@ class ShardWriter:
         self.shard = shard
         self.rows = 0
         self._schema = file_schema(columns)
-        self._images = [column.name for column in columns if column.kind == "image"]
+        self._images = [column.name for column in columns if column.kind != "value"]
         self._required = [column.name for column in columns if not column.nullable]
         self._pending: list[dict[str, Any]] = []
         self._held = 0
@@ -96,7 +96,7 @@ class ShardWriter:
         if empty:
             raise VerifyError(f"{row.get('sample_id')}: '{empty[0]}' is empty, and a sample may not lack it")
         self._pending.append(row)
-        self._held += sum(len(row[name]["bytes"]) for name in self._images if row.get(name) is not None)
+        self._held += picture_bytes(row)
         self.rows += 1
         if self._held >= GROUP_BYTES or len(self._pending) >= GROUP_ROWS:
             self._flush()
@@ -231,9 +231,10 @@ class _TarSink:
         for row in table.to_pylist():
             key = tar_key(row["sample_id"])
             for name in self._images:
-                picture = row[name]
-                if picture is not None:
+                pictures = [picture for picture in pictures_of(row[name]) if picture is not None]
+                for picture in pictures:
                     self._member(key + picture["path"].removeprefix(row["sample_id"]), picture["bytes"])
+                if pictures:
                     del row[name]
             self._member(f"{key}.json", _json_bytes(row))
 
@@ -244,6 +245,17 @@ class _TarSink:
         info = tarfile.TarInfo(name)
         info.size = len(data)
         self._tar.addfile(info, io.BytesIO(data))
+
+
+def pictures_of(value: Any) -> list[dict[str, Any] | None]:
+    """The pictures in a column's value: one or none, or those of a clip sample's frames."""
+    values = value if isinstance(value, list) else [value]
+    return values if all(v is None or (isinstance(v, dict) and "bytes" in v) for v in values) else []
+
+
+def picture_bytes(row: dict[str, Any]) -> int:
+    """How many bytes of encoded pictures a row holds."""
+    return sum(len(picture["bytes"]) for value in row.values() for picture in pictures_of(value) if picture is not None)
 
 
 def tar_key(sample_id: str) -> str:
@@ -264,33 +276,38 @@ def file_schema(columns: Sequence[Column]) -> pa.Schema:
     features = {"info": {"features": {column.name: _feature(column) for column in columns}}}
     schema = sample_schema(columns)
     for index, column in enumerate(columns):
-        if column.kind == "image":
+        if column.kind != "value":
             schema = schema.set(index, schema.field(index).with_nullable(True))
     return schema.with_metadata({"huggingface": json.dumps(features)})
 
 
 def _leaves(schema: pa.Schema) -> list[str]:
     """The dotted names of a schema's Parquet columns."""
-    names = []
-    for field in schema:
-        if pa.types.is_struct(field.type):
-            names += [f"{field.name}.{child.name}" for child in field.type]
-        elif pa.types.is_list(field.type) or pa.types.is_fixed_size_list(field.type):
-            names.append(f"{field.name}.list.element")
-        else:
-            names.append(field.name)
-    return names
+    return [leaf for field in schema for leaf in _leaves_of(field.name, field.type)]
+
+
+def _leaves_of(name: str, kind: pa.DataType) -> list[str]:
+    if pa.types.is_struct(kind):
+        return [leaf for child in kind for leaf in _leaves_of(f"{name}.{child.name}", child.type)]
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _leaves_of(f"{name}.list.element", kind.value_type)
+    return [name]
 
 
 def _feature(column: Column) -> dict[str, Any]:
     """The column's entry in the metadata that Hugging Face ``datasets`` reads."""
     if column.kind == "image":
         return {"_type": "Image"}
-    kind = column.type
+    if column.kind == "images":
+        return {"feature": {"_type": "Image"}, "_type": "Sequence"}
+    return _feature_of(column.type)
+
+
+def _feature_of(kind: pa.DataType) -> dict[str, Any]:
     if pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind):
         length = {"length": kind.list_size} if pa.types.is_fixed_size_list(kind) else {}
         # Newer versions call it List, and still read this name.
-        return {"feature": {"dtype": _dtype(kind.value_type), "_type": "Value"}, **length, "_type": "Sequence"}
+        return {"feature": _feature_of(kind.value_type), **length, "_type": "Sequence"}
     return {"dtype": _dtype(kind), "_type": "Value"}
 
 
@@ -298,9 +315,15 @@ def _dtype(kind: pa.DataType) -> str:
     return {"float": "float32", "double": "float64"}.get(str(kind), str(kind))
 
 
+def _hex(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_hex(item) for item in value]
+    return value.hex() if isinstance(value, bytes) else value
+
+
 def _json_bytes(row: dict[str, Any]) -> bytes:
     """A row without its pictures as JSON; binary values as hex, a picture that is missing as null."""
-    values = {name: value.hex() if isinstance(value, bytes) else value for name, value in row.items()}
+    values = {name: _hex(value) for name, value in row.items()}
     try:
         return json.dumps(values, ensure_ascii=False, allow_nan=False).encode()
     except ValueError:

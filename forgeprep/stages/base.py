@@ -7,7 +7,7 @@ takes them one by one it is *additive*: it can be added later without the videos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,8 @@ class Sample:
 class Group:
     """A source group as planned: an original (where there is one) and its fakes, and the frames wanted of each.
 
-    With ``top_up``, frames with a face stand in for wanted ones without. ``reference`` is the original where it stands
+    With ``top_up``, frames with a face stand in for wanted ones without. With ``window``, each so many frames make one
+    sample, and a face is cut out of all of them by one box. ``reference`` is the original where it stands
     in another split than these fakes: it is compared with, and gives no samples here.
     """
 
@@ -74,6 +75,7 @@ class Group:
     clips: tuple[Clip, ...]
     frames: tuple[int, ...]
     top_up: bool = False
+    window: int | None = None
     reference: Clip | None = None
 
     @property
@@ -86,6 +88,12 @@ class Group:
         """The frames that the dataset labels in all its fakes; None where it labels whole clips."""
         told = [{i for start, count, _ in c.spans for i in range(start, start + count)} for c in self.clips if c.spans]
         return frozenset(set.intersection(*told) or set.union(*told)) if told else None
+
+    @property
+    def windows(self) -> list[tuple[int, ...]]:
+        """The frames of each sample of several frames, see ``window``; the last one may be short."""
+        step = self.window or max(1, len(self.frames))
+        return [self.frames[at : at + step] for at in range(0, len(self.frames), step)]
 
     @property
     def original(self) -> Clip | None:
@@ -127,8 +135,9 @@ class GroupLog:
     drops: list[Drop] = field(default_factory=list)
 
 
-SelectFunction = Callable[[int, Split, Any], tuple[int, ...]]
-"""``(frame_count, split, params) -> frame indices``, ascending."""
+SelectFunction = Callable[[int, Split, Any, Sequence[int]], tuple[int, ...]]
+"""``(frame_count, split, params, known) -> frame indices``, ascending; ``known`` are the frames that are labelled,
+where not all are."""
 SourceFunction = Callable[[Group, Path, Any, frozenset[str], GroupLog], Iterator[list[Sample]]]
 """``(group, root, params, companions, log)``: yields runs of consecutive samples of one clip, few enough to hold."""
 SampleFunction = Callable[[list[Sample], Any], None]

@@ -18,7 +18,7 @@ from forgeprep.stages.base import ClipLog, Group, GroupLog, Resources, Sample, S
 from forgeprep.stages.cursor import Cursor
 from forgeprep.stages.cut import CropParams, call_real, cut_gray, describe, drop
 from forgeprep.stages.follow import Follower
-from forgeprep.stages.lead import Run, choose, runs, survey
+from forgeprep.stages.lead import Run, choose, find_tubes, runs, survey
 
 
 def stream(
@@ -68,7 +68,8 @@ def _lead_runs(
         chosen = choose(group.frames, found, top_up=group.top_up, known=group.known)
         entry.decoded, entry.detected, entry.topped_up = chosen.decoded, chosen.detected, chosen.topped_up
         entry.tracks = found.tracks
-        yield from runs(root / clip.path, chosen, found, entry.fps, params, followed=followed)
+        tubes = find_tubes(group.windows, found) if group.window else None
+        yield from runs(root / clip.path, chosen, found, entry.fps, params, followed=followed, tubes=tubes)
     except MediaError as error:
         entry.error = error.message
         log.drops += [drop(group, clip, index, None, error.reason, error.message) for index in group.frames]
@@ -88,7 +89,7 @@ def _lead_samples(
             place = moment.index, moment.time_s, run.size_wh
             sample = Sample(describe(clip, place, None, face, crop, params))
             for name, other in others.items():
-                part = None if other is None else cut_gray(other, face.box, run.size_wh, params)
+                part = None if other is None else cut_gray(other, face.cut_box, run.size_wh, params)
                 if part is not None:
                     sample.companions[name] = part
             if clip.label == 1 and len(moment.faces) > 1:

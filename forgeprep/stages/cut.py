@@ -75,7 +75,7 @@ def describe(
         params: how it was cut.
     """
     index, time_s, size_wh = place
-    box = square_crop_box(face.box, params.enlarge)
+    box = square_crop_box(face.cut_box, params.enlarge)
     return {
         "sample_id": f"{clip.clip_id}/{face.track_id}/{index:06d}",
         "dataset": clip.dataset,

@@ -149,7 +149,10 @@ class Follower:
             return seen
         if moment.thumb is not None:
             self._compare(seen, frame, run, placement, lags=check)
-        faces = [replace(face, box=placement.box(face.box)) for face in moment.faces]
+        faces = [
+            replace(face, box=placement.box(face.box), tube=face.tube and placement.box(face.tube))
+            for face in moment.faces
+        ]
         seen.patches = [face_patch(frame, face.box) for face in faces]
         if moment.wanted:
             seen.samples = self._cut(moment, frame, faces, placement)
@@ -185,15 +188,15 @@ class Follower:
         beside = {name: cursor.at(frame.index) for name, cursor in self.companions.items()}
         samples = []
         for face, lead, original in zip(faces, moment.faces, moment.crops, strict=True):
-            crop = cut(frame, face.box, self.params)
+            crop = cut(frame, face.cut_box, self.params)
             place = frame.index, frame.time_s, frame.size_wh
             sample = Sample(describe(self.clip, place, moment.index, face, crop, self.params))
             sample.original = original
             if not placement.is_identity:
-                box, own = (square_crop_box(f.box, self.params.enlarge) for f in (lead, face))
+                box, own = (square_crop_box(f.cut_box, self.params.enlarge) for f in (lead, face))
                 sample.original = _laid_on(original, crop, box, own, placement)
             for name, other in beside.items():
-                part = None if other is None else cut_gray(other, face.box, frame.size_wh, self.params)
+                part = None if other is None else cut_gray(other, face.cut_box, frame.size_wh, self.params)
                 if part is not None:
                     sample.companions[name] = part
             samples.append(sample)

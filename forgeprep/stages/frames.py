@@ -1,12 +1,18 @@
-"""Which frames are taken: as many as asked for, evenly spread, all, or every n-th."""
+"""Which frames are taken: as many as asked for, evenly spread, all, or every n-th.
+
+For video detectors, samples are runs of frames (``--clip-length 16 --clip-stride 2``: frames 0, 2, … 30). The same
+rules then choose such runs, *windows*, which never overlap, so that no frame is stored twice.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
+from forgeprep.errors import UsageError
 from forgeprep.schemas.clips import SPLITS, Split
 from forgeprep.stages.base import Stage, StageParams
 
@@ -21,6 +27,16 @@ class FramesParams(StageParams):
         description="frames a clip: a number (evenly spread over the clip), 'all' or 'every:N'; in the configuration "
         "file also one for each split: {train: 270, val: 100, test: 100}",
     )
+    clip_length: int | None = Field(
+        default=None,
+        ge=2,
+        le=1024,
+        description="frames a sample, for video detectors; --frames then counts such samples, which do not overlap",
+    )
+    clip_stride: int = Field(default=1, ge=1, le=1024, description="frames from one of a clip sample to its next")
+    clip_short: Literal["drop", "pad"] = Field(
+        default="drop", description="clips shorter than a sample: drop them, or pad with their last frame"
+    )
 
     @field_validator("frames", mode="before")
     @classmethod
@@ -31,6 +47,18 @@ class FramesParams(StageParams):
             return {split: _rule(rule) for split, rule in value.items()}
         return _rule(value)
 
+    @field_validator("clip_stride", "clip_short")
+    @classmethod
+    def _check_clip(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.data.get("clip_length", 2) is None and value != cls.model_fields[str(info.field_name)].default:
+            raise ValueError("needs --clip-length")
+        return value
+
+    @property
+    def span(self) -> int:
+        """Frames of the video from the first to the last one of a sample."""
+        return 1 + ((self.clip_length or 1) - 1) * self.clip_stride
+
 
 def _rule(value: Any) -> str:
     text = str(value)
@@ -39,13 +67,25 @@ def _rule(value: Any) -> str:
     return text
 
 
-def select(frame_count: int, split: Split, params: FramesParams) -> tuple[int, ...]:
+def select(frame_count: int, split: Split, params: FramesParams, known: Sequence[int] = ()) -> tuple[int, ...]:
     """Frame indices, ascending, without repeats; fewer than asked for only where the clip is shorter.
+
+    Where the dataset labels only some frames, ``known`` are these, and only they are taken. With ``clip_length``, the
+    frames come window by window, each of that many; of a clip that is too short for one, those that there are.
 
     >>> select(10, "train", FramesParams(frames="4"))
     (0, 3, 6, 9)
+    >>> select(10, "train", FramesParams(frames="2", clip_length=2, clip_stride=3))
+    (0, 3, 6, 9)
     """
     rule = _rule_of(split, params)
+    if params.clip_length is not None:
+        return _windows(_stretches(known) or [(0, frame_count)], rule, params)
+    chosen = _spread(len(known) or frame_count, rule)
+    return tuple(known[i] for i in chosen) if known else chosen
+
+
+def _spread(frame_count: int, rule: str) -> tuple[int, ...]:
     if rule == "all":
         return tuple(range(frame_count))
     if rule.startswith("every:"):
@@ -57,9 +97,48 @@ def select(frame_count: int, split: Split, params: FramesParams) -> tuple[int, .
     return tuple(i * (frame_count - 1) // (wanted - 1) for i in range(wanted))
 
 
+def _windows(stretches: list[tuple[int, int]], rule: str, params: FramesParams) -> tuple[int, ...]:
+    """The frames of windows that lie in stretches (first frame, frames) of a clip, one after the other."""
+    span, stride, length = params.span, params.clip_stride, params.clip_length or 1
+    starts: list[int] = []
+    for first, count in stretches:
+        starts += [first + start for start in _starts(count, rule, span, alone=len(stretches) == 1)]
+    if rule.isdigit() and len(starts) > int(rule):
+        starts = [starts[i] for i in _spread(len(starts), rule)]
+    if not starts:
+        first, count = max(stretches, key=lambda stretch: stretch[1])
+        return tuple(range(first, first + count, stride))[:length]
+    return tuple(start + i * stride for start in starts for i in range(length))
+
+
+def _starts(count: int, rule: str, span: int, *, alone: bool) -> list[int]:
+    """Where windows begin in a stretch of so many frames; ``alone``: it is the only one of the clip."""
+    most = count // span
+    if rule.startswith("every:"):
+        step = int(rule.removeprefix("every:"))
+        if step < span:
+            raise UsageError(f"--frames {rule}: samples of {span} frames would overlap; every:{span} is the least")
+        return list(range(0, count - span + 1, step))
+    wanted = min(most, int(rule)) if rule.isdigit() and alone else most
+    if wanted <= 1:
+        return [(count - span) // 2] if wanted else []
+    return [i * (count - span) // (wanted - 1) for i in range(wanted)]
+
+
+def _stretches(frames: Sequence[int]) -> list[tuple[int, int]]:
+    """Ascending frames as stretches without gaps: first frame, number of frames."""
+    found: list[tuple[int, int]] = []
+    for frame in frames:
+        if found and frame == sum(found[-1]):
+            found[-1] = found[-1][0], found[-1][1] + 1
+        else:
+            found.append((frame, 1))
+    return found
+
+
 def tops_up(split: Split, params: FramesParams) -> bool:
     """Whether other frames may stand in for wanted ones: where only their number was asked for."""
-    return _rule_of(split, params).isdigit()
+    return params.clip_length is None and _rule_of(split, params).isdigit()
 
 
 def _rule_of(split: Split, params: FramesParams) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from forgeprep.ops.change import LEAST_GAP, change_signal, cut_of, forged_frames, is_clear
 from forgeprep.ops.masks import Pair, difference_masks
@@ -81,15 +82,29 @@ class Judge:
             self._look_for_faint(samples)
         forged = {track: self._forged(track, values) for track, values in signals.items()}
         if not self._visible():
-            self.held += [(s, signals[s.row["track_id"]][s.row["frame_index"]]) for s in samples]
+            ready = self._real_so_far(samples)
+            waiting = samples[len(ready) :]
+            self.held += [(s, signals[s.row["track_id"]][s.row["frame_index"]]) for s in waiting]
             self._give_up()
-            return []
-        ready, self.held = self.held, []
-        for sample, signal in ready:
+            return ready
+        held, self.held = self.held, []
+        for sample, signal in held:
             self._settle(sample, forged=self._was_forged(sample.row["track_id"], signal))
         for sample in samples:
             self._settle(sample, forged=forged[sample.row["track_id"]][sample.row["frame_index"]])
-        return [sample for sample, _ in ready] + samples
+        return [sample for sample, _ in held] + samples
+
+    def _real_so_far(self, samples: list[Sample]) -> list[Sample]:
+        """The samples before the first that the dataset calls forged, labelled: of a lone face they need not wait."""
+        if self.told is None or self.held or len(self.tracks) > 1:
+            return []
+        ready = list(takewhile(lambda sample: self.told(sample.row["frame_index"]) != 1, samples))  # type: ignore[misc]
+        for sample in ready:
+            if self.told(sample.row["frame_index"]) is None:
+                sample.drop("unlabelled")
+            else:
+                call_real(sample)
+        return ready
 
     def finish(self) -> Verdict:
         """What is known at the end of the clip."""
@@ -150,7 +165,9 @@ class Judge:
         return signal > track.cut
 
     def _settle(self, sample: Sample, *, forged: bool) -> None:
-        stranger = not self.tracks[sample.row["track_id"]].is_clear
+        track = self.tracks[sample.row["track_id"]]
+        # Where no face differs clearly, one that differs faintly is the forged one.
+        stranger = not track.is_clear and (self._any_clear() or not track.faint)
         if self.told is not None:
             said = self.told(sample.row["frame_index"])
             if said is None:

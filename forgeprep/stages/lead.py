@@ -6,15 +6,16 @@ cut the chosen ones out, in runs that its fakes follow.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from forgeprep.ops.change import face_patch
 from forgeprep.ops.faces import Detector
-from forgeprep.ops.geometry import Box
+from forgeprep.ops.geometry import Box, tube_box
 from forgeprep.ops.pairing import Mask, is_checked, outside, thumb, thumb_size
 from forgeprep.ops.tracks import Face, Survey, find_faces
 from forgeprep.ops.video import Frame, UInt8, read_frames
@@ -23,6 +24,8 @@ from forgeprep.stages.cut import CropParams, cut
 RUN_FRAMES = 32
 RUN_BYTES = 16 << 20
 """A run ends after so many wanted frames or bytes of their crops, whichever comes first."""
+
+Tubes = dict[int, dict[int, Box]]
 
 
 @dataclass(slots=True)
@@ -118,11 +121,36 @@ def _in_widest_gap(free: list[int], used: set[int]) -> int:
     return free[int(np.argmax(np.minimum(left, right)))]
 
 
-def runs(path: Path, chosen: Chosen, found: Survey, fps: float, params: CropParams, *, followed: bool) -> Iterator[Run]:
+def find_tubes(windows: Sequence[tuple[int, ...]], found: Survey) -> Tubes:
+    """Frame -> track -> the one box by which the face is cut out of all frames of its window.
+
+    Only for tracks that are there from a window's first to its last frame.
+    """
+    tubes: Tubes = {}
+    for window in windows:
+        faces: dict[int, list[Box]] = defaultdict(list)
+        for index in window:
+            for face in found.faces_at(index):
+                faces[face.track_id].append(face.box)
+        whole = {track: tube_box(boxes) for track, boxes in faces.items() if len(boxes) == len(window)}
+        tubes.update(dict.fromkeys(window, whole))
+    return tubes
+
+
+def runs(
+    path: Path,
+    chosen: Chosen,
+    found: Survey,
+    fps: float,
+    params: CropParams,
+    *,
+    followed: bool,
+    tubes: Tubes | None = None,
+) -> Iterator[Run]:
     """Read the clip again and yield it in runs, up to the last frame that is needed.
 
     With ``followed``, frames that are not wanted are in the runs too, with what it takes to tell where a fake was
-    forged and whether it lies on its original; else only wanted ones.
+    forged and whether it lies on its original; else only wanted ones. With ``tubes``, faces are cut out by these.
     """
     wanted, missing = set(chosen.frames), dict(chosen.missing)
     end = max((*chosen.frames, *missing), default=-1)
@@ -134,7 +162,10 @@ def runs(path: Path, chosen: Chosen, found: Survey, fps: float, params: CropPara
             yield run
             run = None
         run = run or Run(frame.size_wh, fps, found.tracks)
-        moment = _moment(frame, found, params, frame.index in wanted, followed)
+        faces = found.faces_at(frame.index)
+        if tubes is not None:
+            faces = [replace(face, tube=tubes.get(frame.index, {}).get(face.track_id)) for face in faces]
+        moment = _moment(frame, faces, params, frame.index in wanted, followed)
         if moment.wanted or followed:
             run.moments.append(moment)
         run.held += sum(crop.nbytes for crop in moment.crops)
@@ -146,11 +177,10 @@ def runs(path: Path, chosen: Chosen, found: Survey, fps: float, params: CropPara
     yield run
 
 
-def _moment(frame: Frame, found: Survey, params: CropParams, wanted: bool, followed: bool) -> Moment:
-    faces = found.faces_at(frame.index)
+def _moment(frame: Frame, faces: list[Face], params: CropParams, wanted: bool, followed: bool) -> Moment:
     moment = Moment(frame.index, frame.time_s, faces, wanted)
     if wanted:
-        moment.crops = [cut(frame, face.box, params) for face in faces]
+        moment.crops = [cut(frame, face.cut_box, params) for face in faces]
     if followed:
         moment.patches = [face_patch(frame, face.box) for face in faces]
     if followed and (wanted or is_checked(frame.index)):

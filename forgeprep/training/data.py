@@ -23,6 +23,8 @@ import pyarrow.parquet as pq
 
 from forgeprep.datasets.taxonomy import LEVELS, class_at
 from forgeprep.errors import UsageError, VerifyError, unknown_name
+from forgeprep.shards.clips import MARK as CLIPS
+from forgeprep.shards.clips import split_frames
 from forgeprep.shards.lookup import iter_values
 from forgeprep.shards.read import decode_row, shard_paths, tar_rows
 from forgeprep.storage import is_remote, parquet_source
@@ -40,6 +42,7 @@ KEPT = (
 )  # fmt: skip
 _STAGES = {"mask": "mask", "mask_magnitude": "mask", "noise": "noise"}
 _TREE = ("label", "forgery", "generator", "method")
+_OF_CLIPS = (CLIPS, "padded")
 
 T = TypeVar("T")
 Ints = npt.NDArray[np.int64]
@@ -58,7 +61,8 @@ class SampleIndex:
         columns: what the shards hold.
         enlarge: crop over face box, of the first sample.
         classes: the classes at each level of the label tree, real first.
-        parts: where a sample is a clip: the frames' own index, and the numbers there of each clip's, (N, T).
+        parts: where a clip is made of rows: the frames' own index, and the numbers there of each clip's, (N, T).
+        frames: where a row is a clip already: so many of its frames are taken, evenly spread; repeated if it has fewer.
     """
 
     paths: tuple[Path, ...]
@@ -72,6 +76,7 @@ class SampleIndex:
     columns: frozenset[str]
     enlarge: float
     classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    frames: int = 0
     parts: tuple[SampleIndex, Ints] | None = None
 
     def __len__(self) -> int:
@@ -188,6 +193,16 @@ def clip_index(index: SampleIndex, *, frames: int, step: int = 1) -> SampleIndex
     )  # fmt: skip
 
 
+def frames_alone(index: SampleIndex) -> SampleIndex:
+    """The index, whose samples have to be single frames; raises UsageError for clip shards."""
+    if CLIPS in index.columns:
+        raise UsageError(
+            f"{index.paths[0]}: its samples are clips of several frames (--clip-length); this detector takes single "
+            "frames: make shards without --clip-length"
+        )
+    return index
+
+
 def check_columns(paths: Sequence[Path], needs: Sequence[str]) -> frozenset[str]:
     """The columns that all of these shards hold.
 
@@ -196,6 +211,8 @@ def check_columns(paths: Sequence[Path], needs: Sequence[str]) -> frozenset[str]
         VerifyError: a shard is damaged.
     """
     found = {path: _columns(path) for path in paths}
+    if len({CLIPS in columns for columns in found.values()}) > 1:
+        raise UsageError(f"{paths[0].parents[2]} and others: clips and single frames do not go together")
     for name in needs:
         for path, columns in found.items():
             if name not in columns:
@@ -240,7 +257,7 @@ class Samples:
 
     def __init__(self, index: SampleIndex, columns: Sequence[str] = KEPT) -> None:
         self.index = index
-        self.columns = tuple(name for name in columns if name in index.columns)
+        self.columns = tuple(name for name in (*columns, *_OF_CLIPS) if name in index.columns)
         self._frames = Samples(index.parts[0], columns) if index.parts is not None else None
         self._groups: OrderedDict[tuple[int, int], Future[pa.Table]] = OrderedDict()
         self._lock = threading.Lock()
@@ -272,7 +289,8 @@ class Samples:
         else:
             row = self._group(int(index.shard[number]), first).slice(second, 1).to_pylist()[0]
         row = decode_row(row, path)
-        return row | {"number": number, "method_number": int(index.method[number])}
+        row |= {"number": number, "method_number": int(index.method[number])}
+        return _with_frames(row, index.frames) if index.frames else row
 
     def _group(self, shard: int, group: int) -> pa.Table:
         """A row group; of threads that ask for the same, one reads it and the others wait."""
@@ -290,6 +308,15 @@ class Samples:
             except BaseException as error:
                 found.set_exception(error)
         return found.result()
+
+
+def _with_frames(row: dict[str, Any], count: int) -> dict[str, Any]:
+    """A row of a clip shard as that of its first forged frame, or of its first; ``frames`` holds ``count`` rows."""
+    every = split_frames(row)
+    frames = [every[at] for at in np.linspace(0, len(every) - 1, count).round().astype(int)]
+    first: dict[str, Any] = max(frames, key=lambda frame: int(frame["label"]))
+    own = {name: row[name] for name in ("sample_id", "label", "number", "method_number")}
+    return first | own | {"frames": frames}
 
 
 def load_batches(batches: Iterable[Ints], make: Callable[[Ints], T], threads: int) -> Iterator[T]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from forgeprep.training.data import Ints, SampleIndex, Samples, clip_index, deal, load_batches, without
+from forgeprep.shards.clips import MARK as CLIPS
+from forgeprep.training.data import Ints, SampleIndex, Samples, clip_index, deal, frames_alone, load_batches, without
 from forgeprep.training.metrics import MagnitudeCounts, PixelCounts
 from forgeprep.training.models.detector import Detector
 from forgeprep.training.recipe import Recipe
@@ -50,8 +51,16 @@ class Judged:
 
 
 def as_taken(index: SampleIndex, detector: Detector) -> SampleIndex:
-    """The samples that a detector takes: those of the index, or clips of them."""
-    if not detector.clip_frames or index.parts is not None:
+    """The samples that a detector takes: those of the index, or clips of them.
+
+    Raises:
+        UsageError: clip shards and a detector of single frames, or no clip can be made.
+    """
+    if not detector.clip_frames:
+        return frames_alone(index)
+    if CLIPS in index.columns:
+        return replace(index, frames=detector.clip_frames)
+    if index.parts is not None:
         return index
     return clip_index(index, frames=detector.clip_frames, step=detector.clip_step)
 

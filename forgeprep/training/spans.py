@@ -18,7 +18,7 @@ from forgeprep.errors import ForgeprepError, UsageError
 from forgeprep.shards.records import atomic_write_bytes
 from forgeprep.storage import parquet_source
 from forgeprep.training.checkpoint import load_state, save_state
-from forgeprep.training.data import SampleIndex, Samples, load_index, read_values
+from forgeprep.training.data import SampleIndex, Samples, frames_alone, load_index, read_values
 from forgeprep.training.evaluate import _of_one_size, padded_image
 from forgeprep.training.fit import Report, Training, _claim, _logged, pick_device, read_config
 from forgeprep.training.models import build
@@ -149,7 +149,7 @@ def train_spans(training: Training, *, device: str | None = None, report: Report
     eyes = open_eyes(training, place)
     where = str(Path(training.options["features"]).resolve())
     only = recipe.methods
-    indices = {split: load_index(training.shards, split, only=only) for split in ("train", "val")}
+    indices = {split: frames_alone(load_index(training.shards, split, only=only)) for split in ("train", "val")}
     lines = {split: lines_of(index) for split, index in indices.items()}
     if not lines["train"]:
         raise UsageError(f"{training.shards[0]}: train holds no clip of {SHORT} frames or more; pictures have no time")
@@ -288,7 +288,7 @@ def evaluate_spans(
     eyes = open_eyes(config, place)
     sets: dict[str, Any] = {}
     for out in shards:
-        index = load_index([out], split)
+        index = frames_alone(load_index([out], split))
         lines = lines_of(index)
         ways: dict[str, dict[str, Proposals]] = {"bmn": {}, "frame scores": {}, "oracle: masks": {}}
         for line, values in zip(lines, _looked(eyes, index, lines), strict=True):

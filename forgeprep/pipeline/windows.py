@@ -1,0 +1,109 @@
+"""From frames to samples of several frames: rows are collected window by window, and drops are counted in windows."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from forgeprep.schemas.drops import Drop
+from forgeprep.shards.clips import STEADY, join_frames
+from forgeprep.stages.base import Group, GroupLog
+
+Row = dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Open:
+    """The window of a clip whose frames are coming in: track -> frame of the plan -> row."""
+
+    number: int
+    rows: dict[int, dict[int, Row]] = field(default_factory=lambda: defaultdict(dict))
+
+
+class Windows:
+    """Joins the rows of a group's clips; of each clip they come in order of time, and one window is held."""
+
+    def __init__(self, group: Group, log: GroupLog) -> None:
+        self.group, self.log = group, log
+        self.length = group.window or 1
+        self.windows = group.windows
+        self.number_of = {frame: number for number, window in enumerate(self.windows) for frame in window}
+        self.open: dict[str, _Open] = {}
+        # (clip, window) -> track -> why the face is not in all of it; None where the sample was made.
+        self.verdicts: dict[tuple[str, int], dict[int, str | None]] = defaultdict(dict)
+
+    def add(self, row: Row) -> Iterator[Row]:
+        """Take a frame's row; yields the samples that are complete by it."""
+        frame = frame_of_plan(row)
+        number = self.number_of[frame]
+        window = self.open.get(row["clip_id"])
+        if window is None or window.number != number:
+            yield from self._close(row["clip_id"])
+            window = self.open[row["clip_id"]] = _Open(number)
+        window.rows[row["track_id"]][frame] = row
+
+    def finish(self) -> Iterator[Row]:
+        """The last samples; then the group's drops are counted in samples."""
+        for clip_id in list(self.open):
+            yield from self._close(clip_id)
+        self.log.drops = list(self._drops())
+
+    def _close(self, clip_id: str) -> Iterator[Row]:
+        window = self.open.pop(clip_id, None)
+        if window is None:
+            return
+        frames = self.windows[window.number]
+        for track, rows in sorted(window.rows.items()):
+            there = [rows[frame] for frame in frames if frame in rows]
+            problem = None
+            if len(there) < len(frames):
+                problem = f"{len(there)} of {len(frames)} frames"
+            elif any(row[name] != there[0][name] for row in there for name in STEADY if name in row):
+                problem = "the picture changes its size"
+            self.verdicts[clip_id, window.number][track] = problem
+            if problem is None:
+                self.log.clips[clip_id].written += 1
+                yield join_frames(there, self.length)
+
+    def _drops(self) -> Iterator[Drop]:
+        """One for each sample that was not made, with the reason of its first frame that was dropped."""
+        frames: dict[tuple[str, int], list[Drop]] = defaultdict(list)
+        for drop in sorted(self.log.drops, key=lambda d: d.frame_index):
+            if drop.frame_index in self.number_of:
+                frames[drop.clip_id, self.number_of[drop.frame_index]].append(drop)
+        for clip in self.group.clips:
+            for number, window in enumerate(self.windows):
+                drops = frames[clip.clip_id, number]
+                verdicts = self.verdicts[clip.clip_id, number]
+                tracks = verdicts.keys() | {drop.track_id for drop in drops if drop.track_id is not None}
+                place = self.group.split, self.group.source_id, clip.clip_id, window[0]
+                if not tracks:
+                    yield Drop(*place, None, *_of_nobody(drops))
+                for track in sorted(tracks):
+                    if track not in verdicts or verdicts[track] is not None:
+                        yield Drop(*place, track, *_of_face(track, drops, verdicts.get(track)))
+
+
+def frame_of_plan(row: Row) -> int:
+    """The frame that a row was planned as: frames are chosen on the original, where there is one."""
+    frame: int = row["frame_index"] if row["original_frame"] is None else row["original_frame"]
+    return frame
+
+
+def _of_nobody(drops: list[Drop]) -> tuple[str, str | None]:
+    """Reason and detail of a window in which no face is known: what is true of most frames."""
+    counts = Counter(drop.reason for drop in drops)
+    reason = max(counts, key=lambda name: (counts[name], name)) if counts else "no_face"
+    return reason, next((drop.detail for drop in drops if drop.reason == reason), None)
+
+
+def _of_face(track: int, drops: list[Drop], problem: str | None) -> tuple[str, str | None]:
+    """Reason and detail of a face that did not make a sample."""
+    # That another frame shows nobody only says that this face is not in all of them.
+    of_all = [drop for drop in drops if drop.track_id is None and drop.reason != "no_face"]
+    own = [drop for drop in drops if drop.track_id == track] or of_all
+    if own:
+        return own[0].reason, ": ".join(part for part in (f"frame {own[0].frame_index}", own[0].detail) if part)
+    return "tube_broken", problem

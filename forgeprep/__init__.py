@@ -2,7 +2,7 @@
 
 Where things are; each part imports from those below it:
 
-- ``cli``: the commands and their flags. ``report``: what commands print and draw.
+- ``cli``, ``cli_training``, ``flags``: the commands and their flags. ``report``: what commands print and draw.
 - ``training``: detectors, and how they are trained, judged and used. Reads shards and nothing else.
 - ``pipeline``: plan, run, retry, and Ray (``on_ray``, the only module of a run that knows it).
 - ``stages``: what is done to a source group's clips. ``datasets``: one adapter a dataset. Both can be added to from

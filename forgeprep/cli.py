@@ -9,7 +9,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from forgeprep import __version__
+from forgeprep import __version__, cli_training
+from forgeprep.flags import ANY, LOCAL, Address, ClipTimeout, Debug, Out, Side, Sigma, Workers, parse_local, parse_path
 
 app = typer.Typer(
     name="forgeprep",
@@ -23,48 +24,7 @@ weights_app = typer.Typer(help="Weights of the optional detectors: never fetched
 app.add_typer(weights_app, name="weights")
 datasets_app = typer.Typer(invoke_without_command=True)
 app.add_typer(datasets_app, name="datasets")
-models_app = typer.Typer(invoke_without_command=True)
-app.add_typer(models_app, name="models")
-
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error. [default: off]")]
-
-
-def _path(text: str) -> Path:
-    from forgeprep.errors import UsageError
-    from forgeprep.storage import is_plain, to_path
-
-    # Shards and tables hold text; a name that is no UTF-8 arrives here with stand-ins.
-    if not is_plain(text):
-        raise UsageError(f"{text!a}: paths must be UTF-8 without control characters; use or make another folder")
-    return to_path(text)
-
-
-def _local(text: str) -> Path:
-    from forgeprep.errors import UsageError
-    from forgeprep.storage import is_remote
-
-    path = _path(text)
-    if is_remote(path):
-        raise UsageError(f"{text}: must be on this machine; only datasets and shards may lie on remote storage")
-    return path
-
-
-# What a run reads and writes may be a URI; all else is a path of this machine.
-ANY: dict[str, Any] = {"parser": _path, "metavar": "PATH"}
-LOCAL: dict[str, Any] = {"parser": _local, "metavar": "PATH"}
-
-Out = Annotated[Path, typer.Argument(help="Folder of a finished run.", parser=_path, metavar="OUT")]
-
-Sigma = Annotated[float | None, typer.Option(help="Noise level of the residual filter. [default: 10 at c40, else 5]")]
-Side = Annotated[int | None, typer.Option(help="Cells along an edge of the similarity grid. [default: 14]")]
-Workers = Annotated[
-    int | None, typer.Option(help="Shards made at a time; 0 works in this process. [default: one a core]")
-]
-Address = Annotated[str | None, typer.Option(help="Ray cluster: auto or ray://host:port. [default: this machine]")]
-ClipTimeout = Annotated[
-    float | None,
-    typer.Option(help="Replace a worker that shows no progress for so many seconds. [default: 600]", min=1),
-]
+app.add_typer(cli_training.app)
 
 
 def _version(asked: bool) -> None:
@@ -246,7 +206,7 @@ def splice(
 @app.command()
 def demo(
     folder: Annotated[
-        Path, typer.Argument(help="Folder to write; must be new or empty.", parser=_local, metavar="FOLDER")
+        Path, typer.Argument(help="Folder to write; must be new or empty.", parser=parse_local, metavar="FOLDER")
     ],
     people: Annotated[int, typer.Option(help="How many people; at least 6, so that every split has a pair.")] = 8,
     seconds: Annotated[float, typer.Option(help="Length of a clip.")] = 3.0,
@@ -264,7 +224,9 @@ def demo(
 def status(
     out: Annotated[
         Path,
-        typer.Argument(help="Folder of a run, also of one that works or was stopped.", parser=_path, metavar="OUT"),
+        typer.Argument(
+            help="Folder of a run, also of one that works or was stopped.", parser=parse_path, metavar="OUT"
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON. [default: off]")] = False,
     debug: Debug = False,
@@ -311,8 +273,8 @@ def report(
 
 @app.command()
 def compare(
-    a: Annotated[Path, typer.Argument(help="Folder of a run.", parser=_path, metavar="A")],
-    b: Annotated[Path, typer.Argument(help="Folder of another run.", parser=_path, metavar="B")],
+    a: Annotated[Path, typer.Argument(help="Folder of a run.", parser=parse_path, metavar="A")],
+    b: Annotated[Path, typer.Argument(help="Folder of another run.", parser=parse_path, metavar="B")],
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the findings to this file too. [default: none]", **ANY)
     ] = None,
@@ -363,146 +325,6 @@ def datasets_show(
     from forgeprep.report.catalogue import show_dataset
 
     show_dataset(name, root, option or [])
-
-
-@models_app.callback()
-def models(context: typer.Context) -> None:
-    """List the detectors that can be trained, or show one: options and recipe."""
-    if context.invoked_subcommand is None:
-        from forgeprep.report.training import print_models
-
-        print_models()
-
-
-@models_app.command("show")
-def models_show(
-    name: Annotated[str, typer.Argument(help="Detector, e.g. two-stream.")],
-    debug: Debug = False,
-) -> None:
-    """Show a detector: parameters, options, and the recipe that trains it."""
-    from forgeprep.report.training import show_model
-
-    show_model(name)
-
-
-Shards = Annotated[
-    list[Path], typer.Option("--shards", help="Folder of a finished run; may be given more than once.", **ANY)
-]
-Gpus = Annotated[int | None, typer.Option("--gpus", help="0 for the CPU. [default: a GPU where there is one]")]
-
-
-@app.command()
-def train(
-    model: Annotated[str, typer.Argument(help="Detector; 'forgeprep models' lists them.")],
-    shards: Shards,
-    run_folder: Annotated[Path, typer.Option("--run", help="Folder to fill; give it again to go on.", **LOCAL)],
-    config: Annotated[
-        Path | None, typer.Option(help="YAML file of settings. [default: the protocol's]", **LOCAL)
-    ] = None,
-    setting: Annotated[
-        list[str] | None, typer.Option("--set", help="NAME=VALUE, a setting; 'forgeprep models show' lists them.")
-    ] = None,
-    model_option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, an option of the detector.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Images a step. [default: the protocol's]")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate. [default: the protocol's]")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs at most. [default: the protocol's]")] = None,
-    methods: Annotated[str | None, typer.Option(help="Learn from fakes of these alone, e.g. Deepfakes.")] = None,
-    gpus: Gpus = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="Pretrained weights of the backbone, a local file. [default: none]", **LOCAL)
-    ] = None,
-    init: Annotated[Path | None, typer.Option(help="A training to start from, e.g. a first step.", **LOCAL)] = None,
-    debug: Debug = False,
-) -> None:
-    """Train a detector on shards; the same command goes on after a stop."""
-    from forgeprep.report.training import train_on_console
-
-    train_on_console(
-        model,
-        shards,
-        run_folder,
-        config=config,
-        settings=setting or [],
-        options=model_option or [],
-        given={"batch": batch, "lr": lr, "epochs": epochs, "methods": methods},
-        gpus=gpus,
-        weights=weights,
-        init=init,
-    )
-
-
-@app.command()
-def evaluate(
-    shards: Shards,
-    runs: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            help="Folders of trainings; several give a matrix. With --protocol: those to take for its rows.",
-            parser=_local,
-            metavar="RUNS",
-        ),
-    ] = None,
-    split: Annotated[str, typer.Option(help="The split to judge.")] = "test",
-    to: Annotated[Path | None, typer.Option(help="Folder to write. [default: RUN/evaluation]", **LOCAL)] = None,
-    gpus: Gpus = None,
-    workers: Annotated[int | None, typer.Option(help="Threads that decode. [default: as in training]")] = None,
-    protocol: Annotated[
-        str | None,
-        typer.Option(
-            help="Train on each class, test on each: cross-method, cross-generator, cross-family, cross-forgery, "
-            "cross-dataset; takes --model and --to. [default: none]"
-        ),
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="With --protocol: the detector to train.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="With --protocol: YAML file of settings for the trainings.", **LOCAL)
-    ] = None,
-    setting: Annotated[
-        list[str] | None, typer.Option("--set", help="With --protocol: NAME=VALUE, a setting of the trainings.")
-    ] = None,
-    model_option: Annotated[
-        list[str] | None, typer.Option(help="With --protocol: NAME=VALUE, an option of the detector.")
-    ] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="With --protocol: pretrained weights of the backbone.", **LOCAL)
-    ] = None,
-    debug: Debug = False,
-) -> None:
-    """Judge a split with trained detectors: figures by method, compression and dataset, as tables and plots.
-
-    With --protocol: train a detector on each class of fakes, or each dataset, and test it on all; the same command
-    goes on after a stop.
-    """
-    from forgeprep.report.training import evaluate_on_console, protocol_on_console
-
-    trained: dict[str, Any] = {
-        "config": config,
-        "settings": setting or [],
-        "options": model_option or [],
-        "weights": weights,
-    }
-    if protocol is None:
-        evaluate_on_console(runs or [], shards, split, to, gpus, workers, unused={"model": model, **trained})
-    else:
-        protocol_on_console(
-            protocol, model, shards, to, runs=runs or [], split=split, gpus=gpus, workers=workers, **trained
-        )
-
-
-@app.command()
-def predict(
-    run_folder: Annotated[Path, typer.Argument(help="Folder of a training.", parser=_local, metavar="RUN")],
-    files: Annotated[list[Path], typer.Argument(help="Pictures, videos or folders.", parser=_local, metavar="FILES")],
-    to: Annotated[Path, typer.Option(help="Folder for annotated copies and JSON.", **LOCAL)],
-    every: Annotated[int, typer.Option(help="Judge every n-th frame of a video.", min=1)] = 5,
-    enlarge: Annotated[float | None, typer.Option(help="Crop over face box. [default: as in the shards]")] = None,
-    gpus: Gpus = None,
-    debug: Debug = False,
-) -> None:
-    """Score the faces of pictures and videos, and draw what looks forged."""
-    from forgeprep.report.training import predict_on_console
-
-    sys.exit(predict_on_console(run_folder, files, to, every, enlarge, gpus))
 
 
 @weights_app.command("fetch")

@@ -10,7 +10,16 @@ import pytest
 
 UInt8 = npt.NDArray[np.uint8]
 
+LONGEST = ("faults", "remote", "training", "examples", "layouts", "localisation", "training_models", "run", "errors")
+"""Files that take long, the longest first. A file runs in one process; begun late, it would run alone at the end."""
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    rank = {f"test_{name}": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 @pytest.fixture(scope="session")

@@ -182,7 +182,7 @@ main(sys.argv[2:])
 @pytest.mark.parametrize(
     "moment",
     [
-        "forgeprep.pipeline.run:_write_plan:1",
+        "forgeprep.pipeline.run:write_run:1",
         "forgeprep.pipeline.run:atomic_write_bytes:2",  # between plan.parquet and run.json
         "forgeprep.pipeline.run:make_shard:1",
         "forgeprep.shards.write:publish:2",  # the second shard is written, and has no name yet

@@ -63,7 +63,7 @@ def test_a_resumed_training_ends_with_the_same_weights(model: str, size: int, pr
     assert whole.keys() == parts.keys()
     assert any(name.startswith("optimizer/") for name in whole)
     assert all(torch.equal(value, parts[name]) for name, value in whole.items())
-    other = training(model, prepared, tmp_path / "other", size=size, batch=2, seed=1)
+    other = training(model, prepared, tmp_path / "other", size=size, batch=2, seed=1, limit=1)
     train(other, device="cpu")
     assert not all(torch.equal(value, whole[name]) for name, value in weights(tmp_path / "other").items())
     assert not list(tmp_path.rglob("*.tmp"))

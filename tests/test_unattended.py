@@ -52,8 +52,7 @@ def in_a_terminal(words: list[str], out: Path) -> subprocess.Popen[bytes]:
     return process
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-@pytest.mark.parametrize("begin", [on_a_pipe, without_streams, in_a_terminal])
+@pytest.mark.parametrize(("begin", "workers"), [(on_a_pipe, "0"), (without_streams, "2"), (in_a_terminal, "2")])
 def test_a_run_goes_on_when_nobody_listens(
     begin: Begin, workers: str, demo: Path, tmp_path: Path, quiet: dict[str, str]
 ) -> None:

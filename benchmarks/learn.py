@@ -38,7 +38,7 @@ TRIALS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "similarity, relu_pair": ("local-similarity", {"size": 128, "batch": 8, "steps": 150}, {"kernel": "relu_pair"}),
     "similarity, linear": ("local-similarity", {"size": 128, "batch": 8, "steps": 150}, {"kernel": "linear"}),
     "similarity, none": ("local-similarity", {"size": 128, "batch": 8, "steps": 150}, {"kernel": "none"}),
-    "cael": ("cael", {"batch": 4, "steps": 40, **BALANCED}, {}),
+    "cael": ("cael", {"batch": 8, "steps": 60, **BALANCED}, {}),
 }
 COMMON = {"epochs": 1, "workers": 0, "view": "resize", "flip": True}
 

@@ -130,7 +130,8 @@ def draw_timelines(clips: Sequence[tuple[Any, npt.NDArray[np.float64], Mapping[s
     if shown:
         grid[0].legend(fontsize=7, loc="upper right", ncols=3)
     figure.suptitle(
-        f"score by frame, over {top:.2f}; forged red, unknown hatched; below, the best proposal of each way", fontsize=9
+        f"score by frame (1 is {top:.2f}); forged red, unknown hatched; below, the best proposal of each way",
+        fontsize=9,
     )
     figure.savefig(file, dpi=100)
 

@@ -27,8 +27,8 @@ def command(root: Path, out: Path, *more: str) -> list[str]:
 
 
 def checksums(out: Path) -> dict[str, str]:
-    """Checksums of everything that has to repeat: shards, tables, card."""
-    files = [*out.glob("shards/*/*"), *out.glob("*.parquet"), out / "README.md"]
+    """Checksums of everything that has to repeat: shards, tables, cards."""
+    files = [*out.glob("shards/*/*"), *out.glob("*.parquet"), out / "README.md", out / "croissant.json"]
     return {file.relative_to(out).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import mlcroissant
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -146,8 +147,12 @@ def test_the_bytes_do_not_depend_on_the_workers(made: tuple[Path, Path], tmp_pat
     assert checksums(tmp_path / "two") == checksums(out)
 
 
-# webdataset leaves its file open.
-@pytest.mark.filterwarnings("ignore:unclosed file", "ignore::pytest.PytestUnraisableExceptionWarning")
+# webdataset leaves its file open; mlcroissant and rdflib use what is deprecated.
+@pytest.mark.filterwarnings(
+    "ignore:unclosed file",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+    "ignore::DeprecationWarning",
+)
 def test_clip_shards_open_in_other_libraries(made: tuple[Path, Path], tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     webdataset = pytest.importorskip("webdataset")
@@ -171,6 +176,10 @@ def test_clip_shards_open_in_other_libraries(made: tuple[Path, Path], tmp_path: 
         assert np.array_equal(arrays.masks, np.stack(row["mask"]))
         assert (list(arrays.labels), arrays.real_frames, arrays.has_mask.all()) == (row["frame_labels"], 6, True)
         assert "image" not in values
+    described = mlcroissant.Dataset(jsonld=str(out / "croissant.json"))
+    for row, record in zip(rows, described.records("samples"), strict=True):
+        assert record["samples/frame_index"] == row["frame_index"]
+        assert np.array_equal(np.asarray(record["samples/image"][3]), row["image"][3])
 
 
 def test_what_reads_runs_reads_clip_shards(made: tuple[Path, Path], tmp_path: Path, couple: Path) -> None:

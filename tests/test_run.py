@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import mlcroissant
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -126,6 +127,22 @@ def test_both_formats_hold_the_same(everything: Path) -> None:
             for name in one:
                 same = np.array_equal if isinstance(one[name], np.ndarray) else lambda a, b: a == b
                 assert same(one[name], other[name]), name
+
+
+# mlcroissant and the rdflib below it use what is deprecated.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_croissant_reads_the_run(everything: Path, rows: list[dict[str, Any]]) -> None:
+    described = mlcroissant.Dataset(jsonld=str(everything / "croissant.json"))
+    assert not described.metadata.issues.errors
+    found = {record["samples/sample_id"].decode(): record for record in described.records("samples")}
+    assert set(found) == {row["sample_id"] for row in rows}
+    for row in rows[::7]:
+        record = found[row["sample_id"]]
+        assert np.array_equal(np.asarray(record["samples/image"]), row["image"])
+        assert (record["samples/label"], record["samples/crop_box"]) == (row["label"], row["crop_box"])
+        assert record["samples/noise_sigma"] == row["noise_sigma"]
+    for table in ("shards", "clips", "drops"):
+        assert len(list(described.records(table))) == pq.read_metadata(everything / f"{table}.parquet").num_rows
 
 
 def test_ray_gives_the_same_bytes_and_a_second_run_does_nothing(

@@ -12,7 +12,9 @@ import pyarrow as pa
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.splits import leak_text, leaks
 from forgeprep.errors import VerifyError
+from forgeprep.pipeline.work import prepare
 from forgeprep.report.card import dataset_card
+from forgeprep.report.croissant import croissant
 from forgeprep.schemas.clips import CLIP_SCHEMA, Clip
 from forgeprep.schemas.config import RunConfig
 from forgeprep.schemas.drops import DROP_SCHEMA
@@ -34,7 +36,7 @@ _OF_CLIP = [field.name for field in dataclasses.fields(Clip) if field.name in CL
 
 
 def write_index(out: Path, config: RunConfig, shards: Sequence[str]) -> None:
-    """Write ``shards.parquet``, ``clips.parquet``, ``drops.parquet`` and ``README.md``; equal shards give equal bytes.
+    """Write the tables of shards, clips and drops, ``README.md`` and ``croissant.json``; equal shards give equal bytes.
 
     Raises:
         VerifyError: a shard's record is missing or damaged, or somebody stands in two splits that the dataset's
@@ -51,13 +53,18 @@ def write_index(out: Path, config: RunConfig, shards: Sequence[str]) -> None:
         clips += record["clips"]
         drops += [dict(zip(DROP_SCHEMA.names, drop, strict=True)) for drop in record["drops"]]
     _check_splits(config, clips)
-    for file_name, rows, schema in (
-        ("shards.parquet", files, SHARD_SCHEMA),
-        ("clips.parquet", clips, CLIP_SCHEMA),
-        ("drops.parquet", drops, DROP_SCHEMA),
-    ):
-        atomic_write_bytes(out / file_name, table_bytes(pa.Table.from_pylist(rows, schema=schema)))
+    tables = {
+        name: table_bytes(pa.Table.from_pylist(rows, schema=schema))
+        for name, rows, schema in (
+            ("shards.parquet", files, SHARD_SCHEMA),
+            ("clips.parquet", clips, CLIP_SCHEMA),
+            ("drops.parquet", drops, DROP_SCHEMA),
+        )
+    }
+    for name, data in tables.items():
+        atomic_write_bytes(out / name, data)
     atomic_write_bytes(out / "README.md", dataset_card(config, files, clips).encode())
+    atomic_write_bytes(out / "croissant.json", croissant(config, prepare(config).file_columns, tables).encode())
 
 
 def _check_splits(config: RunConfig, clips: Sequence[dict[str, Any]]) -> None:

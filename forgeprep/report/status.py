@@ -16,7 +16,7 @@ from forgeprep.pipeline.plan import Brief, open_plan
 from forgeprep.report.terminal import console
 from forgeprep.shards.records import files_there, iter_records, read_run, record_path
 
-INDEX = ("shards.parquet", "clips.parquet", "drops.parquet", "README.md")
+INDEX = ("shards.parquet", "clips.parquet", "drops.parquet", "README.md", "croissant.json")
 """What a run writes when all its shards are made."""
 
 

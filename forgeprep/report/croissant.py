@@ -1,0 +1,120 @@
+"""``croissant.json`` of a run's folder: what lies there, for programs, in MLCommons' Croissant format 1.0.
+
+The format: https://docs.mlcommons.org/croissant/docs/croissant-spec.html. Like the card it has no date and no path of
+this machine, so that equal runs give equal bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from forgeprep.schemas.config import RunConfig
+from forgeprep.schemas.samples import Column
+
+_TERMS = (
+    "citeAs", "column", "dataBiases", "dataCollection", "equivalentProperty", "extract", "field", "fileProperty",
+    "fileObject", "fileSet", "format", "includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path",
+    "personalSensitiveInformation", "recordSet", "references", "regex", "repeated", "replace", "samplingRate",
+    "separator", "source", "subField", "transform",
+)  # fmt: skip
+"""The words that the specification asks a document to map to its own vocabulary."""
+
+_FORMATS = {"parquet": ("parquet", "application/x-parquet"), "webdataset": ("tar", "application/x-tar")}
+
+
+def croissant(config: RunConfig, columns: Sequence[Column], tables: Mapping[str, bytes]) -> str:
+    """The document, as JSON.
+
+    Args:
+        config: the run's configuration.
+        columns: the columns of its shards.
+        tables: the run's tables, file name to Parquet bytes; their checksums stand here, those of the shards in
+            ``shards.parquet``.
+    """
+    files: list[dict[str, Any]] = [
+        {
+            "@type": "cr:FileObject", "@id": name, "name": name, "contentUrl": name, "contentSize": f"{len(data)} B",
+            "encodingFormat": "application/x-parquet", "sha256": hashlib.sha256(data).hexdigest(),
+        }
+        for name, data in tables.items()
+    ]  # fmt: skip
+    for kind in config.formats:
+        suffix, mime = _FORMATS[kind]
+        files.append(
+            {
+                "@type": "cr:FileSet", "@id": f"{kind}-shards", "name": f"{kind}-shards", "encodingFormat": mime,
+                "includes": f"shards/*/*.{suffix}",
+            }
+        )  # fmt: skip
+    records = [_records(name.removesuffix(".parquet"), name, _of_schema(data)) for name, data in tables.items()]
+    if "parquet" in config.formats:
+        # The packed grid of similarity is bytes, for which Croissant 1.0 has no type.
+        shown = [(c.name, c.type, c.doc) for c in columns if not pa.types.is_binary(c.type)]
+        records.insert(0, {**_records("samples", "parquet-shards", shown), "key": {"@id": "samples/sample_id"}})
+    document = {
+        "@context": _context(),
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "name": f"{config.dataset}-forgeprep",
+        "description": f"{config.dataset}, prepared by forgeprep; stages: {', '.join(config.stages)}. The source "
+        "data's licence applies to these crops.",
+        "keywords": ["face-forgery", config.dataset],
+        "distribution": files,
+        "recordSet": records,
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def _context() -> dict[str, Any]:
+    own = {term: f"cr:{term}" for term in _TERMS}
+    return {
+        "@language": "en", "@vocab": "https://schema.org/", "sc": "https://schema.org/",
+        "cr": "http://mlcommons.org/croissant/", "dct": "http://purl.org/dc/terms/", "conformsTo": "dct:conformsTo",
+        "rai": "http://mlcommons.org/croissant/RAI/",
+        "data": {"@id": "cr:data", "@type": "@json"}, "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+        "examples": {"@id": "cr:examples", "@type": "@json"}, **own,
+    }  # fmt: skip
+
+
+def _of_schema(table: bytes) -> list[tuple[str, pa.DataType, str]]:
+    return [(field.name, field.type, "") for field in pq.read_schema(pa.BufferReader(table))]
+
+
+def _records(name: str, file: str, columns: Sequence[tuple[str, pa.DataType, str]]) -> dict[str, Any]:
+    """A record set whose fields are the columns of a file, or of all files of a set."""
+    kind = "fileSet" if file.endswith("-shards") else "fileObject"
+    fields = [_field(name, {kind: {"@id": file}}, *column) for column in columns]
+    return {"@type": "cr:RecordSet", "@id": name, "name": name, "field": fields}
+
+
+def _field(records: str, source: dict[str, Any], column: str, kind: pa.DataType, doc: str) -> dict[str, Any]:
+    field: dict[str, Any] = {"@type": "cr:Field", "@id": f"{records}/{column}", "name": column}
+    if doc:
+        field["description"] = doc
+    found = {**source, "extract": {"column": column}}
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        field["repeated"] = True
+        kind = kind.value_type
+    if pa.types.is_struct(kind):
+        found["transform"] = {"jsonPath": "bytes"}
+    return {**field, "dataType": _type(kind), "source": found}
+
+
+def _type(kind: pa.DataType) -> str:
+    if pa.types.is_struct(kind):
+        return "sc:ImageObject"
+    if pa.types.is_boolean(kind):
+        return "sc:Boolean"
+    if pa.types.is_integer(kind):
+        return "sc:Integer"
+    if pa.types.is_floating(kind):
+        return "sc:Float"
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _type(kind.value_type)
+    return "sc:Text"

@@ -46,11 +46,12 @@ def encode_video(
     fps: int = 25,
     pix_fmt: str = "yuv420p",
     rotation: int = 0,
+    preset: str = "ultrafast",
 ) -> Path:
     """Write RGB frames as H.264."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fps, options={"crf": str(crf), "preset": "ultrafast"})
+        stream = container.add_stream("libx264", rate=fps, options={"crf": str(crf), "preset": preset})
         stream.pix_fmt = pix_fmt
         stream.codec_context.thread_count = 1
         for number, rgb in enumerate(frames):

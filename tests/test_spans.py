@@ -57,6 +57,24 @@ def test_forged_spans_are_found_to_two_frames(
         )
 
 
+def test_a_first_span_at_the_end_of_a_run_of_frames_makes_no_fakes_of_those_before(
+    couple: Path, tmp_path: Path
+) -> None:
+    """Frames are read 32 at a time: the last two of the first run alone look like a faint forgery."""
+    original, fake = (
+        original_path(tmp_path / "in", STEM, "c23"),
+        fake_path(tmp_path / "in", "Deepfakes", STEM, "c23"),
+    )
+    real = pictures(original_path(couple, STEM, "raw"))[:45]
+    forged = pictures(fake_path(couple, "Deepfakes", STEM, "raw"))[30:40]
+    encode_video(original, real, crf=18, preset="medium")
+    encode_video(fake, [*real[:30], *forged, *real[40:]], crf=18, preset="medium")
+    rows, drops, _ = shards(tmp_path / "in", tmp_path / "out", frames="all", stages="crop")
+    samples = {row["frame_index"]: row["label"] for row in rows if row["original_id"] is not None}
+    assert samples == {index: int(30 <= index < 40) for index in range(45)}
+    assert drops == []
+
+
 @pytest.mark.parametrize("compression", ["raw", "c23", "c40"])
 def test_a_clip_that_is_forged_throughout_has_no_real_frame(compression: str, demo: Path, tmp_path: Path) -> None:
     """Though strong compression all but drowns a forgery after the first frames."""

@@ -38,15 +38,15 @@ def stream(
     if original is not None:
         # A reference is accounted for in its own split.
         own = log if original is not group.reference else GroupLog({original.clip_id: ClipLog(original)})
-        followers = [Follower(clip, original, root, params, companions, log) for clip in paired]
+        followers = [Follower(clip, original, root, params, companions, log, len(paired)) for clip in paired]
         for run in _lead_runs(original, root, group, params, own, followed=bool(paired)):
             lead_ok = True
             if own is log:
                 yield _lead_samples(original, run, params, log, group, {})
             for follower in followers:
-                yield follower.samples(run, group)
+                yield from follower.samples(run, group)
         for follower in followers:
-            follower.finish(group)
+            yield from follower.finish(group)
             follower.close()
     for clip in fakes:
         if not lead_ok or clip not in paired:

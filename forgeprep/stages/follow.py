@@ -60,7 +60,14 @@ class Follower:
     """A fake, open over the runs, so that nothing is decoded twice unless it has to be aligned."""
 
     def __init__(
-        self, clip: Clip, original: Clip, root: Path, params: CropParams, companions: frozenset[str], log: GroupLog
+        self,
+        clip: Clip,
+        original: Clip,
+        root: Path,
+        params: CropParams,
+        companions: frozenset[str],
+        log: GroupLog,
+        fakes: int,
     ) -> None:
         self.clip, self.log, self.params = clip, log, params
         self.entry = log.clips[clip.clip_id]
@@ -69,14 +76,14 @@ class Follower:
         self.alignment: pairing.Alignment | None = None
         self.unfit: str | None = None
         self.other_size = False
-        self.judge = Judge(params, clip.label_at if clip.spans is not None else None)
+        self.judge = Judge(params, clip.label_at if clip.spans is not None else None, fakes)
         self.last_thumb: tuple[UInt8, pairing.Mask] | None = None
         self.changes: deque[float] = deque(maxlen=32)
         self.similarity = [0.0, 0]
         self._open()
 
-    def samples(self, run: Run, group: Group) -> list[Sample]:
-        """The fake's samples at the run's frames, cut by the original's boxes; may hold some back."""
+    def samples(self, run: Run, group: Group) -> list[list[Sample]]:
+        """The fake's samples at the run's frames, cut by the original's boxes; may hold some back, to come later."""
         self.log.drops += [
             drop(group, self.clip, index, None, reason, "in the original") for index, reason in run.missing
         ]
@@ -90,8 +97,8 @@ class Follower:
             seen = self._read(run)
         return self._settle(run, seen, group)
 
-    def finish(self, group: Group) -> None:
-        """Fill in what the clip's row says of the pairing, and account for samples that waited in vain."""
+    def finish(self, group: Group) -> list[list[Sample]]:
+        """Fill in what the clip's row says of the pairing; the samples that waited, but for those that did in vain."""
         entry = self.entry
         verdict = self.judge.finish()
         entry.visual_change, entry.segments = verdict.visual_change, verdict.segments
@@ -102,6 +109,7 @@ class Follower:
             entry.scale, entry.shift = found.placement.scale, found.placement.shift
         reason = "no_visual_change" if verdict.visual_change is False else "no_difference"
         self.log.drops += [drop(group, self.clip, index, track, reason) for index, track in verdict.given_up]
+        return verdict.samples
 
     def close(self) -> None:
         """Let the decoders go."""
@@ -202,7 +210,7 @@ class Follower:
             samples.append(sample)
         return samples
 
-    def _settle(self, run: Run, seen: list[_Seen], group: Group) -> list[Sample]:
+    def _settle(self, run: Run, seen: list[_Seen], group: Group) -> list[list[Sample]]:
         """Drop what does not fit, count, and let the judge label the rest."""
         self.entry.error = self.frames.error or self.entry.error
         ready: list[_Seen] = []

@@ -2,7 +2,8 @@
 
 A face that differs clearly is judged frame by frame: it may be forged in some spans only. One that differs faintly, as
 after strong compression, is taken as the dataset labels it. One that does not differ at all was not forged: a
-bystander, where another face of the clip is; else its samples wait for a forged frame to come.
+bystander, where another face of the clip is. As long as no face differs clearly, samples wait for one to do so: what
+looks faint may be the first frames of a clear span.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from forgeprep.ops.video import UInt8
 from forgeprep.stages.base import Sample
 from forgeprep.stages.cut import CropParams, call_real
 
-HOLD_BYTES = 64 << 20
-"""Samples that wait for a forged frame; beyond that the oldest are given up."""
+HOLD_BYTES = 256 << 20
+"""What the samples of a source group may hold that wait; beyond that the oldest runs wait no longer."""
+
+FEWEST = 4
+"""Among so many fakes, or as many as there are, the room to wait is shared."""
 
 Patches = dict[int, tuple[UInt8, UInt8]]
 """Track -> the face's patches in the fake and in the original."""
@@ -32,11 +36,13 @@ class Verdict:
         visual_change: whether anything visible was forged; None if no face could be compared.
         segments: forged spans, [start_s, end_s); None as above, and where the differences are too faint to tell when.
         given_up: (frame of the original, track) of samples that waited for a forged frame in vain.
+        samples: those that waited and count all the same, in runs.
     """
 
     visual_change: bool | None
     segments: list[tuple[float, float]] | None
     given_up: list[tuple[int, int]]
+    samples: list[list[Sample]]
 
 
 @dataclass(slots=True)
@@ -58,18 +64,24 @@ class _Track:
 
 
 class Judge:
-    """The verdicts on one fake; runs come in order of time."""
+    """The verdicts on one fake, of ``fakes`` of an original; runs come in order of time.
 
-    def __init__(self, params: CropParams, told: Callable[[int], int | None] | None = None) -> None:
+    ``told`` gives the dataset's own label of a frame, where it labels frames.
+    """
+
+    def __init__(self, params: CropParams, told: Callable[[int], int | None] | None = None, fakes: int = 1) -> None:
         self.params = params
         self.told = told
+        self.room = HOLD_BYTES // max(FEWEST, fakes)
         self.tracks: dict[int, _Track] = {}
-        self.held: list[tuple[Sample, float]] = []
+        self.held: list[list[tuple[Sample, float]]] = []
         self.given_up: list[tuple[int, int]] = []
         self.frame_s = 0.04
 
-    def label(self, moments: list[tuple[int, float, Patches]], samples: list[Sample], frame_s: float) -> list[Sample]:
-        """Judge a run's frames and label its samples, and those held back before if that is now possible.
+    def label(
+        self, moments: list[tuple[int, float, Patches]], samples: list[Sample], frame_s: float
+    ) -> list[list[Sample]]:
+        """Judge a run's frames and label its samples, and those held back before if that is now possible, run by run.
 
         Args:
             moments: index, presentation time in seconds and patches of each frame.
@@ -81,18 +93,16 @@ class Judge:
         if not self._any_clear():
             self._look_for_faint(samples)
         forged = {track: self._forged(track, values) for track, values in signals.items()}
-        if not self._visible():
+        if not self._any_clear():
             ready = self._real_so_far(samples)
             waiting = samples[len(ready) :]
-            self.held += [(s, signals[s.row["track_id"]][s.row["frame_index"]]) for s in waiting]
-            self._give_up()
-            return ready
-        held, self.held = self.held, []
-        for sample, signal in held:
-            self._settle(sample, forged=self._was_forged(sample.row["track_id"], signal))
+            if waiting:
+                self.held.append([(s, signals[s.row["track_id"]][s.row["frame_index"]]) for s in waiting])
+            return [ready, *self._make_room()]
+        released = self._release(len(self.held))
         for sample in samples:
             self._settle(sample, forged=forged[sample.row["track_id"]][sample.row["frame_index"]])
-        return [sample for sample, _ in held] + samples
+        return [*released, samples]
 
     def _real_so_far(self, samples: list[Sample]) -> list[Sample]:
         """The samples before the first that the dataset calls forged, labelled: of a lone face they need not wait."""
@@ -108,11 +118,11 @@ class Judge:
 
     def finish(self) -> Verdict:
         """What is known at the end of the clip."""
-        self.given_up += [(s.row["original_frame"], s.row["track_id"]) for s, _ in self.held]
+        samples = self._release(len(self.held))
         if not self.tracks:
-            return Verdict(None, None, self.given_up)
+            return Verdict(None, None, self.given_up, samples)
         if self._visible() and not self._any_clear():
-            return Verdict(True, None, self.given_up)
+            return Verdict(True, None, self.given_up, samples)
         times = {
             time
             for track in self.tracks.values()
@@ -120,7 +130,7 @@ class Judge:
             for time, forged in zip(track.times, forged_frames(track.signals, track.cut, None), strict=True)
             if forged
         }
-        return Verdict(self._visible(), _spans(sorted(times), self.frame_s), self.given_up)
+        return Verdict(self._visible(), _spans(sorted(times), self.frame_s), self.given_up, samples)
 
     def _visible(self) -> bool:
         return self._any_clear() or any(track.faint for track in self.tracks.values())
@@ -181,12 +191,20 @@ class Judge:
             return
         call_real(sample)
 
-    def _give_up(self) -> None:
-        size = sum(sample.image.nbytes * 2 for sample, _ in self.held)
-        while size > HOLD_BYTES:
-            oldest, _ = self.held.pop(0)
-            size -= oldest.image.nbytes * 2
-            self.given_up.append((oldest.row["original_frame"], oldest.row["track_id"]))
+    def _release(self, runs: int) -> list[list[Sample]]:
+        """Judge the oldest runs that wait by what is known now: where nothing forged is, they are given up."""
+        out, self.held = self.held[:runs], self.held[runs:]
+        if not self._visible():
+            self.given_up += [(s.row["original_frame"], s.row["track_id"]) for run in out for s, _ in run]
+            return []
+        for sample, signal in (held for run in out for held in run):
+            self._settle(sample, forged=self._was_forged(sample.row["track_id"], signal))
+        return [[sample for sample, _ in run] for run in out]
+
+    def _make_room(self) -> list[list[Sample]]:
+        sizes = [sum(sample.image.nbytes * 2 for sample, _ in run) for run in self.held]
+        over = sum(sizes) - self.room
+        return self._release(next((n for n in range(len(sizes) + 1) if sum(sizes[:n]) >= over), 0))
 
 
 def _spans(times: list[float], frame_s: float) -> list[tuple[float, float]]:

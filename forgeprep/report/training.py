@@ -248,6 +248,7 @@ def predict_on_console(
     require_training()
     from forgeprep.pipeline.work import quiet_libraries
     from forgeprep.stages.cut import CropParams
+    from forgeprep.training.evaluate import verdict_threshold
     from forgeprep.training.fit import pick_device
     from forgeprep.training.predict import Ready, predict_all
     from forgeprep.training.recipe import Recipe
@@ -258,7 +259,7 @@ def predict_on_console(
     if config["model"] == "bmn" or detector.clip_frames:
         raise UsageError(f"{run}: {config['model']} judges clips of shards: use forgeprep evaluate")
     device = pick_device(_device(gpus))
-    threshold = 0.5 if detector.learns_label() else float(facts.get("threshold") or 0.5)
+    threshold = verdict_threshold(detector, facts)
     crop = CropParams(enlarge=enlarge or config.get("enlarge") or 1.3)
     ready = Ready(detector.to(device), Recipe(**config["recipe"]), config["size"], threshold, crop, device)
     broken = 0

@@ -18,7 +18,7 @@ from forgeprep.shards.read import shard_paths
 from forgeprep.shards.records import atomic_write_bytes, table_bytes
 from forgeprep.training.checkpoint import read_facts
 from forgeprep.training.data import load_index
-from forgeprep.training.evaluate import as_taken, judge
+from forgeprep.training.evaluate import as_taken, judge, verdict_threshold
 from forgeprep.training.fit import Training, is_finished, pick_device, settings_of
 from forgeprep.training.metrics import verdict_figures
 from forgeprep.training.protocols import Layout, Plan, Row, slug
@@ -163,7 +163,7 @@ def _scores(
     if kept is not None:
         return kept
     detector, config, facts = load_detector(row.training.run)
-    threshold = 0.5 if detector.learns_label() else float(facts.get("threshold") or 0.5)
+    threshold = verdict_threshold(detector, facts)
     schema = pa.schema(list(_COLUMNS.items()))
     table = schema.empty_table()
     if shard_paths(layout.sets[part], layout.plan.split):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -63,6 +63,11 @@ def as_taken(index: SampleIndex, detector: Detector) -> SampleIndex:
     if index.parts is not None:
         return index
     return clip_index(index, frames=detector.clip_frames, step=detector.clip_step)
+
+
+def verdict_threshold(detector: Detector, facts: Mapping[str, Any]) -> float:
+    """A score above it means fake; detectors that learn pixels alone have chosen it on val."""
+    return 0.5 if detector.learns_label() else float(facts.get("threshold") or 0.5)
 
 
 def judge(

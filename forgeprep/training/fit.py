@@ -17,7 +17,7 @@ from forgeprep.errors import ForgeprepError, UsageError
 from forgeprep.shards.records import atomic_write_bytes
 from forgeprep.training.checkpoint import load_state, load_weights, read_facts, save_state
 from forgeprep.training.data import Ints, SampleIndex, Samples, deal, epoch_order, load_batches, load_index, without
-from forgeprep.training.evaluate import Judged, as_taken, judge
+from forgeprep.training.evaluate import Judged, as_taken, judge, verdict_threshold
 from forgeprep.training.metrics import best_threshold, verdict_figures
 from forgeprep.training.models import XCEPTION_WEIGHTS, build, get_model
 from forgeprep.training.models.detector import Detector
@@ -268,9 +268,9 @@ def _after_epoch(training: Training, loop: Loop, index: SampleIndex, facts: dict
     """Judge val, keep the state, and see whether it is the best or the last."""
     chosen = np.unique(np.linspace(0, len(index) - 1, min(MAX_VAL, len(index))).astype(np.int64))
     judged = judge(loop.detector, index, training.recipe, training.size, loop.device, numbers=chosen)
-    figures = verdict_figures(judged.labels, judged.scores)
-    score = figures["auc"] if not math.isnan(figures["auc"]) else -judged_loss(judged)
     facts["threshold"] = best_threshold(judged.labels, judged.mask_means) if judged.mask_means is not None else None
+    figures = verdict_figures(judged.labels, judged.scores, verdict_threshold(loop.detector, facts))
+    score = figures["auc"] if not math.isnan(figures["auc"]) else -judged_loss(judged)
     report({"step": facts["step"], "epoch": facts["epoch"] - 1, **{f"val_{k}": v for k, v in figures.items()}})
     if facts["best"] is None or score > facts["best"]["score"]:
         facts["best"] = {

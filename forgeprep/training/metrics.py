@@ -159,14 +159,15 @@ def recalls(table: npt.NDArray[np.int64]) -> Floats:
 
 
 def best_threshold(labels: npt.ArrayLike, values: npt.ArrayLike) -> float:
-    """The threshold with the best balanced accuracy: fake is what is at or above it. Half-way between two values."""
+    """The threshold with the best balanced accuracy: fake is what exceeds it. Half-way between two values; finite."""
     truth, value = np.asarray(labels).astype(int), np.asarray(values, float)
     if len(np.unique(truth)) < 2:
         return 0.5
     alarms, hits, cuts = roc_curve(truth, value, drop_intermediate=False)
-    best = int(np.argmax(hits - alarms))
+    # The first one, infinite, calls nothing fake: no verdict that a detector could be blamed for.
+    best = 1 + int(np.argmax((hits - alarms)[1:]))
     below = value[value < cuts[best]]
-    return float(cuts[best]) if len(below) == 0 else float((cuts[best] + below.max()) / 2)
+    return float(np.nextafter(cuts[best], -np.inf)) if len(below) == 0 else float((cuts[best] + below.max()) / 2)
 
 
 def _ratio(part: float, whole: float) -> float:

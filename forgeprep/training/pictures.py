@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 
 from forgeprep.training.data import Samples, load_index
-from forgeprep.training.evaluate import _fitted, _padded, as_taken
+from forgeprep.training.evaluate import _fitted, _padded, as_taken, verdict_threshold
 from forgeprep.training.fit import pick_device
 from forgeprep.training.recipe import Recipe
 from forgeprep.training.tables import load_detector
@@ -29,7 +29,7 @@ def draw_predictions(run: Path, out: Path, file: Path, *, split: str = "test", d
     place = pick_device(device)
     detector.to(place).eval()
     recipe = Recipe(**config["recipe"])
-    threshold = 0.5 if detector.learns_label() else float(facts.get("threshold") or 0.5)
+    threshold = verdict_threshold(detector, facts)
     index = as_taken(load_index([out], split), detector)
     samples = Samples(index)
     figure = Figure(figsize=(1.7 * EACH + 1.2, 3.6 * len(index.methods)), layout="constrained")

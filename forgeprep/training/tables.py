@@ -17,7 +17,7 @@ from forgeprep.errors import UsageError
 from forgeprep.shards.records import atomic_write_bytes
 from forgeprep.training.checkpoint import load_state
 from forgeprep.training.data import load_index
-from forgeprep.training.evaluate import Judged, as_taken, judge
+from forgeprep.training.evaluate import Judged, as_taken, judge, verdict_threshold
 from forgeprep.training.fit import pick_device, read_config
 from forgeprep.training.levels import agreement, level_figures
 from forgeprep.training.metrics import MagnitudeCounts, PixelCounts, clip_means, confusion, recalls, verdict_figures
@@ -55,7 +55,7 @@ def evaluate_run(
     if workers is not None:
         recipe = recipe.model_copy(update={"workers": workers})
     # A detector of pixels calls an image a fake from the share of forged pixels that was best on val.
-    threshold = 0.5 if detector.learns_label() else float(facts.get("threshold") or 0.5)
+    threshold = verdict_threshold(detector, facts)
     sets = {}
     for out in shards:
         index = as_taken(load_index([out], split, numbered=config["methods"]), detector)
@@ -104,7 +104,8 @@ def summary(judged: Judged, methods: Sequence[str | None], threshold: float) -> 
             **_pixels(judged, lambda key, name=name: (key[0] or "-") == name),
         }
     found["pixels"] = _pixels(judged, lambda key: True)
-    if judged.magnitudes:
+    # Reals have none to be found, so they alone tell nothing.
+    if any(method is not None for method in judged.magnitudes):
         found["magnitude"] = _magnitudes(judged)
     found["curve"] = _roc(labels, scores)
     if judged.classes is not None and judged.true_classes is not None:

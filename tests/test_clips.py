@@ -63,7 +63,7 @@ def test_windows_are_whole_and_apart(
     if all_known:
         stretches, known = [(0, starts[-1])], []
     params = FramesParams(frames=wanted, clip_length=length, clip_stride=stride)
-    frames = select(starts[-1], "train", params, known)
+    frames = select(starts[-1], "train", params, [frozenset(known)] if known else [])
     windows = [frames[at : at + length] for at in range(0, len(frames), length)]
     most = sum(n // params.span for _, n in stretches)
     if most == 0:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from forgeprep.ops.masks import binarise
-from tests.conftest import UInt8, encode_video
+from forgeprep.shards.read import iter_rows, shard_paths
+from tests.conftest import UInt8, encode_video, run_cli
 from tests.variants import fake_path, original_path, pictures, place, shards
 
 STEM = "071_054"
@@ -83,6 +86,37 @@ def test_a_clip_that_is_forged_throughout_has_no_real_frame(compression: str, de
     assert {clip["visual_change"] for clip in clips.values() if clip["label"]} == {True}
     assert max(len(clip["segments"] or ()) for clip in clips.values()) == 1
     assert sum(drop["reason"] == "no_difference" for drop in drops) < 0.03 * len(rows)
+
+
+@pytest.mark.parametrize(
+    ("frames", "wanted"),
+    [
+        ("all", {"Deepfakes": range(20), "NeuralTextures": range(10, 22)}),
+        ("5", {"Deepfakes": [10, 12, 14, 16, 19], "NeuralTextures": [10, 12, 14, 16, 19]}),
+    ],
+)
+def test_each_fake_gives_the_frames_that_the_dataset_labels_in_it(
+    frames: str, wanted: dict[str, Any], couple: Path, tmp_path: Path
+) -> None:
+    """Of a number of frames, those that are labelled in all fakes; of all frames, those of each, the rest as drops."""
+    root = tmp_path / "in"
+    root.mkdir()
+    shutil.copy(original_path(couple, STEM, "raw"), root / "original.mp4")
+    for method in wanted:
+        shutil.copy(fake_path(couple, method, STEM, "raw"), root / f"{method}.mp4")
+    (root / "manifest.csv").write_text(
+        "path,original,label,split,method,spans\noriginal.mp4,,0,train,,\n"
+        "Deepfakes.mp4,original.mp4,1,train,Deepfakes,0 20 1\n"
+        "NeuralTextures.mp4,original.mp4,1,train,NeuralTextures,10 12 1\n"
+    )
+    flags = ("--stages", "crop", "--frames", frames, "--size", "64", "--workers", "0")
+    assert run_cli("run", "manifest", "--root", str(root), "--out", str(tmp_path / "out"), *flags) == 0
+    rows = [row for path in shard_paths(tmp_path / "out") for row in iter_rows(path)]
+    for method, indices in wanted.items():
+        assert [row["frame_index"] for row in rows if row["method"] == method] == list(indices)
+    drops = pq.read_table(tmp_path / "out/drops.parquet").to_pylist()
+    assert {drop["reason"] for drop in drops} == ({"unlabelled"} if frames == "all" else set())
+    assert len(rows) + len(drops) == (3 * 22 if frames == "all" else 15)
 
 
 def side_by_side(left: list[UInt8], right: list[UInt8]) -> list[UInt8]:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import csv
 import hashlib
 import itertools
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -24,6 +29,7 @@ from forgeprep.splice.encode import write_video
 from forgeprep.splice.spans import draw_spans, labels_of
 from forgeprep.stages import judge, lead
 from tests.conftest import UInt8, encode_video, run_cli
+from tests.runs import wait_for
 from tests.variants import fake_path, original_path, pictures
 
 LAG = 4
@@ -230,3 +236,17 @@ def test_a_folder_of_other_settings_is_left_alone(
     (out / "thesis.txt").write_text("mine")
     assert splice(raw, out) == 2
     assert "not empty" in capsys.readouterr().err
+
+
+def test_an_interrupt_ends_the_workers_too(demo: Path, tmp_path: Path) -> None:
+    """As a terminal sends it, to the command and its workers alike, while they work."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "forgeprep.cli", "splice", "ffpp", "--root", str(demo), "--out", str(out)]
+    process = subprocess.Popen([*command, "--workers", "2"], start_new_session=True, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: any((out / "state").glob("*.json")))
+    workers = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert (process.returncode, told.count("\n")) == (130, 1)
+    assert "run the same command to go on" in told
+    assert psutil.wait_procs(workers, timeout=10)[1] == []

@@ -38,8 +38,8 @@ PLAN_SCHEMA = pa.schema(
 ``frames`` are the wanted ones. ``reference`` is true for an original of another split, which its fakes are compared
 with. The file's metadata hold the :class:`Brief` of each shard.
 """
-Select = Callable[[int, Split, Sequence[int]], tuple[int, ...]]
-"""The frames of a clip: by how many there are, its split, and those that are labelled, where not all are."""
+Select = Callable[[int, Split, Sequence[frozenset[int]]], tuple[int, ...]]
+"""The frames of a clip: by how many there are, its split, and those that are labelled in each clip of its group."""
 _BRIEFS = "forgeprep.shards"
 _CLIP_FIELDS = [field.name for field in fields(Clip)]
 
@@ -102,7 +102,7 @@ def make_plan(
 ) -> Plan:
     """Group the clips, choose their frames and cut the groups into shards of about equal cost.
 
-    ``select(frame_count, split, known)`` is the frames stage; ``progress`` is told how many headers have been read. The
+    ``select(frame_count, split, labelled)`` is the frames stage; ``progress`` is told how many headers are read. The
     result depends on the clips alone, not on their order.
     """
     by_split: dict[Split, list[Group]] = {split: [] for split in SPLITS}
@@ -177,8 +177,7 @@ def group_of(clips: list[Clip], select: Select, reference: Clip | None = None) -
     # A clip without a readable header is planned with one frame, so that it shows up among the drops.
     count = max(1, *counts)
     group = Group(members[0].source_id, members[0].split, tuple(members), (), reference=reference)
-    known = sorted(index for index in group.known or () if index < count)
-    return replace(group, frames=select(count, group.split, known))
+    return replace(group, frames=select(count, group.split, group.labelled))
 
 
 def _groups(clips: list[Clip], select: Select) -> list[Group]:

@@ -143,8 +143,8 @@ def _plan(
     params = frames.params(**config.params["frames"])
     assert frames.select is not None
 
-    def select(count: int, split: Split, known: Sequence[int]) -> tuple[int, ...]:
-        return frames.select(count, split, params, known)  # type: ignore[misc]
+    def select(count: int, split: Split, labelled: Sequence[frozenset[int]]) -> tuple[int, ...]:
+        return frames.select(count, split, params, labelled)  # type: ignore[misc]
 
     if out is None or not (out / "plan.parquet").is_file():
         return make_plan(scan.clips, root, select, config.shard_size, lambda n: progress("headers read", n))

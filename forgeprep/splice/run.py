@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+import signal
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -83,12 +85,13 @@ def splice(
             else:
                 records[name] = record
         done = sum(len(record["clips"]) for record in records.values())
-        for name, record in _work(jobs, root.resolve(), out.resolve(), rules, workers):
-            records[name] = record
-            text = json.dumps({"key": jobs[name][1], **record}, sort_keys=True).encode()
-            atomic_write_bytes(out / "state" / f"{name}.json", text + b"\n")
-            done += len(record["clips"])
-            progress("clips", done)
+        with closing(_work(jobs, root.resolve(), out.resolve(), rules, workers)) as made:
+            for name, record in made:
+                records[name] = record
+                text = json.dumps({"key": jobs[name][1], **record}, sort_keys=True).encode()
+                atomic_write_bytes(out / "state" / f"{name}.json", text + b"\n")
+                done += len(record["clips"])
+                progress("clips", done)
         clips = sorted((clip for r in records.values() for clip in r["clips"]), key=lambda clip: clip["path"])
         skipped = sorted((s for r in records.values() for s in r["skipped"]), key=lambda s: (s["clip_id"], s["detail"]))
         if not clips:
@@ -99,7 +102,7 @@ def splice(
 
 
 def _groups(clips: list[Clip], root: Path, progress: Callable[[int], None]) -> list[Group]:
-    plan = make_plan(clips, root, lambda count, split, known: (0,), GROUPS_A_PLAN, progress)
+    plan = make_plan(clips, root, lambda count, split, labelled: (0,), GROUPS_A_PLAN, progress)
     groups = [group for shard in plan.shards() for group in shard.groups]
     return [group for group in groups if any(clip.label == 1 for clip in group.clips)]
 
@@ -176,7 +179,7 @@ def _read(out: Path, name: str, key: str) -> dict[str, Any] | None:
 
 def _work(
     jobs: dict[str, tuple[Group, str]], root: Path, out: Path, rules: SpliceRules, workers: int
-) -> Iterator[tuple[str, dict[str, Any]]]:
+) -> Generator[tuple[str, dict[str, Any]], None, None]:
     """The records of groups as they are done."""
     if workers == 0:
         for name, (group, _) in jobs.items():
@@ -217,6 +220,19 @@ def _results(running: dict[Future[dict[str, Any]], str]) -> Iterator[tuple[str, 
             future.cancel()
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    # Not by fork: the parent has threads.
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that end with the block; at once, where it ends with an error or is interrupted."""
+    # Not by fork: the parent has threads. A terminal interrupts the whole process group, and a worker that is
+    # interrupted while it holds the queue's lock leaves the others waiting for ever.
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
+    )
+    try:
+        yield pool
+    except BaseException:
+        for child in multiprocessing.active_children():
+            child.kill()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -84,10 +84,15 @@ class Group:
         return self.clips if self.reference is None else (*self.clips, self.reference)
 
     @property
-    def known(self) -> frozenset[int] | None:
-        """The frames that the dataset labels in all its fakes; None where it labels whole clips."""
-        told = [{i for start, count, _ in c.spans for i in range(start, start + count)} for c in self.clips if c.spans]
-        return frozenset(set.intersection(*told) or set.union(*told)) if told else None
+    def labelled(self) -> tuple[frozenset[int], ...]:
+        """The frames that the dataset labels, of each clip that tells of some; none where it labels whole clips."""
+        if not any(clip.spans for clip in self.clips):
+            return ()
+        return tuple(
+            frozenset(i for start, count, _ in c.spans or [[0, c.frame_count, 1]] for i in range(start, start + count))
+            for c in self.clips
+            if c.spans or c.label
+        )
 
     @property
     def windows(self) -> list[tuple[int, ...]]:
@@ -99,6 +104,11 @@ class Group:
     def original(self) -> Clip | None:
         """The group's real clip, or None where it is not on disk."""
         return next((clip for clip in self.clips if clip.label == 0), self.reference)
+
+
+def common(labelled: Sequence[frozenset[int]]) -> frozenset[int]:
+    """The frames that are labelled in all clips, or else in one."""
+    return frozenset.intersection(*labelled) or frozenset().union(*labelled) if labelled else frozenset()
 
 
 @dataclass(slots=True)
@@ -135,9 +145,8 @@ class GroupLog:
     drops: list[Drop] = field(default_factory=list)
 
 
-SelectFunction = Callable[[int, Split, Any, Sequence[int]], tuple[int, ...]]
-"""``(frame_count, split, params, known) -> frame indices``, ascending; ``known`` are the frames that are labelled,
-where not all are."""
+SelectFunction = Callable[[int, Split, Any, Sequence[frozenset[int]]], tuple[int, ...]]
+"""``(frame_count, split, params, labelled) -> frame indices``, ascending; ``labelled`` are :attr:`Group.labelled`."""
 SourceFunction = Callable[[Group, Path, Any, frozenset[str], GroupLog], Iterator[list[Sample]]]
 """``(group, root, params, companions, log)``: yields runs of consecutive samples of one clip, few enough to hold."""
 SampleFunction = Callable[[list[Sample], Any], None]

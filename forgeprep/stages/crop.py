@@ -14,7 +14,7 @@ from forgeprep.ops.faces import Detector, make_detector
 from forgeprep.ops.video import read_header
 from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.samples import columns_of
-from forgeprep.stages.base import ClipLog, Group, GroupLog, Resources, Sample, Stage
+from forgeprep.stages.base import ClipLog, Group, GroupLog, Resources, Sample, Stage, common
 from forgeprep.stages.cursor import Cursor
 from forgeprep.stages.cut import CropParams, call_real, cut_gray, describe, drop
 from forgeprep.stages.follow import Follower
@@ -65,7 +65,9 @@ def _lead_runs(
     try:
         entry.fps = read_header(root / clip.path).fps
         found = survey(root / clip.path, _detector(params.detector))
-        chosen = choose(group.frames, found, top_up=group.top_up, known=group.known)
+        chosen = choose(
+            group.frames, found, top_up=group.top_up, known=common(group.labelled) if group.labelled else None
+        )
         entry.decoded, entry.detected, entry.topped_up = chosen.decoded, chosen.detected, chosen.topped_up
         entry.tracks = found.tracks
         tubes = find_tubes(group.windows, found) if group.window else None

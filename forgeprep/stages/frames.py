@@ -14,7 +14,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from forgeprep.errors import UsageError
 from forgeprep.schemas.clips import SPLITS, Split
-from forgeprep.stages.base import Stage, StageParams
+from forgeprep.stages.base import Stage, StageParams, common
 
 _RULE = re.compile(r"all|[1-9]\d*|every:[1-9]\d*")
 
@@ -67,11 +67,15 @@ def _rule(value: Any) -> str:
     return text
 
 
-def select(frame_count: int, split: Split, params: FramesParams, known: Sequence[int] = ()) -> tuple[int, ...]:
+def select(
+    frame_count: int, split: Split, params: FramesParams, labelled: Sequence[frozenset[int]] = ()
+) -> tuple[int, ...]:
     """Frame indices, ascending, without repeats; fewer than asked for only where the clip is shorter.
 
-    Where the dataset labels only some frames, ``known`` are these, and only they are taken. With ``clip_length``, the
-    frames come window by window, each of that many; of a clip that is too short for one, those that there are.
+    Where the dataset labels only some frames of the clips, ``labelled`` are those of each. Of a number of frames, those
+    are taken that are labelled in all clips, if there are any; else those that are in one, and the others' will be
+    drops. With ``clip_length``, the frames come window by window, each of that many; of a clip that is too short for
+    one, those that there are.
 
     >>> select(10, "train", FramesParams(frames="4"))
     (0, 3, 6, 9)
@@ -79,6 +83,8 @@ def select(frame_count: int, split: Split, params: FramesParams, known: Sequence
     (0, 3, 6, 9)
     """
     rule = _rule_of(split, params)
+    found = common(labelled) if rule.isdigit() else frozenset().union(*labelled)
+    known = sorted(index for index in found if index < frame_count)
     if params.clip_length is not None:
         return _windows(_stretches(known) or [(0, frame_count)], rule, params)
     chosen = _spread(len(known) or frame_count, rule)

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from forgeprep.training.data import Samples, load_index
-from forgeprep.training.fit import Training, train
+from forgeprep.training.fit import train
+from forgeprep.training.folder import Training
 from forgeprep.training.recipe import make_recipe
 from forgeprep.training.tables import evaluate_run
 

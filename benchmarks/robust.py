@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from forgeprep.training.fit import Training, train
+from forgeprep.training.fit import train
+from forgeprep.training.folder import Training
 from forgeprep.training.recipe import make_recipe
 from forgeprep.training.tables import evaluate_run
 

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from forgeprep.errors import ForgeprepError
-from forgeprep.training.fit import Loop, Training, pick_device
+from forgeprep.training.fit import Loop, pick_device
+from forgeprep.training.folder import Training
 from forgeprep.training.models import MODELS, build
 from forgeprep.training.models.local_similarity import LinearPairs, ReluPairs
 from forgeprep.training.recipe import make_recipe

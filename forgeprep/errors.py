@@ -99,4 +99,4 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f": did you mean '{near[0]}'?" if near else ""
-    return UsageError(f"unknown {kind} '{name}'{hint} (known: {', '.join(names)})")
+    return UsageError(f"unknown {kind} '{name}'{hint} (known: {', '.join(names) or 'none'})")

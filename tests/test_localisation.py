@@ -111,9 +111,8 @@ def test_magnitudes_are_read_with_their_picture_and_known_or_not(shards: Path) -
         detector.losses(out, batch)["magnitude"].backward()
         assert out["mask"].grad is not None
         assert (out["mask"].grad.abs().amax(dim=(1, 2, 3)) > 0).tolist() == known
-    for name, target in (("fn3-seg", "magnitud"), ("fn3-cls", "magnitude")):
-        with pytest.raises(UsageError, match=r"did you mean 'magnitude'|learns no map"):
-            build(name, {"target": target})
+    with pytest.raises(UsageError, match="--model-option target: input should be 'mask', 'magnitude' or"):
+        build("fn3-seg", {"target": "magnitud"})
 
 
 def test_magnitudes_are_learnt_and_judged(
@@ -310,7 +309,7 @@ def test_slowfast_is_as_published_and_learns_a_batch() -> None:
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.5 * losses[0]
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in detector.parameters())
-    with pytest.raises(UsageError, match="frames=10 is no multiple of alpha=4"):
+    with pytest.raises(UsageError, match="frames: 10 is no multiple of alpha, 4"):
         build("slowfast-r50", {"frames": 10})
 
 

@@ -16,7 +16,8 @@ import pytest
 
 from forgeprep.training import cells as cells_of
 from forgeprep.training.crosstable import cross_markdown, document
-from forgeprep.training.fit import Loop, Training
+from forgeprep.training.fit import Loop
+from forgeprep.training.folder import Training
 from forgeprep.training.protocols import PROTOCOLS, Plan, lay_out, slug
 from forgeprep.training.recipe import make_recipe
 from forgeprep.training.tables import evaluate_run, published
@@ -177,7 +178,7 @@ def test_trainings_that_are_there_are_taken(whole: Path, shards: Path, tmp_path:
     assert matrix(tmp_path / "to")["columns"] == ["Deepfakes", "FaceSwap"]
     capsys.readouterr()
     assert evaluate("cross-method", tmp_path / "no", shards, runs=(run,), settings=["seed=1"]) == 2
-    assert "mine: fits no row; the nearest is FaceSwap, and seed differ;" in capsys.readouterr().err
+    assert "mine: fits no row; the nearest is FaceSwap (seed: " in capsys.readouterr().err
 
 
 def test_empty_classes_are_marked_and_the_rest_is_printed(face_photo: UInt8, tmp_path: Path, capsys: Any) -> None:
@@ -200,6 +201,9 @@ def test_empty_classes_are_marked_and_the_rest_is_printed(face_photo: UInt8, tmp
     first = next(line for line in text.splitlines() if line.startswith("| Deepfakes |"))
     assert first.split(" | ")[2] == "no fakes"
     assert first.split(" | ")[4].endswith("*")
+    assert evaluate("cross-method", tmp_path / "few", out, settings=("batch=999",)) == 0
+    assert {cell["mark"] for cell in matrix(tmp_path / "few")["cells"]} == {"not trained"}
+    assert "FaceSwap is not trained: fewer samples than a batch of 999." in (tmp_path / "few/matrix.md").read_text()
     # A whole split of reals that is not there.
     fakes = make_shards(tmp_path / "fakes", face_photo, {"test": tuple(KINDS)})
     assert evaluate("cross-forgery", tmp_path / "no", fakes) == 0
@@ -285,7 +289,7 @@ def test_what_cannot_be_crossed_is_told_in_one_line(
     says("holds no shards; give the --out folder", "--shards", str(tmp_path), *cross, *model, *to)
     says("no shards of the split 'dev', which cross-method takes", *own, *cross, *model, *to, "--split", "dev")
     says(
-        "two classes of fakes at least, the shards hold only FaceSwap",
+        "two classes of fakes at least; with --set methods, the shards hold only FaceSwap",
         *own,
         *cross,
         *model,
@@ -295,7 +299,7 @@ def test_what_cannot_be_crossed_is_told_in_one_line(
     )
     says("unknown method 'FaceSwop'", *own, *cross, *model, *to, "--set", "methods=FaceSwop,Deepfakes")
     says("has no column 'mask'; make the shards with --stages", *own, *cross, "--model", "fn3-seg", *to)
-    says("holds another matrix (recipe, size differ)", *own, *cross, *model, "--to", str(whole))
+    says("holds another matrix (size: ", *own, *cross, *model, "--to", str(whole))
     reals = make_shards(tmp_path / "reals", face_photo, {"val": (None,)})
     says("no row can be trained (Deepfakes: no fakes in val; ", "--shards", str(reals), *cross, *model, *to)
     assert not (tmp_path / "to").exists()

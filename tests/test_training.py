@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import torch
 from safetensors.torch import load_file
 
 from forgeprep.errors import ForgeprepError, UsageError, VerifyError
-from forgeprep.training.fit import Training, pick_device, train
+from forgeprep.training.fit import pick_device, train
+from forgeprep.training.folder import Training
 from forgeprep.training.many import train_on_many
 from forgeprep.training.models import MODELS
 from forgeprep.training.recipe import Recipe, make_recipe
@@ -57,16 +59,36 @@ def weights(run: Path, state: str = "last") -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(("model", "size"), [("fn3-seg", 64), ("mesoinception4-cls", 256)])
 def test_a_resumed_training_ends_with_the_same_weights(model: str, size: int, prepared: Path, tmp_path: Path) -> None:
     train(training(model, prepared, tmp_path / "whole", size=size, batch=2), device="cpu")
-    for limit in (2, 9, None):
-        train(training(model, prepared, tmp_path / "parts", size=size, batch=2, limit=limit), device="cpu")
-    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
-    assert whole.keys() == parts.keys()
+    parts = training(model, prepared, tmp_path / "parts", size=size, batch=2, epochs=1, limit=2)
+    train(parts, device="cpu")
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(parts, limit=None), device="cpu", report=_interrupt_at(4))
+    train(replace(parts, limit=None), device="cpu")
+    # More epochs are the same training. What a killed process wrote after its last state comes again.
+    train(training(model, prepared, tmp_path / "parts", size=size, batch=2, limit=9), device="cpu")
+    log = tmp_path / "parts" / "log.jsonl"
+    with log.open("a") as file:
+        file.write('{"step": 10, "epoch": 1, "loss": 9}\n{"step": 11, "ep')
+    train(training(model, prepared, tmp_path / "parts", size=size, batch=2), device="cpu")
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [entry["step"] for entry in entries if "loss" in entry] == list(range(1, 13))
+    assert [entry["epoch"] for entry in entries if "val_auc" in entry] == [0, 1]
+    whole, again = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert whole.keys() == again.keys()
     assert any(name.startswith("optimizer/") for name in whole)
-    assert all(torch.equal(value, parts[name]) for name, value in whole.items())
+    assert all(torch.equal(value, again[name]) for name, value in whole.items())
     other = training(model, prepared, tmp_path / "other", size=size, batch=2, seed=1, limit=1)
     train(other, device="cpu")
     assert not all(torch.equal(value, whole[name]) for name, value in weights(tmp_path / "other").items())
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def _interrupt_at(step: int) -> Any:
+    def report(facts: dict[str, Any]) -> None:
+        if facts["step"] == step:
+            raise KeyboardInterrupt
+
+    return report
 
 
 def test_threads_do_not_change_what_is_learnt(prepared: Path, tmp_path: Path) -> None:
@@ -164,7 +186,7 @@ def test_what_cannot_be_is_told_in_one_line(
     says(2, "unknown model 'fn3': did you mean 'fn3-", "train", "fn3", *shards, *run)
     says(2, "unknown setting 'learning_rate'", "train", "fn3-seg", *shards, *run, "--set", "learning-rate=1")
     says(2, "no shards of the split 'train'", "train", "fn3-seg", "--shards", str(tmp_path), *run)
-    says(2, "holds another training (recipe, size differ)", "train", "fn3-seg", *shards, "--run", str(trained))
+    says(2, "holds another training (size: ", "train", "fn3-seg", *shards, "--run", str(trained))
     says(2, "less than a batch of 999", "train", "fn3-seg", *shards, *run, "--batch", "999", "--set", "workers=0")
     says(
         2,
@@ -229,6 +251,6 @@ def test_models_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None
     assert run_cli("models", "show", "two-stream") == 0
     printed = capsys.readouterr().out
     assert "two-stream: 21,486,450 parameters, input 299 x 299" in printed
-    assert "--model-option stream=… (default 'both')" in printed
+    assert "--model-option stream=… (one of both, semantic, none; default 'both')" in printed
     assert "real_repeat    4.0" in printed
     assert Recipe().view == "resize"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forgeprep.errors import UsageError, VerifyError
@@ -23,6 +23,7 @@ from forgeprep.training.metrics import (
     verdict_figures,
 )
 from forgeprep.training.recipe import Recipe, make_recipe
+from forgeprep.training.tables import clip_figures
 from forgeprep.training.transforms import collate, prepare
 from tests.conftest import UInt8
 from tests.shards_run import make_run
@@ -209,6 +210,36 @@ def test_figures_against_hand_counts() -> None:
     table = confusion([0, 0, 1, 2], [0, 1, 1, 1], 3)
     assert table.tolist() == [[1, 1, 0], [0, 1, 0], [0, 1, 0]]
     assert recalls(table).tolist() == [0.5, 1.0, 0.0]
+
+
+def test_a_clip_that_is_forged_otherwise_is_no_real_clip() -> None:
+    """Of b, forged in part by another method, the unforged frames count as reals, and the clip in no figure."""
+    clips = [
+        ("real", [0, 0], [0.1, 0.3]),
+        ("other", [0], [0.6]),
+        ("a", [1, 0], [0.9, 0.7]),
+        ("b", [0, 1, 0], [0.95] * 3),
+    ]
+    rows = [{"clip_id": name, "label": label} for name, labels, _ in clips for label in labels]
+    scores = np.array([score for _, _, own in clips for score in own])
+    chosen = np.array([row["label"] == 0 or row["clip_id"] == "a" for row in rows])
+    found = clip_figures(rows, scores, chosen, 0.65)
+    assert (found["clips"], found["auc"], found["acc"]) == (3, 1.0, 1.0)
+    assert clip_figures(rows, scores, np.ones(len(rows), bool), 0.5)["clips"] == 4
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=2, max_size=12))
+def test_the_threshold_of_a_map_is_finite_and_no_other_is_better(values: list[tuple[bool, int]]) -> None:
+    labels, scores = (np.array(part) for part in zip(*values, strict=True))
+    threshold = best_threshold(labels, scores / 5)
+    assert np.isfinite(threshold)
+    if len(set(labels)) == 2:
+        reached = [
+            np.mean((scores / 5 > cut)[labels]) - np.mean((scores / 5 > cut)[~labels])
+            for cut in (threshold, *(scores / 5 - 0.1))
+        ]
+        assert reached[0] >= max(reached) - 1e-9
 
 
 def test_pixel_figures_against_hand_counts() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,6 +24,7 @@ from forgeprep.training.models.local_similarity import LinearPairs, LocalSimilar
 from forgeprep.training.models.two_stream import TwoStream
 from forgeprep.training.models.xception import Xception
 from forgeprep.training.noise import noise_residual
+from forgeprep.training.recipe import make_recipe
 from tests.conftest import UInt8
 
 
@@ -250,7 +253,19 @@ def test_pretrained_weights_fill_the_backbone_or_say_what_does_not_fit(tmp_path:
 def test_unknown_models_and_options_are_told() -> None:
     with pytest.raises(UsageError, match="unknown model 'two-strem': did you mean 'two-stream'"):
         build("two-strem")
-    with pytest.raises(UsageError, match="model two-stream: options"):
-        build("two-stream", {"stream": "triple"})
-    with pytest.raises(UsageError, match="model fn3-seg: options"):
-        build("fn3-seg", {"width": 3})
+    wrong: list[tuple[str, dict[str, Any], str]] = [
+        ("two-stream", {"stream": "triple"}, "--model-option stream: input should be 'both', 'semantic' or 'none'"),
+        ("fn3-seg", {"width": 3}, "unknown option of fn3-seg 'width' (known: target)"),
+        ("fn3-cls", {"target": "mask"}, "unknown option of fn3-cls 'target' (known: none)"),
+        ("bmn", {"scale": 0}, "--model-option scale: input should be greater than or equal to 8 (got 0)"),
+        ("bmn", {"samples": "many"}, "--model-option samples: input should be a valid integer"),
+        ("slowfast-r50", {"step": 0}, "--model-option step: input should be greater than 0"),
+        ("xception-levels", {"levels": "label,label"}, "--model-option levels: a level stands twice"),
+        ("xception-levels", {"levels": "label", "weights": {"label": 0}}, "--model-option weights: all levels weigh 0"),
+        ("xception-levels", {"weights": {"label": -1}}, "--model-option weights: input should be greater than"),
+    ]
+    for name, options, message in wrong:
+        with pytest.raises(UsageError, match=re.escape(message)):
+            build(name, options)
+    with pytest.raises(UsageError, match="size: two-stream takes images of 299 x 299 alone"):
+        make_recipe("two-stream", {"size": 128})

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Event
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import yaml
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from forgeprep.errors import MediaError, UsageError
+from forgeprep.errors import MediaError, Stopped, UsageError
 from forgeprep.report.terminal import add_cells, console, counting, light_table
 from forgeprep.settings import name_and_value, read_settings_file
 
 if TYPE_CHECKING:
-    from forgeprep.training.fit import Training
+    from forgeprep.training.evaluate import Judged
+    from forgeprep.training.folder import Training
 
 
 def require_training() -> None:
@@ -44,9 +48,7 @@ def print_models() -> None:
 def show_model(name: str) -> None:
     """``forgeprep models show``: a detector's options and the recipe of its protocol."""
     require_training()
-    import inspect
-
-    from forgeprep.training.models import build, get_model, parameters
+    from forgeprep.training.models import build, get_model, options_of, parameters
     from forgeprep.training.recipe import Recipe, make_recipe
 
     model = get_model(name)
@@ -55,12 +57,11 @@ def show_model(name: str) -> None:
     console.print(f"[bold]{model.name}[/bold]: {parameters(detector):,} parameters, input {takes}")
     console.print(f"    {model.source}", markup=False)
     console.print(f"    learns from: {', '.join(('image', 'label', *detector.needs))}")
-    options = inspect.signature(type(detector).__init__).parameters
-    optional = model.n_way or model.levels or model.takes == "features" or name.endswith("-seg")
-    if optional or model.backbone in ("trunk", "encoder"):
-        for option, info in options.items():
-            if option not in ("self", "net", "task", "names", "channels"):
-                console.print(f"    --model-option {option}=… (default {info.default!r})", markup=False)
+    for option, (kind, default) in options_of(name).items():
+        if option not in ("names", "channels"):
+            choices = get_args(kind) if get_origin(kind) is Literal else ()
+            one_of = f"one of {', '.join(choices)}; " if choices else ""
+            console.print(f"    --model-option {option}=… ({one_of}default {default!r})", markup=False)
     console.print(f"recipe of the protocol {model.protocol}; --config FILE and --set NAME=VALUE change it:")
     for setting, value in make_recipe(name, {}).model_dump().items():
         told = Recipe.model_fields[setting].description
@@ -100,13 +101,31 @@ def _training(
     weights: Path | None,
     init: Path | None = None,
 ) -> Training:
-    from forgeprep.training.fit import Training
+    from forgeprep.training.folder import Training
     from forgeprep.training.recipe import make_recipe
 
     flags = {name: value for name, value in given.items() if value is not None}
     values = {**(read_settings_file(config) if config else {}), **_pairs("--set", settings), **flags}
     recipe = make_recipe(model, values)
     return Training(model, tuple(shards), run, recipe, _pairs("--model-option", options), weights, init)
+
+
+@contextmanager
+def interruptible() -> Iterator[Event]:
+    """Ctrl-C sets the event, so that a step comes to its end; once more, and it interrupts at once."""
+    asked = Event()
+
+    def stop(*_: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        console.print("stopping after this step; Ctrl-C again to stop at once")
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _train_with_bar(training: Training, gpus: int | None) -> dict[str, Any]:
@@ -119,10 +138,12 @@ def _train_with_bar(training: Training, gpus: int | None) -> dict[str, Any]:
 
     run = training.run
     columns = (TextColumn("{task.fields[text]}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bar:
+    with interruptible() as stop, Progress(*columns, console=console) as bar:
         task = bar.add_task("train", text=f"{training.model} on {', '.join(map(str, training.shards))}", total=None)
 
         def report(facts: dict[str, Any]) -> None:
+            if stop.is_set():
+                raise Stopped(f"stopped at step {facts['step']}; {run} keeps the state, run the same command to go on")
             if "loss" in facts:
                 rate = f", {facts['images_s']:.1f} images/s" if "images_s" in facts else ""
                 place = f"epoch {facts['epoch']}, step {facts['step']}"
@@ -164,7 +185,7 @@ def evaluate_on_console(
     require_training()
     from forgeprep.training import spans
     from forgeprep.training.pictures import draw_predictions
-    from forgeprep.training.tables import evaluate_run, markdown, write_evaluation
+    from forgeprep.training.tables import evaluate_run, markdown, set_names, write_evaluation, write_scores
 
     device = _device(gpus)
     of_spans = [spans.is_of_spans(run) for run in runs]
@@ -176,13 +197,20 @@ def evaluate_on_console(
         for file in files:
             console.print(f"written: {file}", markup=False)
         return
-    evaluations = [evaluate_run(run, shards, split=split, device=device, workers=workers) for run in runs]
+    folder, names = to or runs[0] / "evaluation", set_names(shards)
+    evaluations, files = [], []
+    for number, run in enumerate(runs):
+
+        def keep(out: Path, judged: Judged, number: int = number) -> None:
+            files.append(folder / f"scores-{number}-{names[str(out)]}.parquet")
+            write_scores(judged, files[-1])
+
+        evaluations.append(evaluate_run(run, shards, split=split, device=device, workers=workers, watch=keep))
     console.print(markdown(evaluations), markup=False)
-    folder = to or runs[0] / "evaluation"
-    files = write_evaluation(evaluations, folder)
+    files = write_evaluation(evaluations, folder) + files
     for number, run in enumerate(runs):
         for out in shards:
-            files.append(folder / f"predictions-{number}-{out.name}.png")
+            files.append(folder / f"predictions-{number}-{names[str(out)]}.png")
             draw_predictions(run, out, files[-1], split=split, device=device)
     for file in files:
         console.print(f"written: {file}", markup=False)
@@ -216,7 +244,7 @@ def protocol_on_console(
     base = _training(str(model), shards, to or Path(), config, settings, options, {}, weights)
     with counting() as count:
         layout = lay_out(Plan(protocol, base, split, tuple(runs)), count)
-    cells = fill(
+    layout, cells = fill(
         layout,
         lambda training: _train_with_bar(training, gpus),
         device=_device(gpus),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from forgeprep.shards.records import atomic_write_bytes, table_bytes
 from forgeprep.training.checkpoint import read_facts
 from forgeprep.training.data import load_index
 from forgeprep.training.evaluate import as_taken, judge, verdict_threshold
-from forgeprep.training.fit import Training, is_finished, pick_device, settings_of
+from forgeprep.training.fit import TooFewSamples, pick_device
+from forgeprep.training.folder import Training, differing, is_finished, settings_of
 from forgeprep.training.metrics import verdict_figures
 from forgeprep.training.protocols import Layout, Plan, Row, slug
 from forgeprep.training.recipe import Recipe
@@ -41,8 +43,11 @@ def fill(
     device: str | None = None,
     workers: int | None = None,
     tell: Callable[[str], None] = lambda _: None,
-) -> list[dict[str, Any]]:
+) -> tuple[Layout, list[dict[str, Any]]]:
     """The cells of all rows, row by row; what the folder holds already is not made again.
+
+    Returns:
+        The layout, in which rows that cannot be trained are marked, and the cells.
 
     Args:
         layout: of :func:`forgeprep.training.protocols.lay_out`.
@@ -58,17 +63,28 @@ def fill(
     to = layout.plan.to
     with locked(to, "--to"):
         _claim(layout)
+        rows: list[Row] = []
         cells: list[dict[str, Any]] = []
         for row in layout.rows:
-            if row.mark:
-                tell(f"{row.name}: not trained, {row.mark}")
+            rows.append(_trained(row, fit, tell))
+            if rows[-1].mark:
+                tell(f"{row.name}: not trained, {rows[-1].mark}")
                 cells += [_marked(row.name, name, "not trained") for name in layout.classes]
-                continue
-            if not is_finished(row.training):
-                tell(f"{row.name}: training in {row.training.run}")
-                fit(row.training)
-            cells += _row_cells(layout, row, device, workers, tell)
-        return cells
+            else:
+                cells += _row_cells(layout, row, device, workers, tell)
+        return replace(layout, rows=tuple(rows)), cells
+
+
+def _trained(row: Row, fit: Callable[[Training], object], tell: Callable[[str], None]) -> Row:
+    """The row, trained, or marked with why it cannot be."""
+    if row.mark or is_finished(row.training):
+        return row
+    tell(f"{row.name}: training in {row.training.run}")
+    try:
+        fit(row.training)
+    except TooFewSamples:
+        return replace(row, mark=f"fewer samples than a batch of {row.training.recipe.batch}")
+    return row
 
 
 def trained_facts(training: Training) -> dict[str, Any]:
@@ -93,11 +109,11 @@ def _claim(layout: Layout) -> None:
         old, before = config, {}
     except (OSError, ValueError, KeyError, TypeError):
         raise VerifyError(f"{path}: damaged; remove it, if the folder is this protocol's") from None
-    names = [name for name in config if old.get(name) != config[name]]
-    if names:
+    changes = differing(old, config)
+    if changes:
+        told = "; ".join(f"{name}: {change}" for name, change in changes.items())
         raise UsageError(
-            f"{plan.to}: holds another matrix ({', '.join(names)} differ); give another --to, or the old settings "
-            "to go on with it"
+            f"{plan.to}: holds another matrix ({told}); give another --to, or the old settings to go on with it"
         )
     changed = [out for out, text in prints.items() if before.get(out, text) != text]
     if changed:
@@ -210,19 +226,18 @@ def _cell(layout: Layout, row: str, name: str, table: pa.Table, threshold: float
     fakes, reals = int(np.count_nonzero(chosen)), int(np.count_nonzero(label == 0))
     if fakes == 0 or reals == 0:
         return {**_marked(row, name, "no reals" if fakes else "no fakes"), "fakes": fakes, "reals": reals}
-    part = table.filter(pa.array(chosen | (label == 0)))
-    rows = part.select(["clip_id", "label"]).to_pylist()
-    truth, scores = np.array(part["label"].to_pylist(), np.int64), np.array(part["score"].to_pylist(), np.float64)
-    clips = clip_figures(rows, scores, np.ones(len(rows), bool), threshold)
+    judged = chosen | (label == 0)
+    scores = np.array(table["score"].to_pylist(), np.float64)
+    clips = clip_figures(table.select(["clip_id", "label"]).to_pylist(), scores, judged, threshold)
     return {
         "row": row,
         "column": name,
         "mark": None,
         "fakes": fakes,
         "reals": reals,
-        "clips": len({entry["clip_id"] for entry in rows}),
+        "clips": clips.pop("clips"),
         "threshold": threshold,
-        **verdict_figures(truth, scores, threshold),
+        **verdict_figures(label[judged], scores[judged], threshold),
         **{f"clip_{figure}": value for figure, value in clips.items()},
     }
 

@@ -30,6 +30,7 @@ def document(layout: Layout, cells: Sequence[Mapping[str, Any]]) -> dict[str, An
             "fakes": row.fakes,
             "reals": row.reals,
             **(dict.fromkeys(("step", "val_auc")) if row.mark else trained_facts(row.training)),
+            "threshold": next((c["threshold"] for c in cells if c["row"] == row.name and c["mark"] is None), None),
         }
         for row in layout.rows
     ]
@@ -81,6 +82,8 @@ def notes(found: Mapping[str, Any]) -> list[str]:
         lines.append("Every row learns from, and every cell judges, the fakes of its class and all reals.")
     if any(mean["cells"] < mean["of"] for mean in found["averages"] if mean["cells"]):
         lines.append("*: the average leaves out cells without a figure.")
+    if any(row["threshold"] not in (None, 0.5) for row in found["rows"]):
+        lines.append("ACC: fake is what scores above the threshold that the row's training chose on val.")
     lines += [f"{row['name']} is not trained: {row['mark']}." for row in found["rows"] if row["mark"]]
     return lines
 
@@ -93,8 +96,11 @@ def cross_markdown(found: Mapping[str, Any]) -> str:
         if figure == "auc" and found["published"]:
             lines += [published_title(found), "", *md_table(*published_table(found))]
     lines += ["## Samples", ""]
-    counts = [[row["name"], f"{row['fakes']:,}", f"{row['reals']:,}", str(row["step"] or "-")] for row in found["rows"]]
-    lines += md_table(["trained on", "fakes", "reals", "step"], counts)
+    counts = [
+        [row["name"], f"{row['fakes']:,}", f"{row['reals']:,}", str(row["step"] or "-"), _threshold(row["threshold"])]
+        for row in found["rows"]
+    ]
+    lines += md_table(["trained on", "fakes", "reals", "step", "fake above"], counts)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -119,6 +125,10 @@ def _average(cells: Sequence[Mapping[str, Any]], row: str, over: str) -> dict[st
     there = [cell for cell in asked if cell["mark"] is None]
     means = {name: float(np.mean([cell[name] for cell in there])) if there else None for name in FIGURES}
     return {"row": row, "over": over, "cells": len(there), "of": len(asked), **means}
+
+
+def _threshold(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _text(cell: Mapping[str, Any], figure: str) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,53 +14,25 @@ import numpy as np
 import torch
 
 from forgeprep.errors import ForgeprepError, UsageError
-from forgeprep.shards.records import atomic_write_bytes
-from forgeprep.training.checkpoint import load_state, load_weights, read_facts, save_state
+from forgeprep.training.checkpoint import load_state, load_weights, save_state
 from forgeprep.training.data import Ints, SampleIndex, Samples, deal, epoch_order, load_batches, load_index, without
 from forgeprep.training.evaluate import Judged, as_taken, judge, verdict_threshold
+from forgeprep.training.folder import Report, Training, claim, logged, read_config
 from forgeprep.training.metrics import best_threshold, verdict_figures
 from forgeprep.training.models import XCEPTION_WEIGHTS, build, get_model
 from forgeprep.training.models.detector import Detector
 from forgeprep.training.recipe import Recipe
 from forgeprep.training.transforms import PLANES, collate, prepare, to_device
 
-Report = Callable[[dict[str, Any]], None]
-"""``report(facts)``: after every step (``loss``, ``step``, ``images_s``) and every epoch (``val_auc``, …)."""
+LOOK = 100
+"""Within so many steps a detector that learns from maps alone has to see one of a fake."""
 
 MAX_VAL = 2000
 """So many samples of val are judged after an epoch, spread over all of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Training:
-    """What is trained.
-
-    Attributes:
-        model: a name of :data:`forgeprep.training.models.MODELS`.
-        shards: folders of runs.
-        run: folder to fill.
-        recipe: how.
-        options: of the model.
-        weights: pretrained weights of the backbone.
-        init: another training to start from: what it has of this detector is taken.
-        limit: steps after which to stop, for a try.
-        kind: a column and a value: learn from fakes with that value alone. Methods are chosen by the recipe.
-    """
-
-    model: str
-    shards: tuple[Path, ...]
-    run: Path
-    recipe: Recipe
-    options: dict[str, Any] = field(default_factory=dict)
-    weights: Path | None = None
-    init: Path | None = None
-    limit: int | None = None
-    kind: tuple[str, str] | None = None
-
-    @property
-    def size(self) -> int:
-        """Side of the input in pixels."""
-        return self.recipe.size or get_model(self.model).size
+class TooFewSamples(UsageError):
+    """An epoch is less than a batch."""
 
 
 def train(training: Training, *, device: str | None = None, report: Report = lambda _: None) -> dict[str, Any]:
@@ -83,18 +55,18 @@ def train(training: Training, *, device: str | None = None, report: Report = lam
         training = replace(training, options={**training.options, "names": _names(train_index)})
     rank, _ = world()
     if rank == 0:
-        _claim(training, train_index)
+        claim(training, train_index)
     torch.manual_seed(training.recipe.seed)
     detector = build(training.model, training.options)
     _start_from(training, detector)
-    tell = _logged(training.run, report) if rank == 0 else _silent
-    loop = Loop(training, detector, place, tell)
+    loop = Loop(training, detector, place)
     facts = load_state(training.run, "last", detector, loop.optimizer) or {
         "step": 0,
         "epoch": 0,
         "in_epoch": 0,
         "best": None,
     }
+    tell = loop.report = logged(training.run, report, facts) if rank == 0 else _silent
     while facts["epoch"] < training.recipe.epochs and not facts.get("done"):
         finished = loop.epoch(train_index, facts)
         if not finished:
@@ -130,24 +102,6 @@ def _silent(_: dict[str, Any]) -> None:
     """The report of all processes but the first."""
 
 
-def _logged(run: Path, report: Report) -> Report:
-    """Write what is reported to ``log.jsonl`` and TensorBoard too."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    board = SummaryWriter(str(run / "tensorboard"))
-
-    def tell(facts: dict[str, Any]) -> None:
-        with (run / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"time": round(time.time(), 3), **facts}) + "\n")
-        for name, value in facts.items():
-            if name not in ("step", "epoch"):
-                board.add_scalar(name, value, facts["step"])
-        board.flush()
-        report(facts)
-
-    return tell
-
-
 def pick_device(name: str | None) -> torch.device:
     """The device of that name; None takes a GPU where there is one.
 
@@ -164,9 +118,11 @@ def pick_device(name: str | None) -> torch.device:
 class Loop:
     """The steps of a training; the detector is moved to the device."""
 
-    def __init__(self, training: Training, detector: Detector, device: torch.device, report: Report) -> None:
+    def __init__(self, training: Training, detector: Detector, device: torch.device) -> None:
         recipe = training.recipe
-        self.training, self.detector, self.device, self.report = training, detector, device, report
+        self.training, self.detector, self.device = training, detector, device
+        self.report: Report = _silent
+        self.taught = False
         self.rank, self.ranks = world()
         cuda = device.type == "cuda"
         bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and cuda)
@@ -189,27 +145,45 @@ class Loop:
         dealt = epoch_batches(index, recipe, facts["epoch"], ranks=self.ranks, rank=self.rank)
         batches = dealt[facts["in_epoch"] :]
         if not dealt:
-            raise UsageError(
+            raise TooFewSamples(
                 f"train holds {len(index)} samples, less than a batch of {recipe.batch}; give --set batch=N"
             )
         self.detector.train()
         samples = Samples(index, without(set(PLANES) - {"image", *self.detector.needs}))
         started, seen = time.perf_counter(), 0
-        for batch in _batches(samples, recipe, self.training.size, batches, facts["epoch"]):
-            if self.training.limit is not None and facts["step"] >= self.training.limit:
-                self.save(facts)
-                return False
-            terms = self.step(batch, facts["step"])
-            seen += len(batch["label"]) * self.ranks
-            facts["step"] += 1
-            facts["in_epoch"] += 1
-            rate = seen / max(1e-9, time.perf_counter() - started)
-            if facts["step"] % recipe.save_every == 0:
-                self.save(facts)
-            self.report({"step": facts["step"], "epoch": facts["epoch"], "images_s": rate, **terms})
+        last = min(len(dealt), LOOK)
+        with _memory(recipe.batch, self.training.size):
+            for batch in _batches(samples, recipe, self.training.size, batches, facts["epoch"]):
+                if self.training.limit is not None and facts["step"] >= self.training.limit:
+                    self.save(facts)
+                    return False
+                terms = self.step(batch, facts["step"])
+                seen += len(batch["label"]) * self.ranks
+                facts["step"] += 1
+                facts["in_epoch"] += 1
+                self.check_maps(batch, last=facts["step"] == last)
+                rate = seen / max(1e-9, time.perf_counter() - started)
+                if facts["step"] % recipe.save_every == 0:
+                    self.save(facts)
+                try:
+                    self.report({"step": facts["step"], "epoch": facts["epoch"], "images_s": rate, **terms})
+                except BaseException:
+                    self.save(facts)
+                    raise
         facts["epoch"] += 1
         facts["in_epoch"] = 0
         return True
+
+    def check_maps(self, batch: dict[str, Any], *, last: bool) -> None:
+        """Refuse to learn from reals alone, where no fake has what a detector of pixels learns from."""
+        names = [name for name in self.detector.needs if name in _HAS]
+        if self.detector.learns_label() or not names:
+            return
+        has = torch.stack([batch[_HAS[name]] for name in names]).any(dim=0)
+        self.taught = self.taught or bool((has & (batch["label"] == 1)).any())
+        if last and not self.taught:
+            other = "; --model-option target=magnitude-or-mask takes masks too" if names == ["mask_magnitude"] else ""
+            raise UsageError(f"no fake has a {' or '.join(names)} to learn from in {self.training.shards[0]}{other}")
 
     def save(self, facts: dict[str, Any]) -> None:
         """Keep the state, from which a training goes on."""
@@ -220,31 +194,43 @@ class Loop:
         """Learn from a batch of :func:`forgeprep.training.transforms.collate`; returns the loss and its terms.
 
         Raises:
-            ForgeprepError: the loss is not finite, or memory is too small.
+            ForgeprepError: the loss is not finite.
         """
         # Dropout is drawn anew for each step, so that a resumed training draws the same.
         torch.manual_seed(hash((self.training.recipe.seed, step, self.rank)) % (1 << 63))
-        try:
-            moved = to_device(batch, self.device, noise="noise" in self.detector.needs)
-            moved["image"] = moved["image"].contiguous(memory_format=self.layout)
-            with self.autocast:
-                terms = self.detector.losses(self.forward(moved["image"]), moved)
-            loss = torch.stack(list(terms.values())).sum()
-            if not torch.isfinite(loss):
-                raise ForgeprepError(
-                    f"step {step}: the loss is not finite; a smaller --set lr=… may help, or look at these samples: "
-                    f"{', '.join(batch['sample_id'])}"
-                )
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(self.detector.parameters(), self.training.recipe.clip_norm)
-            self.optimizer.step()
-        except (torch.OutOfMemoryError, MemoryError):
-            half = max(1, len(batch["label"]) // 2)
+        moved = to_device(batch, self.device, noise="noise" in self.detector.needs)
+        moved["image"] = moved["image"].contiguous(memory_format=self.layout)
+        with self.autocast:
+            terms = self.detector.losses(self.forward(moved["image"]), moved)
+        loss = torch.stack(list(terms.values())).sum()
+        if not torch.isfinite(loss):
             raise ForgeprepError(
-                f"out of memory at {len(batch['label'])} images of {self.training.size}: try --set batch={half}"
-            ) from None
+                f"step {step + 1}: the loss is not finite; a smaller --set lr=… may help, or look at these "
+                f"samples: {', '.join(batch['sample_id'])}"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.detector.parameters(), self.training.recipe.clip_norm)
+        self.optimizer.step()
         return {name: float(value.detach()) for name, value in {"loss": loss, **terms}.items()}
+
+
+_HAS = {"mask": "has_mask", "mask_magnitude": "has_magnitude"}
+"""What a detector learns from -> where a batch says whether a sample has it."""
+
+
+@contextmanager
+def _memory(batch: int, side: int) -> Iterator[None]:
+    """Turn what libraries raise when memory is short into one line."""
+    try:
+        yield
+    except Exception as error:
+        # torch on a CPU and OpenCV have no error of their own for it.
+        short = isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate" in str(error)
+        if not short or isinstance(error, ForgeprepError):
+            raise
+        smaller = f"--set batch={batch // 2}" if batch > 1 else f"--set size={side // 2}"
+        raise ForgeprepError(f"out of memory at {batch} images of {side} x {side}: try {smaller}") from None
 
 
 def epoch_batches(index: SampleIndex, recipe: Recipe, epoch: int, *, ranks: int = 1, rank: int = 0) -> list[Ints]:
@@ -321,73 +307,3 @@ def _start_from(training: Training, detector: Detector) -> None:
 def _model_of(run: Path) -> tuple[str, dict[str, Any]]:
     config = read_config(run)
     return config["model"], config["options"]
-
-
-def read_config(run: Path) -> dict[str, Any]:
-    """A training's ``config.json``.
-
-    Raises:
-        UsageError: the folder holds no training.
-    """
-    try:
-        config: dict[str, Any] = json.loads((run / "config.json").read_bytes())
-    except (OSError, ValueError):
-        raise UsageError(f"{run}: holds no training of forgeprep (no config.json)") from None
-    return config
-
-
-def settings_of(training: Training) -> dict[str, Any]:
-    """What ``config.json`` says of a training, but for what its samples tell."""
-    return {
-        "model": training.model,
-        "options": training.options,
-        "recipe": training.recipe.model_dump(mode="json"),
-        "size": training.size,
-        "shards": [str(out.resolve()) for out in training.shards],
-        "kind": list(training.kind) if training.kind else None,
-        "weights": str(training.weights) if training.weights else None,
-        "init": str(training.init) if training.init else None,
-    }
-
-
-def is_finished(training: Training) -> bool:
-    """Whether the folder holds this training, and nothing is left to be done.
-
-    Raises:
-        UsageError: the folder holds another training.
-    """
-    if not (training.run / "config.json").is_file():
-        return False
-    _refuse_others(training.run, settings_of(training))
-    facts = read_facts(training.run, "last")
-    return facts is not None and (facts["epoch"] >= training.recipe.epochs or bool(facts.get("done")))
-
-
-def differing(run: Path, config: dict[str, Any]) -> list[str]:
-    """The settings in which the training in a folder is another."""
-    old = read_config(run)
-    return [key for key in config if old.get(key) != config[key]]
-
-
-def _refuse_others(run: Path, config: dict[str, Any]) -> None:
-    names = differing(run, config)
-    if names:
-        raise UsageError(
-            f"{run}: holds another training ({', '.join(names)} differ); give another folder, "
-            "or the old settings to go on with it"
-        )
-
-
-def _claim(training: Training, index: SampleIndex) -> None:
-    """Write ``config.json``, or see that the one there is the same training's."""
-    config = {
-        **settings_of(training),
-        "methods": list(index.methods),
-        "enlarge": training.recipe.enlarge or round(index.enlarge, 4),
-    }
-    path = training.run / "config.json"
-    if path.is_file():
-        _refuse_others(training.run, config)
-    else:
-        training.run.mkdir(parents=True, exist_ok=True)
-        atomic_write_bytes(path, json.dumps(config, indent=1).encode() + b"\n")

@@ -8,7 +8,7 @@ from typing import Any
 from forgeprep.errors import ForgeprepError, UsageError
 from forgeprep.pipeline.on_ray import set_environment
 from forgeprep.training.checkpoint import read_facts
-from forgeprep.training.fit import Training
+from forgeprep.training.folder import Training
 
 
 def train_on_many(training: Training, ranks: int, *, gpu: bool = True, address: str | None = None) -> dict[str, Any]:

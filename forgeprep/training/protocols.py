@@ -23,8 +23,8 @@ from forgeprep.errors import UsageError, VerifyError, unknown_name
 from forgeprep.shards.lookup import iter_values
 from forgeprep.shards.read import shard_paths
 from forgeprep.training.data import check_columns
-from forgeprep.training.fit import Training, differing, read_config, settings_of
-from forgeprep.training.models import build
+from forgeprep.training.folder import Training, differing, read_config, settings_of
+from forgeprep.training.models import build, get_model
 
 PROTOCOLS: dict[str, str | None] = {
     "cross-method": "method",
@@ -131,6 +131,8 @@ def lay_out(plan: Plan, tell: Callable[[str, int], None] = lambda *_: None) -> L
         VerifyError: a shard is damaged.
     """
     base = plan.base
+    if get_model(base.model).takes != "image":
+        raise UsageError(f"{plan.protocol}: {base.model} gives no verdict on samples, only spans in time")
     _check_sets(plan)
     needs = build(base.model, base.options).needs_columns()
     for out in base.shards:
@@ -150,7 +152,8 @@ def lay_out(plan: Plan, tell: Callable[[str, int], None] = lambda *_: None) -> L
     classes = tuple(sets) if plan.column is None else _classes(keys, plan.column)
     if len(classes) < 2:
         held = f"only {classes[0]}" if classes else "none"
-        raise UsageError(f"{plan.protocol}: takes two classes of fakes at least, the shards hold {held}")
+        where = "the shards hold" if methods is None else "with --set methods, the shards hold"
+        raise UsageError(f"{plan.protocol}: takes two classes of fakes at least; {where} {held}")
     rows = tuple(_row(plan, name, sets, keys) for name in classes)
     if all(row.mark for row in rows):
         told = "; ".join(f"{row.name}: {row.mark}" for row in rows)
@@ -237,27 +240,19 @@ def _with_given(runs: Sequence[Path], rows: Sequence[Row]) -> tuple[Row, ...]:
     """The rows, each with the training that was given for it, if one fits."""
     taken: dict[str, Path] = {}
     for run in runs:
-        odd = {row.name: _odd(run, row.training) for row in rows}
+        old = read_config(run)
+        odd = {row.name: differing(old, settings_of(row.training)) for row in rows}
         nearest = min(odd, key=lambda name: len(odd[name]))
         if odd[nearest]:
+            told = "; ".join(f"{name}: {change}" for name, change in odd[nearest].items())
             raise UsageError(
-                f"{run}: fits no row; the nearest is {nearest}, and {', '.join(odd[nearest])} differ; give the "
-                "settings that it was trained with, or leave it out"
+                f"{run}: fits no row; the nearest is {nearest} ({told}); give the settings that it was trained with, "
+                "or leave it out"
             )
         if nearest in taken:
             raise UsageError(f"{run}: is the same training as {taken[nearest]}; leave one out")
         taken[nearest] = run
     return tuple(replace(r, training=replace(r.training, run=taken[r.name])) if r.name in taken else r for r in rows)
-
-
-def _odd(run: Path, training: Training) -> list[str]:
-    """What is other in the training of a folder; of the recipe, the settings."""
-    mine = settings_of(training)
-    names = differing(run, mine)
-    if "recipe" not in names:
-        return names
-    old, new = read_config(run)["recipe"], mine["recipe"]
-    return [name for name in names if name != "recipe"] + [name for name in new if old.get(name) != new[name]]
 
 
 def _fingerprint(out: Path) -> str:

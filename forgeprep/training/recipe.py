@@ -60,7 +60,11 @@ def make_recipe(model: str, given: Mapping[str, Any]) -> Recipe:
     if isinstance(values.get("methods"), str):
         values["methods"] = [part.strip() for part in values["methods"].split(",")]
     try:
-        return Recipe.model_validate(values)
+        recipe = Recipe.model_validate(values)
     except ValidationError as error:
         problem = error.errors()[0]
         raise UsageError(f"{problem['loc'][0]}: {problem['msg'].lower()} (got {problem['input']!r})") from None
+    side = get_model(model).size
+    if get_model(model).fixed and recipe.size not in (None, side):
+        raise UsageError(f"size: {model} takes images of {side} x {side} alone (got {recipe.size})")
+    return recipe

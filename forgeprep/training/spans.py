@@ -20,7 +20,8 @@ from forgeprep.storage import parquet_source
 from forgeprep.training.checkpoint import load_state, save_state
 from forgeprep.training.data import SampleIndex, Samples, frames_alone, load_index, read_values
 from forgeprep.training.evaluate import _of_one_size, padded_image
-from forgeprep.training.fit import Report, Training, _claim, _logged, pick_device, read_config
+from forgeprep.training.fit import pick_device
+from forgeprep.training.folder import Report, Training, claim, logged, read_config
 from forgeprep.training.models import build
 from forgeprep.training.models.detector import Detector
 from forgeprep.training.recipe import Recipe
@@ -131,8 +132,9 @@ def open_eyes(training: Training | Mapping[str, Any], device: torch.device) -> E
     if not options.get("features"):
         raise UsageError("bmn learns from a trained detector's features: give --model-option features=RUN")
     detector, config, _ = load_detector(Path(options["features"]))
-    if config["model"] == "bmn":
-        raise UsageError(f"{options['features']}: is a training of bmn; features are those of a detector of images")
+    if config["model"] == "bmn" or detector.clip_frames:
+        told = f"is a training of {config['model']}; features are those of a detector of images"
+        raise UsageError(f"{options['features']}: {told}")
     return Eyes(detector.to(device).eval(), Recipe(**config["recipe"]), config["size"], device)
 
 
@@ -155,7 +157,7 @@ def train_spans(training: Training, *, device: str | None = None, report: Report
         raise UsageError(f"{training.shards[0]}: train holds no clip of {SHORT} frames or more; pictures have no time")
     channels = eyes.look(Samples(indices["train"]), lines["train"][0]).shape[1]
     training = replace(training, options={**training.options, "features": where, "channels": channels})
-    _claim(training, indices["train"])
+    claim(training, indices["train"])
     torch.manual_seed(recipe.seed)
     detector = build(training.model, training.options).to(place)
     optimizer = torch.optim.Adam(
@@ -169,7 +171,7 @@ def train_spans(training: Training, *, device: str | None = None, report: Report
     }
     truth = [targets(line.time, scale) for line in lines["train"]]
     facts = load_state(training.run, "last", detector, optimizer) or {"step": 0, "epoch": 0, "best": None}
-    tell = _logged(training.run, report)
+    tell = logged(training.run, report, facts)
     while facts["epoch"] < recipe.epochs and not facts.get("done"):
         order = np.random.default_rng([recipe.seed, facts["epoch"]]).permutation(len(truth))
         detector.train()
@@ -184,7 +186,7 @@ def train_spans(training: Training, *, device: str | None = None, report: Report
             terms = detector.losses(detector(features), batch)
             loss = torch.stack(list(terms.values())).sum()
             if not torch.isfinite(loss):
-                raise ForgeprepError(f"step {facts['step']}: the loss is not finite; a smaller --lr may help")
+                raise ForgeprepError(f"step {facts['step'] + 1}: the loss is not finite; a smaller --lr may help")
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(detector.parameters(), recipe.clip_norm)
@@ -290,6 +292,8 @@ def evaluate_spans(
     for out in shards:
         index = frames_alone(load_index([out], split))
         lines = lines_of(index)
+        if not lines:
+            raise UsageError(f"{out}: {split} holds no clip of {SHORT} frames or more; pictures have no time")
         ways: dict[str, dict[str, Proposals]] = {"bmn": {}, "frame scores": {}, "oracle: masks": {}}
         for line, values in zip(lines, _looked(eyes, index, lines), strict=True):
             time = line.time
@@ -332,7 +336,11 @@ def markdown(evaluations: Sequence[Mapping[str, Any]]) -> str:
 def write_evaluation(
     runs: Sequence[Path], shards: Sequence[Path], to: Path, *, split: str, device: str | None
 ) -> tuple[str, list[Path]]:
-    """Judge, and write ``evaluation.json``, ``evaluation.md`` and a picture of some clips a run; returns the tables."""
+    """Judge, and write the tables, and for each run the proposals of every clip and a picture of some clips.
+
+    ``proposals-N.json``: clip -> ``spans``, the true ones as [first frame, frame after], and each way's proposals as
+    [first, after, score], best first.
+    """
     from forgeprep.training.plots import draw_timelines
 
     to.mkdir(parents=True, exist_ok=True)
@@ -340,7 +348,9 @@ def write_evaluation(
     for number, run in enumerate(runs):
         clips: list[Seen] = []
         evaluations.append(evaluate_spans(run, shards, split=split, device=device, watch=clips.append))
-        files.append(to / f"timelines-{number}.png")
+        files += [to / f"proposals-{number}.json", to / f"timelines-{number}.png"]
+        told = {time.clip_id: {"spans": time.spans(), **found} for time, _, found in clips}
+        atomic_write_bytes(files[-2], json.dumps(told).encode() + b"\n")
         draw_timelines(clips, files[-1])
     text = markdown(evaluations)
     atomic_write_bytes(files[0], json.dumps(plain(evaluations), indent=1).encode() + b"\n")

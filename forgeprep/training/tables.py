@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import yaml
 
 from forgeprep.errors import UsageError
-from forgeprep.shards.records import atomic_write_bytes
+from forgeprep.shards.records import atomic_write_bytes, table_bytes
 from forgeprep.training.checkpoint import load_state
 from forgeprep.training.data import load_index
 from forgeprep.training.evaluate import Judged, as_taken, judge, verdict_threshold
-from forgeprep.training.fit import pick_device, read_config
+from forgeprep.training.fit import pick_device
+from forgeprep.training.folder import read_config
 from forgeprep.training.levels import agreement, level_figures
 from forgeprep.training.metrics import MagnitudeCounts, PixelCounts, clip_means, confusion, recalls, verdict_figures
 from forgeprep.training.models import build
@@ -45,9 +47,15 @@ def load_detector(run: Path, state: str = "best") -> tuple[Detector, dict[str, A
 
 
 def evaluate_run(
-    run: Path, shards: Sequence[Path], *, split: str = "test", device: str | None = None, workers: int | None = None
+    run: Path,
+    shards: Sequence[Path],
+    *,
+    split: str = "test",
+    device: str | None = None,
+    workers: int | None = None,
+    watch: Callable[[Path, Judged], None] = lambda *_: None,
 ) -> dict[str, Any]:
-    """Judge a split of each run of shards; returns what :func:`write_evaluation` writes."""
+    """Judge a split of each run of shards; returns what :func:`write_evaluation` writes. ``watch`` is told of each."""
     detector, config, facts = load_detector(run)
     place = pick_device(device)
     detector.to(place)
@@ -60,6 +68,7 @@ def evaluate_run(
     for out in shards:
         index = as_taken(load_index([out], split, numbered=config["methods"]), detector)
         judged = judge(detector, index, recipe, config["size"], place)
+        watch(out, judged)
         sets[str(out)] = summary(judged, index.methods, threshold)
         if judged.levels:
             sets[str(out)] |= {
@@ -129,17 +138,33 @@ def write_evaluation(evaluations: Sequence[Mapping[str, Any]], to: Path) -> list
     atomic_write_bytes(files[1], markdown(evaluations).encode())
     draw_curves(evaluations, files[2])
     for number, evaluation in enumerate(evaluations):
+        short = set_names(list(evaluation["sets"]))
         for name, found in evaluation["sets"].items():
             if "n_way" in found:
-                files.append(to / f"confusion-{number}-{Path(name).name}.png")
+                files.append(to / f"confusion-{number}-{short[name]}.png")
                 draw_confusion(found["n_way"], files[-1])
             for level, figures in found.get("levels", {}).items():
-                files.append(to / f"confusion-{level}-{number}-{Path(name).name}.png")
+                files.append(to / f"confusion-{level}-{number}-{short[name]}.png")
                 draw_confusion(figures, files[-1])
     if len(evaluations) > 1:
         files.append(to / "matrix.png")
         draw_matrix(*matrix(evaluations), files[-1])
     return files
+
+
+def write_scores(judged: Judged, file: Path) -> None:
+    """Write the score of each sample as Parquet, from which all figures of verdicts can be recomputed."""
+    table = pa.Table.from_pylist(judged.rows).append_column("score", pa.array(judged.scores))
+    atomic_write_bytes(file, table_bytes(table))
+
+
+def set_names(shards: Sequence[Path | str]) -> dict[str, str]:
+    """Folder -> a short name for files: its own name, with a number before it where several have the same."""
+    names = [Path(out).name for out in shards]
+    return {
+        str(out): name if names.count(name) == 1 else f"{number}-{name}"
+        for number, (out, name) in enumerate(zip(shards, names, strict=True))
+    }
 
 
 def matrix(evaluations: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str], npt.NDArray[np.float64]]:
@@ -224,11 +249,18 @@ def published(model: str) -> dict[str, dict[str, Any]]:
 def clip_figures(
     rows: Sequence[Mapping[str, Any]], scores: npt.NDArray[np.float64], chosen: Selection, threshold: float
 ) -> dict[str, float]:
-    """Figures of clips by their mean score; a clip is fake if any of its samples is."""
-    names = [row["clip_id"] for row, take in zip(rows, chosen, strict=True) if take]
-    _, means = clip_means(names, scores[chosen])
-    _, labels = clip_means(names, [row["label"] for row, take in zip(rows, chosen, strict=True) if take])
-    return verdict_figures(labels > 0, means, threshold)
+    """Figures of clips by the mean score of their chosen samples; a clip is fake if any of its samples is.
+
+    A clip of which unforged frames alone are chosen, though others are forged, is in no figure: it is not a real one.
+    ``clips`` counts those that are.
+    """
+    fakes = {row["clip_id"] for row in rows if row["label"]}
+    taken = [row for row, take in zip(rows, chosen, strict=True) if take]
+    names, means = clip_means([row["clip_id"] for row in taken], scores[chosen])
+    found = {row["clip_id"] for row in taken if row["label"]}
+    labels = np.array([name in found for name in names], bool)
+    kept = labels == np.array([name in fakes for name in names], bool)
+    return {"clips": int(kept.sum()), **verdict_figures(labels[kept], means[kept], threshold)}
 
 
 def _pixels(judged: Judged, wanted: Any) -> dict[str, float]:

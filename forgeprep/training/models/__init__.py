@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, get_type_hints
+
+from pydantic import ValidationError, create_model
 
 from forgeprep.errors import UsageError, unknown_name
 from forgeprep.training.models.detector import Detector
+
+Maker = Callable[..., Detector]
 
 XCEPTION_WEIGHTS = "ImageNet weights of timm's legacy_xception, e.g. from huggingface.co/timm/legacy_xception.tf_in1k"
 
@@ -18,7 +24,7 @@ class Model:
 
     Attributes:
         name: its name on the command line.
-        build: makes it; keyword arguments are its options.
+        load: gives what makes it; keyword arguments are its options.
         size: side of its input in pixels.
         protocol: the recipe that trains it, see :mod:`forgeprep.training.recipes`.
         source: the paper.
@@ -26,10 +32,11 @@ class Model:
         levels: whether it has a head for each level of the label tree; its option ``names`` holds their classes.
         takes: what it learns from: images, or the features of a clip.
         backbone: the submodule that ``--weights`` fill; None for a detector without pretrained weights.
+        fixed: whether it takes images of that size alone.
     """
 
     name: str
-    build: Callable[..., Detector]
+    load: Callable[[], Maker]
     size: int
     protocol: str
     source: str
@@ -37,68 +44,54 @@ class Model:
     levels: bool = False
     takes: Literal["image", "features"] = "image"
     backbone: str | None = None
+    fixed: bool = False
 
 
-def _pixel(net: str, task: str) -> Callable[..., Detector]:
-    def build(target: str = "mask") -> Detector:
+def _pixel(net: str, task: str) -> Callable[[], Maker]:
+    def load() -> Maker:
         from forgeprep.training.models import meso, pixel
 
-        if task == "cls" and target != "mask":
-            raise TypeError(f"{net}-cls learns no map; give target to {net}-seg")
         if (net, task) == ("mesoinception4", "cls"):
-            return meso.MesoClassifier()
-        makers: dict[str, Callable[[], Any]] = {
-            "fn3": pixel.fn3,
-            "vgg3": lambda: pixel.vgg(64, 64),
-            "vgg5": lambda: pixel.vgg(64, 64, "M", 128, 128),
-            "vgg8": lambda: pixel.vgg(64, 64, "M", 128, 128, "M", 256, 256, 256),
-            "unet4x": lambda: pixel.UNet(2),
-            "unet8x": lambda: pixel.UNet(3),
-            "mesoinception4": meso.meso_map,
-            "xception": pixel.xception_map,
-        }
-        return pixel.PixelDetector(makers[net](), task, target)
+            return meso.MesoClassifier
+        return partial(pixel.make, net, task) if task == "seg" else partial(pixel.make, net, task, "mask")
 
-    return build
+    return load
 
 
-def _two_stream(**options: Any) -> Detector:
+def _two_stream() -> Maker:
     from forgeprep.training.models.two_stream import TwoStream
 
-    return TwoStream(**options)
+    return TwoStream
 
 
-def _local_similarity(**options: Any) -> Detector:
+def _local_similarity() -> Maker:
     from forgeprep.training.models.local_similarity import LocalSimilarity
 
-    return LocalSimilarity(**options)
+    return LocalSimilarity
 
 
-def _levels(**options: Any) -> Detector:
+def _levels() -> Maker:
     from forgeprep.training.models.levels import Levels
 
-    return Levels(**options)
+    return Levels
 
 
-def _bmn(**options: Any) -> Detector:
+def _bmn() -> Maker:
     from forgeprep.training.models.bmn import Bmn
 
-    return Bmn(**options)
+    return Bmn
 
 
-def _slowfast(**options: Any) -> Detector:
+def _slowfast() -> Maker:
     from forgeprep.training.models.slowfast import SlowFast
 
-    try:
-        return SlowFast(**options)
-    except ValueError as error:
-        raise UsageError(f"model slowfast-r50: {error}") from None
+    return SlowFast
 
 
-def _cael(**options: Any) -> Detector:
+def _cael() -> Maker:
     from forgeprep.training.models.cael import Cael
 
-    return Cael(**options)
+    return Cael
 
 
 _Z = "Zooming into Face Forensics: A Pixel-level Analysis, 2019"
@@ -115,11 +108,12 @@ MODELS: dict[str, Model] = {
                 "pixel-level",
                 _Z,
                 backbone="net.0" if net == "xception" else None,
+                fixed=(net, task) == ("mesoinception4", "cls"),
             )
             for net in _NETS
             for task in ("seg", "cls")
         ),
-        Model("two-stream", _two_stream, 299, "two-stream", "Detect and Locate", True, backbone="trunk"),
+        Model("two-stream", _two_stream, 299, "two-stream", "Detect and Locate", True, backbone="trunk", fixed=True),
         Model(
             "local-similarity",
             _local_similarity,
@@ -128,7 +122,7 @@ MODELS: dict[str, Model] = {
             "Learnable Local Similarity for Face Forgery Detection and Localization",
             backbone="encoder",
         ),
-        Model("cael", _cael, 224, "cael", "GenFace, 2024; no recipe published", True),
+        Model("cael", _cael, 224, "cael", "GenFace, 2024; no recipe published", True, fixed=True),
         Model(
             "xception-levels",
             _levels,
@@ -151,12 +145,33 @@ def get_model(name: str) -> Model:
     return MODELS[name]
 
 
-def build(name: str, options: dict[str, Any] | None = None) -> Detector:
-    """A detector with fresh weights; raises UsageError for an option that it has not."""
+def options_of(name: str) -> dict[str, tuple[Any, Any]]:
+    """The options of a model: name -> type and default."""
+    maker = get_model(name).load()
+    plain: Any = getattr(maker, "func", maker)
+    hints = get_type_hints(vars(plain)["__init__"] if isinstance(plain, type) else plain, include_extras=True)
+    return {name: (hints[name], info.default) for name, info in inspect.signature(maker).parameters.items()}
+
+
+def build(name: str, options: Mapping[str, Any] | None = None) -> Detector:
+    """A detector with fresh weights.
+
+    Raises:
+        UsageError: an option that it has not, or a value that the option does not take.
+    """
+    known, given = options_of(name), dict(options or {})
+    for option in given:
+        if option not in known:
+            raise unknown_name(f"option of {name}", option, known)
+    checked = create_model("Options", **known)  # type: ignore[call-overload]
     try:
-        return get_model(name).build(**(options or {}))
-    except (TypeError, KeyError) as error:
-        raise UsageError(f"model {name}: options {options}: {error}") from None
+        values = checked.model_validate(given).model_dump(include=set(given))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise UsageError(
+            f"--model-option {problem['loc'][0]}: {problem['msg'].lower()} (got {problem['input']!r})"
+        ) from None
+    return get_model(name).load()(**values)
 
 
 def parameters(detector: Detector) -> int:

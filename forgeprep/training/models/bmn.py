@@ -6,9 +6,12 @@ start t and a length d + 1 how well that proposal fits a span. Hidden widths and
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -31,7 +34,13 @@ class Bmn(Detector):
     and classification of the proposal of length d + 1 (third axis) that starts at cell t (fourth).
     """
 
-    def __init__(self, features: str = "", scale: int = 100, channels: int = 400, samples: int = 32) -> None:
+    def __init__(
+        self,
+        features: str = "",
+        scale: Annotated[int, Field(ge=8)] = 100,
+        channels: PositiveInt = 400,
+        samples: PositiveInt = 32,
+    ) -> None:
         super().__init__()
         self.features_of, self.scale = features, scale
         self.base = nn.Sequential(_conv(channels, 256, 4), _conv(256, 256, 4))

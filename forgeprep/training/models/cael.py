@@ -13,9 +13,10 @@ Sobel is a fixed kernel here, so it runs on the device.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -34,7 +35,7 @@ class Cael(Detector):
     Outputs: ``classes`` (B, classes) logits, ``logit`` (B,).
     """
 
-    def __init__(self, classes: int = 2, *, official_compat: bool = False) -> None:
+    def __init__(self, classes: Annotated[int, Field(ge=2)] = 2, *, official_compat: bool = False) -> None:
         super().__init__()
         self.official_compat = official_compat
         self.fine, self.coarse = _efficientnet(), _first_blocks(_efficientnet())

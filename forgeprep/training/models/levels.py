@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
+from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 from torch.nn import functional
 
 from forgeprep.datasets.taxonomy import LEVELS
-from forgeprep.errors import unknown_name
+from forgeprep.errors import UsageError, unknown_name
 from forgeprep.training.models.detector import Batch, Detector
 from forgeprep.training.models.xception import Xception
 
@@ -31,7 +32,7 @@ class Levels(Detector):
     def __init__(
         self,
         levels: str | Sequence[str] = "label,forgery,generator,method",
-        weights: Mapping[str, float] | None = None,
+        weights: Mapping[str, NonNegativeFloat] | None = None,
         names: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         super().__init__()
@@ -39,6 +40,10 @@ class Levels(Detector):
         for name in (*chosen, *(weights or {})):
             if name not in LEVELS:
                 raise unknown_name("level", name, LEVELS)
+        if len(set(chosen)) < len(chosen):
+            raise UsageError(f"--model-option levels: a level stands twice (got {', '.join(chosen)})")
+        if weights and not any(weights.get(name, 1) for name in chosen):
+            raise UsageError("--model-option weights: all levels weigh 0, so that nothing would be learnt")
         self.weights = {name: float((weights or {}).get(name, 1)) for name in chosen}
         self.names = {name: tuple((names or {}).get(name, ("real", "fake"))) for name in chosen}
         self.trunk = Xception(classes=0)

@@ -10,7 +10,10 @@ features are. The truth, 1 where two places differ, needs the left sum negative 
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
+from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
@@ -18,7 +21,6 @@ from torch.utils.checkpoint import checkpoint
 from forgeprep.training.models.detector import Batch, Detector, image_loss, pixel_loss, soft_mask, upsample
 from forgeprep.training.models.xception import CHANNELS, Xception
 
-KERNELS = ("relu_pair", "linear", "none")
 TAP = "block11"
 SKIPS = ("block11", "block2", "block1", "conv2")
 WIDTHS = (512, 256, 128, 64)
@@ -70,7 +72,7 @@ class LocalSimilarity(Detector):
     """The whole detector.
 
     Args:
-        kernel: one of :data:`KERNELS`; ``none`` leaves LLSM out.
+        kernel: how two places are compared; ``none`` leaves LLSM out.
         flm: whether the forged region is decoded; without, the verdict comes from the encoder.
         alpha, beta: shares of the losses of similarity and region; the paper does not report its own.
 
@@ -78,7 +80,14 @@ class LocalSimilarity(Detector):
     (B, 1, H, W).
     """
 
-    def __init__(self, kernel: str = "relu_pair", flm: bool = True, *, alpha: float = 1.0, beta: float = 1.0) -> None:
+    def __init__(
+        self,
+        kernel: Literal["relu_pair", "linear", "none"] = "relu_pair",
+        flm: bool = True,
+        *,
+        alpha: NonNegativeFloat = 1.0,
+        beta: NonNegativeFloat = 1.0,
+    ) -> None:
         super().__init__()
         self.alpha, self.beta = alpha, beta
         self.encoder = Xception(classes=0)

@@ -10,14 +10,17 @@ altered, 0 to 1, where the dataset tells.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
-from forgeprep.errors import unknown_name
 from forgeprep.training.models.detector import Batch, Detector, image_loss, pixel_loss, upsample
+from forgeprep.training.models.meso import meso_map
 from forgeprep.training.models.xception import Xception
 
-TARGETS = ("mask", "magnitude", "magnitude-or-mask")
+Target = Literal["mask", "magnitude", "magnitude-or-mask"]
 MAGNITUDE_TAU = 25 / 255
 """Where provided magnitudes are cut into masks, so from here on a pixel counts as forged."""
 
@@ -28,16 +31,14 @@ class PixelDetector(Detector):
     Args:
         net: the net.
         task: ``seg`` or ``cls``.
-        target: of ``seg``, one of :data:`TARGETS`: what the map shall be. ``magnitude`` learns from samples alone whose
+        target: of ``seg``, what the map shall be. ``magnitude`` learns from samples alone whose
             magnitude is known; ``magnitude-or-mask`` takes the others' masks for magnitudes of 0 and 1.
 
     Outputs: ``mask`` logits (B, 1, H, W); ``logit`` (B,), of ``seg`` that of the map's mean probability.
     """
 
-    def __init__(self, net: nn.Module, task: str, target: str = "mask") -> None:
+    def __init__(self, net: nn.Module, task: str, target: Target = "mask") -> None:
         super().__init__()
-        if target not in TARGETS:
-            raise unknown_name("target", target, TARGETS)
         self.net, self.task, self.target = net, task, target
         if task == "seg":
             self.needs = {"mask": ("mask",), "magnitude": ("mask_magnitude",)}.get(target, ("mask", "mask_magnitude"))
@@ -78,6 +79,11 @@ class PixelDetector(Detector):
                 present = present | batch["has_mask"]
             return {"magnitude": pixel_loss(out["mask"], soft, present)}
         return {"mask": pixel_loss(out["mask"], batch["mask"], batch["has_mask"])}
+
+
+def make(net: str, task: str, target: Target = "mask") -> PixelDetector:
+    """The detector of that net; see :class:`PixelDetector`."""
+    return PixelDetector(NETS[net](), task, target)
 
 
 def fn3() -> nn.Module:
@@ -154,3 +160,15 @@ class _Centred(nn.Module):
 
 def _scaled(*layers: nn.Module) -> nn.Module:
     return nn.Sequential(_Centred(), *layers)
+
+
+NETS: dict[str, Callable[[], nn.Module]] = {
+    "fn3": fn3,
+    "vgg3": lambda: vgg(64, 64),
+    "vgg5": lambda: vgg(64, 64, "M", 128, 128),
+    "vgg8": lambda: vgg(64, 64, "M", 128, 128, "M", 256, 256, 256),
+    "unet4x": lambda: UNet(2),
+    "unet8x": lambda: UNet(3),
+    "mesoinception4": meso_map,
+    "xception": xception_map,
+}

@@ -7,9 +7,13 @@ of 4 are the paper's 8 x 8; clips of 16 frames suit as well.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
+from forgeprep.errors import UsageError
 from forgeprep.training.models.detector import Batch, Detector, image_loss
 
 DEPTHS = (3, 4, 6, 3)
@@ -30,10 +34,19 @@ class SlowFast(Detector):
     Input: float (B, 3, T, H, W), 0 to 1. Outputs: ``logit`` (B,); with ``classes``, ``classes`` (B, classes).
     """
 
-    def __init__(self, frames: int = 32, alpha: int = 4, step: int = 1, fusion: int = 7, classes: int = 0) -> None:
+    def __init__(
+        self,
+        frames: PositiveInt = 32,
+        alpha: PositiveInt = 4,
+        step: PositiveInt = 1,
+        fusion: PositiveInt = 7,
+        classes: Annotated[int, Field(ge=0)] = 0,
+    ) -> None:
         super().__init__()
-        if frames % alpha or frames < alpha:
-            raise ValueError(f"frames={frames} is no multiple of alpha={alpha}")
+        if frames % alpha:
+            raise UsageError(f"--model-option frames: {frames} is no multiple of alpha, {alpha}")
+        if fusion % 2 == 0:
+            raise UsageError(f"--model-option fusion: has to be odd (got {fusion})")
         self.clip_frames, self.clip_step, self.alpha = frames, step, alpha
         self.slow, self.fast = _pathway(64, (1, 1, 1, 3, 3), 2), _pathway(64 // BETA, (5, 3, 3, 3, 3), 0)
         widths = [64 // BETA, *(256 * 2**stage // BETA for stage in range(3))]

@@ -5,7 +5,10 @@ Trunk: Xception up to block 11, tapped at conv2, block2 and block11. Sizes are t
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import torch
+from pydantic import Field, NonNegativeFloat
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -15,8 +18,6 @@ from forgeprep.training.models.xception import CHANNELS, Block, SeparableConv2d,
 TAPS = ("conv2", "block2", "block11")
 MAP_WEIGHTS = (0.1, 0.2, 0.7)
 """Shares of the three scales in the map of the forged region."""
-NOISE_TARGETS = ("abs", "signed", "clip")
-"""What of the residual the noise maps learn; the paper does not say how it stores negative values."""
 
 
 class TwoStream(Detector):
@@ -28,7 +29,7 @@ class TwoStream(Detector):
         classes: methods and real for the n-way verdict, or 0 for real and fake.
         separable: depthwise-separable convolutions in the map modules, as the paper writes; its released code has not.
         attention: ``logit`` as in the released code, or ``sigmoid``.
-        noise_target: one of :data:`NOISE_TARGETS`.
+        noise_target: what of the residual the noise maps learn; the paper does not say how it stores negative values.
         seg_weight, noise_weight: shares of the losses.
 
     Outputs: ``logit`` (B,), ``classes`` (B, classes); ``seg0`` to ``seg2`` (B, 2, h, w) logits of forged and pristine;
@@ -37,14 +38,14 @@ class TwoStream(Detector):
 
     def __init__(
         self,
-        stream: str = "both",
-        classes: int = 0,
+        stream: Literal["both", "semantic", "none"] = "both",
+        classes: Annotated[int, Field(ge=0)] = 0,
         *,
         separable: bool = False,
-        attention: str = "logit",
-        noise_target: str = "abs",
-        seg_weight: float = 1.0,
-        noise_weight: float = 0.1,
+        attention: Literal["logit", "sigmoid"] = "logit",
+        noise_target: Literal["abs", "signed", "clip"] = "abs",
+        seg_weight: NonNegativeFloat = 1.0,
+        noise_weight: NonNegativeFloat = 0.1,
     ) -> None:
         super().__init__()
         self.stream, self.attention, self.noise_target = stream, attention, noise_target

@@ -1,0 +1,167 @@
+"""A training and the folder that it fills: what stands in ``config.json`` and ``log.jsonl``."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from forgeprep.errors import UsageError
+from forgeprep.shards.records import atomic_write_bytes
+from forgeprep.training.checkpoint import read_facts
+from forgeprep.training.data import SampleIndex
+from forgeprep.training.models import get_model
+from forgeprep.training.recipe import Recipe
+
+Report = Callable[[dict[str, Any]], None]
+"""``report(facts)``: after every step (``loss``, ``step``, ``images_s``) and every epoch (``val_auc``, …).
+
+What it raises after a step ends the training; the state is kept."""
+
+FILLED = ("names", "channels")
+"""Options that a training fills in from its samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What is trained.
+
+    Attributes:
+        model: a name of :data:`forgeprep.training.models.MODELS`.
+        shards: folders of runs.
+        run: folder to fill.
+        recipe: how.
+        options: of the model.
+        weights: pretrained weights of the backbone.
+        init: another training to start from: what it has of this detector is taken.
+        limit: steps after which to stop, for a try.
+        kind: a column and a value: learn from fakes with that value alone. Methods are chosen by the recipe.
+    """
+
+    model: str
+    shards: tuple[Path, ...]
+    run: Path
+    recipe: Recipe
+    options: dict[str, Any] = field(default_factory=dict)
+    weights: Path | None = None
+    init: Path | None = None
+    limit: int | None = None
+    kind: tuple[str, str] | None = None
+
+    @property
+    def size(self) -> int:
+        """Side of the input in pixels."""
+        return self.recipe.size or get_model(self.model).size
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """A training's ``config.json``.
+
+    Raises:
+        UsageError: the folder holds no training.
+    """
+    try:
+        config: dict[str, Any] = json.loads((run / "config.json").read_bytes())
+    except (OSError, ValueError):
+        raise UsageError(f"{run}: holds no training of forgeprep (no config.json)") from None
+    return config
+
+
+def settings_of(training: Training) -> dict[str, Any]:
+    """What ``config.json`` says of a training, but for what its samples tell."""
+    return {
+        "model": training.model,
+        "options": training.options,
+        "recipe": training.recipe.model_dump(mode="json"),
+        "size": training.size,
+        "shards": [str(out.resolve()) for out in training.shards],
+        "kind": list(training.kind) if training.kind else None,
+        "weights": str(training.weights) if training.weights else None,
+        "init": str(training.init) if training.init else None,
+    }
+
+
+def is_finished(training: Training) -> bool:
+    """Whether the folder holds this training, and nothing is left to be done.
+
+    Raises:
+        UsageError: the folder holds another training.
+    """
+    if not (training.run / "config.json").is_file():
+        return False
+    _refuse_others(training.run, settings_of(training))
+    facts = read_facts(training.run, "last")
+    return facts is not None and (facts["epoch"] >= training.recipe.epochs or bool(facts.get("done")))
+
+
+def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
+    """The settings in which one training is another than an older one: name -> ``16 -> 32``; the recipe's singly."""
+    before, after = map(_flat, (old, new))
+    return {name: f"{before.get(name)} -> {after[name]}" for name in after if before.get(name) != after[name]}
+
+
+def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    options = {name: value for name, value in (config.get("options") or {}).items() if name not in FILLED}
+    return {**config, **(config.get("recipe") or {}), "recipe": None, "options": options}
+
+
+def _refuse_others(run: Path, config: Mapping[str, Any]) -> None:
+    """More or fewer epochs are the same training, which goes on or ends earlier."""
+    names = differing(read_config(run), config)
+    names.pop("epochs", None)
+    if names:
+        told = "; ".join(f"{name}: {change}" for name, change in names.items())
+        raise UsageError(
+            f"{run}: holds another training ({told}); give another folder, or the old settings to go on with it"
+        )
+
+
+def claim(training: Training, index: SampleIndex) -> None:
+    """Write ``config.json``, or see that the one there is the same training's."""
+    config = {
+        **settings_of(training),
+        "methods": list(index.methods),
+        "enlarge": training.recipe.enlarge or round(index.enlarge, 4),
+    }
+    path = training.run / "config.json"
+    if path.is_file():
+        _refuse_others(training.run, config)
+    training.run.mkdir(parents=True, exist_ok=True)
+    atomic_write_bytes(path, json.dumps(config, indent=1).encode() + b"\n")
+
+
+def logged(run: Path, report: Report, facts: Mapping[str, Any]) -> Report:
+    """Write what is reported to ``log.jsonl`` and TensorBoard too, after what was known at the state of ``facts``."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    board = SummaryWriter(str(run / "tensorboard"), purge_step=facts["step"] + 1)
+    _forget_later(run / "log.jsonl", facts)
+
+    def tell(facts: dict[str, Any]) -> None:
+        with (run / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"time": round(time.time(), 3), **facts}) + "\n")
+        for name, value in facts.items():
+            if name not in ("step", "epoch"):
+                board.add_scalar(name, value, facts["step"])
+        board.flush()
+        report(facts)
+
+    return tell
+
+
+def _forget_later(log: Path, facts: Mapping[str, Any]) -> None:
+    """Take out of a log what came after a state, and comes again."""
+    if log.is_file():
+        lines = log.read_bytes().splitlines(keepends=True)
+        entries = [json.loads(line) if line.endswith(b"\n") else None for line in lines]
+        kept = [
+            line
+            for line, entry in zip(lines, entries, strict=True)
+            if entry is not None
+            and entry["step"] <= facts["step"]
+            and (entry["epoch"] < facts["epoch"] or not any(name.startswith("val_") for name in entry))
+        ]
+        atomic_write_bytes(log, b"".join(kept))

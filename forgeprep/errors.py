@@ -97,6 +97,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     "unknown stage 'mas': did you mean 'mask'? (known: crop, mask)"
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f": did you mean '{near[0]}'?" if near else ""
+    plain = {known.lower(): known for known in names}
+    near = difflib.get_close_matches(name.lower(), plain, n=1, cutoff=0.5)
+    hint = f": did you mean '{plain[near[0]]}'?" if near else ""
     return UsageError(f"unknown {kind} '{name}'{hint} (known: {', '.join(names) or 'none'})")

@@ -56,10 +56,11 @@ def read_count(flag: str, text: str) -> tuple[int, int]:
     >>> read_count("--spans", "1-3")
     (1, 3)
     """
-    extent = read_extent(flag, text)
-    if extent.seconds or extent.high > 1000:
-        raise UsageError(f"{flag}: must be a number up to 1000, or a range such as 1-3 (got {text!r})")
-    return int(extent.low), int(extent.high)
+    match = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", text.strip())
+    low, high = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 1 <= low <= high <= 1000:
+        raise UsageError(f"{flag}: must be a number from 1 to 1000, or a range such as 1-3 (got {text!r})")
+    return low, high
 
 
 def read_extent(flag: str, text: str) -> Extent:

@@ -63,7 +63,7 @@ class FramesParams(StageParams):
 def _rule(value: Any) -> str:
     text = str(value)
     if not _RULE.fullmatch(text):
-        raise ValueError(f"frames must be a number from 1, 'all' or 'every:N'; got {value!r}")
+        raise ValueError("must be a number from 1, 'all' or 'every:N'")
     return text
 
 

@@ -141,7 +141,9 @@ def predict(
     ],
     to: Annotated[Path, typer.Option(help="Folder for annotated copies and JSON.", **LOCAL)],
     every: Annotated[int, typer.Option(help="Judge every n-th frame of a video.", min=1)] = 5,
-    enlarge: Annotated[float | None, typer.Option(help="Crop over face box. [default: as in the shards]")] = None,
+    enlarge: Annotated[
+        float | None, typer.Option(help="Crop over face box, 1 to 4. [default: as in the shards]")
+    ] = None,
     gpus: Gpus = None,
     debug: Debug = False,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +16,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from forgeprep.errors import ForgeprepError, UsageError, VerifyError
+from forgeprep.errors import ForgeprepError, MediaError, UsageError, VerifyError
+from forgeprep.stages.cut import CropParams
+from forgeprep.training.annotate import written_video
+from forgeprep.training.data import Samples, load_index
+from forgeprep.training.evaluate import judge
 from forgeprep.training.fit import pick_device, train
 from forgeprep.training.folder import Training
 from forgeprep.training.many import train_on_many
 from forgeprep.training.models import MODELS
+from forgeprep.training.predict import get_ready, predict_file, tracks_of
 from forgeprep.training.recipe import Recipe, make_recipe
 from forgeprep.training.tables import evaluate_run, load_detector, matrix
 from tests.conftest import UInt8, run_cli
@@ -159,22 +165,97 @@ def test_the_command_predicts_pictures_and_videos(
     printed = capsys.readouterr().out
     assert "broken.mp4: not a video that can be opened" in printed
     assert "nobody.jpg: no face" in printed
-    clip = json.loads((out / "clip.json").read_text())
+    assert re.search(r"clip\.mp4: (real|fake) 0\.\d{3}; 1 face, \d+ frames; written .*clip\.mp4\.judged\.mp4", printed)
+    clip = json.loads((out / "clip.mp4.json").read_text())
     assert [face["frame"] for face in clip["faces"]] == list(range(0, clip["faces"][-1]["frame"] + 1, 6))
     assert {face["track"] for face in clip["faces"]} == {0}
     assert clip["score"] == pytest.approx(np.mean([face["score"] for face in clip["faces"]]), abs=1e-4)
-    with av.open(str(out / "clip.mp4")) as made, av.open(str(media / "clip.mp4")) as given:
+    with av.open(str(out / "clip.mp4.judged.mp4")) as made, av.open(str(media / "clip.mp4")) as given:
         assert sum(1 for _ in made.decode(video=0)) == sum(1 for _ in given.decode(video=0))
-    drawn = cv2.cvtColor(cv2.imread(str(out / "photo.png")), cv2.COLOR_BGR2RGB)
+    drawn = cv2.cvtColor(cv2.imread(str(out / "photo.png.judged.png")), cv2.COLOR_BGR2RGB)
     assert drawn.shape == face_photo.shape
     assert (drawn != face_photo).any()
-    (face,) = json.loads((out / "photo.json").read_text())["faces"]
+    (face,) = json.loads((out / "photo.png.json").read_text())["faces"]
     assert 0 <= face["score"] <= 1
     assert face["box"][2] - face["box"][0] > 60
+    assert not list(out.glob("*broken*"))
+
+
+def test_predictions_replace_neither_inputs_nor_each_other(
+    trained: Path, tmp_path: Path, face_photo: UInt8, capsys: pytest.CaptureFixture[str]
+) -> None:
+    media = tmp_path / "media"
+    names = ["photo.png", "photo.jpg", "fake/photo.png", "real/photo.png"]
+    for name in names:
+        (media / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(media / name), cv2.cvtColor(face_photo, cv2.COLOR_RGB2BGR))
+    before = {name: (media / name).read_bytes() for name in names}
+    judged = sorted(f"{name}{ending}" for name in names for ending in (".judged.png", ".json"))
+    for given in ([str(media)], [str(media), str(media / "real" / ".." / "real" / "photo.png"), str(media / "fake")]):
+        assert run_cli("predict", str(trained), *given, "--to", str(media), "--gpus", "0") == 0
+        assert capsys.readouterr().out.count("; written") == len(names)
+        files = {str(file.relative_to(media)) for file in media.rglob("*") if file.is_file()}
+        assert files == {*names, *judged}
+    assert {name: (media / name).read_bytes() for name in names} == before
+    (media / "photo.png.json").write_bytes(before["photo.png"])
+    assert run_cli("predict", str(trained), str(media), str(media / "photo.png.json"), "--to", str(media)) == 2
+    assert "would be overwritten" in capsys.readouterr().err
+
+
+def test_a_video_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+    def break_off() -> None:
+        with written_video(tmp_path / "a" / "x.mp4", 25.0) as add:
+            add(np.zeros((33, 1, 3), np.uint8))
+            raise MediaError("x.mp4", "breaks off")
+
+    with pytest.raises(MediaError):
+        break_off()
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
+
+
+def test_the_most_suspicious_track_decides() -> None:
+    faces = [{"track": t, "score": s} for t, s in [(0, 0.2), (1, 0.9), (0, 0.4), (1, 0.5), (0, 0.3)]]
+    quiet, loud = tracks_of(faces, 0.6)
+    assert quiet == {"track": 0, "score": pytest.approx(0.3), "fake": False, "frames": 3}
+    assert loud == {"track": 1, "score": pytest.approx(0.7), "fake": True, "frames": 2}
+
+
+def test_predict_and_evaluate_agree_on_a_frame(trained: Path, prepared: Path, demo: Path, tmp_path: Path) -> None:
+    index = load_index([prepared], "test")
+    rows = [row for row in Samples(index).read(range(len(index))) if row["label"] == 0]
+    clip = rows[0]["clip_id"].rpartition("/")[2]
+    chosen = np.array([row["number"] for row in rows if row["clip_id"] == rows[0]["clip_id"]])
+    ready = get_ready(trained, device="cpu")
+    assert (ready.crop.size, ready.crop.enlarge) == (96, 1.3)
+    file = demo / f"original_sequences/youtube/c23/videos/{clip}.mp4"
+    # The whole crop, and the middle of it.
+    for recipe in (ready.recipe, ready.recipe.model_copy(update={"enlarge": 1.1})):
+        judged = judge(ready.detector, index, recipe, ready.size, ready.device, numbers=chosen)
+        told = {row["frame_index"]: score for row, score in zip(judged.rows, judged.scores, strict=True)}
+        found = predict_file(file, replace(ready, recipe=recipe), tmp_path / "clip.mp4", every=6)
+        own = {face["frame"]: face["score"] for face in found["faces"] if face["frame"] in told}
+        assert own == pytest.approx(told, abs=1e-3)
+        assert len(own) == 6
+        assert found["score"] == max(track["score"] for track in found["tracks"])
+        assert found["fake"] == (found["score"] > found["threshold"])
+
+
+def test_a_training_that_does_not_know_the_size_of_its_crops_judges_native_ones(trained: Path, tmp_path: Path) -> None:
+    old = shutil.copytree(trained, tmp_path / "old")
+    config = json.loads((old / "config.json").read_text())
+    del config["crop"]
+    (old / "config.json").write_text(json.dumps(config))
+    assert get_ready(old, device="cpu").crop == CropParams(enlarge=1.3)
+    assert get_ready(trained, enlarge=2.0, device="cpu").crop == CropParams(enlarge=2.0, size=96)
 
 
 def test_what_cannot_be_is_told_in_one_line(
-    trained: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    trained: Path,
+    prepared: Path,
+    demo: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def says(code: int, message: str, *command: str) -> None:
         assert run_cli(*command) == code
@@ -201,6 +282,15 @@ def test_what_cannot_be_is_told_in_one_line(
     says(2, "holds no training of forgeprep", "evaluate", str(tmp_path), *shards)
     says(2, "no shards of the split 'dev'", "evaluate", str(trained), *shards, "--split", "dev")
     says(2, "no such file or folder", "predict", str(trained), str(tmp_path / "gone.mp4"), "--to", str(tmp_path))
+    for enlarge in ("0.1", "0", "nan", "1e9"):
+        says(2, "--enlarge: must be between 1 and 4", "predict", str(trained), str(tmp_path), "--to", str(tmp_path),
+             "--enlarge", enlarge)  # fmt: skip
+    says(2, "enlarge: 2 is more than the 1.3", "train", "fn3-seg", *shards, *run, "--set", "enlarge=2")
+    file = tmp_path / "file"
+    file.touch()
+    says(2, f"--run {file}: {file} is a file", "train", "fn3-seg", *shards, "--run", str(file))
+    says(2, f"--to {file}: {file} is a file", "evaluate", str(trained), *shards, "--to", str(file))
+    says(2, f"--to {file / 'a'}: {file} is a file", "predict", str(trained), str(demo), "--to", str(file / "a"))
     says(2, "has no pretrained backbone", "train", "fn3-cls", *shards, "--run", str(tmp_path / "w"), "--weights", "x")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UsageError, match="a GPU is asked for, and torch finds none"):
@@ -227,6 +317,10 @@ def test_damaged_and_foreign_checkpoints_are_told(trained: Path, tmp_path: Path)
     (other / "config.json").write_text(json.dumps({**config, "model": "vgg3-seg"}))
     with pytest.raises(UsageError, match="is of another detector"):
         load_detector(other)
+    gone = copy("gone")
+    (gone / json.loads((gone / "best.json").read_text())["tensors"]).unlink()
+    with pytest.raises(VerifyError, match=r"gone/best-\d+\.safetensors: no such file, but best\.json names it"):
+        load_detector(gone)
     early = copy("early")
     (early / "best.json").unlink()
     with pytest.raises(UsageError, match="has no state 'best' yet"):

@@ -189,8 +189,10 @@ def _picture(path: Path) -> Frame:
         bgr = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     except (cv2.error, OSError, MemoryError):
         bgr = None
-    if bgr is None or min(bgr.shape[:2]) < 2:
+    if bgr is None:
         raise MediaError(str(path), "not a picture that can be decoded; fetch it again")
+    if min(bgr.shape[:2]) < 2:
+        raise MediaError(str(path), f"a picture of {bgr.shape[1]} x {bgr.shape[0]} pixels, too small for a face")
     y, cr, cb = cv2.split(cv2.cvtColor(bgr, cv2.COLOR_BGR2YCrCb))
     half = (bgr.shape[1] + 1) // 2, (bgr.shape[0] + 1) // 2
     u, v = (np.asarray(cv2.resize(plane, half, interpolation=cv2.INTER_AREA), np.uint8) for plane in (cb, cr))

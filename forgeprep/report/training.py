@@ -83,6 +83,7 @@ def train_on_console(
 ) -> None:
     """``forgeprep train``."""
     require_training()
+    _refuse_file("--run", run)
     training = _training(model, shards, run, config, settings, options, given, weights, init)
     best = _train_with_bar(training, gpus)
     if best:
@@ -142,7 +143,7 @@ def _train_with_bar(training: Training, gpus: int | None) -> dict[str, Any]:
         task = bar.add_task("train", text=f"{training.model} on {', '.join(map(str, training.shards))}", total=None)
 
         def report(facts: dict[str, Any]) -> None:
-            if stop.is_set():
+            if stop.is_set() and "loss" in facts:
                 raise Stopped(f"stopped at step {facts['step']}; {run} keeps the state, run the same command to go on")
             if "loss" in facts:
                 rate = f", {facts['images_s']:.1f} images/s" if "images_s" in facts else ""
@@ -183,6 +184,8 @@ def evaluate_on_console(
     if not runs:
         raise UsageError("give folders of trainings, or --protocol with --model and --to to train what is needed")
     require_training()
+    if to is not None:
+        _refuse_file("--to", to)
     from forgeprep.training import spans
     from forgeprep.training.pictures import draw_predictions
     from forgeprep.training.tables import evaluate_run, markdown, set_names, write_evaluation, write_scores
@@ -241,6 +244,7 @@ def protocol_on_console(
     for flag, value in (("--model", model), ("--to", to)):
         if value is None:
             raise UsageError(f"--protocol {protocol}: give {flag} too")
+    _refuse_file("--to", to or Path())
     base = _training(str(model), shards, to or Path(), config, settings, options, {}, weights)
     with counting() as count:
         layout = lay_out(Plan(protocol, base, split, tuple(runs)), count)
@@ -275,21 +279,11 @@ def predict_on_console(
     """``forgeprep predict``: returns the exit code."""
     require_training()
     from forgeprep.pipeline.work import quiet_libraries
-    from forgeprep.stages.cut import CropParams
-    from forgeprep.training.evaluate import verdict_threshold
-    from forgeprep.training.fit import pick_device
-    from forgeprep.training.predict import Ready, predict_all
-    from forgeprep.training.recipe import Recipe
-    from forgeprep.training.tables import load_detector
+    from forgeprep.training.predict import get_ready, predict_all
 
+    _refuse_file("--to", to)
     quiet_libraries()
-    detector, config, facts = load_detector(run)
-    if config["model"] == "bmn" or detector.clip_frames:
-        raise UsageError(f"{run}: {config['model']} judges clips of shards: use forgeprep evaluate")
-    device = pick_device(_device(gpus))
-    threshold = verdict_threshold(detector, facts)
-    crop = CropParams(enlarge=enlarge or config.get("enlarge") or 1.3)
-    ready = Ready(detector.to(device), Recipe(**config["recipe"]), config["size"], threshold, crop, device)
+    ready = get_ready(run, enlarge=enlarge, device=_device(gpus))
     broken = 0
     for file, result in predict_all(files, ready, to, every=every):
         if isinstance(result, MediaError):
@@ -298,12 +292,22 @@ def predict_on_console(
         elif result["score"] is None:
             console.print(f"{file}: no face", markup=False)
         else:
-            verdict = "fake" if result["fake"] else "real"
-            console.print(
-                f"{file}: {verdict} {result['score']:.3f}, {len(result['faces'])} faces; {result['written']}",
-                markup=False,
-            )
+            verdict = f"{'fake' if result['fake'] else 'real'} {result['score']:.3f}"
+            faces = _counted(len(result["tracks"]), "face")
+            frames = _counted(len({face["frame"] for face in result["faces"]}), "frame")
+            console.print(f"{file}: {verdict}; {faces}, {frames}; written {result['written']}", markup=False)
     return 1 if broken else 0
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _refuse_file(flag: str, folder: Path) -> None:
+    """Raise UsageError where a file is in the way of a folder, before any work is done."""
+    there = next((place for place in (folder, *folder.parents) if place.exists()), None)
+    if there is not None and not there.is_dir():
+        raise UsageError(f"{flag} {folder}: {there} is a file; give a folder, new or old")
 
 
 def _device(gpus: int | None) -> str | None:

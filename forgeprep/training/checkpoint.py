@@ -64,10 +64,11 @@ def load_state(
     try:
         facts: dict[str, Any] = json.loads((folder / f"{name}.json").read_bytes())
         tensors = load_file(folder / facts["tensors"])
-    except FileNotFoundError as error:
+    except FileNotFoundError:
         if not (folder / f"{name}.json").exists():
             return None
-        raise VerifyError(f"{error.filename or folder}: no such file; the checkpoint {name} is not whole") from None
+        file = folder / facts["tensors"]
+        raise VerifyError(f"{file}: no such file, but {name}.json names it; copy the training's folder whole") from None
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise VerifyError(f"{folder / name}: damaged checkpoint ({' '.join(str(error).split())[:120]})") from None
     fill(detector, {key[6:]: value for key, value in tensors.items() if key.startswith("model/")}, str(folder / name))

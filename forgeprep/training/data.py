@@ -59,10 +59,11 @@ class SampleIndex:
         label: 0 real, 1 fake.
         method: number of its method in ``methods``, which begins with None, the reals.
         columns: what the shards hold.
-        enlarge: crop over face box, of the first sample.
+        enlarge: crop over face box, the least of all samples.
         classes: the classes at each level of the label tree, real first.
         parts: where a clip is made of rows: the frames' own index, and the numbers there of each clip's, (N, T).
         frames: where a row is a clip already: so many of its frames are taken, evenly spread; repeated if it has fewer.
+        crop_size: side in pixels that all crops of the split have; None where they differ, as at native resolution.
     """
 
     paths: tuple[Path, ...]
@@ -78,6 +79,7 @@ class SampleIndex:
     classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     frames: int = 0
     parts: tuple[SampleIndex, Ints] | None = None
+    crop_size: int | None = None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -113,14 +115,16 @@ def load_index(
     columns = check_columns(paths, needs)
     rows: list[tuple[int, int, int, int, int, str | None, bool]] = []
     kinds: dict[tuple[Any, ...], dict[str, Any]] = {}
-    groups, enlarge = 0, 0.0
+    groups, enlarge = 0, float("inf")
+    sizes: set[tuple[int, ...]] = set()
     for number, path in enumerate(paths):
         last: tuple[int, int] | None = None
-        for count, (place, values) in enumerate(iter_values(path, ["enlarge", *_TREE])):
+        for count, (place, values) in enumerate(iter_values(path, ["enlarge", "image_size", *_TREE])):
             group = (number, count // TAR_GROUP if path.suffix == ".tar" else place.first)
             groups += group != last
             last = group
-            enlarge = enlarge or float(values["enlarge"])
+            enlarge = min(enlarge, float(values["enlarge"]))
+            sizes.add(tuple(values["image_size"]))
             fits = kind is None or values["label"] == 0 or values[kind[0]] == kind[1]
             rows.append((number, place.first, place.second, groups - 1, values["label"], values["method"], fits))
             if fits:
@@ -141,7 +145,11 @@ def load_index(
     table = np.array([(*row[:5], codes[row[5]]) for row in rows], np.int64)
     shard, first, second, group_of, label, method = table.T
     classes = _classes([kind for kind in kinds.values() if kind["method"] in {None, *there}])
-    return SampleIndex(tuple(paths), shard, first, second, group_of, label, method, methods, columns, enlarge, classes)
+    width, *rest = sizes.pop() if len(sizes) == 1 else (0, 0)
+    return SampleIndex(
+        tuple(paths), shard, first, second, group_of, label, method, methods, columns, enlarge, classes,
+        crop_size=width if rest == [width] and width else None,
+    )  # fmt: skip
 
 
 def read_values(index: SampleIndex, columns: Sequence[str]) -> Iterator[dict[str, Any]]:

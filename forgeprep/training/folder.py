@@ -120,15 +120,24 @@ def _refuse_others(run: Path, config: Mapping[str, Any]) -> None:
 
 
 def claim(training: Training, index: SampleIndex) -> None:
-    """Write ``config.json``, or see that the one there is the same training's."""
+    """Write ``config.json``, or see that the one there is the same training's.
+
+    Raises:
+        UsageError: the folder holds another training, or larger crops are asked for than the shards have.
+    """
+    enlarge = round(index.enlarge, 4)
+    if training.recipe.enlarge is not None and training.recipe.enlarge > enlarge:
+        raise UsageError(f"enlarge: {training.recipe.enlarge:g} is more than the {enlarge:g} that the shards have")
     config = {
         **settings_of(training),
         "methods": list(index.methods),
-        "enlarge": training.recipe.enlarge or round(index.enlarge, 4),
+        "enlarge": training.recipe.enlarge or enlarge,
     }
     path = training.run / "config.json"
     if path.is_file():
         _refuse_others(training.run, config)
+    # How the shards' crops were cut, for `predict`; older trainings, which lack it, go on all the same.
+    config["crop"] = {"enlarge": enlarge, "size": index.crop_size}
     training.run.mkdir(parents=True, exist_ok=True)
     atomic_write_bytes(path, json.dumps(config, indent=1).encode() + b"\n")
 

@@ -157,7 +157,8 @@ def test_frames_are_labelled_as_the_list_says_and_unknown_ones_are_not_used(demo
     assert all(both == {0, 1} for both in labels.values())
     drops = Counter(drop["reason"] for drop in pq.read_table(made.out / "drops.parquet").to_pylist())
     # Two frames at each edge of a span look like their neighbours; NeuralTextures is no video of ForgeryNet here.
-    assert set(drops) <= {"no_difference", "past_end"}
+    # What is labelled in one fake of a source alone is a drop of the others.
+    assert set(drops) <= {"no_difference", "past_end", "unlabelled"}
     assert drops.total() < 0.1 * len(made.rows())
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import mlcroissant
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -132,6 +131,8 @@ def test_both_formats_hold_the_same(everything: Path) -> None:
 # mlcroissant and the rdflib below it use what is deprecated.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_croissant_reads_the_run(everything: Path, rows: list[dict[str, Any]]) -> None:
+    import mlcroissant  # takes seconds
+
     described = mlcroissant.Dataset(jsonld=str(everything / "croissant.json"))
     assert not described.metadata.issues.errors
     found = {record["samples/sample_id"].decode(): record for record in described.records("samples")}

@@ -32,7 +32,7 @@ TRIALS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "vgg5-seg": ("vgg5-seg", {"size": 96, "batch": 16, "steps": 200, "lr": 1e-3}, {}),
     "vgg5-cls": ("vgg5-cls", {"size": 96, "batch": 16, "steps": 200, "lr": 3e-4, **BALANCED}, {}),
     "vgg8-seg": ("vgg8-seg", {"size": 96, "batch": 8, "steps": 150, "lr": 3e-4}, {}),
-    "vgg8-cls": ("vgg8-cls", {"size": 96, "batch": 8, "steps": 150, "lr": 3e-4, **BALANCED}, {}),
+    "vgg8-cls": ("vgg8-cls", {"size": 96, "batch": 16, "steps": 150, "lr": 1e-4, **BALANCED}, {}),
     "unet4x-seg": ("unet4x-seg", {"size": 96, "batch": 8, "steps": 150}, {}),
     "unet4x-cls": ("unet4x-cls", {"size": 64, "batch": 16, "steps": 300, "lr": 3e-4, **BALANCED}, {}),
     "unet8x-seg": ("unet8x-seg", {"size": 64, "batch": 16, "steps": 250, "lr": 3e-4}, {}),

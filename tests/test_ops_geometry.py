@@ -4,15 +4,15 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forgeprep.ops.frames import Frame, UInt8
 from forgeprep.ops.geometry import crop_gray, crop_rgb, frame_rgb, full_range_luma, iou, padding_of, square_crop_box
-from forgeprep.ops.video import Frame, UInt8
 
 
 def random_frame(width: int, height: int, seed: int = 0, matrix: str = "bt601") -> Frame:
     rng = np.random.default_rng(seed)
     half = (height + 1) // 2, (width + 1) // 2
     planes = [rng.integers(0, 256, shape, dtype=np.uint8) for shape in ((height, width), half, half)]
-    return Frame(0, 0.0, *planes, matrix=matrix)
+    return Frame(0, 0.0, tuple(planes), matrix=matrix)
 
 
 def cut_with_padding(image: UInt8, box: tuple[int, int, int, int]) -> UInt8:
@@ -65,7 +65,7 @@ def test_full_range_and_limited_range_map_black_and_white() -> None:
     neutral = np.full((2, 2), 128, np.uint8)
     for full, black, white in ((False, 16, 235), (True, 0, 255)):
         for level, expected in ((black, 0), (white, 255)):
-            frame = Frame(0, 0.0, np.full((4, 4), level, np.uint8), neutral, neutral, full_range=full)
+            frame = Frame(0, 0.0, (np.full((4, 4), level, np.uint8), neutral, neutral), full_range=full)
             assert np.all(frame_rgb(frame) == expected)
             assert np.all(full_range_luma(frame) == expected)
 

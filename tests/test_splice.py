@@ -21,8 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forgeprep.datasets.forgerynet_lists import read_videos
+from forgeprep.ops.frames import Frame
 from forgeprep.ops.geometry import frame_rgb
-from forgeprep.ops.video import Frame, read_frames
+from forgeprep.ops.video import read_frames
 from forgeprep.shards.read import iter_rows, shard_paths
 from forgeprep.shards.verify import verify
 from forgeprep.splice.encode import write_video
@@ -88,14 +89,14 @@ def test_a_file_holds_the_planes_and_their_colours(matrix: str, full: bool, tmp_
     """Odd sizes lose a row and a column; a frame of other colours is brought to those of the first."""
     ramp = np.add.outer(np.arange(47) * 2, np.arange(65)).astype(np.uint8) // 2 + 60
     chroma = np.full((24, 33), 120, np.uint8)
-    frames = [Frame(i, i / 25, ramp + i, chroma + i, chroma - i, matrix, full) for i in range(5)]
-    other = Frame(5, 0.2, ramp, chroma, chroma, "bt601" if full else "bt709", not full)
+    frames = [Frame(i, i / 25, (ramp + i, chroma + i, chroma - i), matrix=matrix, full_range=full) for i in range(5)]
+    other = Frame(5, 0.2, (ramp, chroma, chroma), matrix="bt601" if full else "bt709", full_range=not full)
     write_video(tmp_path / "a.mp4", [*frames, other], fps=30000 / 1001, crf=0)
     back = list(read_frames(tmp_path / "a.mp4"))
     for frame, read in zip(frames, back, strict=False):
         assert (read.matrix, read.full_range, read.size_wh) == (matrix, full, (64, 46))
         assert np.array_equal(read.y, frame.y[:46, :64])
-        assert np.array_equal(read.u, frame.u[:23, :32])
+        assert np.array_equal(read.planes[1], frame.planes[1][:23, :32])
     assert len(back) == 6
     assert np.abs(frame_rgb(back[5]).astype(int) - frame_rgb(other)[:46, :64]).max() <= 2
     assert [round(read.time_s * 30000) for read in back] == [1001 * i for i in range(6)]

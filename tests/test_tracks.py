@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from forgeprep.demo import make_demo
 from forgeprep.ops.faces import Detection, make_detector
+from forgeprep.ops.frames import Frame
 from forgeprep.ops.geometry import frame_rgb, iou
 from forgeprep.ops.tracks import KEY_EVERY, MAX_GAP, Survey, find_faces
-from forgeprep.ops.video import Frame, read_frames
+from forgeprep.ops.video import read_frames
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.run import execute, prepare_run
 from forgeprep.shards.read import iter_rows, shard_paths
@@ -28,7 +29,7 @@ Boxes = dict[int, list[tuple[float, float, float]]]
 
 def blank(count: int) -> Iterator[Frame]:
     plane, half = np.zeros((360, 640), np.uint8), np.zeros((180, 320), np.uint8)
-    return (Frame(i, i / 25, plane, half, half) for i in range(count))
+    return (Frame(i, i / 25, (plane, half, half)) for i in range(count))
 
 
 def detector_of(place: Any) -> Any:
@@ -130,7 +131,7 @@ def moving_photo(photo: UInt8, count: int, hide: range) -> Iterator[Frame]:
             left = round(178 + 1.2 * i - 60)
             y[95:150, left : left + 90] = 128
         half = np.full((180, 320), 128, np.uint8)
-        yield Frame(i, i / 25, y, half, half)
+        yield Frame(i, i / 25, (y, half, half))
 
 
 def test_a_face_that_is_covered_for_a_while_is_tracked_and_marked_so(face_photo: UInt8) -> None:
@@ -155,7 +156,7 @@ def test_no_track_goes_on_over_a_cut(face_photo: UInt8) -> None:
     frames = [piece[:360, :480] for piece in pieces for _ in range(23)]
     planes = [cv2.cvtColor(np.ascontiguousarray(f), cv2.COLOR_RGB2GRAY) for f in frames]
     half = np.full((180, 240), 128, np.uint8)
-    found = find_faces((Frame(i, i / 25, y, half, half) for i, y in enumerate(planes)), make_detector("dlib-hog"))
+    found = find_faces((Frame(i, i / 25, (y, half, half)) for i, y in enumerate(planes)), make_detector("dlib-hog"))
     assert found.cuts == [23, 46]
     ids = [{face.track_id for face in found.faces_at(index)} for index in range(69)]
     assert all(ids[0] == one and one for one in ids[:23])

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 
+from forgeprep.ops.frames import UInt8
 from forgeprep.ops.perturb import CATALOGUE, SEVERITIES, perturb, ready
-from forgeprep.ops.video import UInt8
 from forgeprep.report.perturbations import markdown_rows
 
 FACE = (slice(16, 208), slice(128, 320))

@@ -27,7 +27,8 @@ from forgeprep.datasets.base import Dataset, DatasetParams, Scan, ScanOptions
 from forgeprep.datasets.listing import check_root, find_folders, walk_files
 from forgeprep.datasets.splits import Ratios, split_together
 from forgeprep.errors import UsageError
-from forgeprep.ops.video import PICTURE_SUFFIXES, VIDEO_SUFFIXES, is_picture
+from forgeprep.ops.pictures import PICTURE_SUFFIXES, is_picture
+from forgeprep.ops.video import VIDEO_SUFFIXES
 from forgeprep.schemas.clips import SPLITS, Clip, Split
 
 _MEDIA = PICTURE_SUFFIXES | VIDEO_SUFFIXES

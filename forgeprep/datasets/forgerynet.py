@@ -34,7 +34,8 @@ from forgeprep.datasets.forgerynet_lists import FIRST_REAL, METHOD_NUMBERS, Entr
 from forgeprep.datasets.listing import check_root, find_folders, walk_files
 from forgeprep.datasets.lists import refuse
 from forgeprep.datasets.taxonomy import kind_of, methods_of
-from forgeprep.ops.video import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from forgeprep.ops.pictures import PICTURE_SUFFIXES
+from forgeprep.ops.video import VIDEO_SUFFIXES
 from forgeprep.schemas.clips import Clip, Split
 
 NOBODY = "7283059e2ee6ec302df2936c7d23313b"

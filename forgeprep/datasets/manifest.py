@@ -37,7 +37,7 @@ from forgeprep.datasets.lists import refuse
 from forgeprep.datasets.splits import Ratios, split_together
 from forgeprep.datasets.taxonomy import FORGERIES
 from forgeprep.errors import unknown_name
-from forgeprep.ops.video import is_picture
+from forgeprep.ops.pictures import is_picture
 from forgeprep.schemas.clips import SPLITS, Clip
 from forgeprep.storage import is_plain, parquet_source
 

@@ -37,6 +37,7 @@ def make_demo(
     methods: Sequence[str] = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures"),
     seed: int = 0,
     layout: str = "ffpp",
+    pixel_format: str = "yuv444p",
     workers: int | None = None,
 ) -> DemoSummary:
     """Write the demo dataset. The same arguments give the same bytes.
@@ -51,6 +52,8 @@ def make_demo(
         methods: of the four methods.
         seed: another seed gives other people and motions.
         layout: the dataset whose layout it gets; all but ``ffpp`` and ``dfd`` have one compression, c23.
+        pixel_format: of the clips in the layout of FaceForensics++, whose real ones are yuv444p; other layouts have
+            yuv420p.
         workers: processes; None = one a core.
 
     Raises:
@@ -77,6 +80,7 @@ def make_demo(
             compressions=qualities,
             methods=METHODS,
             seed=seed,
+            pixel_format="yuv420p",
             workers=workers,
         )
         relayout(Source(home, root, PAIRS[: people // 2]), layout)
@@ -95,7 +99,7 @@ def make_demo(
     clips: list[tuple[str, str, str | None]] = [(identity, identity, None) for identity in identities]
     clips += [(x, y, m) for m in methods for _, a, b in pairs for x, y in ((a, b), (b, a))]
     jobs = [
-        ClipJob(root, target, source, method, numbers, seconds, size, fps, tuple(compressions), seed)
+        ClipJob(root, target, source, method, numbers, seconds, size, fps, tuple(compressions), seed, pixel_format)
         for target, source, method in clips
     ]
     root.mkdir(parents=True, exist_ok=True)

@@ -41,6 +41,7 @@ class ClipJob:
     fps: int
     compressions: tuple[str, ...]
     seed: int
+    pixel_format: str
 
 
 def frame_count(identity: str, seconds: float, fps: int) -> int:
@@ -135,7 +136,7 @@ class _Encoder:
         options = {"crf": str(crf), "preset": "veryfast", "threads": "1", "x264-params": "mbtree=0"}
         self.stream = self.container.add_stream("libx264", rate=job.fps, options=options)
         self.stream.width, self.stream.height = job.size_wh
-        self.stream.pix_fmt = "yuv420p"
+        self.stream.pix_fmt = job.pixel_format
 
     def __enter__(self) -> _Encoder:
         return self

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from forgeprep.ops.frames import Frame, UInt8
 from forgeprep.ops.geometry import Box, square_crop_box
-from forgeprep.ops.video import Frame, UInt8
 
 SIDE = 48
 ENLARGE = 1.3

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 
 from forgeprep.errors import ForgeprepError
+from forgeprep.ops.frames import Frame
 from forgeprep.ops.geometry import Box, frame_rgb
-from forgeprep.ops.video import Frame
 from forgeprep.ops.weights import require
 
 DetectorName = Literal["dlib-hog", "dlib-cnn", "face-alignment"]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from forgeprep.ops.video import Frame, UInt8
+from forgeprep.ops.colour import part_gray, part_rgb
+from forgeprep.ops.frames import Frame, UInt8
 
 Box = tuple[float, float, float, float]
 IntBox = tuple[int, int, int, int]
@@ -69,9 +69,9 @@ def iou(a: Box, b: Box) -> float:
 
 
 def crop_rgb(frame: Frame, box: IntBox) -> UInt8:
-    """Cut ``box`` out of a frame and convert only that to RGB.
+    """Cut ``box`` out of a frame's planes and convert only that to RGB.
 
-    A pixel's value does not depend on where the box lies: chroma is interpolated on the frame's own grid.
+    A pixel's value does not depend on where the box lies.
 
     Args:
         frame: the decoded frame.
@@ -83,12 +83,7 @@ def crop_rgb(frame: Frame, box: IntBox) -> UInt8:
     inner = _inside(box, frame.size_wh)
     if inner is None:
         return np.zeros((box[3] - box[1], box[2] - box[0], 3), np.uint8)
-    x0, y0, x1, y1 = inner
-    if frame.rgb is not None:
-        return _pad(frame.rgb[y0:y1, x0:x1], box, frame.size_wh)
-    yuv = cv2.merge((frame.y[y0:y1, x0:x1], _chroma(frame.u, inner), _chroma(frame.v, inner)))
-    rgb = np.asarray(cv2.transform(yuv, _rgb_from_yuv(frame.matrix, frame.full_range)), np.uint8)
-    return _pad(rgb, box, frame.size_wh)
+    return _pad(part_rgb(frame, inner), box, frame.size_wh)
 
 
 def crop_gray(frame: Frame, box: IntBox) -> UInt8:
@@ -96,15 +91,12 @@ def crop_gray(frame: Frame, box: IntBox) -> UInt8:
     inner = _inside(box, frame.size_wh)
     if inner is None:
         return np.zeros((box[3] - box[1], box[2] - box[0]), np.uint8)
-    x0, y0, x1, y1 = inner
-    return _pad(full_range_luma(frame)[y0:y1, x0:x1], box, frame.size_wh)
+    return _pad(part_gray(frame, inner), box, frame.size_wh)
 
 
 def full_range_luma(frame: Frame) -> UInt8:
     """The frame's luma stretched to 0 (black) to 255 (white), uint8 (H, W)."""
-    if frame.full_range:
-        return frame.y
-    return np.asarray(cv2.addWeighted(frame.y, 255 / 219, frame.y, 0.0, -16 * 255 / 219), np.uint8)
+    return part_gray(frame, (0, 0, *frame.size_wh))
 
 
 def frame_rgb(frame: Frame) -> UInt8:
@@ -112,10 +104,16 @@ def frame_rgb(frame: Frame) -> UInt8:
     return crop_rgb(frame, (0, 0, *frame.size_wh))
 
 
-def yuv_from_rgb(rgb: UInt8, matrix: str, full_range: bool) -> UInt8:
-    """RGB as Y, U, V of full size, uint8 (H, W, 3), by the same matrices as :func:`crop_rgb`."""
-    back = np.linalg.inv(np.vstack([_rgb_from_yuv(matrix, full_range), [0.0, 0.0, 0.0, 1.0]]))[:3]
-    return np.asarray(cv2.transform(rgb, back), np.uint8)
+def small_rgb(frame: Frame, lines: int) -> tuple[UInt8, float]:
+    """The frame as RGB, scaled to ``lines`` rows before it is converted; and how many pixels make one of the result."""
+    width, height = frame.size_wh
+    scale = height / lines
+    if scale == 1.0:
+        return frame_rgb(frame), 1.0
+    size = max(1, round(width / scale)), lines
+    way = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
+    planes = tuple(np.asarray(cv2.resize(plane, size, interpolation=way)) for plane in frame.planes)
+    return frame_rgb(replace(frame, planes=planes, shift=(0, 0))), scale
 
 
 def resize_square(image: UInt8, size: int) -> UInt8:
@@ -136,33 +134,3 @@ def _pad(image: UInt8, box: IntBox, size_wh: tuple[int, int]) -> UInt8:
     if not (left or top or right or bottom):
         return np.ascontiguousarray(image)
     return np.asarray(cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=0), np.uint8)
-
-
-def _chroma(plane: UInt8, box: IntBox) -> UInt8:
-    """The part of a chroma plane under ``box``, doubled in size by linear interpolation."""
-    x0, y0, x1, y1 = box
-    # One sample more on each side, so that the interpolation sees the same neighbours wherever the crop is cut.
-    left, top = max(0, x0 // 2 - 1), max(0, y0 // 2 - 1)
-    part = plane[top : (y1 + 1) // 2 + 1, left : (x1 + 1) // 2 + 1]
-    double = cv2.resize(part, (part.shape[1] * 2, part.shape[0] * 2), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(double[y0 - 2 * top : y1 - 2 * top, x0 - 2 * left : x1 - 2 * left], np.uint8)
-
-
-_KR_KB = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
-
-
-@functools.cache
-def _rgb_from_yuv(matrix: str, full_range: bool) -> npt.NDArray[np.float32]:
-    """The 3x4 matrix from (Y, U, V, 1) to RGB on the 0-255 scale, by the luma weights of ITU-R BT.601/709/2020."""
-    red, blue = _KR_KB[matrix]
-    green = 1.0 - red - blue
-    luma, chroma, black = (1.0, 1.0, 0.0) if full_range else (255 / 219, 255 / 224, 16.0)
-    linear = np.array(
-        [
-            [luma, 0.0, chroma * 2 * (1 - red)],
-            [luma, -chroma * 2 * blue * (1 - blue) / green, -chroma * 2 * red * (1 - red) / green],
-            [luma, chroma * 2 * (1 - blue), 0.0],
-        ]
-    )
-    offset = linear @ np.array([-black, -128.0, -128.0])
-    return np.hstack([linear, offset[:, None]]).astype(np.float32)

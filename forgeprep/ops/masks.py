@@ -24,8 +24,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from forgeprep.ops.frames import UInt8
 from forgeprep.ops.geometry import IntBox
-from forgeprep.ops.video import UInt8
 
 Float = npt.NDArray[np.float32]
 

@@ -21,8 +21,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from forgeprep.ops.frames import Frame, UInt8
 from forgeprep.ops.geometry import Box, IntBox
-from forgeprep.ops.video import Frame, UInt8
 
 Levels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]

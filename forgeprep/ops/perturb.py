@@ -15,8 +15,8 @@ import numpy as np
 from forgeprep.ops import perturb_codecs as codecs
 from forgeprep.ops import perturb_geometry as geometry
 from forgeprep.ops import perturb_pixels as pixels
+from forgeprep.ops.frames import UInt8
 from forgeprep.ops.perturb_geometry import Warp
-from forgeprep.ops.video import UInt8
 
 GROUPS = ("compression", "blur", "noise", "colour", "geometry", "resolution", "sharpening", "codec")
 """The groups, as they are documented."""

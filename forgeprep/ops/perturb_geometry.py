@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from forgeprep.ops.frames import UInt8
 from forgeprep.ops.geometry import Box
-from forgeprep.ops.video import UInt8
 
 Points = npt.NDArray[np.float64]
 

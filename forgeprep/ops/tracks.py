@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 
 from forgeprep.ops.faces import Detection, Detector
+from forgeprep.ops.frames import Frame, UInt8
 from forgeprep.ops.geometry import Box, iou
-from forgeprep.ops.video import Frame, UInt8
 
 KEY_EVERY = 5
 """Frames between two detections."""

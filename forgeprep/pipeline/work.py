@@ -11,7 +11,7 @@ from typing import Any
 
 from forgeprep.errors import ForgeprepError, GroupFailed, MediaError
 from forgeprep.ops import guard
-from forgeprep.ops.video import read_header, sha256_of
+from forgeprep.ops.video import read_facts, read_header, sha256_of
 from forgeprep.pipeline.extend import added_rows
 from forgeprep.pipeline.isolate import files_of, suspects
 from forgeprep.pipeline.plan import ShardPlan, read_shard
@@ -243,6 +243,7 @@ def _close_log(log: GroupLog, root: Path) -> None:
         entry.sha256 = sha256_of(root / entry.clip.path)
         with contextlib.suppress(MediaError):
             entry.fps = entry.fps or read_header(root / entry.clip.path).fps
+            entry.facts = read_facts(root / entry.clip.path)
     for drop in log.drops:
         log.clips[drop.clip_id].dropped += 1
     log.drops.sort(key=lambda d: (d.clip_id, d.frame_index, -1 if d.track_id is None else d.track_id))
@@ -269,6 +270,5 @@ def _record(job: Job, plan: ShardPlan, logs: list[GroupLog], files: list[Any]) -
 def _clip_row(entry: ClipLog) -> dict[str, Any]:
     values = {**asdict(entry.clip), **asdict(entry), "header_frames": entry.clip.frame_count}
     values["error"] = entry.error or entry.clip.error
-    with contextlib.suppress(KeyError):
-        del values["clip"]
-    return {name: values[name] for name in CLIP_SCHEMA.names}
+    values |= asdict(entry.facts) if entry.facts else {}
+    return {name: values.get(name) for name in CLIP_SCHEMA.names}

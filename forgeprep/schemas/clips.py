@@ -84,6 +84,18 @@ CLIP_SCHEMA = pa.schema(
         pa.field("width", pa.int32()),
         pa.field("height", pa.int32()),
         pa.field("fps", pa.float64()),
+        pa.field("codec", pa.string()),
+        pa.field("profile", pa.string()),
+        pa.field("pixel_format", pa.string()),
+        pa.field("color_range", pa.string()),
+        pa.field("range_tagged", pa.bool_()),
+        pa.field("color_matrix", pa.string()),
+        pa.field("matrix_tagged", pa.bool_()),
+        pa.field("chroma_siting", pa.string()),
+        pa.field("pixel_aspect", pa.float64()),
+        pa.field("rotation", pa.int32()),
+        pa.field("mirrored", pa.bool_()),
+        pa.field("interlaced", pa.bool_()),
         pa.field("header_frames", pa.int32(), nullable=False),
         pa.field("requested", pa.int32(), nullable=False),
         pa.field("decoded", pa.int32(), nullable=False),
@@ -108,6 +120,13 @@ CLIP_SCHEMA = pa.schema(
 ``requested`` frames were planned, ``decoded`` of them came out of the decoder, ``detected`` of them showed at least one
 face, ``written`` and ``dropped`` count samples (faces); ``topped_up`` frames stand in for wanted ones that showed no
 face. ``sha256`` is of the file; null where it could not be read.
+
+How the file is coded, null where it is unreadable: ``codec``, ``profile`` and ``pixel_format`` as FFmpeg names them;
+``color_range`` (limited, full) and ``color_matrix`` (bt601, bt709, …; null for RGB and gray) as they were taken, and
+whether the file is tagged with them; ``chroma_siting`` (left, centre, …; null where chroma is not halved).
+``pixel_aspect`` is the width of a pixel over its height: frames were brought to square pixels. They were turned by
+``rotation`` degrees clockwise, and mirrored left to right before that where ``mirrored``. ``width``, ``height`` and all
+boxes count pixels after this. ``interlaced`` frames are made of two fields and were left as they are.
 
 How a fake lies on its original; null for a real and for a fake without an original: frame ``i`` of the original is
 frame ``i * rate + offset`` of the fake, about; a pixel ``(x, y)`` of the original is ``(x, y) * scale + shift`` of the

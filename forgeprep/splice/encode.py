@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
 import numpy as np
 
-from forgeprep.ops.geometry import frame_rgb, yuv_from_rgb
-from forgeprep.ops.video import Frame, UInt8
+from forgeprep.ops.colour import yuv_from_rgb
+from forgeprep.ops.frames import Frame
+from forgeprep.ops.geometry import frame_rgb
 from forgeprep.shards.records import publish, storage_errors, temporary_name
 
 _SPACES = {"bt709": 1, "bt2020": 9}
 _FULL_RANGE = 2
+_FORMATS = {
+    ("yuv", (1, 1), 8): "yuv420p", ("yuv", (1, 0), 8): "yuv422p", ("yuv", (0, 0), 8): "yuv444p",
+    ("yuv", (1, 1), 10): "yuv420p10le", ("yuv", (1, 0), 10): "yuv422p10le", ("yuv", (0, 0), 10): "yuv444p10le",
+    ("gray", (0, 0), 8): "gray",
+}  # fmt: skip
+"""What x264 codes as it is: model, halvings of chroma and bits -> FFmpeg's pixel format."""
 
 
 def write_video(path: Path, frames: Iterable[Frame], *, fps: float, crf: int) -> int:
     """Write frames as H.264 in MP4, without sound, whole or not at all; returns how many.
 
-    The planes are coded as they are; all but the first frame are brought to its colour matrix and range. A last odd row
-    or column, which 4:2:0 cannot hold, is cut off. Frames follow each other at a constant rate.
+    The planes are coded as they are (4:2:0, 4:2:2, 4:4:4, 8 or 10 bits, gray; others as 4:4:4); all but the first frame
+    are brought to its format, colour matrix and range. A last odd row or column, which halved chroma cannot hold, is
+    cut off. Frames follow each other at a constant rate.
 
     Args:
         path: the file.
@@ -55,15 +65,15 @@ def _encode(path: Path, frames: Iterable[Frame], rate: Fraction, crf: int) -> in
         # x264's macroblock tree reads memory it has not set: with it, equal frames give other bytes on another try.
         options = {"crf": str(crf), "preset": "medium", "threads": "1", "x264-params": "mbtree=0"}
         stream = container.add_stream("libx264", rate=rate, options=options)
-        stream.pix_fmt = "yuv420p"
         for frame in frames:
             if first is None:
-                first = frame
-                stream.width, stream.height = (side & ~1 for side in frame.size_wh)
-                stream.codec_context.colorspace = _SPACES.get(frame.matrix, 2)
-                if frame.full_range:
+                first = _codable(frame)
+                stream.pix_fmt = _FORMATS[first.model, first.shift, first.bits]
+                stream.width, stream.height = _even(first)
+                stream.codec_context.colorspace = _SPACES.get(first.matrix, 2)
+                if first.full_range:
                     stream.codec_context.color_range = _FULL_RANGE
-            picture = av.VideoFrame.from_ndarray(_planes(_recoded(frame, first)), format="yuv420p")
+            picture = _picture(_recoded(_codable(frame), first), stream)
             picture.pts, picture.time_base = count, 1 / rate
             container.mux(stream.encode(picture))
             count += 1
@@ -71,18 +81,43 @@ def _encode(path: Path, frames: Iterable[Frame], rate: Fraction, crf: int) -> in
     return count
 
 
-def _planes(frame: Frame) -> UInt8:
-    """The planes of a frame one below the other, uint8 (H * 3 / 2, W), as PyAV takes them; H and W even."""
-    width, height = (side & ~1 for side in frame.size_wh)
-    planes = frame.y[:height, :width], *(p[: height // 2, : width // 2] for p in (frame.u, frame.v))
-    return np.concatenate([plane.reshape(-1) for plane in planes]).reshape(height * 3 // 2, width)
+def _even(frame: Frame) -> tuple[int, int]:
+    """Width and height without the last column or row that halved chroma cannot hold."""
+    return frame.size_wh[0] >> frame.shift[0] << frame.shift[0], frame.size_wh[1] >> frame.shift[1] << frame.shift[1]
+
+
+def _codable(frame: Frame) -> Frame:
+    """The frame itself where x264 codes its planes as they are, else as 4:4:4 of 8 bits."""
+    if (frame.model, frame.shift, frame.bits) in _FORMATS:
+        return frame
+    return _as_yuv(frame, frame.matrix, frame.full_range)
+
+
+def _as_yuv(frame: Frame, matrix: str, full_range: bool) -> Frame:
+    planes = cv2.split(yuv_from_rgb(frame_rgb(frame), matrix, full_range))
+    return replace(frame, planes=tuple(planes), model="yuv", shift=(0, 0), bits=8, matrix=matrix, full_range=full_range)
+
+
+def _picture(frame: Frame, stream: Any) -> av.VideoFrame:
+    """The planes as FFmpeg takes them."""
+    picture = av.VideoFrame(stream.width, stream.height, stream.pix_fmt)
+    for number, (plane, own) in enumerate(zip(frame.planes, picture.planes, strict=True)):
+        sx, sy = frame.shift if number else (0, 0)
+        part = np.ascontiguousarray(plane[: stream.height >> sy, : stream.width >> sx])
+        rows = np.zeros((part.shape[0], own.line_size), np.uint8)
+        rows[:, : part.shape[1] * part.itemsize] = part.view(np.uint8).reshape(part.shape[0], -1)
+        own.update(rows.tobytes())
+    return picture
 
 
 def _recoded(frame: Frame, like: Frame) -> Frame:
-    """The frame in another one's colour matrix and range, so that a piece does not show by its colours."""
-    if (frame.matrix, frame.full_range) == (like.matrix, like.full_range):
+    """The frame in another one's format, colour matrix and range, so that a piece does not show by its colours."""
+    told = (frame.model, frame.shift, frame.bits, frame.matrix, frame.full_range)
+    if told == (like.model, like.shift, like.bits, like.matrix, like.full_range):
         return frame
-    y, u, v = cv2.split(yuv_from_rgb(frame_rgb(frame), like.matrix, like.full_range))
-    half = frame.u.shape[1], frame.u.shape[0]
-    u, v = (np.asarray(cv2.resize(plane, half, interpolation=cv2.INTER_AREA), np.uint8) for plane in (u, v))
-    return Frame(frame.index, frame.time_s, np.asarray(y, np.uint8), u, v, like.matrix, like.full_range)
+    full = _as_yuv(frame, like.matrix, like.full_range)
+    (width, height), (sx, sy) = frame.size_wh, like.shift
+    sizes = [(width, height), *[(-(-width >> sx), -(-height >> sy))] * 2]
+    planes = [cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p, size in zip(full.planes, sizes, strict=False)]
+    wide = [np.left_shift(p, like.bits - 8, dtype=np.uint16) if like.bits > 8 else p for p in planes]
+    return replace(full, planes=tuple(wide[: len(like.planes)]), model=like.model, shift=like.shift, bits=like.bits)

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from forgeprep.errors import MediaError
-from forgeprep.ops.video import Frame, read_frames, sha256_of
+from forgeprep.ops.frames import Frame
+from forgeprep.ops.video import read_frames, sha256_of
 from forgeprep.pipeline.work import quiet_libraries
 from forgeprep.schemas.clips import Clip
 from forgeprep.splice.encode import write_video

@@ -14,7 +14,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from forgeprep.ops.video import UInt8
+from forgeprep.ops.frames import UInt8
+from forgeprep.ops.planes import Facts
 from forgeprep.schemas.clips import Clip, Split
 from forgeprep.schemas.drops import Drop
 from forgeprep.schemas.samples import Column
@@ -119,6 +120,7 @@ class ClipLog:
     width: int | None = None
     height: int | None = None
     fps: float | None = None
+    facts: Facts | None = None
     sha256: str | None = None
     requested: int = 0
     decoded: int = 0

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from forgeprep.errors import MediaError
-from forgeprep.ops.video import Frame, read_frames
+from forgeprep.ops.frames import Frame
+from forgeprep.ops.video import read_frames
 
 KEPT = 5
 """So many frames are kept: the wanted one with two neighbours on each side."""

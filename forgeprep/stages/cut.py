@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import Field
 
 from forgeprep.ops.faces import DetectorName
+from forgeprep.ops.frames import Frame, UInt8
 from forgeprep.ops.geometry import Box, crop_gray, crop_rgb, padding_of, resize_square, square_crop_box
 from forgeprep.ops.tracks import Face
-from forgeprep.ops.video import Frame, UInt8
 from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.drops import Drop
 from forgeprep.stages.base import Group, Sample, StageParams
@@ -49,7 +49,7 @@ def cut_gray(frame: Frame, face: Box, size_wh: tuple[int, int], params: CropPara
         return None
     if frame.size_wh != size_wh:
         scaled = np.asarray(cv2.resize(frame.y, size_wh, interpolation=cv2.INTER_NEAREST), np.uint8)
-        frame = Frame(frame.index, frame.time_s, scaled, frame.u, frame.v, frame.matrix, frame.full_range)
+        frame = Frame(frame.index, frame.time_s, (scaled,), "gray", (0, 0), full_range=frame.full_range)
     crop = crop_gray(frame, square_crop_box(face, params.enlarge))
     if params.size is None:
         return crop

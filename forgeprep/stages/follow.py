@@ -17,9 +17,10 @@ import numpy as np
 from forgeprep.errors import MediaError
 from forgeprep.ops import pairing
 from forgeprep.ops.change import face_patch
+from forgeprep.ops.frames import Frame, UInt8
 from forgeprep.ops.geometry import IntBox, square_crop_box
 from forgeprep.ops.tracks import Face
-from forgeprep.ops.video import Frame, UInt8, read_frames, read_header
+from forgeprep.ops.video import read_frames, read_header
 from forgeprep.schemas.clips import Clip
 from forgeprep.stages.base import Group, GroupLog, Sample
 from forgeprep.stages.cursor import Cursor

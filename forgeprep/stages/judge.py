@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 
 from forgeprep.ops.change import LEAST_GAP, change_signal, cut_of, forged_frames, is_clear
+from forgeprep.ops.frames import UInt8
 from forgeprep.ops.masks import Pair, difference_masks
-from forgeprep.ops.video import UInt8
 from forgeprep.stages.base import Sample
 from forgeprep.stages.cut import CropParams, call_real
 

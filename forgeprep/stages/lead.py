@@ -15,10 +15,11 @@ import numpy as np
 
 from forgeprep.ops.change import face_patch
 from forgeprep.ops.faces import Detector
+from forgeprep.ops.frames import Frame, UInt8
 from forgeprep.ops.geometry import Box, tube_box
 from forgeprep.ops.pairing import Mask, is_checked, outside, thumb, thumb_size
 from forgeprep.ops.tracks import Face, Survey, find_faces
-from forgeprep.ops.video import Frame, UInt8, read_frames
+from forgeprep.ops.video import read_frames
 from forgeprep.stages.cut import CropParams, cut
 
 RUN_FRAMES = 32

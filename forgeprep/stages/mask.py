@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from forgeprep.ops.frames import UInt8
 from forgeprep.ops.geometry import IntBox
 from forgeprep.ops.masks import DifferenceMask, Pair, difference_masks
-from forgeprep.ops.video import UInt8
 from forgeprep.schemas.samples import columns_of
 from forgeprep.stages.base import Sample, Stage, StageParams
 

@@ -12,8 +12,8 @@ import av
 import cv2
 import numpy as np
 
+from forgeprep.ops.frames import UInt8
 from forgeprep.ops.geometry import IntBox
-from forgeprep.ops.video import UInt8
 from forgeprep.shards.records import publish, storage_errors, temporary_name
 
 FAKE, REAL = (220, 40, 40), (40, 160, 60)

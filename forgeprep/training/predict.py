@@ -18,9 +18,11 @@ from pydantic import ValidationError
 
 from forgeprep.errors import MediaError, UsageError
 from forgeprep.ops.faces import make_detector
+from forgeprep.ops.frames import UInt8
 from forgeprep.ops.geometry import IntBox, frame_rgb, square_crop_box
+from forgeprep.ops.pictures import PICTURE_SUFFIXES, is_picture
 from forgeprep.ops.tracks import Survey, find_faces
-from forgeprep.ops.video import PICTURE_SUFFIXES, VIDEO_SUFFIXES, UInt8, is_picture, read_frames, read_header
+from forgeprep.ops.video import VIDEO_SUFFIXES, read_frames, read_header
 from forgeprep.shards.encode import encode_image
 from forgeprep.shards.records import atomic_write_bytes
 from forgeprep.stages.cut import CropParams, cut

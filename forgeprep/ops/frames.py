@@ -1,0 +1,105 @@
+"""A decoded picture: its planes as the decoder gave them, and what they mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+UInt8 = npt.NDArray[np.uint8]
+Plane = npt.NDArray[Any]
+"""uint8, or uint16 where the picture has more than 8 bits."""
+
+Model = Literal["yuv", "rgb", "gray"]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One decoded picture; nothing is converted until a crop is cut out of it.
+
+    Attributes:
+        index: position in presentation order, from 0.
+        time_s: presentation time in seconds.
+        planes: Y, U, V or R, G, B or gray alone; uint8 (H, W), or uint16 where ``bits`` > 8. Chroma planes hold one
+            sample for ``2**shift`` pixels in each direction. Views of the decoder's buffers: read-only.
+        model: what the planes are.
+        shift: how often chroma is halved, horizontally and vertically: (1, 1) is 4:2:0, (0, 0) is 4:4:4.
+        bits: significant bits of a sample.
+        matrix: ``bt601``, ``bt709``, ``bt2020``, ``smpte240m`` or ``fcc``; untagged video counts as BT.601, as
+            FFmpeg's converters do.
+        full_range: True where black is 0 and white all ones, False for 16 to 235 (times ``2**(bits - 8)``).
+        siting: where the first chroma sample lies, in pixels from the centre of the first pixel, horizontally and
+            vertically.
+    """
+
+    index: int
+    time_s: float
+    planes: tuple[Plane, ...] = field(repr=False)
+    model: Model = "yuv"
+    shift: tuple[int, int] = (1, 1)
+    bits: int = 8
+    matrix: str = "bt601"
+    full_range: bool = False
+    siting: tuple[float, float] = (0.0, 0.5)
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.planes[0].shape[1], self.planes[0].shape[0]
+
+    @cached_property
+    def y(self) -> UInt8:
+        """Luma, uint8 (H, W), in the range of the planes; of an RGB picture BT.601 luma, full range."""
+        if self.model == "rgb":
+            rgb = cv2.merge([to_8_bits(plane, self.bits) for plane in self.planes])
+            return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
+        return to_8_bits(self.planes[0], self.bits)
+
+
+def to_8_bits(plane: Plane, bits: int) -> UInt8:
+    """A plane's samples on the scale of 8 bits, rounded; itself where it has 8."""
+    if plane.dtype == np.uint8:
+        return np.asarray(plane, np.uint8)
+    return np.asarray(cv2.convertScaleAbs(np.ascontiguousarray(plane), alpha=2.0 ** (8 - bits)), np.uint8)
+
+
+def turned(frame: Frame, turn: tuple[bool, bool, bool]) -> Frame:
+    """The frame turned and mirrored; ``turn`` says: transposed, then mirrored left to right, then upside down."""
+    transpose, mirror, flip = turn
+    if not any(turn):
+        return frame
+    planes, (sx, sy), (px, py) = frame.planes, frame.shift, frame.siting
+    if transpose:
+        planes, (sx, sy), (px, py) = tuple(plane.T for plane in planes), (sy, sx), (py, px)
+    chroma = planes[1] if frame.model == "yuv" else planes[0]
+    if mirror:
+        px = (planes[0].shape[1] - 1) - (1 << sx) * (chroma.shape[1] - 1) - px
+        planes = tuple(plane[:, ::-1] for plane in planes)
+    if flip:
+        py = (planes[0].shape[0] - 1) - (1 << sy) * (chroma.shape[0] - 1) - py
+        planes = tuple(plane[::-1] for plane in planes)
+    return replace(
+        frame, planes=tuple(map(np.ascontiguousarray, planes)), shift=(sx, sy), siting=(float(px), float(py))
+    )
+
+
+def squared(frame: Frame, aspect: float) -> Frame:
+    """The frame with square pixels, made wider or taller; ``aspect`` is a pixel's width over its height."""
+    if aspect == 1.0:
+        return frame
+    across, down = max(aspect, 1.0), max(1 / aspect, 1.0)
+    width, height = (round(side * factor) for side, factor in zip(frame.size_wh, (across, down), strict=True))
+    if frame.model == "yuv":
+        # Chroma keeps its share of the samples, so that siting stays what it is to within a fraction of a pixel.
+        sizes = [(width, height), *[(-(-width >> frame.shift[0]), -(-height >> frame.shift[1]))] * 2]
+    else:
+        sizes = [(width, height)] * len(frame.planes)
+    planes = tuple(
+        cv2.resize(np.ascontiguousarray(plane), size, interpolation=cv2.INTER_LINEAR)
+        for plane, size in zip(frame.planes, sizes, strict=True)
+    )
+    return replace(frame, planes=planes)

@@ -1,0 +1,105 @@
+"""Still pictures as frames: their colours as they are, turned as their EXIF data say."""
+
+from __future__ import annotations
+
+import stat
+import warnings
+from pathlib import Path, PurePath
+
+import cv2
+import numpy as np
+import PIL.Image
+
+from forgeprep.errors import MediaError
+from forgeprep.ops import guard
+from forgeprep.ops.frames import Frame
+from forgeprep.ops.planes import Facts
+
+PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+
+_EXIF_ORIENTATION = 274
+_TURNS = {
+    1: (0, False),
+    2: (0, True),
+    3: (180, False),
+    4: (180, True),
+    5: (270, True),
+    6: (90, False),
+    7: (90, True),
+    8: (270, False),
+}
+"""EXIF orientation -> clockwise degrees and whether the picture is mirrored before."""
+
+
+def is_picture(path: Path | PurePath) -> bool:
+    """Whether a file is a still picture, by its suffix."""
+    return path.suffix.lower() in PICTURE_SUFFIXES
+
+
+def read_picture(path: Path) -> Frame:
+    """A still picture as an RGB frame of 8 or 16 bits; transparency is left out.
+
+    Raises:
+        MediaError: the file is missing, too large, or cannot be decoded.
+    """
+    check_there(path)
+    _check_pixels(path)
+    bgr = None
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+        if bgr is not None and bgr.dtype not in (np.uint8, np.uint16):
+            bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    except (cv2.error, OSError, MemoryError):
+        bgr = None
+    if bgr is None:
+        raise MediaError(str(path), "not a picture that can be decoded; fetch it again")
+    if min(bgr.shape[:2]) < 2:
+        raise MediaError(str(path), f"a picture of {bgr.shape[1]} x {bgr.shape[0]} pixels, too small for a face")
+    planes = tuple(bgr[..., channel] for channel in (2, 1, 0))
+    bits = 8 * bgr.dtype.itemsize
+    return Frame(0, 0.0, planes, model="rgb", shift=(0, 0), bits=bits, full_range=True, siting=(0.0, 0.0))
+
+
+def picture_facts(path: Path) -> Facts:
+    """What a picture's header says; raises MediaError as :func:`read_picture` does."""
+    check_there(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with path.open("rb") as file, PIL.Image.open(file) as picture:
+                codec, mode = str(picture.format).lower(), picture.mode
+                rotation, mirrored = _TURNS.get(picture.getexif().get(_EXIF_ORIENTATION, 1), (0, False))
+    except (OSError, ValueError, SyntaxError, TypeError, OverflowError, PIL.Image.DecompressionBombError):
+        raise MediaError(str(path), "not a picture that can be decoded; fetch it again") from None
+    return Facts(codec=codec, pixel_format=mode, color_range="full", rotation=rotation, mirrored=mirrored)
+
+
+def check_there(path: Path) -> None:
+    """Raise MediaError unless the path is a file with something in it."""
+    guard.check(path)
+    try:
+        status = path.stat()
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        raise MediaError(str(path), "no such file" if missing else f"cannot be read ({error.strerror})") from None
+    # To open a named pipe is to wait for somebody who writes to it.
+    if not stat.S_ISREG(status.st_mode):
+        raise MediaError(str(path), "not a file")
+    if status.st_size == 0:
+        raise MediaError(str(path), "the file is empty; fetch it again")
+
+
+def _check_pixels(path: Path) -> None:
+    """Refuse a picture whose header asks for too much, before a decoder does as it says."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with path.open("rb") as file, PIL.Image.open(file) as picture:
+                width, height = picture.size
+    except PIL.Image.DecompressionBombError:
+        width = height = guard.MAX_PIXELS
+    except (OSError, ValueError, SyntaxError, TypeError, OverflowError):
+        return
+    if width * height > guard.MAX_PIXELS:
+        raise MediaError(str(path), f"more than {guard.MAX_PIXELS:,} pixels: too large to decode")

@@ -12,6 +12,8 @@ import typer
 from forgeprep import __version__, cli_training
 from forgeprep.flags import ANY, LOCAL, Address, ClipTimeout, Debug, Out, Side, Sigma, Workers, parse_local, parse_path
 
+_DETECTORS = "libfacedetection, dlib-hog, dlib-cnn, face-alignment, or whole: the picture is the face"
+
 app = typer.Typer(
     name="forgeprep",
     help="Raw face-forgery datasets in, verified training shards out.",
@@ -88,9 +90,7 @@ def run(
     size: Annotated[
         int | None, typer.Option(help="Resize crops to this side in pixels. [default: native resolution]")
     ] = None,
-    detector: Annotated[
-        str | None, typer.Option(help="dlib-hog, dlib-cnn or face-alignment. [default: dlib-hog]")
-    ] = None,
+    detector: Annotated[str | None, typer.Option(help=f"{_DETECTORS}. [default: libfacedetection]")] = None,
     bystanders: Annotated[
         str | None, typer.Option(help="Unaltered faces of a fake: skip, or real to keep them as reals. [default: skip]")
     ] = None,
@@ -190,7 +190,7 @@ def splice(
     methods: Annotated[str | None, typer.Option(help="As in 'run'. [default: all that are there]")] = None,
     splits: Annotated[str | None, typer.Option(help="As in 'run'. [default: train,val,test]")] = None,
     option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, an option of the dataset.")] = None,
-    detector: Annotated[str, typer.Option(help="dlib-hog, dlib-cnn or face-alignment.")] = "dlib-hog",
+    detector: Annotated[str, typer.Option(help=f"{_DETECTORS}.")] = "libfacedetection",
     workers: Annotated[
         int | None, typer.Option(help="Source groups at a time; 0 works in this process. [default: one a core]", min=0)
     ] = None,

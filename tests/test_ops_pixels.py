@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import struct
 from collections.abc import Callable
 from fractions import Fraction
@@ -19,13 +18,13 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from forgeprep.ops.geometry import crop_rgb, frame_rgb, small_rgb
 from forgeprep.ops.planes import frame_of
 from forgeprep.ops.video import read_facts, read_frames
-from tests.conftest import UInt8
+from tests.conftest import SHARED, UInt8
 
 Encode = Callable[..., Path]
 ACCURATE = (
     Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 )
-SHARED = Path(os.environ.get("FORGEPREP_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "data"
+
 
 YUV = [
     "yuv420p", "yuv422p", "yuv444p", "yuv440p", "yuv411p", "yuv410p", "yuva420p", "nv12", "yuyv422", "yuv420p10le",

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forgeprep.demo import make_demo
-from forgeprep.ops.faces import Detection, make_detector
+from forgeprep.ops.faces import Detection, FaceDetector, make_detector
 from forgeprep.ops.frames import Frame
 from forgeprep.ops.geometry import frame_rgb, iou
 from forgeprep.ops.tracks import KEY_EVERY, MAX_GAP, Survey, find_faces
@@ -35,10 +35,10 @@ def blank(count: int) -> Iterator[Frame]:
 def detector_of(place: Any) -> Any:
     """A detector that reports squares (x, y, side) from a function of the frame's index."""
 
-    def detect(frame: Frame, lines: int) -> list[Detection]:
+    def find(frame: Frame, lines: int) -> list[Detection]:
         return [Detection((x - s / 2, y - s / 2, x + s / 2, y + s / 2), 1.0) for x, y, s in place(frame.index)]
 
-    return detect
+    return FaceDetector(find, coarse=360, fine=720, small=90, sure=0.2, likely=0.0, least=0.0, bridge=6)
 
 
 def test_steady_motion_is_followed_without_lag_and_jitter_is_smoothed() -> None:
@@ -258,6 +258,6 @@ def test_a_false_alarm_in_a_picture_is_no_face(tmp_path: Path, face_photo: UInt8
     detector = make_detector("dlib-hog")
     (frame,) = read_frames(file)
     # HOG sees a second, faint face in the suit.
-    assert len(detector(frame, 720)) + len(detector(frame, 360)) > 2
+    assert len(detector.find(frame, 720)) + len(detector.find(frame, 360)) > 2
     found = find_faces(read_frames(file), detector)
     assert [round(face.score or 0, 1) for face in found.faces_at(0)] == [1.2]

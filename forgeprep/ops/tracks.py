@@ -19,26 +19,27 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from forgeprep.ops.faces import Detection, Detector
+from forgeprep.ops.faces import Detection, FaceDetector
 from forgeprep.ops.frames import Frame, UInt8
 from forgeprep.ops.geometry import Box, iou
 
-KEY_EVERY = 5
-"""Frames between two detections."""
-COARSE_LINES, FINE_LINES = 360, 720
+KEY_EVERY, KEY_BUSY = 5, 2
+"""Frames between two detections, and where faces come, go or move by much of their size."""
+BUSY = 0.35
+"""A face that moves by more than this share of its size from one detection to the next, against its course, is busy."""
+TRACKER_LINES = 360
+"""Rows of the picture that the correlation tracker works on."""
 FINE_EVERY = 25
 """Every so many key frames, small faces are looked for at the fine scale too."""
 MAX_GAP = 3
 """Key frames that a track outlives without a detection."""
-MAX_TRACKED, MAX_TRAILING = 6, 2
-"""Key frames that the correlation tracker may bridge, and those kept of them if the face is not found again."""
+MAX_TRAILING = 2
+"""Key frames that are kept of a bridge by the correlation tracker if the face is not found again."""
 LEAST_PEAK = 7.0
 """Peak-to-sidelobe ratio below which the correlation tracker has lost the face."""
 SPAN = 3
 """Key frames on each side that take part in smoothing."""
 MIN_IOU = 0.25
-LEAST_SCORE = 0.2
-"""A single detection below this is most often a false alarm; on the scale of dlib's HOG, where faces have about 1."""
 CUT_CHANGE, CUT_CORRELATION = 8.0, 0.6
 """A cut: neighbouring frames differ by more levels of 255 in the mean, and correlate less."""
 SMALL_WH = 64, 36
@@ -118,11 +119,11 @@ class Survey:
         return len(self._tracks)
 
 
-def find_faces(frames: Iterable[Frame], detector: Detector) -> Survey:
+def find_faces(frames: Iterable[Frame], detector: FaceDetector) -> Survey:
     """Survey a clip, frame by frame; no frame is kept.
 
     A track needs two detections to count (a single one is most often a false alarm). In a picture, or a clip too short
-    to have two key frames, it needs a score of :data:`LEAST_SCORE`, or the best one there is.
+    to have two key frames, it needs a score that the detector calls sure, or the best one there is.
     """
     search = _Search(detector)
     for frame in frames:
@@ -131,7 +132,7 @@ def find_faces(frames: Iterable[Frame], detector: Detector) -> Survey:
 
 
 class _Search:
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: FaceDetector) -> None:
         self.detector = detector
         self.survey = Survey()
         self.tracks: list[_Track] = []
@@ -141,6 +142,7 @@ class _Search:
         self.keys = 0
         self.next_key = 0
         self.last_key = -1
+        self.busy = False
 
     def push(self, frame: Frame) -> None:
         self.survey.frames.append(frame.index)
@@ -152,17 +154,18 @@ class _Search:
         # "At or after": the decoder may have lost the very frame that was due.
         if frame.index >= self.next_key:
             self._detect(frame)
-            self.next_key = frame.index + KEY_EVERY
+            grid = (frame.index // KEY_EVERY + 1) * KEY_EVERY
+            self.next_key = min(grid, frame.index + KEY_BUSY) if self.busy else grid
         self.before, self.small = frame, small
 
     def finish(self) -> Survey:
         self._end_shot()
         for track in self.tracks:
-            _trim(track)
-        sure = [t for t in self.tracks if sum(not p.tracked for p in t.points) >= 2]
+            _trim(track, min(MAX_TRAILING, max(0, self.detector.bridge - 1)))
+        sure = [t for t in self.tracks if _is_confirmed(t, self.detector.sure)]
         if self.keys <= 1:
             best = max((t.points[0].score for t in self.tracks), default=0.0)
-            sure = [t for t in self.tracks if t.points[0].score >= min(best, LEAST_SCORE)]
+            sure = [t for t in self.tracks if t.points[0].score >= min(best, self.detector.sure)]
         self.survey._tracks = sorted(sure, key=lambda t: (t.points[0].index, t.points[0].box))
         return self.survey
 
@@ -177,25 +180,31 @@ class _Search:
     def _detect(self, frame: Frame) -> None:
         gray = _gray(frame)
         for track in self.tracks:
-            track.alive &= frame.index - track.last_found.index <= KEY_EVERY * (MAX_TRACKED + 1)
+            track.alive &= frame.index - track.last_found.index <= KEY_EVERY * (self.detector.bridge + 1)
             track.alive &= frame.index - track.last.index <= KEY_EVERY * (MAX_GAP + 1)
         alive = [track for track in self.tracks if track.alive]
-        found = self._search(frame, alive)
+        found = [d for d in self._search(frame, alive) if d.score >= self.detector.least]
         pairs = sorted(
-            ((iou(t.last.box, d.box), -n, -i) for n, t in enumerate(alive) for i, d in enumerate(found)), reverse=True
+            ((_overlap(t, d.box, frame.index), -n, -i) for n, t in enumerate(alive) for i, d in enumerate(found)),
+            reverse=True,
         )
         taken: set[int] = set()
         grown: set[int] = set()
+        astray = False
         for overlap, number, i in pairs:
             if overlap < MIN_IOU or -i in taken or -number in grown:
                 continue
-            alive[-number].points.append(_Point(frame.index, found[-i].box, found[-i].score))
+            track = alive[-number]
+            astray |= iou(_expected(track, frame.index), found[-i].box) < 1 - BUSY
+            track.points.append(_Point(frame.index, found[-i].box, found[-i].score))
             taken.add(-i)
             grown.add(-number)
         for number, track in enumerate(alive):
             if number not in grown:
                 self._carry(track, frame, gray, alive)
-        self.tracks += [_Track([_Point(frame.index, d.box, d.score)]) for i, d in enumerate(found) if i not in taken]
+        fresh = [d for i, d in enumerate(found) if i not in taken and d.score >= self.detector.likely]
+        self.tracks += [_Track([_Point(frame.index, d.box, d.score)]) for d in fresh]
+        self.busy = astray or len(grown) < sum(track.alive for track in alive) or bool(fresh)
         self.keys += 1
         self.last_key, self.key_gray = frame.index, gray
 
@@ -217,20 +226,41 @@ class _Search:
         track.points.append(_Point(frame.index, box, track.last.score, tracked=True))
 
     def _search(self, frame: Frame, alive: list[_Track]) -> list[Detection]:
-        height = frame.size_wh[1]
-        small = any((t.last.box[3] - t.last.box[1]) * COARSE_LINES < 90 * height for t in alive)
-        fine = min(FINE_LINES, 2 * height)
+        side, detector = min(frame.size_wh), self.detector
+        small = any((t.last.box[3] - t.last.box[1]) * detector.coarse < detector.small * side for t in alive)
+        fine = min(detector.fine, 2 * side)
         if small or self.keys % FINE_EVERY == 0 or frame.index in self.survey.cuts:
-            return _left_to_right(self.detector(frame, fine))
-        found = self.detector(frame, min(COARSE_LINES, height))
-        return _left_to_right(found or self.detector(frame, fine))
+            return _left_to_right(detector.find(frame, fine))
+        found = detector.find(frame, min(detector.coarse, side))
+        return _left_to_right(found or detector.find(frame, fine))
 
 
-def _trim(track: _Track) -> None:
+def _expected(track: _Track, index: int) -> Box:
+    """Where the face is expected at a frame: on as it moved between its last two points."""
+    now = track.last
+    if len(track.points) < 2 or index - now.index > 2 * KEY_EVERY:
+        return now.box
+    before = track.points[-2]
+    step = (index - now.index) / max(1, now.index - before.index)
+    dx, dy = ((now.box[i] + now.box[i + 2] - before.box[i] - before.box[i + 2]) / 2 * step for i in (0, 1))
+    return now.box[0] + dx, now.box[1] + dy, now.box[2] + dx, now.box[3] + dy
+
+
+def _overlap(track: _Track, box: Box, index: int) -> float:
+    return max(iou(track.last.box, box), iou(_expected(track, index), box))
+
+
+def _is_confirmed(track: _Track, sure: float) -> bool:
+    """Whether a track was detected twice, and once beyond doubt."""
+    scores = [point.score for point in track.points if not point.tracked]
+    return len(scores) >= 2 and max(scores) >= sure
+
+
+def _trim(track: _Track, most: int) -> None:
     """Leave off what the tracker added after the last detection, but for a little."""
     trailing = len(track.points) - 1 - track.points.index(track.last_found)
-    if trailing > MAX_TRAILING:
-        del track.points[MAX_TRAILING - trailing :]
+    if trailing > most:
+        del track.points[most - trailing :]
 
 
 def _is_cut(before: UInt8, now: UInt8) -> bool:
@@ -245,9 +275,9 @@ def _is_cut(before: UInt8, now: UInt8) -> bool:
 def _gray(frame: Frame) -> UInt8:
     """The luma at the coarse scale, contiguous, for the correlation tracker."""
     width, height = frame.size_wh
-    if height <= COARSE_LINES:
+    if height <= TRACKER_LINES:
         return np.array(frame.y)
-    size = max(1, round(width * COARSE_LINES / height)), COARSE_LINES
+    size = max(1, round(width * TRACKER_LINES / height)), TRACKER_LINES
     return np.asarray(cv2.resize(frame.y, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 

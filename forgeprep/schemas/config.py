@@ -39,17 +39,20 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
     "pixel-level": {
         "stages": ["crop", "mask"],
         "frames": {"train": "all", "val": "every:10", "test": "every:10"},
+        "detector": "dlib-hog",
         "enlarge": 2.0,
     },
     "two-stream": {
         "stages": ["crop", "mask", "noise"],
         "frames": {"train": "270", "val": "100", "test": "100"},
+        "detector": "dlib-hog",
         "enlarge": 1.3,
         "size": 299,
     },
     "local-similarity": {
         "stages": ["crop", "mask", "similarity"],
         "frames": {"train": "270", "val": "100", "test": "100"},
+        "detector": "dlib-hog",
         "enlarge": 1.3,
         "size": 224,
         "side": 14,

@@ -78,7 +78,7 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
     Column("crop_box", "crop", _ints(4), "x0, y0, x1, y1 of the crop in frame pixels; may reach outside the frame"),
     Column("enlarge", "crop", pa.float32(), "side of the crop over side of the face box"),
     Column("padding", "crop", _ints(4), "left, top, right, bottom: pixels of crop_box outside the frame (black)"),
-    Column("detector", "crop", pa.string(), "detector that found the face, e.g. dlib-hog"),
+    Column("detector", "crop", pa.string(), "detector that found the face, e.g. libfacedetection"),
     Column(
         "detection", "crop", pa.string(), "detected (on this frame), interpolated (between two detections) or tracked"
     ),

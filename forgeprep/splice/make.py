@@ -41,7 +41,7 @@ class SpliceRules:
     copies: int = 1
     seed: int = 0
     crf: int = 18
-    detector: str = "dlib-hog"
+    detector: str = "libfacedetection"
 
 
 def splice_group(group: Group, root: Path, out: Path, rules: SpliceRules) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from forgeprep.errors import MediaError
-from forgeprep.ops.faces import Detector, make_detector
+from forgeprep.ops.faces import FaceDetector, make_detector
 from forgeprep.ops.video import read_header
 from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.samples import columns_of
@@ -106,12 +106,14 @@ def _lead_samples(
 
 
 @functools.cache
-def _detector(name: str) -> Detector:
+def _detector(name: str) -> FaceDetector:
     return make_detector(name)
 
 
 _RESOURCES = {
+    "libfacedetection": Resources(),
     "dlib-hog": Resources(),
+    "whole": Resources(),
     "dlib-cnn": Resources(memory=2 << 30),
     "face-alignment": Resources(memory=3 << 30, gpus=0.25),
 }

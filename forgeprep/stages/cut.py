@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from forgeprep.ops.faces import DetectorName
 from forgeprep.ops.frames import Frame, UInt8
@@ -23,7 +23,9 @@ MAX_SKEW = 0.02
 class CropParams(StageParams):
     """Parameters of the stage ``crop``."""
 
-    detector: DetectorName = Field(default="dlib-hog", description="dlib-hog, dlib-cnn or face-alignment")
+    detector: DetectorName = Field(
+        default="libfacedetection", description="libfacedetection, dlib-hog, dlib-cnn, face-alignment or whole"
+    )
     enlarge: float = Field(default=1.3, ge=1.0, le=4.0, description="side of the crop over side of the face box")
     size: int | None = Field(
         default=None, ge=16, le=4096, description="resize crops to this side in pixels; default: native resolution"
@@ -31,6 +33,14 @@ class CropParams(StageParams):
     bystanders: Literal["skip", "real"] = Field(
         default="skip", description="faces of a fake that were not altered: skip them, or take them as real samples"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_pictures_are_crops(cls, values: Any) -> Any:
+        """Where the picture is the face, the crop is the picture, unless the user says otherwise."""
+        if isinstance(values, dict) and values.get("detector") == "whole" and values.get("enlarge") is None:
+            return {**values, "enlarge": 1.0}
+        return values
 
 
 def cut(frame: Frame, face: Box, params: CropParams) -> UInt8:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from forgeprep.ops.change import face_patch
-from forgeprep.ops.faces import Detector
+from forgeprep.ops.faces import FaceDetector
 from forgeprep.ops.frames import Frame, UInt8
 from forgeprep.ops.geometry import Box, tube_box
 from forgeprep.ops.pairing import Mask, is_checked, outside, thumb, thumb_size
@@ -78,7 +78,7 @@ class Chosen:
     detected: int
 
 
-def survey(path: Path, detector: Detector) -> Survey:
+def survey(path: Path, detector: FaceDetector) -> Survey:
     """Find the faces of a clip; raises MediaError if it cannot be opened."""
     return find_faces(read_frames(path), detector)
 

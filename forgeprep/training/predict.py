@@ -76,7 +76,7 @@ def get_ready(run: Path, *, enlarge: float | None = None, device: str | None = N
         raise UsageError(f"{run}: {config['model']} judges clips of shards: use forgeprep evaluate")
     place = pick_device(device)
     # Trainings of earlier versions do not say at which size: native resolution.
-    shards = config.get("crop") or {"enlarge": config.get("enlarge") or 1.3}
+    shards = config.get("crop") or {"detector": "dlib-hog", "enlarge": config.get("enlarge") or 1.3}
     try:
         crop = CropParams(**shards | ({} if enlarge is None else {"enlarge": enlarge}))
     except ValidationError:

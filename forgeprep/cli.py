@@ -97,6 +97,12 @@ def run(
     mask_source: Annotated[
         str | None, typer.Option(help="difference (fake against original) or provided. [default: difference]")
     ] = None,
+    missing_original: Annotated[
+        str | None,
+        typer.Option(
+            help="Fakes whose original is not on disk: drop, or absent to keep them without a mask. [default: drop]"
+        ),
+    ] = None,
     perturb: Annotated[
         str | None,
         typer.Option(

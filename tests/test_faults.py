@@ -43,7 +43,7 @@ class Finder:
 
         def exec_module(module):
             run(module)
-            there = module._check_there
+            there = module.check_there
 
             def sabotaged(path):
                 there(path)
@@ -60,7 +60,7 @@ class Finder:
             if "_ray_task" in " ".join(sys.orig_argv) or "default_worker" in " ".join(sys.orig_argv) or (
                 "forgeprep.pipeline.isolate" in sys.orig_argv
             ):
-                module._check_there = sabotaged
+                module.check_there = sabotaged
 
         spec.loader.exec_module = exec_module
         return spec

@@ -156,7 +156,7 @@ def test_neighbours_stand_in_for_frames_without_a_face(couple: Path, tmp_path: P
         (fake_path(couple, "Deepfakes", STEM, "raw"), fake_path(root, "Deepfakes", STEM, "c23")),
     ):
         frames = pictures(source)[:75]
-        away = [np.asarray(cv2.GaussianBlur(f, (0, 0), 25), np.uint8) for f in frames[20:50]]
+        away = [np.asarray(cv2.GaussianBlur(f, (0, 0), 80), np.uint8) for f in frames[20:50]]
         encode_video(target, [*frames[:20], *away, *frames[50:]], crf=23)
     total = len(pictures(original_path(root, STEM, "c23")))
     rows, drops, clips = shards(root, tmp_path / "few", frames="10")

@@ -245,7 +245,7 @@ def test_a_training_that_does_not_know_the_size_of_its_crops_judges_native_ones(
     config = json.loads((old / "config.json").read_text())
     del config["crop"]
     (old / "config.json").write_text(json.dumps(config))
-    assert get_ready(old, device="cpu").crop == CropParams(enlarge=1.3)
+    assert get_ready(old, device="cpu").crop == CropParams(detector="dlib-hog", enlarge=1.3)
     assert get_ready(trained, enlarge=2.0, device="cpu").crop == CropParams(enlarge=2.0, size=96)
 
 

@@ -161,6 +161,7 @@ def _clip(root: Path, part: _Part, entry: Entry, path: tuple[str, int], reals: d
         split=part.split,
         source_id=f"{place}/{entry.source}",
         original_id=None if real is None else f"{place}/{real}/{entry.source}",
+        guessed=real is not None,
         label=int(fake),
         forgery=kind.forgery if kind else "real",
         method=method,

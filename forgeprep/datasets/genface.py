@@ -46,12 +46,12 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     params = options.params if isinstance(options.params, GenFaceParams) else GenFaceParams()
     clips: list[Clip] = []
     strangers = _unknown_folders(root)
-    reals: dict[Split, dict[str, str]] = {split: {} for split in SPLITS}
+    reals: dict[Split, dict[str, list[tuple[str, str]]]] = {split: {} for split in SPLITS}
     for split in SPLITS:
         for folder in find_folders(root, [split], ["real"]):
             for path, size in walk_files(root, folder, PICTURE_SUFFIXES, strangers):
                 clips.append(_real(split, path[len(folder) + 1 :], path, size))
-                reals[split].setdefault(PurePosixPath(path).stem, clips[-1].clip_id)
+                reals[split].setdefault(PurePosixPath(path).stem, []).append((clips[-1].clip_id, path))
                 _tell(clips, options)
     for split in SPLITS:
         # Its own split first: an original of another one is a leak of the authors' making.
@@ -61,10 +61,10 @@ def scan(root: Path, options: ScanOptions) -> Scan:
                 for folder in find_folders(root, [split], ["fake"], [top], [branch]):
                     for path, size in walk_files(root, folder, PICTURE_SUFFIXES, strangers):
                         method, rest = _method_of(PurePosixPath(path).stem, top, branch)
-                        original = _original(rest, known) if params.pairs == "name" and top != "efs" else None
+                        originals = _originals(rest, known) if params.pairs == "name" and top != "efs" else {}
                         below = PurePosixPath(path).relative_to(folder.split("/")[0]).with_suffix("")
                         name = f"genface/{split}/{below}"
-                        clips.append(_fake(name, split, path, size, original, forgery, method, generator))
+                        clips.append(_fake(name, split, path, size, originals, forgery, method, generator))
                         _tell(clips, options)
     return assemble(GENFACE, root, clips, options, strangers=strangers)
 
@@ -103,9 +103,10 @@ def _method_of(stem: str, top: str, branch: str) -> tuple[str, str]:
     return (word, rest) if re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", word) and rest else (f"{top}-{branch}".upper(), stem)
 
 
-def _original(rest: str, reals: Sequence[Mapping[str, str]]) -> str | None:
+def _originals(rest: str, reals: Sequence[Mapping[str, list[tuple[str, str]]]]) -> dict[str, str]:
+    """What a fake may have been made from by its name: clip_id -> path, the likeliest first."""
     names = (rest, rest.partition("_")[0])
-    return next((known[name] for known in reals for name in names if name in known), None)
+    return {clip_id: path for known in reals for name in names for clip_id, path in known.get(name, ())}
 
 
 def _real(split: Split, below: str, path: str, size: int) -> Clip:
@@ -116,8 +117,16 @@ def _real(split: Split, below: str, path: str, size: int) -> Clip:
 
 
 def _fake(
-    name: str, split: Split, path: str, size: int, original: str | None, forgery: Forgery, method: str, generator: str
+    name: str,
+    split: Split,
+    path: str,
+    size: int,
+    originals: dict[str, str],
+    forgery: Forgery,
+    method: str,
+    generator: str,
 ) -> Clip:
+    original = next(iter(originals), None)
     return Clip(
         clip_id=name,
         dataset="genface",
@@ -125,6 +134,8 @@ def _fake(
         split=split,
         source_id=original or name,
         original_id=original,
+        guessed=original is not None,
+        candidates={clip_id: there for clip_id, there in originals.items() if clip_id != original},
         label=1,
         forgery=forgery,
         method=method,

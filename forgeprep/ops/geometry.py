@@ -116,6 +116,28 @@ def small_rgb(frame: Frame, lines: int) -> tuple[UInt8, float]:
     return frame_rgb(replace(frame, planes=planes, shift=(0, 0))), scale
 
 
+def window_rgb(frame: Frame, box: IntBox, side: int) -> UInt8:
+    """Cut a square out of a frame, scaled to ``side`` x ``side`` before it is converted to RGB.
+
+    What lies outside the frame is continued from its edge. Halved chroma is placed to half a pixel: good for comparing
+    two frames that are cut alike, not for crops.
+    """
+    planes = []
+    for number, plane in enumerate(frame.planes):
+        sx, sy = frame.shift if number and frame.model == "yuv" else (0, 0)
+        x0, y0, x1, y1 = box[0] >> sx, box[1] >> sy, -(-box[2] >> sx), -(-box[3] >> sy)
+        height, width = plane.shape
+        left, top = min(max(0, x0), width - 1), min(max(0, y0), height - 1)
+        part = plane[top : max(top + 1, min(height, y1)), left : max(left + 1, min(width, x1))]
+        above, below = max(0, top - y0), max(0, y1 - top - part.shape[0])
+        before, after = max(0, left - x0), max(0, x1 - left - part.shape[1])
+        if above or below or before or after:
+            part = cv2.copyMakeBorder(part, above, below, before, after, cv2.BORDER_REPLICATE)
+        way = cv2.INTER_AREA if part.shape[0] >= 1.6 * side else cv2.INTER_LINEAR
+        planes.append(np.asarray(cv2.resize(part, (side, side), interpolation=way)))
+    return frame_rgb(replace(frame, planes=tuple(planes), shift=(0, 0)))
+
+
 def resize_square(image: UInt8, size: int) -> UInt8:
     """Resize to size x size: area average when shrinking, cubic when growing."""
     if image.shape[:2] == (size, size):

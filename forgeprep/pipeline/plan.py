@@ -249,7 +249,9 @@ def _brief(shard: ShardPlan) -> Brief:
     inputs = hashlib.sha256()
     kinds: dict[tuple[str | None, str | None], list[int]] = {}
     for group in shard.groups:
-        files = [[c.clip_id, c.path, c.size_bytes, sorted(c.companions)] for c in group.members]
+        files = [
+            [c.clip_id, c.path, c.size_bytes, sorted(c.companions), c.guessed, c.candidates] for c in group.members
+        ]
         inputs.update(json.dumps([group.source_id, group.frames, files]).encode())
         for clip in group.clips:
             count = kinds.setdefault((clip.compression, clip.method), [0, 0])

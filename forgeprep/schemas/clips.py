@@ -21,6 +21,9 @@ class Clip:
         clip_id: ``dataset/compression/method/stem``, e.g. ``ffpp/c23/Deepfakes/071_054``.
         source_id: the source group (an original and its fakes at one compression), e.g. ``ffpp/c23/071``.
         original_id: clip_id of the original; None for a real. It is set even where the original is not on disk.
+        guessed: whether ``original_id`` was inferred, from a name, and not stated by the dataset. A guess that does not
+            fit is given up for a candidate or for none.
+        candidates: other clips that the fake might have been made from: ``{clip_id: path}``, the likeliest first.
         label: 0 real, 1 fake.
         method: the dataset's name of the forgery method; None for a real.
         compression: ``raw``, ``c23``, ``c40``; None where the dataset has one quality.
@@ -49,6 +52,8 @@ class Clip:
     companions: dict[str, str] = field(default_factory=dict)
     identities: list[str] = field(default_factory=list)
     spans: list[list[int]] | None = None
+    guessed: bool = False
+    candidates: dict[str, str] = field(default_factory=dict)
     size_bytes: int = 0
     frame_count: int = 0
     error: str | None = None
@@ -110,6 +115,8 @@ CLIP_SCHEMA = pa.schema(
         # Two numbers or null, but no list of fixed size: pyarrow before 26 does not read or write nulls of that.
         pa.field("shift", pa.list_(pa.float64())),
         pa.field("pair_similarity", pa.float64()),
+        pa.field("pairing", pa.string()),
+        pa.field("original_guess", pa.string()),
         pa.field("visual_change", pa.bool_()),
         pa.field("segments", pa.list_(pa.list_(pa.float64(), 2))),
         pa.field("error", pa.string()),
@@ -130,7 +137,10 @@ boxes count pixels after this. ``interlaced`` frames are made of two fields and 
 
 How a fake lies on its original; null for a real and for a fake without an original: frame ``i`` of the original is
 frame ``i * rate + offset`` of the fake, about; a pixel ``(x, y)`` of the original is ``(x, y) * scale + shift`` of the
-fake. ``pair_similarity`` is the correlation of the two outside the faces, -1 to 1. ``visual_change`` is false where
-nothing visible was forged (an audio-only fake). ``segments`` are the forged spans, ``[start_s, end_s)``, as seen in the
-differences; empty where nothing was forged, null where the differences are too faint to tell when.
+fake. ``pairing`` tells whether the original is ``stated`` by the dataset, ``guessed`` by name and found to fit, a
+``candidate`` that fitted where the guess did not, or whether all were ``refused``; then ``original_guess`` is what was
+guessed, the fake has no original, and its mask is the dataset's own or absent. ``pair_similarity`` is the correlation
+of the two outside the faces, -1 to 1. ``visual_change`` is false where nothing visible was forged (an audio-only fake).
+``segments`` are the forged spans, ``[start_s, end_s)``, as seen in the differences; empty where nothing was forged,
+null where the differences are too faint to tell when.
 """

@@ -14,7 +14,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from forgeprep.ops.evidence import Pair
 from forgeprep.ops.frames import UInt8
+from forgeprep.ops.masks import Crop
 from forgeprep.ops.planes import Facts
 from forgeprep.schemas.clips import Clip, Split
 from forgeprep.schemas.drops import Drop
@@ -39,6 +41,7 @@ class Sample:
         row: column -> value; image columns hold uint8 arrays until the row is written.
         original: the original's crop at the same track and frame, uint8 RGB of the same shape; None for a real or
             where there is no original.
+        compared: the windows of fake and original that a mask is made from; None where there is no original.
         companions: crops of the clip's companion files, e.g. ``{"mask": uint8 (H, W)}``.
         reason: the drop reason, once a stage finds that the sample cannot be made.
         detail: more about the drop, in words.
@@ -46,6 +49,7 @@ class Sample:
 
     row: dict[str, Any]
     original: UInt8 | None = None
+    compared: tuple[Pair, Crop] | None = None
     companions: dict[str, UInt8] = field(default_factory=dict)
     reason: str | None = None
     detail: str | None = None
@@ -134,6 +138,8 @@ class ClipLog:
     scale: float | None = None
     shift: tuple[float, float] | None = None
     pair_similarity: float | None = None
+    pairing: str | None = None
+    original_guess: str | None = None
     visual_change: bool | None = None
     segments: list[tuple[float, float]] | None = None
     error: str | None = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from forgeprep.errors import MediaError
@@ -34,27 +35,91 @@ def stream(
     fakes = [clip for clip in group.clips if clip.label == 1]
     # Others may stem from the same source, but nothing says from which frames.
     paired = [clip for clip in fakes if original is not None and clip.original_id == original.clip_id]
-    lead_ok = False
+    for clip in fakes:
+        log.clips[clip.clip_id].pairing = None if clip.original_id is None else "guessed" if clip.guessed else "stated"
+    alone = [clip for clip in fakes if clip not in paired]
     if original is not None:
         # A reference is accounted for in its own split.
         own = log if original is not group.reference else GroupLog({original.clip_id: ClipLog(original)})
-        followers = [Follower(clip, original, root, params, companions, log, len(paired)) for clip in paired]
-        for run in _lead_runs(original, root, group, params, own, followed=bool(paired)):
-            lead_ok = True
-            if own is log:
-                yield _lead_samples(original, run, params, log, group, {})
-            for follower in followers:
-                yield from follower.samples(run, group)
-        for follower in followers:
-            yield from follower.finish(group)
+        found = _Followed(original, paired, root, group, params, companions, log)
+        yield from found.samples(own, with_lead=own is log)
+        alone += found.refused if found.readable else paired
+    for clip in alone:
+        yield from _without_its_original(clip, root, group, params, companions, log)
+
+
+class _Followed:
+    """An original and the fakes that are cut in step with it.
+
+    Attributes:
+        readable: whether the original gave any frame.
+        refused: fakes whose guessed original turned out to be another picture; nothing of them was yielded.
+    """
+
+    def __init__(
+        self,
+        lead: Clip,
+        fakes: list[Clip],
+        root: Path,
+        group: Group,
+        params: CropParams,
+        companions: frozenset[str],
+        log: GroupLog,
+    ) -> None:
+        self.lead, self.root, self.group, self.params, self.log = lead, root, group, params, log
+        self.followers = [Follower(clip, lead, root, params, companions, log, len(fakes)) for clip in fakes]
+        self.readable = False
+        self.refused: list[Clip] = []
+
+    def samples(self, own: GroupLog, *, with_lead: bool) -> Iterator[list[Sample]]:
+        """All samples, in runs of one clip each; the lead's are accounted for in ``own``."""
+        for run in _lead_runs(self.lead, self.root, self.group, self.params, own, followed=bool(self.followers)):
+            self.readable = True
+            if with_lead:
+                yield _lead_samples(self.lead, run, self.params, own, self.group, {})
+            for follower in list(self.followers):
+                samples = follower.samples(run, self.group)
+                if follower.is_refused:
+                    self._refuse(follower)
+                else:
+                    yield from samples
+        for follower in self.followers:
+            yield from follower.finish(self.group)
             follower.close()
-    for clip in fakes:
-        if not lead_ok or clip not in paired:
-            beside = {name: Cursor(root / path) for name, path in sorted(clip.companions.items()) if name in companions}
-            for run in _lead_runs(clip, root, group, params, log, followed=False):
-                yield _lead_samples(clip, run, params, log, group, beside)
-            for cursor in beside.values():
-                cursor.close()
+
+    def _refuse(self, follower: Follower) -> None:
+        follower.close()
+        self.followers.remove(follower)
+        self.refused.append(follower.clip)
+        self.log.drops = [drop for drop in self.log.drops if drop.clip_id != follower.clip.clip_id]
+
+
+def _without_its_original(
+    clip: Clip, root: Path, group: Group, params: CropParams, companions: frozenset[str], log: GroupLog
+) -> Iterator[list[Sample]]:
+    """A fake whose original is unknown or unreadable; a guess that was refused goes on to the candidates."""
+    refused = clip.original_id is not None and clip.guessed and log.clips[clip.clip_id].decoded > 0
+    if refused:
+        for name, path in clip.candidates.items():
+            other = replace(clip, original_id=name)
+            log.clips[clip.clip_id] = _entry(other, group, "candidate", clip.original_id)
+            lead = replace(clip, clip_id=name, path=path, label=0, original_id=None, companions={}, spans=None)
+            found = _Followed(lead, [other], root, group, params, companions, log)
+            # The candidate has its own samples elsewhere.
+            yield from found.samples(GroupLog({name: ClipLog(lead)}), with_lead=False)
+            if found.readable and not found.refused:
+                return
+        clip, guess = replace(clip, original_id=None), clip.original_id
+        log.clips[clip.clip_id] = _entry(clip, group, "refused", guess)
+    beside = {name: Cursor(root / path) for name, path in sorted(clip.companions.items()) if name in companions}
+    for run in _lead_runs(clip, root, group, params, log, followed=False):
+        yield _lead_samples(clip, run, params, log, group, beside)
+    for cursor in beside.values():
+        cursor.close()
+
+
+def _entry(clip: Clip, group: Group, pairing: str, guess: str | None) -> ClipLog:
+    return ClipLog(clip, requested=len(group.frames), pairing=pairing, original_guess=guess)
 
 
 def _lead_runs(

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 from pydantic import Field, model_validator
 
+from forgeprep.ops.evidence import PIXELS, WIDE, Pair, cells_of
 from forgeprep.ops.faces import DetectorName
 from forgeprep.ops.frames import Frame, UInt8
-from forgeprep.ops.geometry import Box, crop_gray, crop_rgb, padding_of, resize_square, square_crop_box
+from forgeprep.ops.geometry import (
+    Box,
+    IntBox,
+    crop_gray,
+    crop_rgb,
+    padding_of,
+    resize_square,
+    square_crop_box,
+    window_rgb,
+)
+from forgeprep.ops.masks import Crop
 from forgeprep.ops.tracks import Face
 from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.drops import Drop
@@ -64,6 +76,38 @@ def cut_gray(frame: Frame, face: Box, size_wh: tuple[int, int], params: CropPara
     if params.size is None:
         return crop
     return np.asarray(cv2.resize(crop, (params.size, params.size), interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+def window_box(face: Box, params: CropParams) -> IntBox:
+    """The square around a face that a fake and its original are compared in."""
+    # Where the whole picture is taken as the face, the face itself is about as much smaller as in a usual crop.
+    wide = WIDE / 1.3 if params.detector == "whole" else max(WIDE, params.enlarge)
+    return square_crop_box(face, wide)
+
+
+def window(frame: Frame, face: Box, params: CropParams) -> UInt8:
+    """What a mask is made from: the surroundings of a face, uint8 (S, S, 3) RGB, see :class:`Pair`."""
+    return window_rgb(frame, window_box(face, params), PIXELS * cells_of(max(WIDE, params.enlarge)))
+
+
+def compared(
+    windows: tuple[UInt8, UInt8], face: Box, crop: UInt8, size_wh: tuple[int, int], params: CropParams
+) -> tuple[Pair, Crop]:
+    """A fake's window and its original's, and where the fake's crop lies in it; box and frame size are the fake's."""
+    around, box = window_box(face, params), square_crop_box(face, params.enlarge)
+    side = around[2] - around[0]
+    left, top, right, bottom = (pad / side for pad in padding_of(around, size_wh))
+    x0, y0, x1, y1 = ((box[i] - around[i % 2]) / side for i in range(4))
+    # A resized crop has padding of its own.
+    scale = crop.shape[0] / (box[2] - box[0])
+    pads = padding_of(box, size_wh)
+    padding = (
+        math.ceil(scale * pads[0]),
+        math.ceil(scale * pads[1]),
+        math.ceil(scale * pads[2]),
+        math.ceil(scale * pads[3]),
+    )
+    return Pair(*windows, (left, top, right, bottom)), Crop(crop.shape[0], (x0, y0, x1, y1), padding)
 
 
 def describe(

@@ -24,7 +24,7 @@ from forgeprep.ops.video import read_frames, read_header
 from forgeprep.schemas.clips import Clip
 from forgeprep.stages.base import Group, GroupLog, Sample
 from forgeprep.stages.cursor import Cursor
-from forgeprep.stages.cut import CropParams, cut, cut_gray, describe, drop
+from forgeprep.stages.cut import CropParams, compared, cut, cut_gray, describe, drop, window
 from forgeprep.stages.judge import Judge, Patches
 from forgeprep.stages.lead import Moment, Run
 
@@ -81,6 +81,7 @@ class Follower:
         self.last_thumb: tuple[UInt8, pairing.Mask] | None = None
         self.changes: deque[float] = deque(maxlen=32)
         self.similarity = [0.0, 0]
+        self.fitted = self.misfits = 0
         self._open()
 
     def samples(self, run: Run, group: Group) -> list[list[Sample]]:
@@ -97,6 +98,11 @@ class Follower:
             self.last_thumb, self.changes = state[0], deque(state[1], maxlen=32)
             seen = self._read(run)
         return self._settle(run, seen, group)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the original was guessed and nothing of the fake fits it so far."""
+        return self.clip.guessed and self.fitted == 0 and self.misfits > 0
 
     def finish(self, group: Group) -> list[list[Sample]]:
         """Fill in what the clip's row says of the pairing; the samples that waited, but for those that did in vain."""
@@ -196,16 +202,18 @@ class Follower:
     def _cut(self, moment: Moment, frame: Frame, faces: list[Face], placement: pairing.Placement) -> list[Sample]:
         beside = {name: cursor.at(frame.index) for name, cursor in self.companions.items()}
         samples = []
-        for face, lead, original in zip(faces, moment.faces, moment.crops, strict=True):
+        for face, lead, original, other in zip(faces, moment.faces, moment.crops, moment.windows, strict=True):
             crop = cut(frame, face.cut_box, self.params)
             place = frame.index, frame.time_s, frame.size_wh
             sample = Sample(describe(self.clip, place, moment.index, face, crop, self.params))
             sample.original = original
+            windows = window(frame, face.cut_box, self.params), other
+            sample.compared = compared(windows, face.cut_box, crop, frame.size_wh, self.params)
             if not placement.is_identity:
                 box, own = (square_crop_box(f.cut_box, self.params.enlarge) for f in (lead, face))
                 sample.original = _laid_on(original, crop, box, own, placement)
-            for name, other in beside.items():
-                part = None if other is None else cut_gray(other, face.cut_box, frame.size_wh, self.params)
+            for name, companion in beside.items():
+                part = None if companion is None else cut_gray(companion, face.cut_box, frame.size_wh, self.params)
                 if part is not None:
                     sample.companions[name] = part
             samples.append(sample)
@@ -221,7 +229,9 @@ class Follower:
         for one in seen:
             fits = fits if one.apart is None else self._fits(one)
             reason, detail = self._refuse(one, fits)
+            self.misfits += reason in ("unaligned", "size_mismatch")
             if reason is None:
+                self.fitted += 1
                 ready.append(one)
                 if one.correlation is not None:
                     self.similarity[0] += one.correlation

@@ -14,7 +14,7 @@ from itertools import takewhile
 
 from forgeprep.ops.change import LEAST_GAP, change_signal, cut_of, forged_frames, is_clear
 from forgeprep.ops.frames import UInt8
-from forgeprep.ops.masks import Pair, difference_masks
+from forgeprep.ops.masks import difference_masks
 from forgeprep.stages.base import Sample
 from forgeprep.stages.cut import CropParams, call_real
 
@@ -155,8 +155,8 @@ class Judge:
         for number, track in self.tracks.items():
             own = [s for s in samples if s.row["track_id"] == number]
             if own and not track.faint:
-                pairs = [Pair(s.image, s.original) for s in own if s.original is not None]
-                track.faint = any(m.mask.any() for m in difference_masks(pairs, enlarge=self.params.enlarge))
+                pairs, crops = zip(*(s.compared for s in own if s.compared is not None), strict=True)
+                track.faint = any(m.mask.any() for m in difference_masks(pairs, crops, enlarge=self.params.enlarge))
 
     def _forged(self, number: int, signals: dict[int, float]) -> dict[int, bool]:
         """Frame index -> whether the face is forged at it."""
@@ -202,9 +202,14 @@ class Judge:
         return [[sample for sample, _ in run] for run in out]
 
     def _make_room(self) -> list[list[Sample]]:
-        sizes = [sum(sample.image.nbytes * 2 for sample, _ in run) for run in self.held]
+        sizes = [sum(_held_bytes(sample) for sample, _ in run) for run in self.held]
         over = sum(sizes) - self.room
         return self._release(next((n for n in range(len(sizes) + 1) if sum(sizes[:n]) >= over), 0))
+
+
+def _held_bytes(sample: Sample) -> int:
+    windows = 0 if sample.compared is None else 2 * sample.compared[0].fake.nbytes
+    return 2 * sample.image.nbytes + windows
 
 
 def _spans(times: list[float], frame_s: float) -> list[tuple[float, float]]:

@@ -20,7 +20,7 @@ from forgeprep.ops.geometry import Box, tube_box
 from forgeprep.ops.pairing import Mask, is_checked, outside, thumb, thumb_size
 from forgeprep.ops.tracks import Face, Survey, find_faces
 from forgeprep.ops.video import read_frames
-from forgeprep.stages.cut import CropParams, cut
+from forgeprep.stages.cut import CropParams, cut, window
 
 RUN_FRAMES = 32
 RUN_BYTES = 16 << 20
@@ -37,7 +37,7 @@ class Moment:
         faces: the faces, by track.
         patches: one for each face, if fakes follow.
         thumb: the whole picture in small with the cells outside all faces; only where the pairing is checked.
-        wanted: whether samples are made of it; then ``crops`` holds one for each face.
+        wanted: whether samples are made of it; then ``crops`` holds one for each face, and ``windows`` if fakes follow.
     """
 
     index: int
@@ -47,6 +47,7 @@ class Moment:
     patches: list[UInt8] = field(default_factory=list)
     thumb: tuple[UInt8, Mask] | None = None
     crops: list[UInt8] = field(default_factory=list)
+    windows: list[UInt8] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -128,13 +129,13 @@ def find_tubes(windows: Sequence[tuple[int, ...]], found: Survey) -> Tubes:
     Only for tracks that are there from a window's first to its last frame.
     """
     tubes: Tubes = {}
-    for window in windows:
+    for indices in windows:
         faces: dict[int, list[Box]] = defaultdict(list)
-        for index in window:
+        for index in indices:
             for face in found.faces_at(index):
                 faces[face.track_id].append(face.box)
-        whole = {track: tube_box(boxes) for track, boxes in faces.items() if len(boxes) == len(window)}
-        tubes.update(dict.fromkeys(window, whole))
+        whole = {track: tube_box(boxes) for track, boxes in faces.items() if len(boxes) == len(indices)}
+        tubes.update(dict.fromkeys(indices, whole))
     return tubes
 
 
@@ -169,7 +170,7 @@ def runs(
         moment = _moment(frame, faces, params, frame.index in wanted, followed)
         if moment.wanted or followed:
             run.moments.append(moment)
-        run.held += sum(crop.nbytes for crop in moment.crops)
+        run.held += sum(crop.nbytes for crop in (*moment.crops, *moment.windows))
         if sum(m.wanted for m in run.moments) >= RUN_FRAMES or run.held > RUN_BYTES or len(run.moments) >= 1024:
             yield run
             run = None
@@ -182,6 +183,8 @@ def _moment(frame: Frame, faces: list[Face], params: CropParams, wanted: bool, f
     moment = Moment(frame.index, frame.time_s, faces, wanted)
     if wanted:
         moment.crops = [cut(frame, face.cut_box, params) for face in faces]
+    if wanted and followed:
+        moment.windows = [window(frame, face.cut_box, params) for face in faces]
     if followed:
         moment.patches = [face_patch(frame, face.box) for face in faces]
     if followed and (wanted or is_checked(frame.index)):

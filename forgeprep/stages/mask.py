@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
 from forgeprep.ops.frames import UInt8
-from forgeprep.ops.geometry import IntBox
-from forgeprep.ops.masks import DifferenceMask, Pair, difference_masks
+from forgeprep.ops.masks import DifferenceMask, difference_masks
 from forgeprep.schemas.samples import columns_of
 from forgeprep.stages.base import Sample, Stage, StageParams
 
@@ -28,6 +26,10 @@ class MaskParams(StageParams):
     mask_source: Literal["difference", "provided"] = Field(
         default="difference", description="difference (fake against original) or provided (the dataset's own masks)"
     )
+    missing_original: Literal["drop", "absent"] = Field(
+        default="drop",
+        description="fakes whose original is not on disk: drop them, or keep them with the dataset's own mask or none",
+    )
 
 
 def apply(samples: list[Sample], params: MaskParams) -> None:
@@ -42,9 +44,9 @@ def apply(samples: list[Sample], params: MaskParams) -> None:
             empty = np.zeros(sample.image.shape[:2], np.uint8)
             _fill(sample, empty, "pristine", DifferenceMask(empty, empty, 0, 1.0))
         elif params.mask_source == "provided":
-            _fill_provided(sample, found.get(sample.row["sample_id"]))
+            _fill_provided(sample, found.get(sample.row["sample_id"]), params)
         else:
-            _fill_difference(sample, found.get(sample.row["sample_id"]))
+            _fill_difference(sample, found.get(sample.row["sample_id"]), params)
 
 
 def companions(_: MaskParams) -> frozenset[str]:
@@ -56,16 +58,17 @@ def _differences(samples: list[Sample]) -> dict[str, DifferenceMask]:
     """Sample -> its difference mask; nothing for samples without an original."""
     found: dict[str, DifferenceMask] = {}
     for track in sorted({sample.row["track_id"] for sample in samples}):
-        run = [s for s in samples if s.row["track_id"] == track and s.original is not None]
-        pairs = [Pair(s.image, s.original, _padding(s)) for s in run if s.original is not None]
-        masks = difference_masks(pairs, enlarge=run[0].row["enlarge"]) if run else []
+        run = [s for s in samples if s.row["track_id"] == track and s.compared is not None]
+        together = [s.compared for s in run if s.compared is not None]
+        pairs, crops = [pair for pair, _ in together], [crop for _, crop in together]
+        masks = difference_masks(pairs, crops, enlarge=run[0].row["enlarge"]) if run else []
         found |= {sample.row["sample_id"]: mask for sample, mask in zip(run, masks, strict=True)}
     return found
 
 
-def _fill_difference(sample: Sample, found: DifferenceMask | None) -> None:
-    if found is None and sample.row["original_id"] is None:
-        _fill_provided(sample, None)
+def _fill_difference(sample: Sample, found: DifferenceMask | None, params: MaskParams) -> None:
+    if found is None and _may_be_absent(sample, params):
+        _fill_provided(sample, None, params)
     elif found is None:
         sample.drop("no_original")
     elif not found.mask.any():
@@ -74,9 +77,13 @@ def _fill_difference(sample: Sample, found: DifferenceMask | None) -> None:
         _fill(sample, found.mask, "difference", found, agreement=_agreement(_provided(sample), found))
 
 
-def _fill_provided(sample: Sample, found: DifferenceMask | None) -> None:
+def _may_be_absent(sample: Sample, params: MaskParams) -> bool:
+    return sample.row["original_id"] is None or (sample.compared is None and params.missing_original == "absent")
+
+
+def _fill_provided(sample: Sample, found: DifferenceMask | None, params: MaskParams) -> None:
     mask = _provided(sample)
-    if mask is None and sample.row["original_id"] is None:
+    if mask is None and _may_be_absent(sample, params):
         sample.row |= dict.fromkeys((column.name for column in STAGE.adds), None) | {"mask_source": "absent"}
     elif mask is None:
         sample.drop("no_mask")
@@ -98,13 +105,6 @@ def _agreement(provided: UInt8 | None, found: DifferenceMask | None) -> float | 
         return None
     either = np.count_nonzero(provided | found.mask)
     return np.count_nonzero(provided & found.mask) / either if either else None
-
-
-def _padding(sample: Sample) -> IntBox:
-    """The crop's padding in its own pixels, which a resized crop has others of than the frame."""
-    scale = sample.image.shape[0] / (sample.row["crop_box"][3] - sample.row["crop_box"][1])
-    left, top, right, bottom = (math.ceil(scale * side) for side in sample.row["padding"])
-    return left, top, right, bottom
 
 
 def _fill(

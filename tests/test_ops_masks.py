@@ -6,9 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forgeprep.ops.masks import Pair, difference_masks
+from forgeprep.ops.evidence import PIXELS, WIDE, Pair, cells_of
+from forgeprep.ops.masks import Crop, binarise, difference_masks
 from forgeprep.ops.similarity import mask_grid, pack_grid, similarity_map, unpack_grid
 from tests.conftest import UInt8
+
+SIDE = PIXELS * cells_of(WIDE)
+MIDDLE = (WIDE - 1.3) / 2 / WIDE
+PLACE = MIDDLE, MIDDLE, 1 - MIDDLE, 1 - MIDDLE
+"""Of a crop enlarged 1.3 times in its window."""
 
 
 def noisy(image: UInt8, seed: int, sigma: float = 2.0) -> UInt8:
@@ -16,8 +22,9 @@ def noisy(image: UInt8, seed: int, sigma: float = 2.0) -> UInt8:
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 
-def crop(photo: UInt8, side: int) -> UInt8:
-    return np.asarray(cv2.resize(photo[40:220, 130:310], (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+def window(photo: UInt8) -> UInt8:
+    """A face and as much around it on each side as its half."""
+    return np.asarray(cv2.resize(photo[0:270, 88:358], (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def forged(image: UInt8, region: UInt8) -> UInt8:
@@ -26,54 +33,66 @@ def forged(image: UInt8, region: UInt8) -> UInt8:
     return np.where(region[..., None] > 0, np.clip(drawn, 0, 255), image).astype(np.uint8)
 
 
+def ellipse() -> UInt8:
+    region = np.zeros((SIDE, SIDE), np.uint8)
+    cv2.ellipse(region, (SIDE // 2, round(0.52 * SIDE)), (SIDE // 6, SIDE // 4), 0, 0, 360, 255, -1)
+    return region
+
+
+def in_crop(region: UInt8, side: int) -> UInt8:
+    """What a crop of the window shows of a region."""
+    low, high = round(MIDDLE * SIDE), round((1 - MIDDLE) * SIDE)
+    return np.asarray(cv2.resize(region[low:high, low:high], (side, side), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
 @pytest.mark.parametrize("side", [120, 237, 480])
 @pytest.mark.parametrize("frames", [1, 8])
 def test_a_forged_ellipse_is_found_through_noise(face_photo: UInt8, side: int, frames: int) -> None:
-    image = crop(face_photo, side)
-    region = np.zeros((side, side), np.uint8)
-    cv2.ellipse(region, (side // 2, round(0.55 * side)), (side // 4, side // 3), 0, 0, 360, 255, -1)
+    image, region = window(face_photo), ellipse()
     pairs = [Pair(noisy(forged(image, region), 2 * i), noisy(image, 2 * i + 1)) for i in range(frames)]
-    for found in difference_masks(pairs):
+    truth = in_crop(region, side) > 127
+    for found in difference_masks(pairs, [Crop(side, PLACE)] * frames):
         assert found.mask.shape == found.difference.shape == (side, side)
         assert set(np.unique(found.mask)) == {0, 255}
-        both, either = np.sum((found.mask > 0) & (region > 0)), np.sum((found.mask > 0) | (region > 0))
+        both, either = np.sum((found.mask > 0) & truth), np.sum((found.mask > 0) | truth)
         assert both / either > 0.75
-        assert 0 < found.confidence <= 1
+        assert abs(found.confidence - both / either) < 0.25
         assert cv2.connectedComponents(found.mask)[0] == 2
-        inside, outside = found.difference[region > 0].mean(), found.difference[region == 0].mean()
-        assert inside > 1.5 * outside
+        assert np.array_equal(binarise(found.difference, found.threshold), found.mask)
 
 
 def test_identical_pairs_and_merely_noisy_ones_give_no_mask(face_photo: UInt8) -> None:
-    image = crop(face_photo, 200)
-    same = difference_masks([Pair(image, image)] * 3)
+    image = window(face_photo)
+    crops = [Crop(200, PLACE)] * 3
+    same = difference_masks([Pair(image, image)] * 3, crops)
     assert all(not found.mask.any() and found.confidence == 0 for found in same)
-    apart = difference_masks([Pair(noisy(image, 2 * i), noisy(image, 2 * i + 1)) for i in range(3)])
+    apart = difference_masks([Pair(noisy(image, 2 * i), noisy(image, 2 * i + 1)) for i in range(3)], crops)
     assert all(not found.mask.any() and found.confidence == 0 for found in apart)
 
 
 def test_padding_is_never_masked(face_photo: UInt8) -> None:
-    image = crop(face_photo, 200)
-    image[:, :50] = 0
-    region = np.zeros((200, 200), np.uint8)
-    region[60:160, 30:150] = 255
-    fake = forged(image, region)
-    fake[:, :50] = 0
-    found = difference_masks([Pair(noisy(fake, 0), noisy(image, 1), (50, 0, 0, 0))])[0]
-    assert not found.mask[:, :50].any()
-    assert found.mask[80:140, 60:140].all()
+    """The frame ends in the left third of the window; what is continued from its edge differs too."""
+    image = window(face_photo)
+    edge = SIDE // 3
+    image[:, :edge] = image[:, edge : edge + 1]
+    fake = forged(image, ellipse())
+    fake[:, :edge] = fake[:, edge : edge + 1]
+    pad = round((edge / SIDE - MIDDLE) / 1.3 * WIDE * 200)
+    pair = Pair(noisy(fake, 0), noisy(image, 1), (edge / SIDE, 0.0, 0.0, 0.0))
+    found = difference_masks([pair], [Crop(200, PLACE, (pad, 0, 0, 0))])[0]
+    assert not found.mask[:, :pad].any()
+    assert not found.difference[:, :pad].any()
+    assert found.mask[90:130, 80:120].all()
 
 
 def test_masks_do_not_depend_on_who_else_is_in_the_process(face_photo: UInt8) -> None:
-    image = crop(face_photo, 200)
-    region = np.zeros((200, 200), np.uint8)
-    region[60:160, 50:150] = 255
-    pairs = [Pair(noisy(forged(image, region), i), noisy(image, 50 + i)) for i in range(4)]
-    first, again = difference_masks(pairs), difference_masks(pairs)
+    image = window(face_photo)
+    pairs = [Pair(noisy(forged(image, ellipse()), i), noisy(image, 50 + i)) for i in range(4)]
+    first, again = (difference_masks(pairs, [Crop(200, PLACE)] * 4) for _ in range(2))
     assert all(
         np.array_equal(a.mask, b.mask) and a.confidence == b.confidence for a, b in zip(first, again, strict=True)
     )
-    assert difference_masks([]) == []
+    assert difference_masks([], []) == []
 
 
 @given(side=st.integers(1, 20), seed=st.integers(0, 1000))

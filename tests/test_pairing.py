@@ -105,8 +105,8 @@ def test_a_fake_is_told_from_a_much_harder_compressed_original(
     assert len(fakes) >= 30
     found = {row["sample_id"]: iou(row, truth[row["original_frame"]], clip) for row in fakes}
     assert np.mean(list(found.values())) > least
-    # What is not the forged region says that it cannot be trusted.
-    assert all(row["mask_confidence"] < 0.4 for row in fakes if found[row["sample_id"]] < 0.6)
+    # The confidence tells how well a mask fits.
+    assert np.mean([abs(row["mask_confidence"] - found[row["sample_id"]]) for row in fakes]) < 0.2
 
 
 @pytest.mark.parametrize(("shift", "compression"), [(0, "c23"), (-30, "c23"), (13, "c40"), (30, "c40")])

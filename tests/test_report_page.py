@@ -244,11 +244,11 @@ def test_stray_is_what_differs_far_from_the_main_region() -> None:
     mask[20:60, 20:60], mask[90:95, 90:95] = 255, 255
     assert stray_share(mask, difference) is None
     assert stray_share(mask, None) == pytest.approx(25 / 1625)
-    difference[20:60, 20:60] = 41
-    difference[62:64, 20:60] = 41
+    difference[20:60, 20:60] = 128
+    difference[62:64, 20:60] = 128
     assert stray_share(mask, difference) == 0
-    difference[90:95, 90:95] = 81
-    ratio = (np.exp(2) - 1) / (np.exp(1) - 1)
+    difference[90:95, 90:95] = 148
+    ratio = 2 / (1 + np.exp(-1))
     assert stray_share(mask, difference) == pytest.approx(25 * ratio / (25 * ratio + 1680))
 
 

@@ -31,8 +31,8 @@ WIDEN = 0.1
 """The main region is widened by this share of the crop before differences outside of it count as stray."""
 
 _NOISE_GAIN = 5
-_ENERGY = (np.exp((np.maximum(np.arange(256), 1) - 1) / 40.0) - 1).astype(np.float64)
-"""Level of ``difference`` -> energy over the noise, in units of the noise."""
+_LIKELIHOOD = np.where(np.arange(256) > 0, 1 / (1 + np.exp((128 - np.arange(256)) / 20.0)), 0.0)
+"""Level of ``difference`` -> how likely the pixel was forged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def stray_share(mask: UInt8, difference: UInt8 | None) -> float | None:
     """Of what differs, the share far from the mask's main region.
 
     The main region is the mask's largest connected part, widened by 10 % of the crop. Where there is a difference to
-    the original, its energy over the noise is shared out; else the mask's own area.
+    the original, what it tells of each pixel is shared out; else the mask's own area.
 
     Args:
         mask: uint8 (H, W), 0 pristine.
@@ -107,7 +107,7 @@ def stray_share(mask: UInt8, difference: UInt8 | None) -> float | None:
     main = (labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))).astype(np.uint8)
     reach = 2 * round(WIDEN * max(mask.shape)) + 1
     main = np.asarray(cv2.dilate(main, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))), np.uint8)
-    weights = (mask > 0).astype(np.float64) if difference is None else _ENERGY[difference]
+    weights = (mask > 0).astype(np.float64) if difference is None else _LIKELIHOOD[difference]
     total = float(weights.sum())
     return float(weights[main == 0].sum()) / total if total else None
 

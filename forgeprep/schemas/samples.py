@@ -106,8 +106,8 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         "difference",
         "mask",
         IMAGE_TYPE,
-        "8-bit gray: how far the difference to the original stands out of the noise at the rim; 1 no more, 40 "
-        "more a factor e of energy, 0 not compared (reals, padding); size of the crop; null where there is no original",
+        "8-bit gray: how likely each pixel was forged; 128 as likely as not, 20 more for each unit of log-odds, 0 not "
+        "compared (reals, padding); size of the crop; null where there is no original",
         nullable=True,
         kind="image",
     ),
@@ -150,7 +150,7 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         "mask_confidence",
         "mask",
         pa.float32(),
-        "0 to 1: how far the region stands out of compression noise; null without mask",
+        "0 to 1: the IoU that the mask is expected to have with the forged region; null without mask",
         nullable=True,
     ),
     Column(

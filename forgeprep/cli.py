@@ -95,7 +95,12 @@ def run(
         str | None, typer.Option(help="Unaltered faces of a fake: skip, or real to keep them as reals. [default: skip]")
     ] = None,
     mask_source: Annotated[
-        str | None, typer.Option(help="difference (fake against original) or provided. [default: difference]")
+        str | None,
+        typer.Option(help="difference (fake against original), provided, or literal. [default: difference]"),
+    ] = None,
+    literal_threshold: Annotated[
+        int | None,
+        typer.Option(help="With literal masks: the level, 0 to 254, that |fake - original| exceeds. [default: 0]"),
     ] = None,
     missing_original: Annotated[
         str | None,

@@ -71,6 +71,7 @@ def make_row(photo: UInt8, split: str, source: int, method: str | None, frame: i
         "image": image,
         "image_size": [size, size],
         "mask": mask,
+        "mask_provided": None,
         "difference": cv2.GaussianBlur(change, (0, 0), 2),
         "mask_magnitude": None,
         "mask_source": "pristine" if method is None else "difference",

@@ -236,6 +236,27 @@ def test_provided_masks_are_used_and_missing_ones_dropped(demo: Path, tree: Path
     assert all(0.2 < row["mask_fraction"] < 0.8 and row["mask_agreement"] > 0.7 for row in given)
 
 
+def test_literal_masks_are_the_plain_difference_above_the_level(demo: Path, tree: Path) -> None:
+    masks = tree / "manipulated_sequences/Deepfakes/masks/videos"
+    masks.mkdir(parents=True)
+    shutil.copy(demo / "manipulated_sequences/Deepfakes/masks/videos/071_054.mp4", masks)
+    # A fake that is its original differs nowhere.
+    shutil.copy(tree / ORIGINAL / "054.mp4", tree / FAKE / "054_071.mp4")
+    out = run(tree, "--mask-source", "literal", "--literal-threshold", 25)
+    assert {clip for clip, _, _ in drops(out)} == {"Deepfakes/054_071"}
+    assert {why for _, _, why in drops(out)} <= {"no_difference", "no_visual_change"}
+    originals = {row["frame_index"]: row for row in rows(out) if row["clip_id"].endswith("/071")}
+    fakes = [row for row in rows(out) if row["label"]]
+    assert len(fakes) == 4
+    for row in fakes:
+        apart = np.abs(row["image"].astype(int) - originals[row["original_frame"]]["image"]).max(axis=2)
+        np.testing.assert_array_equal(row["mask"] > 0, apart > 25)
+        assert (row["mask_source"], row["mask_threshold"], row["mask_confidence"]) == ("literal", None, None)
+        assert row["difference"].any()
+        both, either = row["mask"] & row["mask_provided"], row["mask"] | row["mask_provided"]
+        assert row["mask_agreement"] == pytest.approx(np.count_nonzero(both) / np.count_nonzero(either))
+
+
 def test_a_dry_run_writes_nothing(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("run", "ffpp", "--root", tree, "--out", tree.parent / "out", "--dry-run") == 0
     assert "originals c23/train: 2 of 720" in capsys.readouterr().out

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from forgeprep.errors import UsageError
 from forgeprep.report import draw
-from forgeprep.report.sheet import _choose, contact_sheet
+from forgeprep.report.sheet import SheetRow, _choose, contact_sheet
 from forgeprep.report.summary import Counts, Files, Kind, Summary, render, size_text, summarise
 from forgeprep.shards.encode import UInt8
 from forgeprep.shards.records import record_path
@@ -110,12 +110,64 @@ def test_samples_are_spread_over_clips_and_frames(tmp_path: Path, face_photo: UI
         for source in range(4)
     ]
     write_tables(tmp_path, records)
-    picks = [pick for picks in _choose(tmp_path, 4).values() for pick in picks]
-    assert len(picks) == len(set(picks)) == 8
-    assert {sample_id.split("/")[3] for (method, _), sample_id in picks if method == "FaceSwap"} == {
-        f"{source:03d}_{source + 1:03d}" for source in range(4)
+    picks = [pick for picks in _choose(tmp_path, 4).values() for pick in picks if not pick.why]
+    assert {pick.sample_id.split("/")[3] for pick in picks if pick.group[0] == "FaceSwap"} == {"001_002", "003_004"}
+    everything = [pick for picks in _choose(tmp_path, 24).values() for pick in picks]
+    assert len(everything) == len({pick.sample_id for pick in everything})
+    assert {pick.sample_id[-6:] for pick in everything} == {"000000", "000012", "000024"}
+
+
+@pytest.mark.parametrize(("source", "figure"), [("difference", "mask_confidence"), ("literal", "mask_agreement")])
+def test_half_of_the_samples_have_the_least_sure_masks(
+    tmp_path: Path, face_photo: UInt8, source: str, figure: str
+) -> None:
+    records = []
+    for number in range(4):
+        rows = shard_rows(face_photo, "train", [number], 32)
+        for row in rows:
+            if row["label"]:
+                row["mask_source"] = source
+                row |= {"mask_confidence": None, "mask_threshold": None} if source == "literal" else {}
+        low = {1: [0.2, 0.1, 0.3], 3: [0.8, 0.4, 0.8]}.get(number, [0.9] * 3)
+        for row, value in zip([row for row in rows if row["method"] == "FaceSwap"], low, strict=True):
+            row[figure] = value
+        records.append(write_shard(tmp_path, f"train/{number:05d}", rows))
+    write_tables(tmp_path, records)
+    picks = [pick for picks in _choose(tmp_path, 5).values() for pick in picks if pick.group[0] == "FaceSwap"]
+    assert len({pick.sample_id for pick in picks}) == 5
+    why = f"lowest {'IoU' if source == 'literal' else 'confidence'}"
+    # Of a clip one, though its other frames are less sure than the next clip's.
+    assert {pick.sample_id: pick.why for pick in picks if pick.why} == {
+        "ffpp/c23/FaceSwap/001_002/0/000012": why,
+        "ffpp/c23/FaceSwap/003_004/0/000012": why,
     }
-    assert {sample_id[-6:] for _, sample_id in picks} == {"000000", "000012", "000024"}
+    contact_sheet(tmp_path, tmp_path / "sheet.png", samples_per_method=1)
+
+
+def test_where_two_masks_disagree_is_filled_with_the_colour_of_the_one_that_says_forged(face_photo: UInt8) -> None:
+    sample = make_row(face_photo, "train", 0, "Deepfakes", 0, draw.CELL)
+    sample["mask"], sample["mask_provided"] = np.zeros((2, draw.CELL, draw.CELL), np.uint8)
+    sample["mask"][40:200, 40:140] = 255
+    sample["mask_provided"][40:200, 100:200] = 255
+    drawn = draw.cell("overlay", SheetRow("", sample, None))
+    assert drawn is not None
+    for place, colour, part in (
+        ((50, 90), draw.RED, draw.FILL),
+        ((150, 190), draw.CYAN, draw.FILL),
+        ((110, 130), draw.RED, 0),
+    ):
+        inner = np.s_[50:190, slice(*place)]
+        expected = (1 - part) * sample["image"][inner] + part * np.array(colour)
+        np.testing.assert_allclose(drawn[inner], expected, atol=1)
+    pristine = np.s_[:30]
+    np.testing.assert_array_equal(drawn[pristine], sample["image"][pristine])
+    evidence = draw.cell("difference", SheetRow("", sample, None))
+    assert evidence is not None
+    # The evidence is gray, so that what is redder or bluer there is an outline.
+    lines = evidence[60:180].astype(int)
+    assert (lines[:, 40, 0] - lines[:, 40, 2] > 150).all()
+    assert (lines[:, 199, 2] - lines[:, 199, 0] > 150).all()
+    assert (lines[:, 60:90] == lines[:, 60:90, :1]).all()
 
 
 @pytest.mark.parametrize(

@@ -111,12 +111,23 @@ def no_mask(row: dict[str, Any]) -> None:
     row |= {"mask": np.zeros_like(row["mask"]), "mask_fraction": 0.0, "similarity": bytes(25)}
 
 
+def literal(row: dict[str, Any]) -> None:
+    row |= {"mask_source": "literal", "mask_confidence": None}
+
+
+def shifted_provided(row: dict[str, Any]) -> None:
+    row["mask_provided"] = np.roll(row["mask"], 30, axis=1)
+
+
 ROW_DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "wrong size mask": (smaller_mask, "mask is 95x96, but the crop is 96x96"),
     "non-binary mask": (gray_mask, "pixels that are neither 0 nor 255"),
     "fake without mask": (no_mask, "mask of a fake is all zero"),
     "mask fraction": (lambda row: row.update(mask_fraction=0.2), "mask_fraction is 0.200000, but the mask's is"),
     "similarity": (lambda row: row.update(similarity=b"\xff" * 25), "similarity does not follow"),
+    "mask source": (lambda row: row.update(mask_source="guess"), "mask_source is 'guess', which is none of"),
+    "level of a literal mask": (literal, "a literal mask has no mask_threshold"),
+    "agreement": (shifted_provided, "mask_agreement is 0.89999"),
     "image size": (lambda row: row.update(image_size=[96, 97]), "image is 96x96, but image_size says 96x97"),
     "gray crop": (lambda row: row.update(image=row["image"][..., 0]), "image is gray"),
     "colour residual": (lambda row: row.update(noise=row["image"]), "noise is RGB"),

@@ -20,7 +20,7 @@ from forgeprep.shards.read import shard_paths
 from forgeprep.shards.records import iter_records, read_run
 
 SHOWN = 5
-_MASKS = {"mask"}
+_MASKS = {"mask", "mask_provided"}
 _REASON = DROP_SCHEMA.get_field_index("reason")
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from forgeprep.report.sheet import SheetRow
 
 UInt8 = npt.NDArray[np.uint8]
+Drawn = tuple[npt.NDArray[np.bool_], tuple[int, int, int]]
+"""A mask in a cell and its colour."""
 
 CELL = 240
 GAP = 14
@@ -26,8 +28,15 @@ TITLE = 96
 BAND = 46
 """Layout in pixels: side of a picture, space between two, border, width of the text column, heights of headings."""
 
-INK, FAINT, EMPTY = "#1b1f24", "#6b7280", (236, 238, 241)
-RED = (255, 40, 40)
+INK, FAINT, ALARM, EMPTY = "#1b1f24", "#6b7280", "#b42318", (236, 238, 241)
+RED, CYAN = (255, 40, 40), (0, 225, 255)
+"""The mask that forgeprep made, and the dataset's own."""
+VEIL, FILL = 0.2, 0.45
+"""How much of its colour covers a mask that stands alone, and what only one of two masks calls forged."""
+LEAST_OUTLINED = 0.002
+"""Parts of a dataset's own mask smaller than this share of the cell get no outline; their fill shows them."""
+DOUBTFUL = 0.5
+"""A confidence or an IoU below it is drawn to notice: a mask that shares less than half with the truth is a bad one."""
 
 
 @dataclass(slots=True)
@@ -57,7 +66,7 @@ def draw_sheet(rows: Sequence[SheetRow]) -> UInt8:
             page.canvas[y + BAND - 14 : y + BAND - 13, MARGIN : width - MARGIN] = 210
             page.write(MARGIN, y + 6, row.heading, 20, weight="bold")
             y, last = y + BAND, row.heading
-        _draw_text(page, row.sample, y)
+        _draw_text(page, row, y)
         for number, name in enumerate(names):
             x = MARGIN + TEXT + number * (CELL + GAP)
             picture = cell(name, row)
@@ -73,8 +82,8 @@ def draw_sheet(rows: Sequence[SheetRow]) -> UInt8:
 HEADINGS = {
     "original": ("original", "the original's crop"),
     "image": ("sample", "the crop as stored"),
-    "overlay": ("mask", "on the sample, in red"),
-    "difference": ("difference", "to the original, over the noise"),
+    "overlay": ("mask", "red; cyan: the dataset's own"),
+    "difference": ("difference", "evidence, with the outlines"),
     "noise": ("noise residual", "x5 around mid gray"),
     "similarity": ("similarity", "cell by cell; white: differ"),
 }
@@ -91,14 +100,17 @@ def _columns(rows: Sequence[SheetRow]) -> list[str]:
 def _draw_title(page: _Page, rows: Sequence[SheetRow], names: list[str]) -> None:
     dataset = rows[0].sample["dataset"]
     page.write(MARGIN, 22, dataset, 24, weight="bold")
-    page.write(MARGIN, 56, f"{len(rows)} samples, spread over clips and frames", 13, FAINT)
+    page.write(MARGIN, 56, f"{len(rows)} samples, some of lowest confidence", 13, FAINT)
     for number, name in enumerate(names):
         x = MARGIN + TEXT + number * (CELL + GAP)
         page.write(x, 30, HEADINGS[name][0], 18, weight="bold")
         page.write(x, 56, HEADINGS[name][1], 13, FAINT)
+        if name == "overlay" and any(row.sample.get("mask_provided") is not None for row in rows):
+            page.write(x, 74, "filled: forged by one of the two alone", 12, FAINT)
 
 
-def _draw_text(page: _Page, sample: dict[str, Any], y: int) -> None:
+def _draw_text(page: _Page, row: SheetRow, y: int) -> None:
+    sample = row.sample
     clip = sample["clip_id"].rsplit("/", 1)[-1]
     page.write(MARGIN, y + 2, clip if len(clip) < 24 else clip[:22] + "…", 18, weight="bold")
     width, height = sample["image_size"]
@@ -111,12 +123,15 @@ def _draw_text(page: _Page, sample: dict[str, Any], y: int) -> None:
     ]
     if sample.get("mask") is not None:
         lines.append(("mask", f"{100 * sample['mask_fraction']:.1f} %  ({sample['mask_source']})"))
-        lines.append(("confidence", f"{sample['mask_confidence']:.2f}"))
-    if sample.get("mask_agreement") is not None:
-        lines.append(("provided", f"IoU {sample['mask_agreement']:.2f}"))
+    figures = {"confidence": sample.get("mask_confidence"), "IoU with own": sample.get("mask_agreement")}
+    told: dict[str, float] = {name: value for name, value in figures.items() if value is not None}
+    for name, value in told.items():
+        picked = row.why and name.startswith(row.why.split()[-1])
+        lines.append((name, f"{value:.2f}{'  (lowest)' if picked else ''}"))
     for number, (name, value) in enumerate(lines):
+        bad = told.get(name, 1.0) < DOUBTFUL
         page.write(MARGIN, y + 32 + 22 * number, name, 14, FAINT)
-        page.write(MARGIN + 104, y + 32 + 22 * number, value, 14)
+        page.write(MARGIN + 104, y + 32 + 22 * number, value, 14, ALARM if bad else INK, "bold" if bad else "normal")
     if sample["perturbation"]:
         steps = sample["perturbation"].replace("+", " + ")
         page.write(MARGIN, y + 30 + 22 * len(lines), steps if len(steps) <= 42 else f"{steps[:41]}…", 11)
@@ -132,14 +147,15 @@ def cell(name: str, row: SheetRow) -> UInt8 | None:
     if name == "original":
         return None if row.original is None else _fit(row.original)
     if name == "overlay":
-        return None if sample.get("mask") is None else _overlay(_fit(sample["image"]), sample["mask"])
+        return None if sample.get("mask") is None else _overlay(_fit(sample["image"]), _masks(sample))
     value = sample.get(name)
     if value is None:
         return None
     if name == "similarity":
         return _similarity(value, sample["similarity_side"])
     if name == "difference":
-        return np.asarray(cv2.applyColorMap(_fit(value)[..., 0], cv2.COLORMAP_INFERNO)[..., ::-1], np.uint8)
+        # Gray, so that the colours of the outlines mean what they mean on the crop.
+        return _outlined(_fit(value), _masks(sample), 1)
     return _fit(value)
 
 
@@ -160,13 +176,34 @@ def _centred(picture: npt.NDArray[Any]) -> UInt8:
     return cell
 
 
-def _overlay(cell: UInt8, mask: UInt8) -> UInt8:
-    """The mask as a red veil with an outline."""
-    inside = _fit(mask)[..., 0] > 127
+def _masks(sample: dict[str, Any]) -> list[Drawn]:
+    """The masks that a sample has; where there are two, the one that was made comes last, to be drawn on top."""
+    found = [(sample.get("mask_provided"), CYAN)]
+    found.append((sample.get("mask"), CYAN if sample["mask_source"] == "provided" else RED))
+    return [(_fit(mask)[..., 0] > 127, colour) for mask, colour in found if mask is not None]
+
+
+def _overlay(cell: UInt8, masks: Sequence[Drawn]) -> UInt8:
+    """Outlines; a mask that stands alone is veiled, of two only what one of them alone calls forged is coloured."""
     veiled = cell.copy()
-    veiled[inside] = np.rint(0.65 * cell[inside] + 0.35 * np.array(RED)).astype(np.uint8)
-    contours, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    return np.asarray(cv2.drawContours(veiled, contours, -1, RED, 1, cv2.LINE_AA), np.uint8)
+    for inside, colour in masks:
+        others = [other for other, its in masks if its != colour]
+        alone = np.logical_and.reduce([inside, *(~other for other in others)])
+        part = FILL if others else VEIL
+        veiled[alone] = np.rint((1 - part) * cell[alone] + part * np.array(colour)).astype(np.uint8)
+    return _outlined(veiled, masks, 2)
+
+
+def _outlined(cell: UInt8, masks: Sequence[Drawn], thickness: int) -> UInt8:
+    """A dataset's own mask may be filigree, whose every line would hide the rest: large outer ones are drawn."""
+    drawn = cell.copy()
+    for inside, colour in masks:
+        own = colour == CYAN
+        way = cv2.RETR_EXTERNAL if own else cv2.RETR_CCOMP
+        contours, _ = cv2.findContours(inside.astype(np.uint8), way, cv2.CHAIN_APPROX_NONE)
+        shown = [line for line in contours if not own or cv2.contourArea(line) >= LEAST_OUTLINED * inside.size]
+        cv2.drawContours(drawn, shown, -1, colour, 1 if own else thickness, cv2.LINE_AA)
+    return drawn
 
 
 def _similarity(bits: bytes, side: int) -> UInt8:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forgeprep.errors import VerifyError
+from forgeprep.report import doubt
 from forgeprep.report.summary import Kind
 from forgeprep.shards.clips import MARK, is_clip, split_frames
 from forgeprep.shards.lookup import Place, iter_values
@@ -95,6 +96,7 @@ class Measures:
         perturbations: label and perturbation with severity -> samples; None instead of one: clean samples.
         marks: stages whose columns the shards have.
         picks: method -> samples to look at: an even draw, then those of lowest confidence.
+        doubts: a line for each method and compression whose masks are likely wrong.
         problems: shards that are missing or damaged, in words.
     """
 
@@ -107,6 +109,7 @@ class Measures:
     perturbations: Counter[tuple[int, str | None]] = field(default_factory=Counter)
     marks: set[str] = field(default_factory=set)
     picks: dict[str, list[Pick]] = field(default_factory=dict)
+    doubts: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -127,7 +130,8 @@ def method_order(name: str) -> tuple[bool, str]:
 
 def measure(out: Path) -> Measures:
     """Read the value columns of all shards; a shard that cannot be read becomes a problem, never an exception."""
-    found, chooser = Measures(), _Chooser()
+    found, chooser, doubts = Measures(), _Chooser(), doubt.Doubts()
+    columns = tuple(dict.fromkeys((*_KEYS, *_VALUES, *_OF_CLIPS, *_MORE, *doubt.COLUMNS)))
     for shard, record in iter_records(out):
         if record is None or not record["files"]:
             continue
@@ -137,14 +141,15 @@ def measure(out: Path) -> Measures:
             found.problems.append(f"{shard}: {record['files'][0]['path']} is missing")
             continue
         try:
-            for place, row in iter_values(path, (*_KEYS, *_VALUES, *_OF_CLIPS, *_MORE)):
+            for place, row in iter_values(path, columns):
                 found.rows[Kind(row["split"], row["compression"], row["method"], row["label"])] += 1
                 for frame in split_frames(row) if is_clip(row) else [row]:
                     _add(found, frame)
                 chooser.offer(place, row)
+                doubts.offer(place, row)
         except (VerifyError, KeyError) as error:
             found.problems.append(f"{shard}: {error}")
-    found.picks = chooser.choose()
+    found.picks, found.doubts = chooser.choose(), doubts.words()
     return found
 
 
@@ -160,8 +165,9 @@ def _add(found: Measures, row: dict[str, Any]) -> None:
     if "perturbation_params" in row:
         names = row["perturbation"]
         found.perturbations.update((label, name) for name in ([None] if names is None else names.split("+")))
-    if label and confidence is not None:
+    if label and row.get("mask_fraction") is not None:
         found.area.setdefault(method, Histogram(0, 1)).add(row["mask_fraction"])
+    if label and confidence is not None:
         found.confidence.setdefault(method, Histogram(0, 1)).add(confidence)
     if row.get("mask_agreement") is not None:
         found.agreement.setdefault(method, Histogram(0, 1)).add(row["mask_agreement"])

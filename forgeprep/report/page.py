@@ -19,6 +19,9 @@ from forgeprep.report.summary import Kind, Summary, size_text, split_order, summ
 from forgeprep.schemas.drops import REASONS
 from forgeprep.shards.records import atomic_write_bytes, read_run
 
+SHOWN_DOUBTS = 5
+"""So many lines about doubtful masks stand at the top of the page; all stand beside the figures of masks."""
+
 BARS = 25
 """Bars of a small histogram."""
 
@@ -93,6 +96,9 @@ def _header(found: Findings, dataset: str) -> Markup:
         alerts.append("This run has no samples (0 rows).")
     if summary.damaged:
         alerts.append(f"Damaged records: {', '.join(summary.damaged)}; run again to remake these shards.")
+    alerts += found.measures.doubts[:SHOWN_DOUBTS]
+    if (more := len(found.measures.doubts) - SHOWN_DOUBTS) > 0:
+        alerts.append(f"The masks of {more:,} more methods are doubtful: see Masks.")
     alerts += [f"Not readable: {problem}" for problem in (found.measures.problems + found.pictures.problems)[:10]]
     shards = f"{summary.shards:,}" if planned is None else f"{summary.shards:,} of {planned:,}"
     figures = facts(
@@ -192,10 +198,13 @@ def _masks(found: Findings) -> Markup:
         return tag("p", lack("mask", "masks", found.measures))
     note = (
         "Of fakes. The area is the manipulated share of the crop; the confidence says how far the region stands out of "
-        "compression noise (1: clearly), and is 1 for provided masks."
+        "compression noise (1: clearly), is 1 for provided masks, and is not known of literal ones."
     )
     area = _distributions("area-table", "mask area, share of the crop", found.measures.area)
-    return join([tag("p", note), area, _distributions("confidence-table", "confidence", found.measures.confidence)])
+    parts = [*(tag("p", line, "alert") for line in found.measures.doubts), tag("p", note), area]
+    if found.measures.confidence:
+        parts.append(_distributions("confidence-table", "confidence", found.measures.confidence))
+    return join(parts)
 
 
 def _agreement(found: Findings) -> Markup:

@@ -145,8 +145,9 @@ def _worst_first(found: list[Shown], picks: list[Pick]) -> list[Shown]:
     Of a clip one sample is shown, as long as there are other clips.
     """
     order = {pick.sample_id: number for number, pick in enumerate(picks)}
-    fakes = [shown for shown in found if shown.values.get("mask_confidence") is not None and shown.values["label"]]
-    low = sorted(fakes, key=lambda s: (s.values["mask_confidence"], s.pick.sample_id))
+    fakes = [shown for shown in found if shown.values.get("mask_fraction") is not None and shown.values["label"]]
+    rated = [shown for shown in fakes if shown.values["mask_confidence"] is not None]
+    low = sorted(rated, key=lambda s: (s.values["mask_confidence"], s.pick.sample_id))
     strayed = [shown for shown in fakes if shown.stray]
     strayed.sort(key=lambda s: (-(s.stray or 0), s.pick.sample_id))
     even = sorted((shown for shown in found if shown.pick.even), key=lambda s: order[s.pick.sample_id])

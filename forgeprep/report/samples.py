@@ -60,7 +60,9 @@ def _words(shown: Shown) -> list[str]:
     if values.get("perturbation"):
         words.append(values["perturbation"])
     if values["label"] and values.get("mask_confidence") is not None:
-        words += [f"confidence {values['mask_confidence']:.2f}", f"area {values['mask_fraction']:.1%}"]
+        words.append(f"confidence {values['mask_confidence']:.2f}")
+    if values["label"] and values.get("mask_fraction") is not None:
+        words.append(f"area {values['mask_fraction']:.1%}")
     if shown.stray is not None:
         words.append(f"stray {shown.stray:.1%}")
     if values.get("mask_agreement") is not None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from forgeprep.errors import UsageError
-from forgeprep.shards.clips import frame_of, is_clip, poster
+from forgeprep.shards.clips import MARK, frame_of, is_clip, poster, split_frames
 from forgeprep.shards.encode import encode_image
+from forgeprep.shards.lookup import iter_values
 from forgeprep.shards.read import find_rows, iter_rows
 from forgeprep.shards.records import atomic_write_bytes, iter_records
 
@@ -21,22 +22,35 @@ MAX_ROWS = 240
 """A higher sheet is more than matplotlib draws."""
 
 _KEYS = ("sample_id", "clip_id", "frame_index", "track_id")
+_SURENESS = ("sample_id", "clip_id", "label", "mask_source", "mask_confidence", "mask_agreement", MARK, "padded")
+
+
+class Choice(NamedTuple):
+    """A sample to show, and why: "" for one of those that are spread evenly."""
+
+    group: Group
+    sample_id: str
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SheetRow:
-    """A sample to show, its pictures decoded; ``original`` is the original's crop, or None where there is none."""
+    """A sample to show, its pictures decoded.
+
+    ``original`` is the original's crop, or None where there is none; ``why`` it was picked, "" if it was by spreading.
+    """
 
     heading: str
     sample: Row
     original: Any | None
+    why: str = ""
 
 
 def contact_sheet(out: Path, file: Path, *, samples_per_method: int = 3) -> None:
     """Write a contact sheet of a run as PNG. The same run gives the same samples.
 
-    Per method and compression, the samples are spread over its clips, and over the frames of these. A run without fakes
-    shows its reals.
+    Per method and compression, half of the samples, rounded down, have the masks of lowest confidence, each of another
+    clip; the others are spread over the clips, and over the frames of these. A run without fakes shows its reals.
 
     Args:
         out: the run's folder.
@@ -62,25 +76,66 @@ def contact_sheet(out: Path, file: Path, *, samples_per_method: int = 3) -> None
     atomic_write_bytes(file, encode_image(draw_sheet(rows)))
 
 
-def _choose(out: Path, count: int) -> dict[Path, list[tuple[Group, str]]]:
-    """Shard -> the samples to show of it, as (group, sample_id)."""
+def _choose(out: Path, count: int) -> dict[Path, list[Choice]]:
+    """Shard -> the samples to show of it: half of each group's have the least sure masks, the others are spread."""
     clips = _clips(out)
+    chosen: dict[Path, list[Choice]] = defaultdict(list)
+    taken: dict[Group, set[str]] = defaultdict(set)
+    for shard, choice in _least_sure(clips, count // 2):
+        chosen[shard].append(choice)
+        taken[choice.group].add(choice.sample_id)
     wanted: dict[Path, list[tuple[Group, str, float]]] = defaultdict(list)
     for group, members in clips.items():
-        for turn in range(count):
-            clip_id, shard = members[_spread(turn, count, len(members))]
-            wanted[shard].append((group, clip_id, (turn + 0.5) / count))
-    chosen: dict[Path, list[tuple[Group, str]]] = {}
+        rest = count - len(taken[group])
+        for turn in range(rest):
+            clip_id, shard = members[_spread(turn, rest, len(members))]
+            wanted[shard].append((group, clip_id, (turn + 0.5) / rest))
     for shard, places in wanted.items():
         samples: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
         names = {clip_id for _, clip_id, _ in places}
         for row in iter_rows(shard, _KEYS, decode=False):
             if row["clip_id"] in names:
                 samples[row["clip_id"]].append((row["frame_index"], row["track_id"], row["sample_id"]))
-        picks = [(g, sorted(samples[c])[int(part * len(samples[c]))][2]) for g, c, part in places if samples[c]]
-        # A clip with few samples gives the same one twice.
-        chosen[shard] = list(dict.fromkeys(picks))
-    return chosen
+        for group, clip_id, part in places:
+            # A clip with few samples would give the same one twice.
+            free = [name for *_, name in sorted(samples[clip_id]) if name not in taken[group]]
+            if free:
+                chosen[shard].append(Choice(group, free[int(part * len(free))]))
+                taken[group].add(chosen[shard][-1].sample_id)
+    return dict(chosen)
+
+
+def _least_sure(clips: dict[Group, list[tuple[str, Path]]], count: int) -> list[tuple[Path, Choice]]:
+    """Of each group the ``count`` clips whose least sure mask is the least sure, with that sample.
+
+    Sure is what the confidence tells, or where there is none the IoU with the dataset's own mask.
+    """
+    groups = {clip_id: group for group, members in clips.items() for clip_id, _ in members}
+    least: dict[Group, dict[str, tuple[float, str, str, Path]]] = defaultdict(dict)
+    for shard in sorted({shard for members in clips.values() for _, shard in members}) if count else ():
+        for _, row in iter_values(shard, _SURENESS):
+            group = groups.get(row["clip_id"])
+            found = _sureness(row)
+            if group is not None and found is not None:
+                entry = (*found, row["sample_id"], shard)
+                least[group][row["clip_id"]] = min(least[group].get(row["clip_id"], entry), entry)
+    return [
+        (shard, Choice(group, sample_id, f"lowest {name}"))
+        for group, found in least.items()
+        for _, name, sample_id, shard in sorted(found.values())[:count]
+    ]
+
+
+def _sureness(row: Row) -> tuple[float, str] | None:
+    """How sure a fake's mask is, and by which figure; None where nothing tells."""
+    if is_clip(row):
+        found = [_sureness(frame) for frame in split_frames(row)]
+        return min((one for one in found if one is not None), default=None)
+    if not row["label"] or row.get("mask_source") in (None, "absent"):
+        return None
+    if row["mask_source"] == "difference":
+        return row["mask_confidence"], "confidence"
+    return None if row["mask_agreement"] is None else (row["mask_agreement"], "IoU")
 
 
 def _clips(out: Path) -> dict[Group, list[tuple[str, Path]]]:
@@ -108,22 +163,22 @@ def _spread(turn: int, count: int, length: int) -> int:
     return int((turn + 0.5) * length / count)
 
 
-def _load(chosen: dict[Path, list[tuple[Group, str]]]) -> list[SheetRow]:
-    """The chosen samples with their originals, by method and compression, in the order of their ids."""
-    found: list[tuple[Group, str, SheetRow]] = []
+def _load(chosen: dict[Path, list[Choice]]) -> list[SheetRow]:
+    """The chosen samples with their originals, by method and compression, the least sure first."""
+    found: list[tuple[Group, bool, str, SheetRow]] = []
     for shard, picks in chosen.items():
-        samples = find_rows(shard, (sample_id for _, sample_id in picks))
+        samples = find_rows(shard, (pick.sample_id for pick in picks))
         partners = {sample_id: original_of(row) for sample_id, row in samples.items()}
         originals = find_rows(shard, (name for name in partners.values() if name))
-        for group, sample_id in picks:
+        for group, sample_id, why in picks:
             original = originals.get(partners[sample_id] or "")
             heading = " · ".join(part for part in (group[0] or "real", group[1]) if part)
             # Of samples of several frames the same one: both have the same frames.
-            number = poster(samples[sample_id])
+            number = poster(samples[sample_id], worst=bool(why))
             picture = None if original is None else frame_of(original, number)["image"]
-            row = SheetRow(heading, frame_of(samples[sample_id], number), picture)
-            found.append((group, sample_id, row))
-    return [row for *_, row in sorted(found, key=lambda item: item[:2])]
+            row = SheetRow(heading, frame_of(samples[sample_id], number), picture, why)
+            found.append((group, not why, sample_id, row))
+    return [row for *_, row in sorted(found, key=lambda item: item[:3])]
 
 
 def original_of(row: Row) -> str | None:

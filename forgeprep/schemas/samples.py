@@ -103,6 +103,15 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         kind="image",
     ),
     Column(
+        "mask_provided",
+        "mask",
+        IMAGE_TYPE,
+        "the dataset's own mask, as mask, where mask itself was made by comparison with the original; may be all 0; "
+        "null where the dataset has none, or where it is the mask",
+        nullable=True,
+        kind="image",
+    ),
+    Column(
         "difference",
         "mask",
         IMAGE_TYPE,
@@ -123,20 +132,22 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         "mask_source",
         "mask",
         pa.string(),
-        "difference, provided, pristine (a real: all zero), or absent (a fake for which no original is known)",
+        "difference, provided, literal (the plain difference above a level), pristine (a real: all zero), or absent "
+        "(a fake for which no original is known)",
     ),
     Column(
         "mask_threshold",
         "mask",
         pa.int16(),
-        "level of the difference above which the mask was cut; null if it was not",
+        "level of the difference above which the mask was cut; null if it was not, as a literal mask: its level is the "
+        "run's literal_threshold",
         nullable=True,
     ),
     Column(
         "mask_agreement",
         "mask",
         pa.float32(),
-        "IoU of the difference mask and the dataset's own; null where there are not both",
+        "IoU of the mask made by comparison with the original and the dataset's own; null where there are not both",
         nullable=True,
     ),
     Column(
@@ -150,7 +161,8 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         "mask_confidence",
         "mask",
         pa.float32(),
-        "0 to 1: the IoU that the mask is expected to have with the forged region; null without mask",
+        "0 to 1: the IoU that the mask is expected to have with the forged region; 1 for provided masks; null without "
+        "mask, and for literal ones",
         nullable=True,
     ),
     Column(

@@ -112,8 +112,12 @@ def poster(row: Row, *, worst: bool = False) -> int:
     if not is_clip(row):
         return 0
     places = [place for place, label in enumerate(row[MARK]) if label == row["label"]]
-    least = [(row["mask_confidence"][p], p) for p in places if row.get("mask_confidence") and row["mask_confidence"][p]]
-    return min(least)[1] if worst and least else places[len(places) // 2]
+    # A literal mask has no confidence, but may have an IoU with the dataset's own.
+    for name in ("mask_confidence", "mask_agreement") if worst else ():
+        least = [(row[name][p], p) for p in places if row.get(name) and row[name][p] is not None]
+        if least:
+            return min(least)[1]
+    return places[len(places) // 2]
 
 
 def frame_of(row: Row, number: int) -> Row:

@@ -117,7 +117,7 @@ def _png(array: UInt8, column: str) -> bytes:
     height, width = array.shape[:2]
     rows = np.ascontiguousarray(array).reshape(height, -1)
     filtered = np.empty((height, 1 + rows.shape[1]), np.uint8)
-    if column in ("mask", "noise"):
+    if column in ("mask", "mask_provided", "noise"):
         filtered[:, 0] = _FILTER_NONE
         filtered[:, 1:] = rows
     else:

@@ -47,15 +47,16 @@ def iter_values(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, dic
     return _tar_values(path, columns) if path.suffix == ".tar" else _parquet_values(path, columns)
 
 
-def read_at(place: Place) -> dict[str, Any]:
-    """The sample at a place, pictures encoded as ``{"bytes", "path"}``.
+def read_at(place: Place, columns: tuple[str, ...] | None = None) -> dict[str, Any]:
+    """The sample at a place, pictures encoded as ``{"bytes", "path"}``; ``columns`` that the shard lacks are left out.
 
     Raises:
         VerifyError: the file is missing or damaged.
     """
     if place.path.suffix == ".tar":
-        return next(tar_rows(place.path, None, part=(place.first, place.second)))
-    row: dict[str, Any] = _row_group(place.path, place.first).slice(place.second, 1).to_pylist()[0]
+        found = next(tar_rows(place.path, None, part=(place.first, place.second)))
+        return found if columns is None else {name: found[name] for name in columns if name in found}
+    row: dict[str, Any] = _row_group(place.path, place.first, columns).slice(place.second, 1).to_pylist()[0]
     return row
 
 
@@ -71,10 +72,10 @@ def _parquet_values(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place,
 
 
 @functools.lru_cache(maxsize=4)
-def _row_group(path: Path, group: int) -> pa.Table:
+def _row_group(path: Path, group: int, columns: tuple[str, ...] | None) -> pa.Table:
     try:
         with pq.ParquetFile(parquet_source(path), pre_buffer=False) as file:
-            return file.read_row_group(group)
+            return file.read_row_group(group, None if columns is None else list(columns))
     except (OSError, ValueError, pa.ArrowException) as error:
         raise VerifyError(f"{path}: {' '.join(str(error).split())}") from error
 

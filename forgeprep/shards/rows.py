@@ -18,6 +18,8 @@ from forgeprep.shards.encode import decode_image
 
 UInt8 = npt.NDArray[np.uint8]
 
+MASK_SOURCES = ("difference", "provided", "literal", "pristine", "absent")
+
 
 def row_problems(row: dict[str, Any], pictures: Sequence[str]) -> Iterator[str]:
     """Say what is wrong with a sample; nothing if all is well. Columns that the row lacks are not checked.
@@ -38,8 +40,12 @@ def row_problems(row: dict[str, Any], pictures: Sequence[str]) -> Iterator[str]:
     yield from _size_problems(row, decoded)
     if "mask_source" in row and (row["mask_source"] == "absent") != (row["mask"] is None):
         yield f"mask_source is '{row['mask_source']}', but there is {'no' if row['mask'] is None else 'a'} mask"
+    if "mask_source" in row:
+        yield from _source_problems(row)
     if "mask" in decoded and decoded["mask"].ndim == 2:
         yield from _mask_problems(row, decoded["mask"])
+        if "mask_provided" in decoded and decoded["mask_provided"].shape == decoded["mask"].shape:
+            yield from _provided_problems(row, decoded["mask"], decoded["mask_provided"])
 
 
 def clip_problems(row: dict[str, Any], pictures: Sequence[str], length: int) -> Iterator[str]:
@@ -105,7 +111,7 @@ def _size_problems(row: dict[str, Any], decoded: dict[str, UInt8]) -> Iterator[s
             yield "image is gray, not RGB"
         if _size(image) != tuple(row["image_size"]):
             yield f"image is {_text(_size(image))}, but image_size says {_text(row['image_size'])}"
-    for name in ("mask", "difference", "mask_magnitude", "noise"):
+    for name in ("mask", "mask_provided", "difference", "mask_magnitude", "noise"):
         picture = decoded.get(name)
         if picture is None:
             continue
@@ -132,6 +138,27 @@ def _mask_problems(row: dict[str, Any], mask: UInt8) -> Iterator[str]:
         yield f"mask_fraction is {row['mask_fraction']:.6f}, but the mask's is {share:.6f}"
     if row.get("similarity") is not None and row["similarity"] != pack_grid(mask_grid(mask, row["similarity_side"])):
         yield "similarity does not follow from the mask"
+
+
+def _source_problems(row: dict[str, Any]) -> Iterator[str]:
+    source = row["mask_source"]
+    if source not in MASK_SOURCES:
+        yield f"mask_source is '{source}', which is none of {', '.join(MASK_SOURCES)}"
+    if source == "literal":
+        yield from (
+            f"a literal mask has no {n}" for n in ("mask_threshold", "mask_confidence") if row.get(n) is not None
+        )
+    if row.get("mask_provided") is not None and source not in ("difference", "literal"):
+        yield f"mask_source is '{source}', but there is a mask_provided beside the mask"
+
+
+def _provided_problems(row: dict[str, Any], mask: UInt8, provided: UInt8) -> Iterator[str]:
+    both, either = np.count_nonzero(mask & provided), np.count_nonzero(mask | provided)
+    if np.count_nonzero(provided == 255) != np.count_nonzero(provided):
+        yield "mask_provided holds pixels that are neither 0 nor 255"
+    # A perturbation moves both, and the agreement is from before.
+    elif row["perturbation"] is None and either and abs(both / either - (row["mask_agreement"] or 0.0)) > 1e-5:
+        yield f"mask_agreement is {row['mask_agreement']}, but the IoU of mask and mask_provided is {both / either:.6f}"
 
 
 def _size(picture: UInt8) -> tuple[int, int]:

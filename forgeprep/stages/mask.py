@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from forgeprep.ops.frames import UInt8
+from forgeprep.ops.literal_masks import literal_mask
 from forgeprep.ops.masks import DifferenceMask, difference_masks
 from forgeprep.schemas.samples import columns_of
 from forgeprep.stages.base import Sample, Stage, StageParams
@@ -23,8 +24,13 @@ LEVELS = {"mask": 1, "magnitude": 25}
 class MaskParams(StageParams):
     """Parameters of the stage ``mask``."""
 
-    mask_source: Literal["difference", "provided"] = Field(
-        default="difference", description="difference (fake against original) or provided (the dataset's own masks)"
+    mask_source: Literal["difference", "provided", "literal"] = Field(
+        default="difference",
+        description="difference (fake against original), provided (the dataset's own masks), or literal (the plain "
+        "difference of one frame above a level, to compare with papers)",
+    )
+    literal_threshold: int = Field(
+        default=0, ge=0, le=254, description="level of 255 that a literal mask's difference exceeds in R, G or B"
     )
     missing_original: Literal["drop", "absent"] = Field(
         default="drop",
@@ -46,7 +52,7 @@ def apply(samples: list[Sample], params: MaskParams) -> None:
         elif params.mask_source == "provided":
             _fill_provided(sample, found.get(sample.row["sample_id"]), params)
         else:
-            _fill_difference(sample, found.get(sample.row["sample_id"]), params)
+            _fill_compared(sample, found.get(sample.row["sample_id"]), params)
 
 
 def companions(_: MaskParams) -> frozenset[str]:
@@ -66,15 +72,22 @@ def _differences(samples: list[Sample]) -> dict[str, DifferenceMask]:
     return found
 
 
-def _fill_difference(sample: Sample, found: DifferenceMask | None, params: MaskParams) -> None:
+def _fill_compared(sample: Sample, found: DifferenceMask | None, params: MaskParams) -> None:
+    """A mask by comparison with the original: the literal one, or the one that was found in the evidence."""
     if found is None and _may_be_absent(sample, params):
         _fill_provided(sample, None, params)
     elif found is None:
         sample.drop("no_original")
-    elif not found.mask.any():
-        sample.drop("no_difference")
     else:
-        _fill(sample, found.mask, "difference", found, agreement=_agreement(_provided(sample), found))
+        mask = found.mask
+        if params.mask_source == "literal" and sample.original is not None:
+            mask = literal_mask(sample.image, sample.original, params.literal_threshold)
+        if not mask.any():
+            sample.drop("no_difference")
+            return
+        provided = _provided(sample)
+        _fill(sample, mask, params.mask_source, found, agreement=_agreement(provided, mask))
+        sample.row["mask_provided"] = provided
 
 
 def _may_be_absent(sample: Sample, params: MaskParams) -> bool:
@@ -90,7 +103,7 @@ def _fill_provided(sample: Sample, found: DifferenceMask | None, params: MaskPar
     elif not mask.any():
         sample.drop("no_mask", "the provided mask is empty here")
     else:
-        _fill(sample, mask, "provided", found, agreement=_agreement(mask, found))
+        _fill(sample, mask, "provided", found, agreement=None if found is None else _agreement(mask, found.mask))
 
 
 def _provided(sample: Sample) -> UInt8 | None:
@@ -100,11 +113,11 @@ def _provided(sample: Sample) -> UInt8 | None:
     return None
 
 
-def _agreement(provided: UInt8 | None, found: DifferenceMask | None) -> float | None:
-    if provided is None or found is None:
+def _agreement(provided: UInt8 | None, made: UInt8) -> float | None:
+    if provided is None:
         return None
-    either = np.count_nonzero(provided | found.mask)
-    return np.count_nonzero(provided & found.mask) / either if either else None
+    either = np.count_nonzero(provided | made)
+    return np.count_nonzero(provided & made) / either if either else None
 
 
 def _fill(
@@ -113,13 +126,15 @@ def _fill(
     used = found if source == "difference" else None
     sample.row |= {
         "mask": mask,
+        "mask_provided": None,
         "difference": None if found is None else found.difference,
         "mask_magnitude": sample.companions.get("magnitude"),
         "mask_source": source,
         "mask_threshold": None if used is None else used.threshold,
         "mask_agreement": agreement,
         "mask_fraction": float(np.count_nonzero(mask) / mask.size),
-        "mask_confidence": 1.0 if used is None else used.confidence,
+        # How well a literal mask fits, nothing tells: 1 would say that it is perfect.
+        "mask_confidence": used.confidence if used else None if source == "literal" else 1.0,
     }
 
 

@@ -100,8 +100,9 @@ def _move(sample: Sample, warps: Sequence[Warp]) -> None:
 
 def _move_mask(sample: Sample, warps: Sequence[Warp]) -> None:
     row = sample.row
-    for warp in warps:
-        row["mask"] = warp.mask(row["mask"])
+    for name in ("mask", "mask_provided"):
+        for warp in warps if row.get(name) is not None else ():
+            row[name] = warp.mask(row[name])
     forged = np.count_nonzero(row["mask"])
     row["mask_fraction"] = float(forged / row["mask"].size)
     if row["label"] == 1 and not forged:

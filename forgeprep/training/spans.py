@@ -105,7 +105,9 @@ def lines_of(index: SampleIndex) -> list[Line]:
         places = np.searchsorted(time.frames, frames)
         mask = np.zeros(len(time.frames))
         for place, (_, values) in zip(places, rows, strict=True):
-            signal = (values.get("mask_fraction") or 0.0) * (values.get("mask_confidence") or 0.0)
+            sure = values.get("mask_confidence")
+            # A literal mask has no confidence.
+            signal = (values.get("mask_fraction") or 0.0) * (1.0 if sure is None else sure)
             mask[place] = max(mask[place], signal)
         if len(time.frames) >= SHORT:
             lines.append(Line(time, numbers, places, mask))

@@ -1,0 +1,251 @@
+"""Which methods' masks are likely wrong, in words: from the value columns, and the masks of some samples."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from forgeprep.errors import VerifyError
+from forgeprep.shards.clips import MARK, is_clip, split_frames
+from forgeprep.shards.encode import decode_image
+from forgeprep.shards.lookup import Place, iter_values, read_at
+from forgeprep.shards.records import iter_records
+
+COLUMNS = (
+    "sample_id", "clip_id", "track_id", "frame_index", "timestamp_s", "label", "method", "compression", "face_box",
+    "crop_box", "mask_source", "mask_confidence", "mask_agreement", MARK, "padded",
+)  # fmt: skip
+"""What :meth:`Doubts.offer` looks at."""
+
+BAD = 0.5
+"""A mask whose IoU with the truth is below shares less than half with it; confidence predicts that IoU."""
+LOW_SHARE = 0.2
+"""Of good masks fewer than 3 in 100 are bad; one in five is no accident, even of few masks and a rough confidence."""
+UNSTEADY = 0.7
+"""Median IoU of neighbouring masks, both laid on the face, below which they jump. On the demo, difference masks are at
+.85 and more, those of a moving mouth at c40 being the lowest; a fixed threshold of 25 gives .67 and less."""
+NEAR_S = 1.0
+"""Frames further apart are no neighbours: 32 frames spread over half a minute are a second apart."""
+MANY_REGIONS = 3
+"""Two eyes and a mouth; what has more pieces is scattered."""
+FAR = 0.5
+"""A mask whose middle lies so many sides of the face box from the box's middle has it outside of the face."""
+STRAY_SHARE = 0.2
+"""Single masks may well have specks; where a fifth of them has, it is the method."""
+APART_SHARE = 0.5
+"""Datasets draw their own masks differently, so that only a majority of bad IoUs tells something."""
+LEAST_MASKS = 8
+"""Of fewer masks nothing is said."""
+
+LOOKED_AT = 240
+"""So many masks are decoded, each with a neighbour where it has one, shared out over the groups."""
+SHARDS = 40
+"""The console looks at so many shards, spread over the run; the report at all."""
+
+_GRID = 64
+_REACH = 1.0
+"""Masks are laid on a grid of _GRID cells, which reaches as many sides of the face box to each side of its middle."""
+_CANDIDATES = 64
+_LEAST_PIECE = 0.001
+
+Group = tuple[str, str]
+Bool = npt.NDArray[np.bool_]
+
+
+class Spot(NamedTuple):
+    """Where a mask lies: its row, its frame in a sample of several, its time, and the boxes around it."""
+
+    place: Place
+    number: int | None
+    time_s: float
+    face_box: tuple[float, ...]
+    crop_box: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Tally:
+    """A group's figures: masks, those that have a confidence and how many of them are low, IoUs with the own masks."""
+
+    masks: int = 0
+    rated: int = 0
+    low: int = 0
+    compared: int = 0
+    disagreeing: int = 0
+    spots: list[tuple[int, str, Spot, Spot | None]] = field(default_factory=list)
+
+
+class Doubts:
+    """Collects figures while samples stream by; memory goes with the number of methods."""
+
+    def __init__(self) -> None:
+        self.groups: dict[Group, Tally] = defaultdict(Tally)
+        self._last: dict[tuple[str, int], Spot] = {}
+        self._path: Path | None = None
+
+    def offer(self, place: Place, row: dict[str, Any]) -> None:
+        """Take a row, of the columns that it has of :data:`COLUMNS`; rows without masks count for nothing."""
+        if row.get("mask_source") is None:
+            return
+        if place.path != self._path:
+            self._path, self._last = place.path, {}
+        if is_clip(row):
+            frames = split_frames(row)
+            for number, frame in enumerate(frames[: len(frames) - row["padded"]]):
+                self._add(place, number, frame)
+        else:
+            self._add(place, None, row)
+
+    def _add(self, place: Place, number: int | None, row: dict[str, Any]) -> None:
+        if row["mask_source"] not in ("difference", "literal", "provided") or not row["label"]:
+            return
+        tally = self.groups[row["method"] or "fake", row["compression"] or ""]
+        tally.masks += 1
+        if row.get("mask_agreement") is not None:
+            tally.compared += 1
+            tally.disagreeing += row["mask_agreement"] < BAD
+        # What the dataset provides is its own word, and not ours to judge by its shape.
+        if row["mask_source"] == "provided":
+            return
+        if row.get("mask_confidence") is not None:
+            tally.rated += 1
+            tally.low += row["mask_confidence"] < BAD
+        spot = Spot(place, number, row["timestamp_s"], tuple(row["face_box"]), tuple(row["crop_box"]))
+        track = row["clip_id"], row["track_id"]
+        before, self._last[track] = self._last.get(track), spot
+        near = before if before is not None and 0 < spot.time_s - before.time_s <= NEAR_S else None
+        # The smallest hashes are an even draw that needs neither total nor order.
+        name = f"{row['clip_id']}/{row['track_id']}/{row['frame_index']}"
+        entry = -int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest()), name, spot, near
+        if len(tally.spots) < _CANDIDATES:
+            heapq.heappush(tally.spots, entry)
+        elif entry[0] > tally.spots[0][0]:
+            heapq.heapreplace(tally.spots, entry)
+
+    def words(self) -> list[str]:
+        """A line for each group whose masks are likely wrong; decodes the masks of some samples."""
+        judged = {group: tally for group, tally in sorted(self.groups.items()) if tally.masks >= LEAST_MASKS}
+        share = max(4, LOOKED_AT // max(1, len(judged)))
+        lines = []
+        for (method, compression), tally in judged.items():
+            name = f"{method} ({compression})" if compression else method
+            signs = _signs(tally, sorted(tally.spots, reverse=True)[:share])
+            apart = tally.compared >= LEAST_MASKS and tally.disagreeing > APART_SHARE * tally.compared
+            told = f"{_percent(tally.disagreeing, tally.compared)} share an IoU under {_point(BAD)}" if apart else ""
+            if signs:
+                signs += [f"{told} with the dataset's own"] if apart else []
+                lines.append(f"Masks of {name} are likely wrong: {'; '.join(signs)}; look at the contact sheet")
+            elif apart:
+                # Nothing else speaks against the masks, and a dataset's own may be sparse, or a box.
+                lines.append(
+                    f"Masks of {name} and the dataset's own disagree: {told}, so one of the two is wrong or means "
+                    "another region; look at the contact sheet"
+                )
+        return lines
+
+
+def doubts_of(out: Path) -> list[str]:
+    """The lines for the console, from at most ``SHARDS`` shards; what cannot be read is left to ``verify``."""
+    doubts = Doubts()
+    paths = list(_shards(out))
+    for turn in range(min(SHARDS, len(paths))):
+        try:
+            for place, row in iter_values(paths[turn * len(paths) // min(SHARDS, len(paths))], COLUMNS):
+                doubts.offer(place, row)
+        except (VerifyError, KeyError):
+            continue
+    return doubts.words()
+
+
+def _shards(out: Path) -> Iterator[Path]:
+    for _, record in iter_records(out):
+        files = [out / file["path"] for file in record["files"]] if record is not None else []
+        path = next((file for file in files if file.is_file()), None)
+        if path is not None:
+            yield path
+
+
+def _signs(tally: Tally, spots: list[tuple[int, str, Spot, Spot | None]]) -> list[str]:
+    """What speaks against a group's masks, whatever the dataset's own are like."""
+    signs = []
+    if tally.rated >= LEAST_MASKS and tally.low > LOW_SHARE * tally.rated:
+        signs.append(f"{_percent(tally.low, tally.rated)} have a confidence under {_point(BAD)}")
+    steady, strayed = look(spots)
+    if len(steady) >= LEAST_MASKS and (median := float(np.median(steady))) < UNSTEADY:
+        signs.append(f"they jump from frame to frame (neighbours share an IoU of {_point(median)})")
+    if len(strayed) >= LEAST_MASKS and sum(strayed) > STRAY_SHARE * len(strayed):
+        signs.append(f"{_percent(sum(strayed), len(strayed))} are scattered or lie off the face")
+    return signs
+
+
+def look(spots: list[tuple[int, str, Spot, Spot | None]]) -> tuple[list[float], list[bool]]:
+    """Decode masks: the IoU of each with its neighbour, where it has one, and whether it is stray."""
+    steady: list[float] = []
+    strayed: list[bool] = []
+    for *_, spot, near in sorted(spots, key=lambda entry: entry[2].place):
+        try:
+            mask = _mask(spot)
+            other = None if near is None else _mask(near)
+        except (VerifyError, cv2.error):
+            continue
+        if mask is None:
+            continue
+        strayed.append(is_stray(mask, spot.face_box, spot.crop_box))
+        if near is not None and other is not None:
+            one, two = on_face(mask, spot.face_box, spot.crop_box), on_face(other, near.face_box, near.crop_box)
+            either = np.count_nonzero(one | two)
+            if either:
+                steady.append(float(np.count_nonzero(one & two) / either))
+    return steady, strayed
+
+
+def _mask(spot: Spot) -> npt.NDArray[np.uint8] | None:
+    value = read_at(spot.place, ("mask",)).get("mask")
+    value = value[spot.number] if spot.number is not None and value is not None else value
+    return None if value is None else decode_image(value["bytes"])
+
+
+def is_stray(mask: npt.NDArray[np.uint8], face_box: tuple[float, ...], crop_box: tuple[int, ...]) -> bool:
+    """Whether a mask, uint8 (H, W), is in many pieces, or its middle lies off the face."""
+    count, _, stats, _ = cv2.connectedComponentsWithStats((mask > 0).astype(np.uint8))
+    total = int(stats[1:, cv2.CC_STAT_AREA].sum()) if count > 1 else 0
+    if not total:
+        return False
+    if np.count_nonzero(stats[1:, cv2.CC_STAT_AREA] >= _LEAST_PIECE * total) > MANY_REGIONS:
+        return True
+    rows, columns = np.nonzero(mask)
+    scale = (crop_box[2] - crop_box[0]) / mask.shape[1]
+    middle = crop_box[0] + scale * (columns.mean() + 0.5), crop_box[1] + scale * (rows.mean() + 0.5)
+    side = max(face_box[2] - face_box[0], face_box[3] - face_box[1])
+    away = middle[0] - (face_box[0] + face_box[2]) / 2, middle[1] - (face_box[1] + face_box[3]) / 2
+    return float(np.hypot(*away)) > FAR * side
+
+
+def on_face(mask: npt.NDArray[np.uint8], face_box: tuple[float, ...], crop_box: tuple[int, ...]) -> Bool:
+    """A mask on a grid that moves with the face, bool (64, 64): twice the face box, whose middle is its middle."""
+    side = max(face_box[2] - face_box[0], face_box[3] - face_box[1])
+    step = 2 * _REACH * side / _GRID * mask.shape[1] / (crop_box[2] - crop_box[0])
+    pixels = mask.shape[1] / (crop_box[2] - crop_box[0])
+    corner = [pixels * ((face_box[axis] + face_box[axis + 2]) / 2 - _REACH * side - crop_box[axis]) for axis in (0, 1)]
+    # Places are of pixels' centres.
+    back = np.array([[step, 0, corner[0] + step / 2 - 0.5], [0, step, corner[1] + step / 2 - 0.5]])
+    laid = cv2.warpAffine(mask, back, (_GRID, _GRID), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return np.asarray(laid > 127)
+
+
+def _percent(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.0f} %"
+
+
+def _point(value: float) -> str:
+    """A share without its zero: .5, .38."""
+    text = f"{round(value, 2):g}"
+    return text.removeprefix("0") if text.startswith("0.") else text

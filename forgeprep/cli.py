@@ -104,9 +104,7 @@ def run(
     ] = None,
     missing_original: Annotated[
         str | None,
-        typer.Option(
-            help="Fakes whose original is not on disk: drop, or absent to keep them without a mask. [default: drop]"
-        ),
+        typer.Option(help="Fakes whose original is not on disk: drop, or absent to keep them. [default: drop]"),
     ] = None,
     perturb: Annotated[
         str | None,

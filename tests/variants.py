@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from forgeprep.ops.geometry import frame_rgb
+from forgeprep.ops.perturb import perturb, ready
+from forgeprep.ops.perturb_draw import generator
 from forgeprep.ops.video import read_frames
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.run import execute, prepare_run
@@ -74,3 +76,30 @@ def letterboxed(size_wh: tuple[int, int], top: int, left: int) -> Callable[[UInt
         return np.asarray(cv2.copyMakeBorder(small, top, top, left, left, cv2.BORDER_CONSTANT), np.uint8)
 
     return change
+
+
+APART = ("zoom", "translate", "downscale", "jpeg", "brightness", "contrast", "gamma", "white-balance", "saturation")
+"""Perturbations that people leave a picture recognisable in: cropped, rescaled, compressed, recoloured."""
+
+
+def perturb_apart(root: Path, seed: int = 0, names: Sequence[str] = APART) -> int:
+    """Perturb every picture of a ForgeryNet tree by three of some perturbations, each picture by others.
+
+    Provided masks and the truth move with their picture. Returns how many fakes there are.
+    """
+    fakes = 0
+    for picture in sorted(root.glob("*/image/**/*.jpg")):
+        home, _, release, *rest = picture.relative_to(root).parts
+        rng = generator(seed, *picture.relative_to(root).parts)
+        steps = [ready(str(name), int(rng.integers(1, 4)), rng) for name in rng.choice(names, 3, replace=False)]
+        changed, warps = perturb(cv2.cvtColor(cv2.imread(str(picture)), cv2.COLOR_BGR2RGB), steps, rng)
+        cv2.imwrite(str(picture), cv2.cvtColor(changed, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90])
+        mask = root / home / "spatial_localize" / release.replace("_release", "_mask_release") / Path(*rest)
+        truth = (root / "truth" / home / release / Path(*rest)).with_suffix(".png")
+        for beside in (mask, truth) if mask.is_file() else ():
+            moved = cv2.imread(str(beside), cv2.IMREAD_GRAYSCALE)
+            for warp in warps:
+                moved = warp.mask(moved) if beside is truth else warp.levels(moved)
+            cv2.imwrite(str(beside), moved)
+        fakes += mask.is_file()
+    return fakes

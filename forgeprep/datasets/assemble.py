@@ -73,7 +73,7 @@ def assemble(
     if absent:
         told.append(f"{len(absent):,} files are listed but not there: {shown(sorted(absent))}")
     on_disk = {clip.clip_id for clip in chosen if clip.label == 0}
-    orphans = [c.clip_id for c in chosen if c.original_id is not None and c.original_id not in on_disk]
+    orphans = [c.clip_id for c in chosen if c.options and on_disk.isdisjoint(c.options)]
     if orphans:
         told.append(f"{len(orphans):,} fakes without their original, so without a mask: {shown(orphans)}")
     unpaired = [c.clip_id for c in chosen if c.label == 1 and c.original_id is None and c.forgery != "entire_synthesis"]

@@ -7,14 +7,15 @@
     method_A/T/T_K/S_T_K_NNN.mp4              the clip T_K of actor T with the face of actor S
     method_B/…
 
-That T is the target and S the other actor is inferred from the names, not documented; with the option ``pairs=none``
-fakes have no original. The authors' sets are train and test; the option ``val`` takes actors out of train, and swaps
-of them with others are left out.
+That T is the target and S the other actor is inferred from the names, not documented: where the pictures disagree, the
+clip S_K is tried; with the option ``pairs=none`` fakes have no original. The authors' sets are train and test; the
+option ``val`` takes actors out of train, and swaps of them with others are left out.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -28,7 +29,7 @@ from forgeprep.datasets.splits import split_by_ratio
 from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.schemas.clips import Clip, Split
 
-_FAKE = re.compile(r"(?P<source>[0-9]+)_(?P<clip>(?P<target>[0-9]+)_[A-Za-z])_.*")
+_FAKE = re.compile(r"(?P<source>[0-9]+)_(?P<clip>(?P<target>[0-9]+)_(?P<take>[A-Za-z]))_.*")
 
 
 class DfdcPreviewParams(DatasetParams):
@@ -60,6 +61,8 @@ def scan(root: Path, options: ScanOptions) -> Scan:
         else:
             split: Split = "test" if entry["set"] == "test" else "val" if any(in_val) else "train"
             clips.append(_clip(path, entry, split, people[path], params.pairs == "name", size))
+    reals = {clip.clip_id for clip in clips if clip.label == 0}
+    clips = [c if reals.issuperset(c.candidates or ()) else replace(c, candidates=None) for c in clips]
     warnings = [f"{len(mixed):,} fakes left out, they would leak actors of val: {shown(mixed)}"] if mixed else []
     folders = ("original_videos", *methods_of("dfdc-preview"))
     strangers = [path for name in folders for path, _ in walk_files(root, name, {".mp4"}) if path not in entries]
@@ -94,6 +97,7 @@ def _clip(path: str, entry: dict[str, Any], split: Split, people: list[str], pai
     stem = PurePosixPath(path).stem
     found = _FAKE.fullmatch(stem) if fake else None
     original = found["clip"] if found and paired else None
+    swapped = [f"dfdc-preview/original_videos/{found['source']}_{found['take']}"] if found and paired else None
     method = path.split("/")[0] if fake else None
     kind = kind_of("dfdc-preview", method) if method else None
     return Clip(
@@ -107,6 +111,8 @@ def _clip(path: str, entry: dict[str, Any], split: Split, people: list[str], pai
         forgery=kind.forgery if kind else "real",
         method=method,
         generator=kind.generator if kind else None,
+        guessed=original is not None,
+        candidates=swapped,
         identities=people,
         size_bytes=size,
     )

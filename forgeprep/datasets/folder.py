@@ -113,7 +113,9 @@ def _facts(
     # Whose face it is, where the name goes on with that of another real: 071_054.
     donor = _original(rest[len(name) :].lstrip("_"), prefixes[0], reals) if rest.startswith(name) else None
     people += reals[prefixes[0] + donor].identities if donor else []
-    return {"method": method, "source_id": found, "original_id": found, "identities": people}
+    # Or the other way round.
+    guess = {"guessed": not told, "candidates": [prefixes[0] + donor] if donor and not told else None}
+    return {"method": method, "source_id": found, "original_id": found, "identities": people, **guess}
 
 
 def _kinds(root: Path, home: str) -> list[str]:

@@ -13,15 +13,16 @@ The lists may also lie in ``list/Training`` and so on, and the folders' names va
 ``image``, ``video`` or ``spatial`` is looked into. What a file is follows from the number of its folder, since the last
 column of the image lists disagrees with it; a second column that disagrees is refused.
 
-Inferred, not documented: B names the real that a fake was made of, so its original is the real ``B`` of the same frame
-name; with the option ``pairs=none`` fakes have no original. The provided masks are magnitudes of the difference. In
-videos, frames outside the listed spans are unknown and not used. Test labels are not public: Validation is val, or
-with ``validation=test`` test.
+Inferred, not documented: B names the real that a fake was made of, so its original is guessed to be the real ``B`` of
+the same frame name, else the real ``A``; the pipeline compares them. Fakes and reals were perturbed apart, so most
+pairs of pictures do not fit: such a fake has no original, and the provided mask. With the option ``pairs=none`` no fake
+has an original. The provided masks are magnitudes of the difference. In videos, frames outside the listed spans are
+unknown and not used. Test labels are not public: Validation is val, or with ``validation=test`` test.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -30,7 +31,7 @@ from pydantic import Field
 
 from forgeprep.datasets.assemble import assemble
 from forgeprep.datasets.base import Dataset, DatasetParams, PublishedCount, Scan, ScanOptions
-from forgeprep.datasets.forgerynet_lists import FIRST_REAL, METHOD_NUMBERS, Entry, read_images, read_videos
+from forgeprep.datasets.forgerynet_lists import FIRST_REAL, LAST_REAL, METHOD_NUMBERS, Entry, read_images, read_videos
 from forgeprep.datasets.listing import check_root, find_folders, walk_files
 from forgeprep.datasets.lists import refuse
 from forgeprep.datasets.taxonomy import kind_of, methods_of
@@ -80,13 +81,17 @@ def scan(root: Path, options: ScanOptions) -> Scan:
             refuse(part.file, None, "lists no file; fetch it again")
         listed = {entry.path for entry in entries}
         strangers += [path for path in _walked(root, part) if not _is_listed(path, part.bases, listed)]
-        reals = {entry.source: entry.number for entry in entries if entry.number >= FIRST_REAL}
+        # Real -> its folders, one bit each: of millions of names, these take the least memory.
+        reals: dict[str, int] = {}
+        for entry in entries if params.pairs == "name" else ():
+            if entry.number >= FIRST_REAL:
+                reals[entry.source] = reals.get(entry.source, 0) | 1 << entry.number - FIRST_REAL
         for entry in entries:
             path = _find(root, part.bases, entry.path)
             if path is None:
                 absent.append(entry.path)
                 continue
-            clips.append(_clip(root, part, entry, path, reals if params.pairs == "name" else {}))
+            clips.append(_clip(root, part, entry, path, reals))
             if len(clips) % 1000 == 0:
                 options.progress(len(clips))
     warnings += [
@@ -151,7 +156,7 @@ def _clip(root: Path, part: _Part, entry: Entry, path: tuple[str, int], reals: d
     fake = entry.number < FIRST_REAL
     method = METHOD_NUMBERS[entry.number] if fake else None
     kind = kind_of("forgerynet", method) if method else None
-    real = reals.get(entry.source) if fake else None
+    options = [f"{place}/{real}" for real in _reals_of(entry, reals)] if fake else []
     mask = _find(root, part.masks, entry.below) if fake and part.masks else None
     people = [entry.source.split("/")[0]] + ([entry.driver] if entry.driver not in (None, NOBODY) else [])
     return Clip(
@@ -160,18 +165,27 @@ def _clip(root: Path, part: _Part, entry: Entry, path: tuple[str, int], reals: d
         path=path[0],
         split=part.split,
         source_id=f"{place}/{entry.source}",
-        original_id=None if real is None else f"{place}/{real}/{entry.source}",
-        guessed=real is not None,
+        original_id=options[0] if options else None,
         label=int(fake),
         forgery=kind.forgery if kind else "real",
         method=method,
         generator=kind.generator if kind else None,
+        guessed=bool(options),
+        candidates=options[1:] or None,
         companions={} if mask is None else {"magnitude": mask[0]},
         identities=[person for person in people if person is not None],
         spans=entry.spans if fake else None,
         size_bytes=path[1],
         frame_count=int(part.kind == "image"),
     )
+
+
+def _reals_of(entry: Entry, reals: Mapping[str, int]) -> Iterator[str]:
+    """The reals that a fake may have been made of, the likeliest first: ``16/<B>/frame00012``."""
+    driver = f"{entry.driver}/{entry.source.partition('/')[2]}"
+    for source in dict.fromkeys((entry.source, driver)):
+        numbers = reals.get(source, 0)
+        yield from (f"{n}/{source}" for n in range(FIRST_REAL, LAST_REAL + 1) if numbers >> n - FIRST_REAL & 1)
 
 
 FORGERYNET = Dataset(

@@ -9,7 +9,8 @@
 
 The tree is known from the authors' loaders alone; the GAN folders of EFS and AM are inferred. Which pictures were
 swapped or edited is not documented: a fake whose name, without its generator, is that of a real of the same split (or
-begins with it) is paired with it, which the pipeline checks; the option ``pairs=none`` leaves all unpaired. What has no
+begins with it) is guessed to be made of it. Both sets of reals hold the same numbers, so the pipeline compares the fake
+with each candidate, and leaves it unpaired where none fits; the option ``pairs=none`` leaves all unpaired. What has no
 original, whole syntheses above all, has no mask: the mask is absent, not empty.
 """
 
@@ -46,12 +47,12 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     params = options.params if isinstance(options.params, GenFaceParams) else GenFaceParams()
     clips: list[Clip] = []
     strangers = _unknown_folders(root)
-    reals: dict[Split, dict[str, list[tuple[str, str]]]] = {split: {} for split in SPLITS}
+    reals: dict[Split, dict[str, list[str]]] = {split: {} for split in SPLITS}
     for split in SPLITS:
         for folder in find_folders(root, [split], ["real"]):
             for path, size in walk_files(root, folder, PICTURE_SUFFIXES, strangers):
                 clips.append(_real(split, path[len(folder) + 1 :], path, size))
-                reals[split].setdefault(PurePosixPath(path).stem, []).append((clips[-1].clip_id, path))
+                reals[split].setdefault(PurePosixPath(path).stem, []).append(clips[-1].clip_id)
                 _tell(clips, options)
     for split in SPLITS:
         # Its own split first: an original of another one is a leak of the authors' making.
@@ -61,7 +62,7 @@ def scan(root: Path, options: ScanOptions) -> Scan:
                 for folder in find_folders(root, [split], ["fake"], [top], [branch]):
                     for path, size in walk_files(root, folder, PICTURE_SUFFIXES, strangers):
                         method, rest = _method_of(PurePosixPath(path).stem, top, branch)
-                        originals = _originals(rest, known) if params.pairs == "name" and top != "efs" else {}
+                        originals = _originals(rest, known) if params.pairs == "name" and top != "efs" else []
                         below = PurePosixPath(path).relative_to(folder.split("/")[0]).with_suffix("")
                         name = f"genface/{split}/{below}"
                         clips.append(_fake(name, split, path, size, originals, forgery, method, generator))
@@ -103,10 +104,10 @@ def _method_of(stem: str, top: str, branch: str) -> tuple[str, str]:
     return (word, rest) if re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", word) and rest else (f"{top}-{branch}".upper(), stem)
 
 
-def _originals(rest: str, reals: Sequence[Mapping[str, list[tuple[str, str]]]]) -> dict[str, str]:
-    """What a fake may have been made from by its name: clip_id -> path, the likeliest first."""
-    names = (rest, rest.partition("_")[0])
-    return {clip_id: path for known in reals for name in names for clip_id, path in known.get(name, ())}
+def _originals(rest: str, reals: Sequence[Mapping[str, Sequence[str]]]) -> list[str]:
+    """The reals that a fake may be made of, the likeliest first."""
+    names = dict.fromkeys((rest, rest.partition("_")[0]))
+    return [real for known in reals for name in names for real in known.get(name, ())]
 
 
 def _real(split: Split, below: str, path: str, size: int) -> Clip:
@@ -117,16 +118,9 @@ def _real(split: Split, below: str, path: str, size: int) -> Clip:
 
 
 def _fake(
-    name: str,
-    split: Split,
-    path: str,
-    size: int,
-    originals: dict[str, str],
-    forgery: Forgery,
-    method: str,
-    generator: str,
+    name: str, split: Split, path: str, size: int, originals: list[str], forgery: Forgery, method: str, generator: str
 ) -> Clip:
-    original = next(iter(originals), None)
+    original = originals[0] if originals else None
     return Clip(
         clip_id=name,
         dataset="genface",
@@ -134,12 +128,12 @@ def _fake(
         split=split,
         source_id=original or name,
         original_id=original,
-        guessed=original is not None,
-        candidates={clip_id: there for clip_id, there in originals.items() if clip_id != original},
         label=1,
         forgery=forgery,
         method=method,
         generator=generator,
+        guessed=bool(originals),
+        candidates=originals[1:] or None,
         size_bytes=size,
         frame_count=1,
     )

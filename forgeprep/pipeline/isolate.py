@@ -35,7 +35,6 @@ def suspects(files: Sequence[Path], seconds: float) -> dict[Path, str]:
 def files_of(group: Group, root: Path, companions: frozenset[str]) -> list[Path]:
     """All files that are read for a group; ``companions`` are the kinds that its stages want."""
     files = [root / clip.path for clip in group.members]
-    files += [root / path for clip in group.clips for path in clip.candidates.values()]
     beside = [(name, path) for clip in group.members for name, path in sorted(clip.companions.items())]
     return files + [root / path for name, path in beside if name in companions]
 

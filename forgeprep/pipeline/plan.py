@@ -35,7 +35,7 @@ PLAN_SCHEMA = pa.schema(
 )
 """``plan.parquet``: a row group a shard, a row a clip; ``clip`` is the :class:`Clip` as JSON.
 
-``frames`` are the wanted ones. ``reference`` is true for an original of another split, which its fakes are compared
+``frames`` are the wanted ones. ``reference`` is true for a real of another group that fakes of this one are compared
 with. The file's metadata hold the :class:`Brief` of each shard.
 """
 Select = Callable[[int, Split, Sequence[frozenset[int]]], tuple[int, ...]]
@@ -169,14 +169,14 @@ def with_headers(clips: list[Clip], root: Path, progress: Callable[[int], None] 
     return complete
 
 
-def group_of(clips: list[Clip], select: Select, reference: Clip | None = None) -> Group:
+def group_of(clips: list[Clip], select: Select, references: Sequence[Clip] = ()) -> Group:
     """The source group of these clips of one split: the original first, then its fakes by name."""
     members = sorted(clips, key=lambda clip: (clip.label, clip.clip_id))
-    original = members[0] if members[0].label == 0 else reference
+    group = Group(members[0].source_id, members[0].split, tuple(members), (), references=tuple(references))
+    original = group.original
     counts = [original.frame_count] if original and original.frame_count else [clip.frame_count for clip in members]
     # A clip without a readable header is planned with one frame, so that it shows up among the drops.
     count = max(1, *counts)
-    group = Group(members[0].source_id, members[0].split, tuple(members), (), reference=reference)
     return replace(group, frames=select(count, group.split, group.labelled))
 
 
@@ -187,9 +187,9 @@ def _groups(clips: list[Clip], select: Select) -> list[Group]:
         members[clip.source_id, clip.split].append(clip)
     groups = []
     for key in sorted(members):
-        original = by_id.get(next((c.original_id for c in members[key] if c.original_id), ""))
-        elsewhere = original if original is not None and original.split != key[1] else None
-        groups.append(group_of(members[key], select, elsewhere))
+        options = dict.fromkeys(name for clip in members[key] for name in clip.options)
+        there = [by_id[name] for name in options if name in by_id]
+        groups.append(group_of(members[key], select, [c for c in there if (c.source_id, c.split) != key]))
     return groups
 
 
@@ -219,7 +219,7 @@ def _row(shard: str, group: Group, clip: Clip) -> dict[str, Any]:
         "clip_id": clip.clip_id,
         "frames": group.frames,
         "clip": json.dumps({name: getattr(clip, name) for name in _CLIP_FIELDS}),
-        "reference": clip is group.reference,
+        "reference": clip in group.references,
     }
 
 
@@ -240,7 +240,7 @@ def _group(source_id: str, split: Split, rows: list[dict[str, Any]]) -> Group:
         split,
         tuple(clip for clip, is_reference in clips if not is_reference),
         tuple(rows[0]["frames"]),
-        reference=next((clip for clip, is_reference in clips if is_reference), None),
+        references=tuple(clip for clip, is_reference in clips if is_reference),
     )
 
 
@@ -249,9 +249,7 @@ def _brief(shard: ShardPlan) -> Brief:
     inputs = hashlib.sha256()
     kinds: dict[tuple[str | None, str | None], list[int]] = {}
     for group in shard.groups:
-        files = [
-            [c.clip_id, c.path, c.size_bytes, sorted(c.companions), c.guessed, c.candidates] for c in group.members
-        ]
+        files = [[c.clip_id, c.path, c.size_bytes, sorted(c.companions), c.options, c.guessed] for c in group.members]
         inputs.update(json.dumps([group.source_id, group.frames, files]).encode())
         for clip in group.clips:
             count = kinds.setdefault((clip.compression, clip.method), [0, 0])

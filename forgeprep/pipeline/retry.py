@@ -77,8 +77,8 @@ def _replanned(
         if _touches(group, failed):
             clips = with_headers([now[clip.clip_id] for clip in group.members], root)
             known = {clip.clip_id: clip for clip in clips}
-            reference = known[group.reference.clip_id] if group.reference else None
-            group = group_of([known[clip.clip_id] for clip in group.clips], select, reference)
+            references = [known[clip.clip_id] for clip in group.references]
+            group = group_of([known[clip.clip_id] for clip in group.clips], select, references)
         groups.append(group)
     return replace(shard, groups=tuple(groups))
 

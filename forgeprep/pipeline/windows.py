@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from forgeprep.schemas.drops import Drop
@@ -28,8 +28,7 @@ class Windows:
     def __init__(self, group: Group, log: GroupLog) -> None:
         self.group, self.log = group, log
         self.length = group.window or 1
-        self.windows = group.windows
-        self.number_of = {frame: number for number, window in enumerate(self.windows) for frame in window}
+        self.numbers: dict[tuple[int, ...], dict[int, int]] = {}
         self.open: dict[str, _Open] = {}
         # (clip, window) -> track -> why the face is not in all of it; None where the sample was made.
         self.verdicts: dict[tuple[str, int], dict[int, str | None]] = defaultdict(dict)
@@ -37,7 +36,7 @@ class Windows:
     def add(self, row: Row) -> Iterator[Row]:
         """Take a frame's row; yields the samples that are complete by it."""
         frame = frame_of_plan(row)
-        number = self.number_of[frame]
+        number = self._numbers(row["clip_id"])[frame]
         window = self.open.get(row["clip_id"])
         if window is None or window.number != number:
             yield from self._close(row["clip_id"])
@@ -50,11 +49,23 @@ class Windows:
             yield from self._close(clip_id)
         self.log.drops = list(self._drops())
 
+    def _windows(self, clip_id: str) -> list[tuple[int, ...]]:
+        """The windows of a clip: the group's, unless it turned out to have another original."""
+        return replace(self.group, frames=self.log.clips[clip_id].frames).windows
+
+    def _numbers(self, clip_id: str) -> dict[int, int]:
+        """Frame -> number of its window."""
+        frames = self.log.clips[clip_id].frames
+        if frames not in self.numbers:
+            windows = enumerate(self._windows(clip_id))
+            self.numbers[frames] = {frame: number for number, window in windows for frame in window}
+        return self.numbers[frames]
+
     def _close(self, clip_id: str) -> Iterator[Row]:
         window = self.open.pop(clip_id, None)
         if window is None:
             return
-        frames = self.windows[window.number]
+        frames = self._windows(clip_id)[window.number]
         for track, rows in sorted(window.rows.items()):
             there = [rows[frame] for frame in frames if frame in rows]
             problem = None
@@ -71,10 +82,11 @@ class Windows:
         """One for each sample that was not made, with the reason of its first frame that was dropped."""
         frames: dict[tuple[str, int], list[Drop]] = defaultdict(list)
         for drop in sorted(self.log.drops, key=lambda d: d.frame_index):
-            if drop.frame_index in self.number_of:
-                frames[drop.clip_id, self.number_of[drop.frame_index]].append(drop)
+            numbers = self._numbers(drop.clip_id)
+            if drop.frame_index in numbers:
+                frames[drop.clip_id, numbers[drop.frame_index]].append(drop)
         for clip in self.group.clips:
-            for number, window in enumerate(self.windows):
+            for number, window in enumerate(self._windows(clip.clip_id)):
                 drops = frames[clip.clip_id, number]
                 verdicts = self.verdicts[clip.clip_id, number]
                 tracks = verdicts.keys() | {drop.track_id for drop in drops if drop.track_id is not None}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from forgeprep.pipeline.extend import added_rows
 from forgeprep.pipeline.isolate import files_of, suspects
 from forgeprep.pipeline.plan import ShardPlan, read_shard
 from forgeprep.pipeline.windows import Windows, frame_of_plan
-from forgeprep.schemas.clips import CLIP_SCHEMA
+from forgeprep.schemas.clips import CLIP_SCHEMA, Clip, Split
 from forgeprep.schemas.config import RunConfig
 from forgeprep.schemas.drops import Drop
 from forgeprep.schemas.samples import Column, clip_columns, columns_of
@@ -25,7 +26,7 @@ from forgeprep.shards.records import write_record
 from forgeprep.shards.write import ShardWriter
 from forgeprep.stages import resolve_stages
 from forgeprep.stages.base import ClipLog, Group, GroupLog, Sample, Stage, StageParams
-from forgeprep.stages.frames import FramesParams, tops_up
+from forgeprep.stages.frames import FramesParams, select, tops_up
 
 CLIP_TIMEOUT_S = 600.0
 """So long a worker may show no progress, unless the user says otherwise."""
@@ -166,7 +167,8 @@ def group_rows(
     """Yield a group's samples run by run, all stages applied, as rows to be written; drops go to the log."""
     source, params = steps.source
     length = steps.frames.clip_length
-    group = replace(group, top_up=tops_up(group.split, steps.frames), window=length)
+    choose = functools.partial(_choose, group.split, steps.frames)
+    group = replace(group, top_up=tops_up(group.split, steps.frames), window=length, choose=choose)
     assert source.source is not None
     if length is not None and len(group.frames) < length and steps.frames.clip_short == "drop":
         _drop_short(group, length, log)
@@ -182,6 +184,12 @@ def group_rows(
         yield rows if windows is None else (joined for row in rows for joined in windows.add(row))
     if windows is not None:
         yield windows.finish()
+
+
+def _choose(
+    split: Split, params: FramesParams, frame_count: int, labelled: Sequence[frozenset[int]]
+) -> tuple[int, ...]:
+    return select(frame_count, split, params, labelled)
 
 
 def _drop_short(group: Group, length: int, log: GroupLog) -> None:
@@ -249,6 +257,18 @@ def _close_log(log: GroupLog, root: Path) -> None:
     log.drops.sort(key=lambda d: (d.clip_id, d.frame_index, -1 if d.track_id is None else d.track_id))
 
 
+def _planned_pairing(clip: Clip) -> str | None:
+    """What is said of a clip whose pairing was never put to the test."""
+    if clip.label == 0:
+        return None
+    return "none" if clip.original_id is None else "guessed" if clip.guessed else "stated"
+
+
+def _pairing_of(entry: ClipLog) -> dict[str, Any]:
+    guesses = [{"original_id": name, "verdict": verdict} for name, verdict in entry.guesses]
+    return {"pairing": entry.pairing or _planned_pairing(entry.clip), "guesses": guesses}
+
+
 def _record(job: Job, plan: ShardPlan, logs: list[GroupLog], files: list[Any]) -> dict[str, Any]:
     entries = [entry for log in logs for entry in log.clips.values()]
     drops = [drop for log in logs for drop in log.drops]
@@ -268,7 +288,8 @@ def _record(job: Job, plan: ShardPlan, logs: list[GroupLog], files: list[Any]) -
 
 
 def _clip_row(entry: ClipLog) -> dict[str, Any]:
-    values = {**asdict(entry.clip), **asdict(entry), "header_frames": entry.clip.frame_count}
+    values = {**asdict(entry.clip), **asdict(entry), **_pairing_of(entry)}
+    values["header_frames"] = entry.clip.frame_count
     values["error"] = entry.error or entry.clip.error
     values |= asdict(entry.facts) if entry.facts else {}
     return {name: values.get(name) for name in CLIP_SCHEMA.names}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from forgeprep.report.terminal import add_cells, light_table
-from forgeprep.schemas.clips import SPLITS
+from forgeprep.schemas.clips import PAIRINGS, SPLITS
 from forgeprep.schemas.drops import DROP_SCHEMA, REASONS
 from forgeprep.shards.records import iter_records, read_run
 
@@ -72,6 +72,8 @@ class Summary:
         drops: reason -> samples.
         short: rows of ``clips.parquet`` of clips that lost samples or gave none, those that lost most first.
         files: (split, format) -> what lies on the disk.
+        pairings: how fakes came to their originals, one of :data:`forgeprep.schemas.clips.PAIRINGS` -> fakes.
+        exchanged: fakes whose first guess was exchanged for another candidate.
     """
 
     out: Path
@@ -82,6 +84,8 @@ class Summary:
     short: list[dict[str, Any]] = field(default_factory=list)
     files: dict[tuple[str, str], Files] = field(default_factory=dict)
     shards: int = 0
+    pairings: Counter[str] = field(default_factory=Counter)
+    exchanged: int = 0
 
     @property
     def total(self) -> Counts:
@@ -121,7 +125,8 @@ def summarise(out: Path) -> Summary:
 
 def render(summary: Summary) -> list[Table]:
     """The summary as tables for a terminal; tables without rows are left out."""
-    tables = [_samples_table(summary), _drops_table(summary), _short_table(summary), _files_table(summary)]
+    counted = _samples_table(summary), _pairings_table(summary), _drops_table(summary)
+    tables = [*counted, _short_table(summary), _files_table(summary)]
     return [table for table in tables if table is not None]
 
 
@@ -142,6 +147,9 @@ def _add_clips(summary: Summary, clips: Iterable[dict[str, Any]]) -> None:
     for clip in clips:
         kind = Kind(clip["split"], clip["compression"], clip["method"], clip["label"])
         summary.counts.setdefault(kind, Counts()).add(clip)
+        if clip["pairing"] is not None:
+            summary.pairings[clip["pairing"]] += 1
+            summary.exchanged += clip["pairing"] == "guessed" and len(clip["guesses"] or ()) > 1
         if clip["dropped"] or clip["error"] is not None or not clip["written"]:
             summary.short.append(clip)
 
@@ -177,6 +185,19 @@ def _samples_table(summary: Summary) -> Table:
 
 def _numbers(counts: Counts) -> tuple[str, ...]:
     return tuple(f"{n:,}" for n in (counts.clips, counts.empty, counts.planned, counts.written, counts.dropped))
+
+
+def _pairings_table(summary: Summary) -> Table | None:
+    if not summary.pairings.keys() - {"stated", "none"}:
+        return None
+    table = light_table("originals", ["pairing"], ["fakes"], ["meaning"])
+    for name, meaning in PAIRINGS.items():
+        if name in summary.pairings:
+            add_cells(table, name, f"{summary.pairings[name]:,}", meaning)
+    table.caption = (
+        f"{summary.exchanged:,} of the guesses are not the likeliest candidate" if summary.exchanged else None
+    )
+    return table
 
 
 def _drops_table(summary: Summary) -> Table | None:

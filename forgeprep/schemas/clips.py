@@ -21,9 +21,10 @@ class Clip:
         clip_id: ``dataset/compression/method/stem``, e.g. ``ffpp/c23/Deepfakes/071_054``.
         source_id: the source group (an original and its fakes at one compression), e.g. ``ffpp/c23/071``.
         original_id: clip_id of the original; None for a real. It is set even where the original is not on disk.
-        guessed: whether ``original_id`` was inferred, from a name, and not stated by the dataset. A guess that does not
-            fit is given up for a candidate or for none.
-        candidates: other clips that the fake might have been made from: ``{clip_id: path}``, the likeliest first.
+        guessed: whether ``original_id`` is inferred from names, and not stated by the dataset. A guess that does not
+            fit costs no sample: the ``candidates`` are tried, then the fake goes without an original.
+        candidates: of a guess, clip_ids of other reals that the names would also allow, the likeliest first; None if
+            there are none, which takes no memory where clips are counted in millions.
         label: 0 real, 1 fake.
         method: the dataset's name of the forgery method; None for a real.
         compression: ``raw``, ``c23``, ``c40``; None where the dataset has one quality.
@@ -49,14 +50,19 @@ class Clip:
     method: str | None = None
     generator: str | None = None
     compression: str | None = None
+    guessed: bool = False
+    candidates: list[str] | None = None
     companions: dict[str, str] = field(default_factory=dict)
     identities: list[str] = field(default_factory=list)
     spans: list[list[int]] | None = None
-    guessed: bool = False
-    candidates: dict[str, str] = field(default_factory=dict)
     size_bytes: int = 0
     frame_count: int = 0
     error: str | None = None
+
+    @property
+    def options(self) -> list[str]:
+        """The clip_ids of all originals that come into question, the likeliest first."""
+        return [] if self.original_id is None else [self.original_id, *(self.candidates or ())]
 
     def label_at(self, index: int) -> int | None:
         """What the dataset says of a frame: 0 real, 1 fake, None unknown."""
@@ -69,6 +75,15 @@ class Clip:
         return asdict(self)
 
 
+PAIRINGS: dict[str, str] = {
+    "stated": "the dataset says which is the original",
+    "guessed": "inferred from names, and the pictures agree",
+    "refused": "inferred from names, but no candidate's pictures agree: treated as a fake without an original",
+    "missing": "the original is not on disk, or cannot be read",
+    "none": "nothing says which is the original",
+}
+"""How a fake came to its original, or to none -> what it means."""
+
 CLIP_SCHEMA = pa.schema(
     [
         pa.field("clip_id", pa.string(), nullable=False),
@@ -76,6 +91,8 @@ CLIP_SCHEMA = pa.schema(
         pa.field("split", pa.string(), nullable=False),
         pa.field("source_id", pa.string(), nullable=False),
         pa.field("original_id", pa.string()),
+        pa.field("pairing", pa.string()),
+        pa.field("guesses", pa.list_(pa.struct({"original_id": pa.string(), "verdict": pa.string()}))),
         pa.field("path", pa.string(), nullable=False),
         pa.field("label", pa.int8(), nullable=False),
         pa.field("forgery", pa.string(), nullable=False),
@@ -115,8 +132,6 @@ CLIP_SCHEMA = pa.schema(
         # Two numbers or null, but no list of fixed size: pyarrow before 26 does not read or write nulls of that.
         pa.field("shift", pa.list_(pa.float64())),
         pa.field("pair_similarity", pa.float64()),
-        pa.field("pairing", pa.string()),
-        pa.field("original_guess", pa.string()),
         pa.field("visual_change", pa.bool_()),
         pa.field("segments", pa.list_(pa.list_(pa.float64(), 2))),
         pa.field("error", pa.string()),
@@ -137,10 +152,12 @@ boxes count pixels after this. ``interlaced`` frames are made of two fields and 
 
 How a fake lies on its original; null for a real and for a fake without an original: frame ``i`` of the original is
 frame ``i * rate + offset`` of the fake, about; a pixel ``(x, y)`` of the original is ``(x, y) * scale + shift`` of the
-fake. ``pairing`` tells whether the original is ``stated`` by the dataset, ``guessed`` by name and found to fit, a
-``candidate`` that fitted where the guess did not, or whether all were ``refused``; then ``original_guess`` is what was
-guessed, the fake has no original, and its mask is the dataset's own or absent. ``pair_similarity`` is the correlation
-of the two outside the faces, -1 to 1. ``visual_change`` is false where nothing visible was forged (an audio-only fake).
-``segments`` are the forged spans, ``[start_s, end_s)``, as seen in the differences; empty where nothing was forged,
-null where the differences are too faint to tell when.
+fake. ``pair_similarity`` is the correlation of the two outside the faces, -1 to 1. ``visual_change`` is false where
+nothing visible was forged (an audio-only fake). ``segments`` are the forged spans, ``[start_s, end_s)``, as seen in the
+differences; empty where nothing was forged, null where the differences are too faint to tell when.
+
+``pairing`` says where ``original_id`` is from, see :data:`PAIRINGS`; null for a real. ``guesses`` are the originals
+that names suggested and that the pictures were compared with, in this order, each with its verdict: ``fits`` or why it
+does not, a drop reason. After a refused guess ``original_id`` is null; a candidate that fits brings its ``source_id``
+along.
 """

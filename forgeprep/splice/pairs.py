@@ -80,7 +80,8 @@ def verify_pairs(group: Group, root: Path, params: CropParams) -> Verified:
             continue
         reason, detail = _refuse(clip, original, group)
         if reason is None:
-            fakes.append(clip)
+            # A fake without an original is of no use here: a guess counts like what the dataset states.
+            fakes.append(replace(clip, guessed=False))
         else:
             found.skipped.append(Skip(clip.clip_id, clip.split, reason, detail))
     if original is None or not fakes:
@@ -93,7 +94,7 @@ def verify_pairs(group: Group, root: Path, params: CropParams) -> Verified:
         return found
     log = GroupLog()
     partners: dict[str, dict[int, int]] = {clip.clip_id: {} for clip in fakes}
-    whole = replace(group, clips=(original, *fakes), frames=tuple(range(found.frames)))
+    whole = replace(group, clips=(original, *fakes), references=(), frames=tuple(range(found.frames)))
     for samples in stream(whole, root, params, frozenset(), log):
         for sample in samples:
             row = sample.row
@@ -114,7 +115,7 @@ def _refuse(clip: Clip, original: Clip | None, group: Group) -> tuple[str | None
     """Why a fake cannot be compared at all."""
     if original is None or clip.original_id != original.clip_id:
         return "no_original", clip.original_id or ""
-    if original is group.reference:
+    if original in group.references:
         return "no_original", f"{original.clip_id} is in the split {original.split}"
     if clip.error is not None or original.error is not None:
         return "unreadable", clip.error or f"in the original: {original.error}"

@@ -8,7 +8,7 @@ takes them one by one it is *additive*: it can be added later without the videos
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class Sample:
             where there is no original.
         compared: the windows of fake and original that a mask is made from; None where there is no original.
         companions: crops of the clip's companion files, e.g. ``{"mask": uint8 (H, W)}``.
+        guessed: whether the original was inferred from names: then it may not cost the sample.
         reason: the drop reason, once a stage finds that the sample cannot be made.
         detail: more about the drop, in words.
     """
@@ -51,6 +52,7 @@ class Sample:
     original: UInt8 | None = None
     compared: tuple[Pair, Crop] | None = None
     companions: dict[str, UInt8] = field(default_factory=dict)
+    guessed: bool = False
     reason: str | None = None
     detail: str | None = None
 
@@ -71,8 +73,10 @@ class Group:
     """A source group as planned: an original (where there is one) and its fakes, and the frames wanted of each.
 
     With ``top_up``, frames with a face stand in for wanted ones without. With ``window``, each so many frames make one
-    sample, and a face is cut out of all of them by one box. ``reference`` is the original where it stands
-    in another split than these fakes: it is compared with, and gives no samples here.
+    sample, and a face is cut out of all of them by one box. ``references`` are reals of other groups that the fakes
+    are compared with and that give no samples here: the original where it stands in another split than these fakes, and
+    what else may be the original of a fake whose pair is a guess. ``choose(frame_count, labelled)`` chooses the frames
+    again for a clip that turns out to have another original, or none.
     """
 
     source_id: str
@@ -81,12 +85,20 @@ class Group:
     frames: tuple[int, ...]
     top_up: bool = False
     window: int | None = None
-    reference: Clip | None = None
+    references: tuple[Clip, ...] = ()
+    choose: Callable[[int, Sequence[frozenset[int]]], tuple[int, ...]] | None = None
 
     @property
     def members(self) -> tuple[Clip, ...]:
-        """Its clips and its reference: all that is read for it."""
-        return self.clips if self.reference is None else (*self.clips, self.reference)
+        """Its clips and its references: all that is read for it."""
+        return (*self.clips, *self.references)
+
+    def part(self, lead: Clip, fakes: Sequence[Clip] = ()) -> Group:
+        """These fakes as a group of their own, or ``lead`` alone, with the frames that ``lead`` has."""
+        own = replace(self, clips=tuple(fakes) or (lead,))
+        frames = self.choose(max(1, lead.frame_count), own.labelled) if self.choose else self.frames
+        # Too few for one sample: those that were planned are dropped.
+        return own if len(frames) < (self.window or 1) else replace(own, frames=frames)
 
     @property
     def labelled(self) -> tuple[frozenset[int], ...]:
@@ -108,7 +120,9 @@ class Group:
     @property
     def original(self) -> Clip | None:
         """The group's real clip, or None where it is not on disk."""
-        return next((clip for clip in self.clips if clip.label == 0), self.reference)
+        first = {clip.original_id for clip in self.clips}
+        elsewhere = next((clip for clip in self.references if clip.clip_id in first), None)
+        return next((clip for clip in self.clips if clip.label == 0), elsewhere)
 
 
 def common(labelled: Sequence[frozenset[int]]) -> frozenset[int]:
@@ -118,9 +132,16 @@ def common(labelled: Sequence[frozenset[int]]) -> frozenset[int]:
 
 @dataclass(slots=True)
 class ClipLog:
-    """What became of a clip; ends up in ``clips.parquet``."""
+    """What became of a clip; ends up in ``clips.parquet``.
+
+    ``clip`` is as planned, but for the original that it turned out to have; ``frames`` are those chosen of it.
+    ``guesses`` are (clip_id, verdict).
+    """
 
     clip: Clip
+    frames: tuple[int, ...] = ()
+    pairing: str | None = None
+    guesses: list[tuple[str, str]] = field(default_factory=list)
     width: int | None = None
     height: int | None = None
     fps: float | None = None
@@ -138,8 +159,6 @@ class ClipLog:
     scale: float | None = None
     shift: tuple[float, float] | None = None
     pair_similarity: float | None = None
-    pairing: str | None = None
-    original_guess: str | None = None
     visual_change: bool | None = None
     segments: list[tuple[float, float]] | None = None
     error: str | None = None

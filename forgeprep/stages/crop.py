@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from forgeprep.errors import MediaError
 from forgeprep.ops.faces import FaceDetector, make_detector
@@ -18,8 +20,12 @@ from forgeprep.schemas.samples import columns_of
 from forgeprep.stages.base import ClipLog, Group, GroupLog, Resources, Sample, Stage, common
 from forgeprep.stages.cursor import Cursor
 from forgeprep.stages.cut import CropParams, call_real, cut_gray, describe, drop
-from forgeprep.stages.follow import Follower
+from forgeprep.stages.follow import FITS, Follower
 from forgeprep.stages.lead import Run, choose, find_tubes, runs, survey
+from forgeprep.stages.mask import LEVELS
+
+LEAST_MASKED = 0.02
+"""A provided mask lies on a face if it covers so much of it, and a quarter of what it covers of another one."""
 
 
 def stream(
@@ -27,99 +33,95 @@ def stream(
 ) -> Iterator[list[Sample]]:
     """Yield the group's samples in runs of one clip each; everything that cannot be made goes to ``log``.
 
-    An original that cannot be read leaves its fakes without one: they are then cut by boxes of their own.
+    A fake whose original was guessed tries one candidate after the other until one fits. What is left without an
+    original, or has one that cannot be read, is cut by boxes of its own.
     """
+    make = _Making(root, params, companions, log)
     for clip in group.clips:
-        log.clips[clip.clip_id] = ClipLog(clip, requested=len(group.frames))
-    original = group.original
+        log.clips[clip.clip_id] = ClipLog(clip, group.frames, requested=len(group.frames))
     fakes = [clip for clip in group.clips if clip.label == 1]
-    # Others may stem from the same source, but nothing says from which frames.
-    paired = [clip for clip in fakes if original is not None and clip.original_id == original.clip_id]
-    for clip in fakes:
-        log.clips[clip.clip_id].pairing = None if clip.original_id is None else "guessed" if clip.guessed else "stated"
-    alone = [clip for clip in fakes if clip not in paired]
-    if original is not None:
-        # A reference is accounted for in its own split.
-        own = log if original is not group.reference else GroupLog({original.clip_id: ClipLog(original)})
-        found = _Followed(original, paired, root, group, params, companions, log)
-        yield from found.samples(own, with_lead=own is log)
-        alone += found.refused if found.readable else paired
-    for clip in alone:
-        yield from _without_its_original(clip, root, group, params, companions, log)
+    open_ = {clip.clip_id: clip for clip in fakes}
+    for lead in _leads(group):
+        # Others may stem from the same source, but nothing says from which frames.
+        trying = [clip for clip in open_.values() if lead.clip_id in clip.options]
+        if trying or lead in group.clips:
+            part = group if lead is group.original else group.part(lead, trying)
+            for samples, paired in _lead_and_follow(lead, trying, part, make):
+                for clip_id in paired:
+                    del open_[clip_id]
+                yield samples
+    for clip in open_.values():
+        yield from _alone(clip, group, make)
 
 
-class _Followed:
-    """An original and the fakes that are cut in step with it.
+@dataclass(frozen=True, slots=True)
+class _Making:
+    root: Path
+    params: CropParams
+    companions: frozenset[str]
+    log: GroupLog
 
-    Attributes:
-        readable: whether the original gave any frame.
-        refused: fakes whose guessed original turned out to be another picture; nothing of them was yielded.
-    """
 
-    def __init__(
-        self,
-        lead: Clip,
-        fakes: list[Clip],
-        root: Path,
-        group: Group,
-        params: CropParams,
-        companions: frozenset[str],
-        log: GroupLog,
-    ) -> None:
-        self.lead, self.root, self.group, self.params, self.log = lead, root, group, params, log
-        self.followers = [Follower(clip, lead, root, params, companions, log, len(fakes)) for clip in fakes]
-        self.readable = False
-        self.refused: list[Clip] = []
+def _leads(group: Group) -> list[Clip]:
+    """The reals that the fakes are compared with: the original, then others of the group and of elsewhere."""
+    others = [clip for clip in group.members if clip.label == 0]
+    return sorted(others, key=lambda clip: clip is not group.original)
 
-    def samples(self, own: GroupLog, *, with_lead: bool) -> Iterator[list[Sample]]:
-        """All samples, in runs of one clip each; the lead's are accounted for in ``own``."""
-        for run in _lead_runs(self.lead, self.root, self.group, self.params, own, followed=bool(self.followers)):
-            self.readable = True
-            if with_lead:
-                yield _lead_samples(self.lead, run, self.params, own, self.group, {})
-            for follower in list(self.followers):
-                samples = follower.samples(run, self.group)
-                if follower.is_refused:
-                    self._refuse(follower)
-                else:
-                    yield from samples
-        for follower in self.followers:
-            yield from follower.finish(self.group)
-            follower.close()
 
-    def _refuse(self, follower: Follower) -> None:
+def _lead_and_follow(
+    lead: Clip, trying: list[Clip], group: Group, make: _Making
+) -> Iterator[tuple[list[Sample], list[str]]]:
+    """Runs of samples of a real and of the fakes that follow it, with the fakes that are settled by it: at the end."""
+    root, params, log = make.root, make.params, make.log
+    # A reference is accounted for in its own group.
+    own = log if lead.clip_id in log.clips else GroupLog({lead.clip_id: ClipLog(lead)})
+    for clip in (lead, *trying) if own is log else trying:
+        log.clips[clip.clip_id].frames = group.frames
+    followers = [Follower(clip, lead, root, params, make.companions, log, len(trying)) for clip in trying]
+    readable = False
+    for run in _lead_runs(lead, root, group, params, own, followed=bool(trying)):
+        readable = True
+        if own is log:
+            yield _lead_samples(lead, run, params, log, group, {}), []
+        for follower in followers:
+            for samples in follower.samples(run, group):
+                yield samples, []
+        if own is not log and all(follower.is_refused() for follower in followers):
+            break
+    settled = []
+    for follower in followers:
+        for samples in follower.finish(group) if readable else []:
+            yield samples, []
         follower.close()
-        self.followers.remove(follower)
-        self.refused.append(follower.clip)
-        self.log.drops = [drop for drop in self.log.drops if drop.clip_id != follower.clip.clip_id]
+        clip_id = follower.clip.clip_id
+        entry = log.clips[clip_id]
+        if follower.clip.guessed:
+            entry.guesses.append((lead.clip_id, follower.told() if readable else "unreadable"))
+        if readable and follower.verdict == FITS:
+            entry.clip, entry.pairing = follower.clip, "guessed" if follower.clip.guessed else "stated"
+            settled.append(clip_id)
+        else:
+            log.clips[clip_id] = ClipLog(entry.clip, group.frames, requested=entry.requested, guesses=entry.guesses)
+    yield [], settled
 
 
-def _without_its_original(
-    clip: Clip, root: Path, group: Group, params: CropParams, companions: frozenset[str], log: GroupLog
-) -> Iterator[list[Sample]]:
-    """A fake whose original is unknown or unreadable; a guess that was refused goes on to the candidates."""
-    refused = clip.original_id is not None and clip.guessed and log.clips[clip.clip_id].decoded > 0
-    if refused:
-        for name, path in clip.candidates.items():
-            other = replace(clip, original_id=name)
-            log.clips[clip.clip_id] = _entry(other, group, "candidate", clip.original_id)
-            lead = replace(clip, clip_id=name, path=path, label=0, original_id=None, companions={}, spans=None)
-            found = _Followed(lead, [other], root, group, params, companions, log)
-            # The candidate has its own samples elsewhere.
-            yield from found.samples(GroupLog({name: ClipLog(lead)}), with_lead=False)
-            if found.readable and not found.refused:
-                return
-        clip, guess = replace(clip, original_id=None), clip.original_id
-        log.clips[clip.clip_id] = _entry(clip, group, "refused", guess)
-    beside = {name: Cursor(root / path) for name, path in sorted(clip.companions.items()) if name in companions}
-    for run in _lead_runs(clip, root, group, params, log, followed=False):
-        yield _lead_samples(clip, run, params, log, group, beside)
+def _alone(clip: Clip, group: Group, make: _Making) -> Iterator[list[Sample]]:
+    """The samples of a fake by the faces found on itself."""
+    entry = make.log.clips[clip.clip_id]
+    beside = {n: Cursor(make.root / p) for n, p in sorted(clip.companions.items()) if n in make.companions}
+    if entry.guesses:
+        entry.pairing = "refused"
+        group = group.part(clip)
+        entry.frames = group.frames
+    else:
+        entry.pairing = "none" if clip.original_id is None else "missing"
+    # A guess costs nothing, also one of what is not on disk, where the dataset has a mask of its own.
+    if clip.guessed and (entry.guesses or beside):
+        clip = entry.clip = replace(clip, original_id=None)
+    for run in _lead_runs(clip, make.root, group, make.params, make.log, followed=False):
+        yield _lead_samples(clip, run, make.params, make.log, group, beside)
     for cursor in beside.values():
         cursor.close()
-
-
-def _entry(clip: Clip, group: Group, pairing: str, guess: str | None) -> ClipLog:
-    return ClipLog(clip, requested=len(group.frames), pairing=pairing, original_guess=guess)
 
 
 def _lead_runs(
@@ -149,8 +151,9 @@ def _lead_samples(
     log.drops += [drop(group, clip, index, None, reason) for index, reason in run.missing]
     if run.moments:
         log.clips[clip.clip_id].width, log.clips[clip.clip_id].height = run.size_wh
-    samples = []
+    samples: list[Sample] = []
     for moment in run.moments:
+        made = []
         others = {name: cursor.at(moment.index) for name, cursor in beside.items()}
         for face, crop in zip(moment.faces, moment.crops, strict=False):
             place = moment.index, moment.time_s, run.size_wh
@@ -159,15 +162,46 @@ def _lead_samples(
                 part = None if other is None else cut_gray(other, face.cut_box, run.size_wh, params)
                 if part is not None:
                     sample.companions[name] = part
-            if clip.label == 1 and len(moment.faces) > 1:
-                sample.drop("no_original", "several faces, and no original to tell the forged one")
             told = clip.label_at(moment.index)
             if told is None:
                 sample.drop("unlabelled")
             elif clip.label == 1 and told == 0:
                 call_real(sample)
-            samples.append(sample)
+            made.append(sample)
+        if clip.label == 1 and len(made) > 1:
+            _tell_faces_apart(made, params)
+        samples += made
     return samples
+
+
+def _tell_faces_apart(samples: list[Sample], params: CropParams) -> None:
+    """Of several faces in a frame of a fake without an original, those are forged that the provided mask lies on."""
+    shares = [_masked(sample, params) for sample in samples]
+    most = max((share for share in shares if share is not None), default=0.0)
+    for sample, share in zip(samples, shares, strict=True):
+        if share is None or most < LEAST_MASKED:
+            sample.drop("no_original", "several faces, and no original to tell the forged one")
+        elif share >= max(LEAST_MASKED, most / 4):
+            continue
+        elif params.bystanders == "skip":
+            sample.drop("bystander")
+        else:
+            call_real(sample)
+
+
+def _masked(sample: Sample, params: CropParams) -> float | None:
+    """The share of the face that the provided mask covers, 0 to 1; None where there is no mask.
+
+    A pixel below the level at which a mask counts as such adds a part, so that weak magnitudes tell faces apart too.
+    """
+    kind = next((name for name in LEVELS if name in sample.companions), None)
+    if kind is None:
+        return None
+    crop = sample.companions[kind]
+    # The face's own box, so that a neighbour in the crop does not count.
+    rim = round(len(crop) * (1 - 1 / params.enlarge) / 2)
+    face = crop[rim : len(crop) - rim, rim : len(crop) - rim]
+    return float(np.minimum(face / LEVELS[kind], 1.0).mean())
 
 
 @functools.cache

@@ -3,10 +3,15 @@
 That it lies on its original is checked and not assumed. A fake starts out as frame for frame and pixel on pixel; where
 the pictures outside the faces say otherwise, both clips are compared as a whole (:func:`forgeprep.ops.pairing.align`)
 and the run is read again with what was found. Frames that do not fit even then are dropped.
+
+Where the original itself is a guess, that is judged first, on the first run in which both clips show something: if
+fewer than half of the compared frames fit, the guess is refused, and nothing of the fake has come out yet. A guess that
+in the end gives not one sample is refused too.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +27,7 @@ from forgeprep.ops.geometry import IntBox, square_crop_box
 from forgeprep.ops.tracks import Face
 from forgeprep.ops.video import read_frames, read_header
 from forgeprep.schemas.clips import Clip
+from forgeprep.schemas.drops import Drop
 from forgeprep.stages.base import Group, GroupLog, Sample
 from forgeprep.stages.cursor import Cursor
 from forgeprep.stages.cut import CropParams, compared, cut, cut_gray, describe, drop, window
@@ -33,6 +39,10 @@ BETTER = 0.8
 """A neighbouring frame that fits by this much better than the expected one says that frames were lost or doubled."""
 
 
+FITS = "fits"
+"""The verdict on a guess that holds; others are drop reasons."""
+LEAST_OUTSIDE, LEAST_ALIKE = 0.05, 0.9
+"""With a smaller share of the picture outside the faces, a guess holds if the whole pictures correlate so much."""
 _AS_IS = pairing.Alignment(pairing.Placement(), {}, 0, 1.0)
 
 
@@ -71,6 +81,11 @@ class Follower:
         fakes: int,
     ) -> None:
         self.clip, self.log, self.params = clip, log, params
+        if clip.original_id != original.clip_id:
+            self.clip = replace(clip, original_id=original.clip_id, source_id=original.source_id)
+        self.verdict = None if clip.guessed else FITS
+        self.drops: list[Drop] = []
+        self.emitted = False
         self.entry = log.clips[clip.clip_id]
         self.paths = root / original.path, root / clip.path
         self.companion_paths = {n: root / p for n, p in sorted(clip.companions.items()) if n in companions}
@@ -81,14 +96,13 @@ class Follower:
         self.last_thumb: tuple[UInt8, pairing.Mask] | None = None
         self.changes: deque[float] = deque(maxlen=32)
         self.similarity = [0.0, 0]
-        self.fitted = self.misfits = 0
         self._open()
 
     def samples(self, run: Run, group: Group) -> list[list[Sample]]:
         """The fake's samples at the run's frames, cut by the original's boxes; may hold some back, to come later."""
-        self.log.drops += [
-            drop(group, self.clip, index, None, reason, "in the original") for index, reason in run.missing
-        ]
+        if self.is_refused():
+            return []
+        self.drops += [drop(group, self.clip, index, None, reason, "in the original") for index, reason in run.missing]
         if not run.moments:
             return []
         state = self.last_thumb, list(self.changes)
@@ -97,17 +111,41 @@ class Follower:
             self._align(run)
             self.last_thumb, self.changes = state[0], deque(state[1], maxlen=32)
             seen = self._read(run)
-        return self._settle(run, seen, group)
+        self.verdict = self.verdict or self._judge_guess(seen)
+        if self.is_refused():
+            return []
+        samples = self._settle(run, seen, group)
+        self.emitted |= any(samples)
+        return samples
 
-    @property
     def is_refused(self) -> bool:
-        """Whether the original was guessed and nothing of the fake fits it so far."""
-        return self.clip.guessed and self.fitted == 0 and self.misfits > 0
+        """Whether the original was a guess that does not hold; then no sample and no drop has come of it."""
+        return self.verdict not in (None, FITS)
+
+    def told(self) -> str:
+        """The verdict on a guess, for people: of a fake that cannot be read, why it cannot."""
+        return self.frames.reason if self.verdict == FITS and not self.similarity[1] else self.verdict or "unaligned"
+
+    def _judge_guess(self, seen: list[_Seen]) -> str | None:
+        """The verdict on a guess by what was seen; None where nothing could be compared."""
+        if self.unfit is not None:
+            return "size_mismatch"
+        fits = [self._fits(one) for one in seen if one.apart is not None]
+        if not fits:
+            return None
+        return FITS if 2 * sum(fits) >= len(fits) else "size_mismatch" if self.other_size else "unaligned"
 
     def finish(self, group: Group) -> list[list[Sample]]:
         """Fill in what the clip's row says of the pairing; the samples that waited, but for those that did in vain."""
+        if self.is_refused():
+            return []
         entry = self.entry
         verdict = self.judge.finish()
+        if self.clip.guessed and not self.emitted and not any(verdict.samples) and self.frames.error is None:
+            reasons = [drop.reason for drop in self.drops] + ["no_visual_change"] * len(verdict.given_up)
+            self.verdict = max(sorted(set(reasons)), key=reasons.count, default="unaligned")
+            return []
+        self.verdict = FITS
         entry.visual_change, entry.segments = verdict.visual_change, verdict.segments
         if self.similarity[1]:
             entry.pair_similarity = self.similarity[0] / self.similarity[1]
@@ -115,7 +153,9 @@ class Follower:
             entry.offset, entry.rate = found.offset, found.rate
             entry.scale, entry.shift = found.placement.scale, found.placement.shift
         reason = "no_visual_change" if verdict.visual_change is False else "no_difference"
-        self.log.drops += [drop(group, self.clip, index, track, reason) for index, track in verdict.given_up]
+        self.log.drops += self.drops + [
+            drop(group, self.clip, index, track, reason) for index, track in verdict.given_up
+        ]
         return verdict.samples
 
     def close(self) -> None:
@@ -180,6 +220,9 @@ class Follower:
         area = pairing.area_of(placement, run.size_wh, frame.size_wh)
         own = pairing.thumb(frame, area, size_wh)
         seen.apart, seen.correlation = pairing.apart(picture, own, keep), pairing.correlation(picture, own, keep)
+        if self.clip.guessed and keep.mean() < LEAST_OUTSIDE:
+            seen.correlation = pairing.correlation(picture, own, np.ones_like(keep))
+            seen.apart = 0.0 if seen.correlation >= LEAST_ALIKE else math.inf
         if pairing.is_checked(seen.moment.index):
             if self.last_thumb is not None and self.last_thumb[0].shape == picture.shape:
                 self.changes.append(pairing.apart(picture, self.last_thumb[0], keep & self.last_thumb[1]))
@@ -206,7 +249,7 @@ class Follower:
             crop = cut(frame, face.cut_box, self.params)
             place = frame.index, frame.time_s, frame.size_wh
             sample = Sample(describe(self.clip, place, moment.index, face, crop, self.params))
-            sample.original = original
+            sample.original, sample.guessed = original, self.clip.guessed
             windows = window(frame, face.cut_box, self.params), other
             sample.compared = compared(windows, face.cut_box, crop, frame.size_wh, self.params)
             if not placement.is_identity:
@@ -229,9 +272,7 @@ class Follower:
         for one in seen:
             fits = fits if one.apart is None else self._fits(one)
             reason, detail = self._refuse(one, fits)
-            self.misfits += reason in ("unaligned", "size_mismatch")
             if reason is None:
-                self.fitted += 1
                 ready.append(one)
                 if one.correlation is not None:
                     self.similarity[0] += one.correlation
@@ -239,7 +280,7 @@ class Follower:
             self._count(one, planned)
             if one.moment.wanted and reason is not None:
                 tracks: list[int | None] = [face.track_id for face in one.moment.faces]
-                self.log.drops += [
+                self.drops += [
                     drop(group, self.clip, one.moment.index, track, reason, detail) for track in tracks or [None]
                 ]
         if self.frames.last is not None:

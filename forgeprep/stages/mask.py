@@ -34,14 +34,15 @@ class MaskParams(StageParams):
     )
     missing_original: Literal["drop", "absent"] = Field(
         default="drop",
-        description="fakes whose original is not on disk: drop them, or keep them with the dataset's own mask or none",
+        description="fakes whose original is not on disk: drop them, or keep them with the provided or an absent mask",
     )
 
 
 def apply(samples: list[Sample], params: MaskParams) -> None:
     """Add the mask columns; a fake without a mask is dropped, never given an empty one.
 
-    A fake for which no original is known, and without a mask in the dataset, is kept with its mask absent: null.
+    A fake for which no original is known, and without a mask in the dataset, is kept with its mask absent: null. So is
+    one whose original is not on disk, if ``missing_original`` says so.
     """
     fakes = [sample for sample in samples if sample.row["label"] == 1]
     found = _differences(fakes)
@@ -72,8 +73,15 @@ def _differences(samples: list[Sample]) -> dict[str, DifferenceMask]:
     return found
 
 
+def _may_be_absent(sample: Sample, params: MaskParams) -> bool:
+    """Whether a fake is kept without a mask: none can be had of it, and that is nobody's fault."""
+    missing = sample.original is None and params.missing_original == "absent"
+    return sample.row["original_id"] is None or missing
+
+
 def _fill_compared(sample: Sample, found: DifferenceMask | None, params: MaskParams) -> None:
     """A mask by comparison with the original: the literal one, or the one that was found in the evidence."""
+    provided = _provided(sample)
     if found is None and _may_be_absent(sample, params):
         _fill_provided(sample, None, params)
     elif found is None:
@@ -82,22 +90,22 @@ def _fill_compared(sample: Sample, found: DifferenceMask | None, params: MaskPar
         mask = found.mask
         if params.mask_source == "literal" and sample.original is not None:
             mask = literal_mask(sample.image, sample.original, params.literal_threshold)
-        if not mask.any():
+        if mask.any():
+            _fill(sample, mask, params.mask_source, found, agreement=_agreement(provided, mask))
+            sample.row["mask_provided"] = provided
+        elif sample.guessed and provided is not None and provided.any():
+            _fill(sample, provided, "provided", found)
+        else:
             sample.drop("no_difference")
-            return
-        provided = _provided(sample)
-        _fill(sample, mask, params.mask_source, found, agreement=_agreement(provided, mask))
-        sample.row["mask_provided"] = provided
-
-
-def _may_be_absent(sample: Sample, params: MaskParams) -> bool:
-    return sample.row["original_id"] is None or (sample.compared is None and params.missing_original == "absent")
 
 
 def _fill_provided(sample: Sample, found: DifferenceMask | None, params: MaskParams) -> None:
     mask = _provided(sample)
-    if mask is None and _may_be_absent(sample, params):
-        sample.row |= dict.fromkeys((column.name for column in STAGE.adds), None) | {"mask_source": "absent"}
+    # A magnitude that stays below the level says that the forgery is weak, not that there is none.
+    weak = "magnitude" in sample.companions and params.mask_source == "difference" and not np.any(mask)
+    if (mask is None or weak) and _may_be_absent(sample, params):
+        sample.row |= dict.fromkeys((column.name for column in STAGE.adds), None)
+        sample.row |= {"mask_source": "absent", "mask_magnitude": sample.companions.get("magnitude")}
     elif mask is None:
         sample.drop("no_mask")
     elif not mask.any():

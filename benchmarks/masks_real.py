@@ -174,7 +174,7 @@ def write(path: Path | io.BytesIO, frames: Sequence[UInt8], coding: Coding) -> N
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = coding.pixel_format
         for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="bgr24")))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="bgr24")))
         container.mux(stream.encode())
 
 

@@ -84,7 +84,7 @@ def test_only_the_crop_takes_the_chosen_format(face_photo: UInt8) -> None:
     columns = [c for c in (*columns_of("key"), *columns_of("crop"), *columns_of("mask")) if c.kind == "image"]
     row = {"sample_id": "a/b/0/000001", "image": face_photo, "mask": face_photo[..., 0], "difference": None, "extra": 1}
     encoded = encode_row(row, columns, "jpeg", 90)
-    assert list(encoded) == ["image", "mask", "difference", "mask_magnitude"]
+    assert list(encoded) == ["image", "mask", "mask_provided", "difference", "mask_magnitude"]
     assert encoded["image"]["path"] == "a/b/0/000001.jpg"
     assert encoded["mask"]["path"] == "a/b/0/000001.mask.png"
     assert encoded["difference"] is None

@@ -17,7 +17,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from forgeprep.ops.geometry import crop_rgb, frame_rgb, small_rgb
 from forgeprep.ops.planes import frame_of
-from forgeprep.ops.video import read_facts, read_frames
+from forgeprep.ops.video import read_facts, read_frames, read_header
 from tests.conftest import SHARED, UInt8
 
 Encode = Callable[..., Path]
@@ -28,10 +28,11 @@ ACCURATE = (
 
 YUV = [
     "yuv420p", "yuv422p", "yuv444p", "yuv440p", "yuv411p", "yuv410p", "yuva420p", "nv12", "yuyv422", "yuv420p10le",
-    "yuv422p10le", "yuv444p10le", "yuv444p12le", "p010le", "yuvj420p", "yuvj422p", "yuvj444p",
+    "yuv422p10le", "yuv444p10le", "yuv444p12le", "yuv444p10msble", "p010le", "yuvj420p", "yuvj422p", "yuvj444p",
 ]  # fmt: skip
 OTHERS = [
     "gbrp", "gbrp10le", "rgb24", "bgr24", "rgba", "bgra", "argb", "bgr0", "rgb48be", "gray", "gray10le", "gray16be",
+    "ya8", "ya16le", "gbrp10msble",
 ]  # fmt: skip
 
 
@@ -108,14 +109,10 @@ TURNS = {
 
 @pytest.mark.parametrize("name", TURNS)
 def test_all_eight_display_orientations(tmp_path: Path, make_video: Encode, face_photo: UInt8, name: str) -> None:
-    (a, b, c, d), turn, rotation, mirrored = TURNS[name]
+    matrix, turn, rotation, mirrored = TURNS[name]
     plain = make_video(tmp_path / "plain.mp4", [face_photo[:200, :256]] * 2, crf=0)
     turned = tmp_path / "turned.mp4"
-    data = bytearray(plain.read_bytes())
-    rows = lambda a, b, c, d: struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)  # noqa: E731
-    at = data.index(rows(1, 0, 0, 1), data.index(b"tkhd"))
-    data[at : at + 36] = rows(a, b, c, d)
-    turned.write_bytes(data)
+    _turn(plain, turned, matrix)
     upright = frame_rgb(next(read_frames(plain)))
     assert np.array_equal(frame_rgb(next(read_frames(turned))), turn(upright))
     facts = read_facts(turned)
@@ -191,7 +188,7 @@ def test_frames_that_an_edit_list_leaves_out_have_no_index(tmp_path: Path) -> No
     data[at + 4 : at + 12] = struct.pack(">Ii", duration - round(duration * 6 / 20), round(6 / 25 / tick))
     cut.write_bytes(data)
     found = list(read_frames(cut))
-    assert [frame.index for frame in found] == list(range(14))
+    assert [frame.index for frame in found] == list(range(read_header(cut).frame_count)) == list(range(14))
     assert [frame.time_s for frame in found] == pytest.approx([i / 25 for i in range(14)])
     whole = [frame.y.mean() for frame in read_frames(plain)]
     assert [frame.y.mean() for frame in found] == pytest.approx(whole[6:])
@@ -211,6 +208,69 @@ def test_a_small_picture_is_the_large_one_in_small(face_photo: UInt8) -> None:
     assert (small.shape, scale) == ((100, 85, 3), 3.0)
     wanted = cv2.resize(frame_rgb(frame), (85, 100), interpolation=cv2.INTER_AREA).astype(int)
     assert np.abs(small.astype(int) - wanted).mean() < 2
+
+
+def test_oblong_pixels_are_made_square_before_a_frame_is_turned(tmp_path: Path, face_photo: UInt8) -> None:
+    plain, turned = tmp_path / "plain.mp4", tmp_path / "turned.mp4"
+    _write(plain, [face_photo[:200, :256]] * 2, "libx264", "yuv420p", aspect=(4, 3))
+    _turn(plain, turned, TURNS["clockwise"][0])
+    upright = frame_rgb(next(read_frames(plain)))
+    assert np.array_equal(frame_rgb(next(read_frames(turned))), np.rot90(upright, -1))
+
+
+def test_pixels_that_are_all_but_square_stay(tmp_path: Path, face_photo: UInt8) -> None:
+    """720 rows of 1280:1281 would become 721, each of them blurred."""
+    frames = {}
+    for name, aspect in (("square", None), ("all but", (1280, 1281))):
+        _write(tmp_path / f"{name}.mp4", [face_photo[:800, :256]] * 2, "libx264", "yuv444p", crf="0", aspect=aspect)
+        frames[name] = frame_rgb(next(read_frames(tmp_path / f"{name}.mp4")))
+    assert np.array_equal(frames["all but"], frames["square"])
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv444p"])
+def test_what_the_container_crops_is_not_shown(tmp_path: Path, face_photo: UInt8, pixel_format: str) -> None:
+    """MP4's clean aperture, at an odd place: what is left has the colours that it has in the whole picture.
+
+    Halved chroma ends with the picture, so that the last row and column have one neighbour less.
+    """
+    plain, cropped = tmp_path / "plain.mp4", tmp_path / "cropped.mp4"
+    _write(plain, [face_photo[:200, :256]] * 2, "libx264", pixel_format)
+    _crop(plain, cropped, (37, 18, 31, 70), (256, 200))
+    wanted = frame_rgb(next(read_frames(plain)))[37:182, 31:186]
+    shown = frame_rgb(next(read_frames(cropped)))
+    inner = np.s_[:-1, :-1] if pixel_format == "yuv420p" else np.s_[:, :]
+    assert np.array_equal(shown[inner], wanted[inner])
+    assert (shown.shape, np.abs(shown.astype(int) - wanted).mean() < 0.5) == (wanted.shape, True)
+    assert (read_facts(plain).cropped, read_facts(cropped).cropped) == (False, True)
+
+
+def _turn(source: Path, path: Path, matrix: tuple[int, int, int, int]) -> None:
+    """An MP4 file with another display matrix: its a, b, c, d."""
+    data = bytearray(source.read_bytes())
+    rows = lambda a, b, c, d: struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)  # noqa: E731
+    at = data.index(rows(1, 0, 0, 1), data.index(b"tkhd"))
+    data[at : at + 36] = rows(*matrix)
+    path.write_bytes(data)
+
+
+def _crop(source: Path, path: Path, edges: tuple[int, int, int, int], size_wh: tuple[int, int]) -> None:
+    """An MP4 file, its moov at the end, with a clean aperture without so many pixels at top, bottom, left, right."""
+    (top, bottom, left, right), (width, height) = edges, size_wh
+    # Its size, and its centre's distance from the picture's, as fractions.
+    sizes = (width - left - right, 1, height - top - bottom, 1, left - right, 2, top - bottom, 2)
+    box = struct.pack(">I4s8i", 40, b"clap", *sizes)
+    data = bytearray(source.read_bytes())
+    start, around = 0, []
+    for kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"avc1"):
+        while data[start + 4 : start + 8] != kind:
+            start += int.from_bytes(data[start : start + 4])
+        around.append(start)
+        start += 16 if kind == b"stsd" else 8
+    for at in around:
+        end = at + int.from_bytes(data[at : at + 4])
+        data[at : at + 4] = (end - at + len(box)).to_bytes(4)
+    data[end:end] = box
+    path.write_bytes(data)
 
 
 def _write(

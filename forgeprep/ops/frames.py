@@ -16,6 +16,9 @@ Plane = npt.NDArray[Any]
 
 Model = Literal["yuv", "rgb", "gray"]
 
+_ALL_BUT_SQUARE = 0.01
+"""Pixels whose sides differ by less, as scaled downloads have them, stay: the shape is not worth the sharpness."""
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -87,9 +90,29 @@ def turned(frame: Frame, turn: tuple[bool, bool, bool]) -> Frame:
     )
 
 
+def cropped(frame: Frame, edges: tuple[int, int, int, int]) -> Frame:
+    """The frame without so many pixels at its top, bottom, left and right."""
+    top, bottom, left, right = edges
+    width, height = frame.size_wh
+    if not any(edges) or top + bottom >= height or left + right >= width:
+        return frame
+    (sx, sy), (px, py) = frame.shift, frame.siting
+    planes = []
+    for number, plane in enumerate(frame.planes):
+        across, down = (sx, sy) if number and frame.model == "yuv" else (0, 0)
+        rows, columns = -(-(height - bottom) >> down), -(-(width - right) >> across)
+        planes.append(plane[top >> down : rows, left >> across : columns])
+    # Where halved chroma is cut between two pixels, its first sample lies before the first pixel.
+    siting = px - (left - (left >> sx << sx)), py - (top - (top >> sy << sy))
+    return replace(frame, planes=tuple(planes), siting=siting)
+
+
 def squared(frame: Frame, aspect: float) -> Frame:
-    """The frame with square pixels, made wider or taller; ``aspect`` is a pixel's width over its height."""
-    if aspect == 1.0:
+    """The frame with square pixels, made wider or taller; ``aspect`` is a pixel's width over its height.
+
+    Pixels within a hundredth of square are left as they are.
+    """
+    if abs(aspect - 1) < _ALL_BUT_SQUARE:
         return frame
     across, down = max(aspect, 1.0), max(1 / aspect, 1.0)
     width, height = (round(side * factor) for side, factor in zip(frame.size_wh, (across, down), strict=True))

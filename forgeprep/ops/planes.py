@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass, replace
 from typing import Any
@@ -49,6 +50,7 @@ class Facts:
         chroma_siting: where halved chroma lies: ``left``, ``centre``, ``topleft``, ``top``; None where it is whole.
         range_tagged, matrix_tagged: whether the file says so; else it is the usual assumption.
         pixel_aspect: width of a pixel over its height; frames are brought to square pixels.
+        cropped: whether the container shows a part of the coded picture only; frames are that part.
         rotation: clockwise degrees by which frames are turned to be upright: 0, 90, 180, 270.
         mirrored: whether they are mirrored left to right before they are turned.
         interlaced: whether the first frame is made of two fields; frames are left as they are.
@@ -63,6 +65,7 @@ class Facts:
     range_tagged: bool = False
     matrix_tagged: bool = False
     pixel_aspect: float = 1.0
+    cropped: bool = False
     rotation: int = 0
     mirrored: bool = False
     interlaced: bool = False
@@ -100,8 +103,8 @@ def frame_of(picture: Any, index: int, siting: tuple[float, float] | None = None
     return Frame(index, time_s, planes, "yuv", shift, bits, matrix, full, siting or _centred(shift))
 
 
-def facts_of(stream: Any, picture: Any) -> Facts:
-    """What a stream and its first decoded picture say."""
+def facts_of(stream: Any, picture: Any, edges: tuple[int, int, int, int] = (0, 0, 0, 0)) -> Facts:
+    """What a stream and its first decoded picture say; ``edges`` are those of :func:`edges_of`."""
     rotation, mirrored = _TURNS[orientation(picture)]
     rgb_or_gray = picture.format.is_rgb or len(picture.format.components) < 3
     space, tagged_range = int(picture.colorspace), int(picture.color_range)
@@ -116,6 +119,7 @@ def facts_of(stream: Any, picture: Any) -> Facts:
         matrix_tagged=space in _MATRICES,
         chroma_siting=_named(siting_of(picture, stream.codec_context.codec.name), _shift_of(picture)),
         pixel_aspect=pixel_aspect(stream),
+        cropped=any(edges),
         rotation=rotation,
         mirrored=mirrored,
         interlaced=bool(picture.interlaced_frame),
@@ -154,6 +158,26 @@ def pixel_aspect(stream: Any) -> float:
     return aspect if 1 / _MOST_ASPECT <= aspect <= _MOST_ASPECT else 1.0
 
 
+def edges_of(container: Any) -> tuple[int, int, int, int]:
+    """Pixels that the container has cut off the video's top, bottom, left and right: MP4's ``clap``, Matroska's crop.
+
+    FFmpeg's decoders leave that to the player, and PyAV tells it only where it describes the file in words.
+    """
+    import av
+
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.INFO)
+    try:
+        told = container.dumps_format()
+    finally:
+        av.logging.set_level(level)
+    streams = re.split(r"^ *Stream #\d+:(\d+)", told, flags=re.MULTILINE)[1:]
+    own = dict(zip(map(int, streams[::2]), streams[1::2], strict=True)).get(container.streams.video[0].index, "")
+    found = re.search(r"^ *Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)$", own, flags=re.MULTILINE | re.IGNORECASE)
+    left, right, top, bottom = map(int, found.groups()) if found else (0, 0, 0, 0)
+    return top, bottom, left, right
+
+
 def orientation(picture: Any) -> tuple[bool, bool, bool]:
     """How a picture has to be turned for display, as :func:`forgeprep.ops.frames.turned` takes it; in quarter turns."""
     from av.sidedata.sidedata import Type
@@ -173,10 +197,10 @@ def _is_full(picture: Any) -> bool:
 
 def _has_planes(form: Any) -> bool:
     """Whether all samples but an alpha's lie in planes of their own, of 8 bits, or of more at the low end of 16."""
-    parts = [part for part in form.components if not part.is_alpha][:3]
+    parts = form.components
     own = len({part.plane for part in parts}) == len(parts)
-    bits = parts[0].bits
-    return own and 8 <= bits <= 16 and not (form.has_palette or form.is_big_endian or form.name.startswith("p0"))
+    low = "msb" not in form.name
+    return own and low and 8 <= parts[0].bits <= 16 and not (form.has_palette or form.is_big_endian)
 
 
 def _unpacked(picture: Any) -> Any:

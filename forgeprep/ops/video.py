@@ -15,9 +15,9 @@ from typing import Any
 
 from forgeprep.errors import MediaError
 from forgeprep.ops import guard
-from forgeprep.ops.frames import Frame, squared, turned
+from forgeprep.ops.frames import Frame, cropped, squared, turned
 from forgeprep.ops.pictures import check_there, is_picture, picture_facts, read_picture
-from forgeprep.ops.planes import Facts, facts_of, frame_of, orientation, pixel_aspect, siting_of
+from forgeprep.ops.planes import Facts, edges_of, facts_of, frame_of, orientation, pixel_aspect, siting_of
 from forgeprep.storage import media_source
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
@@ -46,7 +46,9 @@ def read_header(path: Path) -> VideoHeader:
         return VideoHeader(frame_count=1, fps=0.0)
     with _open(path) as container:
         stream = container.streams.video[0]
-        count = stream.frames
+        # An edit list hides frames that the container counts; PyAV tells of them from version 17 on.
+        hidden = sum(entry.is_discard for entry in getattr(stream, "index_entries", ()))
+        count = max(0, stream.frames - hidden)
         rate = stream.average_rate or stream.guessed_rate
         if not count and stream.duration and stream.time_base and rate:
             count = round(float(stream.duration * stream.time_base * rate))
@@ -62,8 +64,8 @@ def read_frames(path: Path) -> Iterator[Frame]:
 
     A frame that cannot be decoded, that the decoder marks as damaged or that is larger than
     :data:`forgeprep.ops.guard.MAX_PIXELS` is left out; later ones keep their index.
-    Frames are upright and have square pixels: what the file says of rotation, mirroring and the shape of its pixels is
-    applied. Planes are views of the decoder's buffers: read-only.
+    Frames are upright and have square pixels: what the file says of cropping, the shape of its pixels, mirroring and
+    rotation is applied. Planes are views of the decoder's buffers: read-only.
 
     Raises:
         MediaError: the file is missing, empty or no video.
@@ -78,7 +80,7 @@ def read_frames(path: Path) -> Iterator[Frame]:
         stream.codec_context.thread_count = 1
         stream.codec_context.thread_type = "NONE"
         stream.codec_context.options = {"max_pixels": str(guard.MAX_PIXELS)}
-        aspect, codec = pixel_aspect(stream), stream.codec_context.codec.name
+        edges, aspect, codec = edges_of(container), pixel_aspect(stream), stream.codec_context.codec.name
         siting: tuple[float, float] | None = None
         waiting: list[int] = []
         index = -1
@@ -94,7 +96,9 @@ def read_frames(path: Path) -> Iterator[Frame]:
                 siting = siting_of(picture, codec) if index < 0 else siting
                 index = _next_index(index, waiting, picture.pts)
                 if not picture.is_corrupt:
-                    yield squared(turned(frame_of(picture, index, siting), orientation(picture)), aspect)
+                    # As it is coded, the picture is cropped and its pixels have their shape; then it is turned.
+                    frame = squared(cropped(frame_of(picture, index, siting), edges), aspect)
+                    yield turned(frame, orientation(picture))
 
 
 def read_facts(path: Path) -> Facts:
@@ -110,6 +114,7 @@ def read_facts(path: Path) -> Facts:
     with _open(path) as container:
         stream = container.streams.video[0]
         stream.codec_context.options = {"max_pixels": str(guard.MAX_PIXELS)}
+        edges = edges_of(container)
         for packet in _packets(container, stream):
             try:
                 decoded = packet.decode()
@@ -117,7 +122,7 @@ def read_facts(path: Path) -> Facts:
                 continue
             guard.alive()
             if decoded:
-                return facts_of(stream, decoded[0])
+                return facts_of(stream, decoded[0], edges)
     raise MediaError(str(path), "none of its frames can be decoded")
 
 

@@ -115,6 +115,7 @@ CLIP_SCHEMA = pa.schema(
         pa.field("matrix_tagged", pa.bool_()),
         pa.field("chroma_siting", pa.string()),
         pa.field("pixel_aspect", pa.float64()),
+        pa.field("cropped", pa.bool_()),
         pa.field("rotation", pa.int32()),
         pa.field("mirrored", pa.bool_()),
         pa.field("interlaced", pa.bool_()),
@@ -146,7 +147,8 @@ face. ``sha256`` is of the file; null where it could not be read.
 How the file is coded, null where it is unreadable: ``codec``, ``profile`` and ``pixel_format`` as FFmpeg names them;
 ``color_range`` (limited, full) and ``color_matrix`` (bt601, bt709, …; null for RGB and gray) as they were taken, and
 whether the file is tagged with them; ``chroma_siting`` (left, centre, …; null where chroma is not halved).
-``pixel_aspect`` is the width of a pixel over its height: frames were brought to square pixels. They were turned by
+Frames are ``cropped`` where the container shows a part of the coded picture only. ``pixel_aspect`` is the width of a
+pixel over its height: frames were brought to square pixels if it is a hundredth off or more. They were turned by
 ``rotation`` degrees clockwise, and mirrored left to right before that where ``mirrored``. ``width``, ``height`` and all
 boxes count pixels after this. ``interlaced`` frames are made of two fields and were left as they are.
 

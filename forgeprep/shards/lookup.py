@@ -56,7 +56,12 @@ def read_at(place: Place, columns: tuple[str, ...] | None = None) -> dict[str, A
     if place.path.suffix == ".tar":
         found = next(tar_rows(place.path, None, part=(place.first, place.second)))
         return found if columns is None else {name: found[name] for name in columns if name in found}
-    row: dict[str, Any] = _row_group(place.path, place.first, columns).slice(place.second, 1).to_pylist()[0]
+    # A shard may be made anew within the life of a process.
+    try:
+        stamp = place.path.stat().st_mtime_ns
+    except OSError as error:
+        raise VerifyError(f"{place.path}: {error.strerror}") from error
+    row: dict[str, Any] = _row_group(place.path, place.first, columns, stamp).slice(place.second, 1).to_pylist()[0]
     return row
 
 
@@ -72,7 +77,7 @@ def _parquet_values(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place,
 
 
 @functools.lru_cache(maxsize=4)
-def _row_group(path: Path, group: int, columns: tuple[str, ...] | None) -> pa.Table:
+def _row_group(path: Path, group: int, columns: tuple[str, ...] | None, stamp: float) -> pa.Table:
     try:
         with pq.ParquetFile(parquet_source(path), pre_buffer=False) as file:
             return file.read_row_group(group, None if columns is None else list(columns))

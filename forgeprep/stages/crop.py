@@ -99,6 +99,7 @@ def _lead_and_follow(
             entry.guesses.append((lead.clip_id, follower.told() if readable else "unreadable"))
         if readable and follower.verdict == FITS:
             entry.clip, entry.pairing = follower.clip, "guessed" if follower.clip.guessed else "stated"
+            entry.requested = len(group.frames)
             settled.append(clip_id)
         else:
             log.clips[clip_id] = ClipLog(entry.clip, group.frames, requested=entry.requested, guesses=entry.guesses)
@@ -112,7 +113,7 @@ def _alone(clip: Clip, group: Group, make: _Making) -> Iterator[list[Sample]]:
     if entry.guesses:
         entry.pairing = "refused"
         group = group.part(clip)
-        entry.frames = group.frames
+        entry.frames, entry.requested = group.frames, len(group.frames)
     else:
         entry.pairing = "none" if clip.original_id is None else "missing"
     # A guess costs nothing, also one of what is not on disk, where the dataset has a mask of its own.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from forgeprep.report.sheet import SheetRow
 
 UInt8 = npt.NDArray[np.uint8]
-Drawn = tuple[npt.NDArray[np.bool_], tuple[int, int, int]]
-"""A mask in a cell and its colour."""
-
 CELL = 240
 GAP = 14
 MARGIN = 28
@@ -34,9 +31,17 @@ RED, CYAN = (255, 40, 40), (0, 225, 255)
 VEIL, FILL = 0.2, 0.45
 """How much of its colour covers a mask that stands alone, and what only one of two masks calls forged."""
 LEAST_OUTLINED = 0.002
-"""Parts of a dataset's own mask smaller than this share of the cell get no outline; their fill shows them."""
+"""Parts of a sparse mask smaller than this share of the cell get no outline; their fill shows them."""
 DOUBTFUL = 0.5
 """A confidence or an IoU below it is drawn to notice: a mask that shares less than half with the truth is a bad one."""
+
+
+class Drawn(NamedTuple):
+    """A mask in a cell, its colour, and whether it may be specks, whose every line would hide the rest."""
+
+    inside: npt.NDArray[np.bool_]
+    colour: tuple[int, int, int]
+    sparse: bool
 
 
 @dataclass(slots=True)
@@ -100,7 +105,8 @@ def _columns(rows: Sequence[SheetRow]) -> list[str]:
 def _draw_title(page: _Page, rows: Sequence[SheetRow], names: list[str]) -> None:
     dataset = rows[0].sample["dataset"]
     page.write(MARGIN, 22, dataset, 24, weight="bold")
-    page.write(MARGIN, 56, f"{len(rows)} samples, some of lowest confidence", 13, FAINT)
+    why = " or ".join(sorted({row.why for row in rows if row.why}))
+    page.write(MARGIN, 56, f"{len(rows)} samples" + (f", some of {why}" if why else ""), 13, FAINT)
     for number, name in enumerate(names):
         x = MARGIN + TEXT + number * (CELL + GAP)
         page.write(x, 30, HEADINGS[name][0], 18, weight="bold")
@@ -178,31 +184,32 @@ def _centred(picture: npt.NDArray[Any]) -> UInt8:
 
 def _masks(sample: dict[str, Any]) -> list[Drawn]:
     """The masks that a sample has; where there are two, the one that was made comes last, to be drawn on top."""
-    found = [(sample.get("mask_provided"), CYAN)]
-    found.append((sample.get("mask"), CYAN if sample["mask_source"] == "provided" else RED))
-    return [(_fit(mask)[..., 0] > 127, colour) for mask, colour in found if mask is not None]
+    source = sample["mask_source"]
+    own = source == "provided"
+    found = [(sample.get("mask_provided"), CYAN, True)]
+    found.append((sample.get("mask"), CYAN if own else RED, own or source == "literal"))
+    return [Drawn(_fit(mask)[..., 0] > 127, colour, sparse) for mask, colour, sparse in found if mask is not None]
 
 
 def _overlay(cell: UInt8, masks: Sequence[Drawn]) -> UInt8:
     """Outlines; a mask that stands alone is veiled, of two only what one of them alone calls forged is coloured."""
     veiled = cell.copy()
-    for inside, colour in masks:
-        others = [other for other, its in masks if its != colour]
-        alone = np.logical_and.reduce([inside, *(~other for other in others)])
+    for mask in masks:
+        others = [other.inside for other in masks if other.colour != mask.colour]
+        alone = np.logical_and.reduce([mask.inside, *(~other for other in others)])
         part = FILL if others else VEIL
-        veiled[alone] = np.rint((1 - part) * cell[alone] + part * np.array(colour)).astype(np.uint8)
+        veiled[alone] = np.rint((1 - part) * cell[alone] + part * np.array(mask.colour)).astype(np.uint8)
     return _outlined(veiled, masks, 2)
 
 
 def _outlined(cell: UInt8, masks: Sequence[Drawn], thickness: int) -> UInt8:
-    """A dataset's own mask may be filigree, whose every line would hide the rest: large outer ones are drawn."""
+    """Draw all outlines of a solid mask, and thinly the large outer ones of a sparse one."""
     drawn = cell.copy()
-    for inside, colour in masks:
-        own = colour == CYAN
-        way = cv2.RETR_EXTERNAL if own else cv2.RETR_CCOMP
+    for inside, colour, sparse in masks:
+        way = cv2.RETR_EXTERNAL if sparse else cv2.RETR_CCOMP
         contours, _ = cv2.findContours(inside.astype(np.uint8), way, cv2.CHAIN_APPROX_NONE)
-        shown = [line for line in contours if not own or cv2.contourArea(line) >= LEAST_OUTLINED * inside.size]
-        cv2.drawContours(drawn, shown, -1, colour, 1 if own else thickness, cv2.LINE_AA)
+        shown = [line for line in contours if not sparse or cv2.contourArea(line) >= LEAST_OUTLINED * inside.size]
+        cv2.drawContours(drawn, shown, -1, colour, 1 if sparse else thickness, cv2.LINE_AA)
     return drawn
 
 

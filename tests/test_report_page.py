@@ -268,7 +268,19 @@ def apart(row: dict[str, Any]) -> None:
 
 
 def literal(row: dict[str, Any]) -> None:
-    row |= {"mask_source": "literal", "mask_confidence": None, "mask_threshold": None}
+    row |= {
+        "mask_source": "literal",
+        "mask_confidence": None,
+        "mask_threshold": None,
+        "difference": row["mask"] // 255 * 128,
+    }
+
+
+def partly(row: dict[str, Any], share: float) -> None:
+    """So much of a literal mask stands out of the noise: that share is the IoU of both."""
+    literal(row)
+    forged = row["mask"] > 0
+    row["difference"][np.cumsum(forged).reshape(forged.shape) > share * forged.sum()] = 127
 
 
 @pytest.mark.parametrize(
@@ -276,6 +288,11 @@ def literal(row: dict[str, Any]) -> None:
     [
         (lambda row: None, []),
         (literal, []),
+        (lambda row: partly(row, 0.55), []),
+        (
+            lambda row: partly(row, 0.45),
+            ["Masks of FaceSwap (c23) are likely wrong: 100 % share an IoU under .5 with what stands out of noise"],
+        ),
         (low_confidence, ["Masks of FaceSwap (c23) are likely wrong: 50 % have a confidence under .5"]),
         (
             jumping,

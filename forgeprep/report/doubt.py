@@ -32,7 +32,8 @@ LOW_SHARE = 0.2
 """Of good masks fewer than 3 in 100 are bad; one in five is no accident, even of few masks and a rough confidence."""
 UNSTEADY = 0.7
 """Median IoU of neighbouring masks, both laid on the face, below which they jump. On the demo, difference masks are at
-.85 and more, those of a moving mouth at c40 being the lowest; a fixed threshold of 25 gives .67 and less."""
+.88 and more, those of a moving mouth at c40 being the lowest; on real heads at c40, at .94 and more. A fixed threshold
+of 25 gives .67 and less on the demo, but up to .87 on real heads where the whole face was swapped."""
 NEAR_S = 1.0
 """Frames further apart are no neighbours: 32 frames spread over half a minute are a second apart."""
 MANY_REGIONS = 3
@@ -42,7 +43,9 @@ FAR = 0.5
 STRAY_SHARE = 0.2
 """Single masks may well have specks; where a fifth of them has, it is the method."""
 APART_SHARE = 0.5
-"""Datasets draw their own masks differently, so that only a majority of bad IoUs tells something."""
+"""Datasets draw their own masks differently, and a literal mask knows no noise: only a majority of bad IoUs tells."""
+EVEN = 128
+"""At this level of ``difference`` a pixel is as likely forged as not."""
 LEAST_MASKS = 8
 """Of fewer masks nothing is said."""
 
@@ -62,13 +65,14 @@ Bool = npt.NDArray[np.bool_]
 
 
 class Spot(NamedTuple):
-    """Where a mask lies: its row, its frame in a sample of several, its time, and the boxes around it."""
+    """Where a mask lies: its row, its frame in a sample of several, its time, the boxes around it, and its kind."""
 
     place: Place
     number: int | None
     time_s: float
     face_box: tuple[float, ...]
     crop_box: tuple[int, ...]
+    literal: bool
 
 
 @dataclass(slots=True)
@@ -118,7 +122,8 @@ class Doubts:
         if row.get("mask_confidence") is not None:
             tally.rated += 1
             tally.low += row["mask_confidence"] < BAD
-        spot = Spot(place, number, row["timestamp_s"], tuple(row["face_box"]), tuple(row["crop_box"]))
+        boxes, literal = (tuple(row["face_box"]), tuple(row["crop_box"])), row["mask_source"] == "literal"
+        spot = Spot(place, number, row["timestamp_s"], *boxes, literal)
         track = row["clip_id"], row["track_id"]
         before, self._last[track] = self._last.get(track), spot
         near = before if before is not None and 0 < spot.time_s - before.time_s <= NEAR_S else None
@@ -178,37 +183,61 @@ def _signs(tally: Tally, spots: list[tuple[int, str, Spot, Spot | None]]) -> lis
     signs = []
     if tally.rated >= LEAST_MASKS and tally.low > LOW_SHARE * tally.rated:
         signs.append(f"{_percent(tally.low, tally.rated)} have a confidence under {_point(BAD)}")
-    steady, strayed = look(spots)
+    steady, strayed, unlike = look(spots)
     if len(steady) >= LEAST_MASKS and (median := float(np.median(steady))) < UNSTEADY:
         signs.append(f"they jump from frame to frame (neighbours share an IoU of {_point(median)})")
     if len(strayed) >= LEAST_MASKS and sum(strayed) > STRAY_SHARE * len(strayed):
         signs.append(f"{_percent(sum(strayed), len(strayed))} are scattered or lie off the face")
+    if len(unlike) >= LEAST_MASKS and sum(unlike) > APART_SHARE * len(unlike):
+        signs.append(
+            f"{_percent(sum(unlike), len(unlike))} share an IoU under {_point(BAD)} with what stands out of noise"
+        )
     return signs
 
 
-def look(spots: list[tuple[int, str, Spot, Spot | None]]) -> tuple[list[float], list[bool]]:
-    """Decode masks: the IoU of each with its neighbour, where it has one, and whether it is stray."""
-    steady: list[float] = []
-    strayed: list[bool] = []
+class Looks(NamedTuple):
+    """What the decoded masks show.
+
+    Attributes:
+        steady: the IoU of each mask with its neighbour, of those that have one.
+        strayed: whether a mask is stray, see :func:`is_stray`.
+        unlike: of literal masks, whether they share less than ``BAD`` with what the difference calls forged.
+    """
+
+    steady: list[float]
+    strayed: list[bool]
+    unlike: list[bool]
+
+
+def look(spots: list[tuple[int, str, Spot, Spot | None]]) -> Looks:
+    """Decode masks, and of literal ones the difference; what cannot be read is left out."""
+    found = Looks([], [], [])
     for *_, spot, near in sorted(spots, key=lambda entry: entry[2].place):
         try:
-            mask = _mask(spot)
-            other = None if near is None else _mask(near)
+            mask = _picture(spot, "mask")
+            other = None if near is None else _picture(near, "mask")
+            difference = _picture(spot, "difference") if spot.literal else None
         except (VerifyError, cv2.error):
             continue
         if mask is None:
             continue
-        strayed.append(is_stray(mask, spot.face_box, spot.crop_box))
+        found.strayed.append(is_stray(mask, spot.face_box, spot.crop_box))
+        if difference is not None and difference.shape == mask.shape:
+            found.unlike.append((_iou(mask > 0, difference >= EVEN) or 0.0) < BAD)
         if near is not None and other is not None:
-            one, two = on_face(mask, spot.face_box, spot.crop_box), on_face(other, near.face_box, near.crop_box)
-            either = np.count_nonzero(one | two)
-            if either:
-                steady.append(float(np.count_nonzero(one & two) / either))
-    return steady, strayed
+            shared = _iou(on_face(mask, spot.face_box, spot.crop_box), on_face(other, near.face_box, near.crop_box))
+            found.steady.extend([] if shared is None else [shared])
+    return found
 
 
-def _mask(spot: Spot) -> npt.NDArray[np.uint8] | None:
-    value = read_at(spot.place, ("mask",)).get("mask")
+def _iou(one: Bool, two: Bool) -> float | None:
+    either = np.count_nonzero(one | two)
+    return float(np.count_nonzero(one & two) / either) if either else None
+
+
+def _picture(spot: Spot, name: str) -> npt.NDArray[np.uint8] | None:
+    # Both pictures are asked for at once where both are needed, so that a row group is read once.
+    value = read_at(spot.place, ("mask", "difference") if spot.literal else ("mask",)).get(name)
     value = value[spot.number] if spot.number is not None and value is not None else value
     return None if value is None else decode_image(value["bytes"])
 

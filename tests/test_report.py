@@ -170,6 +170,19 @@ def test_where_two_masks_disagree_is_filled_with_the_colour_of_the_one_that_says
     assert (lines[:, 60:90] == lines[:, 60:90, :1]).all()
 
 
+def test_specks_of_a_literal_mask_get_no_outlines(face_photo: UInt8) -> None:
+    sample = make_row(face_photo, "train", 0, "Deepfakes", 0, draw.CELL) | {"mask_source": "literal"}
+    sample["mask"] = np.zeros((draw.CELL, draw.CELL), np.uint8)
+    sample["mask"].reshape(15, 16, 15, 16)[:, 4:12, :, 4:12] = 255
+    specks = draw.cell("overlay", SheetRow("", sample, None))
+    solid = draw.cell("overlay", SheetRow("", sample | {"mask_source": "difference"}, None))
+    assert specks is not None
+    assert solid is not None
+    veiled = (1 - draw.VEIL) * sample["image"] + draw.VEIL * np.array(draw.RED)
+    np.testing.assert_allclose(specks, np.where(sample["mask"][..., None], veiled, sample["image"]), atol=1)
+    assert np.mean((solid == draw.RED).all(axis=2)) > 0.2
+
+
 @pytest.mark.parametrize(
     ("stages", "formats", "columns"),
     [(("crop",), ("webdataset",), 2), (("crop", "mask"), ("parquet",), 4), (("crop", "noise"), ("parquet",), 3)],

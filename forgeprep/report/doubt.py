@@ -32,7 +32,7 @@ LOW_SHARE = 0.2
 """Of good masks fewer than 3 in 100 are bad; one in five is no accident, even of few masks and a rough confidence."""
 UNSTEADY = 0.7
 """Median IoU of neighbouring masks, both laid on the face, below which they jump. On the demo, difference masks are at
-.88 and more, those of a moving mouth at c40 being the lowest; on real heads at c40, at .94 and more. A fixed threshold
+.82 and more, those of a moving mouth at c40 being the lowest; on real heads at c40, at .94 and more. A fixed threshold
 of 25 gives .67 and less on the demo, but up to .87 on real heads where the whole face was swapped."""
 NEAR_S = 1.0
 """Frames further apart are no neighbours: 32 frames spread over half a minute are a second apart."""

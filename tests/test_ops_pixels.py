@@ -244,6 +244,17 @@ def test_what_the_container_crops_is_not_shown(tmp_path: Path, face_photo: UInt8
     assert (read_facts(plain).cropped, read_facts(cropped).cropped) == (False, True)
 
 
+@pytest.mark.parametrize(("codec", "pixel_format"), [("mjpeg", "yuvj420p"), ("libvpx-vp9", "yuv420p")])
+def test_halved_chroma_of_odd_sizes_stays_where_it_was_coded(
+    tmp_path: Path, face_photo: UInt8, codec: str, pixel_format: str
+) -> None:
+    clip = tmp_path / "clip.mkv"
+    for width, height in ((256, 300), (255, 299)):
+        _write(clip, [face_photo[:height, :width]] * 2, codec, pixel_format)
+        frame = next(read_frames(clip))
+        assert (frame.size_wh, frame.siting, read_facts(clip).chroma_siting) == ((width, height), (0.5, 0.5), "centre")
+
+
 def _turn(source: Path, path: Path, matrix: tuple[int, int, int, int]) -> None:
     """An MP4 file with another display matrix: its a, b, c, d."""
     data = bytearray(source.read_bytes())

@@ -130,10 +130,15 @@ def siting_of(picture: Any, codec: str) -> tuple[float, float] | None:
     """Where halved chroma lies, as :class:`~forgeprep.ops.frames.Frame` has it; None where it is not halved.
 
     PyAV does not hand on what a stream says of it, but FFmpeg's scaler goes by it: the place is told by which one gives
-    the scaler's chroma. A picture without colour edges leaves it to the codec.
+    the scaler's chroma. A picture without colour edges leaves it to the codec, and so does one with an odd number of
+    columns or rows whose chroma is halved: the scaler stretches that over the picture, wherever it lies.
     """
-    if picture.format.is_rgb or len(picture.format.components) < 3 or _shift_of(picture) not in ((1, 1), (1, 0)):
+    shift = _shift_of(picture)
+    if picture.format.is_rgb or len(picture.format.components) < 3 or shift not in ((1, 1), (1, 0)):
         return None
+    first = "left" if codec in _LEFT_SITED else "centre"
+    if picture.width % (1 << shift[0]) or picture.height % (1 << shift[1]):
+        return _place(first, shift)
     from av.video.reformatter import Interpolation
 
     flags = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
@@ -142,7 +147,6 @@ def siting_of(picture: Any, codec: str) -> tuple[float, float] | None:
     deep = f"p{frame.bits}le" if frame.bits > 8 else "p"
     wanted = frame_of(plain.reformat(format=f"yuv444{deep}", interpolation=flags), 0).planes[1]
     there = (0, 0, *frame.size_wh)
-    first = "left" if codec in _LEFT_SITED else "centre"
     errors: dict[str, float] = {}
     for name in sorted(_SITINGS, key=lambda name: name != first):
         own = chroma_at_full_size(replace(frame, siting=_place(name, frame.shift)), 1, there)

@@ -99,6 +99,7 @@ def test_protocols_are_valid_and_give_way_to_flags(name: str) -> None:
     assert set(PROTOCOLS[name]["stages"]) <= set(config.stages)
     assert config.params["crop"]["enlarge"] == PROTOCOLS[name]["enlarge"]
     assert make_config("ffpp", {"protocol": name, "enlarge": 1.7}).params["crop"]["enlarge"] == 1.7
+    assert make_config("ffpp", {"protocol": name, "detector": "whole"}).params["crop"]["enlarge"] == 1.0
 
 
 def test_needed_stages_are_added() -> None:

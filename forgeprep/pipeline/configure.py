@@ -55,7 +55,11 @@ def make_config(dataset: str, given: Mapping[str, Any]) -> RunConfig:
     if protocol is not None:
         if protocol not in PROTOCOLS:
             raise unknown_name("protocol", protocol, PROTOCOLS)
-        values = {**PROTOCOLS[protocol], **values}
+        preset = dict(PROTOCOLS[protocol])
+        if values.get("detector") == "whole":
+            # A protocol enlarges the box of a face; where the picture is the face there is nothing around it.
+            del preset["enlarge"]
+        values = {**preset, **values}
     stages = resolve_stages(_names(values.pop("stages", DEFAULT_STAGES)))
     owners = _param_owners()
     params = read_params(stages, {key: values.pop(key) for key in list(values) if key in owners})

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import stat
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePath
 
 import cv2
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 
 from forgeprep.errors import MediaError
 from forgeprep.ops import guard
-from forgeprep.ops.frames import Frame
+from forgeprep.ops.frames import Frame, UInt8
 from forgeprep.ops.planes import Facts
 
-PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+PICTURE_SUFFIXES = frozenset({".bmp", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 _EXIF_ORIENTATION = 274
+_UNREADABLE = (OSError, ValueError, SyntaxError, TypeError, OverflowError, MemoryError, RuntimeError)
+"""What Pillow and its plug-ins raise at a damaged file."""
 _TURNS = {
     1: (0, False),
     2: (0, True),
@@ -53,6 +58,8 @@ def read_picture(path: Path) -> Frame:
     except (cv2.error, OSError, MemoryError):
         bgr = None
     if bgr is None:
+        bgr = _read_by_pillow(path)
+    if bgr is None:
         raise MediaError(str(path), "not a picture that can be decoded; fetch it again")
     if min(bgr.shape[:2]) < 2:
         raise MediaError(str(path), f"a picture of {bgr.shape[1]} x {bgr.shape[0]} pixels, too small for a face")
@@ -61,16 +68,37 @@ def read_picture(path: Path) -> Frame:
     return Frame(0, 0.0, planes, model="rgb", shift=(0, 0), bits=bits, full_range=True, siting=(0.0, 0.0))
 
 
+def _read_by_pillow(path: Path) -> UInt8 | None:
+    """What OpenCV does not read, HEIC first of all, as BGR of 8 bits, upright; None if it is no picture."""
+    try:
+        with _opened(path) as picture:
+            upright = PIL.ImageOps.exif_transpose(picture).convert("RGB")
+            return np.asarray(upright, np.uint8)[..., ::-1]
+    except (*_UNREADABLE, PIL.Image.DecompressionBombError):
+        return None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[PIL.Image.Image]:
+    """A picture's header, read by Pillow without a word of warning."""
+    import pi_heif
+
+    pi_heif.register_heif_opener()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with path.open("rb") as file, PIL.Image.open(file) as picture:
+            yield picture
+
+
 def picture_facts(path: Path) -> Facts:
     """What a picture's header says; raises MediaError as :func:`read_picture` does."""
     check_there(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with path.open("rb") as file, PIL.Image.open(file) as picture:
-                codec, mode = str(picture.format).lower(), picture.mode
-                rotation, mirrored = _TURNS.get(picture.getexif().get(_EXIF_ORIENTATION, 1), (0, False))
-    except (OSError, ValueError, SyntaxError, TypeError, OverflowError, PIL.Image.DecompressionBombError):
+        with _opened(path) as picture:
+            codec, mode = str(picture.format).lower(), picture.mode
+            turn = picture.info.get("original_orientation") or picture.getexif().get(_EXIF_ORIENTATION, 1)
+            rotation, mirrored = _TURNS.get(turn, (0, False))
+    except (*_UNREADABLE, PIL.Image.DecompressionBombError):
         raise MediaError(str(path), "not a picture that can be decoded; fetch it again") from None
     return Facts(codec=codec, pixel_format=mode, color_range="full", rotation=rotation, mirrored=mirrored)
 
@@ -93,13 +121,11 @@ def check_there(path: Path) -> None:
 def _check_pixels(path: Path) -> None:
     """Refuse a picture whose header asks for too much, before a decoder does as it says."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with path.open("rb") as file, PIL.Image.open(file) as picture:
-                width, height = picture.size
+        with _opened(path) as picture:
+            width, height = picture.size
     except PIL.Image.DecompressionBombError:
         width = height = guard.MAX_PIXELS
-    except (OSError, ValueError, SyntaxError, TypeError, OverflowError):
+    except _UNREADABLE:
         return
     if width * height > guard.MAX_PIXELS:
         raise MediaError(str(path), f"more than {guard.MAX_PIXELS:,} pixels: too large to decode")

@@ -71,7 +71,7 @@ class Facts:
     interlaced: bool = False
 
 
-def frame_of(picture: Any, index: int, siting: tuple[float, float] | None = None) -> Frame:
+def frame_of(picture: Any, index: int, time_s: float = 0.0, siting: tuple[float, float] | None = None) -> Frame:
     """A decoded picture as a frame; its planes are views wherever the format allows it.
 
     ``siting`` is that of its chroma, see :func:`siting_of`; centred without.
@@ -80,7 +80,6 @@ def frame_of(picture: Any, index: int, siting: tuple[float, float] | None = None
     FFmpeg to such ones, without loss of samples.
     """
     name = picture.format.name
-    time_s = float(picture.time or 0.0)
     full = _is_full(picture)
     if name in _PACKED:
         step, order = _PACKED[name]
@@ -88,7 +87,7 @@ def frame_of(picture: Any, index: int, siting: tuple[float, float] | None = None
         pixels = rows[: picture.height, : picture.width * step].reshape(picture.height, picture.width, step)
         return Frame(index, time_s, tuple(pixels[..., i] for i in order), "rgb", (0, 0), full_range=True, siting=(0, 0))
     if not _has_planes(picture.format):
-        return frame_of(_unpacked(picture), index, siting)
+        return frame_of(_unpacked(picture), index, time_s, siting)
     parts = picture.format.components
     bits = parts[0].bits
     if picture.format.is_rgb:
@@ -162,7 +161,7 @@ def pixel_aspect(stream: Any) -> float:
     return aspect if 1 / _MOST_ASPECT <= aspect <= _MOST_ASPECT else 1.0
 
 
-def edges_of(container: Any) -> tuple[int, int, int, int]:
+def edges_of(container: Any, stream: Any) -> tuple[int, int, int, int]:
     """Pixels that the container has cut off the video's top, bottom, left and right: MP4's ``clap``, Matroska's crop.
 
     FFmpeg's decoders leave that to the player, and PyAV tells it only where it describes the file in words.
@@ -176,7 +175,7 @@ def edges_of(container: Any) -> tuple[int, int, int, int]:
     finally:
         av.logging.set_level(level)
     streams = re.split(r"^ *Stream #\d+:(\d+)", told, flags=re.MULTILINE)[1:]
-    own = dict(zip(map(int, streams[::2]), streams[1::2], strict=True)).get(container.streams.video[0].index, "")
+    own = dict(zip(map(int, streams[::2]), streams[1::2], strict=True)).get(stream.index, "")
     found = re.search(r"^ *Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)$", own, flags=re.MULTILINE | re.IGNORECASE)
     left, right, top, bottom = map(int, found.groups()) if found else (0, 0, 0, 0)
     return top, bottom, left, right
@@ -220,11 +219,7 @@ def _unpacked(picture: Any) -> Any:
         shift = _shift_of(picture)
         kind = {(1, 1): "yuv420p", (1, 0): "yuv422p", (0, 1): "yuv440p"}.get(shift, "yuv444p")
         name = kind + (f"{10 if bits <= 10 else 12 if kind == 'yuv440p' else 16}le" if deep else "")
-    made = picture.reformat(format=name)
-    made.pts = picture.pts
-    if picture.time_base is not None:
-        made.time_base = picture.time_base
-    return made
+    return picture.reformat(format=name)
 
 
 def _plane(picture: Any, part: Any) -> Plane:

@@ -1,13 +1,13 @@
 """Decode a video in sequence, frame by frame, its planes kept as they are; a picture is a video of one frame.
 
-Frames are numbered by presentation order of the *packets in the file*, so a frame that the decoder loses leaves a gap
-in the numbers instead of shifting all later ones.
+Frames are numbered as they are shown, see :mod:`forgeprep.ops.numbering`; one that the decoder loses leaves a gap in
+the numbers instead of shifting all later ones. Of several streams the one with the most pixels is the video; cover art
+is none.
 """
 
 from __future__ import annotations
 
 import hashlib
-import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 from forgeprep.errors import MediaError
 from forgeprep.ops import guard
 from forgeprep.ops.frames import Frame, cropped, squared, turned
+from forgeprep.ops.numbering import Numbering, is_shown, stamps_rise
 from forgeprep.ops.pictures import check_there, is_picture, picture_facts, read_picture
 from forgeprep.ops.planes import Facts, edges_of, facts_of, frame_of, orientation, pixel_aspect, siting_of
 from forgeprep.storage import media_source
@@ -39,24 +40,20 @@ def read_header(path: Path) -> VideoHeader:
     Raises:
         MediaError: the file is missing, empty or no video.
     """
-    import av
-
     if is_picture(path):
         check_there(path)
         return VideoHeader(frame_count=1, fps=0.0)
     with _open(path) as container:
-        stream = container.streams.video[0]
+        stream = video_stream(container)
+        rate = stream.average_rate or stream.guessed_rate
+        # Other containers have no table of their frames: what they say is a guess, or nothing.
+        told = container.format.name == "avi" or "mp4" in container.format.name
         # An edit list hides frames that the container counts; PyAV tells of them from version 17 on.
         hidden = sum(entry.is_discard for entry in getattr(stream, "index_entries", ()))
-        count = max(0, stream.frames - hidden)
-        rate = stream.average_rate or stream.guessed_rate
-        if not count and stream.duration and stream.time_base and rate:
-            count = round(float(stream.duration * stream.time_base * rate))
-        if not count and container.duration and rate:
-            count = round(container.duration / av.time_base * float(rate))
+        count = max(0, stream.frames - hidden) if told else 0
         if count > path.stat().st_size // guard.LEAST_FRAME_BYTES:
             raise MediaError(str(path), f"its header claims {count:,} frames, more than the file can hold")
-        return VideoHeader(frame_count=int(count), fps=float(rate or 0.0))
+        return VideoHeader(frame_count=count or _count_packets(container, stream), fps=float(rate or 0.0))
 
 
 def read_frames(path: Path) -> Iterator[Frame]:
@@ -70,35 +67,40 @@ def read_frames(path: Path) -> Iterator[Frame]:
     Raises:
         MediaError: the file is missing, empty or no video.
     """
-    import av
-
     if is_picture(path):
         yield read_picture(path)
         return
     with _open(path) as container:
-        stream = container.streams.video[0]
-        stream.codec_context.thread_count = 1
-        stream.codec_context.thread_type = "NONE"
-        stream.codec_context.options = {"max_pixels": str(guard.MAX_PIXELS)}
-        edges, aspect, codec = edges_of(container), pixel_aspect(stream), stream.codec_context.codec.name
+        stream = video_stream(container)
+        _on_this_thread(stream)
+        edges, aspect, codec = edges_of(container, stream), pixel_aspect(stream), stream.codec_context.codec.name
+        rate = stream.average_rate or stream.guessed_rate
+        numbering = Numbering(lambda: stamps_rise(path, _stamps), 1 / float(rate or 25))
         siting: tuple[float, float] | None = None
-        waiting: list[int] = []
-        index = -1
         for packet in _packets(container, stream):
-            if packet.pts is not None and not packet.is_discard:
-                heapq.heappush(waiting, packet.pts)
-            try:
-                decoded = packet.decode()
-            except (av.error.FFmpegError, MemoryError):
-                continue
-            guard.alive()
-            for picture in decoded:
-                siting = siting_of(picture, codec) if index < 0 else siting
-                index = _next_index(index, waiting, picture.pts)
+            if is_shown(packet, codec):
+                numbering.packet(packet.pts)
+            for picture in _decoded(packet):
+                siting = siting_of(picture, codec) if numbering.index < 0 else siting
+                index, time_s = numbering.picture(picture.pts, picture.time)
                 if not picture.is_corrupt:
                     # As it is coded, the picture is cropped and its pixels have their shape; then it is turned.
-                    frame = squared(cropped(frame_of(picture, index, siting), edges), aspect)
+                    frame = squared(cropped(frame_of(picture, index, time_s, siting), edges), aspect)
                     yield turned(frame, orientation(picture))
+
+
+def video_stream(container: Any) -> Any:
+    """The stream that is the video: the one with the most pixels; None where there is none, or cover art only."""
+    from av.stream import Disposition
+
+    still = Disposition.attached_pic | Disposition.timed_thumbnails
+    moving = [stream for stream in container.streams.video if not stream.disposition & still]
+    return max(moving, key=_rank, default=None)
+
+
+def _rank(stream: Any) -> tuple[bool, int, int]:
+    coded = getattr(stream, "codec_context", None)
+    return stream.frames != 1, (-1 if coded is None else coded.width * coded.height), -stream.index
 
 
 def read_facts(path: Path) -> Facts:
@@ -107,22 +109,15 @@ def read_facts(path: Path) -> Facts:
     Raises:
         MediaError: the file is missing, empty, no video, or none of its frames can be decoded.
     """
-    import av
-
     if is_picture(path):
         return picture_facts(path)
     with _open(path) as container:
-        stream = container.streams.video[0]
-        stream.codec_context.options = {"max_pixels": str(guard.MAX_PIXELS)}
-        edges = edges_of(container)
+        stream = video_stream(container)
+        _on_this_thread(stream)
+        edges = edges_of(container, stream)
         for packet in _packets(container, stream):
-            try:
-                decoded = packet.decode()
-            except (av.error.FFmpegError, MemoryError):
-                continue
-            guard.alive()
-            if decoded:
-                return facts_of(stream, decoded[0], edges)
+            for picture in _decoded(packet):
+                return facts_of(stream, picture, edges)
     raise MediaError(str(path), "none of its frames can be decoded")
 
 
@@ -147,10 +142,10 @@ def _open(path: Path) -> Any:
     except (av.error.FFmpegError, OSError, ValueError, ArithmeticError, MemoryError) as error:
         text = getattr(error, "strerror", None) or str(error)
         raise MediaError(str(path), f"not a video that can be opened ({text}); fetch it again") from None
-    if not container.streams.video:
+    if video_stream(container) is None:
         container.close()
         raise MediaError(str(path), "the file has no video stream")
-    if getattr(container.streams.video[0], "codec_context", None) is None:
+    if getattr(video_stream(container), "codec_context", None) is None:
         container.close()
         raise MediaError(str(path), "its video is coded in a way that the decoder does not know")
     return container
@@ -166,12 +161,40 @@ def _packets(container: Any, stream: Any) -> Iterator[Any]:
         return
 
 
-def _next_index(index: int, waiting: list[int], pts: int | None) -> int:
-    """The index of the picture with this time stamp: one more than the last, plus the pictures lost between."""
-    if pts is None or not waiting or pts not in waiting:
-        return index + 1
-    while waiting:
-        index += 1
-        if heapq.heappop(waiting) == pts:
-            break
-    return index
+def _on_this_thread(stream: Any) -> None:
+    stream.codec_context.thread_count = 1
+    stream.codec_context.thread_type = "NONE"
+    stream.codec_context.options = {"max_pixels": str(guard.MAX_PIXELS)}
+
+
+def _decoded(packet: Any) -> list[Any]:
+    """The pictures that come out of the decoder at a packet; none where it cannot be decoded."""
+    import av
+
+    try:
+        pictures: list[Any] = packet.decode()
+    except (av.error.FFmpegError, MemoryError):
+        return []
+    guard.alive()
+    return pictures
+
+
+def _count_packets(container: Any, stream: Any) -> int:
+    """How many pictures a stream shows, by its packets: all is read, nothing decoded."""
+    codec = stream.codec_context.codec.name
+    stamps: set[int | None] = set()
+    unstamped = 0
+    for packet in _packets(container, stream):
+        guard.alive()
+        if is_shown(packet, codec):
+            stamps.add(packet.pts)
+            unstamped += packet.pts is None
+    return len(stamps - {None}) + unstamped
+
+
+def _stamps(path: Path) -> list[int | None]:
+    """The time stamps of the pictures, as they come out of the decoder."""
+    with _open(path) as container:
+        stream = video_stream(container)
+        _on_this_thread(stream)
+        return [picture.pts for packet in _packets(container, stream) for picture in _decoded(packet)]

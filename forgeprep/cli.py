@@ -91,6 +91,10 @@ def run(
         int | None, typer.Option(help="Resize crops to this side in pixels. [default: native resolution]")
     ] = None,
     detector: Annotated[str | None, typer.Option(help=f"{_DETECTORS}. [default: libfacedetection]")] = None,
+    min_face: Annotated[
+        float | None,
+        typer.Option(help="Height of the smallest face over the picture's shorter side. [default: 1/15]"),
+    ] = None,
     bystanders: Annotated[
         str | None, typer.Option(help="Unaltered faces of a fake: skip, or real to keep them as reals. [default: skip]")
     ] = None,

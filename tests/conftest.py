@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from forgeprep.ops.frames import Frame
+
 UInt8 = npt.NDArray[np.uint8]
 
 LONGEST = ("faults", "remote", "training", "examples", "layouts", "localisation", "training_models", "run", "errors")
@@ -36,6 +38,11 @@ def real_footage() -> Path:
     if not clip.is_file():
         pytest.skip(f"real footage is not here: {clip}")
     return clip
+
+
+def rgb_frame(rgb: UInt8) -> Frame:
+    planes = tuple(np.ascontiguousarray(rgb[..., i]) for i in range(3))
+    return Frame(0, 0.0, planes, "rgb", (0, 0), full_range=True, siting=(0.0, 0.0))
 
 
 def encode_video(

@@ -10,17 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from forgeprep.ops.faces import make_detector
-from forgeprep.ops.frames import Frame
 from forgeprep.ops.geometry import iou
 from forgeprep.ops.tracks import find_faces
 from forgeprep.ops.video import read_frames
 from forgeprep.shards.read import iter_rows, shard_paths
-from tests.conftest import SHARED, UInt8, run_cli
-
-
-def rgb_frame(rgb: UInt8) -> Frame:
-    planes = tuple(np.ascontiguousarray(rgb[..., i]) for i in range(3))
-    return Frame(0, 0.0, planes, "rgb", (0, 0), full_range=True, siting=(0.0, 0.0))
+from tests.conftest import SHARED, UInt8, rgb_frame, run_cli
 
 
 def test_libfacedetections_boxes_lie_on_dlibs(face_photo: UInt8) -> None:

@@ -13,9 +13,11 @@ import PIL.Image
 import pytest
 import skimage.data
 
+from forgeprep.ops.faces import make_detector
 from forgeprep.ops.geometry import frame_rgb
+from forgeprep.ops.tracks import find_faces
 from forgeprep.ops.video import read_facts, read_frames, read_header
-from tests.conftest import UInt8
+from tests.conftest import UInt8, rgb_frame
 
 COUNT = 40
 
@@ -142,3 +144,44 @@ def test_a_phones_pictures_are_read_whole_and_upright(tmp_path: Path, suffix: st
     assert np.abs(frame_rgb(frame).astype(int) - photo).mean() < 3
     facts = read_facts(path)
     assert (facts.codec, facts.rotation) == ("heif", 90)
+
+
+def test_a_change_of_size_in_mid_file_ends_the_shot(tmp_path: Path) -> None:
+    """Broadcasts and calls change their resolution; boxes in old pixels would cut background out of the new ones."""
+    photo = skimage.data.astronaut()
+    path = tmp_path / "call.ts"
+    parts = []
+    for size in (512, 256):
+        part = tmp_path / f"{size}.ts"
+        with av.open(str(part), "w") as sink:
+            stream = sink.add_stream("libx264", rate=25, options={"bf": "0"})
+            stream.width, stream.height, stream.pix_fmt = size, size, "yuv420p"
+            for i in range(20):
+                frame = av.VideoFrame.from_ndarray(photo, "rgb24").reformat(size, size, "yuv420p")
+                frame.pts, frame.time_base = i + 20 * (size == 256), Fraction(1, 25)
+                sink.mux(stream.encode(frame))
+            sink.mux(stream.encode(None))
+        parts.append(part.read_bytes())
+    path.write_bytes(b"".join(parts))
+    frames = list(read_frames(path))
+    assert [frame.size_wh[0] for frame in frames] == [512] * 20 + [256] * 20
+    found = find_faces(frames, make_detector("libfacedetection"))
+    assert found.cuts == [20]
+    before, after = found.faces_at(19)[0], found.faces_at(20)[0]
+    assert before.track_id != after.track_id
+    assert np.allclose(np.array(after.box), np.array(before.box) / 2, atol=4)
+
+
+@pytest.mark.parametrize("detector", ["libfacedetection", "dlib-hog"])
+@pytest.mark.parametrize("size_wh", [(1920, 1080), (1080, 1920), (4032, 3024)])
+def test_the_smallest_face_is_the_same_whatever_the_orientation(size_wh: tuple[int, int], detector: str) -> None:
+    """Measured along the shorter side: a fifteenth by default, in pictures and in videos."""
+    width, height = size_wh
+    # The head of 190 of 512 pixels, brought to about a fourteenth of the shorter side.
+    side = round(min(size_wh) / 14 * 512 / 120)
+    head = np.asarray(PIL.Image.fromarray(skimage.data.astronaut()).resize((side, side), PIL.Image.Resampling.LANCZOS))
+    picture = np.full((height, width, 3), 120, np.uint8)
+    picture[height // 2 : height // 2 + side, width // 2 : width // 2 + side] = head[: height - height // 2]
+    found = find_faces([rgb_frame(picture)], make_detector(detector)).faces_at(0)
+    assert len(found) == 1
+    assert not find_faces([rgb_frame(picture)], make_detector(detector, min_face=0.2)).faces_at(0)

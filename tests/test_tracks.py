@@ -223,9 +223,13 @@ def test_frames_without_a_face_are_made_up_for_and_never_twice(
         assert len(chosen.frames) + len(chosen.missing) == len(asked)
         assert list(chosen.frames) == sorted(set(chosen.frames))
         assert set(chosen.frames) <= has_face
-    assert set(strict.frames) <= set(filled.frames)
+    # A clip that ends before its header says gets its frames spread over what there is.
+    last = max(found.frames, default=-1)
+    spread = select(last + 1, "train", FramesParams(frames=str(wanted))) if 0 <= last < asked[-1] else asked
+    assert has_face.intersection(spread) <= set(filled.frames)
     assert len(filled.frames) == min(len(asked), len(has_face))
-    assert filled.topped_up == len(filled.frames) - len(strict.frames)
+    assert filled.topped_up == len(set(filled.frames) - set(asked))
+    assert filled.detected == len(has_face.intersection(asked))
     for index, reason in strict.missing:
         assert reason == (
             "past_end" if index > max(found.frames, default=-1) else "decode_error" if index in lost else "no_face"
@@ -260,4 +264,4 @@ def test_a_false_alarm_in_a_picture_is_no_face(tmp_path: Path, face_photo: UInt8
     # HOG sees a second, faint face in the suit.
     assert len(detector.find(frame, 720)) + len(detector.find(frame, 360)) > 2
     found = find_faces(read_frames(file), detector)
-    assert [round(face.score or 0, 1) for face in found.faces_at(0)] == [1.2]
+    assert [(face.score or 0) > 1 for face in found.faces_at(0)] == [True]

@@ -13,7 +13,7 @@ import importlib.util
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import cv2
@@ -43,11 +43,12 @@ class FaceDetector:
     Attributes:
         find: ``find(frame, lines)`` searches the frame scaled to ``lines`` pixels along its shorter side.
         coarse: lines of the usual search.
-        fine: lines of the search for small faces.
+        fine: lines of the search for small faces, at which the smallest one asked for can just be found.
         small: faces below this size in pixels at the coarse scale call for the fine one.
         sure: score from which a face may stand alone; the scale is the detector's own.
         least: score below which a detection is not even the sequel of a track.
         likely: score from which a detection may begin a track that later ones have to confirm.
+        smallest: height of the smallest face that counts, as a share of the picture's shorter side.
         bridge: key frames without a detection over which a face may be followed by its looks. A detector that misses
             profiles needs long bridges; behind one that does not, they lead astray.
     """
@@ -60,10 +61,20 @@ class FaceDetector:
     likely: float
     least: float
     bridge: int
+    smallest: float = 0.0
 
 
-def make_detector(name: str) -> FaceDetector:
+MIN_FACE = 1 / 15
+"""Height of the smallest face that is looked for, as a share of the picture's shorter side."""
+
+
+def make_detector(name: str, min_face: float = MIN_FACE) -> FaceDetector:
     """Build a detector; do it once a worker.
+
+    Args:
+        name: one of :data:`DETECTORS`.
+        min_face: height of the smallest face of interest over the shorter side of the picture, 0 to 1. The search is as
+            fine as that takes, whatever the picture's size and orientation; smaller faces are left out.
 
     Raises:
         ForgeprepError: its library or weights are not installed.
@@ -75,7 +86,15 @@ def make_detector(name: str) -> FaceDetector:
         "face-alignment": _face_alignment,
         "whole": _whole,
     }
-    return builders[name]()
+    built = builders[name]()
+    if name == "whole":
+        return built
+    lines = math.ceil(_LEAST_PIXELS[name] / min_face)
+    return replace(built, coarse=min(built.coarse, lines), fine=lines, smallest=min_face)
+
+
+_LEAST_PIXELS = {"libfacedetection": 24, "dlib-hog": 80, "dlib-cnn": 48, "face-alignment": 32}
+"""Height in pixels of a face that each detector finds as surely as larger ones."""
 
 
 SIDE, DOWN = 0.954, 0.077

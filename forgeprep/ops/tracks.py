@@ -43,6 +43,8 @@ MIN_IOU = 0.25
 CUT_CHANGE, CUT_CORRELATION = 8.0, 0.6
 """A cut: neighbouring frames differ by more levels of 255 in the mean, and correlate less."""
 SMALL_WH = 64, 36
+FACE_OVER_BOX = 1.17
+"""Height of libfacedetection's box over the side of dlib's, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class _Point:
 @dataclass(slots=True)
 class _Track:
     points: list[_Point] = field(default_factory=list)
+    side: float = 0.0
     alive: bool = True
 
     @property
@@ -147,7 +150,9 @@ class _Search:
     def push(self, frame: Frame) -> None:
         self.survey.frames.append(frame.index)
         small = np.asarray(cv2.resize(frame.y, SMALL_WH, interpolation=cv2.INTER_AREA), np.uint8)
-        if self.small is not None and _is_cut(self.small, small):
+        # Boxes in pixels of another size mean nothing.
+        resized = self.before is not None and self.before.size_wh != frame.size_wh
+        if self.small is not None and (resized or _is_cut(self.small, small)):
             self._end_shot()
             self.survey.cuts.append(frame.index)
             self.next_key = frame.index
@@ -162,6 +167,7 @@ class _Search:
         self._end_shot()
         for track in self.tracks:
             _trim(track, min(MAX_TRAILING, max(0, self.detector.bridge - 1)))
+        self.tracks = [t for t in self.tracks if not _is_too_small(t, self.detector.smallest)]
         sure = [t for t in self.tracks if _is_confirmed(t, self.detector.sure)]
         if self.keys <= 1:
             best = max((t.points[0].score for t in self.tracks), default=0.0)
@@ -197,13 +203,15 @@ class _Search:
             track = alive[-number]
             astray |= iou(_expected(track, frame.index), found[-i].box) < 1 - BUSY
             track.points.append(_Point(frame.index, found[-i].box, found[-i].score))
+            track.side = max(track.side, _height(found[-i].box) / min(frame.size_wh))
             taken.add(-i)
             grown.add(-number)
         for number, track in enumerate(alive):
             if number not in grown:
                 self._carry(track, frame, gray, alive)
         fresh = [d for i, d in enumerate(found) if i not in taken and d.score >= self.detector.likely]
-        self.tracks += [_Track([_Point(frame.index, d.box, d.score)]) for d in fresh]
+        side = min(frame.size_wh)
+        self.tracks += [_Track([_Point(frame.index, d.box, d.score)], _height(d.box) / side) for d in fresh]
         self.busy = astray or len(grown) < sum(track.alive for track in alive) or bool(fresh)
         self.keys += 1
         self.last_key, self.key_gray = frame.index, gray
@@ -232,7 +240,8 @@ class _Search:
         if small or self.keys % FINE_EVERY == 0 or frame.index in self.survey.cuts:
             return _left_to_right(detector.find(frame, fine))
         found = detector.find(frame, min(detector.coarse, side))
-        return _left_to_right(found or detector.find(frame, fine))
+        # In vain most often, so not so fine that it costs many times the usual search.
+        return _left_to_right(found or detector.find(frame, min(fine, 2 * detector.coarse)))
 
 
 def _expected(track: _Track, index: int) -> Box:
@@ -254,6 +263,16 @@ def _is_confirmed(track: _Track, sure: float) -> bool:
     """Whether a track was detected twice, and once beyond doubt."""
     scores = [point.score for point in track.points if not point.tracked]
     return len(scores) >= 2 and max(scores) >= sure
+
+
+def _is_too_small(track: _Track, smallest: float) -> bool:
+    """Whether a face never comes near the least height that was asked for; detectors vary by a tenth or two."""
+    return track.side < 0.8 * smallest
+
+
+def _height(box: Box) -> float:
+    """Height of a face from the chin to the hairline, from its box, which ends at the brows."""
+    return FACE_OVER_BOX * (box[3] - box[1])
 
 
 def _trim(track: _Track, most: int) -> None:

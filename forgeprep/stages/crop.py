@@ -132,7 +132,7 @@ def _lead_runs(
     entry = log.clips[clip.clip_id]
     try:
         entry.fps = read_header(root / clip.path).fps
-        found = survey(root / clip.path, _detector(params.detector))
+        found = survey(root / clip.path, _detector(params.detector, params.min_face))
         chosen = choose(
             group.frames, found, top_up=group.top_up, known=common(group.labelled) if group.labelled else None
         )
@@ -206,8 +206,8 @@ def _masked(sample: Sample, params: CropParams) -> float | None:
 
 
 @functools.cache
-def _detector(name: str) -> FaceDetector:
-    return make_detector(name)
+def _detector(name: str, min_face: float) -> FaceDetector:
+    return make_detector(name, min_face)
 
 
 _RESOURCES = {
@@ -221,7 +221,7 @@ _RESOURCES = {
 
 def check(params: CropParams) -> None:
     """Load the detector once, so that missing weights show before the run and not in every worker."""
-    _detector(params.detector)
+    _detector(params.detector, params.min_face)
 
 
 STAGE = Stage(

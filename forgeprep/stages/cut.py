@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from forgeprep.ops.evidence import PIXELS, WIDE, Pair, cells_of
-from forgeprep.ops.faces import DetectorName
+from forgeprep.ops.faces import MIN_FACE, DetectorName
 from forgeprep.ops.frames import Frame, UInt8
 from forgeprep.ops.geometry import (
     Box,
@@ -37,6 +37,12 @@ class CropParams(StageParams):
 
     detector: DetectorName = Field(
         default="libfacedetection", description="libfacedetection, dlib-hog, dlib-cnn, face-alignment or whole"
+    )
+    min_face: float = Field(
+        default=MIN_FACE,
+        gt=0.01,
+        le=1.0,
+        description="height of the smallest face, as a share of the picture's shorter side",
     )
     enlarge: float = Field(default=1.3, ge=1.0, le=4.0, description="side of the crop over side of the face box")
     size: int | None = Field(

@@ -96,10 +96,14 @@ def choose(wanted: Sequence[int], found: Survey, *, top_up: bool, known: frozens
     """Settle which frames are used, of the ``known`` ones, now that the clip has been read frame by frame.
 
     With ``top_up``, frames with a face stand in for wanted ones without: a neighbour, nearer than the next wanted
-    frame, or else one from the widest gap.
+    frame, or else one from the widest gap. Of a clip that ends before its header says, as many frames as were wanted
+    are spread over what there is.
     """
     there = set(found.frames)
     last = found.frames[-1] if found.frames else -1
+    planned = set(wanted)
+    if top_up and known is None and 0 <= last < max(wanted, default=0):
+        wanted = _spread_over(last + 1, wanted)
     with_face = [i for i in found.frames if found.has_face(i) and (known is None or i in known)]
     good = [index for index in wanted if index in there and found.has_face(index)]
     bad = [index for index in wanted if index not in there or not found.has_face(index)]
@@ -118,7 +122,15 @@ def choose(wanted: Sequence[int], found: Survey, *, top_up: bool, known: frozens
             nearest = _in_widest_gap(free, used)
         used.add(nearest)
         stand_ins.append(nearest)
-    return Chosen(tuple(sorted(used)), tuple(missing), len(stand_ins), len(there & set(wanted)), len(good))
+    decoded, detected = planned & there, [index for index in planned & there if found.has_face(index)]
+    return Chosen(tuple(sorted(used)), tuple(missing), len(used - planned), len(decoded), len(detected))
+
+
+def _spread_over(count: int, wanted: Sequence[int]) -> list[int]:
+    """As many frames as wanted, evenly over the ``count`` that there are; those too many stay as they are, past it."""
+    few = min(count, len(wanted))
+    spread = [i * (count - 1) // max(1, few - 1) for i in range(few)]
+    return spread + list(wanted[few:])
 
 
 def _in_widest_gap(free: list[int], used: set[int]) -> int:

@@ -139,7 +139,7 @@ def predict_file(file: Path, ready: Ready, target: Path, *, every: int = 1) -> d
         MediaError: the file cannot be read.
         StorageError: the results cannot be written.
     """
-    found = find_faces(read_frames(file), make_detector(ready.crop.detector))
+    found = find_faces(read_frames(file), make_detector(ready.crop.detector, ready.crop.min_face))
     if not found.frames:
         raise MediaError(str(file), "no frame of it can be decoded; fetch it again")
     faces: list[dict[str, Any]] = []

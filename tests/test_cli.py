@@ -87,7 +87,7 @@ def test_flags_win_over_the_file_and_the_file_over_the_protocol(demo: Path, tmp_
     assert run_cli(*command, "--workers", "0") == 0
     written = json.loads((out / "run.json").read_text())
     assert written["stages"] == ["frames", "crop", "noise"]
-    crop = {"detector": "dlib-hog", "enlarge": 1.3, "size": 80, "bystanders": "skip"}
+    crop = {"detector": "dlib-hog", "enlarge": 1.3, "size": 80, "bystanders": "skip", "min_face": 1 / 15}
     assert written["config"]["params"]["crop"] == crop
     assert written["config"]["params"]["frames"]["frames"] == {"train": "3", "val": "2", "test": "1"}
     assert written["requested"] == 2 * 2 * (3 + 2 + 1)

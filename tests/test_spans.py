@@ -192,3 +192,25 @@ def test_masks_can_be_cut_again_from_what_is_stored(couple: Path, tmp_path: Path
     for row in rows:
         if row["label"] == 0:
             assert (row["mask"].max(), row["difference"].max(), row["mask_threshold"]) == (0, 0, None)
+
+
+@pytest.mark.parametrize("crf", [40, 46, 51])
+def test_what_is_forged_is_judged_once_whatever_frames_are_wanted(crf: int, couple: Path, tmp_path: Path) -> None:
+    """From a faint forgery to one that coding has drowned: labels, segments and masks say the same."""
+    source, fake = (
+        original_path(tmp_path / "in", STEM, "c40"),
+        fake_path(tmp_path / "in", "NeuralTextures", STEM, "c40"),
+    )
+    encode_video(source, pictures(original_path(couple, STEM, "raw")), crf=crf, preset="medium", pix_fmt="yuv444p")
+    forged = pictures(fake_path(couple, "NeuralTextures", STEM, "raw"))
+    encode_video(fake, forged, crf=crf, preset="medium", pix_fmt="yuv444p")
+    verdicts = set()
+    for frames in ("1", "4", "24"):
+        rows, drops, clips = shards(tmp_path / "in", tmp_path / frames, compression="c40", frames=frames)
+        clip = clips[f"ffpp/c40/NeuralTextures/{STEM}"]
+        kept = [row for row in rows if row["clip_id"] == clip["clip_id"]]
+        assert len(kept) == (int(frames) if clip["visual_change"] else 0)
+        assert all(row["mask"].any() for row in kept)
+        assert {drop["reason"] for drop in drops} <= {"no_visual_change"}
+        verdicts.add((clip["visual_change"], str(clip["segments"])))
+    assert len(verdicts) == 1

@@ -69,13 +69,17 @@ class DifferenceMask:
     confidence: float
 
 
-def difference_masks(pairs: Sequence[Pair], crops: Sequence[Crop], *, enlarge: float = 1.3) -> list[DifferenceMask]:
+def difference_masks(
+    pairs: Sequence[Pair], crops: Sequence[Crop], *, enlarge: float = 1.3, forged: bool = False
+) -> list[DifferenceMask]:
     """Masks of one face over the frames of a run.
 
     Args:
         pairs: windows of one track in order of time; frames may be far apart.
         crops: the crop in each window.
         enlarge: side of the crops over side of the face box.
+        forged: whether the face is known to be forged in all of them. Then each gets a mask, of what stands out most
+            where nothing is more likely forged than not; its confidence says what that is worth.
 
     Returns:
         One for each pair. More frames give better masks, up to a few dozen; one frame works too.
@@ -84,9 +88,13 @@ def difference_masks(pairs: Sequence[Pair], crops: Sequence[Crop], *, enlarge: f
         return []
     evidence = find_evidence(pairs)
     found = [_cut(evidence.log_odds[number], crop, enlarge) for number, crop in enumerate(crops)]
+    if forged:
+        found = [one if one.mask.any() else _most_likely(one, enlarge) for one in found]
     regions = [_region(one.mask, crop, evidence.log_odds.shape[1]) for one, crop in zip(found, crops, strict=True)]
     rows = fit_features(evidence, regions, crops)
     expected = [float(np.clip(row @ FIT_WEIGHTS + FIT_BIAS, 0.0, 1.0)) for row in rows]
+    if forged:
+        return [replace(one, confidence=fit) for one, fit in zip(found, expected, strict=True)]
     visible = float(np.mean(expected)) >= LEAST_RUN
     return [
         replace(one, confidence=fit) if visible and fit >= LEAST_FRAME and one.mask.any() else _nothing(one)
@@ -178,6 +186,16 @@ def _cut(log_odds: Float, crop: Crop, enlarge: float) -> DifferenceMask:
         0,
     )
     return DifferenceMask(binarise(difference, MIDDLE, enlarge=enlarge), difference, MIDDLE, 0.0)
+
+
+def _most_likely(found: DifferenceMask, enlarge: float) -> DifferenceMask:
+    """The mask cut at the highest level that gives one; none where nothing was compared."""
+    top = int(found.difference.max())
+    for threshold in range(max(0, top - LEVELS // 4), -1, -(LEVELS // 4)):
+        mask = binarise(found.difference, threshold, enlarge=enlarge)
+        if mask.any():
+            return replace(found, mask=mask, threshold=threshold)
+    return found
 
 
 def _region(mask: UInt8, crop: Crop, cells: int) -> Bool:

@@ -97,7 +97,7 @@ def window(frame: Frame, face: Box, params: CropParams) -> UInt8:
 
 
 def compared(
-    windows: tuple[UInt8, UInt8], face: Box, crop: UInt8, size_wh: tuple[int, int], params: CropParams
+    windows: tuple[UInt8, UInt8], face: Box, size_wh: tuple[int, int], params: CropParams
 ) -> tuple[Pair, Crop]:
     """A fake's window and its original's, and where the fake's crop lies in it; box and frame size are the fake's."""
     around, box = window_box(face, params), square_crop_box(face, params.enlarge)
@@ -105,7 +105,8 @@ def compared(
     left, top, right, bottom = (pad / side for pad in padding_of(around, size_wh))
     x0, y0, x1, y1 = ((box[i] - around[i % 2]) / side for i in range(4))
     # A resized crop has padding of its own.
-    scale = crop.shape[0] / (box[2] - box[0])
+    crop_side = params.size or box[2] - box[0]
+    scale = crop_side / (box[2] - box[0])
     pads = padding_of(box, size_wh)
     padding = (
         math.ceil(scale * pads[0]),
@@ -113,7 +114,7 @@ def compared(
         math.ceil(scale * pads[2]),
         math.ceil(scale * pads[3]),
     )
-    return Pair(*windows, (left, top, right, bottom)), Crop(crop.shape[0], (x0, y0, x1, y1), padding)
+    return Pair(*windows, (left, top, right, bottom)), Crop(crop_side, (x0, y0, x1, y1), padding)
 
 
 def describe(

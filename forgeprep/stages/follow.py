@@ -22,8 +22,10 @@ import numpy as np
 from forgeprep.errors import MediaError
 from forgeprep.ops import pairing
 from forgeprep.ops.change import face_patch
+from forgeprep.ops.evidence import Pair
 from forgeprep.ops.frames import Frame, UInt8
 from forgeprep.ops.geometry import IntBox, square_crop_box
+from forgeprep.ops.masks import Crop
 from forgeprep.ops.tracks import Face
 from forgeprep.ops.video import read_frames, read_header
 from forgeprep.schemas.clips import Clip
@@ -54,6 +56,7 @@ class _Seen:
         apart: distance of the pictures outside the faces, as :func:`forgeprep.ops.pairing.apart` gives it.
         lagged: whether a neighbouring frame fits clearly better.
         patches: one for each face.
+        compared: what a mask is made of, for each face, where the moment has windows.
         samples: one for each face, if the moment is wanted.
     """
 
@@ -64,6 +67,7 @@ class _Seen:
     correlation: float | None = None
     lagged: bool = False
     patches: list[UInt8] = field(default_factory=list)
+    compared: list[tuple[Pair, Crop]] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
 
 
@@ -209,8 +213,17 @@ class Follower:
             for face in moment.faces
         ]
         seen.patches = [face_patch(frame, face.box) for face in faces]
+        if moment.windows:
+            windows = [
+                (window(frame, face.cut_box, self.params), other)
+                for face, other in zip(faces, moment.windows, strict=True)
+            ]
+            seen.compared = [
+                compared(pair, face.cut_box, frame.size_wh, self.params)
+                for pair, face in zip(windows, faces, strict=True)
+            ]
         if moment.wanted:
-            seen.samples = self._cut(moment, frame, faces, placement)
+            seen.samples = self._cut(seen, frame, faces, placement)
         return seen
 
     def _compare(self, seen: _Seen, frame: Frame, run: Run, placement: pairing.Placement, *, lags: bool) -> None:
@@ -242,16 +255,15 @@ class Follower:
         self.other_size = frame is not None and frame.size_wh != run.size_wh
         return self.other_size or any(one.lagged or not self._fits(one) for one in seen)
 
-    def _cut(self, moment: Moment, frame: Frame, faces: list[Face], placement: pairing.Placement) -> list[Sample]:
+    def _cut(self, seen: _Seen, frame: Frame, faces: list[Face], placement: pairing.Placement) -> list[Sample]:
+        moment = seen.moment
         beside = {name: cursor.at(frame.index) for name, cursor in self.companions.items()}
         samples = []
-        for face, lead, original, other in zip(faces, moment.faces, moment.crops, moment.windows, strict=True):
+        for face, lead, original, pair in zip(faces, moment.faces, moment.crops, seen.compared, strict=True):
             crop = cut(frame, face.cut_box, self.params)
             place = frame.index, frame.time_s, frame.size_wh
             sample = Sample(describe(self.clip, place, moment.index, face, crop, self.params))
-            sample.original, sample.guessed = original, self.clip.guessed
-            windows = window(frame, face.cut_box, self.params), other
-            sample.compared = compared(windows, face.cut_box, crop, frame.size_wh, self.params)
+            sample.original, sample.guessed, sample.compared = original, self.clip.guessed, pair
             if not placement.is_identity:
                 box, own = (square_crop_box(f.cut_box, self.params.enlarge) for f in (lead, face))
                 sample.original = _laid_on(original, crop, box, own, placement)
@@ -288,6 +300,10 @@ class Follower:
         self.entry.tracks = run.tracks
         moments = [(one.frame or 0, one.time_s, _patches(one)) for one in ready]
         samples = [sample for one in ready for sample in one.samples]
+        probes = [one for one in ready if one.moment.probe]
+        self.judge.probe(
+            (f.track_id, pair) for one in probes for f, pair in zip(one.moment.faces, one.compared, strict=True)
+        )
         return self.judge.label(moments, samples, 1 / run.fps if run.fps > 0 else 0.04)
 
     def _count(self, one: _Seen, planned: set[int]) -> None:

@@ -1,26 +1,33 @@
 """Which faces of a fake are forged at which frames, as far as the differences to the original tell.
 
 A face that differs clearly is judged frame by frame: it may be forged in some spans only. One that differs faintly, as
-after strong compression, is taken as the dataset labels it. One that does not differ at all was not forged: a
-bystander, where another face of the clip is. As long as no face differs clearly, samples wait for one to do so: what
-looks faint may be the first frames of a clear span.
+after strong compression, is taken as the dataset labels it; that is told by the evidence that masks are made of, on the
+same frames of a clip whatever samples are wanted. One that does not differ at all was not forged: a bystander, where
+another face of the clip is. As long as no face differs clearly, samples wait for one to do so: what looks faint may be
+the first frames of a clear span.
+
+This is the only judgement of what is forged: labels and segments follow it, and every sample that it leaves a fake gets
+a mask.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import takewhile
 
 from forgeprep.ops.change import LEAST_GAP, change_signal, cut_of, forged_frames, is_clear
+from forgeprep.ops.evidence import Pair
 from forgeprep.ops.frames import UInt8
-from forgeprep.ops.masks import difference_masks
+from forgeprep.ops.masks import Crop, difference_masks
 from forgeprep.stages.base import Sample
 from forgeprep.stages.cut import CropParams, call_real
 
 HOLD_BYTES = 256 << 20
 """What the samples of a source group may hold that wait; beyond that the oldest runs wait no longer."""
 
+MOST_PROBES = 512
+"""Of all faces of a clip; each holds a quarter of a megabyte."""
 FEWEST = 4
 """Among so many fakes, or as many as there are, the room to wait is shared."""
 
@@ -47,11 +54,12 @@ class Verdict:
 
 @dataclass(slots=True)
 class _Track:
-    """A face: presentation time and signal of each frame; ``faint``: a mask was found in a run that was not clear."""
+    """A face: presentation time and signal of each frame, and its probes, by which ``faint`` is told."""
 
     times: list[float] = field(default_factory=list)
     signals: list[float] = field(default_factory=list)
     before: bool | None = None
+    probes: list[tuple[Pair, Crop]] = field(default_factory=list)
     faint: bool = False
 
     @property
@@ -90,8 +98,6 @@ class Judge:
         """
         self.frame_s = frame_s
         signals = self._signals(moments)
-        if not self._any_clear():
-            self._look_for_faint(samples)
         forged = {track: self._forged(track, values) for track, values in signals.items()}
         if not self._any_clear():
             ready = self._real_so_far(samples)
@@ -133,7 +139,10 @@ class Judge:
         return Verdict(self._visible(), _spans(sorted(times), self.frame_s), self.given_up, samples)
 
     def _visible(self) -> bool:
-        return self._any_clear() or any(track.faint for track in self.tracks.values())
+        if self._any_clear():
+            return True
+        self._look_for_faint()
+        return any(track.faint for track in self.tracks.values())
 
     def _any_clear(self) -> bool:
         return any(track.is_clear for track in self.tracks.values())
@@ -150,19 +159,25 @@ class Judge:
                 track.signals.append(signal)
         return signals
 
-    def _look_for_faint(self, samples: list[Sample]) -> None:
-        """Look for forgeries with all that the mask stage has, where none is clear."""
-        for number, track in self.tracks.items():
-            own = [s for s in samples if s.row["track_id"] == number]
-            if own and not track.faint:
-                pairs, crops = zip(*(s.compared for s in own if s.compared is not None), strict=True)
+    def probe(self, probes: Iterable[tuple[int, tuple[Pair, Crop]]]) -> None:
+        """Take note of faces at a clip's probes, by track; as long as it takes them."""
+        for number, pair in () if self._any_clear() else probes:
+            track = self.tracks.setdefault(number, _Track())
+            if sum(len(one.probes) for one in self.tracks.values()) < MOST_PROBES:
+                track.probes.append(pair)
+
+    def _look_for_faint(self) -> None:
+        """Look for forgeries with all that masks are made of, where none is clear."""
+        for track in self.tracks.values():
+            if track.probes and not track.faint:
+                pairs, crops = zip(*track.probes, strict=True)
                 track.faint = any(m.mask.any() for m in difference_masks(pairs, crops, enlarge=self.params.enlarge))
 
     def _forged(self, number: int, signals: dict[int, float]) -> dict[int, bool]:
-        """Frame index -> whether the face is forged at it."""
+        """Frame index -> whether the face is clearly forged at it."""
         track = self.tracks[number]
         if not track.is_clear:
-            return dict.fromkeys(signals, track.faint and not self._any_clear())
+            return dict.fromkeys(signals, False)
         verdict = forged_frames(list(signals.values()), track.cut, track.before)
         track.before = bool(verdict[-1])
         return dict(zip(signals, map(bool, verdict), strict=True))
@@ -194,6 +209,8 @@ class Judge:
     def _release(self, runs: int) -> list[list[Sample]]:
         """Judge the oldest runs that wait by what is known now: where nothing forged is, they are given up."""
         out, self.held = self.held[:runs], self.held[runs:]
+        if not out:
+            return []
         if not self._visible():
             self.given_up += [(s.row["original_frame"], s.row["track_id"]) for run in out for s, _ in run]
             return []

@@ -26,6 +26,10 @@ RUN_FRAMES = 32
 RUN_BYTES = 16 << 20
 """A run ends after so many wanted frames or bytes of their crops, whichever comes first."""
 
+PROBES = 16
+"""So many frames of a clip, evenly spread, tell whether a faint forgery is there; which samples are wanted is all one.
+"""
+
 Tubes = dict[int, dict[int, Box]]
 
 
@@ -37,13 +41,16 @@ class Moment:
         faces: the faces, by track.
         patches: one for each face, if fakes follow.
         thumb: the whole picture in small with the cells outside all faces; only where the pairing is checked.
-        wanted: whether samples are made of it; then ``crops`` holds one for each face, and ``windows`` if fakes follow.
+        wanted: whether samples are made of it; then ``crops`` holds one for each face.
+        probe: whether it is one of the frames by which faint forgeries are told, see :data:`PROBES`.
+        windows: one for each face, where fakes follow and the frame is wanted or a probe.
     """
 
     index: int
     time_s: float
     faces: list[Face]
     wanted: bool
+    probe: bool = False
     patches: list[UInt8] = field(default_factory=list)
     thumb: tuple[UInt8, Mask] | None = None
     crops: list[UInt8] = field(default_factory=list)
@@ -175,6 +182,7 @@ def runs(
     forged and whether it lies on its original; else only wanted ones. With ``tubes``, faces are cut out by these.
     """
     wanted, missing = set(chosen.frames), dict(chosen.missing)
+    probes = _probes(found) if followed else frozenset()
     end = max((*chosen.frames, *missing), default=-1)
     run: Run | None = None
     for frame in read_frames(path):
@@ -187,7 +195,8 @@ def runs(
         faces = found.faces_at(frame.index)
         if tubes is not None:
             faces = [replace(face, tube=tubes.get(frame.index, {}).get(face.track_id)) for face in faces]
-        moment = _moment(frame, faces, params, frame.index in wanted, followed)
+        moment = Moment(frame.index, frame.time_s, faces, frame.index in wanted, frame.index in probes)
+        _fill(moment, frame, params, followed)
         if moment.wanted or followed:
             run.moments.append(moment)
         run.held += sum(crop.nbytes for crop in (*moment.crops, *moment.windows))
@@ -199,17 +208,24 @@ def runs(
     yield run
 
 
-def _moment(frame: Frame, faces: list[Face], params: CropParams, wanted: bool, followed: bool) -> Moment:
-    moment = Moment(frame.index, frame.time_s, faces, wanted)
-    if wanted:
+def _probes(found: Survey) -> frozenset[int]:
+    with_face = [index for index in found.frames if found.has_face(index)]
+    count = min(PROBES, len(with_face))
+    return frozenset(with_face[i * (len(with_face) - 1) // max(1, count - 1)] for i in range(count))
+
+
+def _fill(moment: Moment, frame: Frame, params: CropParams, followed: bool) -> None:
+    """Cut out of a frame what its moment needs."""
+    faces = moment.faces
+    if moment.wanted:
         moment.crops = [cut(frame, face.cut_box, params) for face in faces]
-    if wanted and followed:
+    if not followed:
+        return
+    if moment.wanted or moment.probe:
         moment.windows = [window(frame, face.cut_box, params) for face in faces]
-    if followed:
-        moment.patches = [face_patch(frame, face.box) for face in faces]
-    if followed and (wanted or is_checked(frame.index)):
+    moment.patches = [face_patch(frame, face.box) for face in faces]
+    if moment.wanted or is_checked(frame.index):
         boxes: list[Box] = [face.box for face in faces]
         small = thumb_size(frame.size_wh)
         picture = thumb(frame, (0, 0, *frame.size_wh), small)
         moment.thumb = picture, outside(boxes, frame.size_wh, small)
-    return moment

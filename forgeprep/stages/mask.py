@@ -68,7 +68,7 @@ def _differences(samples: list[Sample]) -> dict[str, DifferenceMask]:
         run = [s for s in samples if s.row["track_id"] == track and s.compared is not None]
         together = [s.compared for s in run if s.compared is not None]
         pairs, crops = [pair for pair, _ in together], [crop for _, crop in together]
-        masks = difference_masks(pairs, crops, enlarge=run[0].row["enlarge"]) if run else []
+        masks = difference_masks(pairs, crops, enlarge=run[0].row["enlarge"], forged=True) if run else []
         found |= {sample.row["sample_id"]: mask for sample, mask in zip(run, masks, strict=True)}
     return found
 

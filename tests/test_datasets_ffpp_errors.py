@@ -17,7 +17,7 @@ REAL = "original_sequences/youtube/{}/videos/071.mp4"
 FAKE = "manipulated_sequences/{}/{}/videos/071_054.mp4"
 LOOKED = (
     "no FaceForensics++ clips under {root}: looked for original_sequences/youtube/{quality}/videos/AAA.mp4 and "
-    "manipulated_sequences/<method>/{quality}/videos/AAA_BBB.mp4"
+    "manipulated_sequences/<method>/{quality}/videos/AAA_BBB.mp4, or FaceForensics++_C23/original/AAA.mp4 and so on"
 )
 
 

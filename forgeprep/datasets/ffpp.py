@@ -5,6 +5,7 @@
     original_sequences/youtube/{raw,c23,c40}/videos/AAA.mp4
     manipulated_sequences/<method>/{raw,c23,c40}/videos/AAA_BBB.mp4      AAA is forged, with the face or motion of BBB
     manipulated_sequences/<method>/masks/videos/AAA_BBB.mp4              optional, one for all compressions
+    FaceForensics++_C23/{original,<method>}/*.mp4                        instead of all that: the copy on Kaggle
 
 Folder names are matched without case; ``c0`` is another name of ``raw``. The original of a fake is AAA at the *same*
 compression. Without a choice of methods, those of the five are used whose folder exists, FaceShifter among them.
@@ -30,6 +31,7 @@ from forgeprep.datasets.ffpp_layout import (
     check_found,
     check_splits,
     clip_folders,
+    flat_warnings,
     mask_folders,
     method_folders,
 )
@@ -98,7 +100,7 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     absent = [m for m in METHODS if m not in {*present, *_LATER_METHODS}] if options.methods is None else []
     return Scan(
         clips=chosen,
-        warnings=_warnings(sorted(strangers), crossing, absent, orphans, chosen),
+        warnings=_warnings(sorted(strangers), crossing, absent, orphans, chosen) + flat_warnings(root, compressions),
         missing=count_missing(
             FFPP.published, chosen, compressions=compressions, methods=methods, splits=options.splits
         ),
@@ -224,6 +226,7 @@ FFPP = Dataset(
         "original_sequences/youtube/<compression>/videos/AAA.mp4",
         "manipulated_sequences/<method>/<compression>/videos/AAA_BBB.mp4",
         "manipulated_sequences/<method>/masks/videos/AAA_BBB.mp4 (optional)",
+        "or FaceForensics++_C23/original/AAA.mp4, FaceForensics++_C23/<method>/AAA_BBB.mp4 (the copy on Kaggle)",
     ),
     published=_published(),
     scan=scan,

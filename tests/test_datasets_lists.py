@@ -316,6 +316,17 @@ def test_dfdc_parts_and_the_authors_own_folders_are_splits(tmp_path: Path) -> No
     assert with_test["part_40"] == "train"
 
 
+def test_a_dfdc_part_without_its_metadata_costs_no_other_part(tmp_path: Path) -> None:
+    put(tmp_path, "dfdc_train_part_7/cccccccccc.mp4", "dfdc_train_part_7/Thumbs.db")
+    with pytest.raises(UsageError, match=r"dfdc_train_part_7/metadata.json: no such file, and it tells the labels"):
+        scan("dfdc", tmp_path)
+    dfdc(tmp_path, '{"aaaaaaaaaa.mp4": {"label": "REAL"}, "bbbbbbbbbb.mp4": {"label": "REAL"}}')
+    found = scan("dfdc", tmp_path)
+    assert [clip.clip_id for clip in found.clips] == ["dfdc/part_0/aaaaaaaaaa", "dfdc/part_0/bbbbbbbbbb"]
+    left_out = "dfdc_train_part_7 left out, all its 1 videos: it has no metadata.json, which tells the labels; fetch it"
+    assert found.warnings == [left_out]
+
+
 def test_a_swap_of_actors_of_two_splits_is_left_out(tmp_path: Path) -> None:
     splits = actor_splits(DfdParams())
     assert Counter(splits.values()) == {"train": 20, "val": 4, "test": 4}

@@ -9,7 +9,8 @@
 The authors name no method and no people, and their parts are all "train": the options ``val_parts`` and ``test_parts``
 deal whole parts out, by default in the usual way, 35-39 and 40-49. Where the authors' validation or test folder is
 there, it is that split and no part is. Some fakes are forged in the sound alone: the pipeline finds that nothing
-visible differs (``visual_change`` is false) and makes no samples of them. An original may be absent on disk.
+visible differs (``visual_change`` is false) and makes no samples of them. An original may be absent on disk. A part
+without its ``metadata.json`` is left out, with a warning.
 """
 
 from __future__ import annotations
@@ -81,10 +82,14 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     strangers += [
         f"{e.name}/" for e in sorted(root.iterdir()) if "train_part" in e.name.lower() and e.name not in known
     ]
+    unlabelled: dict[str, int] = {}
     for number, folder in parts.items():
         listing = list_videos(root, [folder], _NAME)
         files = listing.files
         strangers += [path for path in listing.strangers if not path.endswith("/metadata.json")]
+        if files and not (root / folder / "metadata.json").exists():
+            unlabelled[folder] = len(files)
+            continue
         entries = _read_metadata(root / folder / "metadata.json") if files else {}
         split = _split_of(number, params, labelled)
         told = [(file, entries[stem]) for stem, file in files.items() if stem in entries]
@@ -95,7 +100,13 @@ def scan(root: Path, options: ScanOptions) -> Scan:
         strangers += [file.path for stem, file in files.items() if stem not in entries]
         absent += [f"{folder}/{stem}.mp4" for stem in entries if stem not in files]
         options.progress(len(clips))
-    return assemble(DFDC, root, clips, options, strangers=strangers, absent=absent)
+    if unlabelled and not clips:
+        refuse(root / min(unlabelled) / "metadata.json", None, "no such file, and it tells the labels; fetch it")
+    warnings = [
+        f"{folder} left out, all its {count:,} videos: it has no metadata.json, which tells the labels; fetch it"
+        for folder, count in unlabelled.items()
+    ]
+    return assemble(DFDC, root, clips, options, warnings=warnings, strangers=strangers, absent=absent)
 
 
 def _part_folders(root: Path) -> Iterator[tuple[int, str]]:

@@ -15,6 +15,9 @@ from forgeprep.storage import entries, is_plain, is_remote, real_name
 SHOWN = 5
 """How many names a message lists before it says "and 12 more"."""
 
+_SYSTEM = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir"})
+"""What Windows, macOS and network storage leave in folders, in lower case: nobody's data, so nothing to report."""
+
 _PARENTS = 4
 """How far up a root is looked for: original_sequences/youtube/c23/videos lies that deep."""
 
@@ -75,7 +78,8 @@ def find_folders(root: Path, *levels: Sequence[str]) -> list[str]:
 def list_videos(root: Path, folders: Sequence[str], pattern: re.Pattern[str], suffix: str = ".mp4") -> Listing:
     """The files of ``folders`` whose stem matches ``pattern`` whole, with ``suffix`` in any case.
 
-    Hidden files, among them the ``._071.mp4`` that macOS leaves beside a file, are passed over. A broken link or a pipe
+    Hidden files, among them the ``._071.mp4`` that macOS leaves beside a file, and those of the system
+    (``Thumbs.db``) are passed over. A broken link or a pipe
     under a clip's name counts as a clip of 0 bytes: it cannot be read, and the drops will say so.
 
     Raises:
@@ -105,11 +109,11 @@ def walk_files(
 ) -> Iterator[tuple[str, int]]:
     """Every file below a folder whose lower-case suffix is one of ``suffixes``: path relative to ``root``, and size.
 
-    In order of the paths, folder by folder. A folder that is not there holds none; hidden entries are passed over; a
-    folder that two links lead to is walked once, and one that leads out to a parent of ``folder`` not at all. Files of
-    other kinds are left out, and added to ``strangers``. What cannot be read counts as a file of 0 bytes, so that the
-    drops name it: broken links, pipes, and, under an escaped name (:func:`plain`), names that a table cannot hold or
-    that steer the terminal.
+    In order of the paths, folder by folder. A folder that is not there holds none; hidden entries and the system's are
+    passed over; a folder that two links lead to is walked once, and one that leads out to a parent of ``folder`` not at
+    all. Files of other kinds are left out, and added to ``strangers``. What cannot be read counts as a file of 0 bytes,
+    so that the drops name it: broken links, pipes, and, under an escaped name (:func:`plain`), names that a table
+    cannot hold or that steer the terminal.
     """
     left_out: list[str] = [] if strangers is None else strangers
     yield from _walk(root, folder, frozenset(suffixes), real_name(root / folder), set(), left_out)
@@ -200,9 +204,9 @@ def plain(name: str) -> str:
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """The entries that are not hidden, sorted by name."""
+    """The entries that are neither hidden nor the system's own, sorted by name."""
     try:
-        visible = (entry for entry in entries(folder) if not entry.name.startswith("."))
+        visible = (e for e in entries(folder) if not e.name.startswith(".") and e.name.lower() not in _SYSTEM)
         return sorted(visible, key=lambda entry: entry.name)
     except OSError as error:
         raise UsageError(f"{folder} cannot be listed: {error.strerror or error}") from error

@@ -15,7 +15,7 @@ from forgeprep.ops import guard
 from forgeprep.ops.frames import Frame
 from forgeprep.ops.planes import Facts
 
-PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+PICTURE_SUFFIXES = frozenset({".avif", ".bmp", ".jfif", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 _EXIF_ORIENTATION = 274
 _TURNS = {

@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from forgeprep.datasets.listing import find_folders, shown, suggest_root
+from forgeprep.datasets.sequences import HOMES
 from forgeprep.datasets.taxonomy import methods_of
 from forgeprep.errors import UsageError
 from forgeprep.schemas.clips import Clip, Split
@@ -21,6 +22,9 @@ COMPRESSIONS = ("raw", "c23", "c40")
 COMPRESSION_ALIASES = {"c0": "raw"}
 
 METHODS = methods_of("ffpp")
+
+PICTURE_HOMES = (*HOMES, "videos")
+"""Where folders of pictures lie in place of videos: beside these, or among them."""
 
 _ROOT_FOLDERS = ("original_sequences", "manipulated_sequences")
 _ORIGINALS = ("original_sequences", "youtube")
@@ -37,12 +41,15 @@ def method_folders(root: Path, method: str) -> list[str]:
     return find_folders(root, ["manipulated_sequences"], [method.lower()]) or flat
 
 
-def clip_folders(root: Path, compression: str, method: str | None = None, kind: str = "videos") -> list[str]:
-    """The folders with the clips of a method (None: the originals) at a compression; two where some are in ``c0``."""
+def clip_folders(root: Path, compression: str, method: str | None = None, *kinds: str) -> list[str]:
+    """The folders with the clips of a method (None: the originals) at a compression; two where some are in ``c0``.
+
+    ``kinds`` are the names of the last folder, ``videos`` without any; a flat copy has no such level.
+    """
     place = _ORIGINALS if method is None else ("manipulated_sequences", method.lower())
     spellings = [compression, *(alias for alias, name in COMPRESSION_ALIASES.items() if name == compression)]
-    found = find_folders(root, *([name] for name in place), spellings, [kind])
-    if found or kind != "videos":
+    found = find_folders(root, *([name] for name in place), spellings, kinds or ["videos"])
+    if found:
         return found
     homes = [home for home, told in flat_homes(root).items() if (told or FLAT_COMPRESSION) == compression]
     return [folder for home in homes for folder in _below(root, home, method or _FLAT_ORIGINALS)]
@@ -89,6 +96,12 @@ def mask_folders(root: Path, method: str) -> list[str]:
     return find_folders(root, ["manipulated_sequences"], [method.lower()], ["masks"], ["videos"])
 
 
+def mask_pictures(root: Path, method: str) -> list[str]:
+    """The folders with masks as folders of pictures."""
+    home = ["manipulated_sequences"], [method.lower()], ["masks"]
+    return [*find_folders(root, *home, PICTURE_HOMES), *find_folders(root, *home)]
+
+
 def check_found(root: Path, clips: Sequence[Clip], compressions: Sequence[str], strangers: Sequence[str]) -> None:
     """Raise a :class:`UsageError` that names the likely mistake, if there are no clips."""
     if clips:
@@ -109,12 +122,16 @@ def check_asked(
     have_compressions = {clip.compression for clip in clips}
     without = [name for name in compressions if name not in have_compressions]
     if without:
-        there = ", ".join(name for name in COMPRESSIONS if name not in without and _has_folder(root, name, "videos"))
+        there = ", ".join(name for name in COMPRESSIONS if name not in without and _has_folder(root, name))
         raise UsageError(f"no {' or '.join(without)} clips under {root}: the compressions there are: {there}")
     have_methods = {clip.method for clip in clips}
     without = [name for name in methods or () if name not in have_methods]
     if without:
-        present = [name for name in METHODS if any(clip_folders(root, quality, name) for quality in compressions)]
+        present = [
+            name
+            for name in METHODS
+            if any(clip_folders(root, quality, name, *PICTURE_HOMES) for quality in compressions)
+        ]
         there = ", ".join(name for name in present if name not in without) or "none"
         wanted = f"{' or '.join(without)} clips at {' or '.join(compressions)}"
         raise UsageError(f"no {wanted} under {root}: the methods there are: {there}")
@@ -132,16 +149,14 @@ def _advice(root: Path, compressions: Sequence[str], strangers: Sequence[str]) -
         parent = Path(os.path.abspath(root)).parent  # noqa: PTH100 -- as in suggest_root
         suggestion = suggest_root(root, _ROOT_FOLDERS) or (str(parent) if _is_flat(root, parent) else None)
         return f"did you mean --root {suggestion}?" if suggestion else None
-    others = [name for name in COMPRESSIONS if name not in compressions and _has_folder(root, name, "videos")]
+    others = [name for name in COMPRESSIONS if name not in compressions and _has_folder(root, name)]
     if others:
         return f"the compressions there are: {', '.join(others)}"
     actors = find_folders(root, ["original_sequences"], ["actors"])
     swapped = method_folders(root, "DeepFakeDetection")
-    if (actors or swapped) and not any(_has_folder(root, name, "videos") for name in compressions):
+    if (actors or swapped) and not any(_has_folder(root, name) for name in compressions):
         there = shown([*actors, *swapped])
         return f"what lies there ({there}) is DeepFakeDetection, another dataset that shares these folders"
-    if any(_has_folder(root, name, "images") for name in compressions):
-        return "there are extracted pictures (images/) only: the videos are needed"
     if strangers:
         return f"files there are named otherwise: {shown(strangers)}"
     return None
@@ -153,5 +168,5 @@ def _is_flat(root: Path, parent: Path) -> bool:
     return not is_remote(root) and Path(os.path.abspath(root)).name.lower() in names and bool(flat_homes(parent))  # noqa: PTH100
 
 
-def _has_folder(root: Path, compression: str, kind: str) -> bool:
-    return any(clip_folders(root, compression, method, kind) for method in (None, *METHODS))
+def _has_folder(root: Path, compression: str) -> bool:
+    return any(clip_folders(root, compression, method, *PICTURE_HOMES) for method in (None, *METHODS))

@@ -8,15 +8,13 @@ import stat
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from forgeprep.errors import UsageError
-from forgeprep.storage import entries, is_plain, is_remote, real_name
+from forgeprep.storage import is_plain, is_remote, real_name, visible_entries
 
 SHOWN = 5
 """How many names a message lists before it says "and 12 more"."""
-
-_SYSTEM = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir"})
-"""What Windows, macOS and network storage leave in folders, in lower case: nobody's data, so nothing to report."""
 
 _PARENTS = 4
 """How far up a root is looked for: original_sequences/youtube/c23/videos lies that deep."""
@@ -24,11 +22,23 @@ _PARENTS = 4
 
 @dataclass(frozen=True, slots=True)
 class VideoFile:
-    """A file; ``path`` is POSIX and relative to the dataset's root, spelled as on disk."""
+    """A file, or a folder of numbered pictures; ``path`` is POSIX and relative to the dataset's root, as on disk.
+
+    ``frames`` are those of a folder, as :class:`~forgeprep.schemas.clips.Clip` has them; None for a file.
+    """
 
     stem: str
     path: str
     size_bytes: int
+    frames: list[list[int]] | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a :class:`~forgeprep.schemas.clips.Clip` takes from it."""
+        facts: dict[str, Any] = {"path": self.path, "size_bytes": self.size_bytes}
+        if self.frames is not None:
+            facts |= {"frames": self.frames, "frame_count": sum(count for _, count, _ in self.frames)}
+        return facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +112,20 @@ def list_videos(root: Path, folders: Sequence[str], pattern: re.Pattern[str], su
     if doubles:
         raise UsageError(f"two files under {root} stand for one clip: {shown(doubles)}; keep one of each")
     return Listing({stem: files[stem] for stem in sorted(files)}, strangers)
+
+
+def listed(root: Path, folder: str) -> list[tuple[str, int | None]]:
+    """What lies in a folder, by name: the name and its size, None for a folder; nothing where there is no such folder.
+
+    Names that a table cannot hold are left out.
+    """
+    if not (root / folder).is_dir():
+        return []
+    return [
+        (entry.name, None if _is_folder(entry) else _file_size(entry))
+        for entry in _entries(root / folder)
+        if is_plain(entry.name)
+    ]
 
 
 def walk_files(
@@ -206,8 +230,7 @@ def plain(name: str) -> str:
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     """The entries that are neither hidden nor the system's own, sorted by name."""
     try:
-        visible = (e for e in entries(folder) if not e.name.startswith(".") and e.name.lower() not in _SYSTEM)
-        return sorted(visible, key=lambda entry: entry.name)
+        return visible_entries(folder)
     except OSError as error:
         raise UsageError(f"{folder} cannot be listed: {error.strerror or error}") from error
 

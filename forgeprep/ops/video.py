@@ -1,5 +1,7 @@
 """Decode a video in sequence, frame by frame, its planes kept as they are; a picture is a video of one frame.
 
+A folder of numbered pictures is a video too, see :mod:`forgeprep.ops.sequence`.
+
 Frames are numbered by presentation order of the *packets in the file*, so a frame that the decoder loses leaves a gap
 in the numbers instead of shifting all later ones.
 """
@@ -18,6 +20,7 @@ from forgeprep.ops import guard
 from forgeprep.ops.frames import Frame, cropped, squared, turned
 from forgeprep.ops.pictures import check_there, is_picture, picture_facts, read_picture
 from forgeprep.ops.planes import Facts, edges_of, facts_of, frame_of, orientation, pixel_aspect, siting_of
+from forgeprep.ops.sequence import is_sequence, pictures_in, read_sequence, sequence_facts, sequence_sha256
 from forgeprep.storage import media_source
 
 VIDEO_SUFFIXES = frozenset(
@@ -46,6 +49,8 @@ def read_header(path: Path) -> VideoHeader:
     if is_picture(path):
         check_there(path)
         return VideoHeader(frame_count=1, fps=0.0)
+    if is_sequence(path):
+        return VideoHeader(frame_count=len(pictures_in(path)), fps=0.0)
     with _open(path) as container:
         stream = container.streams.video[0]
         # An edit list hides frames that the container counts; PyAV tells of them from version 17 on.
@@ -76,6 +81,9 @@ def read_frames(path: Path) -> Iterator[Frame]:
 
     if is_picture(path):
         yield read_picture(path)
+        return
+    if is_sequence(path):
+        yield from read_sequence(path)
         return
     with _open(path) as container:
         stream = container.streams.video[0]
@@ -113,6 +121,8 @@ def read_facts(path: Path) -> Facts:
 
     if is_picture(path):
         return picture_facts(path)
+    if is_sequence(path):
+        return sequence_facts(path)
     with _open(path) as container:
         stream = container.streams.video[0]
         stream.codec_context.options = {"max_pixels": str(guard.MAX_PIXELS)}
@@ -129,8 +139,10 @@ def read_facts(path: Path) -> Facts:
 
 
 def sha256_of(path: Path) -> str | None:
-    """SHA-256 of a file's bytes as hex; None if it cannot be read."""
+    """SHA-256 of a file's bytes as hex, or of all the pictures of a folder; None if it cannot be read."""
     try:
+        if is_sequence(path):
+            return sequence_sha256(path)
         check_there(path)
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -433,7 +433,7 @@ def test_the_taxonomy_covers_every_method_once() -> None:
 
 def test_options_of_a_dataset_are_checked_and_part_of_the_configuration() -> None:
     config = make_config("celebdf-v2", {"options": ["val=0.25"]})
-    assert config.options == {"val": 0.25, "seed": 0}
+    assert config.options == {"val": 0.25, "seed": 0, "frames": "auto"}
     for given_, message in (
         (["vall=1"], "unknown --option of celebdf-v2 'vall': did you mean 'val'"),
         (["val=2"], "--option val: input should be less than 1"),
@@ -441,7 +441,7 @@ def test_options_of_a_dataset_are_checked_and_part_of_the_configuration() -> Non
     ):
         with pytest.raises(UsageError, match=message):
             make_config("celebdf-v2", {"options": given_})
-    with pytest.raises(UsageError, match="the dataset ffpp has no options of its own"):
+    with pytest.raises(UsageError, match=r"unknown --option of ffpp 'x' \(known: frames\)"):
         make_config("ffpp", {"options": ["x=1"]})
     with pytest.raises(UsageError, match="ratios: must be the shares of train, val and test"):
         make_config("folder", {"options": ["ratios=0.5,0.6,0.1"]})

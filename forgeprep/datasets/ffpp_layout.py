@@ -157,6 +157,11 @@ def _advice(root: Path, compressions: Sequence[str], strangers: Sequence[str]) -
     if (actors or swapped) and not any(_has_folder(root, name) for name in compressions):
         there = shown([*actors, *swapped])
         return f"what lies there ({there}) is DeepFakeDetection, another dataset that shares these folders"
+    # A flat copy has no folders of their own for these.
+    if not flat_homes(root) and any(
+        clip_folders(root, name, method, *HOMES) for name in compressions for method in (None, *METHODS)
+    ):
+        return "there are folders of pictures only: leave out frames=videos"
     if strangers:
         return f"files there are named otherwise: {shown(strangers)}"
     return None

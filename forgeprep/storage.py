@@ -27,6 +27,8 @@ from forgeprep.errors import UsageError
 
 _URI = re.compile(r"^([a-z][a-z0-9+]+):/+")
 _BUFFER = 1 << 20
+_SYSTEM = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir"})
+"""What Windows, macOS and network storage leave in folders, in lower case: nobody's data, so nothing to report."""
 _ATTEMPTS = 8
 """Tries of a call to S3, with growing pauses, before it counts as failed."""
 
@@ -83,6 +85,12 @@ def entries(folder: Path) -> list[Any]:
         return list(remote.entries())
     with os.scandir(folder) as found:
         return list(found)
+
+
+def visible_entries(folder: Path) -> list[Any]:
+    """:func:`entries` that are neither hidden nor the system's own, sorted by name."""
+    visible = (entry for entry in entries(folder) if not entry.name.startswith("."))
+    return sorted((entry for entry in visible if entry.name.lower() not in _SYSTEM), key=lambda entry: entry.name)
 
 
 def remove_tree(folder: Path) -> None:

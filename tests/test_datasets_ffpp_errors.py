@@ -11,13 +11,14 @@ import pytest
 
 from forgeprep.datasets.base import ScanOptions
 from forgeprep.datasets.ffpp import FFPP
+from forgeprep.datasets.sequences import SequenceParams
 from forgeprep.errors import UsageError
 
 REAL = "original_sequences/youtube/{}/videos/071.mp4"
 FAKE = "manipulated_sequences/{}/{}/videos/071_054.mp4"
 LOOKED = (
     "no FaceForensics++ clips under {root}: looked for original_sequences/youtube/{quality}/videos/AAA.mp4 and "
-    "manipulated_sequences/<method>/{quality}/videos/AAA_BBB.mp4"
+    "manipulated_sequences/<method>/{quality}/videos/AAA_BBB.mp4, or FaceForensics++_C23/original/AAA.mp4 and so on"
 )
 
 
@@ -89,9 +90,10 @@ def test_deepfakedetection_is_another_dataset(tmp_path: Path) -> None:
     assert "(original_sequences/actors, manipulated_sequences/DeepFakeDetection)" in refusal(tmp_path)
 
 
-def test_extracted_pictures_are_no_videos(tmp_path: Path) -> None:
+def test_only_videos_are_asked_for_where_there_are_folders_of_pictures(tmp_path: Path) -> None:
     put(tmp_path, "original_sequences/youtube/c23/images/071/0000.png")
-    assert refusal(tmp_path).endswith("; there are extracted pictures (images/) only: the videos are needed")
+    videos = SequenceParams(frames="videos")
+    assert refusal(tmp_path, params=videos).endswith("; there are folders of pictures only: leave out frames=videos")
 
 
 def test_files_named_otherwise_are_shown(tmp_path: Path) -> None:

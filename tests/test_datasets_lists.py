@@ -316,6 +316,17 @@ def test_dfdc_parts_and_the_authors_own_folders_are_splits(tmp_path: Path) -> No
     assert with_test["part_40"] == "train"
 
 
+def test_a_dfdc_part_without_its_metadata_costs_no_other_part(tmp_path: Path) -> None:
+    put(tmp_path, "dfdc_train_part_7/cccccccccc.mp4", "dfdc_train_part_7/Thumbs.db")
+    with pytest.raises(UsageError, match=r"dfdc_train_part_7/metadata.json: no such file, and it tells the labels"):
+        scan("dfdc", tmp_path)
+    dfdc(tmp_path, '{"aaaaaaaaaa.mp4": {"label": "REAL"}, "bbbbbbbbbb.mp4": {"label": "REAL"}}')
+    found = scan("dfdc", tmp_path)
+    assert [clip.clip_id for clip in found.clips] == ["dfdc/part_0/aaaaaaaaaa", "dfdc/part_0/bbbbbbbbbb"]
+    left_out = "dfdc_train_part_7 left out, all its 1 videos: it has no metadata.json, which tells the labels; fetch it"
+    assert found.warnings == [left_out]
+
+
 def test_a_swap_of_actors_of_two_splits_is_left_out(tmp_path: Path) -> None:
     splits = actor_splits(DfdParams())
     assert Counter(splits.values()) == {"train": 20, "val": 4, "test": 4}
@@ -422,7 +433,7 @@ def test_the_taxonomy_covers_every_method_once() -> None:
 
 def test_options_of_a_dataset_are_checked_and_part_of_the_configuration() -> None:
     config = make_config("celebdf-v2", {"options": ["val=0.25"]})
-    assert config.options == {"val": 0.25, "seed": 0}
+    assert config.options == {"val": 0.25, "seed": 0, "frames": "auto"}
     for given_, message in (
         (["vall=1"], "unknown --option of celebdf-v2 'vall': did you mean 'val'"),
         (["val=2"], "--option val: input should be less than 1"),
@@ -430,7 +441,7 @@ def test_options_of_a_dataset_are_checked_and_part_of_the_configuration() -> Non
     ):
         with pytest.raises(UsageError, match=message):
             make_config("celebdf-v2", {"options": given_})
-    with pytest.raises(UsageError, match="the dataset ffpp has no options of its own"):
+    with pytest.raises(UsageError, match=r"unknown --option of ffpp 'x' \(known: frames\)"):
         make_config("ffpp", {"options": ["x=1"]})
     with pytest.raises(UsageError, match="ratios: must be the shares of train, val and test"):
         make_config("folder", {"options": ["ratios=0.5,0.6,0.1"]})

@@ -42,7 +42,7 @@ def test_whoever_lent_the_face_stays_in_the_split(tmp_path: Path) -> None:
     names = ["071", "054", "720", "672", "953", "974", "lone"]
     put(tmp_path, *(f"real/{name}.mp4" for name in names))
     put(tmp_path, *(f"fake/{m}/{a}_{b}.mp4" for m in "xy" for a, b in (("071", "054"), ("672", "720"), ("953", "974"))))
-    put(tmp_path, "fake/x/gone_1.mp4", "fake/y/gone_1.mp4", "real/clip.gif", "fake/x/caf\udce9.mp4")
+    put(tmp_path, "fake/x/gone_1.mp4", "fake/y/gone_1.mp4", "real/clip.txt", "fake/x/caf\udce9.mp4")
     (tmp_path / "real" / "up").symlink_to("..")
     (tmp_path / "real" / "nowhere.mp4").symlink_to("nothing")
     found = scan("folder", tmp_path, ratios="0.4,0.3,0.3")
@@ -58,8 +58,21 @@ def test_whoever_lent_the_face_stays_in_the_split(tmp_path: Path) -> None:
     assert any(line.startswith("3 fakes for which no original is known") for line in found.warnings)
     left_out = next(line for line in found.warnings if "left out" in line)
     assert "1 files left out" in left_out
-    assert "clip.gif" in left_out
+    assert "clip.txt" in left_out
     assert any("1 files cannot be used" in line and "udce9" in line for line in found.warnings)
+
+
+def test_videos_and_pictures_of_every_usual_kind_are_read_and_system_files_are_no_strangers(tmp_path: Path) -> None:
+    kinds = ("3gp", "avi", "avif", "flv", "gif", "jfif", "jp2", "mov", "mpeg", "mpg", "mts", "TS", "webp", "wmv")
+    put(tmp_path, *(f"real/of_{kind}.{kind}" for kind in kinds), "fake/swap/of_mts.mts")
+    put(tmp_path, *(f"real/{name}" for name in ("Thumbs.db", "desktop.ini", ".DS_Store", "._of_ts.ts")))
+    put(tmp_path, "fake/swap/Desktop.ini", "fake/@eaDir/of_ts.jpg", "fake/__MACOSX/._x.mp4")
+    found = scan("folder", tmp_path, ratios="1,0,0")
+    assert sorted(clip.path for clip in found.clips if not clip.label) == sorted(f"real/of_{k}.{k}" for k in kinds)
+    assert [(clip.path, clip.original_id) for clip in found.clips if clip.label] == [
+        ("fake/swap/of_mts.mts", "folder/real/of_mts")
+    ]
+    assert not [line for line in found.warnings if "left out" in line]
 
 
 def test_a_folder_with_splits_keeps_them(tmp_path: Path) -> None:

@@ -192,14 +192,14 @@ def test_a_picture_is_cut_without_loss(demo: Path, tmp_path: Path) -> None:
         assert (row["frame_index"], row["timestamp_s"]) == (0, 0.0)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp", ".tif"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp", ".tif", ".jp2", ".avif"])
 def test_pictures_of_every_kind_are_a_video_of_one_frame(suffix: str, tmp_path: Path, face_photo: UInt8) -> None:
     file = tmp_path / f"photo{suffix}"
     cv2.imwrite(str(file), cv2.cvtColor(face_photo[:301, :255], cv2.COLOR_RGB2BGR))
     frames = list(read_frames(file))
     assert [(frame.index, frame.size_wh) for frame in frames] == [(0, (255, 301))]
     assert np.abs(frame_rgb(frames[0]).astype(int) - face_photo[:301, :255]).mean() < (
-        3 if suffix in (".jpg", ".webp") else 0.01
+        3 if suffix in (".jpg", ".webp", ".avif") else 0.01
     )
 
 

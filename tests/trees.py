@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import Scan, ScanOptions
+from forgeprep.ops.geometry import frame_rgb
+from forgeprep.ops.video import read_frames
 
 
 def scan(name: str, root: Path, **params: Any) -> Scan:
@@ -19,3 +24,14 @@ def put(root: Path, *paths: str) -> Path:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(b"x")
     return root
+
+
+def explode(video: Path, folder: Path, numbers: Iterable[int], name: str = "{:04d}.png") -> None:
+    """Write frames of a video as pictures that are named by their numbers."""
+    wanted = set(numbers)
+    folder.mkdir(parents=True)
+    for frame in read_frames(video):
+        if frame.index in wanted:
+            cv2.imwrite(str(folder / name.format(frame.index)), frame_rgb(frame)[..., ::-1])
+        if frame.index >= max(wanted):
+            return

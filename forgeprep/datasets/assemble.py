@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from forgeprep.datasets import sequences
 from forgeprep.datasets.base import Dataset, Scan, ScanOptions, count_missing, match_names
 from forgeprep.datasets.listing import safe_file, shown
 from forgeprep.datasets.splits import leak_text, leaks
@@ -60,7 +61,7 @@ def assemble(
         )
     chosen.sort(key=lambda clip: clip.clip_id)
     _check_names(root, chosen)
-    told = [*warnings, *check_leaks(dataset, chosen)]
+    told = [*warnings, *check_leaks(dataset, chosen), *sequences.told(chosen)]
     if strangers:
         told.append(f"{len(strangers):,} files left out, nothing says what they are: {shown(sorted(strangers))}")
     # Under such a name nothing lies there: it is the escaped form of one that no table can hold.

@@ -6,6 +6,7 @@
     YouTube-real/NNNNN.mp4                    no fakes of these
     Celeb-synthesis/idA_idB_NNNN.mp4          idA's video NNNN with the face of idB
     List_of_testing_videos.txt                lines "1 YouTube-real/00170.mp4"; here 1 is real, 0 fake
+    Celeb-real/idA_NNNN/NNNN.png              and so on, instead of videos: their frames
 
 What a clip is follows from its folder; a digit of the list that says otherwise is refused. Listed videos are test, all
 others train. The authors have no val: the option ``val`` takes people out of train, and swaps of them with others are
@@ -21,9 +22,10 @@ from pathlib import Path
 from pydantic import Field
 
 from forgeprep.datasets.assemble import assemble
-from forgeprep.datasets.base import Dataset, DatasetParams, PublishedCount, Scan, ScanOptions
-from forgeprep.datasets.listing import VideoFile, check_root, find_folders, list_videos, shown
+from forgeprep.datasets.base import Dataset, PublishedCount, Scan, ScanOptions
+from forgeprep.datasets.listing import VideoFile, check_root, find_folders, shown
 from forgeprep.datasets.lists import read_lines, refuse
+from forgeprep.datasets.sequences import HOMES, SequenceParams, list_clips, told_unused
 from forgeprep.datasets.splits import split_by_ratio
 from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.errors import UsageError
@@ -38,7 +40,7 @@ _PATTERNS = {
 }
 
 
-class CelebDfParams(DatasetParams):
+class CelebDfParams(SequenceParams):
     """Options of ``celebdf-v1`` and ``celebdf-v2``."""
 
     val: float = Field(default=0.0, ge=0, lt=1, description="share of the people in train that becomes val")
@@ -51,15 +53,19 @@ def scan(name: str, root: Path, options: ScanOptions) -> Scan:
     params = options.params if isinstance(options.params, CelebDfParams) else CelebDfParams()
     files: dict[str, VideoFile] = {}
     strangers: list[str] = []
+    unused: list[str] = []
     for folder, pattern in _PATTERNS.items():
-        listing = list_videos(root, find_folders(root, [folder.lower()]), pattern)
+        home = find_folders(root, [folder.lower()])
+        pictures = [*find_folders(root, [folder.lower()], HOMES), *home]
+        listing = list_clips(root, home, pictures, pattern, params.frames, unused)
         files |= {f"{folder}/{stem}": file for stem, file in listing.files.items()}
-        strangers += listing.strangers
+        strangers += [path for path in listing.strangers if path not in pictures]
     listed = _read_list(root) if files else set()
     splits = _splits(set(files), listed, params)
     clips = [_clip(name, key, file, splits[key]) for key, file in files.items() if key in splits]
     mixed = sorted(files.keys() - splits.keys())
     warnings = [f"{len(mixed):,} videos left out, they would leak people of val: {shown(mixed)}"] if mixed else []
+    warnings += told_unused(unused)
     absent = [f"{key}.mp4" for key in listed if key not in files]
     return assemble(DATASETS[name], root, clips, options, warnings=warnings, strangers=strangers, absent=absent)
 
@@ -130,7 +136,7 @@ def _clip(name: str, key: str, file: VideoFile, split: Split) -> Clip:
     return Clip(
         clip_id=f"{name}/{key}",
         dataset=name,
-        path=file.path,
+        **file.facts,
         split=split,
         source_id=f"{name}/{source}",
         original_id=f"{name}/Celeb-real/{source}" if fake else None,
@@ -139,7 +145,6 @@ def _clip(name: str, key: str, file: VideoFile, split: Split) -> Clip:
         method=METHOD if fake else None,
         generator=kind.generator if fake else None,
         identities=_people(key),
-        size_bytes=file.size_bytes,
     )
 
 
@@ -157,6 +162,7 @@ def _dataset(name: str, version: int, real: tuple[int, int], fake: tuple[int, in
             "YouTube-real/NNNNN.mp4",
             "Celeb-synthesis/idA_idB_NNNN.mp4",
             f"{LIST} (1 = real)",
+            "or, instead of videos, folders of their frames: Celeb-real/idA_NNNN/NNNN.png",
         ),
         published=(
             PublishedCount("originals", None, "train", real[0]),

@@ -5,6 +5,7 @@
     original_sequences/actors/{raw,c23,c40}/videos/TT__SCENE.mp4
     manipulated_sequences/DeepFakeDetection/{raw,c23,c40}/videos/TT_SS__SCENE__ID.mp4     actor TT with the face of SS
     manipulated_sequences/DeepFakeDetection/masks/videos/TT_SS__SCENE__ID.mp4             optional
+    …/images/TT__SCENE/NNNN.png and so on                                            instead of videos: their frames
 
 The authors made no split. Here the actors are dealt out to the splits; a swap of two actors of different splits would
 leak a face and is left out, with a warning. The original of a swap is the target's video of the same scene.
@@ -20,9 +21,10 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 
 from forgeprep.datasets.assemble import assemble
-from forgeprep.datasets.base import Dataset, DatasetParams, PublishedCount, Scan, ScanOptions, match_names
-from forgeprep.datasets.ffpp_layout import COMPRESSION_ALIASES, COMPRESSIONS
-from forgeprep.datasets.listing import VideoFile, check_root, find_folders, list_videos, shown
+from forgeprep.datasets.base import Dataset, PublishedCount, Scan, ScanOptions, match_names
+from forgeprep.datasets.ffpp_layout import COMPRESSION_ALIASES, COMPRESSIONS, PICTURE_HOMES, mask_folders, mask_pictures
+from forgeprep.datasets.listing import VideoFile, check_root, find_folders, shown
+from forgeprep.datasets.sequences import SequenceParams, list_clips, told_unused
 from forgeprep.datasets.splits import Ratios, split_by_ratio
 from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.schemas.clips import Clip, Split
@@ -34,7 +36,7 @@ _REAL = re.compile(r"[0-9]{2}__[a-z_]+")
 _FAKE = re.compile(r"(?P<target>[0-9]{2})_(?P<source>[0-9]{2})__(?P<scene>[a-z_]+)__[A-Z0-9]{8}")
 
 
-class DfdParams(DatasetParams):
+class DfdParams(SequenceParams):
     """Options of ``dfd``."""
 
     ratios: Ratios = Field(default=(0.7, 0.15, 0.15), description="shares of the actors: train,val,test")
@@ -69,12 +71,22 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     clips: list[Clip] = []
     strangers: list[str] = []
     fakes = ["manipulated_sequences"], [METHOD.lower()]
-    masks = list_videos(root, find_folders(root, *fakes, ["masks"], ["videos"]), _FAKE)
+    originals = ["original_sequences"], ["actors"]
+    masks = list_clips(root, mask_folders(root, METHOD), mask_pictures(root, METHOD), _FAKE, "auto")
+    unused: list[str] = []
     for compression in compressions:
         spellings = [compression, *(alias for alias, name in COMPRESSION_ALIASES.items() if name == compression)]
-        folders = find_folders(root, ["original_sequences"], ["actors"], spellings, ["videos"])
-        reals = list_videos(root, folders, _REAL)
-        swaps = list_videos(root, find_folders(root, *fakes, spellings, ["videos"]), _FAKE)
+        reals, swaps = (
+            list_clips(
+                root,
+                find_folders(root, *place, spellings, ["videos"]),
+                find_folders(root, *place, spellings, PICTURE_HOMES),
+                pattern,
+                params.frames,
+                unused,
+            )
+            for place, pattern in ((originals, _REAL), (fakes, _FAKE))
+        )
         clips += [_real(file, compression, splits) for file in reals.files.values() if _known(file, 1)]
         clips += [
             _fake(file, compression, splits, masks.files.get(file.stem))
@@ -85,12 +97,13 @@ def scan(root: Path, options: ScanOptions) -> Scan:
         strangers += [file.path for file in reals.files.values() if not _known(file, 1)]
         strangers += [file.path for file in swaps.files.values() if not _known(file, 2)]
     crossing = {clip.clip_id for clip in clips if len({splits[actor] for actor in clip.identities}) > 1}
-    warnings = []
+    warnings: list[str] = []
     if crossing:
         warnings.append(
             f"{len(crossing):,} of {sum(clip.label for clip in clips):,} fakes left out, their two actors stand in "
             f"different splits: {shown(sorted(crossing))}"
         )
+    warnings += told_unused(unused)
     kept = [clip for clip in clips if clip.clip_id not in crossing]
     return assemble(
         DFD, root, kept, options, compressions=compressions, warnings=warnings, strangers=[*strangers, *masks.strangers]
@@ -114,7 +127,7 @@ def _real(file: VideoFile, compression: str, splits: Mapping[str, Split]) -> Cli
     return Clip(
         clip_id=f"dfd/{compression}/actors/{file.stem}",
         dataset="dfd",
-        path=file.path,
+        **file.facts,
         split=splits[file.stem[:2]],
         source_id=f"dfd/{compression}/{file.stem}",
         original_id=None,
@@ -122,7 +135,6 @@ def _real(file: VideoFile, compression: str, splits: Mapping[str, Split]) -> Cli
         forgery="real",
         compression=compression,
         identities=[file.stem[:2]],
-        size_bytes=file.size_bytes,
     )
 
 
@@ -134,7 +146,7 @@ def _fake(file: VideoFile, compression: str, splits: Mapping[str, Split], mask: 
     return Clip(
         clip_id=f"dfd/{compression}/{METHOD}/{file.stem}",
         dataset="dfd",
-        path=file.path,
+        **file.facts,
         split=splits[found["target"]],
         source_id=f"dfd/{compression}/{original}",
         original_id=f"dfd/{compression}/actors/{original}",
@@ -145,7 +157,6 @@ def _fake(file: VideoFile, compression: str, splits: Mapping[str, Split], mask: 
         compression=compression,
         companions={} if mask is None else {"mask": mask.path},
         identities=[found["target"], found["source"]],
-        size_bytes=file.size_bytes,
     )
 
 

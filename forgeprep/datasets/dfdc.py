@@ -4,12 +4,14 @@
 
     dfdc_train_part_0/metadata.json           {"x.mp4": {"label": "FAKE", "split": "train", "original": "y.mp4"}, …}
     dfdc_train_part_0/x.mp4                   … to dfdc_train_part_49
+    dfdc_train_part_0/x/NNNN.png              instead of x.mp4: its frames
     validation/labels.csv, test/labels.csv    filename,label; 1 = fake; their videos beside them or in videos/
 
 The authors name no method and no people, and their parts are all "train": the options ``val_parts`` and ``test_parts``
 deal whole parts out, by default in the usual way, 35-39 and 40-49. Where the authors' validation or test folder is
 there, it is that split and no part is. Some fakes are forged in the sound alone: the pipeline finds that nothing
-visible differs (``visual_change`` is false) and makes no samples of them. An original may be absent on disk.
+visible differs (``visual_change`` is false) and makes no samples of them. An original may be absent on disk. A part
+without its ``metadata.json`` is left out, with a warning.
 """
 
 from __future__ import annotations
@@ -23,9 +25,10 @@ from typing import Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from forgeprep.datasets.assemble import assemble
-from forgeprep.datasets.base import Dataset, DatasetParams, PublishedCount, Scan, ScanOptions
-from forgeprep.datasets.listing import VideoFile, check_root, find_folders, list_videos
+from forgeprep.datasets.base import Dataset, PublishedCount, Scan, ScanOptions
+from forgeprep.datasets.listing import Listing, VideoFile, check_root, find_folders
 from forgeprep.datasets.lists import read_json_object, read_lines, refuse, refuse_entry
+from forgeprep.datasets.sequences import HOMES, Choice, SequenceParams, list_clips, told_unused
 from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.schemas.clips import Clip, Split
 
@@ -44,7 +47,7 @@ def _parts(text: object) -> str:
     return str(text)
 
 
-class DfdcParams(DatasetParams):
+class DfdcParams(SequenceParams):
     """Options of ``dfdc``."""
 
     val_parts: str = Field(default="35-39", description="parts that make up val, such as 35-39 or 3,5,7")
@@ -72,7 +75,7 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     absent: list[str] = []
     labelled = {split: folder for name, split in _LABELLED.items() for folder in find_folders(root, [name])}
     for split, folder in labelled.items():
-        files, labels = _labelled_files(root, folder)
+        files, labels = _labelled_files(root, folder, params.frames)
         clips += [_clip(split, file, labels[stem], None, split) for stem, file in files.items() if stem in labels]
         strangers += [file.path for stem, file in files.items() if stem not in labels]
         absent += [f"{folder}/{stem}.mp4" for stem in labels if stem not in files]
@@ -81,10 +84,15 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     strangers += [
         f"{e.name}/" for e in sorted(root.iterdir()) if "train_part" in e.name.lower() and e.name not in known
     ]
+    unused: list[str] = []
+    unlabelled: dict[str, int] = {}
     for number, folder in parts.items():
-        listing = list_videos(root, [folder], _NAME)
+        listing = _list(root, folder, [folder], params.frames, unused)
         files = listing.files
         strangers += [path for path in listing.strangers if not path.endswith("/metadata.json")]
+        if files and not (root / folder / "metadata.json").exists():
+            unlabelled[folder] = len(files)
+            continue
         entries = _read_metadata(root / folder / "metadata.json") if files else {}
         split = _split_of(number, params, labelled)
         told = [(file, entries[stem]) for stem, file in files.items() if stem in entries]
@@ -95,7 +103,14 @@ def scan(root: Path, options: ScanOptions) -> Scan:
         strangers += [file.path for stem, file in files.items() if stem not in entries]
         absent += [f"{folder}/{stem}.mp4" for stem in entries if stem not in files]
         options.progress(len(clips))
-    return assemble(DFDC, root, clips, options, strangers=strangers, absent=absent)
+    if unlabelled and not clips:
+        refuse(root / min(unlabelled) / "metadata.json", None, "no such file, and it tells the labels; fetch it")
+    warnings = [
+        f"{folder} left out, all its {count:,} videos: it has no metadata.json, which tells the labels; fetch it"
+        for folder, count in unlabelled.items()
+    ]
+    warnings += told_unused(unused)
+    return assemble(DFDC, root, clips, options, warnings=warnings, strangers=strangers, absent=absent)
 
 
 def _part_folders(root: Path) -> Iterator[tuple[int, str]]:
@@ -141,9 +156,15 @@ def _read_metadata(path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _labelled_files(root: Path, folder: str) -> tuple[dict[str, VideoFile], dict[str, bool]]:
+def _list(root: Path, folder: str, videos: list[str], frames: Choice, unused: list[str] | None = None) -> Listing:
+    homes = find_folders(root, [folder.lower()], HOMES)
+    found = list_clips(root, videos, [*homes, *videos], _NAME, frames, unused)
+    return Listing(found.files, [path for path in found.strangers if path not in homes])
+
+
+def _labelled_files(root: Path, folder: str, frames: Choice) -> tuple[dict[str, VideoFile], dict[str, bool]]:
     """The videos of an official validation or test folder, and which of them are fake."""
-    files = list_videos(root, [folder, *find_folders(root, [folder.lower()], ["videos"])], _NAME).files
+    files = _list(root, folder, [folder, *find_folders(root, [folder.lower()], ["videos"])], frames).files
     path = next(
         (root / folder / name for name in ("labels.csv", "label.csv") if (root / folder / name).is_file()), None
     )
@@ -169,7 +190,7 @@ def _clip(place: str, file: VideoFile, fake: bool, original: str | None, split: 
     return Clip(
         clip_id=f"dfdc/{place}/{file.stem}",
         dataset="dfdc",
-        path=file.path,
+        **file.facts,
         split=split,
         source_id=f"dfdc/{place}/{source}",
         original_id=f"dfdc/{place}/{source}" if fake and original else None,
@@ -177,7 +198,6 @@ def _clip(place: str, file: VideoFile, fake: bool, original: str | None, split: 
         forgery=kind.forgery if fake else "real",
         method=METHOD if fake else None,
         generator=kind.generator if fake else None,
-        size_bytes=file.size_bytes,
     )
 
 
@@ -194,7 +214,7 @@ DFDC = Dataset(
     default_compressions=(),
     methods=methods_of("dfdc"),
     layout=(
-        "dfdc_train_part_N/metadata.json and its videos, N from 0 to 49",
+        "dfdc_train_part_N/metadata.json and its videos, N from 0 to 49; or folders of their frames, x/NNNN.png",
         "validation/labels.csv, test/labels.csv and their videos (optional)",
     ),
     published=tuple(_published()),

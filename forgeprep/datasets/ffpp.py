@@ -5,6 +5,8 @@
     original_sequences/youtube/{raw,c23,c40}/videos/AAA.mp4
     manipulated_sequences/<method>/{raw,c23,c40}/videos/AAA_BBB.mp4      AAA is forged, with the face or motion of BBB
     manipulated_sequences/<method>/masks/videos/AAA_BBB.mp4              optional, one for all compressions
+    FaceForensics++_C23/{original,<method>}/*.mp4                        instead of all that: the copy on Kaggle
+    …/images/AAA/NNNN.png, …/images/AAA_BBB/NNNN.png                     instead of videos: their frames
 
 Folder names are matched without case; ``c0`` is another name of ``raw``. The original of a fake is AAA at the *same*
 compression. Without a choice of methods, those of the five are used whose folder exists, FaceShifter among them.
@@ -26,14 +28,18 @@ from forgeprep.datasets.ffpp_layout import (
     COMPRESSION_ALIASES,
     COMPRESSIONS,
     METHODS,
+    PICTURE_HOMES,
     check_asked,
     check_found,
     check_splits,
     clip_folders,
+    flat_warnings,
     mask_folders,
+    mask_pictures,
     method_folders,
 )
-from forgeprep.datasets.listing import Listing, check_root, list_videos, shown
+from forgeprep.datasets.listing import Listing, check_root, shown
+from forgeprep.datasets.sequences import Choice, SequenceParams, list_clips, told, told_unused
 from forgeprep.datasets.taxonomy import kind_of
 from forgeprep.schemas.clips import Clip, Split
 
@@ -84,7 +90,9 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     )
     present = [method for method in METHODS if method_folders(root, method)]
     methods = tuple(present) if options.methods is None else match_names("method", options.methods, METHODS)
-    clips, strangers = _list_clips(root, compressions, methods)
+    params = options.params if isinstance(options.params, SequenceParams) else SequenceParams()
+    unused: list[str] = []
+    clips, strangers = _list_clips(root, compressions, methods, params.frames, unused)
     check_found(root, clips, compressions, strangers)
     check_asked(root, clips, compressions=compressions, methods=options.methods and methods)
 
@@ -98,7 +106,10 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     absent = [m for m in METHODS if m not in {*present, *_LATER_METHODS}] if options.methods is None else []
     return Scan(
         clips=chosen,
-        warnings=_warnings(sorted(strangers), crossing, absent, orphans, chosen),
+        warnings=_warnings(sorted(strangers), crossing, absent, orphans, chosen)
+        + flat_warnings(root, compressions)
+        + told(chosen)
+        + told_unused(unused),
         missing=count_missing(
             FFPP.published, chosen, compressions=compressions, methods=methods, splits=options.splits
         ),
@@ -106,17 +117,19 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     )
 
 
-def _list_clips(root: Path, compressions: Sequence[str], methods: Sequence[str]) -> tuple[list[Clip], list[str]]:
-    """Every clip of every split, and the paths of what is no clip."""
+def _list_clips(
+    root: Path, compressions: Sequence[str], methods: Sequence[str], frames: Choice, unused: list[str]
+) -> tuple[list[Clip], list[str]]:
+    """Every clip of every split, and the paths of what is no clip; ``unused`` are folders of pictures beside videos."""
     clips: list[Clip] = []
     strangers: list[str] = []
-    masks = {method: list_videos(root, mask_folders(root, method), _FAKE) for method in methods}
+    masks = {method: _list_masks(root, method, frames) for method in methods}
     for compression in compressions:
-        originals = list_videos(root, clip_folders(root, compression), _REAL)
+        originals = _list(root, compression, None, frames, unused)
         clips += _original_clips(originals, compression)
         strangers += originals.strangers
         for method in methods:
-            fakes = list_videos(root, clip_folders(root, compression, method), _FAKE)
+            fakes = _list(root, compression, method, frames, unused)
             clips += _fake_clips(fakes, compression, method, masks[method])
             strangers += fakes.strangers
     for listing in masks.values():
@@ -124,12 +137,24 @@ def _list_clips(root: Path, compressions: Sequence[str], methods: Sequence[str])
     return clips, strangers
 
 
+def _list(root: Path, compression: str, method: str | None, frames: Choice, unused: list[str]) -> Listing:
+    folders, pictures = (clip_folders(root, compression, method, *kinds) for kinds in ((), PICTURE_HOMES))
+    return list_clips(root, folders, pictures, _REAL if method is None else _FAKE, frames, unused)
+
+
+def _list_masks(root: Path, method: str, frames: Choice) -> Listing:
+    """The masks of a method; they serve clips of either kind."""
+    folders, pictures = mask_folders(root, method), mask_pictures(root, method)
+    found = list_clips(root, folders, pictures, _FAKE, frames)
+    return found if found.files or frames == "auto" else list_clips(root, folders, pictures, _FAKE, "auto")
+
+
 def _original_clips(listing: Listing, compression: str) -> list[Clip]:
     return [
         Clip(
             clip_id=f"ffpp/{compression}/youtube/{number}",
             dataset="ffpp",
-            path=file.path,
+            **file.facts,
             split=official_split()[number],
             source_id=f"ffpp/{compression}/{number}",
             original_id=None,
@@ -137,7 +162,6 @@ def _original_clips(listing: Listing, compression: str) -> list[Clip]:
             forgery="real",
             compression=compression,
             identities=[_video_of(number)],
-            size_bytes=file.size_bytes,
         )
         for number, file in listing.files.items()
     ]
@@ -152,7 +176,7 @@ def _fake_clips(listing: Listing, compression: str, method: str, masks: Listing)
             Clip(
                 clip_id=f"ffpp/{compression}/{method}/{stem}",
                 dataset="ffpp",
-                path=file.path,
+                **file.facts,
                 split=official_split()[target],
                 source_id=f"ffpp/{compression}/{target}",
                 original_id=f"ffpp/{compression}/youtube/{target}",
@@ -163,7 +187,6 @@ def _fake_clips(listing: Listing, compression: str, method: str, masks: Listing)
                 compression=compression,
                 companions={} if mask is None else {"mask": mask.path},
                 identities=[_video_of(target), _video_of(stem[4:])],
-                size_bytes=file.size_bytes,
             )
         )
     return clips
@@ -224,7 +247,10 @@ FFPP = Dataset(
         "original_sequences/youtube/<compression>/videos/AAA.mp4",
         "manipulated_sequences/<method>/<compression>/videos/AAA_BBB.mp4",
         "manipulated_sequences/<method>/masks/videos/AAA_BBB.mp4 (optional)",
+        "or, instead of videos, images/AAA/NNNN.png and images/AAA_BBB/NNNN.png, beside the folders videos",
+        "or FaceForensics++_C23/original/AAA.mp4, FaceForensics++_C23/<method>/AAA_BBB.mp4 (the copy on Kaggle)",
     ),
     published=_published(),
     scan=scan,
+    params=SequenceParams,
 )

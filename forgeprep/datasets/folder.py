@@ -7,6 +7,9 @@
     masks/**                           optional: under the path of the fake below fake/, any suffix
     {train,val,test}/{real,fake,masks}/**      the same, where the split is made already
 
+A folder of numbered pictures anywhere below real/ and fake/ is one clip if its pictures are the frames of a video: if
+each looks like the next (``frames=auto``). Pictures that lie in real/ or fake/ themselves are clips of their own.
+
 A fake belongs to the real whose path below ``real/``, without the suffix, is its own below ``fake/`` or
 ``fake/METHOD/``, or all of it up to an underscore: ``fake/swap/071_054.mp4`` to ``real/071.mp4``. Another rule is an
 option, ``pattern``. Without split folders, the sources are dealt out, each with its fakes; if what follows the
@@ -15,8 +18,9 @@ original's name is the name of a real too, that is who lent the face, and both s
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -24,7 +28,8 @@ from pydantic import Field, field_validator
 
 from forgeprep.datasets.assemble import assemble
 from forgeprep.datasets.base import Dataset, DatasetParams, Scan, ScanOptions
-from forgeprep.datasets.listing import check_root, find_folders, walk_files
+from forgeprep.datasets.listing import VideoFile, check_root, find_folders, walk_files
+from forgeprep.datasets.sequences import STILL_TEXT, StillChoice, candidates, clip_folders, joined, told_stills
 from forgeprep.datasets.splits import Ratios, split_together
 from forgeprep.errors import UsageError
 from forgeprep.ops.pictures import PICTURE_SUFFIXES, is_picture
@@ -37,6 +42,7 @@ _MEDIA = PICTURE_SUFFIXES | VIDEO_SUFFIXES
 class FolderParams(DatasetParams):
     """Options of ``folder``."""
 
+    frames: StillChoice = Field(default="auto", description=STILL_TEXT)
     ratios: Ratios = Field(default=(0.8, 0.1, 0.1), description="shares of the sources: train,val,test")
     seed: int = Field(default=0, description="another seed deals the sources out otherwise")
     pattern: str = Field(
@@ -69,27 +75,34 @@ def scan(root: Path, options: ScanOptions) -> Scan:
         raise UsageError(f"{root} holds real/ or fake/ and also {', '.join(homes)} with such folders; keep one kind")
     clips: list[Clip] = []
     strangers: list[str] = []
+    stills: list[str] = []
+    clip_of = functools.partial(clip_folders, root, params.frames, stills)
     for home, split in (homes or {"": SPLITS[0]}).items():
-        for path, below, size in _files(root, home, "real", strangers):
-            name = f"{_prefix(home)}real/{below}"
+        for file in _files(root, home, "real", strangers, clip_of):
+            name = f"{_prefix(home)}real/{file.stem}"
             # The size tells two videos of one name apart, and finds one video that lies in two splits.
-            clips.append(_clip(name, path, split, size, source_id=name, identities=[f"{below} ({size} bytes)"]))
+            people = [f"{file.stem} ({file.size_bytes} bytes)"]
+            clips.append(_clip(name, file, split, source_id=name, identities=people))
             options.progress(len(clips))
     reals = {clip.clip_id: clip for clip in clips}
     for home, split in (homes or {"": SPLITS[0]}).items():
-        masks = {below: path for path, below, _ in _files(root, home, "masks", strangers)}
-        for path, below, size in _files(root, home, "fake", strangers):
+        fakes = _files(root, home, "fake", strangers, clip_of)
+        # A fake's mask is of the same kind, whatever its pictures look like.
+        as_fakes = functools.partial(_of_both, {file.stem for file in fakes if file.frames is not None})
+        masks = {file.stem: file.path for file in _files(root, home, "masks", strangers, as_fakes)}
+        for file in fakes:
+            path, below = file.path, file.stem
             told = re.fullmatch(params.pattern, below) if params.pattern else None
             if params.pattern and told is None:
                 strangers.append(path)
                 continue
             facts = _facts(below, home, homes, told, reals) | {"forgery": params.forgery, "label": 1}
             mask = {"mask": masks[below]} if below in masks else {}
-            clips.append(_clip(f"{_prefix(home)}fake/{below}", path, split, size, **facts, companions=mask))
+            clips.append(_clip(f"{_prefix(home)}fake/{below}", file, split, **facts, companions=mask))
             options.progress(len(clips))
     if not homes:
         clips = split_together(clips, params.ratios, params.seed)
-    return assemble(FOLDER, root, clips, options, strangers=strangers)
+    return assemble(FOLDER, root, clips, options, strangers=strangers, warnings=told_stills(stills))
 
 
 def _facts(
@@ -127,11 +140,31 @@ def _prefix(home: str) -> str:
     return f"folder/{home}/" if home else "folder/"
 
 
-def _files(root: Path, home: str, kind: str, strangers: list[str]) -> Iterator[tuple[str, str, int]]:
-    """Path, path below the folder without suffix, and size."""
+def _files(
+    root: Path,
+    home: str,
+    kind: str,
+    strangers: list[str],
+    clip_of: Callable[[Mapping[str, Sequence[str]]], Collection[str]],
+) -> list[VideoFile]:
+    """The videos and pictures of a class, and the folders that are clips, by their paths below it, without suffix.
+
+    ``clip_of`` says which of some folders of numbered pictures are clips; both by their paths below the class.
+    """
+    files: list[VideoFile] = []
     for folder in find_folders(root, *([home.lower()], [kind]) if home else ([kind],)):
-        for path, size in walk_files(root, folder, _MEDIA, strangers):
-            yield path, str(PurePosixPath(path).relative_to(folder).with_suffix("")), size
+        sizes = dict(walk_files(root, folder, _MEDIA, strangers))
+        found = {place[len(folder) + 1 :]: paths for place, paths in candidates(sizes).items() if place != folder}
+        clips = clip_of(found)
+        for below in sorted(found.keys() & set(clips)):
+            files.append(joined(f"{folder}/{below}", below, {path: sizes.pop(path) for path in found[below]}))
+        for path, size in sizes.items():
+            files.append(VideoFile(str(PurePosixPath(path).relative_to(folder).with_suffix("")), path, size))
+    return files
+
+
+def _of_both(names: set[str], found: Mapping[str, Sequence[str]]) -> set[str]:
+    return names & found.keys()
 
 
 def _original(below: str, prefix: str, reals: Mapping[str, Clip]) -> str | None:
@@ -144,9 +177,10 @@ def _original(below: str, prefix: str, reals: Mapping[str, Clip]) -> str | None:
     return None
 
 
-def _clip(name: str, path: str, split: Split, size: int, **facts: Any) -> Clip:
-    plain = {"original_id": None, "label": 0, "forgery": "real", "frame_count": int(is_picture(PurePosixPath(path)))}
-    return Clip(clip_id=name, dataset="folder", path=path, split=split, size_bytes=size, **{**plain, **facts})
+def _clip(name: str, file: VideoFile, split: Split, **facts: Any) -> Clip:
+    count = int(is_picture(PurePosixPath(file.path)))
+    plain = {"original_id": None, "label": 0, "forgery": "real", "frame_count": count}
+    return Clip(clip_id=name, dataset="folder", split=split, **{**plain, **file.facts, **facts})
 
 
 FOLDER = Dataset(
@@ -157,7 +191,12 @@ FOLDER = Dataset(
     compressions=(),
     default_compressions=(),
     methods=(),
-    layout=("real/**", "fake/** or fake/METHOD/**", "masks/** (optional)", "or all of these in train/, val/ and test/"),
+    layout=(
+        "real/**",
+        "fake/** or fake/METHOD/**",
+        "masks/** (optional)",
+        "or all of these in train/, val/ and test/; each a video, a picture or a folder of a video's frames",
+    ),
     published=(),
     scan=scan,
     params=FolderParams,

@@ -8,9 +8,10 @@ import stat
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from forgeprep.errors import UsageError
-from forgeprep.storage import entries, is_plain, is_remote, real_name
+from forgeprep.storage import is_plain, is_remote, real_name, visible_entries
 
 SHOWN = 5
 """How many names a message lists before it says "and 12 more"."""
@@ -21,11 +22,23 @@ _PARENTS = 4
 
 @dataclass(frozen=True, slots=True)
 class VideoFile:
-    """A file; ``path`` is POSIX and relative to the dataset's root, spelled as on disk."""
+    """A file, or a folder of numbered pictures; ``path`` is POSIX and relative to the dataset's root, as on disk.
+
+    ``frames`` are those of a folder, as :class:`~forgeprep.schemas.clips.Clip` has them; None for a file.
+    """
 
     stem: str
     path: str
     size_bytes: int
+    frames: list[list[int]] | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a :class:`~forgeprep.schemas.clips.Clip` takes from it."""
+        facts: dict[str, Any] = {"path": self.path, "size_bytes": self.size_bytes}
+        if self.frames is not None:
+            facts |= {"frames": self.frames, "frame_count": sum(count for _, count, _ in self.frames)}
+        return facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +88,8 @@ def find_folders(root: Path, *levels: Sequence[str]) -> list[str]:
 def list_videos(root: Path, folders: Sequence[str], pattern: re.Pattern[str], suffix: str = ".mp4") -> Listing:
     """The files of ``folders`` whose stem matches ``pattern`` whole, with ``suffix`` in any case.
 
-    Hidden files, among them the ``._071.mp4`` that macOS leaves beside a file, are passed over. A broken link or a pipe
+    Hidden files, among them the ``._071.mp4`` that macOS leaves beside a file, and those of the system
+    (``Thumbs.db``) are passed over. A broken link or a pipe
     under a clip's name counts as a clip of 0 bytes: it cannot be read, and the drops will say so.
 
     Raises:
@@ -100,16 +114,30 @@ def list_videos(root: Path, folders: Sequence[str], pattern: re.Pattern[str], su
     return Listing({stem: files[stem] for stem in sorted(files)}, strangers)
 
 
+def listed(root: Path, folder: str) -> list[tuple[str, int | None]]:
+    """What lies in a folder, by name: the name and its size, None for a folder; nothing where there is no such folder.
+
+    Names that a table cannot hold are left out.
+    """
+    if not (root / folder).is_dir():
+        return []
+    return [
+        (entry.name, None if _is_folder(entry) else _file_size(entry))
+        for entry in _entries(root / folder)
+        if is_plain(entry.name)
+    ]
+
+
 def walk_files(
     root: Path, folder: str, suffixes: Collection[str], strangers: list[str] | None = None
 ) -> Iterator[tuple[str, int]]:
     """Every file below a folder whose lower-case suffix is one of ``suffixes``: path relative to ``root``, and size.
 
-    In order of the paths, folder by folder. A folder that is not there holds none; hidden entries are passed over; a
-    folder that two links lead to is walked once, and one that leads out to a parent of ``folder`` not at all. Files of
-    other kinds are left out, and added to ``strangers``. What cannot be read counts as a file of 0 bytes, so that the
-    drops name it: broken links, pipes, and, under an escaped name (:func:`plain`), names that a table cannot hold or
-    that steer the terminal.
+    In order of the paths, folder by folder. A folder that is not there holds none; hidden entries and the system's are
+    passed over; a folder that two links lead to is walked once, and one that leads out to a parent of ``folder`` not at
+    all. Files of other kinds are left out, and added to ``strangers``. What cannot be read counts as a file of 0 bytes,
+    so that the drops name it: broken links, pipes, and, under an escaped name (:func:`plain`), names that a table
+    cannot hold or that steer the terminal.
     """
     left_out: list[str] = [] if strangers is None else strangers
     yield from _walk(root, folder, frozenset(suffixes), real_name(root / folder), set(), left_out)
@@ -200,10 +228,9 @@ def plain(name: str) -> str:
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """The entries that are not hidden, sorted by name."""
+    """The entries that are neither hidden nor the system's own, sorted by name."""
     try:
-        visible = (entry for entry in entries(folder) if not entry.name.startswith("."))
-        return sorted(visible, key=lambda entry: entry.name)
+        return visible_entries(folder)
     except OSError as error:
         raise UsageError(f"{folder} cannot be listed: {error.strerror or error}") from error
 

@@ -3,7 +3,7 @@
 Columns, of which ``path`` and ``label`` are needed:
 
 ===========  =========================================================================================
-path         video or picture, relative to ``--root``
+path         video, picture or folder of a video's numbered pictures, relative to ``--root``
 label        0 or real, 1 or fake
 original     path of the real that a fake was made of, a row of its own
 method       name of the forgery method; default "fake"
@@ -12,10 +12,12 @@ generator    kind of generator
 split        train, val or test; in all rows or in none. In none: sources are dealt out by ``ratios``
 compression  name of the quality
 identity     the people in it, separated by ``;``: nobody stands in two splits
-mask         path of the provided mask, black and white
+mask         path of the provided mask, black and white; of a folder of pictures, a folder
 spans        frames of a fake that is forged in parts: ``first count label`` with label 1 forged or 0 real, more of them
              separated by ``;``, e.g. ``0 10 0;10 35 1``; other frames are unknown and not used
 ===========  =========================================================================================
+
+Where the rows are the pictures of a folder, and these the frames of a video, they are one clip (``frames=auto``).
 """
 
 from __future__ import annotations
@@ -32,8 +34,10 @@ from pydantic import Field
 
 from forgeprep.datasets.assemble import assemble
 from forgeprep.datasets.base import Dataset, DatasetParams, Scan, ScanOptions
-from forgeprep.datasets.listing import check_root, safe_file
+from forgeprep.datasets.listing import VideoFile, check_root
 from forgeprep.datasets.lists import refuse
+from forgeprep.datasets.manifest_frames import clip_file, join_rows
+from forgeprep.datasets.sequences import STILL_TEXT, StillChoice, told_stills
 from forgeprep.datasets.splits import Ratios, split_together
 from forgeprep.datasets.taxonomy import FORGERIES
 from forgeprep.errors import unknown_name
@@ -51,6 +55,7 @@ _LABELS = {"0": 0, "real": 0, "1": 1, "fake": 1}
 class ManifestParams(DatasetParams):
     """Options of ``manifest``."""
 
+    frames: StillChoice = Field(default="auto", description=STILL_TEXT)
     file: str = Field(default="manifest.csv", description="the CSV or Parquet file, relative to --root")
     ratios: Ratios = Field(default=(0.8, 0.1, 0.1), description="shares of the sources, where there is no column split")
     seed: int = Field(default=0, description="another seed deals the sources out otherwise")
@@ -71,25 +76,27 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     if len(with_split) > 1:
         line = next(line for line, row in rows.values() if not row.get("split"))
         refuse(file, line, f"has no split, {with_split[True]:,} others have one; give it in all rows or in none")
-    clips: list[Clip] = []
-    absent = []
-    for path, (line, row) in rows.items():
+    for line, row in rows.values():
         _check_original(file, line, row, rows)
-        size = safe_file(root, path)
-        if row.get("mask") and safe_file(root, row["mask"]) is None:
+    stills: list[str] = []
+    rows, files, absent = join_rows(root, file, rows, params.frames, stills)
+    clips: list[Clip] = []
+    for path, (_, row) in rows.items():
+        found = files.get(path) or clip_file(root, path)
+        if row.get("mask") and clip_file(root, row["mask"]) is None:
             absent.append(row["mask"])
             row["mask"] = ""
-        if size is None:
+        if found is None:
             absent.append(path)
         else:
-            clips.append(_clip(row, size))
+            clips.append(_clip(row, found))
             options.progress(len(clips))
     if not clips:
         what = f"lists {len(rows):,} files, and none of them is there" if rows else "lists no file"
         refuse(file, None, f"{what}; paths are relative to --root")
     if not with_split[True]:
         clips = split_together(clips, params.ratios, params.seed)
-    return assemble(MANIFEST, root, clips, options, absent=absent)
+    return assemble(MANIFEST, root, clips, options, absent=absent, warnings=told_stills(stills))
 
 
 def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -186,14 +193,14 @@ def _check_original(file: Path, line: int, row: dict[str, str], rows: dict[str, 
         refuse(file, line, f"its original {original[:100]} is a fake itself (line {rows[original][0]})")
 
 
-def _clip(row: dict[str, str], size: int) -> Clip:
+def _clip(row: dict[str, str], file: VideoFile) -> Clip:
     fake = _LABELS[row["label"].lower()] == 1
     source = row.get("original") or row["path"]
     forgery = row.get("forgery") or ("identity_replaced" if fake else "real")
     return Clip(
         clip_id=_name(row["path"]),
         dataset="manifest",
-        path=row["path"],
+        **{"frame_count": int(is_picture(PurePosixPath(row["path"]))), **file.facts},
         split=next((split for split in SPLITS if split == row.get("split")), "train"),
         source_id=_name(source),
         original_id=_name(row["original"]) if row.get("original") else None,
@@ -205,8 +212,6 @@ def _clip(row: dict[str, str], size: int) -> Clip:
         companions={"mask": row["mask"]} if row.get("mask") else {},
         identities=[person.strip() for person in row.get("identity", "").split(";") if person.strip()],
         spans=[[int(part) for part in text.split()] for text in row["spans"].split(";")] if row.get("spans") else None,
-        size_bytes=size,
-        frame_count=int(is_picture(PurePosixPath(row["path"]))),
     )
 
 

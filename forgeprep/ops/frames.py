@@ -26,7 +26,7 @@ class Frame:
 
     Attributes:
         index: position in presentation order, from 0.
-        time_s: presentation time in seconds.
+        time_s: presentation time in seconds; NaN where none is known.
         planes: Y, U, V or R, G, B or gray alone; uint8 (H, W), or uint16 where ``bits`` > 8. Chroma planes hold one
             sample for ``2**shift`` pixels in each direction. Views of the decoder's buffers: read-only.
         model: what the planes are.

@@ -18,7 +18,9 @@ from forgeprep.ops import guard
 from forgeprep.ops.frames import Frame, UInt8
 from forgeprep.ops.planes import Facts
 
-PICTURE_SUFFIXES = frozenset({".bmp", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+PICTURE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".heic", ".heif", ".jfif", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+)
 
 _EXIF_ORIENTATION = 274
 _UNREADABLE = (OSError, ValueError, SyntaxError, TypeError, OverflowError, MemoryError, RuntimeError)

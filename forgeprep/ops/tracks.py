@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -122,16 +122,36 @@ class Survey:
         return len(self._tracks)
 
 
-def find_faces(frames: Iterable[Frame], detector: FaceDetector) -> Survey:
+def find_faces(frames: Iterable[Frame], detector: FaceDetector, *, sparse: bool = False) -> Survey:
     """Survey a clip, frame by frame; no frame is kept.
+
+    With ``sparse``, frames may be far apart, as where every 30th was extracted: then each is a key frame, tracks reach
+    from one to the next, and one sure detection makes a track.
 
     A track needs two detections to count (a single one is most often a false alarm). In a picture, or a clip too short
     to have two key frames, it needs a score that the detector calls sure, or the best one there is.
     """
     search = _Search(detector)
+    if not sparse:
+        for frame in frames:
+            search.push(frame)
+        return search.finish()
+    numbers: dict[int, int] = {}
+    time = last = 0
     for frame in frames:
-        search.push(frame)
-    return search.finish()
+        time, last = time + min(KEY_EVERY, frame.index - last), frame.index
+        numbers[time] = frame.index
+        search.push(replace(frame, index=time))
+    search.alone = len(numbers) > 1 and last - min(numbers.values()) >= KEY_EVERY * (len(numbers) - 1)
+    return _renumbered(search.finish(), numbers)
+
+
+def _renumbered(survey: Survey, numbers: Mapping[int, int]) -> Survey:
+    """A survey whose frames get other indices."""
+    for track in survey._tracks:
+        track.points = [replace(point, index=numbers[point.index]) for point in track.points]
+    frames = array("i", [numbers[index] for index in survey.frames])
+    return Survey(frames, [numbers[index] for index in survey.cuts], survey._tracks)
 
 
 class _Search:
@@ -146,6 +166,7 @@ class _Search:
         self.next_key = 0
         self.last_key = -1
         self.busy = False
+        self.alone = False
 
     def push(self, frame: Frame) -> None:
         self.survey.frames.append(frame.index)
@@ -168,7 +189,7 @@ class _Search:
         for track in self.tracks:
             _trim(track, min(MAX_TRAILING, max(0, self.detector.bridge - 1)))
         self.tracks = [t for t in self.tracks if not _is_too_small(t, self.detector.smallest)]
-        sure = [t for t in self.tracks if _is_confirmed(t, self.detector.sure)]
+        sure = [t for t in self.tracks if _is_confirmed(t, self.detector.sure, 1 if self.alone else 2)]
         if self.keys <= 1:
             best = max((t.points[0].score for t in self.tracks), default=0.0)
             sure = [t for t in self.tracks if t.points[0].score >= min(best, self.detector.sure)]
@@ -259,10 +280,10 @@ def _overlap(track: _Track, box: Box, index: int) -> float:
     return max(iou(track.last.box, box), iou(_expected(track, index), box))
 
 
-def _is_confirmed(track: _Track, sure: float) -> bool:
-    """Whether a track was detected twice, and once beyond doubt."""
+def _is_confirmed(track: _Track, sure: float, least: int) -> bool:
+    """Whether a track was detected often enough, and once beyond doubt."""
     scores = [point.score for point in track.points if not point.tracked]
-    return len(scores) >= 2 and max(scores) >= sure
+    return len(scores) >= least and max(scores) >= sure
 
 
 def _is_too_small(track: _Track, smallest: float) -> bool:

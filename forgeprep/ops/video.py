@@ -2,7 +2,7 @@
 
 Frames are numbered as they are shown, see :mod:`forgeprep.ops.numbering`; one that the decoder loses leaves a gap in
 the numbers instead of shifting all later ones. Of several streams the one with the most pixels is the video; cover art
-is none.
+is none. A folder of numbered pictures is a video too, see :mod:`forgeprep.ops.sequence`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ from forgeprep.ops.frames import Frame, cropped, squared, turned
 from forgeprep.ops.numbering import Numbering, is_shown, stamps_rise
 from forgeprep.ops.pictures import check_there, is_picture, picture_facts, read_picture
 from forgeprep.ops.planes import Facts, edges_of, facts_of, frame_of, orientation, pixel_aspect, siting_of
+from forgeprep.ops.sequence import is_sequence, pictures_in, read_sequence, sequence_facts, sequence_sha256
 from forgeprep.storage import media_source
 
-VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
+VIDEO_SUFFIXES = frozenset(
+    {".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"}
+)
 
 _READ_BYTES = 1 << 18
 
@@ -43,6 +46,8 @@ def read_header(path: Path) -> VideoHeader:
     if is_picture(path):
         check_there(path)
         return VideoHeader(frame_count=1, fps=0.0)
+    if is_sequence(path):
+        return VideoHeader(frame_count=len(pictures_in(path)), fps=0.0)
     with _open(path) as container:
         stream = video_stream(container)
         rate = stream.average_rate or stream.guessed_rate
@@ -69,6 +74,9 @@ def read_frames(path: Path) -> Iterator[Frame]:
     """
     if is_picture(path):
         yield read_picture(path)
+        return
+    if is_sequence(path):
+        yield from read_sequence(path)
         return
     with _open(path) as container:
         stream = video_stream(container)
@@ -111,6 +119,8 @@ def read_facts(path: Path) -> Facts:
     """
     if is_picture(path):
         return picture_facts(path)
+    if is_sequence(path):
+        return sequence_facts(path)
     with _open(path) as container:
         stream = video_stream(container)
         _on_this_thread(stream)
@@ -122,8 +132,10 @@ def read_facts(path: Path) -> Facts:
 
 
 def sha256_of(path: Path) -> str | None:
-    """SHA-256 of a file's bytes as hex; None if it cannot be read."""
+    """SHA-256 of a file's bytes as hex, or of all the pictures of a folder; None if it cannot be read."""
     try:
+        if is_sequence(path):
+            return sequence_sha256(path)
         check_there(path)
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from forgeprep.errors import MediaError
 from forgeprep.ops import guard
+from forgeprep.ops.sequence import is_sequence, pictures_in
 from forgeprep.ops.video import read_frames
 from forgeprep.stages.base import Group
 from forgeprep.storage import to_path
@@ -28,8 +29,21 @@ def suspects(files: Sequence[Path], seconds: float) -> dict[Path, str]:
     """Those of some files that cannot be decoded safely, with the reason in words; one without a frame for so many
     seconds hangs.
     """
-    found = {path: _trial(path, seconds) for path in files}
-    return {path: why for path, why in found.items() if why is not None}
+    found: dict[Path, str] = {}
+    for path in files:
+        why = _trial(path, seconds)
+        if why is not None:
+            # Of a folder of pictures, only those are left alone that do it, if that can be told.
+            own = suspects(_pictures(path), seconds) if is_sequence(path) else {}
+            found |= own or {path: why}
+    return found
+
+
+def _pictures(folder: Path) -> list[Path]:
+    try:
+        return [folder / name for name in pictures_in(folder).values()]
+    except MediaError:
+        return []
 
 
 def files_of(group: Group, root: Path, companions: frozenset[str]) -> list[Path]:

@@ -174,7 +174,7 @@ def group_of(clips: list[Clip], select: Select, references: Sequence[Clip] = ())
     members = sorted(clips, key=lambda clip: (clip.label, clip.clip_id))
     group = Group(members[0].source_id, members[0].split, tuple(members), (), references=tuple(references))
     original = group.original
-    counts = [original.frame_count] if original and original.frame_count else [clip.frame_count for clip in members]
+    counts = [original.end] if original and original.frame_count else [clip.end for clip in members]
     # A clip without a readable header is planned with one frame, so that it shows up among the drops.
     count = max(1, *counts)
     return replace(group, frames=select(count, group.split, group.labelled))
@@ -244,12 +244,18 @@ def _group(source_id: str, split: Split, rows: list[dict[str, Any]]) -> Group:
     )
 
 
+def inputs_of(clip: Clip) -> list[Any]:
+    """What tells whether a clip's files are the same as before, without reading them."""
+    of_folder = [] if clip.frames is None else [clip.frames]
+    return [clip.clip_id, clip.path, clip.size_bytes, sorted(clip.companions), *of_folder]
+
+
 def _brief(shard: ShardPlan) -> Brief:
     # Of this shard's inputs alone, so that a change of other files leaves it as it is.
     inputs = hashlib.sha256()
     kinds: dict[tuple[str | None, str | None], list[int]] = {}
     for group in shard.groups:
-        files = [[c.clip_id, c.path, c.size_bytes, sorted(c.companions), c.options, c.guessed] for c in group.members]
+        files = [[*inputs_of(c), c.options, c.guessed] for c in group.members]
         inputs.update(json.dumps([group.source_id, group.frames, files]).encode())
         for clip in group.clips:
             count = kinds.setdefault((clip.compression, clip.method), [0, 0])

@@ -17,7 +17,7 @@ from forgeprep.pipeline.configure import digest, settings_of, shard_key, version
 from forgeprep.pipeline.index import write_index
 from forgeprep.pipeline.lock import locked
 from forgeprep.pipeline.on_ray import Report, run_on_ray
-from forgeprep.pipeline.plan import Brief, Plan, make_plan, open_plan
+from forgeprep.pipeline.plan import Brief, Plan, inputs_of, make_plan, open_plan
 from forgeprep.pipeline.retry import failed_clips, forget, repaired_plan
 from forgeprep.pipeline.work import CLIP_TIMEOUT_S, Job, Progress, give_up, make_shard
 from forgeprep.schemas.clips import Split
@@ -101,7 +101,7 @@ def prepare_run(
     scan = dataset.scan(root, asked)
     inputs = hashlib.sha256()
     for clip in scan.clips:
-        inputs.update(json.dumps([clip.clip_id, clip.path, clip.size_bytes, sorted(clip.companions)]).encode())
+        inputs.update(json.dumps(inputs_of(clip)).encode())
     identity = {"config": config.model_dump(mode="json"), "inputs": inputs.hexdigest(), "versions": versions()}
     fingerprint, settings = digest(identity), settings_of(identity)
     old = _read_json(out / "run.json")

@@ -250,7 +250,8 @@ def _close_log(log: GroupLog, root: Path) -> None:
     for entry in log.clips.values():
         entry.sha256 = sha256_of(root / entry.clip.path)
         with contextlib.suppress(MediaError):
-            entry.fps = entry.fps or read_header(root / entry.clip.path).fps
+            fps = entry.fps or read_header(root / entry.clip.path).fps
+            entry.fps = fps if entry.clip.frames is None else None
             entry.facts = read_facts(root / entry.clip.path)
     for drop in log.drops:
         log.clips[drop.clip_id].dropped += 1

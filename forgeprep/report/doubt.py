@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -123,7 +124,9 @@ class Doubts:
             tally.rated += 1
             tally.low += row["mask_confidence"] < BAD
         boxes, literal = (tuple(row["face_box"]), tuple(row["crop_box"])), row["mask_source"] == "literal"
-        spot = Spot(place, number, row["timestamp_s"], *boxes, literal)
+        # Of a folder of pictures nothing tells how far apart two are: NaN is near to nothing.
+        time_s = math.nan if row["timestamp_s"] is None else row["timestamp_s"]
+        spot = Spot(place, number, time_s, *boxes, literal)
         track = row["clip_id"], row["track_id"]
         before, self._last[track] = self._last.get(track), spot
         near = before if before is not None and 0 < spot.time_s - before.time_s <= NEAR_S else None

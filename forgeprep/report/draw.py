@@ -120,9 +120,10 @@ def _draw_text(page: _Page, row: SheetRow, y: int) -> None:
     clip = sample["clip_id"].rsplit("/", 1)[-1]
     page.write(MARGIN, y + 2, clip if len(clip) < 24 else clip[:22] + "…", 18, weight="bold")
     width, height = sample["image_size"]
+    time_s = sample["timestamp_s"]
     lines = [
         ("split", sample["split"]),
-        ("frame", f"{sample['frame_index']}  ({sample['timestamp_s']:.2f} s)"),
+        ("frame", str(sample["frame_index"]) + ("" if time_s is None else f"  ({time_s:.2f} s)")),
         ("track", str(sample["track_id"])),
         *([("compression", sample["compression"])] if sample["compression"] else []),
         ("crop", f"{width} x {height} px"),

@@ -1,7 +1,8 @@
-"""A clip: one video file, what it is and what it was forged from."""
+"""A clip: one video file or one folder of numbered pictures, what it is and what it was forged from."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -33,9 +34,11 @@ class Clip:
         spans: what the dataset says of the frames, as (first frame, number of frames, 0 real or 1 fake); frames outside
             all spans are unknown and not used. None: all frames are as ``label`` says.
         identities: the people in it, as far as the dataset names them: no one of them may stand in two splits.
-        size_bytes: size of the file.
-        frame_count: frames that the container's header promises: 1 for a picture, else filled in by the planner; 0
-            where it cannot be read.
+        size_bytes: size of the file, or of all pictures of a folder.
+        frames: of a folder of pictures the numbers in their names, as runs (first number, how many, step); None for a
+            file.
+        frame_count: frames that the container's header promises: 1 for a picture, the number of pictures for a folder,
+            else filled in by the planner; 0 where it cannot be read.
         error: why the header could not be read, else None.
     """
 
@@ -56,6 +59,7 @@ class Clip:
     identities: list[str] = field(default_factory=list)
     spans: list[list[int]] | None = None
     size_bytes: int = 0
+    frames: list[list[int]] | None = None
     frame_count: int = 0
     error: str | None = None
 
@@ -63,6 +67,23 @@ class Clip:
     def options(self) -> list[str]:
         """The clip_ids of all originals that come into question, the likeliest first."""
         return [] if self.original_id is None else [self.original_id, *(self.candidates or ())]
+
+    @property
+    def numbers(self) -> frozenset[int]:
+        """The indices of its frames, as far as it is known which there are."""
+        runs = [[0, self.frame_count, 1]] if self.frames is None else self.frames
+        return frozenset(number for first, count, step in runs for number in range(first, first + count * step, step))
+
+    @property
+    def end(self) -> int:
+        """One more than the index of its last frame, as far as that is known."""
+        return self.frame_count if not self.frames else 1 + max(self.numbers)
+
+    def lost(self, index: int, reason: str) -> str:
+        """Why a frame is not there, for a drop; of a folder the names tell, else it is ``reason``."""
+        if self.frames is None:
+            return reason
+        return "decode_error" if index in self.numbers else "missing_frame"
 
     def label_at(self, index: int) -> int | None:
         """What the dataset says of a frame: 0 real, 1 fake, None unknown."""
@@ -73,6 +94,22 @@ class Clip:
     def to_dict(self) -> dict[str, Any]:
         """A plain dictionary, JSON-ready."""
         return asdict(self)
+
+
+def runs_of(numbers: Iterable[int]) -> list[list[int]]:
+    """Ascending numbers as runs (first, how many, step), for :attr:`Clip.frames`.
+
+    >>> runs_of([0, 10, 20, 21, 22])
+    [[0, 3, 10], [21, 2, 1]]
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        first, count, step = runs[-1] if runs else (0, 0, 0)
+        if count == 1 or (count > 1 and number == first + count * step):
+            runs[-1] = [first, count + 1, number - first if count == 1 else step]
+        else:
+            runs.append([number, 1, 1])
+    return runs
 
 
 PAIRINGS: dict[str, str] = {
@@ -142,7 +179,9 @@ CLIP_SCHEMA = pa.schema(
 
 ``requested`` frames were planned, ``decoded`` of them came out of the decoder, ``detected`` of them showed at least one
 face, ``written`` and ``dropped`` count samples (faces); ``topped_up`` frames stand in for wanted ones that showed no
-face. ``sha256`` is of the file; null where it could not be read.
+face. ``sha256`` is of the file; null where it could not be read. Where ``path`` is a folder of numbered pictures,
+``header_frames`` is how many there are, ``size_bytes`` and ``sha256`` are of them all (the latter of the lines that
+``sha256sum`` prints for them by number), and ``fps`` and ``segments`` are null: nothing tells the rate.
 
 How the file is coded, null where it is unreadable: ``codec``, ``profile`` and ``pixel_format`` as FFmpeg names them;
 ``color_range`` (limited, full) and ``color_matrix`` (bt601, bt709, …; null for RGB and gray) as they were taken, and

@@ -10,6 +10,7 @@ REASONS: dict[str, str] = {
     "unreadable": "the file is missing, empty or no video that the decoder can open",
     "worker_died": "the clip, or one that belongs to it, kills or hangs the process that reads it",
     "decode_error": "the frame, or the stream before it, could not be decoded",
+    "missing_frame": "the folder of pictures has none of this number",
     "past_end": "the clip ends before this frame",
     "no_face": "no face was found at this frame",
     "bystander": "a face of a fake that the forgery did not touch",

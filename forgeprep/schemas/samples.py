@@ -59,7 +59,13 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
     Column(
         "original_frame", "key", pa.int32(), "index of the same frame in the original; null without one", nullable=True
     ),
-    Column("timestamp_s", "key", pa.float64(), "presentation time of the frame in seconds"),
+    Column(
+        "timestamp_s",
+        "key",
+        pa.float64(),
+        "presentation time of the frame in seconds; null where the clip is a folder of pictures",
+        nullable=True,
+    ),
     Column("track_id", "key", pa.int32(), "the face's track; the same in an original and its fakes"),
     Column("label", "key", pa.int8(), "0 real, 1 fake; of this face at this frame"),
     Column("forgery", "key", pa.string(), "real, or what was forged: identity_replaced, identity_remained, …"),

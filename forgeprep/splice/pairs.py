@@ -121,6 +121,8 @@ def _refuse(clip: Clip, original: Clip | None, group: Group) -> tuple[str | None
         return "unreadable", clip.error or f"in the original: {original.error}"
     if clip.frame_count == 1 or original.frame_count == 1:
         return "still", ""
+    if clip.frames is not None or original.frames is not None:
+        return "still", "a folder of pictures, which has no frame rate"
     return None, ""
 
 

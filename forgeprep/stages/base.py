@@ -96,13 +96,18 @@ class Group:
     def part(self, lead: Clip, fakes: Sequence[Clip] = ()) -> Group:
         """These fakes as a group of their own, or ``lead`` alone, with the frames that ``lead`` has."""
         own = replace(self, clips=tuple(fakes) or (lead,))
-        frames = self.choose(max(1, lead.frame_count), own.labelled) if self.choose else self.frames
+        frames = self.choose(max(1, lead.end), own.labelled) if self.choose else self.frames
         # Too few for one sample: those that were planned are dropped.
         return own if len(frames) < (self.window or 1) else replace(own, frames=frames)
 
     @property
     def labelled(self) -> tuple[frozenset[int], ...]:
-        """The frames that the dataset labels, of each clip that tells of some; none where it labels whole clips."""
+        """The frames that the dataset labels, of each clip that tells of some; none where it labels whole clips.
+
+        Of a folder of pictures only those are labelled that it holds, and of its fakes those that it holds too.
+        """
+        if any(clip.frames is not None for clip in self.members):
+            return self._there
         if not any(clip.spans for clip in self.clips):
             return ()
         return tuple(
@@ -110,6 +115,20 @@ class Group:
             for c in self.clips
             if c.spans or c.label
         )
+
+    @property
+    def _there(self) -> tuple[frozenset[int], ...]:
+        """The same where some clips are folders of pictures."""
+        original = self.original
+        on = original.numbers if original is not None and original.frames else None
+        labelled = []
+        for clip in self.clips:
+            if clip.frames or clip.spans or clip.label:
+                spans = clip.spans or []
+                told = frozenset(i for start, count, _ in spans for i in range(start, start + count))
+                labelled.append((clip.numbers & told if told else clip.numbers) & (clip.numbers if on is None else on))
+        # Of what cannot be read nothing is known; it has no say in which frames are taken.
+        return tuple(frames for frames in labelled if frames)
 
     @property
     def windows(self) -> list[tuple[int, ...]]:

@@ -6,7 +6,7 @@ Only crops survive a frame: the lead's wait in runs of a few dozen for the fakes
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -136,6 +136,7 @@ def _lead_runs(
         chosen = choose(
             group.frames, found, top_up=group.top_up, known=common(group.labelled) if group.labelled else None
         )
+        chosen = replace(chosen, missing=_told(chosen.missing, clip))
         entry.decoded, entry.detected, entry.topped_up = chosen.decoded, chosen.detected, chosen.topped_up
         entry.tracks = found.tracks
         tubes = find_tubes(group.windows, found) if group.window else None
@@ -143,6 +144,12 @@ def _lead_runs(
     except MediaError as error:
         entry.error = error.message
         log.drops += [drop(group, clip, index, None, error.reason, error.message) for index in group.frames]
+
+
+def _told(missing: Sequence[tuple[int, str]], clip: Clip) -> tuple[tuple[int, str], ...]:
+    """Frames that cannot be had, with the reason; of a folder of pictures its names tell more."""
+    gone = ("past_end", "decode_error")
+    return tuple((index, clip.lost(index, reason) if reason in gone else reason) for index, reason in missing)
 
 
 def _lead_samples(

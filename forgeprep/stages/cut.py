@@ -146,7 +146,7 @@ def describe(
         "original_id": clip.original_id,
         "frame_index": index,
         "original_frame": original_frame,
-        "timestamp_s": time_s,
+        "timestamp_s": None if math.isnan(time_s) else time_s,
         "track_id": face.track_id,
         "label": clip.label,
         "forgery": clip.forgery,

@@ -328,7 +328,8 @@ class Follower:
         if one.frame is None:
             if self.alignment is not None and one.moment.index not in self.alignment.partner:
                 return "unaligned", None
-            return self.frames.missing()
+            reason, detail = self.frames.missing()
+            return reason if self.frames.error else self.clip.lost(one.moment.index, reason), detail
         if fits:
             return None, None
         return "size_mismatch" if self.other_size else "unaligned", "the picture outside the faces is another"

@@ -12,6 +12,7 @@ a mask.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -41,7 +42,8 @@ class Verdict:
 
     Attributes:
         visual_change: whether anything visible was forged; None if no face could be compared.
-        segments: forged spans, [start_s, end_s); None as above, and where the differences are too faint to tell when.
+        segments: forged spans, [start_s, end_s); None as above, where the differences are too faint to tell when, and
+            where frames have no time.
         given_up: (frame of the original, track) of samples that waited for a forged frame in vain.
         samples: those that waited and count all the same, in runs.
     """
@@ -136,6 +138,8 @@ class Judge:
             for time, forged in zip(track.times, forged_frames(track.signals, track.cut, None), strict=True)
             if forged
         }
+        if any(map(math.isnan, times)):
+            return Verdict(self._visible(), None, self.given_up, samples)
         return Verdict(self._visible(), _spans(sorted(times), self.frame_s), self.given_up, samples)
 
     def _visible(self) -> bool:

@@ -18,6 +18,7 @@ from forgeprep.ops.faces import FaceDetector
 from forgeprep.ops.frames import Frame, UInt8
 from forgeprep.ops.geometry import Box, tube_box
 from forgeprep.ops.pairing import Mask, is_checked, outside, thumb, thumb_size
+from forgeprep.ops.sequence import is_sequence
 from forgeprep.ops.tracks import Face, Survey, find_faces
 from forgeprep.ops.video import read_frames
 from forgeprep.stages.cut import CropParams, cut, window
@@ -92,7 +93,7 @@ def survey(path: Path, detector: FaceDetector) -> Survey:
     A picture without a face is searched once more at a third of the usual lines, which averages noise out: of heavily
     perturbed pictures whose face was missed, real and fake alike, that finds most.
     """
-    found = find_faces(read_frames(path), detector)
+    found = find_faces(read_frames(path), detector, sparse=is_sequence(path))
     if len(found.frames) != 1 or found.tracks:
         return found
     lines = detector.coarse // 3

@@ -18,7 +18,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from forgeprep.ops.geometry import crop_rgb, frame_rgb, small_rgb
 from forgeprep.ops.planes import frame_of
 from forgeprep.ops.video import read_facts, read_frames, read_header
-from tests.conftest import SHARED, UInt8
+from tests.conftest import SHARED, UInt8, run_cli
 
 Encode = Callable[..., Path]
 ACCURATE = (
@@ -194,11 +194,26 @@ def test_frames_that_an_edit_list_leaves_out_have_no_index(tmp_path: Path) -> No
     assert [frame.y.mean() for frame in found] == pytest.approx(whole[6:])
 
 
-def test_interlaced_clips_are_told(tmp_path: Path, face_photo: UInt8) -> None:
-    for flags, interlaced in (({}, False), ({"x264-params": "tff=1"}, True)):
-        clip = tmp_path / f"{interlaced}.mp4"
-        _write(clip, [face_photo[:192, :256]] * 2, "libx264", "yuv420p", options=flags)
-        assert read_facts(clip).interlaced is interlaced
+def test_clips_that_are_not_as_a_player_shows_them_are_told(
+    tmp_path: Path, face_photo: UInt8, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two fields a frame, and brightness for HDR displays: in clips.parquet, in the report and by inspect."""
+    root = tmp_path / "in"
+    kinds = {"plain": "", "fields": "tff=1", "pq": "transfer=smpte2084", "hlg": "transfer=arib-std-b67"}
+    for name, told in kinds.items():
+        clip = root / "real" / f"{name}.mp4"
+        clip.parent.mkdir(parents=True, exist_ok=True)
+        _write(clip, [face_photo] * 2, "libx264", "yuv420p", options={"x264-params": told} if told else {})
+        facts = read_facts(clip)
+        assert (facts.interlaced, facts.hdr) == (name == "fields", name if name in ("pq", "hlg") else None)
+    (root / "fake").mkdir()
+    out = str(tmp_path / "out")
+    assert not run_cli("run", "folder", "--root", str(root), "--out", out, "--stages", "crop", "--workers", "0")
+    capsys.readouterr()
+    assert not run_cli("inspect", out)
+    shown = " ".join(capsys.readouterr().out.split())
+    for words in ("Interlaced clips: 1.", "HDR clips (PQ): 1.", "HDR clips (HLG): 1."):
+        assert words in shown
 
 
 def test_a_small_picture_is_the_large_one_in_small(face_photo: UInt8) -> None:

@@ -17,6 +17,8 @@ _MATRICES = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "b
 """FFmpeg's AVColorSpace -> colour matrix; 0 is RGB and 2 is untagged."""
 _LIMITED, _FULL = 1, 2
 """FFmpeg's AVColorRange; 0 is untagged."""
+_HDR = {16: "pq", 18: "hlg"}
+"""FFmpeg's AVColorTransferCharacteristic -> the curve's name."""
 _PACKED = {
     "rgb24": (3, (0, 1, 2)), "rgba": (4, (0, 1, 2)), "rgb0": (4, (0, 1, 2)), "argb": (4, (1, 2, 3)),
     "bgr24": (3, (2, 1, 0)), "bgra": (4, (2, 1, 0)), "bgr0": (4, (2, 1, 0)), "abgr": (4, (3, 2, 1)),
@@ -54,6 +56,8 @@ class Facts:
         rotation: clockwise degrees by which frames are turned to be upright: 0, 90, 180, 270.
         mirrored: whether they are mirrored left to right before they are turned.
         interlaced: whether the first frame is made of two fields; frames are left as they are.
+        hdr: ``pq`` or ``hlg`` where the brightness of the first frame is coded so (ITU-R BT.2100); pixels are left as
+            they are, and look flat.
     """
 
     codec: str
@@ -69,6 +73,7 @@ class Facts:
     rotation: int = 0
     mirrored: bool = False
     interlaced: bool = False
+    hdr: str | None = None
 
 
 def frame_of(picture: Any, index: int, time_s: float = 0.0, siting: tuple[float, float] | None = None) -> Frame:
@@ -122,6 +127,7 @@ def facts_of(stream: Any, picture: Any, edges: tuple[int, int, int, int] = (0, 0
         rotation=rotation,
         mirrored=mirrored,
         interlaced=bool(picture.interlaced_frame),
+        hdr=_HDR.get(int(picture.color_trc)),
     )
 
 

@@ -162,10 +162,11 @@ def verify_on_console(out: Path) -> int:
 def inspect_on_console(out: Path, sheet: Path | None) -> None:
     """``forgeprep inspect``."""
     from forgeprep.report.doubt import doubts_of
+    from forgeprep.report.pairs import coding_warnings, look_at_clips
 
     for table in render(summarise(out)):
         console.print(table)
-    for line in doubts_of(out):
+    for line in [*coding_warnings(look_at_clips(out)), *doubts_of(out)]:
         console.print(f"warning: {line}", markup=False)
     if sheet is not None:
         from forgeprep.report.sheet import contact_sheet

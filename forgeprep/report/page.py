@@ -11,7 +11,7 @@ from typing import Any
 from forgeprep.report import charts
 from forgeprep.report.html import Markup, facts, join, page, table, tag
 from forgeprep.report.measure import BINS, Histogram, Measures, measure
-from forgeprep.report.pairs import LOW_SIMILARITY, SHOWN, Clips, duration_s, look_at_clips
+from forgeprep.report.pairs import LOW_SIMILARITY, SHOWN, Clips, coding_warnings, duration_s, look_at_clips
 from forgeprep.report.perturbations import perturbations
 from forgeprep.report.pictures import Pictures, look_at_pictures
 from forgeprep.report.samples import lack, noise, sheets, similarity
@@ -96,6 +96,7 @@ def _header(found: Findings, dataset: str) -> Markup:
         alerts.append("This run has no samples (0 rows).")
     if summary.damaged:
         alerts.append(f"Damaged records: {', '.join(summary.damaged)}; run again to remake these shards.")
+    alerts += coding_warnings(found.clips)
     alerts += found.measures.doubts[:SHOWN_DOUBTS]
     if (more := len(found.measures.doubts) - SHOWN_DOUBTS) > 0:
         alerts.append(f"The masks of {more:,} more methods are doubtful: see Masks.")

@@ -31,6 +31,7 @@ class Clips:
         empty: clips without a sample, the first ``SHOWN``; ``empty_count`` counts all.
         requested: frames planned in the shards that are made.
         topped_up: frames that stand in for wanted ones that showed no face.
+        codings: clips whose pictures are not as a player shows them, by why.
         pairs: fakes laid on an original.
         unpaired: fakes that were not.
         similarity: ``pair_similarity`` of all pairs.
@@ -45,6 +46,7 @@ class Clips:
     empty_count: int = 0
     requested: int = 0
     topped_up: int = 0
+    codings: Counter[str] = field(default_factory=Counter)
     pairs: int = 0
     unpaired: int = 0
     similarity: Histogram = field(default_factory=lambda: Histogram(0, 1))
@@ -70,6 +72,18 @@ def look_at_clips(out: Path) -> Clips:
             _add(found, clip)
     found.odd = _least_usual(found.odd)[:SHOWN]
     return found
+
+
+_CODED = {
+    "interlaced": "Interlaced clips: {:,}. Crops and noise show combs; deinterlace them first (ffmpeg -vf bwdif).",
+    "pq": "HDR clips (PQ): {:,}. Crops look flat; tone-map them first (ffmpeg -vf zscale, tonemap).",
+    "hlg": "HDR clips (HLG): {:,}. Crops look flat; tone-map them first (ffmpeg -vf zscale, tonemap).",
+}
+
+
+def coding_warnings(found: Clips) -> list[str]:
+    """What stands in the way of seeing some clips as a player shows them, in words."""
+    return [told.format(found.codings[key]) for key, told in _CODED.items() if found.codings[key]]
 
 
 def kind_of(clip: dict[str, Any]) -> Kind:
@@ -106,6 +120,9 @@ def unusual(clip: dict[str, Any]) -> list[str]:
 def _add(found: Clips, clip: dict[str, Any]) -> None:
     found.requested += clip["requested"]
     found.topped_up += clip["topped_up"]
+    # Runs of earlier versions do not say.
+    found.codings.update(["interlaced"] if clip.get("interlaced") else [])
+    found.codings.update([clip["hdr"]] if clip.get("hdr") else [])
     if not clip["written"]:
         found.empty_count += 1
         found.empty += [clip] if len(found.empty) < SHOWN else []

@@ -156,6 +156,7 @@ CLIP_SCHEMA = pa.schema(
         pa.field("rotation", pa.int32()),
         pa.field("mirrored", pa.bool_()),
         pa.field("interlaced", pa.bool_()),
+        pa.field("hdr", pa.string()),
         pa.field("header_frames", pa.int32(), nullable=False),
         pa.field("requested", pa.int32(), nullable=False),
         pa.field("decoded", pa.int32(), nullable=False),
@@ -190,6 +191,7 @@ Frames are ``cropped`` where the container shows a part of the coded picture onl
 pixel over its height: frames were brought to square pixels if it is a hundredth off or more. They were turned by
 ``rotation`` degrees clockwise, and mirrored left to right before that where ``mirrored``. ``width``, ``height`` and all
 boxes count pixels after this. ``interlaced`` frames are made of two fields and were left as they are.
+``hdr`` is pq or hlg where brightness is coded for HDR displays; such pixels were not tone-mapped and look flat.
 
 How a fake lies on its original; null for a real and for a fake without an original: frame ``i`` of the original is
 frame ``i * rate + offset`` of the fake, about; a pixel ``(x, y)`` of the original is ``(x, y) * scale + shift`` of the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import struct
 import warnings
 from pathlib import Path, PurePath
 
@@ -12,12 +13,16 @@ import PIL.Image
 
 from forgeprep.errors import MediaError
 from forgeprep.ops import guard
+from forgeprep.ops.claims import picture_bytes
 from forgeprep.ops.frames import Frame
 from forgeprep.ops.planes import Facts
+from forgeprep.reading import open_regular
 
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 _EXIF_ORIENTATION = 274
+_UNREADABLE = (OSError, ValueError, SyntaxError, TypeError, OverflowError, MemoryError, struct.error)
+"""What Pillow raises at a damaged header."""
 _TURNS = {
     1: (0, False),
     2: (0, True),
@@ -46,11 +51,15 @@ def read_picture(path: Path) -> Frame:
     _check_pixels(path)
     bgr = None
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
+        data = np.frombuffer(picture_bytes(path), np.uint8)
         bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
         if bgr is not None and bgr.dtype not in (np.uint8, np.uint16):
             bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    except (cv2.error, OSError, MemoryError):
+    except MemoryError:
+        raise guard.excessive(path, "its decoder asks for more memory than a worker may take") from None
+    except (cv2.error, OSError) as error:
+        if getattr(error, "code", 0) == cv2.Error.StsNoMem:
+            raise guard.excessive(path, "its decoder asks for more memory than a worker may take") from None
         bgr = None
     if bgr is None:
         raise MediaError(str(path), "not a picture that can be decoded; fetch it again")
@@ -67,10 +76,10 @@ def picture_facts(path: Path) -> Facts:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with path.open("rb") as file, PIL.Image.open(file) as picture:
+            with open_regular(path) as file, PIL.Image.open(file) as picture:
                 codec, mode = str(picture.format).lower(), picture.mode
                 rotation, mirrored = _TURNS.get(picture.getexif().get(_EXIF_ORIENTATION, 1), (0, False))
-    except (OSError, ValueError, SyntaxError, TypeError, OverflowError, PIL.Image.DecompressionBombError):
+    except (*_UNREADABLE, PIL.Image.DecompressionBombError):
         raise MediaError(str(path), "not a picture that can be decoded; fetch it again") from None
     return Facts(codec=codec, pixel_format=mode, color_range="full", rotation=rotation, mirrored=mirrored)
 
@@ -88,6 +97,8 @@ def check_there(path: Path) -> None:
         raise MediaError(str(path), "not a file")
     if status.st_size == 0:
         raise MediaError(str(path), "the file is empty; fetch it again")
+    if guard.is_hollow(path, status):
+        raise guard.excessive(path, f"{status.st_size:,} bytes, nearly all of them holes")
 
 
 def _check_pixels(path: Path) -> None:
@@ -95,11 +106,11 @@ def _check_pixels(path: Path) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with path.open("rb") as file, PIL.Image.open(file) as picture:
+            with open_regular(path) as file, PIL.Image.open(file) as picture:
                 width, height = picture.size
     except PIL.Image.DecompressionBombError:
         width = height = guard.MAX_PIXELS
-    except (OSError, ValueError, SyntaxError, TypeError, OverflowError):
+    except _UNREADABLE:
         return
     if width * height > guard.MAX_PIXELS:
         raise MediaError(str(path), f"more than {guard.MAX_PIXELS:,} pixels: too large to decode")

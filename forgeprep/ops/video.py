@@ -14,15 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from forgeprep.errors import MediaError
-from forgeprep.ops import guard
+from forgeprep.ops import guard, outside
 from forgeprep.ops.frames import Frame, cropped, squared, turned
 from forgeprep.ops.pictures import check_there, is_picture, picture_facts, read_picture
 from forgeprep.ops.planes import Facts, edges_of, facts_of, frame_of, orientation, pixel_aspect, siting_of
+from forgeprep.reading import open_regular
 from forgeprep.storage import media_source
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 
 _READ_BYTES = 1 << 18
+_MOST_PIXELS_A_BYTE = 4096
+"""Of a whole file: a black frame of 8K, packed as tightly as can be, is 8 KB with its container."""
+_TOO_MUCH = "its decoder asks for more memory than a worker may take"
+_CONTAINER = {"format_whitelist": guard.FORMATS, "protocol_whitelist": guard.PROTOCOLS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,9 @@ def read_header(path: Path) -> VideoHeader:
     if is_picture(path):
         check_there(path)
         return VideoHeader(frame_count=1, fps=0.0)
+    if outside.wanted():
+        check_there(path)
+        return VideoHeader(**outside.ask("header", path))
     with _open(path) as container:
         stream = container.streams.video[0]
         # An edit list hides frames that the container counts; PyAV tells of them from version 17 on.
@@ -72,6 +80,10 @@ def read_frames(path: Path) -> Iterator[Frame]:
     """
     import av
 
+    if outside.wanted():
+        check_there(path)
+        yield from outside.frames(path)
+        return
     if is_picture(path):
         yield read_picture(path)
         return
@@ -84,14 +96,15 @@ def read_frames(path: Path) -> Iterator[Frame]:
         siting: tuple[float, float] | None = None
         waiting: list[int] = []
         index = -1
-        for packet in _packets(container, stream):
+        for packet in _packets(container, stream, path):
             if packet.pts is not None and not packet.is_discard:
                 heapq.heappush(waiting, packet.pts)
             try:
                 decoded = packet.decode()
-            except (av.error.FFmpegError, MemoryError):
+            except (av.error.FFmpegError, MemoryError) as error:
+                if isinstance(error, MemoryError) and index < 0:
+                    raise guard.excessive(path, _TOO_MUCH) from None
                 continue
-            guard.alive()
             for picture in decoded:
                 siting = siting_of(picture, codec) if index < 0 else siting
                 index = _next_index(index, waiting, picture.pts)
@@ -109,18 +122,20 @@ def read_facts(path: Path) -> Facts:
     """
     import av
 
+    if outside.wanted():
+        check_there(path)
+        return Facts(**outside.ask("facts", path))
     if is_picture(path):
         return picture_facts(path)
     with _open(path) as container:
         stream = container.streams.video[0]
         stream.codec_context.options = {"max_pixels": str(guard.MAX_PIXELS)}
         edges = edges_of(container)
-        for packet in _packets(container, stream):
+        for packet in _packets(container, stream, path):
             try:
                 decoded = packet.decode()
             except (av.error.FFmpegError, MemoryError):
                 continue
-            guard.alive()
             if decoded:
                 return facts_of(stream, decoded[0], edges)
     raise MediaError(str(path), "none of its frames can be decoded")
@@ -130,7 +145,7 @@ def sha256_of(path: Path) -> str | None:
     """SHA-256 of a file's bytes as hex; None if it cannot be read."""
     try:
         check_there(path)
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, MediaError):
         return None
@@ -143,8 +158,12 @@ def _open(path: Path) -> Any:
     # Titles and the like need not be UTF-8; from version 19 on PyAV bears that without being told.
     lenient: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
     try:
-        container = av.open(media_source(path), mode="r", buffer_size=_READ_BYTES, **lenient)
-    except (av.error.FFmpegError, OSError, ValueError, ArithmeticError, MemoryError) as error:
+        container = av.open(
+            media_source(path), mode="r", buffer_size=_READ_BYTES, container_options=dict(_CONTAINER), **lenient
+        )
+    except MemoryError:
+        raise guard.excessive(path, _TOO_MUCH) from None
+    except (av.error.FFmpegError, OSError, ValueError, ArithmeticError) as error:
         text = getattr(error, "strerror", None) or str(error)
         raise MediaError(str(path), f"not a video that can be opened ({text}); fetch it again") from None
     if not container.streams.video:
@@ -153,14 +172,25 @@ def _open(path: Path) -> Any:
     if getattr(container.streams.video[0], "codec_context", None) is None:
         container.close()
         raise MediaError(str(path), "its video is coded in a way that the decoder does not know")
+    coded = container.streams.video[0].codec_context
+    if coded.width * coded.height > _MOST_PIXELS_A_BYTE * path.stat().st_size:
+        container.close()
+        raise guard.excessive(path, f"{coded.width} x {coded.height} pixels in {path.stat().st_size:,} bytes")
     return container
 
 
-def _packets(container: Any, stream: Any) -> Iterator[Any]:
+def _packets(container: Any, stream: Any, path: Path) -> Iterator[Any]:
     import av
 
+    # Samples that overlap, or have no bytes, make a small file endless.
+    left = 2 * path.stat().st_size + (1 << 16)
     try:
-        yield from container.demux(stream)
+        for packet in container.demux(stream):
+            left -= max(packet.size, guard.LEAST_FRAME_BYTES)
+            if left < 0:
+                raise guard.excessive(path, "its frames are more than its bytes")
+            guard.alive(packet.size)
+            yield packet
     except av.error.FFmpegError:
         # A file that was cut short: what came before is good, the rest shows up as missing frames.
         return

@@ -10,7 +10,20 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from forgeprep import __version__, cli_training
-from forgeprep.flags import ANY, LOCAL, Address, ClipTimeout, Debug, Out, Side, Sigma, Workers, parse_local, parse_path
+from forgeprep.flags import (
+    ANY,
+    LOCAL,
+    Address,
+    ClipTimeout,
+    Debug,
+    Out,
+    Side,
+    Sigma,
+    WorkerMemory,
+    Workers,
+    parse_local,
+    parse_path,
+)
 
 _DETECTORS = "libfacedetection, dlib-hog, dlib-cnn, face-alignment, or whole: the picture is the face"
 
@@ -140,6 +153,7 @@ def run(
     workers: Workers = None,
     address: Address = None,
     clip_timeout: ClipTimeout = None,
+    worker_memory: WorkerMemory = None,
     config: Annotated[
         Path | None, typer.Option(help="YAML file with the same names; flags win. [default: none]", **LOCAL)
     ] = None,
@@ -179,13 +193,15 @@ def add(
     workers: Workers = None,
     address: Address = None,
     clip_timeout: ClipTimeout = None,
+    worker_memory: WorkerMemory = None,
     debug: Debug = False,
 ) -> None:
     """Add stages to a finished run from the crops and masks in its shards; the videos are not needed."""
     from forgeprep.report.console import add_on_console
 
     given = {"sigma": sigma, "side": side}
-    sys.exit(add_on_console(out, stages, given, {"workers": workers, "address": address, "clip_timeout": clip_timeout}))
+    force = {"workers": workers, "address": address, "clip_timeout": clip_timeout, "worker_memory": worker_memory}
+    sys.exit(add_on_console(out, stages, given, force))
 
 
 @app.command()

@@ -8,6 +8,7 @@
     ├── MediaError                 a clip cannot be read; the run goes on and lists it in the drops
     ├── StorageError               the output cannot be written (no space, no permission)
     ├── GroupFailed                a source group cannot be worked on, and nothing foresaw it; the run goes on without
+    │   └── OutOfMemory            it takes more memory than a worker may
     ├── VerifyError                shards are not what their records say
     └── Stopped                    exit code 130: the user stopped the run
 
@@ -70,6 +71,10 @@ class GroupFailed(ForgeprepError):
 
     def __str__(self) -> str:
         return f"source group {self.group}: {self.problem}"
+
+
+class OutOfMemory(GroupFailed):
+    """Work on a source group takes more memory than a worker may (``--worker-memory``)."""
 
 
 class StorageError(ForgeprepError):

@@ -48,6 +48,10 @@ ClipTimeout = Annotated[
     float | None,
     typer.Option(help="Replace a worker that shows no progress for so many seconds. [default: 600]", min=1),
 ]
+WorkerMemory = Annotated[
+    str | None,
+    typer.Option(help="What a process that reads media may take, e.g. 2GB or 800MB. [default: 2GB]"),
+]
 
 Shards = Annotated[
     list[Path], typer.Option("--shards", help="Folder of a finished run; may be given more than once.", **ANY)

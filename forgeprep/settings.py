@@ -8,6 +8,10 @@ from typing import Any
 import yaml
 
 from forgeprep.errors import UsageError
+from forgeprep.reading import read_text
+
+SETTINGS_BYTES = 1 << 20
+"""More is no file that somebody wrote by hand, and YAML takes a hundred times its bytes."""
 
 
 def name_and_value(flag: str, text: str) -> tuple[str, str]:
@@ -44,7 +48,7 @@ def read_settings_file(path: Path) -> dict[str, Any]:
         UsageError: it cannot be read, is no YAML, or no mapping.
     """
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 -- a SafeLoader
+        values = yaml.load(read_text(path, SETTINGS_BYTES), _Loader)  # noqa: S506 -- a SafeLoader
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:

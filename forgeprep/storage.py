@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 import pyarrow.fs as pafs
 
 from forgeprep.errors import UsageError
+from forgeprep.reading import check_regular
 
 _URI = re.compile(r"^([a-z][a-z0-9+]+):/+")
 _BUFFER = 1 << 20
@@ -65,12 +66,14 @@ def _remote(path: object) -> RemotePath | None:
 def parquet_source(path: Path) -> Any:
     """What pyarrow's readers of Parquet take for a path: remote files are read in the pieces that are needed."""
     remote = _remote(path)
+    check_regular(path)
     return path if remote is None else remote.native()
 
 
 def media_source(path: Path) -> Any:
     """What PyAV opens for a path."""
-    return path.open("rb") if is_remote(path) else str(path)
+    # Named as a file, so that "concat:a|b.mp4" is a name too.
+    return path.open("rb") if is_remote(path) else f"file:{path}"
 
 
 def real_name(path: Path) -> str:

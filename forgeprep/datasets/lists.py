@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from forgeprep.errors import UsageError
+from forgeprep.reading import LINE_BYTES, LIST_BYTES, open_regular, parse_json, read_bytes, read_text
+
+JSON_BYTES = 256 << 20
+"""The metadata of DFDC's largest part are a megabyte."""
 
 
 def refuse(path: Path, line: int | None, problem: str) -> NoReturn:
@@ -22,21 +26,28 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         UsageError: the file cannot be read, or is no text.
     """
     try:
-        with path.open("rb") as file:
-            for number, raw in enumerate(file, 1):
-                try:
-                    line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-                except UnicodeDecodeError:
-                    refuse(path, number, "is no text in UTF-8")
-                if line:
-                    yield number, line
+        yield from ((number, line.strip()) for number, line in text_lines(path) if line.strip())
     except OSError as error:
         refuse(path, None, f"cannot be read ({error.strerror})")
 
 
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """All lines of a text file without their ends, with their numbers; raises OSError where it cannot be read."""
+    with open_regular(path, LIST_BYTES) as file:
+        number = 0
+        while raw := file.readline(LINE_BYTES + 1):
+            number += 1
+            if len(raw) > LINE_BYTES:
+                refuse(path, number, f"is longer than {LINE_BYTES >> 20} MB, no line of a list")
+            try:
+                yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            except UnicodeDecodeError:
+                refuse(path, number, "is no text in UTF-8")
+
+
 def refuse_entry(path: Path, name: str, problem: str) -> NoReturn:
     """Raise a :class:`UsageError` for an entry of a JSON file, with the line where its name stands."""
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    lines = read_bytes(path, JSON_BYTES).decode("utf-8-sig", "replace").splitlines()
     found = next((number for number, line in enumerate(lines, 1) if json.dumps(name) in line), None)
     refuse(path, found, f"'{name[:100]}': {problem}")
 
@@ -48,14 +59,14 @@ def read_json_object(path: Path) -> dict[str, Any]:
         UsageError: the file cannot be read, or is no such JSON.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_no_doubles)
+        value = parse_json(read_text(path, JSON_BYTES, "utf-8-sig"), object_pairs_hook=_no_doubles)
     except OSError as error:
         refuse(path, None, f"cannot be read ({error.strerror})")
     except json.JSONDecodeError as error:
         refuse(path, error.lineno, f"not valid JSON ({error.msg})")
     except _DoubleError as error:
         refuse_entry(path, str(error), "stands there twice; keep one")
-    except (ValueError, RecursionError):  # no UTF-8, a number of thousands of digits, nested thousands of levels deep
+    except ValueError:  # no UTF-8, a number of thousands of digits, nested thousands of levels deep
         refuse(path, None, "not valid JSON")
     if not isinstance(value, dict):
         refuse(path, None, "must hold an object, name by name")

@@ -35,12 +35,13 @@ from pydantic import Field
 from forgeprep.datasets.assemble import assemble
 from forgeprep.datasets.base import Dataset, DatasetParams, Scan, ScanOptions
 from forgeprep.datasets.listing import VideoFile, check_root
-from forgeprep.datasets.lists import refuse
+from forgeprep.datasets.lists import refuse, text_lines
 from forgeprep.datasets.manifest_frames import clip_file, join_rows
 from forgeprep.datasets.sequences import STILL_TEXT, StillChoice, told_stills
 from forgeprep.datasets.splits import Ratios, split_together
 from forgeprep.datasets.taxonomy import FORGERIES
 from forgeprep.errors import unknown_name
+from forgeprep.ops import guard
 from forgeprep.ops.pictures import is_picture
 from forgeprep.schemas.clips import SPLITS, Clip
 from forgeprep.storage import is_plain, parquet_source
@@ -103,10 +104,10 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows with their line numbers; of a Parquet file, the number of the row."""
     try:
         if file.suffix.lower() == ".parquet":
-            for number, row in enumerate(pq.read_table(parquet_source(file)).to_pylist(), 1):
+            for number, row in enumerate(_table_rows(file), 1):
                 yield number, {name: _text(value) for name, value in row.items()}
             return
-        reader = csv.DictReader((line + "\n" for line in _lines(file)), strict=True)
+        reader = csv.DictReader((line + "\n" for _, line in text_lines(file)), strict=True)
         if len(set(reader.fieldnames or [])) < len(reader.fieldnames or []):
             refuse(file, 1, "names a column twice")
         try:
@@ -118,17 +119,20 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
             refuse(file, reader.line_num, f"no CSV that can be read ({error})")
     except OSError as error:
         refuse(file, None, f"cannot be read ({error.strerror}); name it with --option file=NAME")
+    except MemoryError:
+        refuse(file, None, "claims more than it holds: reading it takes more than 2 GB")
     except pa.ArrowException as error:
         refuse(file, None, f"no Parquet file that can be read ({' '.join(str(error).split())[:120]})")
 
 
-def _lines(file: Path) -> Iterator[str]:
-    with file.open("rb") as raw:
-        for number, line in enumerate(raw, 1):
-            try:
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-            except UnicodeDecodeError:
-                refuse(file, number, "is no text in UTF-8")
+def _table_rows(file: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file, a few thousand at a time, only the columns that are known."""
+    with guard.memory(guard.MEMORY), pq.ParquetFile(parquet_source(file), pre_buffer=False) as table:
+        for name in table.schema_arrow.names:
+            if name not in COLUMNS:
+                refuse(file, 1, str(unknown_name("column", name, COLUMNS)))
+        for batch in table.iter_batches(4096):
+            yield from batch.to_pylist()
 
 
 def _text(value: Any) -> str:

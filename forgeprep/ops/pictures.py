@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,16 +15,18 @@ import PIL.Image
 import PIL.ImageOps
 
 from forgeprep.errors import MediaError
-from forgeprep.ops import guard
+from forgeprep.ops import guard, outside
+from forgeprep.ops.claims import picture_bytes
 from forgeprep.ops.frames import Frame, UInt8
 from forgeprep.ops.planes import Facts
+from forgeprep.reading import open_regular
 
 PICTURE_SUFFIXES = frozenset(
     {".avif", ".bmp", ".heic", ".heif", ".jfif", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 )
 
 _EXIF_ORIENTATION = 274
-_UNREADABLE = (OSError, ValueError, SyntaxError, TypeError, OverflowError, MemoryError, RuntimeError)
+_UNREADABLE = (OSError, ValueError, SyntaxError, TypeError, OverflowError, MemoryError, RuntimeError, struct.error)
 """What Pillow and its plug-ins raise at a damaged file."""
 _TURNS = {
     1: (0, False),
@@ -50,14 +53,21 @@ def read_picture(path: Path) -> Frame:
         MediaError: the file is missing, too large, or cannot be decoded.
     """
     check_there(path)
+    if outside.wanted():
+        frame: Frame = next(outside.frames(path))
+        return frame
     _check_pixels(path)
     bgr = None
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
+        data = np.frombuffer(picture_bytes(path), np.uint8)
         bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
         if bgr is not None and bgr.dtype not in (np.uint8, np.uint16):
             bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    except (cv2.error, OSError, MemoryError):
+    except MemoryError:
+        raise guard.excessive(path, "its decoder asks for more memory than a worker may take") from None
+    except (cv2.error, OSError) as error:
+        if getattr(error, "code", 0) == cv2.Error.StsNoMem:
+            raise guard.excessive(path, "its decoder asks for more memory than a worker may take") from None
         bgr = None
     if bgr is None:
         bgr = _read_by_pillow(path)
@@ -88,13 +98,15 @@ def _opened(path: Path) -> Iterator[PIL.Image.Image]:
     pi_heif.register_heif_opener()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with path.open("rb") as file, PIL.Image.open(file) as picture:
+        with open_regular(path) as file, PIL.Image.open(file) as picture:
             yield picture
 
 
 def picture_facts(path: Path) -> Facts:
     """What a picture's header says; raises MediaError as :func:`read_picture` does."""
     check_there(path)
+    if outside.wanted():
+        return Facts(**outside.ask("facts", path))
     try:
         with _opened(path) as picture:
             codec, mode = str(picture.format).lower(), picture.mode
@@ -118,6 +130,8 @@ def check_there(path: Path) -> None:
         raise MediaError(str(path), "not a file")
     if status.st_size == 0:
         raise MediaError(str(path), "the file is empty; fetch it again")
+    if guard.is_hollow(path, status):
+        raise guard.excessive(path, f"{status.st_size:,} bytes, nearly all of them holes")
 
 
 def _check_pixels(path: Path) -> None:

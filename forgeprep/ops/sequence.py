@@ -18,6 +18,7 @@ from forgeprep.ops import guard
 from forgeprep.ops.frames import Frame
 from forgeprep.ops.pictures import is_picture, picture_facts, read_picture
 from forgeprep.ops.planes import Facts
+from forgeprep.reading import open_regular
 from forgeprep.storage import visible_entries
 
 _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<number>[0-9]{1,9})", re.DOTALL)
@@ -103,6 +104,6 @@ def sequence_sha256(folder: Path) -> str:
     """
     whole = hashlib.sha256()
     for name in pictures_in(folder).values():
-        with (folder / name).open("rb") as file:
+        with open_regular(folder / name) as file:
             whole.update(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {name}\n".encode())
     return whole.hexdigest()

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from forgeprep.errors import MediaError
-from forgeprep.ops import guard
+from forgeprep.ops import guard, outside
 from forgeprep.ops.frames import Frame, cropped, squared, turned
 from forgeprep.ops.numbering import Numbering, is_shown, stamps_rise
 from forgeprep.ops.pictures import check_there, is_picture, picture_facts, read_picture
 from forgeprep.ops.planes import Facts, edges_of, facts_of, frame_of, orientation, pixel_aspect, siting_of
 from forgeprep.ops.sequence import is_sequence, pictures_in, read_sequence, sequence_facts, sequence_sha256
+from forgeprep.reading import open_regular
 from forgeprep.storage import media_source
 
 VIDEO_SUFFIXES = frozenset(
@@ -27,6 +28,10 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 _READ_BYTES = 1 << 18
+_MOST_PIXELS_A_BYTE = 4096
+"""Of a whole file: a black frame of 8K, packed as tightly as can be, is 8 KB with its container."""
+_TOO_MUCH = "its decoder asks for more memory than a worker may take"
+_CONTAINER = {"format_whitelist": guard.FORMATS, "protocol_whitelist": guard.PROTOCOLS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,9 @@ def read_header(path: Path) -> VideoHeader:
         return VideoHeader(frame_count=1, fps=0.0)
     if is_sequence(path):
         return VideoHeader(frame_count=len(pictures_in(path)), fps=0.0)
+    if outside.wanted():
+        check_there(path)
+        return VideoHeader(**outside.ask("header", path))
     with _open(path) as container:
         stream = video_stream(container)
         rate = stream.average_rate or stream.guessed_rate
@@ -58,7 +66,7 @@ def read_header(path: Path) -> VideoHeader:
         count = max(0, stream.frames - hidden) if told else 0
         if count > path.stat().st_size // guard.LEAST_FRAME_BYTES:
             raise MediaError(str(path), f"its header claims {count:,} frames, more than the file can hold")
-        return VideoHeader(frame_count=count or _count_packets(container, stream), fps=float(rate or 0.0))
+        return VideoHeader(frame_count=count or _count_packets(container, stream, path), fps=float(rate or 0.0))
 
 
 def read_frames(path: Path) -> Iterator[Frame]:
@@ -78,6 +86,10 @@ def read_frames(path: Path) -> Iterator[Frame]:
     if is_sequence(path):
         yield from read_sequence(path)
         return
+    if outside.wanted():
+        check_there(path)
+        yield from outside.frames(path)
+        return
     with _open(path) as container:
         stream = video_stream(container)
         _on_this_thread(stream)
@@ -85,10 +97,10 @@ def read_frames(path: Path) -> Iterator[Frame]:
         rate = stream.average_rate or stream.guessed_rate
         numbering = Numbering(lambda: stamps_rise(path, _stamps), 1 / float(rate or 25))
         siting: tuple[float, float] | None = None
-        for packet in _packets(container, stream):
+        for packet in _packets(container, stream, path):
             if is_shown(packet, codec):
                 numbering.packet(packet.pts)
-            for picture in _decoded(packet):
+            for picture in _decoded(packet, path, first=numbering.index < 0):
                 siting = siting_of(picture, codec) if numbering.index < 0 else siting
                 index, time_s = numbering.picture(picture.pts, picture.time)
                 if not picture.is_corrupt:
@@ -121,12 +133,15 @@ def read_facts(path: Path) -> Facts:
         return picture_facts(path)
     if is_sequence(path):
         return sequence_facts(path)
+    if outside.wanted():
+        check_there(path)
+        return Facts(**outside.ask("facts", path))
     with _open(path) as container:
         stream = video_stream(container)
         _on_this_thread(stream)
         edges = edges_of(container, stream)
-        for packet in _packets(container, stream):
-            for picture in _decoded(packet):
+        for packet in _packets(container, stream, path):
+            for picture in _decoded(packet, path, first=True):
                 return facts_of(stream, picture, edges)
     raise MediaError(str(path), "none of its frames can be decoded")
 
@@ -137,7 +152,7 @@ def sha256_of(path: Path) -> str | None:
         if is_sequence(path):
             return sequence_sha256(path)
         check_there(path)
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, MediaError):
         return None
@@ -150,8 +165,12 @@ def _open(path: Path) -> Any:
     # Titles and the like need not be UTF-8; from version 19 on PyAV bears that without being told.
     lenient: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
     try:
-        container = av.open(media_source(path), mode="r", buffer_size=_READ_BYTES, **lenient)
-    except (av.error.FFmpegError, OSError, ValueError, ArithmeticError, MemoryError) as error:
+        container = av.open(
+            media_source(path), mode="r", buffer_size=_READ_BYTES, container_options=dict(_CONTAINER), **lenient
+        )
+    except MemoryError:
+        raise guard.excessive(path, _TOO_MUCH) from None
+    except (av.error.FFmpegError, OSError, ValueError, ArithmeticError) as error:
         text = getattr(error, "strerror", None) or str(error)
         raise MediaError(str(path), f"not a video that can be opened ({text}); fetch it again") from None
     if video_stream(container) is None:
@@ -160,14 +179,25 @@ def _open(path: Path) -> Any:
     if getattr(video_stream(container), "codec_context", None) is None:
         container.close()
         raise MediaError(str(path), "its video is coded in a way that the decoder does not know")
+    coded = video_stream(container).codec_context
+    if coded.width * coded.height > _MOST_PIXELS_A_BYTE * path.stat().st_size:
+        container.close()
+        raise guard.excessive(path, f"{coded.width} x {coded.height} pixels in {path.stat().st_size:,} bytes")
     return container
 
 
-def _packets(container: Any, stream: Any) -> Iterator[Any]:
+def _packets(container: Any, stream: Any, path: Path) -> Iterator[Any]:
     import av
 
+    # Samples that overlap, or have no bytes, make a small file endless.
+    left = 2 * path.stat().st_size + (1 << 16)
     try:
-        yield from container.demux(stream)
+        for packet in container.demux(stream):
+            left -= max(packet.size, guard.LEAST_FRAME_BYTES)
+            if left < 0:
+                raise guard.excessive(path, "its frames are more than its bytes")
+            guard.alive(packet.size)
+            yield packet
     except av.error.FFmpegError:
         # A file that was cut short: what came before is good, the rest shows up as missing frames.
         return
@@ -179,25 +209,30 @@ def _on_this_thread(stream: Any) -> None:
     stream.codec_context.options = {"max_pixels": str(guard.MAX_PIXELS)}
 
 
-def _decoded(packet: Any) -> list[Any]:
-    """The pictures that come out of the decoder at a packet; none where it cannot be decoded."""
+def _decoded(packet: Any, path: Path, *, first: bool) -> list[Any]:
+    """The pictures that come out of the decoder at a packet; none where it cannot be decoded.
+
+    Where the ``first`` asks for too much memory, so will all; one in mid-file is a damaged one.
+    """
     import av
 
     try:
         pictures: list[Any] = packet.decode()
-    except (av.error.FFmpegError, MemoryError):
+    except MemoryError:
+        if first:
+            raise guard.excessive(path, _TOO_MUCH) from None
         return []
-    guard.alive()
+    except av.error.FFmpegError:
+        return []
     return pictures
 
 
-def _count_packets(container: Any, stream: Any) -> int:
+def _count_packets(container: Any, stream: Any, path: Path) -> int:
     """How many pictures a stream shows, by its packets: all is read, nothing decoded."""
     codec = stream.codec_context.codec.name
     stamps: set[int | None] = set()
     unstamped = 0
-    for packet in _packets(container, stream):
-        guard.alive()
+    for packet in _packets(container, stream, path):
         if is_shown(packet, codec):
             stamps.add(packet.pts)
             unstamped += packet.pts is None
@@ -209,4 +244,8 @@ def _stamps(path: Path) -> list[int | None]:
     with _open(path) as container:
         stream = video_stream(container)
         _on_this_thread(stream)
-        return [picture.pts for packet in _packets(container, stream) for picture in _decoded(packet)]
+        return [
+            picture.pts
+            for packet in _packets(container, stream, path)
+            for picture in _decoded(packet, path, first=False)
+        ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import hashlib
+import http.client
 import importlib.util
 import os
-import urllib.error
+import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,24 +18,37 @@ from forgeprep.errors import ForgeprepError, unknown_name
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A file of weights: its name, where it comes from, and how its SHA-256 (unpacked) starts."""
+    """A file of weights.
+
+    Attributes:
+        file: its name.
+        url: where it comes from.
+        sha256: how its SHA-256 starts, unpacked.
+        size: more bytes it does not have, neither packed nor unpacked.
+    """
 
     file: str
     url: str
     sha256: str
+    size: int
 
+
+MOST_SECONDS = 1800.0
+"""A download that takes longer is given up: a host may send a byte a minute for ever."""
 
 WEIGHTS = {
     "dlib-cnn": Weights(
         "mmod_human_face_detector.dat",
-        "http://dlib.net/files/mmod_human_face_detector.dat.bz2",
+        "https://dlib.net/files/mmod_human_face_detector.dat.bz2",
         "4cb19393e2fbaf2b1609a9319ad5386618c886a6234ec1b971f3e87c85d87fe6",
+        4 << 20,
     ),
     "s3fd": Weights(
         "s3fd-619a316812.pth",
         "https://www.adrianbulat.com/downloads/python-fan/s3fd-619a316812.pth",
         # By the convention of torch.hub, the file's name carries the start of its hash.
         "619a316812",
+        128 << 20,
     ),
 }
 
@@ -86,19 +101,65 @@ def fetch(name: str) -> Path:
     if path.is_file():
         return path
     source = WEIGHTS[name]
+    by_hand = f"put the file {'(unpacked) ' if source.url.endswith('.bz2') else ''}at {path} yourself"
     try:
-        with urllib.request.urlopen(source.url, timeout=60) as answer:
-            data = answer.read()
-    except (urllib.error.URLError, OSError) as error:
-        reason = getattr(error, "reason", error)
-        raise ForgeprepError(f"{source.url}: cannot be fetched ({reason}); put the file at {path} yourself") from None
-    if source.url.endswith(".bz2"):
-        data = bz2.decompress(data)
+        data = _unpacked(_downloaded(source), source)
+    except (_NotTheFile, http.client.HTTPException, OSError, EOFError, ValueError) as error:
+        reason = " ".join(str(getattr(error, "reason", error) or type(error).__name__).split())[:200]
+        raise ForgeprepError(f"{source.url}: cannot be fetched ({reason}); {by_hand}") from None
     found = hashlib.sha256(data).hexdigest()
     if not found.startswith(source.sha256):
-        raise ForgeprepError(f"{source.url}: SHA-256 {found}, expected {source.sha256}…; the file was not kept")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+        raise ForgeprepError(
+            f"{source.url}: not the expected file (SHA-256 {found}, expected {source.sha256}…), not kept; {by_hand}"
+        )
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        raise ForgeprepError(f"{path}: cannot be written ({error.strerror})") from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return path
+
+
+class _NotTheFile(Exception):
+    """What came is not what was asked for."""
+
+
+def _downloaded(source: Weights) -> bytes:
+    """The answer's bytes; no more than the file can have, and no longer than :data:`MOST_SECONDS`."""
+    end = time.monotonic() + MOST_SECONDS
+    data = bytearray()
+    with urllib.request.urlopen(source.url, timeout=60) as answer:
+        told = answer.headers.get("Content-Length") or ""
+        if answer.geturl().startswith("http:") and source.url.startswith("https:"):
+            raise _NotTheFile("the host leads to an address without https")
+        if (answer.headers.get("Content-Type") or "").startswith("text/html"):
+            raise _NotTheFile("the host answered with a page, not with the file")
+        # Piece by piece: a host that trickles, or never ends, is left.
+        while piece := answer.read1(1 << 16):
+            data += piece
+            if len(data) > source.size:
+                raise _NotTheFile(f"the answer is larger than {source.size >> 20} MB")
+            if time.monotonic() > end:
+                raise _NotTheFile(f"it took more than {MOST_SECONDS:.0f} s")
+    if told.isdecimal() and len(data) != int(told):
+        raise _NotTheFile(f"it broke off after {len(data):,} of {int(told[:15]):,} bytes")
+    if data[:200].lstrip().lower().startswith((b"<!doctype", b"<html")):
+        raise _NotTheFile("the host answered with a page, not with the file")
+    return bytes(data)
+
+
+def _unpacked(data: bytes, source: Weights) -> bytes:
+    if not source.url.endswith(".bz2"):
+        return data
+    unpacker = bz2.BZ2Decompressor()
+    unpacked = unpacker.decompress(data, max_length=source.size + 1)
+    if len(unpacked) > source.size:
+        raise _NotTheFile(f"it unpacks to more than {source.size >> 20} MB")
+    if not unpacker.eof:
+        raise _NotTheFile("the archive is cut short")
+    return unpacked

@@ -30,7 +30,13 @@ def prepare_added(out: Path, names: Sequence[str], given: Mapping[str, Any]) -> 
         VerifyError: the plan of the run is damaged.
     """
     old = read_run(out)
-    before = RunConfig.model_validate(old["config"])
+    try:
+        before = RunConfig.model_validate(old["config"])
+        held = [old[name] for name in ("inputs", "versions", "root")]
+    except (ValueError, KeyError, TypeError):
+        held = [None]
+    if None in held:
+        raise UsageError(f"{out}/run.json: damaged; make the run again with --overwrite")
     stages = resolve_stages([*before.stages, *names])
     asked = resolve_stages(names)
     more = [stage for stage in stages if stage.name not in before.stages]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import socket
+import stat
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 from forgeprep.errors import StorageError, UsageError
+from forgeprep.reading import open_regular, read_json
 from forgeprep.storage import is_remote
 
 BEAT_S = 20.0
@@ -52,7 +56,7 @@ def _flocked(out: Path, flag: str) -> Iterator[None]:
     try:
         (out / "state").mkdir(parents=True, exist_ok=True)
         # Not "w": the text and the time of the file are the holder's, who may be another.
-        handle = _path(out).open("ab", buffering=0)
+        handle = _open(_path(out))
     except OSError as error:
         raise StorageError(f"{out}: cannot be written ({error.strerror}); give another {flag}") from None
     with handle:
@@ -80,14 +84,14 @@ def last_holder(out: Path) -> Holder | None:
     if is_remote(out):
         return _last_lease(out)
     try:
-        with _path(out).open(encoding="utf-8", errors="replace") as handle:
+        with open_regular(_path(out)) as handle:
             works = False
             try:
                 # Shared, so that two that ask do not see each other; closing the file gives it back.
                 fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 works = True
-            process = " ".join(handle.read(200).split())
+            process = " ".join(handle.read(200).decode("utf-8", "replace").split())
             return Holder(works, process, os.fstat(handle.fileno()).st_mtime)
     except OSError:
         return None
@@ -137,7 +141,7 @@ def _leased(out: Path) -> Iterator[None]:
 def _last_lease(out: Path) -> Holder | None:
     place = _path(out)
     try:
-        note = json.loads(place.read_bytes())
+        note = read_json(place)
         # The storage's clock is asked, not ours.
         probe = place.with_name(f".now-{uuid.uuid4().hex[:8]}")
         probe.write_bytes(b"?")
@@ -146,6 +150,15 @@ def _last_lease(out: Path) -> Holder | None:
         return Holder(silent < DEAD_S, str(note["process"]), float(note["began"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def _open(path: Path) -> FileIO:
+    """Open for appending; what waits for somebody at its other end is refused."""
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, f"{path.name} is not a regular file", str(path))
+    return FileIO(handle, "ab")
 
 
 def _process() -> str:

@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from forgeprep.errors import ForgeprepError, GroupFailed, StorageError, UsageError
+from forgeprep.errors import ForgeprepError, GroupFailed, OutOfMemory, StorageError, UsageError
+from forgeprep.ops import guard
 from forgeprep.pipeline.work import Job, Progress, give_up, make_shard
 from forgeprep.schemas.config import RunConfig
 from forgeprep.stages import resolve_stages
@@ -69,7 +70,9 @@ def run_on_ray(
                 again = None
                 if isinstance(outcome, StorageError):
                     raise outcome
-                if isinstance(outcome, GroupFailed):
+                if isinstance(outcome, OutOfMemory) and not job.suspected:
+                    again = replace(job, suspected=frozenset({outcome.group}))
+                elif isinstance(outcome, GroupFailed):
                     again = give_up(job, outcome)
                 if isinstance(outcome, _WorkerDied):
                     again = deaths.next_try(job, _asked(board.begun.remote(job.name), None))
@@ -115,7 +118,7 @@ class _Deaths:
     def next_try(self, job: Job, group: int | None) -> Job | None:
         """The job to try after a death at a group, if that is known; None if the shard has been tried often enough.
 
-        What kills its worker each time is found and dropped by :mod:`forgeprep.pipeline.isolate`.
+        At that one, media are read in processes of their own (:mod:`forgeprep.ops.outside`), which die in its place.
         """
         self.counts[job.name, group] += 1
         count = self.counts[job.name, group]
@@ -236,4 +239,7 @@ def _ray_task(job: Job, board: Any) -> Progress:
         _asked(board.begin.remote(job.name, group), None)
 
     begin(None)
-    return make_shard(job, lambda progress: board.post.remote(job.name, progress), begin)
+    try:
+        return make_shard(job, lambda progress: board.post.remote(job.name, progress), begin)
+    finally:
+        guard.release_memory()

@@ -6,6 +6,7 @@ import hashlib
 import heapq
 import json
 import math
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,10 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeprep.errors import MediaError, VerifyError
+from forgeprep.ops import outside
 from forgeprep.ops.video import read_header
+from forgeprep.reading import LIST_BYTES, parse_json, read_bytes
 from forgeprep.schemas.clips import SPLITS, Clip, Split
 from forgeprep.stages.base import Group
-from forgeprep.storage import parquet_source
+from forgeprep.storage import is_remote, parquet_source
 
 PLAN_SCHEMA = pa.schema(
     [
@@ -133,8 +136,8 @@ def open_plan(path: Path) -> Plan:
         VerifyError: the file is damaged, or no plan.
     """
     try:
-        data = path.read_bytes()
-        found = json.loads((pq.read_metadata(pa.BufferReader(data)).metadata or {})[_BRIEFS.encode()])
+        data = read_bytes(path, LIST_BYTES)
+        found = parse_json((pq.read_metadata(pa.BufferReader(data)).metadata or {})[_BRIEFS.encode()])
         briefs = [Brief(**{**brief, "kinds": tuple(map(tuple, brief["kinds"]))}) for brief in found]
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
         problem = " ".join(str(error).split())[:120]
@@ -158,8 +161,10 @@ def with_headers(clips: list[Clip], root: Path, progress: Callable[[int], None] 
             return replace(clip, error=error.message)
 
     known = {number: clip for number, clip in enumerate(clips) if clip.frame_count}
-    # Threads, because a header is a wait for the disk or the network.
-    with ThreadPoolExecutor(max_workers=8) as pool:
+    # Threads, because a header is a wait for the disk or the network. Each has a process that reads, so that a hostile
+    # header takes nothing along.
+    threads = 8 if is_remote(root) else min(8, max(2, os.cpu_count() or 1))
+    with outside.reading(), ThreadPoolExecutor(threads) as pool:
         probed = pool.map(probe, [clip for clip in clips if not clip.frame_count])
         complete = []
         for number in range(len(clips)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections import Counter
@@ -13,6 +14,7 @@ from typing import Any
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import Scan, ScanOptions
 from forgeprep.errors import ConfigMismatch, ForgeprepError, GroupFailed, StorageError, UsageError
+from forgeprep.ops import guard, outside
 from forgeprep.pipeline.configure import digest, settings_of, shard_key, versions
 from forgeprep.pipeline.index import write_index
 from forgeprep.pipeline.lock import locked
@@ -20,6 +22,7 @@ from forgeprep.pipeline.on_ray import Report, run_on_ray
 from forgeprep.pipeline.plan import Brief, Plan, inputs_of, make_plan, open_plan
 from forgeprep.pipeline.retry import failed_clips, forget, repaired_plan
 from forgeprep.pipeline.work import CLIP_TIMEOUT_S, Job, Progress, give_up, make_shard
+from forgeprep.reading import read_json
 from forgeprep.schemas.clips import Split
 from forgeprep.schemas.config import RunConfig
 from forgeprep.shards.records import atomic_write_bytes, files_there, read_record
@@ -167,12 +170,15 @@ def execute(
     address: str | None = None,
     report: Report,
     clip_timeout_s: float = CLIP_TIMEOUT_S,
+    worker_memory: int = guard.MEMORY,
 ) -> Result:
     """Make all shards that are not there yet, then write the indexes.
 
-    ``workers=0`` works in this process; else Ray runs that many tasks at a time, on this machine or, with ``address``,
-    on a cluster. One shard's failure does not stop the others; a full or unwritable disk stops the run. A worker that
+    ``workers=0`` works in this process, but for the reading of media, which has its own; else Ray runs that many tasks
+    at a time, on this machine or, with ``address``, on a cluster. One shard's failure does not stop the others; a full
+    or unwritable disk stops the run. A worker that
     shows no progress for ``clip_timeout_s`` is replaced; a clip that kills or hangs its worker each time is dropped.
+    ``worker_memory`` is how many bytes a process that reads media may take beyond what it has at its start.
 
     Raises:
         StorageError: the output cannot be written.
@@ -184,7 +190,8 @@ def execute(
         for number, shard in enumerate(prepared.shards):
             key = shard_key(prepared.settings, shard.name, shard.inputs)
             job = Job(number, shard.name, prepared.config, prepared.root.resolve(), prepared.out.resolve(), key)
-            job = replace(job, clip_timeout_s=clip_timeout_s if workers or address else None)
+            if workers or address:
+                job = replace(job, clip_timeout_s=clip_timeout_s, worker_memory=worker_memory)
             record = read_record(prepared.out, shard.name)
             if record is not None and record["key"] == job.key and files_there(prepared.out, record):
                 result.kept.append(shard.name)
@@ -195,13 +202,16 @@ def execute(
                     job = replace(job, record=record)
                 jobs.append(job)
         _remove_leftovers(prepared.out)
-        outcomes = _run_here(jobs, report) if workers == 0 else run_on_ray(jobs, workers, address, report)
+        here = workers == 0 and not address
+        outcomes = _run_here(jobs, report) if here else run_on_ray(jobs, workers, address, report)
+        limits = outside.reading(memory=worker_memory, seconds=clip_timeout_s) if here else contextlib.nullcontext()
         try:
-            for name, failure in outcomes:
-                if failure is None:
-                    result.made.append(name)
-                else:
-                    result.failed.append((name, failure))
+            with limits:
+                for name, failure in outcomes:
+                    if failure is None:
+                        result.made.append(name)
+                    else:
+                        result.failed.append((name, failure))
         finally:
             # Ends Ray's workers first, so that none of them writes on.
             outcomes.close()
@@ -266,7 +276,7 @@ def write_run(prepared: Prepared, identity: dict[str, Any]) -> None:
 
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path)
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None

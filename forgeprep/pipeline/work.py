@@ -10,11 +10,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from forgeprep.errors import ForgeprepError, GroupFailed, MediaError
-from forgeprep.ops import guard
+from forgeprep.errors import ForgeprepError, GroupFailed, MediaError, OutOfMemory
+from forgeprep.ops import guard, outside
 from forgeprep.ops.video import read_facts, read_header, sha256_of
 from forgeprep.pipeline.extend import added_rows
-from forgeprep.pipeline.isolate import files_of, suspects
 from forgeprep.pipeline.plan import ShardPlan, read_shard
 from forgeprep.pipeline.windows import Windows, frame_of_plan
 from forgeprep.schemas.clips import CLIP_SCHEMA, Clip, Split
@@ -28,8 +27,11 @@ from forgeprep.stages import resolve_stages
 from forgeprep.stages.base import ClipLog, Group, GroupLog, Sample, Stage, StageParams
 from forgeprep.stages.frames import FramesParams, select, tops_up
 
-CLIP_TIMEOUT_S = 600.0
-"""So long a worker may show no progress, unless the user says otherwise."""
+CLIP_TIMEOUT_S = guard.TIMEOUT_S
+_USUAL_MEMORY = 1 << 30
+"""What stages say that they need is reckoned in the limit on a worker's memory where it is more than this."""
+_GPU_MEMORY = 8 << 30
+"""So much more a worker with a GPU may take: CUDA mirrors the GPU's memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Job:
     ``key`` names its content: inputs, configuration, versions. Workers have died at the groups of
     ``suspected``, by number; those of ``given_up`` are dropped, with the reason in words. ``clip_timeout_s`` is how
     long a worker may show no progress; None where it is not to be ended. ``record`` is that of the shard as it is,
-    where only stages are added to it.
+    where only stages are added to it. ``worker_memory`` is how many bytes the worker may take; None sets no limit.
     """
 
     number: int
@@ -52,15 +54,15 @@ class Job:
     given_up: Mapping[int, str] = field(default_factory=dict)
     clip_timeout_s: float | None = None
     record: Mapping[str, Any] | None = None
+    worker_memory: int | None = None
 
 
 def give_up(job: Job, failure: GroupFailed) -> Job | None:
     """The job without the group that failed; None if it had been given up before, which did not help."""
     if failure.group in job.given_up:
         return None
-    return replace(
-        job, given_up={**job.given_up, failure.group: f"a defect of forgeprep, please report it: {failure.problem}"}
-    )
+    told = "" if isinstance(failure, OutOfMemory) else "a defect of forgeprep, please report it: "
+    return replace(job, given_up={**job.given_up, failure.group: f"{told}{failure.problem}"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def make_shard(
     done = Progress()
     with (
         ShardWriter(job.out, job.name, steps.file_columns, job.config.formats, {"forgeprep": job.key}) as writer,
-        guard.clock(job.clip_timeout_s),
+        _limits(job),
     ):
         for number, group in enumerate(plan.groups):
             begin(number)
@@ -105,6 +107,7 @@ def make_shard(
                     written = sum(entry.written for entry in log.clips.values())
                     report(Progress(done.clips, done.rows + written, done.drops + len(log.drops)))
                 _close_log(log, job.root)
+            guard.release_memory()
             written = sum(entry.written for entry in log.clips.values())
             done = Progress(done.clips + len(group.clips), done.rows + written, done.drops + len(log.drops))
             report(done)
@@ -120,7 +123,7 @@ def _add_stages(job: Job, record: Mapping[str, Any], report: Callable[[Progress]
     clips, drops = len(record["clips"]), len(record["drops"])
     with (
         ShardWriter(job.out, job.name, steps.columns, job.config.formats, {"forgeprep": job.key}) as writer,
-        guard.clock(job.clip_timeout_s),
+        _limits(job),
     ):
         for row in added_rows(job.out, record, new, job.config):
             guard.alive()
@@ -202,13 +205,34 @@ def _drop_short(group: Group, length: int, log: GroupLog) -> None:
 
 
 def _leave_alone(job: Job, number: int, group: Group, steps: Steps) -> None:
-    """Condemn what this worker must not touch: a group that is given up, or what killed the workers before."""
-    files = files_of(group, job.root, steps.companions)
+    """Condemn what this worker must not touch: a group that is given up."""
     if number in job.given_up:
-        guard.condemn(dict.fromkeys(files, job.given_up[number]))
-    elif number in job.suspected:
-        with guard.clock(None):
-            guard.condemn(suspects(files, job.clip_timeout_s or CLIP_TIMEOUT_S))
+        guard.condemn(dict.fromkeys(files_of(group, job.root, steps.companions), job.given_up[number]))
+
+
+def files_of(group: Group, root: Path, companions: frozenset[str]) -> list[Path]:
+    """All files that are read for a group; ``companions`` are the kinds that its stages want."""
+    files = [root / clip.path for clip in group.members]
+    beside = [(name, path) for clip in group.members for name, path in sorted(clip.companions.items())]
+    return files + [root / path for name, path in beside if name in companions]
+
+
+@contextlib.contextmanager
+def _limits(job: Job) -> Iterator[None]:
+    """The worker's clock and memory; where workers have died before, media are read in processes of their own.
+
+    That costs a few per cent, and a clip that kills its reader costs nothing else: whatever killed the worker, it is
+    found at the one further try, with all others of its kind in the shard.
+    """
+    seconds = job.clip_timeout_s
+    if job.worker_memory is not None:
+        guard.limit_memory(job.worker_memory + _own_memory(job.config))
+    if not job.suspected or seconds is None:
+        with guard.clock(seconds):
+            yield
+        return
+    with outside.reading(memory=job.worker_memory, seconds=seconds), guard.clock(outside.patience(seconds) + 10):
+        yield
 
 
 @contextlib.contextmanager
@@ -217,10 +241,20 @@ def _unforeseen(number: int) -> Iterator[None]:
         yield
     except ForgeprepError:
         raise
+    except MemoryError as error:
+        raise OutOfMemory(number, "claims more than it holds, or takes more than --worker-memory") from error
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         text = " ".join(f"{type(error).__name__}: {error}".split())
         raise GroupFailed(number, f"{text} ({Path(place.filename).name}:{place.lineno})") from error
+
+
+def _own_memory(config: RunConfig) -> int:
+    """What the stages need themselves, beyond the usual."""
+    stages = resolve_stages(config.stages)
+    needs = [stage.resources(stage.params(**config.params[stage.name])) for stage in stages]
+    gpu = _GPU_MEMORY if any(need.gpus for need in needs) else 0
+    return max(0, *(need.memory - _USUAL_MEMORY for need in needs)) + gpu
 
 
 def quiet_libraries() -> None:

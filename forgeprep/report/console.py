@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from forgeprep.errors import ForgeprepError, Stopped, UsageError
+from forgeprep.ops import guard, outside
 from forgeprep.pipeline import configure
 from forgeprep.pipeline import run as pipeline
 from forgeprep.pipeline.work import CLIP_TIMEOUT_S
@@ -50,7 +52,8 @@ def _run(given: Mapping[str, Any], config_file: Path | None, flags: RunFlags) ->
     root, out = to_path(values["root"]), to_path(values["out"])
     force = _force(values)
     config = configure.make_config(str(values["dataset"]), values)
-    with counting() as tell:
+    limits = outside.reading(memory=force.worker_memory, seconds=force.clip_timeout_s)
+    with limits, counting() as tell:
         prepared = pipeline.prepare_run(
             config,
             root,
@@ -62,7 +65,8 @@ def _run(given: Mapping[str, Any], config_file: Path | None, flags: RunFlags) ->
         )
     print_plan(prepared)
     if flags.dry_run:
-        print_estimate(prepared, None if force.address else max(1, force.workers))
+        with outside.reading(memory=force.worker_memory, seconds=force.clip_timeout_s):
+            print_estimate(prepared, None if force.address else max(1, force.workers))
         return 0
     code = _execute(prepared, force, nothing="nothing to retry" if flags.retry_failed else None)
     if code == 0 and flags.strict:
@@ -87,13 +91,15 @@ class _Force:
     workers: int
     address: str | None
     clip_timeout_s: float
+    worker_memory: int
 
 
 def _force(values: Mapping[str, Any]) -> _Force:
     workers, address = _workers(values.get("workers")), values.get("address")
     if address is not None and workers == 0:
         raise UsageError("--workers 0 works in this process, --address on a cluster; give one of them")
-    return _Force(workers, address, _clip_timeout(values.get("clip_timeout")))
+    timeout, memory = _clip_timeout(values.get("clip_timeout")), _worker_memory(values.get("worker_memory"))
+    return _Force(workers, address, timeout, memory)
 
 
 def _execute(prepared: pipeline.Prepared, force: _Force, *, nothing: str | None) -> int:
@@ -105,6 +111,7 @@ def _execute(prepared: pipeline.Prepared, force: _Force, *, nothing: str | None)
             address=force.address,
             report=board.post,
             clip_timeout_s=force.clip_timeout_s,
+            worker_memory=force.worker_memory,
         )
     board.print_rate(result.kept)
     if nothing and not result.made and not result.failed:
@@ -273,6 +280,16 @@ def _clip_timeout(value: Any) -> float:
     if not 1 <= seconds <= 1e6:
         raise UsageError(f"--clip-timeout: must be a number of seconds from 1 to a million (got {value!r})")
     return seconds
+
+
+def _worker_memory(value: Any) -> int:
+    if value is None:
+        return guard.MEMORY
+    told = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?) *([MGT])i?B?", str(value).strip(), re.IGNORECASE)
+    count = int(float(told[1]) * (1 << {"M": 20, "G": 30, "T": 40}[told[2].upper()])) if told else 0
+    if not 256 << 20 <= count <= 1 << 50:
+        raise UsageError(f"--worker-memory: must be a size of at least 256MB, such as 800MB or 2GB (got {value!r})")
+    return count
 
 
 def _workers(value: Any) -> int:

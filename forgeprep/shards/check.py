@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeprep.errors import VerifyError
+from forgeprep.reading import open_regular
 from forgeprep.schemas.drops import DROP_SCHEMA, REASONS
 from forgeprep.schemas.samples import SAMPLE_COLUMNS, clip_columns, columns_of
 from forgeprep.shards.read import iter_rows
@@ -45,12 +46,14 @@ class Checked:
         file: the file whose rows were checked.
         hashes: 8 bytes a row, the hash of its sample_id.
         clips: (source_id, clip_id) -> rows.
+        starved: whether there was too little memory to read it.
     """
 
     problems: list[Problem] = field(default_factory=list)
     file: str = ""
     hashes: bytearray = field(default_factory=bytearray)
     clips: Counter[tuple[str, str]] = field(default_factory=Counter)
+    starved: bool = False
 
     def note(self, where: str, what: str) -> None:
         """Add a problem."""
@@ -71,6 +74,9 @@ def check_shard(out: Path, record: dict[str, Any], stages: Sequence[str], clip_l
         files = [file for file in there if _check_schema(out, file["path"], stages, clip_length, checked)]
         if files:
             _check_rows(out, record, files, clip_length, checked)
+    except MemoryError:
+        checked.starved = True
+        checked.note(where, "the shard claims more than it holds: checking it takes too much memory")
     except Exception as error:  # what damage makes a parser raise cannot be foreseen, and the other shards wait
         checked.note(where, f"the shard cannot be checked ({type(error).__name__}: {error})")
     return checked
@@ -99,8 +105,9 @@ def _check_file(path: Path, file: dict[str, Any], checked: Checked) -> bool:
     """Whether the file is there to be read further; its size and checksum on the way."""
     try:
         size = path.stat().st_size
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        with open_regular(path) as stream:
+            # A file of another size has another checksum too.
+            digest = hashlib.file_digest(stream, "sha256").hexdigest() if size == file["bytes"] else None
     except FileNotFoundError:
         checked.note(file["path"], "the file is missing; run again to remake it")
         return False
@@ -179,6 +186,7 @@ def _counted(out: Path, file: dict[str, Any], checked: Checked) -> Iterator[dict
             count += 1
             yield row
     except VerifyError as error:
+        checked.starved |= isinstance(error.__cause__, MemoryError)
         checked.note(file["path"], str(error).removeprefix(f"{out / file['path']}: "))
     if count != file["rows"]:
         checked.note(file["path"], f"{count} rows, but the record says {file['rows']}")

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from forgeprep.errors import VerifyError
+from forgeprep.ops import guard
+from forgeprep.ops.claims import excess_of, size_wh
 from forgeprep.schemas.samples import Column
 
 UInt8 = npt.NDArray[np.uint8]
@@ -70,9 +72,13 @@ def decode_image(data: bytes) -> UInt8:
     own = _own_png(data)
     if own is not None:
         return own
+    wide, high = size_wh(data) or (0, 0)
+    excess = f"{wide} x {high} pixels" if wide * high > guard.MAX_PIXELS else excess_of(data)
+    if excess is not None:
+        raise VerifyError(f"the picture claims more than it holds ({excess})")
     try:
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
+    except (cv2.error, MemoryError):
         picture = None
     if picture is None:
         raise VerifyError("the picture does not decode")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeprep.errors import VerifyError
+from forgeprep.reading import open_regular, parse_json
+from forgeprep.shards.bounds import BoundedInfo, check_claims, read_member
 from forgeprep.shards.read import tar_rows
 from forgeprep.storage import parquet_source
 
@@ -69,10 +70,11 @@ def _parquet_values(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place,
     try:
         with pq.ParquetFile(parquet_source(path), pre_buffer=False) as file:
             present = [name for name in columns if name in file.schema_arrow.names]
+            check_claims(path, file)
             for group in range(file.num_row_groups):
                 rows = file.read_row_group(group, present).to_pylist()
                 yield from ((Place(path, group, number), row) for number, row in enumerate(rows))
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
         raise VerifyError(f"{path}: {' '.join(str(error).split())}") from error
 
 
@@ -81,22 +83,22 @@ def _row_group(path: Path, group: int, columns: tuple[str, ...] | None, stamp: f
     try:
         with pq.ParquetFile(parquet_source(path), pre_buffer=False) as file:
             return file.read_row_group(group, None if columns is None else list(columns))
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
         raise VerifyError(f"{path}: {' '.join(str(error).split())}") from error
 
 
 def _tar_values(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, dict[str, Any]]]:
     """A sample's pictures come before its JSON, so its place ends there."""
     try:
-        with path.open("rb") as stream, tarfile.open(fileobj=stream) as tar:
+        with open_regular(path) as stream, tarfile.open(fileobj=stream, tarinfo=BoundedInfo) as tar:
             start = 0
             while (member := tar.next()) is not None:
                 if member.name.endswith(".json") and (content := tar.extractfile(member)) is not None:
-                    values = json.loads(content.read())
+                    values = parse_json(read_member(content, member))
                     end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
                     yield Place(path, start, end - start), {n: values[n] for n in columns if n in values}
                     start = end
                 # tarfile remembers every member, which adds up over a large shard.
                 tar.members = []  # type: ignore[attr-defined]
-    except (OSError, tarfile.TarError, ValueError, KeyError) as error:
+    except (OSError, tarfile.TarError, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
         raise VerifyError(f"{path}: {' '.join(str(error).split())}") from error

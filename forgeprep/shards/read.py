@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
@@ -13,7 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeprep.errors import UsageError, VerifyError, unknown_name
+from forgeprep.reading import open_regular, parse_json
 from forgeprep.schemas.samples import SAMPLE_COLUMNS
+from forgeprep.shards.bounds import MAX_SAMPLE_BYTES, BoundedInfo, check_claims, read_member
 from forgeprep.shards.clips import ClipArrays, clip_arrays, is_clip
 from forgeprep.shards.encode import decode_image
 from forgeprep.storage import parquet_source
@@ -110,6 +111,7 @@ def _parquet_rows(
     try:
         # With pre_buffer, its default, Arrow holds all that it has read until the end.
         with pq.ParquetFile(parquet_source(path), pre_buffer=False) as file:
+            check_claims(path, file)
             schema = file.schema_arrow
             for name in columns or ():
                 if name not in schema.names:
@@ -120,7 +122,7 @@ def _parquet_rows(
                 groups = [group for group, ids in keys if not only.isdisjoint(ids)]
             for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=columns):
                 yield from batch.to_pylist()
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
         raise VerifyError(f"{path}: {_reason(error)}") from error
 
 
@@ -129,9 +131,9 @@ def tar_rows(
 ) -> Iterator[dict[str, Any]]:
     """The rows of a tar shard, or of a part of it (first byte, length) that begins and ends with a sample."""
     pictures: dict[str, bytes] = {}
-    current = ""
+    current, held = "", 0
     try:
-        with _tar_stream(path, part) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+        with _tar_stream(path, part) as stream, tarfile.open(fileobj=stream, mode="r|", tarinfo=BoundedInfo) as tar:
             for member in tar:
                 folder, _, name = member.name.rpartition("/")
                 stem, _, extension = name.partition(".")
@@ -140,22 +142,32 @@ def tar_rows(
                     raise VerifyError(f"{path}: {current}: its .json is missing")
                 current = key
                 content = tar.extractfile(member)
-                data = b"" if content is None else content.read()
+                data = b"" if content is None else read_member(content, member)
                 if extension == "json":
-                    yield _tar_row(path, json.loads(data), pictures, columns)
-                    pictures = {}
+                    yield _tar_row(path, _values(data), pictures, columns)
+                    pictures, held = {}, 0
                 else:
                     pictures[extension] = data
-    except (OSError, tarfile.TarError, ValueError, KeyError) as error:
+                    held += len(data)
+                if held > MAX_SAMPLE_BYTES:
+                    raise VerifyError(f"{path}: {current}: claims more than a sample holds")
+    except (OSError, tarfile.TarError, ValueError, LookupError, TypeError, OverflowError, MemoryError) as error:
         raise VerifyError(f"{path}: {_reason(error)}") from error
     if pictures:
         raise VerifyError(f"{path}: {current}: its .json is missing")
 
 
+def _values(data: bytes) -> dict[str, Any]:
+    values = parse_json(data)
+    if not isinstance(values, dict) or not isinstance(values.get("sample_id"), str):
+        raise ValueError("a sample's .json holds no sample")
+    return values
+
+
 def _tar_stream(path: Path, part: tuple[int, int] | None) -> BinaryIO:
     if part is None:
-        return path.open("rb")
-    with path.open("rb") as file:
+        return open_regular(path)
+    with open_regular(path) as file:
         file.seek(part[0])
         return io.BytesIO(file.read(part[1]) + bytes(2 * tarfile.BLOCKSIZE))
 
@@ -192,4 +204,6 @@ def _reason(error: Exception) -> str:
     """An error's text on one line; a missing file in plain words."""
     if isinstance(error, FileNotFoundError):
         return "no such file"
+    if isinstance(error, MemoryError):
+        return "claims more than it holds: reading it takes too much memory"
     return " ".join(str(error).split()) or type(error).__name__

@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeprep.errors import StorageError, UsageError
+from forgeprep.reading import LIST_BYTES, read_json
 from forgeprep.schemas.clips import CLIP_SCHEMA
-from forgeprep.schemas.drops import DROP_SCHEMA
+from forgeprep.schemas.files import RunFile, ShardRecord, problem_of
 from forgeprep.storage import is_remote
 
 _REMEDY = {
@@ -27,10 +28,6 @@ _REMEDY = {
     errno.EPERM: "not permitted; give a folder that you may write to with --out",
     errno.EROFS: "the file system is read-only; give another --out",
 }
-
-
-_RECORD = {"key": str, "split": str, "files": list, "rows": int, "planned": int, "drops": list, "clips": list}
-_FILE = {"path", "format", "rows", "bytes", "sha256"}
 
 
 @contextmanager
@@ -97,14 +94,17 @@ def read_run(out: Path) -> dict[str, Any]:
         UsageError: the folder holds no run, or one whose ``run.json`` is damaged.
     """
     try:
-        run = json.loads((out / "run.json").read_bytes())
+        run = read_json(out / "run.json")
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"{out}: holds no run of forgeprep (no run.json); give the --out folder of a run") from None
-    except (OSError, ValueError, RecursionError):
+    except OSError as error:
+        raise UsageError(f"{out}/run.json: cannot be read ({error.strerror})") from None
+    except ValueError:
         run = None
-    if not isinstance(run, dict) or not isinstance(run.get("stages"), list):
-        raise UsageError(f"{out}/run.json: damaged; make the run again with --overwrite")
-    return run
+    problem = problem_of(RunFile, run)
+    if problem is not None:
+        raise UsageError(f"{out}/run.json: damaged ({problem}); make the run again with --overwrite")
+    return dict(run)
 
 
 def clip_length_of(run: Mapping[str, Any]) -> int | None:
@@ -133,13 +133,12 @@ def write_record(out: Path, record: dict[str, Any]) -> None:
 def read_record(out: Path, shard: str) -> dict[str, Any] | None:
     """A shard's commit record; None if there is none or it is damaged."""
     try:
-        record = json.loads(record_path(out, shard).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        record = read_json(record_path(out, shard), LIST_BYTES)
+    except (OSError, ValueError):
         return None
-    if not isinstance(record, dict) or record.get("shard") != shard:
+    if problem_of(ShardRecord, record) is not None or record["shard"] != shard:
         return None
-    whole = all(isinstance(record.get(name), kind) for name, kind in _RECORD.items())
-    return record if whole and _entries_fit(record) else None
+    return dict(record) if _clips_fit(record) else None
 
 
 def iter_records(out: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
@@ -158,8 +157,7 @@ def files_there(out: Path, record: dict[str, Any]) -> bool:
     return True
 
 
-def _entries_fit(record: dict[str, Any]) -> bool:
-    """Whether the entries of a record's lists have the shape that its readers rely on."""
-    mappings = (("files", _FILE), ("clips", set(CLIP_SCHEMA.names)))
-    drops_fit = all(isinstance(drop, list) and len(drop) == len(DROP_SCHEMA) for drop in record["drops"])
-    return drops_fit and all(isinstance(e, dict) and e.keys() >= keys for name, keys in mappings for e in record[name])
+def _clips_fit(record: dict[str, Any]) -> bool:
+    """Whether a record's clips have all columns of the table that is made of them."""
+    names = set(CLIP_SCHEMA.names)
+    return all(clip.keys() >= names for clip in record["clips"])

@@ -13,8 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from forgeprep.errors import VerifyError
+from forgeprep.ops import guard
 from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.schemas.drops import DROP_SCHEMA
+from forgeprep.shards.bounds import check_claims
 from forgeprep.shards.check import Checked, Problem, check_shard
 from forgeprep.shards.records import clip_length_of, iter_records, read_run
 from forgeprep.storage import parquet_source
@@ -22,6 +25,10 @@ from forgeprep.storage import parquet_source
 __all__ = ["Problem", "verify"]
 
 Record = dict[str, Any]
+
+MEMORY = 768 << 20
+"""What reading damaged or hostile shards may take, beyond what is usual for each thread."""
+THREAD_MEMORY = 192 << 20
 
 
 def verify(out: Path, *, workers: int | None = None) -> list[Problem]:
@@ -47,8 +54,14 @@ def verify(out: Path, *, workers: int | None = None) -> list[Problem]:
     ]
     problems += _not_made(out, {shard for shard, _ in found})
     problems += _leftovers(out, records)
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+    threads = workers or os.cpu_count() or 1
+    with guard.memory(MEMORY + threads * THREAD_MEMORY), ThreadPoolExecutor(threads) as pool:
         checked = list(pool.map(lambda record: check_shard(out, record, stages, clip_length_of(run)), records))
+        # Which of those that were read at the same time asked for too much shows when each is read alone.
+        for number, record in enumerate(records):
+            if checked[number].starved:
+                guard.release_memory()
+                checked[number] = pool.submit(check_shard, out, record, stages, clip_length_of(run)).result()
     for result in checked:
         problems += result.problems
     problems += _duplicates(checked)
@@ -147,9 +160,13 @@ def _table_rows(path: Path, columns: list[str] | None = None) -> list[dict[str, 
     """A table's rows, or what is wrong with it."""
     try:
         with pq.ParquetFile(parquet_source(path)) as file:
-            rows: list[dict[str, Any]] = file.read(columns).to_pylist()
+            check_claims(path, file)
+            with guard.memory(max(guard.MEMORY, 64 * path.stat().st_size)):
+                rows: list[dict[str, Any]] = file.read(columns).to_pylist()
             return rows
     except FileNotFoundError:
         return "the file is missing; run again to remake it"
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except MemoryError:
+        return "claims more than it holds: reading it takes too much memory; run again to remake it"
+    except (OSError, ValueError, pa.ArrowException, VerifyError) as error:
         return f"damaged ({' '.join(str(error).split())}); run again to remake it"

@@ -16,7 +16,7 @@ from typing import Any
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import ScanOptions
 from forgeprep.errors import ConfigMismatch, ForgeprepError, MediaError, UsageError
-from forgeprep.ops import guard
+from forgeprep.ops import guard, outside
 from forgeprep.ops.faces import make_detector
 from forgeprep.ops.video import read_header
 from forgeprep.pipeline.configure import digest, versions
@@ -24,7 +24,9 @@ from forgeprep.pipeline.lock import locked
 from forgeprep.pipeline.plan import make_plan
 from forgeprep.pipeline.run import settings_differences
 from forgeprep.pipeline.work import CLIP_TIMEOUT_S
+from forgeprep.reading import read_json
 from forgeprep.schemas.clips import Clip
+from forgeprep.schemas.files import SpliceRecord, problem_of
 from forgeprep.shards.records import atomic_write_bytes
 from forgeprep.splice.index import write_index
 from forgeprep.splice.make import SpliceRules, splice_group
@@ -68,7 +70,8 @@ def splice(
     kind = get_dataset(dataset)
     scan = kind.scan(root, options)
     groups = _groups(scan.clips, root, lambda count: progress("headers read", count))
-    _check_lengths(groups, root, rules)
+    with outside.reading():
+        _check_lengths(groups, root, rules)
     identity = _identity(dataset, options, rules)
     _claim(out, identity)
     with locked(out):
@@ -146,7 +149,7 @@ def _identity(dataset: str, options: ScanOptions, rules: SpliceRules) -> dict[st
 def _claim(out: Path, identity: dict[str, Any]) -> None:
     file = out / "splice.json"
     try:
-        old = json.loads(file.read_bytes())
+        old = read_json(file)
     except FileNotFoundError:
         old = None
     except (OSError, ValueError):
@@ -167,7 +170,9 @@ def _claim(out: Path, identity: dict[str, Any]) -> None:
 def _read(out: Path, name: str, key: str) -> dict[str, Any] | None:
     """The record of a group whose files are all there; None if it has to be made."""
     try:
-        record = json.loads((out / "state" / f"{name}.json").read_bytes())
+        record = read_json(out / "state" / f"{name}.json")
+        if problem_of(SpliceRecord, record) is not None:
+            return None
         there = all((out / clip["path"]).stat().st_size == clip["bytes"] for clip in record["clips"])
         # What killed its worker is tried again.
         died = any(skip["reason"] == "worker_died" for skip in record["skipped"])
@@ -182,8 +187,9 @@ def _work(
 ) -> Generator[tuple[str, dict[str, Any]], None, None]:
     """The records of groups as they are done."""
     if workers == 0:
-        for name, (group, _) in jobs.items():
-            yield name, splice_group(group, root, out, rules)
+        with outside.reading():
+            for name, (group, _) in jobs.items():
+                yield name, splice_group(group, root, out, rules)
         return
     left = dict(jobs)
     try:
@@ -206,6 +212,7 @@ def _work(
 
 def _in_worker(group: Group, root: Path, out: Path, rules: SpliceRules) -> dict[str, Any]:
     """In a process of its own, which ends if a clip makes it hang."""
+    guard.limit_memory(guard.MEMORY)
     with guard.clock(CLIP_TIMEOUT_S):
         return splice_group(group, root, out, rules)
 

@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 
 from forgeprep.errors import UsageError, VerifyError
 from forgeprep.pipeline.lock import locked
+from forgeprep.reading import LIST_BYTES, open_regular, read_bytes, read_json
+from forgeprep.schemas.files import MatrixFile, problem_of
 from forgeprep.shards.read import shard_paths
 from forgeprep.shards.records import atomic_write_bytes, table_bytes
 from forgeprep.training.checkpoint import read_facts
@@ -103,11 +105,13 @@ def _claim(layout: Layout) -> None:
     config = {"protocol": plan.protocol, "split": plan.split, **settings}
     path = plan.to / "protocol.json"
     try:
-        old = json.loads(path.read_bytes())
+        old = read_json(path)
+        if problem_of(MatrixFile, old) is not None:
+            raise ValueError
         before: dict[str, str] = dict(old["fingerprints"])
     except FileNotFoundError:
         old, before = config, {}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise VerifyError(f"{path}: damaged; remove it, if the folder is this protocol's") from None
     changes = differing(old, config)
     if changes:
@@ -141,7 +145,7 @@ def _row_cells(
             table = pa.concat_tables([scores[part][0] for part in sets])
             cell = {**_cell(layout, row.name, name, table, scores[sets[0]][1]), "key": key}
             atomic_write_bytes(path, _json(plain(cell)))
-            cell = json.loads(path.read_bytes())
+            cell = read_json(path)
         cells.append(cell)
     return cells
 
@@ -152,7 +156,7 @@ def _checkpoint(run: Path) -> str:
     if facts is None:
         raise UsageError(f"{run}: has no state 'best'; remove the folder, and the training is made anew")
     try:
-        with (run / facts["tensors"]).open("rb") as file:
+        with open_regular(run / facts["tensors"]) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, KeyError):
         raise VerifyError(f"{run}: the checkpoint best is not whole; remove the folder, and it is made anew") from None
@@ -199,7 +203,7 @@ def _scores(
 def _read_scores(path: Path, key: Mapping[str, Any]) -> tuple[pa.Table, float] | None:
     """Scores that were kept; None if there are none, or of another checkpoint, or damaged: they can be made again."""
     try:
-        table = pq.read_table(pa.BufferReader(path.read_bytes()))
+        table = pq.read_table(pa.BufferReader(read_bytes(path, LIST_BYTES)))
         facts = json.loads((table.schema.metadata or {})[b"forgeprep"])
         return (table, float(facts["threshold"])) if facts["key"] == key else None
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
@@ -208,7 +212,7 @@ def _read_scores(path: Path, key: Mapping[str, Any]) -> tuple[pa.Table, float] |
 
 def _read_cell(path: Path, key: Mapping[str, Any]) -> dict[str, Any] | None:
     try:
-        cell: dict[str, Any] = json.loads(path.read_bytes())
+        cell: dict[str, Any] = read_json(path)
     except (OSError, ValueError):
         return None
     return cell if isinstance(cell, dict) and cell.get("key") == key else None

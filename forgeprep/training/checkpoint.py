@@ -7,6 +7,7 @@ old one in one step. So a state is whole or the one before.
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from forgeprep.errors import UsageError, VerifyError
+from forgeprep.ops import guard
+from forgeprep.reading import check_regular, read_json
+from forgeprep.schemas.files import StateFile, problem_of
 from forgeprep.shards.records import atomic_write_bytes, storage_errors
+
+MAX_WEIGHTS_BYTES = 16 << 30
 
 
 def save_state(
@@ -46,10 +52,10 @@ def save_state(
 def read_facts(folder: Path, name: str) -> dict[str, Any] | None:
     """What the JSON of a state says; None if there is none that can be read."""
     try:
-        facts: dict[str, Any] = json.loads((folder / f"{name}.json").read_bytes())
+        facts = read_json(folder / f"{name}.json")
     except (OSError, ValueError):
         return None
-    return facts
+    return dict(facts) if problem_of(StateFile, facts) is None else None
 
 
 def load_state(
@@ -62,23 +68,32 @@ def load_state(
         UsageError: the state is of another detector.
     """
     try:
-        facts: dict[str, Any] = json.loads((folder / f"{name}.json").read_bytes())
+        facts: dict[str, Any] = read_json(folder / f"{name}.json")
+        problem = problem_of(StateFile, facts)
+        if problem is not None:
+            raise VerifyError(f"{folder / name}.json: damaged checkpoint ({problem}); train again in another folder")
+        check_regular(folder / facts["tensors"])
         tensors = load_file(folder / facts["tensors"])
     except FileNotFoundError:
         if not (folder / f"{name}.json").exists():
             return None
         file = folder / facts["tensors"]
         raise VerifyError(f"{file}: no such file, but {name}.json names it; copy the training's folder whole") from None
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, MemoryError, SafetensorError) as error:
         raise VerifyError(f"{folder / name}: damaged checkpoint ({' '.join(str(error).split())[:120]})") from None
     fill(detector, {key[6:]: value for key, value in tensors.items() if key.startswith("model/")}, str(folder / name))
     if optimizer is not None:
         states: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             if key.startswith("optimizer/"):
-                _, number, what = key.split("/")
+                _, number, what = [*key.split("/"), "", ""][:3]
+                if not number.isdecimal() or len(number) > 9:
+                    raise VerifyError(f"{folder / name}: damaged checkpoint ({key[:80]} is no tensor of an optimizer)")
                 states.setdefault(int(number), {})[what] = value
-        optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+        try:
+            optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+        except (ValueError, KeyError, RuntimeError) as error:
+            raise VerifyError(f"{folder / name}: damaged checkpoint ({' '.join(str(error).split())[:120]})") from None
     return facts
 
 
@@ -99,6 +114,17 @@ def fill(detector: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     detector.load_state_dict(tensors)
 
 
+def _check_zip(path: Path) -> None:
+    """Refuse a torch checkpoint whose parts unpack to more than it holds; torch itself stores them unpacked."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as file:
+        claimed = sum(entry.file_size for entry in file.infolist())
+        packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in file.infolist())
+    if packed or claimed > path.stat().st_size:
+        raise ValueError(f"claims more than it holds: {claimed:,} bytes in {path.stat().st_size:,}")
+
+
 def load_weights(module: nn.Module, path: Path) -> None:
     """Fill a backbone with pretrained weights from a safetensors file or a torch checkpoint of plain tensors.
 
@@ -108,10 +134,13 @@ def load_weights(module: nn.Module, path: Path) -> None:
         UsageError: the file is missing, unreadable, or of another network.
     """
     try:
-        if path.suffix == ".safetensors":
-            tensors = load_file(path)
-        else:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
+        check_regular(path, MAX_WEIGHTS_BYTES)
+        _check_zip(path)
+        with guard.memory(4 * path.stat().st_size + (1 << 30)):
+            if path.suffix == ".safetensors":
+                tensors = load_file(path)
+            else:
+                tensors = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file; fetch the weights first, forgeprep never does") from None
     except Exception as error:  # what torch and safetensors raise at a damaged file is of many kinds

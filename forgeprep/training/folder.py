@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from forgeprep.errors import UsageError
+from forgeprep.reading import parse_json, read_bytes, read_json
+from forgeprep.schemas.files import TrainingFile, problem_of
 from forgeprep.shards.records import atomic_write_bytes
 from forgeprep.training.checkpoint import read_facts
 from forgeprep.training.data import SampleIndex
@@ -64,10 +66,19 @@ def read_config(run: Path) -> dict[str, Any]:
         UsageError: the folder holds no training.
     """
     try:
-        config: dict[str, Any] = json.loads((run / "config.json").read_bytes())
-    except (OSError, ValueError):
+        config = read_json(run / "config.json")
+    except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"{run}: holds no training of forgeprep (no config.json)") from None
-    return config
+    except OSError as error:
+        raise UsageError(f"{run / 'config.json'}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise UsageError(
+            f"{run / 'config.json'}: damaged ({' '.join(str(error).split())[:120]}); train again"
+        ) from None
+    problem = problem_of(TrainingFile, config)
+    if problem is not None:
+        raise UsageError(f"{run / 'config.json'}: damaged ({problem}); train again")
+    return dict(config)
 
 
 def settings_of(training: Training) -> dict[str, Any]:
@@ -161,11 +172,21 @@ def logged(run: Path, report: Report, facts: Mapping[str, Any]) -> Report:
     return tell
 
 
+def _entry(line: bytes) -> dict[str, Any] | None:
+    """A line of the log; None for one that is not whole."""
+    try:
+        entry = parse_json(line)
+    except ValueError:
+        return None
+    numbers = isinstance(entry, dict) and all(isinstance(entry.get(n), (int, float)) for n in ("step", "epoch"))
+    return entry if numbers and line.endswith(b"\n") else None
+
+
 def _forget_later(log: Path, facts: Mapping[str, Any]) -> None:
     """Take out of a log what came after a state, and comes again."""
     if log.is_file():
-        lines = log.read_bytes().splitlines(keepends=True)
-        entries = [json.loads(line) if line.endswith(b"\n") else None for line in lines]
+        lines = read_bytes(log).splitlines(keepends=True)
+        entries = [_entry(line) for line in lines]
         kept = [
             line
             for line, entry in zip(lines, entries, strict=True)

@@ -17,6 +17,7 @@ import torch
 from pydantic import ValidationError
 
 from forgeprep.errors import MediaError, UsageError
+from forgeprep.ops import outside
 from forgeprep.ops.faces import make_detector
 from forgeprep.ops.frames import UInt8
 from forgeprep.ops.geometry import IntBox, frame_rgb, square_crop_box
@@ -234,8 +235,9 @@ def predict_all(
         for written in outputs(file, to / place):
             if written.resolve() in inputs:
                 raise UsageError(f"{written}: is given, and would be overwritten; give another --to")
-    for place, file in files.items():
-        try:
-            yield file, predict_file(file, ready, to / place, every=every)
-        except MediaError as error:
-            yield file, error
+    with outside.reading():
+        for place, file in files.items():
+            try:
+                yield file, predict_file(file, ready, to / place, every=every)
+            except MediaError as error:
+                yield file, error

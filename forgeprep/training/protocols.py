@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeprep.errors import UsageError, VerifyError, unknown_name
+from forgeprep.reading import LIST_BYTES, read_bytes
 from forgeprep.shards.lookup import iter_values
 from forgeprep.shards.read import shard_paths
 from forgeprep.training.data import check_columns
@@ -258,7 +259,9 @@ def _with_given(runs: Sequence[Path], rows: Sequence[Row]) -> tuple[Row, ...]:
 def _fingerprint(out: Path) -> str:
     """A hash over the checksums of a set's shards; over names and sizes, where ``shards.parquet`` is not there."""
     try:
-        table = pq.read_table(pa.BufferReader((out / "shards.parquet").read_bytes()), columns=["path", "sha256"])
+        table = pq.read_table(
+            pa.BufferReader(read_bytes(out / "shards.parquet", LIST_BYTES)), columns=["path", "sha256"]
+        )
         lines = sorted(f"{row['path']} {row['sha256']}" for row in table.to_pylist())
     except FileNotFoundError:
         lines = [f"{path.relative_to(out)} {path.stat().st_size}" for path in shard_paths(out)]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import yaml
 
-from forgeprep.errors import UsageError
+from forgeprep.errors import UsageError, VerifyError
 from forgeprep.shards.records import atomic_write_bytes, table_bytes
 from forgeprep.training.checkpoint import load_state
 from forgeprep.training.data import load_index
@@ -39,7 +39,12 @@ def load_detector(run: Path, state: str = "best") -> tuple[Detector, dict[str, A
         VerifyError: the checkpoint is damaged.
     """
     config = read_config(run)
-    detector = build(config["model"], config["options"])
+    try:
+        detector = build(config["model"], config["options"])
+        Recipe(**config["recipe"])
+    except (TypeError, ValueError, KeyError, RuntimeError, OverflowError, MemoryError) as error:
+        problem = " ".join(str(error).split())[:160]
+        raise VerifyError(f"{run / 'config.json'}: damaged ({problem}); train again") from None
     facts = load_state(run, state, detector)
     if facts is None:
         raise UsageError(f"{run}: has no state '{state}' yet; let the training finish an epoch")

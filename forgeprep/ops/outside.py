@@ -1,0 +1,202 @@
+"""Media read in processes of their own, so that a file which crashes, hangs or bloats its decoder takes nothing along.
+
+Ray's workers are such processes already. Everywhere else (scanning, ``--workers 0``, ``predict``, …) the functions of
+:mod:`forgeprep.ops.video` hand the work to a reader (:mod:`forgeprep.ops.reader`) inside :func:`reading`. A reader is
+started in a quarter of a second, serves one file at a time, and is used again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import Pipe
+from pathlib import Path
+from typing import Any
+
+from forgeprep.errors import MediaError
+from forgeprep.ops import guard
+
+NO_MEMORY = 3
+"""Exit code of a reader that was refused memory where nothing can be done without."""
+_KEPT = 16
+
+_lock = threading.Lock()
+_idle: list[_Reader] = []
+_settings: tuple[int, float] | None = None
+
+
+@contextmanager
+def reading(*, memory: int | None = None, seconds: float | None = None) -> Iterator[None]:
+    """Inside, media are read in other processes.
+
+    Args:
+        memory: bytes that each may take.
+        seconds: how long it may show no progress.
+    """
+    global _settings
+    before = _settings
+    inner = before or (guard.MEMORY, guard.TIMEOUT_S)
+    _settings = (memory or inner[0], seconds or inner[1])
+    try:
+        yield
+    finally:
+        _settings = before
+        if before != (memory or inner[0], seconds or inner[1]):
+            close()
+
+
+def wanted() -> bool:
+    """Whether media are to be read in another process."""
+    return _settings is not None
+
+
+def patience(seconds: float) -> float:
+    """How long a reader is waited for. Its own clock comes first; this is for one that is stopped or swapped out."""
+    return 1.25 * seconds + 10
+
+
+def ask(what: str, path: Path) -> dict[str, Any]:
+    """A file's ``header`` or ``facts``, as a mapping.
+
+    Raises:
+        MediaError: the file cannot be read, or its reader died of it.
+    """
+    reader = _take(path)
+    reader.send((what, str(path)))
+    kind, value = reader.receive()
+    return dict(_finished(reader, kind, value))
+
+
+def frames(path: Path) -> Iterator[Any]:
+    """The frames of a file, one ahead of the caller; raises MediaError as :func:`ask` does."""
+    reader = _take(path)
+    whole = False
+    try:
+        reader.send(("frames", str(path)))
+        while True:
+            kind, value = reader.receive()
+            if kind != "frame":
+                whole = True
+                _finished(reader, kind, value)
+                return
+            reader.send("next")
+            yield value
+    finally:
+        if not whole:
+            reader.stop()
+
+
+def close() -> None:
+    """End all readers that have nothing to do."""
+    with _lock:
+        ended, _idle[:] = list(_idle), []
+    for reader in ended:
+        reader.end()
+
+
+def _finished(reader: _Reader, kind: str, value: Any) -> Any:
+    if kind == "died":
+        guard.condemn({reader.path: value})
+        raise MediaError(str(reader.path), value, reason="worker_died")
+    _give(reader)
+    if kind == "error":
+        raise value
+    return value
+
+
+def _take(path: Path) -> _Reader:
+    assert _settings is not None
+    with _lock:
+        reader = _idle.pop() if _idle else None
+    if reader is None:
+        reader = _Reader(*_settings)
+    reader.path = path
+    return reader
+
+
+def _give(reader: _Reader) -> None:
+    with _lock:
+        keep = len(_idle) < _KEPT and _settings == reader.settings
+        if keep:
+            _idle.append(reader)
+    if not keep:
+        reader.end()
+
+
+class _Reader:
+    """A process that reads media, and the line to it."""
+
+    def __init__(self, memory: int, seconds: float) -> None:
+        self.settings = (memory, seconds)
+        self.path = Path()
+        self.line, theirs = Pipe()
+        command = [sys.executable, "-P", "-m", "forgeprep.ops.reader", str(theirs.fileno()), str(memory), str(seconds)]
+        # The same modules as here, wherever they were found, and none of the working folder.
+        places = os.pathsep.join(filter(None, sys.path))
+        try:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, "PYTHONPATH": places},
+            )
+        finally:
+            theirs.close()
+
+    def send(self, message: Any) -> None:
+        """Send; that nobody is there to receive shows when the answer is waited for."""
+        with contextlib.suppress(OSError):
+            self.line.send(message)
+
+    def receive(self) -> tuple[str, Any]:
+        """The answer, or ``("died", why)``."""
+        guard.alive()
+        try:
+            if self.line.poll(patience(self.settings[1])):
+                answer: tuple[str, Any] = self.line.recv()
+                guard.alive()
+                return answer
+            self.process.kill()
+            return "died", self._end(f"the decoder hangs: no frame for {self.settings[1]:g} s")
+        except (EOFError, OSError):
+            return "died", self._end(None)
+        except BaseException:
+            self.end()
+            raise
+
+    def stop(self) -> None:
+        """Let a stream go that was not read to its end; the reader is kept if it answers at once."""
+        try:
+            if self.process.poll() is None and self.line.poll(1.0):
+                if self.line.recv()[0] == "frame":
+                    self.line.send("stop")
+                _give(self)
+                return
+        except (EOFError, OSError):
+            pass
+        self.end()
+
+    def end(self) -> None:
+        """End the process."""
+        self.line.close()
+        self.process.kill()
+        self.process.wait()
+
+    def _end(self, why: str | None) -> str:
+        self.line.close()
+        code = self.process.wait()
+        if why is not None:
+            return why
+        if code < 0:
+            return f"it kills the decoder ({signal.Signals(-code).name})"
+        if code == NO_MEMORY:
+            return f"claims more than it holds (decoding it takes more than {self.settings[0] >> 20:,} MB)"
+        return f"the decoder hangs: no frame for {self.settings[1]:g} s"

@@ -1,0 +1,74 @@
+"""The process that reads media for another one: ``python -m forgeprep.ops.reader HANDLE BYTES SECONDS``.
+
+It gets ``(what, path)`` over the socket, and answers with frames or facts; it ends with the one that asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import signal
+import sys
+from dataclasses import fields
+from multiprocessing.connection import Connection
+from typing import Any
+
+from forgeprep.errors import MediaError
+from forgeprep.ops import guard, video
+from forgeprep.ops.outside import NO_MEMORY
+from forgeprep.storage import to_path
+
+
+def serve(line: Connection, seconds: float) -> None:
+    """Answer requests until the other side is gone."""
+    while True:
+        what, name = line.recv()
+        path = to_path(name)
+        try:
+            if what == "frames":
+                _stream(line, path, seconds)
+            else:
+                with guard.clock(seconds):
+                    found: Any = video.read_header(path) if what == "header" else video.read_facts(path)
+                line.send(("end", {field.name: getattr(found, field.name) for field in fields(found)}))
+        except MediaError as error:
+            guard.release_memory()
+            line.send(("error", error))
+
+
+def _stream(line: Connection, path: Any, seconds: float) -> None:
+    """Send frames, each when it is asked for; the clock stands still while the other side takes its time."""
+    with guard.clock(seconds):
+        for frame in video.read_frames(path):
+            line.send(("frame", frame))
+            if line.poll(min(1.0, seconds / 4)):
+                answer = line.recv()
+            else:
+                with guard.clock(None):
+                    answer = line.recv()
+            if answer == "stop":
+                return
+        line.send(("end", {}))
+
+
+def main(handle: int, memory: int, seconds: float) -> int:
+    """Serve over an open socket; returns the exit code."""
+    import av.logging
+    import cv2
+
+    # Ctrl-C is for the one that asks, which ends this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    cv2.setNumThreads(0)
+    av.logging.set_level(av.logging.PANIC)
+    guard.limit_memory(memory)
+    with contextlib.suppress(EOFError, ConnectionError):
+        try:
+            serve(Connection(handle), seconds)
+        except MemoryError:
+            return NO_MEMORY
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))

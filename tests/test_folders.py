@@ -16,6 +16,9 @@ import pytest
 from forgeprep.demo.layout import PAIRS
 from forgeprep.demo.relayout import Source, name_of, relayout
 from forgeprep.errors import UsageError
+from forgeprep.ops import guard
+from forgeprep.ops.video import read_frames
+from forgeprep.pipeline import isolate
 from forgeprep.pipeline.plan import with_headers
 from forgeprep.shards.read import iter_rows, shard_paths
 from tests.conftest import run_cli
@@ -138,6 +141,19 @@ def test_frames_far_apart_resume_and_a_picture_that_is_mended(demo: Path, tmp_pa
     assert min(row["mask_agreement"] for row in rows) > 0.7
     after = {clip["label"]: clip["sha256"] for clip in table(out, "clips")}
     assert (after[0], after[1] == before[1], table(out, "drops")) == (before[0], False, [])
+
+
+def test_one_picture_that_kills_the_decoder_does_not_cost_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "clip", video=True)
+    deadly = tmp_path / "clip/00002.png"
+    kills = {tmp_path / "clip": "it kills the decoder", deadly: "it kills the decoder"}
+    monkeypatch.setattr(isolate, "_trial", lambda path, seconds: kills.get(path))
+    found = isolate.suspects([tmp_path / "clip"], 1)
+    assert set(found) == {deadly}
+    monkeypatch.setattr(guard, "_condemned", {str(deadly): found[deadly]})
+    assert [frame.index for frame in read_frames(tmp_path / "clip")] == [0, 1, 3]
 
 
 def write(root: Path, folder: str, *, video: bool, seed: int = 0) -> None:

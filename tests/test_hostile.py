@@ -145,7 +145,7 @@ def test_another_process_reads_the_same_frames(tmp_path: Path, face_photo: UInt8
 def test_frames_without_end_are_no_progress(tmp_path: Path, face_photo: UInt8) -> None:
     clip = encode_video(tmp_path / "a.mp4", [face_photo[:128, :128]] * 8, crf=20)
     clip.write_bytes(repeated(clip.read_bytes(), 100_000))
-    with pytest.raises(MediaError, match="more than the file can hold"):
+    with pytest.raises(MediaError, match="claims more than it holds"):
         read_header(clip)
     with pytest.raises(MediaError, match="claims more than it holds"):
         for _ in read_frames(clip):

@@ -31,16 +31,22 @@ def pictures(height: int = 96, width: int = 128) -> Iterator[UInt8]:
 
 def packets(codec: str, options: dict[str, str], sink: Any, stream: Any) -> Iterator[Any]:
     for i, picture in enumerate(pictures(stream.height, stream.width)):
-        frame = av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format="yuv420p")
+        frame = av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format=stream.pix_fmt)
         frame.pts, frame.time_base = i, Fraction(1, 25)
         yield from stream.encode(frame)
     yield from stream.encode(None)
 
 
-def write(path: Path, codec: str, options: dict[str, str] | None = None, how: dict[str, str] | None = None) -> Path:
+def write(
+    path: Path,
+    codec: str,
+    options: dict[str, str] | None = None,
+    how: dict[str, str] | None = None,
+    pixels: str = "yuv420p",
+) -> Path:
     with av.open(str(path), "w", options=how or {}) as sink:
         stream = sink.add_stream(codec, rate=25, options=options or {})
-        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = 128, 96, pixels
         for packet in packets(codec, options or {}, sink, stream):
             sink.mux(packet)
     return path
@@ -185,3 +191,30 @@ def test_the_smallest_face_is_the_same_whatever_the_orientation(size_wh: tuple[i
     found = find_faces([rgb_frame(picture)], make_detector(detector)).faces_at(0)
     assert len(found) == 1
     assert not find_faces([rgb_frame(picture)], make_detector(detector, min_face=0.2)).faces_at(0)
+
+
+def test_streams_that_were_cut_together_go_on(tmp_path: Path) -> None:
+    """Broadcast recordings: stamps begin again in mid-file; the second part counts on."""
+    part = write(tmp_path / "part.ts", "libx264", {"bf": "2", "b_strategy": "0"})
+    double = tmp_path / "double.ts"
+    double.write_bytes(2 * part.read_bytes())
+    frames = list(read_frames(double))
+    assert [frame.index for frame in frames] == list(range(2 * COUNT))
+    assert np.all(np.diff([frame.time_s for frame in frames]) > 0)
+    assert read_header(double).frame_count == 2 * COUNT
+
+
+def test_a_recording_that_broke_off_is_counted(tmp_path: Path) -> None:
+    """Its header was never filled in, and claims a billion frames."""
+    whole = write(tmp_path / "whole.avi", "mjpeg", {"qscale": "3"}, pixels="yuvj420p").read_bytes()
+    broken = tmp_path / "broken.avi"
+    head = bytearray(whole[: len(whole) * 2 // 3])
+    at = head.index(b"avih") + 8 + 16
+    head[at : at + 4] = (1 << 30).to_bytes(4, "little")
+    at = head.index(b"strh") + 8 + 32
+    head[at : at + 4] = (1 << 30).to_bytes(4, "little")
+    broken.write_bytes(head)
+    frames = list(read_frames(broken))
+    assert COUNT // 2 < len(frames) < COUNT
+    assert [frame.index for frame in frames] == list(range(len(frames)))
+    assert len(frames) <= read_header(broken).frame_count <= len(frames) + 1

@@ -35,7 +35,7 @@ class Numbering:
 
     def packet(self, pts: int | None) -> None:
         """A packet of a picture that is to be shown."""
-        if pts is not None and pts != self.last and pts not in self.waiting:
+        if pts is not None:
             heapq.heappush(self.waiting, pts)
 
     def picture(self, pts: int | None, time_s: float | None) -> tuple[int, float]:
@@ -57,8 +57,9 @@ class Numbering:
         if pts is None or pts not in self.waiting:
             return 0
         lost = 0
-        while heapq.heappop(self.waiting) != pts:
-            lost += 1
+        while (stamp := heapq.heappop(self.waiting)) != pts:
+            # Two pictures may have one stamp, and one of them be hidden.
+            lost += stamp != self.last
         if lost and self.trusted is None:
             self.trusted = self.rising()
         return lost if self.trusted else 0

@@ -21,6 +21,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_LONGEST = 500
+"""Letters of what is told of a media file: it stands in tables, once for each sample that was lost."""
+
 
 class ForgeprepError(Exception):
     """The base of all errors that are reported without a traceback."""
@@ -47,6 +50,7 @@ class MediaError(ForgeprepError):
     """
 
     def __init__(self, path: str, message: str, *, reason: str = "unreadable") -> None:
+        message = message[:_LONGEST]
         super().__init__(f"{path}: {message}")
         self.path = path
         self.message = message

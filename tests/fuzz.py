@@ -1,7 +1,7 @@
-"""Damaged media files by the hundred, made from two good clips; a seed makes the same ones again.
+"""Damaged media files by the hundred, made from a few good clips and pictures; a seed makes the same ones again.
 
-``python -m tests.fuzz FOLDER [COUNT]`` writes them as a dataset for ``forgeprep run folder``, runs it, and prints what
-became of them, the longest time that one takes to decode, and the most memory that a worker took.
+``python -m tests.fuzz FOLDER [COUNT]`` (:mod:`tests.fuzz_run`'s work) writes them as a dataset for ``forgeprep run
+folder``, runs it with and without them, damages shards too, and prints what became of all.
 """
 
 from __future__ import annotations
@@ -9,24 +9,20 @@ from __future__ import annotations
 import os
 import random
 import struct
-import subprocess
 import sys
 import threading
-import time
 import zlib
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import psutil
-import pyarrow.parquet as pq
 
 from tests.conftest import UInt8, encode_video
+from tests.mutations import jpeg_segments, mp4_boxes, nal_units, png_chunks, webp_chunks
 
 Damage = Callable[[bytes, random.Random], bytes]
 
@@ -91,11 +87,19 @@ def absurd(data: bytes, draw: random.Random) -> bytes:
     return bytes(hurt)
 
 
-DAMAGES: tuple[Damage, ...] = (flipped, burst, truncated, spliced, swapped_atoms, absurd)
+DAMAGES: tuple[Damage, ...] = (flipped, burst, truncated, spliced, swapped_atoms, absurd, mp4_boxes, nal_units)
+PICTURE_DAMAGES: dict[str, tuple[Damage, ...]] = {
+    "png": (png_chunks, flipped, truncated, burst),
+    "jpg": (jpeg_segments, flipped, truncated, burst),
+    "webp": (webp_chunks, flipped, truncated, burst),
+}
 
 
-def make_fuzz(folder: Path, count: int, face: UInt8, seed: int = 0) -> int:
-    """Fill ``folder`` with ``real/`` and ``fake/``; returns how many files are damaged or strange."""
+def make_fuzz(folder: Path, count: int, face: UInt8, seed: int = 0, more: Sequence[bytes] = ()) -> int:
+    """Fill ``folder`` with ``real/`` and ``fake/``; returns how many files are damaged or strange.
+
+    ``more`` are further good videos, of which damaged ones are made.
+    """
     draw = random.Random(seed)
     real, fake = folder / "real", folder / "fake" / "swap"
     real.mkdir(parents=True)
@@ -106,8 +110,19 @@ def make_fuzz(folder: Path, count: int, face: UInt8, seed: int = 0) -> int:
     good = encode_video(real / "good.mp4", [small] * 8, crf=20).read_bytes()
     bad = encode_video(fake / "good_x.mp4", [altered] * 8, crf=20).read_bytes()
     made = strange_files(real, small, draw)
+    pictures = {suffix: cv2.imencode(f".{suffix}", small)[1].tobytes() for suffix in PICTURE_DAMAGES}
     while made < count:
-        damage = DAMAGES[made % len(DAMAGES)]
+        if made % 4 == 3:
+            suffix = draw.choice(list(PICTURE_DAMAGES))
+            hurt = draw.choice(PICTURE_DAMAGES[suffix])
+            (real / f"{hurt.__name__}{made:04d}.{suffix}").write_bytes(hurt(pictures[suffix], draw))
+            made += 1
+            continue
+        damage = DAMAGES[made % len(DAMAGES)] if made % 8 < 5 else draw.choice(DAMAGES)
+        if more and draw.random() < 0.6:
+            (real / f"{damage.__name__}{made:04d}.mp4").write_bytes(damage(draw.choice(more), draw))
+            made += 1
+            continue
         if draw.random() < 0.5:
             (real / f"{damage.__name__}{made:04d}.mp4").write_bytes(damage(good, draw))
             (fake / f"{damage.__name__}{made:04d}_x.mp4").write_bytes(bad)
@@ -207,38 +222,6 @@ def most_memory() -> Iterator[list[int]]:
         thread.join()
 
 
-def decode_seconds(path: Path) -> float:
-    """How long it takes to read all frames of a file."""
-    from forgeprep.errors import MediaError
-    from forgeprep.ops.video import read_frames
-
-    started = time.perf_counter()
-    with suppress(MediaError):
-        for _ in read_frames(path):
-            pass
-    return time.perf_counter() - started
-
-
-def main(folder: Path, count: int) -> None:
-    """Make, run, print."""
-    from skimage import data
-
-    made = make_fuzz(folder / "data", count, np.asarray(data.astronaut(), np.uint8)[:300, 100:400])
-    flags = ["--root", str(folder / "data"), "--out", str(folder / "out"), "--stages", "crop,mask", "--frames", "4"]
-    started = time.perf_counter()
-    with most_memory() as most:
-        code = subprocess.run([sys.executable, "-m", "forgeprep.cli", "run", "folder", *flags], check=False).returncode
-    print(f"{made} files, exit code {code}, {time.perf_counter() - started:.0f} s, worker {most[0] >> 20} MB at most")
-    clips = pq.read_table(folder / "out" / "clips.parquet").to_pylist()
-    drops = Counter(drop["reason"] for drop in pq.read_table(folder / "out" / "drops.parquet").to_pylist())
-    print(f"{len(clips)} clips, {sum(c['written'] for c in clips)} samples, drops {dict(drops)}")
-    files = [p for p in sorted((folder / "data").rglob("*")) if p.is_file() and not p.is_symlink()]
-    with get_context("spawn").Pool(2) as pool:
-        spent = pool.map(decode_seconds, files)
-    worst = int(np.argmax(spent))
-    print(f"longest to decode: {files[worst].name!r} {spent[worst]:.2f} s")
-
-
 def _boxes(data: bytes) -> Iterator[tuple[int, int]]:
     at = 0
     while at + 8 <= len(data):
@@ -248,4 +231,6 @@ def _boxes(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 if __name__ == "__main__":
+    from tests.fuzz_run import main
+
     main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 560)

@@ -16,6 +16,10 @@ from forgeprep.storage import is_plain, is_remote, real_name, visible_entries
 SHOWN = 5
 """How many names a message lists before it says "and 12 more"."""
 
+MAX_DEPTH = 100
+"""Folders nested deeper are left out, and told among what was: their paths soon are longer than a system takes."""
+_LONGEST = 300
+"""Letters of a name that a message shows."""
 _PARENTS = 4
 """How far up a root is looked for: original_sequences/youtube/c23/videos lies that deep."""
 
@@ -151,6 +155,9 @@ def _walk(
     while open_folders:
         for path, entry in open_folders[-1]:
             if _is_folder(entry):
+                if len(open_folders) >= MAX_DEPTH:
+                    strangers.append(path)
+                    continue
                 open_folders.append(iter(_new_entries(root, path, start, seen)))
                 break
             size = _file_size(entry) if entry.name[entry.name.rfind(".") :].lower() in suffixes else None
@@ -213,8 +220,12 @@ def shown(names: Sequence[str], cap: int = SHOWN) -> str:
     >>> shown(["a", "b", "c"], cap=2)
     'a, b and 1 more'
     """
-    text = ", ".join(map(plain, names[:cap]))
+    text = ", ".join(_short(plain(name)) for name in names[:cap])
     return text if len(names) <= cap else f"{text} and {len(names) - cap} more"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2]}…{name[-_LONGEST // 2 :]}"
 
 
 def plain(name: str) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
 import socket
-import stat
 import threading
 import time
 import uuid
@@ -18,7 +16,7 @@ from io import FileIO
 from pathlib import Path
 
 from forgeprep.errors import StorageError, UsageError
-from forgeprep.reading import open_regular, read_json
+from forgeprep.reading import check_regular, open_regular, read_json
 from forgeprep.storage import is_remote
 
 BEAT_S = 20.0
@@ -154,10 +152,9 @@ def _last_lease(out: Path) -> Holder | None:
 
 def _open(path: Path) -> FileIO:
     """Open for appending; what waits for somebody at its other end is refused."""
+    with suppress(FileNotFoundError):
+        check_regular(path)
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise OSError(errno.EINVAL, f"{path.name} is not a regular file", str(path))
     return FileIO(handle, "ab")
 
 

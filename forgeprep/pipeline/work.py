@@ -245,7 +245,7 @@ def _unforeseen(number: int) -> Iterator[None]:
         raise OutOfMemory(number, "claims more than it holds, or takes more than --worker-memory") from error
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
-        text = " ".join(f"{type(error).__name__}: {error}".split())
+        text = " ".join(f"{type(error).__name__}: {str(error)[:2000]}".split())[:400]
         raise GroupFailed(number, f"{text} ({Path(place.filename).name}:{place.lineno})") from error
 
 

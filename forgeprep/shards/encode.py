@@ -152,7 +152,7 @@ def _own_png(data: bytes) -> UInt8 | None:
     if channels is None or depth != 8 or any(rest) or not alone:
         return None
     size = height * (1 + width * channels)
-    if not 0 < size <= length * _MOST_PACKED:
+    if not 0 < size <= length * _MOST_PACKED or width * height > guard.MAX_PIXELS:
         return None
     try:
         unpacked = deflate.zlib_decompress(memoryview(data)[_IDAT_AT : _IDAT_AT + length], size)

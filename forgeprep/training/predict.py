@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
+from forgeprep.datasets.listing import MAX_DEPTH
 from forgeprep.errors import MediaError, UsageError
 from forgeprep.ops import outside
 from forgeprep.ops.faces import make_detector
@@ -101,7 +102,7 @@ def media_files(given: Sequence[Path]) -> dict[Path, Path]:
     roots = []
     for path in given:
         if path.is_dir():
-            root, inside = path.resolve(), sorted(path.rglob("*"))
+            root, inside = path.resolve(), sorted(_below(path))
             known = [entry for entry in inside if entry.suffix.lower() in PICTURE_SUFFIXES | VIDEO_SUFFIXES]
             entries = {root / entry.relative_to(path): entry for entry in known if not entry.match(MINE)}
         elif path.is_file():
@@ -117,6 +118,22 @@ def media_files(given: Sequence[Path]) -> dict[Path, Path]:
         raise UsageError(f"{', '.join(map(str, given))}: no picture and no video")
     common = os.path.commonpath(roots)
     return {place.relative_to(common): file for place, file in found.items()}
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """All files below a folder; links to folders are not followed, nor is what is nested absurdly deep."""
+    waiting = [(folder, 0)]
+    while waiting:
+        here, depth = waiting.pop()
+        try:
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    if not entry.is_dir(follow_symlinks=False):
+                        yield Path(entry.path)
+                    elif depth < MAX_DEPTH:
+                        waiting.append((Path(entry.path), depth + 1))
+        except OSError:  # may not be read: holds nothing for us
+            continue
 
 
 def outputs(file: Path, target: Path) -> tuple[Path, Path]:

@@ -15,13 +15,13 @@ import pytest
 
 from forgeprep.demo.layout import PAIRS
 from forgeprep.demo.relayout import Source, name_of, relayout
-from forgeprep.errors import UsageError
-from forgeprep.ops import guard
+from forgeprep.errors import MediaError, UsageError
+from forgeprep.ops import guard, outside
 from forgeprep.ops.video import read_frames
-from forgeprep.pipeline import isolate
 from forgeprep.pipeline.plan import with_headers
 from forgeprep.shards.read import iter_rows, shard_paths
 from tests.conftest import run_cli
+from tests.test_faults import SABOTAGE
 from tests.trees import explode, put, scan
 
 THERE = (0, 1, 2, 4, 5, 6, 8, 9)
@@ -147,13 +147,18 @@ def test_one_picture_that_kills_the_decoder_does_not_cost_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path, "clip", video=True)
-    deadly = tmp_path / "clip/00002.png"
-    kills = {tmp_path / "clip": "it kills the decoder", deadly: "it kills the decoder"}
-    monkeypatch.setattr(isolate, "_trial", lambda path, seconds: kills.get(path))
-    found = isolate.suspects([tmp_path / "clip"], 1)
-    assert set(found) == {deadly}
-    monkeypatch.setattr(guard, "_condemned", {str(deadly): found[deadly]})
-    assert [frame.index for frame in read_frames(tmp_path / "clip")] == [0, 1, 3]
+    sabotage = SABOTAGE.replace("forgeprep.ops.video", "forgeprep.ops.pictures").replace("_open", "check_there")
+    (tmp_path / "sitecustomize.py").write_text(sabotage)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("DEED", "crash")
+    monkeypatch.setenv("VICTIM", "00002.png")
+    try:
+        with outside.reading(seconds=5):
+            assert [frame.index for frame in read_frames(tmp_path / "clip")] == [0, 1, 3]
+            with pytest.raises(MediaError, match="SIGSEGV"):
+                next(read_frames(tmp_path / "clip/00002.png"))
+    finally:
+        guard._condemned.clear()
 
 
 def write(root: Path, folder: str, *, video: bool, seed: int = 0) -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from forgeprep.ops.appearance import Look, look_at, same_face
 from forgeprep.ops.faces import Detection, FaceDetector
 from forgeprep.ops.frames import Frame, UInt8
 from forgeprep.ops.geometry import Box, iou
@@ -39,7 +40,12 @@ LEAST_PEAK = 7.0
 """Peak-to-sidelobe ratio below which the correlation tracker has lost the face."""
 SPAN = 3
 """Key frames on each side that take part in smoothing."""
+REACH = 1.0
+"""A face is looked for within so many sides of where it was; how far it may really have gone, its looks decide."""
 MIN_IOU = 0.25
+"""Overlap that a box moved on by correlation has with the one before."""
+LEAST_SURE = 0.25
+"""Share of a track's detections that must be sure: of a fist or of hair, one or two may be."""
 CUT_CHANGE, CUT_CORRELATION = 8.0, 0.6
 """A cut: neighbouring frames differ by more levels of 255 in the mean, and correlate less."""
 SMALL_WH = 64, 36
@@ -76,7 +82,8 @@ class _Point:
 
 @dataclass(slots=True)
 class _Track:
-    points: list[_Point] = field(default_factory=list)
+    points: list[_Point]
+    look: Look
     alive: bool = True
 
     @property
@@ -184,32 +191,28 @@ class _Search:
             track.alive &= frame.index - track.last.index <= KEY_EVERY * (MAX_GAP + 1)
         alive = [track for track in self.tracks if track.alive]
         found = [d for d in self._search(frame, alive) if d.score >= self.detector.least]
-        pairs = sorted(
-            ((_overlap(t, d.box, frame.index), -n, -i) for n, t in enumerate(alive) for i, d in enumerate(found)),
-            reverse=True,
-        )
-        taken: set[int] = set()
-        grown: set[int] = set()
+        looks = [look_at(frame, d.box) for d in found]
+        pairs = _matches(alive, found, looks, frame.index)
         astray = False
-        for overlap, number, i in pairs:
-            if overlap < MIN_IOU or -i in taken or -number in grown:
-                continue
-            track = alive[-number]
-            astray |= iou(_expected(track, frame.index), found[-i].box) < 1 - BUSY
-            track.points.append(_Point(frame.index, found[-i].box, found[-i].score))
-            taken.add(-i)
-            grown.add(-number)
-        for number, track in enumerate(alive):
-            if number not in grown:
-                self._carry(track, frame, gray, alive)
-        fresh = [d for i, d in enumerate(found) if i not in taken and d.score >= self.detector.likely]
-        self.tracks += [_Track([_Point(frame.index, d.box, d.score)]) for d in fresh]
-        self.busy = astray or len(grown) < sum(track.alive for track in alive) or bool(fresh)
+        for track, i in pairs:
+            astray |= iou(_expected(track, frame.index), found[i].box) < 1 - BUSY
+            track.points.append(_Point(frame.index, found[i].box, found[i].score))
+            track.look = looks[i]
+        taken = {i for _, i in pairs}
+        for track in alive:
+            if track.last.index != frame.index:
+                self._carry(track, frame, gray, [d.box for d in found])
+        fresh = [i for i, d in enumerate(found) if i not in taken and d.score >= self.detector.likely]
+        self.tracks += [_Track([_Point(frame.index, found[i].box, found[i].score)], looks[i]) for i in fresh]
+        self.busy = astray or len(pairs) < len(alive) or bool(fresh)
         self.keys += 1
         self.last_key, self.key_gray = frame.index, gray
 
-    def _carry(self, track: _Track, frame: Frame, gray: UInt8, alive: list[_Track]) -> None:
-        """Move a track on by correlation, from the last key frame to this one."""
+    def _carry(self, track: _Track, frame: Frame, gray: UInt8, found: list[Box]) -> None:
+        """Move a track on by correlation, from the last key frame to this one, but not onto a face that was found.
+
+        Such a face is another's, or was refused.
+        """
         import dlib
 
         if self.key_gray is None or track.last.index != self.last_key:
@@ -220,8 +223,10 @@ class _Search:
         peak = tracker.update(gray)
         place = tracker.get_position()
         box = (place.left() / scale, place.top() / scale, place.right() / scale, place.bottom() / scale)
-        others = [t.last.box for t in alive if t is not track and t.last.index == frame.index]
-        if peak < LEAST_PEAK or iou(track.last.box, box) < MIN_IOU or any(iou(box, other) > 0.3 for other in others):
+        overlap = iou(track.last.box, box)
+        if peak < LEAST_PEAK or overlap < MIN_IOU or any(iou(box, other) > 0.3 for other in found):
+            return
+        if same_face(track.look, look_at(frame, box), overlap) < 0:
             return
         track.points.append(_Point(frame.index, box, track.last.score, tracked=True))
 
@@ -246,14 +251,42 @@ def _expected(track: _Track, index: int) -> Box:
     return now.box[0] + dx, now.box[1] + dy, now.box[2] + dx, now.box[3] + dy
 
 
+def _matches(
+    alive: list[_Track], found: list[Detection], looks: list[Look], index: int
+) -> list[tuple[_Track, int]]:
+    """Which track goes on in which detection: the likeliest pairs first, and none that is rather two people."""
+    pairs = []
+    for n, track in enumerate(alive):
+        for i, detection in enumerate(found):
+            if _is_near(track, detection.box, index):
+                odds = same_face(track.look, looks[i], _overlap(track, detection.box, index))
+                pairs.append((-odds, n, i))
+    matches: dict[int, int] = {}
+    for cost, n, i in sorted(pairs):
+        if cost <= 0 and n not in matches and i not in matches.values():
+            matches[n] = i
+    return [(alive[n], i) for n, i in matches.items()]
+
+
+def _is_near(track: _Track, box: Box, index: int) -> bool:
+    """Whether a box is near where the track was or is expected, and of about its size."""
+    side = max(box[2] - box[0], box[3] - box[1])
+    for other in (track.last.box, _expected(track, index)):
+        size = max(other[2] - other[0], other[3] - other[1])
+        apart = math.hypot(box[0] + box[2] - other[0] - other[2], box[1] + box[3] - other[1] - other[3]) / 2
+        if apart <= REACH * max(side, size) and max(side, size) <= 2 * min(side, size):
+            return True
+    return False
+
+
 def _overlap(track: _Track, box: Box, index: int) -> float:
     return max(iou(track.last.box, box), iou(_expected(track, index), box))
 
 
 def _is_confirmed(track: _Track, sure: float) -> bool:
-    """Whether a track was detected twice, and once beyond doubt."""
+    """Whether a track was detected twice, and often enough beyond doubt."""
     scores = [point.score for point in track.points if not point.tracked]
-    return len(scores) >= 2 and max(scores) >= sure
+    return len(scores) >= 2 and sum(score >= sure for score in scores) >= LEAST_SURE * len(scores)
 
 
 def _trim(track: _Track, most: int) -> None:

@@ -1,7 +1,7 @@
 """Contact sheets of a clip's tracks, to count by eye where a track passes from one person to another.
 
-A row is a track: its number, first and last frame, and faces evenly over its time, each with its frame's number. A green
-edge: found by the detector at that frame; yellow: between two detections; red: the correlation tracker's word.
+A row is a track: its number, first and last frame, and faces evenly over its time, each with its frame's number. A
+green edge: found by the detector at that frame; yellow: between two detections; red: the correlation tracker's word.
 """
 
 from __future__ import annotations

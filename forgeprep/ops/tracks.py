@@ -38,12 +38,18 @@ MAX_TRAILING = 2
 """Key frames that are kept of a bridge by the correlation tracker if the face is not found again."""
 LEAST_PEAK = 7.0
 """Peak-to-sidelobe ratio below which the correlation tracker has lost the face."""
+STRAY = 1 / 3, 1 / 2
+"""Shares of a face's size: smoothing that leads away from the detections by more than the first is taken back in part,
+by more than the second altogether. Talking heads never move so fast, dancers do."""
 SPAN = 3
 """Key frames on each side that take part in smoothing."""
 REACH = 1.0
 """A face is looked for within so many sides of where it was; how far it may really have gone, its looks decide."""
 MIN_IOU = 0.25
 """Overlap that a box moved on by correlation has with the one before."""
+FIRM, LENIENT = 5.0, -6.0
+"""Log-odds of being the same face that are asked for where a detection is faint, or the correlation tracker's; and
+where there is one face alone, and one before: with whom could it be mixed up? Elsewhere, 0."""
 LEAST_SURE = 0.25
 """Share of a track's detections that must be sure: of a fist or of hair, one or two may be."""
 CUT_CHANGE, CUT_CORRELATION = 8.0, 0.6
@@ -192,7 +198,7 @@ class _Search:
         alive = [track for track in self.tracks if track.alive]
         found = [d for d in self._search(frame, alive) if d.score >= self.detector.least]
         looks = [look_at(frame, d.box) for d in found]
-        pairs = _matches(alive, found, looks, frame.index)
+        pairs = _matches(alive, found, looks, frame.index, self.detector.likely)
         astray = False
         for track, i in pairs:
             astray |= iou(_expected(track, frame.index), found[i].box) < 1 - BUSY
@@ -201,14 +207,15 @@ class _Search:
         taken = {i for _, i in pairs}
         for track in alive:
             if track.last.index != frame.index:
-                self._carry(track, frame, gray, [d.box for d in found])
+                least = LENIENT if len(alive) == 1 and not found else FIRM
+                self._carry(track, frame, gray, [d.box for d in found], least)
         fresh = [i for i, d in enumerate(found) if i not in taken and d.score >= self.detector.likely]
         self.tracks += [_Track([_Point(frame.index, found[i].box, found[i].score)], looks[i]) for i in fresh]
         self.busy = astray or len(pairs) < len(alive) or bool(fresh)
         self.keys += 1
         self.last_key, self.key_gray = frame.index, gray
 
-    def _carry(self, track: _Track, frame: Frame, gray: UInt8, found: list[Box]) -> None:
+    def _carry(self, track: _Track, frame: Frame, gray: UInt8, found: list[Box], least: float) -> None:
         """Move a track on by correlation, from the last key frame to this one, but not onto a face that was found.
 
         Such a face is another's, or was refused.
@@ -226,7 +233,7 @@ class _Search:
         overlap = iou(track.last.box, box)
         if peak < LEAST_PEAK or overlap < MIN_IOU or any(iou(box, other) > 0.3 for other in found):
             return
-        if same_face(track.look, look_at(frame, box), overlap) < 0:
+        if same_face(track.look, look_at(frame, box), overlap) < least:
             return
         track.points.append(_Point(frame.index, box, track.last.score, tracked=True))
 
@@ -252,18 +259,22 @@ def _expected(track: _Track, index: int) -> Box:
 
 
 def _matches(
-    alive: list[_Track], found: list[Detection], looks: list[Look], index: int
+    alive: list[_Track], found: list[Detection], looks: list[Look], index: int, likely: float
 ) -> list[tuple[_Track, int]]:
     """Which track goes on in which detection: the likeliest pairs first, and none that is rather two people."""
     pairs = []
     for n, track in enumerate(alive):
         for i, detection in enumerate(found):
-            if _is_near(track, detection.box, index):
-                odds = same_face(track.look, looks[i], _overlap(track, detection.box, index))
+            if not _is_near(track, detection.box, index):
+                continue
+            overlap = _overlap(track, detection.box, index)
+            odds = same_face(track.look, looks[i], overlap)
+            is_alone = len(alive) == len(found) == 1 and overlap >= MIN_IOU
+            if odds >= (LENIENT if is_alone else 0.0 if detection.score >= likely else FIRM):
                 pairs.append((-odds, n, i))
     matches: dict[int, int] = {}
-    for cost, n, i in sorted(pairs):
-        if cost <= 0 and n not in matches and i not in matches.values():
+    for _, n, i in sorted(pairs):
+        if n not in matches and i not in matches.values():
             matches[n] = i
     return [(alive[n], i) for n, i in matches.items()]
 
@@ -338,6 +349,10 @@ def _smooth_box(points: list[_Point], index: int) -> Box:
     centre_y = _fit(times, [(b[1] + b[3]) / 2 for b in boxes], width=1.3 * KEY_EVERY, slope=True)
     # A face's size changes slowly, and the detector's sizes come in coarse steps: a wider, level fit.
     half = _fit(times, [max(b[2] - b[0], b[3] - b[1]) / 2 for b in boxes], width=2.0 * KEY_EVERY, slope=False)
+    seen_x, seen_y = (float(np.interp(0.0, times, [(b[i] + b[i + 2]) / 2 for b in boxes])) for i in (0, 1))
+    stray = math.hypot(seen_x - centre_x, seen_y - centre_y) / max(1e-9, 2 * half)
+    back = min(1.0, max(0.0, (stray - STRAY[0]) / (STRAY[1] - STRAY[0])))
+    centre_x, centre_y = centre_x + back * (seen_x - centre_x), centre_y + back * (seen_y - centre_y)
     return centre_x - half, centre_y - half, centre_x + half, centre_y + half
 
 

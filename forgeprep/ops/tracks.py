@@ -151,7 +151,8 @@ class _Search:
         self.tracks: list[_Track] = []
         self.before: Frame | None = None
         self.small: UInt8 | None = None
-        self.key_gray: UInt8 | None = None
+        self.key: Frame | None = None
+        self.grays: dict[int, UInt8] = {}
         self.keys = 0
         self.next_key = 0
         self.last_key = -1
@@ -188,10 +189,9 @@ class _Search:
             self._detect(self.before)
         for track in self.tracks:
             track.alive = False
-        self.key_gray = None
+        self.key = None
 
     def _detect(self, frame: Frame) -> None:
-        gray = _gray(frame)
         for track in self.tracks:
             track.alive &= frame.index - track.last_found.index <= KEY_EVERY * (self.detector.bridge + 1)
             track.alive &= frame.index - track.last.index <= KEY_EVERY * (MAX_GAP + 1)
@@ -208,25 +208,30 @@ class _Search:
         for track in alive:
             if track.last.index != frame.index:
                 least = LENIENT if len(alive) == 1 and not found else FIRM
-                self._carry(track, frame, gray, [d.box for d in found], least)
+                self._carry(track, frame, [d.box for d in found], least)
         fresh = [i for i, d in enumerate(found) if i not in taken and d.score >= self.detector.likely]
         self.tracks += [_Track([_Point(frame.index, found[i].box, found[i].score)], looks[i]) for i in fresh]
         self.busy = astray or len(pairs) < len(alive) or bool(fresh)
         self.keys += 1
-        self.last_key, self.key_gray = frame.index, gray
+        self.last_key, self.key = frame.index, frame
+        self.grays = {index: gray for index, gray in self.grays.items() if index == frame.index}
 
-    def _carry(self, track: _Track, frame: Frame, gray: UInt8, found: list[Box], least: float) -> None:
+    def _carry(self, track: _Track, frame: Frame, found: list[Box], least: float) -> None:
         """Move a track on by correlation, from the last key frame to this one, but not onto a face that was found.
 
         Such a face is another's, or was refused.
         """
         import dlib
 
-        if self.key_gray is None or track.last.index != self.last_key:
+        if self.key is None or track.last.index != self.last_key:
             return
+        for one in (self.key, frame):
+            if one.index not in self.grays:
+                self.grays[one.index] = _gray(one)
+        before, gray = self.grays[self.key.index], self.grays[frame.index]
         scale = gray.shape[0] / frame.size_wh[1]
         tracker = dlib.correlation_tracker()
-        tracker.start_track(self.key_gray, dlib.drectangle(*(scale * side for side in track.last.box)))
+        tracker.start_track(before, dlib.drectangle(*(scale * side for side in track.last.box)))
         peak = tracker.update(gray)
         place = tracker.get_position()
         box = (place.left() / scale, place.top() / scale, place.right() / scale, place.bottom() / scale)

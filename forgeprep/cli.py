@@ -27,9 +27,6 @@ from forgeprep.flags import (
 
 _DETECTORS = "libfacedetection, dlib-hog, dlib-cnn, face-alignment, or whole: the picture is the face"
 
-_LONGEST = 2000
-"""Letters of an error message."""
-
 app = typer.Typer(
     name="forgeprep",
     help="Raw face-forgery datasets in, verified training shards out.",
@@ -381,10 +378,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if "--debug" in arguments:
             raise
         _fail(error, error.exit_code)
-    except OSError as error:
+    except (OSError, MemoryError) as error:
         if "--debug" in arguments:
             raise
-        _fail(error, 1)
+        memory = "out of memory; a file may claim more than it holds: 'forgeprep verify' tells for a run's folder"
+        _fail(memory if isinstance(error, MemoryError) else error, 1)
     except Exception as error:
         if "--debug" in arguments:
             raise
@@ -392,15 +390,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     sys.exit(0)
 
 
-def _bounded(text: str) -> str:
-    """A message as long as one can be read: its beginning says what and where, its end what to do."""
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
-
-
 def _fail(message: Any, code: int) -> NoReturn:
-    # One line whatever the message holds: a file's name may contain a line break.
+    from forgeprep.errors import one_line
+
     with suppress(OSError):  # The terminal may be gone.
-        print(f"forgeprep: error: {_bounded(' '.join(str(message).split()))}", file=sys.stderr)
+        print(f"forgeprep: error: {one_line(message)}", file=sys.stderr)
     sys.exit(code)
 
 

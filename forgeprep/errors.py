@@ -99,6 +99,15 @@ def _media_error(path: str, message: str, reason: str) -> MediaError:
     return MediaError(path, message, reason=reason)
 
 
+def one_line(message: object) -> str:
+    """A message on one line that can be read, whatever it holds: a file's name may contain a line break.
+
+    Of a long one, its beginning says what and where, its end what to do.
+    """
+    text = " ".join(str(message).split())
+    return text if len(text) <= 2000 else f"{text[:1000]} … {text[-1000:]}"
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """A :class:`UsageError` for a name that is not in ``known``; suggests the nearest one.
 

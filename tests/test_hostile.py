@@ -174,6 +174,29 @@ def test_a_clip_that_kills_a_header_reader_is_an_error_of_its_own(
         guard._condemned.clear()
 
 
+@pytest.mark.parametrize("more", [["--workers", "0"], ["--dry-run"]])
+@pytest.mark.parametrize("deed", ["crash", "hang", "memory"])
+def test_without_workers_a_clip_takes_nothing_along_either(
+    deed: str, more: list[str], tmp_path: Path, face_photo: UInt8, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.test_faults import SABOTAGE
+
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(SABOTAGE)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}:{Path(__file__).parents[1]}")
+    monkeypatch.setenv("DEED", deed)
+    monkeypatch.setenv("VICTIM", "a.mp4")
+    for name in ("a.mp4", "b.mp4"):
+        encode_video(tmp_path / "data" / "real" / name, [face_photo[:300, 100:400]] * 4, crf=20)
+    code, _ = run_watched(tmp_path / "data", tmp_path / "out", "--clip-timeout", "3", *more)
+    assert code == 0
+    if "--dry-run" not in more:
+        drops = pq.read_table(tmp_path / "out" / "drops.parquet").to_pylist()
+        assert {(drop["clip_id"], drop["reason"]) for drop in drops} == {("folder/real/a", "worker_died")}
+        clips = pq.read_table(tmp_path / "out" / "clips.parquet").to_pylist()
+        assert {clip["clip_id"]: clip["written"] for clip in clips} == {"folder/real/a": 0, "folder/real/b": 4}
+
+
 def test_memory_that_is_refused_is_asked_for_again(tmp_path: Path) -> None:
     code = (
         "import numpy\nfrom forgeprep.ops import guard\n"

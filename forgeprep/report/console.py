@@ -26,6 +26,9 @@ from forgeprep.report.summary import render, size_text, summarise
 from forgeprep.report.terminal import console, counting, unattended
 from forgeprep.storage import parquet_source, to_path
 
+_READ_MEMORY = 4 << 30
+"""What looking at a run may take: its records are held whole, its shards a few dozen rows at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunFlags:
@@ -171,14 +174,16 @@ def inspect_on_console(out: Path, sheet: Path | None) -> None:
     from forgeprep.report.doubt import doubts_of
     from forgeprep.report.pairs import coding_warnings, look_at_clips
 
-    for table in render(summarise(out)):
-        console.print(table)
-    for line in [*coding_warnings(look_at_clips(out)), *doubts_of(out)]:
-        console.print(f"warning: {line}", markup=False)
+    with guard.memory(_READ_MEMORY):
+        for table in render(summarise(out)):
+            console.print(table)
+        for line in [*coding_warnings(look_at_clips(out)), *doubts_of(out)]:
+            console.print(f"warning: {line}", markup=False)
     if sheet is not None:
         from forgeprep.report.sheet import contact_sheet
 
-        contact_sheet(out, sheet)
+        with guard.memory(_READ_MEMORY):
+            contact_sheet(out, sheet)
         console.print(f"contact sheet: {sheet}", markup=False)
 
 
@@ -186,7 +191,9 @@ def report_on_console(out: Path, file: Path | None) -> None:
     """``forgeprep report``."""
     from forgeprep.report.page import write_report
 
-    console.print(f"report: {write_report(out, file)}", markup=False)
+    with guard.memory(_READ_MEMORY):
+        written = write_report(out, file)
+    console.print(f"report: {written}", markup=False)
 
 
 def print_stages() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from forgeprep.ops import guard
 from forgeprep.report.compare import Comparison, compare
 from forgeprep.report.terminal import add_cells, console, light_table
 from forgeprep.shards.records import atomic_write_bytes
@@ -13,7 +14,8 @@ from forgeprep.shards.records import atomic_write_bytes
 
 def compare_on_console(a: Path, b: Path, json_file: Path | None) -> int:
     """Compare, print, and return the exit code."""
-    found = compare(a, b)
+    with guard.memory(2 * guard.MEMORY):
+        found = compare(a, b)
     _print(found, a, b)
     if json_file is not None:
         atomic_write_bytes(json_file, found.to_json().encode())

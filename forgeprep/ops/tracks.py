@@ -138,8 +138,9 @@ class Survey:
 def find_faces(frames: Iterable[Frame], detector: FaceDetector) -> Survey:
     """Survey a clip, frame by frame; no frame is kept.
 
-    A track needs two detections to count (a single one is most often a false alarm), and a quarter of them sure. In a picture, or a clip too short
-    to have two key frames, it needs a score that the detector calls sure, or the best one there is.
+    A track needs two detections to count (a single one is most often a false alarm), and a quarter of them sure. In a
+    picture, or a clip too short to have two key frames, it needs a score that the detector calls sure, or the best one
+    there is.
     """
     search = _Search(detector)
     for frame in frames:

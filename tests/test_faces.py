@@ -69,9 +69,18 @@ def test_faces_in_a_crowd_are_followed() -> None:
     found = find_faces(read_frames(SHARED / "footage" / "dirtydancing.mp4"), make_detector("libfacedetection"))
     assert found.cuts == [82, 131, 194, 226]
     assert len(found.faces_at(152)) >= 10
+    # The man alone in the first shot nods fast enough to leave his box behind.
+    assert [[face.track_id for face in found.faces_at(i)] for i in range(82)] == [[0]] * 82
     for cut in found.cuts:
         before, after = ({face.track_id for face in found.faces_at(i)} for i in (cut - 1, cut))
         assert not before & after
+
+
+@pytest.mark.real_data
+def test_a_fist_is_no_face(real_footage: Path) -> None:
+    """The detector is sure of it once in five times."""
+    found = find_faces(read_frames(real_footage), make_detector("libfacedetection"))
+    assert [[face.track_id for face in found.faces_at(i)] for i in range(20)] == [[0, 1]] * 20
 
 
 @pytest.mark.real_data

@@ -165,6 +165,54 @@ def test_no_track_goes_on_over_a_cut(face_photo: UInt8) -> None:
     assert not (ids[0] | ids[46]) & set().union(*ids[23:46])
 
 
+def two_people(photo: UInt8) -> tuple[UInt8, UInt8]:
+    """Two real heads of about one size, uint8 (150, 120, 3) RGB."""
+    import matplotlib.cbook
+
+    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
+        other = cv2.cvtColor(cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    size = 120, 150
+    return cv2.resize(photo[20:220, 140:300], size), cv2.resize(other[30:330, 140:380], size)
+
+
+def staged(heads: tuple[UInt8, UInt8], count: int, where: Any) -> Iterator[Frame]:
+    """The heads before a wall, each where ``where`` says: left edges at a frame; the second is in front."""
+    # So wide and uneven that no movement of heads looks like a cut.
+    wall = np.repeat(np.tile(np.linspace(20, 230, 640), (360, 1))[..., None], 3, axis=2).astype(np.uint8)
+    for i in range(count):
+        picture = wall.copy()
+        for head, x in zip(heads, where(i), strict=True):
+            picture[50:200, x : x + 120] = head
+        planes = tuple(np.ascontiguousarray(picture[..., channel]) for channel in range(3))
+        yield Frame(i, i / 25, planes, "rgb", (0, 0), full_range=True, siting=(0.0, 0.0))
+
+
+@pytest.mark.parametrize("way", ["cross", "hide", "swap"])
+def test_no_track_passes_from_one_person_to_another(face_photo: UInt8, way: str) -> None:
+    """One walks past the other; one takes the place that the other leaves; they swap places between two key frames."""
+
+    def where(i: int) -> tuple[int, int]:
+        if way == "cross":
+            return 180, 4 * i
+        if way == "hide":
+            return 120, (300 if i < 33 else max(130, 300 - 60 * (i - 32)))
+        return (60, 260) if i < 33 else (260, 90)
+
+    found = find_faces(staged(two_people(face_photo), 80, where), make_detector("libfacedetection"))
+    assert not found.cuts
+    owners: dict[int, set[int]] = {}
+    seen = [0, 0]
+    for i in found.frames:
+        for face in found.faces_at(i):
+            apart = [abs((face.box[0] + face.box[2]) / 2 - x - 60) for x in where(i)]
+            owner = 1 if apart[1] < 40 else 0
+            if abs(where(i)[0] - where(i)[1]) > 90 or face.detection == "detected":
+                owners.setdefault(face.track_id, set()).add(owner)
+            seen[owner] += 1
+    assert all(len(people) == 1 for people in owners.values()), owners
+    assert min(seen) > 30
+
+
 @pytest.mark.real_data
 def test_tracks_on_real_footage_do_not_jump(real_footage: Path) -> None:
     """Three cuts, a face partly covered by a hand and a microphone, a small face that is lost."""

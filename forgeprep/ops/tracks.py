@@ -4,6 +4,9 @@ One pass over the clip gives a :class:`Survey`, which knows every face at every 
 boxes. Between these, boxes come from a local linear fit through the detections around a frame (Cleveland 1979), which
 interpolates, follows steady motion without lag, and takes out the detector's grid of positions.
 
+A track goes on in a detection near it if that is rather the same person than another, by overlap and looks together:
+overlap alone passes it on where one person hides another. In doubt it ends, and a new one begins.
+
 Where a face that was there is not found again (a profile, a hand before it), a correlation tracker (Danelljan et al.
 2014, in dlib) carries its box on for a while. Tracks end at cuts between shots.
 """
@@ -136,11 +139,12 @@ class Survey:
 def find_faces(frames: Iterable[Frame], detector: FaceDetector, *, sparse: bool = False) -> Survey:
     """Survey a clip, frame by frame; no frame is kept.
 
-    With ``sparse``, frames may be far apart, as where every 30th was extracted: then each is a key frame, tracks reach
+        With ``sparse``, frames may be far apart, as where every 30th was extracted: then each is a key frame, tracks reach
     from one to the next, and one sure detection makes a track.
 
-    A track needs two detections to count (a single one is most often a false alarm). In a picture, or a clip too short
-    to have two key frames, it needs a score that the detector calls sure, or the best one there is.
+    A track needs two detections to count (a single one is most often a false alarm), and a quarter of them sure. In a
+    picture, or a clip too short to have two key frames, it needs a score that the detector calls sure, or the best one
+    there is.
     """
     search = _Search(detector)
     if not sparse:

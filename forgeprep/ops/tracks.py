@@ -139,7 +139,7 @@ class Survey:
 def find_faces(frames: Iterable[Frame], detector: FaceDetector, *, sparse: bool = False) -> Survey:
     """Survey a clip, frame by frame; no frame is kept.
 
-        With ``sparse``, frames may be far apart, as where every 30th was extracted: then each is a key frame, tracks reach
+    With ``sparse``, frames may be far apart, as where every 30th was extracted: then each is a key frame, tracks reach
     from one to the next, and one sure detection makes a track.
 
     A track needs two detections to count (a single one is most often a false alarm), and a quarter of them sure. In a

@@ -21,6 +21,7 @@ from typing import Any
 
 from forgeprep.errors import MediaError
 from forgeprep.ops import guard
+from forgeprep.ops.slab import Slab, new_slab
 
 NO_MEMORY = 3
 """Exit code of a reader that was refused memory where nothing can be done without."""
@@ -136,7 +137,9 @@ class _Reader:
         self.settings = (memory, seconds)
         self.path = Path()
         self.line, theirs = Pipe()
-        command = [sys.executable, "-P", "-m", "forgeprep.ops.reader", str(theirs.fileno()), str(memory), str(seconds)]
+        self.slab = Slab(new_slab())
+        handles = theirs.fileno(), self.slab.handle
+        command = [sys.executable, "-P", "-m", "forgeprep.ops.reader", *map(str, (*handles, memory, seconds))]
         # The same modules as here, wherever they were found, and none of the working folder.
         places = os.pathsep.join(filter(None, sys.path))
         try:
@@ -145,7 +148,7 @@ class _Reader:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=handles,
                 env={**os.environ, "PYTHONPATH": places},
             )
         finally:
@@ -161,9 +164,9 @@ class _Reader:
         guard.alive()
         try:
             if self.line.poll(patience(self.settings[1])):
-                answer: tuple[str, Any] = self.line.recv()
+                kind, value = self.line.recv()
                 guard.alive()
-                return answer
+                return kind, self.slab.take(*value) if kind == "frame" else value
             self.process.kill()
             return "died", self._end(f"the decoder hangs: no frame for {self.settings[1]:g} s")
         except (EOFError, OSError):
@@ -186,12 +189,16 @@ class _Reader:
 
     def end(self) -> None:
         """End the process."""
-        self.line.close()
+        self._close()
         self.process.kill()
         self.process.wait()
 
-    def _end(self, why: str | None) -> str:
+    def _close(self) -> None:
         self.line.close()
+        self.slab.close()
+
+    def _end(self, why: str | None) -> str:
+        self._close()
         code = self.process.wait()
         if why is not None:
             return why

@@ -1,6 +1,7 @@
-"""The process that reads media for another one: ``python -m forgeprep.ops.reader HANDLE BYTES SECONDS``.
+"""The process that reads media for another one: ``python -m forgeprep.ops.reader LINE SLAB BYTES SECONDS``.
 
-It gets ``(what, path)`` over the socket, and answers with frames or facts; it ends with the one that asks.
+It gets ``(what, path)`` over the socket, and answers with frames, whose planes go through a slab, or with facts; it
+ends with the one that asks.
 """
 
 from __future__ import annotations
@@ -16,17 +17,18 @@ from typing import Any
 from forgeprep.errors import MediaError
 from forgeprep.ops import guard, video
 from forgeprep.ops.outside import NO_MEMORY
+from forgeprep.ops.slab import Slab
 from forgeprep.storage import to_path
 
 
-def serve(line: Connection, seconds: float) -> None:
+def serve(line: Connection, slab: Slab, seconds: float) -> None:
     """Answer requests until the other side is gone."""
     while True:
         what, name = line.recv()
         path = to_path(name)
         try:
             if what == "frames":
-                _stream(line, path, seconds)
+                _stream(line, slab, path, seconds)
             else:
                 with guard.clock(seconds):
                     found: Any = video.read_header(path) if what == "header" else video.read_facts(path)
@@ -36,11 +38,11 @@ def serve(line: Connection, seconds: float) -> None:
             line.send(("error", error))
 
 
-def _stream(line: Connection, path: Any, seconds: float) -> None:
+def _stream(line: Connection, slab: Slab, path: Any, seconds: float) -> None:
     """Send frames, each when it is asked for; the clock stands still while the other side takes its time."""
     with guard.clock(seconds):
         for frame in video.read_frames(path):
-            line.send(("frame", frame))
+            line.send(("frame", slab.put(frame)))
             if line.poll(min(1.0, seconds / 4)):
                 answer = line.recv()
             else:
@@ -51,8 +53,8 @@ def _stream(line: Connection, path: Any, seconds: float) -> None:
         line.send(("end", {}))
 
 
-def main(handle: int, memory: int, seconds: float) -> int:
-    """Serve over an open socket; returns the exit code."""
+def main(line: int, slab: int, memory: int, seconds: float) -> int:
+    """Serve over an open socket and a slab; returns the exit code."""
     import av.logging
     import cv2
 
@@ -64,11 +66,11 @@ def main(handle: int, memory: int, seconds: float) -> int:
     guard.limit_memory(memory)
     with contextlib.suppress(EOFError, ConnectionError):
         try:
-            serve(Connection(handle), seconds)
+            serve(Connection(line), Slab(slab), seconds)
         except MemoryError:
             return NO_MEMORY
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])))

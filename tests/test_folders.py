@@ -158,6 +158,7 @@ def test_one_picture_that_kills_the_decoder_does_not_cost_its_folder(
             with pytest.raises(MediaError, match="SIGSEGV"):
                 next(read_frames(tmp_path / "clip/00002.png"))
     finally:
+        outside.close()
         guard._condemned.clear()
 
 

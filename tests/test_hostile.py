@@ -140,6 +140,7 @@ def test_another_process_reads_the_same_frames(tmp_path: Path, face_photo: UInt8
     assert all(
         (p == q).all() for a, b in zip(here, there, strict=True) for p, q in zip(a.planes, b.planes, strict=True)
     )
+    outside.close()
     assert set(psutil.Process().children()) <= before
 
 
@@ -171,6 +172,7 @@ def test_a_clip_that_kills_a_header_reader_is_an_error_of_its_own(
             assert raised.value.reason == "worker_died"
             assert read_header(clips[1]).frame_count == 4
     finally:
+        outside.close()
         guard._condemned.clear()
 
 

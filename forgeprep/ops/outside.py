@@ -25,7 +25,8 @@ from forgeprep.ops.slab import Slab, new_slab
 
 NO_MEMORY = 3
 """Exit code of a reader that was refused memory where nothing can be done without."""
-_KEPT = 16
+_KEPT, _WAITING = 16, 4
+"""So many readers without work are kept while media are read, and for the next time: a command may plan, then run."""
 
 _lock = threading.Lock()
 _idle: list[_Reader] = []
@@ -48,8 +49,8 @@ def reading(*, memory: int | None = None, seconds: float | None = None) -> Itera
         yield
     finally:
         _settings = before
-        if before != (memory or inner[0], seconds or inner[1]):
-            close()
+        if before is None:
+            close(but=_WAITING)
 
 
 def wanted() -> bool:
@@ -93,10 +94,10 @@ def frames(path: Path) -> Iterator[Any]:
             reader.stop()
 
 
-def close() -> None:
-    """End all readers that have nothing to do."""
+def close(but: int = 0) -> None:
+    """End the readers that have nothing to do, all but a few."""
     with _lock:
-        ended, _idle[:] = list(_idle), []
+        ended, _idle[:] = _idle[but:], _idle[:but]
     for reader in ended:
         reader.end()
 
@@ -114,7 +115,11 @@ def _finished(reader: _Reader, kind: str, value: Any) -> Any:
 def _take(path: Path) -> _Reader:
     assert _settings is not None
     with _lock:
-        reader = _idle.pop() if _idle else None
+        # One may have been killed while it waited, which is no file's fault.
+        fit = [reader for reader in _idle if reader.settings == _settings and reader.process.poll() is None]
+        reader = fit[-1] if fit else None
+        if reader is not None:
+            _idle.remove(reader)
     if reader is None:
         reader = _Reader(*_settings)
     reader.path = path
@@ -123,7 +128,7 @@ def _take(path: Path) -> _Reader:
 
 def _give(reader: _Reader) -> None:
     with _lock:
-        keep = len(_idle) < _KEPT and _settings == reader.settings
+        keep = len(_idle) < _KEPT
         if keep:
             _idle.append(reader)
     if not keep:

@@ -95,7 +95,7 @@ class TrainingFile(_File):
     model: str
     options: dict[str, Any]
     recipe: dict[str, Any]
-    size: Annotated[int, Field(ge=1, le=1 << 14)] | None = None
+    size: Annotated[int, Field(ge=0, le=1 << 14)] | None = None
     shards: Names = []
     methods: list[str | None] = []
     enlarge: float | None = None

@@ -7,6 +7,7 @@ started in a quarter of a second, serves one file at a time, and is used again.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -94,6 +95,7 @@ def frames(path: Path) -> Iterator[Any]:
             reader.stop()
 
 
+@atexit.register
 def close(but: int = 0) -> None:
     """End the readers that have nothing to do, all but a few."""
     with _lock:

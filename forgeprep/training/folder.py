@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from forgeprep.errors import UsageError
 from forgeprep.reading import parse_json, read_bytes, read_json
 from forgeprep.schemas.files import TrainingFile, problem_of
-from forgeprep.shards.records import atomic_write_bytes
+from forgeprep.shards.records import atomic_write_bytes, read_run
 from forgeprep.training.checkpoint import read_facts
 from forgeprep.training.data import SampleIndex
 from forgeprep.training.models import get_model
@@ -148,9 +149,18 @@ def claim(training: Training, index: SampleIndex) -> None:
     if path.is_file():
         _refuse_others(training.run, config)
     # How the shards' crops were cut, for `predict`; older trainings, which lack it, go on all the same.
-    config["crop"] = {"enlarge": enlarge, "size": index.crop_size}
+    config["crop"] = {**_detection_of(training.shards[0]), "enlarge": enlarge, "size": index.crop_size}
     training.run.mkdir(parents=True, exist_ok=True)
     atomic_write_bytes(path, json.dumps(config, indent=1).encode() + b"\n")
+
+
+def _detection_of(out: Path) -> dict[str, Any]:
+    """How faces were found for the shards of a run; nothing where it does not say."""
+    with suppress(UsageError):
+        config: Any = read_run(out).get("config") or {}
+        cut = config.get("params", {}).get("crop", {})
+        return {name: cut[name] for name in ("detector", "min_face") if name in cut}
+    return {}
 
 
 def logged(run: Path, report: Report, facts: Mapping[str, Any]) -> Report:

@@ -109,7 +109,12 @@ def media_files(given: Sequence[Path]) -> dict[Path, Path]:
             root = path.parent.resolve()
             entries = {root / path.name: path}
         else:
-            raise UsageError(f"{path}: no such file or folder")
+            what = (
+                "neither a file nor a folder, but a pipe, a device or the like"
+                if path.exists()
+                else "no such file or folder"
+            )
+            raise UsageError(f"{path}: {what}")
         roots.append(root)
         for place, entry in entries.items():
             if entry.is_file():

@@ -37,7 +37,7 @@ SMALL = {"size": 64, "batch": 4, "workers": 0, "steps": 6, "epochs": 2, "lr": 1e
 def prepared(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shards of the demo, small crops with masks and noise."""
     out = tmp_path_factory.mktemp("shards") / "c23"
-    flags = ["--stages", "crop,mask,noise", "--frames", "6", "--size", "96", "--min-face", "0.08", "--workers", "0"]
+    flags = ["--stages", "crop,mask,noise", "--frames", "6", "--size", "96", "--workers", "0"]
     assert run_cli("run", "ffpp", "--root", str(demo), "--out", str(out), *flags) == 0
     return out
 
@@ -226,8 +226,10 @@ def test_predict_and_evaluate_agree_on_a_frame(trained: Path, prepared: Path, de
     clip = rows[0]["clip_id"].rpartition("/")[2]
     chosen = np.array([row["number"] for row in rows if row["clip_id"] == rows[0]["clip_id"]])
     ready = get_ready(trained, device="cpu")
-    assert (ready.crop.size, ready.crop.enlarge, ready.crop.detector) == (96, 1.3, "libfacedetection")
-    assert ready.crop.min_face == 0.08
+    assert (ready.crop.size, ready.crop.enlarge) == (96, 1.3)
+    cut = json.loads((trained / "config.json").read_text())["crop"]
+    assert cut["detector"] == "libfacedetection"
+    assert cut["min_face"] == pytest.approx(1 / 15)
     file = demo / f"original_sequences/youtube/c23/videos/{clip}.mp4"
     # The whole crop, and the middle of it.
     for recipe in (ready.recipe, ready.recipe.model_copy(update={"enlarge": 1.1})):
@@ -247,7 +249,7 @@ def test_a_training_that_does_not_know_the_size_of_its_crops_judges_native_ones(
     del config["crop"]
     (old / "config.json").write_text(json.dumps(config))
     assert get_ready(old, device="cpu").crop == CropParams(detector="dlib-hog", enlarge=1.3)
-    assert get_ready(trained, enlarge=2.0, device="cpu").crop == CropParams(enlarge=2.0, size=96, min_face=0.08)
+    assert get_ready(trained, enlarge=2.0, device="cpu").crop == CropParams(enlarge=2.0, size=96)
 
 
 def test_what_cannot_be_is_told_in_one_line(

@@ -23,6 +23,7 @@ from forgeprep.ops.frames import UInt8
 from forgeprep.ops.pairing import correlation
 from forgeprep.ops.pictures import is_picture, read_picture
 from forgeprep.ops.sequence import numbered
+from forgeprep.ops.spread import evenly
 from forgeprep.schemas.clips import Clip, runs_of
 
 Choice = Literal["auto", "videos", "folders"]
@@ -199,6 +200,4 @@ def _thumb(file: Path) -> tuple[tuple[int, int], UInt8] | None:
 
 def _spread(items: Sequence[_T], count: int) -> list[_T]:
     """So many of the items, evenly spread."""
-    if len(items) <= count:
-        return list(items)
-    return [items[i * (len(items) - 1) // (count - 1)] for i in range(count)]
+    return [items[number] for number in evenly(len(items), count)]

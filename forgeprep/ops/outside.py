@@ -65,7 +65,7 @@ def patience(seconds: float) -> float:
 
 
 def ask(what: str, path: Path) -> dict[str, Any]:
-    """A file's ``header`` or ``facts``, as a mapping.
+    """A file's ``header``, the header's ``rate`` alone or its ``facts``, as a mapping.
 
     Raises:
         MediaError: the file cannot be read, or its reader died of it.

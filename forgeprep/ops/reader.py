@@ -10,6 +10,7 @@ import contextlib
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import fields
 from multiprocessing.connection import Connection
 from typing import Any
@@ -19,6 +20,12 @@ from forgeprep.ops import guard, video
 from forgeprep.ops.outside import NO_MEMORY
 from forgeprep.ops.slab import Slab
 from forgeprep.storage import to_path
+
+_ANSWERS: dict[str, Callable[[Any], Any]] = {
+    "header": video.read_header,
+    "rate": lambda path: video.read_header(path, count=False),
+    "facts": video.read_facts,
+}
 
 
 def serve(line: Connection, slab: Slab, seconds: float) -> None:
@@ -31,7 +38,7 @@ def serve(line: Connection, slab: Slab, seconds: float) -> None:
                 _stream(line, slab, path, seconds)
             else:
                 with guard.clock(seconds):
-                    found: Any = video.read_header(path) if what == "header" else video.read_facts(path)
+                    found = _ANSWERS[what](path)
                 line.send(("end", {field.name: getattr(found, field.name) for field in fields(found)}))
         except MediaError as error:
             guard.release_memory()

@@ -42,8 +42,16 @@ class VideoHeader:
     fps: float
 
 
-def read_header(path: Path) -> VideoHeader:
+def read_rate(path: Path) -> float:
+    """Frames per second, 0 where the header does not say; raises MediaError as :func:`read_header` does."""
+    return read_header(path, count=False).fps
+
+
+def read_header(path: Path, *, count: bool = True) -> VideoHeader:
     """Read a video's header without decoding it.
+
+    Where the container has no table of its frames, they are counted, for which all of the file is read; without
+    ``count`` their number is 0.
 
     Raises:
         MediaError: the file is missing, empty or no video.
@@ -55,7 +63,7 @@ def read_header(path: Path) -> VideoHeader:
         return VideoHeader(frame_count=len(pictures_in(path)), fps=0.0)
     if outside.wanted():
         check_there(path)
-        return VideoHeader(**outside.ask("header", path))
+        return VideoHeader(**outside.ask("header" if count else "rate", path))
     with _open(path) as container:
         stream = video_stream(container)
         rate = stream.average_rate or stream.guessed_rate
@@ -63,11 +71,13 @@ def read_header(path: Path) -> VideoHeader:
         told = container.format.name == "avi" or "mp4" in container.format.name
         # An edit list hides frames that the container counts; PyAV tells of them from version 17 on.
         hidden = sum(entry.is_discard for entry in getattr(stream, "index_entries", ()))
-        count = max(0, stream.frames - hidden) if told else 0
+        frames = max(0, stream.frames - hidden) if told else 0
         # A recording that broke off claims a billion.
-        if count > path.stat().st_size // guard.LEAST_FRAME_BYTES:
-            count = 0
-        return VideoHeader(frame_count=count or _count_packets(container, stream, path), fps=float(rate or 0.0))
+        if frames > path.stat().st_size // guard.LEAST_FRAME_BYTES:
+            frames = 0
+        if not frames and count:
+            frames = _count_packets(container, stream, path)
+        return VideoHeader(frame_count=frames, fps=float(rate or 0.0))
 
 
 def read_frames(path: Path) -> Iterator[Frame]:

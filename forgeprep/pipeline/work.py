@@ -12,7 +12,7 @@ from typing import Any
 
 from forgeprep.errors import ForgeprepError, GroupFailed, MediaError, OutOfMemory
 from forgeprep.ops import guard, outside
-from forgeprep.ops.video import read_facts, read_header, sha256_of
+from forgeprep.ops.video import read_facts, read_rate, sha256_of
 from forgeprep.pipeline.extend import added_rows
 from forgeprep.pipeline.plan import ShardPlan, read_shard
 from forgeprep.pipeline.windows import Windows, frame_of_plan
@@ -284,7 +284,7 @@ def _close_log(log: GroupLog, root: Path) -> None:
     for entry in log.clips.values():
         entry.sha256 = sha256_of(root / entry.clip.path)
         with contextlib.suppress(MediaError):
-            fps = entry.fps or read_header(root / entry.clip.path).fps
+            fps = entry.fps or read_rate(root / entry.clip.path)
             entry.fps = fps if entry.clip.frames is None else None
             entry.facts = read_facts(root / entry.clip.path)
     for drop in log.drops:

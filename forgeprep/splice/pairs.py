@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from forgeprep.errors import MediaError
-from forgeprep.ops.video import read_frames, read_header
+from forgeprep.ops.video import read_frames, read_rate
 from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.drops import REASONS, Drop
 from forgeprep.splice.spans import Bools
@@ -87,7 +87,7 @@ def verify_pairs(group: Group, root: Path, params: CropParams) -> Verified:
     if original is None or not fakes:
         return found
     try:
-        found.frames, found.fps = _count(root / original.path), read_header(root / original.path).fps
+        found.frames, found.fps = _count(root / original.path), read_rate(root / original.path)
     except MediaError as error:
         detail = f"in the original: {error.message}"
         found.skipped += [Skip(clip.clip_id, clip.split, error.reason, detail) for clip in fakes]

@@ -18,7 +18,7 @@ from forgeprep.datasets.base import ScanOptions
 from forgeprep.errors import ConfigMismatch, ForgeprepError, MediaError, UsageError
 from forgeprep.ops import guard, outside
 from forgeprep.ops.faces import make_detector
-from forgeprep.ops.video import read_header
+from forgeprep.ops.video import read_rate
 from forgeprep.pipeline.configure import digest, versions
 from forgeprep.pipeline.lock import locked
 from forgeprep.pipeline.plan import make_plan
@@ -118,7 +118,7 @@ def _check_lengths(groups: Sequence[Group], root: Path, rules: SpliceRules) -> N
         if original is None:
             continue
         try:
-            fps = read_header(root / original.path).fps if rules.spans.length.seconds or rules.spans.gap.seconds else 0
+            fps = read_rate(root / original.path) if rules.spans.length.seconds or rules.spans.gap.seconds else 0
         except MediaError:
             continue
         # A header may not know.

@@ -14,7 +14,7 @@ import numpy as np
 
 from forgeprep.errors import MediaError
 from forgeprep.ops.faces import FaceDetector, make_detector
-from forgeprep.ops.video import read_header
+from forgeprep.ops.video import read_rate
 from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.samples import columns_of
 from forgeprep.stages.base import ClipLog, Group, GroupLog, Resources, Sample, Stage, common
@@ -131,7 +131,7 @@ def _lead_runs(
     """The lead clip in runs; drops for the whole clip if it cannot be opened."""
     entry = log.clips[clip.clip_id]
     try:
-        entry.fps = read_header(root / clip.path).fps
+        entry.fps = read_rate(root / clip.path)
         found = survey(root / clip.path, _detector(params.detector, params.min_face))
         chosen = choose(
             group.frames, found, top_up=group.top_up, known=common(group.labelled) if group.labelled else None

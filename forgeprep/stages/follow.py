@@ -27,7 +27,7 @@ from forgeprep.ops.frames import Frame, UInt8
 from forgeprep.ops.geometry import IntBox, square_crop_box
 from forgeprep.ops.masks import Crop
 from forgeprep.ops.tracks import Face
-from forgeprep.ops.video import read_frames, read_header
+from forgeprep.ops.video import read_frames, read_rate
 from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.drops import Drop
 from forgeprep.stages.base import Group, GroupLog, Sample
@@ -176,7 +176,7 @@ class Follower:
         self.close()
         self._open()
         try:
-            fps = run.fps, read_header(self.paths[1]).fps
+            fps = run.fps, read_rate(self.paths[1])
             found = pairing.align(lambda: read_frames(self.paths[0]), lambda: read_frames(self.paths[1]), fps)
         except MediaError:
             found = None

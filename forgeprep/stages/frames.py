@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from forgeprep.errors import UsageError
+from forgeprep.ops.spread import evenly
 from forgeprep.schemas.clips import SPLITS, Split
 from forgeprep.stages.base import Stage, StageParams, common
 
@@ -96,11 +97,7 @@ def _spread(frame_count: int, rule: str) -> tuple[int, ...]:
         return tuple(range(frame_count))
     if rule.startswith("every:"):
         return tuple(range(0, frame_count, int(rule.removeprefix("every:"))))
-    wanted = min(int(rule), frame_count)
-    if wanted <= 1:
-        return (frame_count // 2,) if wanted else ()
-    # Integer arithmetic: the same on every machine, first and last frame included.
-    return tuple(i * (frame_count - 1) // (wanted - 1) for i in range(wanted))
+    return evenly(frame_count, int(rule))
 
 
 def _windows(stretches: list[tuple[int, int]], rule: str, params: FramesParams) -> tuple[int, ...]:

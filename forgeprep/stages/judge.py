@@ -56,13 +56,17 @@ class Verdict:
 
 @dataclass(slots=True)
 class _Track:
-    """A face: presentation time and signal of each frame, and its probes, by which ``faint`` is told."""
+    """A face: presentation time and signal of each frame, and its probes, by which ``faint`` is told.
+
+    ``judged`` of the probes have been looked at.
+    """
 
     times: list[float] = field(default_factory=list)
     signals: list[float] = field(default_factory=list)
     before: bool | None = None
     probes: list[tuple[Pair, Crop]] = field(default_factory=list)
     faint: bool = False
+    judged: int = 0
 
     @property
     def is_clear(self) -> bool:
@@ -173,7 +177,8 @@ class Judge:
     def _look_for_faint(self) -> None:
         """Look for forgeries with all that masks are made of, where none is clear."""
         for track in self.tracks.values():
-            if track.probes and not track.faint:
+            if len(track.probes) > track.judged and not track.faint:
+                track.judged = len(track.probes)
                 pairs, crops = zip(*track.probes, strict=True)
                 track.faint = any(m.mask.any() for m in difference_masks(pairs, crops, enlarge=self.params.enlarge))
 

@@ -19,6 +19,7 @@ from forgeprep.ops.frames import Frame, UInt8
 from forgeprep.ops.geometry import Box, tube_box
 from forgeprep.ops.pairing import Mask, is_checked, outside, thumb, thumb_size
 from forgeprep.ops.sequence import is_sequence
+from forgeprep.ops.spread import evenly
 from forgeprep.ops.tracks import Face, Survey, find_faces
 from forgeprep.ops.video import read_frames
 from forgeprep.stages.cut import CropParams, cut, window
@@ -111,7 +112,9 @@ def choose(wanted: Sequence[int], found: Survey, *, top_up: bool, known: frozens
     last = found.frames[-1] if found.frames else -1
     planned = set(wanted)
     if top_up and known is None and 0 <= last < max(wanted, default=0):
-        wanted = _spread_over(last + 1, wanted)
+        # Those too many stay as they are, past the end.
+        there_are = evenly(last + 1, len(wanted))
+        wanted = [*there_are, *wanted[len(there_are) :]]
     with_face = [i for i in found.frames if found.has_face(i) and (known is None or i in known)]
     good = [index for index in wanted if index in there and found.has_face(index)]
     bad = [index for index in wanted if index not in there or not found.has_face(index)]
@@ -132,13 +135,6 @@ def choose(wanted: Sequence[int], found: Survey, *, top_up: bool, known: frozens
         stand_ins.append(nearest)
     decoded, detected = planned & there, [index for index in planned & there if found.has_face(index)]
     return Chosen(tuple(sorted(used)), tuple(missing), len(used - planned), len(decoded), len(detected))
-
-
-def _spread_over(count: int, wanted: Sequence[int]) -> list[int]:
-    """As many frames as wanted, evenly over the ``count`` that there are; those too many stay as they are, past it."""
-    few = min(count, len(wanted))
-    spread = [i * (count - 1) // max(1, few - 1) for i in range(few)]
-    return spread + list(wanted[few:])
 
 
 def _in_widest_gap(free: list[int], used: set[int]) -> int:
@@ -211,8 +207,7 @@ def runs(
 
 def _probes(found: Survey) -> frozenset[int]:
     with_face = [index for index in found.frames if found.has_face(index)]
-    count = min(PROBES, len(with_face))
-    return frozenset(with_face[i * (len(with_face) - 1) // max(1, count - 1)] for i in range(count))
+    return frozenset(with_face[number] for number in evenly(len(with_face), PROBES))
 
 
 def _fill(moment: Moment, frame: Frame, params: CropParams, followed: bool) -> None:

@@ -24,7 +24,7 @@ from forgeprep.ops.frames import UInt8
 from forgeprep.ops.geometry import IntBox, frame_rgb, square_crop_box
 from forgeprep.ops.pictures import PICTURE_SUFFIXES, is_picture
 from forgeprep.ops.tracks import Survey, find_faces
-from forgeprep.ops.video import VIDEO_SUFFIXES, read_frames, read_header
+from forgeprep.ops.video import VIDEO_SUFFIXES, read_frames, read_rate
 from forgeprep.shards.encode import encode_image
 from forgeprep.shards.records import atomic_write_bytes
 from forgeprep.stages.cut import CropParams, cut
@@ -171,7 +171,7 @@ def predict_file(file: Path, ready: Ready, target: Path, *, every: int = 1) -> d
     if is_picture(file):
         atomic_write_bytes(copy, encode_image(next(pictures)))
     else:
-        with written_video(copy, read_header(file).fps) as add:
+        with written_video(copy, read_rate(file)) as add:
             for picture in pictures:
                 add(picture)
     tracks = tracks_of(faces, ready.threshold)

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from tests.conftest import UInt8, encode_video
+from tests.conftest import UInt8
+from tests.fuzz import good_pair
 
 Bomb = Callable[[random.Random], tuple[str, bytes]]
 
@@ -161,14 +162,8 @@ def _rebuilt(box: bytes, replaced: dict[bytes, bytes]) -> bytes:
 def make_bombs(folder: Path, count: int, face: UInt8, seed: int = 0) -> None:
     """Fill ``folder`` with ``real/`` and ``fake/swap``: two good clips, and ``count`` files that claim too much."""
     draw = random.Random(seed)
-    real, fake = folder / "real", folder / "fake" / "swap"
-    real.mkdir(parents=True)
-    fake.mkdir(parents=True)
-    small = np.asarray(cv2.resize(face, (192, 192), interpolation=cv2.INTER_AREA), np.uint8)
-    altered = small.copy()
-    altered[60:110, 80:130] = altered[60:110, 80:130][::-1]
-    good = encode_video(real / "good.mp4", [small] * 8, crf=20).read_bytes()
-    encode_video(fake / "good_x.mp4", [altered] * 8, crf=20)
+    real, fake, _ = good_pair(folder, face)
+    good = (real / "good.mp4").read_bytes()
     for number in range(count):
         place = draw.choice([real, fake])
         if number % 3:

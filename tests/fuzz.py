@@ -95,20 +95,27 @@ PICTURE_DAMAGES: dict[str, tuple[Damage, ...]] = {
 }
 
 
-def make_fuzz(folder: Path, count: int, face: UInt8, seed: int = 0, more: Sequence[bytes] = ()) -> int:
-    """Fill ``folder`` with ``real/`` and ``fake/``; returns how many files are damaged or strange.
-
-    ``more`` are further good videos, of which damaged ones are made.
-    """
-    draw = random.Random(seed)
+def good_pair(folder: Path, face: UInt8) -> tuple[Path, Path, UInt8]:
+    """Fill ``real/`` and ``fake/swap`` with a clip each, a fake and its original; returns both, and a frame."""
     real, fake = folder / "real", folder / "fake" / "swap"
     real.mkdir(parents=True)
     fake.mkdir(parents=True)
     small = np.asarray(cv2.resize(face, (192, 192), interpolation=cv2.INTER_AREA), np.uint8)
     altered = small.copy()
     altered[60:110, 80:130] = altered[60:110, 80:130][::-1]
-    good = encode_video(real / "good.mp4", [small] * 8, crf=20).read_bytes()
-    bad = encode_video(fake / "good_x.mp4", [altered] * 8, crf=20).read_bytes()
+    encode_video(real / "good.mp4", [small] * 8, crf=20)
+    encode_video(fake / "good_x.mp4", [altered] * 8, crf=20)
+    return real, fake, small
+
+
+def make_fuzz(folder: Path, count: int, face: UInt8, seed: int = 0, more: Sequence[bytes] = ()) -> int:
+    """Fill ``folder`` with ``real/`` and ``fake/``; returns how many files are damaged or strange.
+
+    ``more`` are further good videos, of which damaged ones are made.
+    """
+    draw = random.Random(seed)
+    real, fake, small = good_pair(folder, face)
+    good, bad = (real / "good.mp4").read_bytes(), (fake / "good_x.mp4").read_bytes()
     made = strange_files(real, small, draw)
     pictures = {suffix: cv2.imencode(f".{suffix}", small)[1].tobytes() for suffix in PICTURE_DAMAGES}
     while made < count:

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import pyarrow.fs as pafs
 
 from forgeprep.errors import UsageError
-from forgeprep.reading import check_regular
+from forgeprep.safe_files import check_regular
 
 _URI = re.compile(r"^([a-z][a-z0-9+]+):/+")
 _BUFFER = 1 << 20

@@ -17,7 +17,7 @@ import psutil
 import pyarrow.parquet as pq
 
 from forgeprep.errors import MediaError
-from forgeprep.ops import outside
+from forgeprep.ops import media_process
 from forgeprep.ops.geometry import frame_rgb
 from forgeprep.ops.video import read_frames
 from forgeprep.shards.read import iter_rows, shard_paths
@@ -121,7 +121,7 @@ def watched(words: list[str]) -> tuple[int, dict[str, int]]:
 
 
 def _short(most: dict[str, int]) -> str:
-    kinds = ("ray::", "forgeprep.ops.reader", "forgeprep.cli", "default_worker", "raylet", "gcs_server")
+    kinds = ("ray::", "forgeprep.ops.media_reader", "forgeprep.cli", "default_worker", "raylet", "gcs_server")
     worst: dict[str, int] = {}
     for name, count in most.items():
         kind = next((kind for kind in kinds if kind in name), "other")
@@ -142,7 +142,7 @@ def _compare(without: Path, with_bad: Path) -> None:
 def _time(files: list[Path]) -> None:
     """The longest that one file takes to be read whole, and how many kill their reader."""
     worst, died = (0.0, ""), 0
-    with outside.reading(seconds=LIMIT_S):
+    with media_process.reading(seconds=LIMIT_S):
         for path in files:
             started = time.perf_counter()
             try:

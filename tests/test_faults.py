@@ -58,7 +58,7 @@ class Finder:
                 return there(path)
 
             if "_ray_task" in " ".join(sys.orig_argv) or "default_worker" in " ".join(sys.orig_argv) or (
-                "forgeprep.ops.reader" in sys.orig_argv
+                "forgeprep.ops.media_reader" in sys.orig_argv
             ):
                 module._open = sabotaged
 

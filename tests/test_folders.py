@@ -16,7 +16,7 @@ import pytest
 from forgeprep.demo.layout import PAIRS
 from forgeprep.demo.relayout import Source, name_of, relayout
 from forgeprep.errors import MediaError, UsageError
-from forgeprep.ops import guard, outside
+from forgeprep.ops import guard, media_process
 from forgeprep.ops.video import read_frames
 from forgeprep.pipeline.plan import with_headers
 from forgeprep.shards.read import iter_rows, shard_paths
@@ -153,12 +153,12 @@ def test_one_picture_that_kills_the_decoder_does_not_cost_its_folder(
     monkeypatch.setenv("DEED", "crash")
     monkeypatch.setenv("VICTIM", "00002.png")
     try:
-        with outside.reading(seconds=5):
+        with media_process.reading(seconds=5):
             assert [frame.index for frame in read_frames(tmp_path / "clip")] == [0, 1, 3]
             with pytest.raises(MediaError, match="SIGSEGV"):
                 next(read_frames(tmp_path / "clip/00002.png"))
     finally:
-        outside.close()
+        media_process.close()
         guard._condemned.clear()
 
 

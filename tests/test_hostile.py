@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from forgeprep.errors import MediaError
-from forgeprep.ops import guard, outside
+from forgeprep.ops import guard, media_process
 from forgeprep.ops.video import read_facts, read_frames, read_header
 from tests.bombs import make_bombs, repeated
 from tests.conftest import UInt8, encode_video
@@ -125,7 +125,7 @@ def test_another_process_reads_the_same_frames(tmp_path: Path, face_photo: UInt8
     clip = encode_video(tmp_path / "a.mp4", [face_photo[:128, i : 128 + i] for i in range(12)], rotation=90)
     here = list(read_frames(clip))
     before = set(psutil.Process().children())
-    with outside.reading():
+    with media_process.reading():
         assert read_header(clip).frame_count == 12
         there = list(read_frames(clip))
         early = read_frames(clip)
@@ -140,7 +140,7 @@ def test_another_process_reads_the_same_frames(tmp_path: Path, face_photo: UInt8
     assert all(
         (p == q).all() for a, b in zip(here, there, strict=True) for p, q in zip(a.planes, b.planes, strict=True)
     )
-    outside.close()
+    media_process.close()
     assert set(psutil.Process().children()) <= before
 
 
@@ -166,13 +166,13 @@ def test_a_clip_that_kills_a_header_reader_is_an_error_of_its_own(
     monkeypatch.setenv("VICTIM", "a.mp4")
     clips = [encode_video(tmp_path / name, [face_photo[:128, :128]] * 4) for name in ("a.mp4", "b.mp4")]
     try:
-        with outside.reading(seconds=3):
+        with media_process.reading(seconds=3):
             with pytest.raises(MediaError, match=told) as raised:
                 read_header(clips[0])
             assert raised.value.reason == "worker_died"
             assert read_header(clips[1]).frame_count == 4
     finally:
-        outside.close()
+        media_process.close()
         guard._condemned.clear()
 
 

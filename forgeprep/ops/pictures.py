@@ -15,11 +15,11 @@ import PIL.Image
 import PIL.ImageOps
 
 from forgeprep.errors import MediaError
-from forgeprep.ops import guard, outside
+from forgeprep.ops import guard, media_process
 from forgeprep.ops.claims import picture_bytes
 from forgeprep.ops.frames import Frame, UInt8
 from forgeprep.ops.planes import Facts
-from forgeprep.reading import open_regular
+from forgeprep.safe_files import open_regular
 
 PICTURE_SUFFIXES = frozenset(
     {".avif", ".bmp", ".heic", ".heif", ".jfif", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -53,8 +53,8 @@ def read_picture(path: Path) -> Frame:
         MediaError: the file is missing, too large, or cannot be decoded.
     """
     check_there(path)
-    if outside.wanted():
-        frame: Frame = next(outside.frames(path))
+    if media_process.wanted():
+        frame: Frame = next(media_process.frames(path))
         return frame
     _check_pixels(path)
     bgr = None
@@ -105,8 +105,8 @@ def _opened(path: Path) -> Iterator[PIL.Image.Image]:
 def picture_facts(path: Path) -> Facts:
     """What a picture's header says; raises MediaError as :func:`read_picture` does."""
     check_there(path)
-    if outside.wanted():
-        return Facts(**outside.ask("facts", path))
+    if media_process.wanted():
+        return Facts(**media_process.ask("facts", path))
     try:
         with _opened(path) as picture:
             codec, mode = str(picture.format).lower(), picture.mode

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from forgeprep.errors import MediaError
-from forgeprep.ops import guard, outside
+from forgeprep.ops import guard, media_process
 from forgeprep.ops.frames import Frame, cropped, squared, turned
 from forgeprep.ops.numbering import Numbering, is_shown, stamps_rise
 from forgeprep.ops.pictures import check_there, is_picture, picture_facts, read_picture
 from forgeprep.ops.planes import Facts, edges_of, facts_of, frame_of, orientation, pixel_aspect, siting_of
 from forgeprep.ops.sequence import is_sequence, pictures_in, read_sequence, sequence_facts, sequence_sha256
-from forgeprep.reading import open_regular
+from forgeprep.safe_files import open_regular
 from forgeprep.storage import media_source
 
 VIDEO_SUFFIXES = frozenset(
@@ -61,9 +61,9 @@ def read_header(path: Path, *, count: bool = True) -> VideoHeader:
         return VideoHeader(frame_count=1, fps=0.0)
     if is_sequence(path):
         return VideoHeader(frame_count=len(pictures_in(path)), fps=0.0)
-    if outside.wanted():
+    if media_process.wanted():
         check_there(path)
-        return VideoHeader(**outside.ask("header" if count else "rate", path))
+        return VideoHeader(**media_process.ask("header" if count else "rate", path))
     with _open(path) as container:
         stream = video_stream(container)
         rate = stream.average_rate or stream.guessed_rate
@@ -97,9 +97,9 @@ def read_frames(path: Path) -> Iterator[Frame]:
     if is_sequence(path):
         yield from read_sequence(path)
         return
-    if outside.wanted():
+    if media_process.wanted():
         check_there(path)
-        yield from outside.frames(path)
+        yield from media_process.frames(path)
         return
     with _open(path) as container:
         stream = video_stream(container)
@@ -144,9 +144,9 @@ def read_facts(path: Path) -> Facts:
         return picture_facts(path)
     if is_sequence(path):
         return sequence_facts(path)
-    if outside.wanted():
+    if media_process.wanted():
         check_there(path)
-        return Facts(**outside.ask("facts", path))
+        return Facts(**media_process.ask("facts", path))
     with _open(path) as container:
         stream = video_stream(container)
         _on_this_thread(stream)

@@ -16,7 +16,7 @@ from io import FileIO
 from pathlib import Path
 
 from forgeprep.errors import StorageError, UsageError
-from forgeprep.reading import check_regular, open_regular, read_json
+from forgeprep.safe_files import check_regular, open_regular, read_json
 from forgeprep.storage import is_remote
 
 BEAT_S = 20.0

@@ -118,7 +118,8 @@ class _Deaths:
     def next_try(self, job: Job, group: int | None) -> Job | None:
         """The job to try after a death at a group, if that is known; None if the shard has been tried often enough.
 
-        At that one, media are read in processes of their own (:mod:`forgeprep.ops.outside`), which die in its place.
+        At that one, media are read in processes of their own (:mod:`forgeprep.ops.media_process`), which die in its
+        place.
         """
         self.counts[job.name, group] += 1
         count = self.counts[job.name, group]

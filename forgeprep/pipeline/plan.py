@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeprep.errors import MediaError, VerifyError
-from forgeprep.ops import outside
+from forgeprep.ops import media_process
 from forgeprep.ops.video import read_header
-from forgeprep.reading import LIST_BYTES, parse_json, read_bytes
+from forgeprep.safe_files import LIST_BYTES, parse_json, read_bytes
 from forgeprep.schemas.clips import SPLITS, Clip, Split
 from forgeprep.stages.base import Group
 from forgeprep.storage import is_remote, parquet_source
@@ -164,7 +164,7 @@ def with_headers(clips: list[Clip], root: Path, progress: Callable[[int], None] 
     # Threads, because a header is a wait for the disk or the network. Each has a process that reads, so that a hostile
     # header takes nothing along.
     threads = 8 if is_remote(root) else min(8, max(2, os.cpu_count() or 1))
-    with outside.reading(), ThreadPoolExecutor(threads) as pool:
+    with media_process.reading(), ThreadPoolExecutor(threads) as pool:
         probed = pool.map(probe, [clip for clip in clips if not clip.frame_count])
         complete = []
         for number in range(len(clips)):

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from forgeprep.ops import outside
+from forgeprep.ops import media_process
 from forgeprep.pipeline.run import Prepared
 from forgeprep.pipeline.work import Steps, group_rows, prepare, quiet_libraries
 from forgeprep.shards.write import picture_bytes
@@ -57,7 +57,7 @@ def estimate(prepared: Prepared) -> Estimate | None:
     The groups are taken from the middle of the plan; those of clips that cannot be read are passed over.
     """
     quiet_libraries()
-    with outside.reading():
+    with media_process.reading():
         return _estimate(prepared)
 
 

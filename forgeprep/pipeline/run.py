@@ -14,7 +14,7 @@ from typing import Any
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import Scan, ScanOptions
 from forgeprep.errors import ConfigMismatch, ForgeprepError, GroupFailed, StorageError, UsageError
-from forgeprep.ops import guard, outside
+from forgeprep.ops import guard, media_process
 from forgeprep.pipeline.configure import digest, settings_of, shard_key, versions
 from forgeprep.pipeline.index import write_index
 from forgeprep.pipeline.lock import locked
@@ -22,7 +22,7 @@ from forgeprep.pipeline.on_ray import Report, run_on_ray
 from forgeprep.pipeline.plan import Brief, Plan, inputs_of, make_plan, open_plan
 from forgeprep.pipeline.retry import failed_clips, forget, repaired_plan
 from forgeprep.pipeline.work import CLIP_TIMEOUT_S, Job, Progress, give_up, make_shard
-from forgeprep.reading import read_json
+from forgeprep.safe_files import read_json
 from forgeprep.schemas.clips import Split
 from forgeprep.schemas.config import RunConfig
 from forgeprep.shards.records import atomic_write_bytes, files_there, read_record
@@ -204,7 +204,9 @@ def execute(
         _remove_leftovers(prepared.out)
         here = workers == 0 and not address
         outcomes = _run_here(jobs, report) if here else run_on_ray(jobs, workers, address, report)
-        limits = outside.reading(memory=worker_memory, seconds=clip_timeout_s) if here else contextlib.nullcontext()
+        limits = (
+            media_process.reading(memory=worker_memory, seconds=clip_timeout_s) if here else contextlib.nullcontext()
+        )
         try:
             with limits:
                 for name, failure in outcomes:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from forgeprep.errors import ForgeprepError, GroupFailed, MediaError, OutOfMemory
-from forgeprep.ops import guard, outside
+from forgeprep.ops import guard, media_process
 from forgeprep.ops.video import read_facts, read_rate, sha256_of
 from forgeprep.pipeline.extend import added_rows
 from forgeprep.pipeline.plan import ShardPlan, read_shard
@@ -231,7 +231,10 @@ def _limits(job: Job) -> Iterator[None]:
         with guard.clock(seconds):
             yield
         return
-    with outside.reading(memory=job.worker_memory, seconds=seconds), guard.clock(outside.patience(seconds) + 10):
+    with (
+        media_process.reading(memory=job.worker_memory, seconds=seconds),
+        guard.clock(media_process.patience(seconds) + 10),
+    ):
         yield
 
 

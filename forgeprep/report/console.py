@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from forgeprep.errors import ForgeprepError, Stopped, UsageError
-from forgeprep.ops import guard, outside
+from forgeprep.ops import guard, media_process
 from forgeprep.pipeline import configure
 from forgeprep.pipeline import run as pipeline
 from forgeprep.pipeline.work import CLIP_TIMEOUT_S
@@ -55,7 +55,7 @@ def _run(given: Mapping[str, Any], config_file: Path | None, flags: RunFlags) ->
     root, out = to_path(values["root"]), to_path(values["out"])
     force = _force(values)
     config = configure.make_config(str(values["dataset"]), values)
-    limits = outside.reading(memory=force.worker_memory, seconds=force.clip_timeout_s)
+    limits = media_process.reading(memory=force.worker_memory, seconds=force.clip_timeout_s)
     with limits, counting() as tell:
         prepared = pipeline.prepare_run(
             config,
@@ -68,7 +68,7 @@ def _run(given: Mapping[str, Any], config_file: Path | None, flags: RunFlags) ->
         )
     print_plan(prepared)
     if flags.dry_run:
-        with outside.reading(memory=force.worker_memory, seconds=force.clip_timeout_s):
+        with media_process.reading(memory=force.worker_memory, seconds=force.clip_timeout_s):
             print_estimate(prepared, None if force.address else max(1, force.workers))
         return 0
     code = _execute(prepared, force, nothing="nothing to retry" if flags.retry_failed else None)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeprep.errors import VerifyError
-from forgeprep.reading import open_regular
+from forgeprep.safe_files import open_regular
 from forgeprep.schemas.drops import DROP_SCHEMA, REASONS
 from forgeprep.schemas.samples import SAMPLE_COLUMNS, clip_columns, columns_of
 from forgeprep.shards.read import iter_rows

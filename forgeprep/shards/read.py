@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeprep.errors import UsageError, VerifyError, unknown_name
-from forgeprep.reading import open_regular, parse_json
+from forgeprep.safe_files import open_regular, parse_json
 from forgeprep.schemas.samples import SAMPLE_COLUMNS
 from forgeprep.shards.bounds import MAX_SAMPLE_BYTES, BoundedInfo, check_claims, read_member
 from forgeprep.shards.clips import ClipArrays, clip_arrays, is_clip

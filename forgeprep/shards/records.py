@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeprep.errors import StorageError, UsageError
-from forgeprep.reading import LIST_BYTES, read_json
+from forgeprep.safe_files import LIST_BYTES, read_json
 from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.schemas.files import RunFile, ShardRecord, problem_of
 from forgeprep.storage import is_remote

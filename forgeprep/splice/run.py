@@ -16,7 +16,7 @@ from typing import Any
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import ScanOptions
 from forgeprep.errors import ConfigMismatch, ForgeprepError, MediaError, UsageError
-from forgeprep.ops import guard, outside
+from forgeprep.ops import guard, media_process
 from forgeprep.ops.faces import make_detector
 from forgeprep.ops.video import read_rate
 from forgeprep.pipeline.configure import digest, versions
@@ -24,7 +24,7 @@ from forgeprep.pipeline.lock import locked
 from forgeprep.pipeline.plan import make_plan
 from forgeprep.pipeline.run import settings_differences
 from forgeprep.pipeline.work import CLIP_TIMEOUT_S
-from forgeprep.reading import read_json
+from forgeprep.safe_files import read_json
 from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.files import SpliceRecord, problem_of
 from forgeprep.shards.records import atomic_write_bytes
@@ -70,7 +70,7 @@ def splice(
     kind = get_dataset(dataset)
     scan = kind.scan(root, options)
     groups = _groups(scan.clips, root, lambda count: progress("headers read", count))
-    with outside.reading():
+    with media_process.reading():
         _check_lengths(groups, root, rules)
     identity = _identity(dataset, options, rules)
     _claim(out, identity)
@@ -187,7 +187,7 @@ def _work(
 ) -> Generator[tuple[str, dict[str, Any]], None, None]:
     """The records of groups as they are done."""
     if workers == 0:
-        with outside.reading():
+        with media_process.reading():
             for name, (group, _) in jobs.items():
                 yield name, splice_group(group, root, out, rules)
         return

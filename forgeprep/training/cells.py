@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from forgeprep.errors import UsageError, VerifyError
 from forgeprep.pipeline.lock import locked
-from forgeprep.reading import LIST_BYTES, open_regular, read_bytes, read_json
+from forgeprep.safe_files import LIST_BYTES, open_regular, read_bytes, read_json
 from forgeprep.schemas.files import MatrixFile, problem_of
 from forgeprep.shards.read import shard_paths
 from forgeprep.shards.records import atomic_write_bytes, table_bytes

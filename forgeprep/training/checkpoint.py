@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from forgeprep.errors import UsageError, VerifyError
 from forgeprep.ops import guard
-from forgeprep.reading import check_regular, read_json
+from forgeprep.safe_files import check_regular, read_json
 from forgeprep.schemas.files import StateFile, problem_of
 from forgeprep.shards.records import atomic_write_bytes, storage_errors
 

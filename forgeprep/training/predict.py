@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from forgeprep.datasets.listing import MAX_DEPTH
 from forgeprep.errors import MediaError, UsageError
-from forgeprep.ops import outside
+from forgeprep.ops import media_process
 from forgeprep.ops.faces import make_detector
 from forgeprep.ops.frames import UInt8
 from forgeprep.ops.geometry import IntBox, frame_rgb, square_crop_box
@@ -257,7 +257,7 @@ def predict_all(
         for written in outputs(file, to / place):
             if written.resolve() in inputs:
                 raise UsageError(f"{written}: is given, and would be overwritten; give another --to")
-    with outside.reading():
+    with media_process.reading():
         for place, file in files.items():
             try:
                 yield file, predict_file(file, ready, to / place, every=every)

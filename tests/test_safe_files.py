@@ -22,7 +22,7 @@ from forgeprep.errors import ForgeprepError, UsageError, VerifyError
 from forgeprep.ops import weights
 from forgeprep.pipeline.lock import last_holder, locked
 from forgeprep.pipeline.plan import open_plan
-from forgeprep.reading import open_regular, parse_json, read_bytes
+from forgeprep.safe_files import open_regular, parse_json, read_bytes
 from forgeprep.schemas.files import RunFile, ShardRecord, problem_of
 from forgeprep.settings import read_settings_file
 from forgeprep.shards.records import read_record, read_run

@@ -1,8 +1,8 @@
 """Media read in processes of their own, so that a file which crashes, hangs or bloats its decoder takes nothing along.
 
 Ray's workers are such processes already. Everywhere else (scanning, ``--workers 0``, ``predict``, …) the functions of
-:mod:`forgeprep.ops.video` hand the work to a reader (:mod:`forgeprep.ops.reader`) inside :func:`reading`. A reader is
-started in a quarter of a second, serves one file at a time, and is used again.
+:mod:`forgeprep.ops.video` hand the work to a reader (:mod:`forgeprep.ops.media_reader`) inside :func:`reading`. A
+reader is started in a quarter of a second, serves one file at a time, and is used again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 from forgeprep.errors import MediaError
 from forgeprep.ops import guard
-from forgeprep.ops.slab import Slab, new_slab
+from forgeprep.ops.shared_frames import Slab, new_slab
 
 NO_MEMORY = 3
 """Exit code of a reader that was refused memory where nothing can be done without."""
@@ -146,7 +146,7 @@ class _Reader:
         self.line, theirs = Pipe()
         self.slab = Slab(new_slab())
         handles = theirs.fileno(), self.slab.handle
-        command = [sys.executable, "-P", "-m", "forgeprep.ops.reader", *map(str, (*handles, memory, seconds))]
+        command = [sys.executable, "-P", "-m", "forgeprep.ops.media_reader", *map(str, (*handles, memory, seconds))]
         # The same modules as here, wherever they were found, and none of the working folder.
         places = os.pathsep.join(filter(None, sys.path))
         try:

@@ -55,22 +55,21 @@ def _run(given: Mapping[str, Any], config_file: Path | None, flags: RunFlags) ->
     root, out = to_path(values["root"]), to_path(values["out"])
     force = _force(values)
     config = configure.make_config(str(values["dataset"]), values)
-    limits = media_process.reading(memory=force.worker_memory, seconds=force.clip_timeout_s)
-    with limits, counting() as tell:
-        prepared = pipeline.prepare_run(
-            config,
-            root,
-            out,
-            overwrite=flags.overwrite,
-            retry=flags.retry_failed,
-            write=not flags.dry_run,
-            progress=tell,
-        )
-    print_plan(prepared)
-    if flags.dry_run:
-        with media_process.reading(memory=force.worker_memory, seconds=force.clip_timeout_s):
+    with media_process.reading(memory=force.worker_memory, seconds=force.clip_timeout_s):
+        with counting() as tell:
+            prepared = pipeline.prepare_run(
+                config,
+                root,
+                out,
+                overwrite=flags.overwrite,
+                retry=flags.retry_failed,
+                write=not flags.dry_run,
+                progress=tell,
+            )
+        print_plan(prepared)
+        if flags.dry_run:
             print_estimate(prepared, None if force.address else max(1, force.workers))
-        return 0
+            return 0
     code = _execute(prepared, force, nothing="nothing to retry" if flags.retry_failed else None)
     if code == 0 and flags.strict:
         _check_coverage(out)

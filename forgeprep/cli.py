@@ -16,6 +16,7 @@ from forgeprep.flags import (
     Address,
     ClipTimeout,
     Debug,
+    MinFace,
     Out,
     Side,
     Sigma,
@@ -104,10 +105,7 @@ def run(
         int | None, typer.Option(help="Resize crops to this side in pixels. [default: native resolution]")
     ] = None,
     detector: Annotated[str | None, typer.Option(help=f"{_DETECTORS}. [default: libfacedetection]")] = None,
-    min_face: Annotated[
-        float | None,
-        typer.Option(help="Height of the smallest face over the picture's shorter side. [default: 1/15]"),
-    ] = None,
+    min_face: MinFace = None,
     bystanders: Annotated[
         str | None, typer.Option(help="Unaltered faces of a fake: skip, or real to keep them as reals. [default: skip]")
     ] = None,

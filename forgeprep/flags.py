@@ -38,6 +38,9 @@ LOCAL: dict[str, Any] = {"parser": parse_local, "metavar": "PATH"}
 
 Out = Annotated[Path, typer.Argument(help="Folder of a finished run.", parser=parse_path, metavar="OUT")]
 
+MinFace = Annotated[
+    float | None, typer.Option(help="Height of the smallest face over the picture's shorter side. [default: 1/15]")
+]
 Sigma = Annotated[float | None, typer.Option(help="Noise level of the residual filter. [default: 10 at c40, else 5]")]
 Side = Annotated[int | None, typer.Option(help="Cells along an edge of the similarity grid. [default: 14]")]
 Workers = Annotated[

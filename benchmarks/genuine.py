@@ -1,8 +1,8 @@
 """Clips coded like the genuine FaceForensics++, for benchmarks: real talking heads, forged here, in its layout.
 
 Every head is scaled so that its face has the wanted size, and its picture is continued by mirror images of its rim to
-the size of the frame; each fake rewrites a part of the face in one of five ways (``forgeries.py``). All is H.264 at c23,
-yuv444p. Without footage the clips are the demo's, whose faces are as large.
+the size of the frame; each fake rewrites a part of the face in one of five ways (``forgeries.py``). All is H.264 at
+c23, yuv444p. Without footage the clips are the demo's, whose faces are as large.
 """
 
 from __future__ import annotations

@@ -23,12 +23,14 @@ from masks_real import CODINGS, PAIRED, code, forged_clip, load_shots
 
 from forgeprep.demo import load_truth, make_demo
 from forgeprep.ops import evidence, masks
+from forgeprep.ops.face_search import find_faces
 from forgeprep.ops.faces import make_detector
 from forgeprep.ops.frames import Frame
 from forgeprep.ops.geometry import frame_rgb
-from forgeprep.ops.tracks import Face, find_faces
+from forgeprep.ops.tracks import Face
 from forgeprep.ops.video import read_frames
-from forgeprep.stages.cut import CropParams, compared, cut, window, window_box
+from forgeprep.stages.crop.crops import compared, cut, window, window_box
+from forgeprep.stages.crop.params import CropParams
 
 NULLS = (("c23", "c40"), ("c40", "c23"), ("c23", "c23/420"), ("c40", "c23/420"))
 """Originals against themselves: nothing is forged."""

@@ -28,7 +28,7 @@ from forgeprep.shards.read import iter_rows, shard_paths
 from forgeprep.shards.verify import verify
 from forgeprep.splice.encode import write_video
 from forgeprep.splice.spans import draw_spans, labels_of
-from forgeprep.stages import judge, lead
+from forgeprep.stages.crop import forged
 from tests.conftest import UInt8, encode_video, run_cli
 from tests.runs import wait_for
 from tests.variants import fake_path, original_path, pictures
@@ -162,8 +162,8 @@ def test_spliced_clips_hold_the_right_frames_and_run(
     check_lists(out, rows)
 
     # Real frames before the first forged one need not wait for it, so there is room for any number of them.
-    monkeypatch.setattr(judge, "HOLD_BYTES", 300_000)
-    monkeypatch.setattr(lead, "RUN_FRAMES", 4)
+    monkeypatch.setattr(forged, "HOLD_BYTES", 300_000)
+    monkeypatch.setattr(reading, "STRETCH_FRAMES", 4)
     assert run_cli("run", "manifest", "--root", str(out), "--out", str(tmp_path / "shards"), "--stages", "crop,mask",
                    "--frames", "all", "--workers", "0") == 0  # fmt: skip
     assert verify(tmp_path / "shards") == []

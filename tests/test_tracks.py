@@ -12,16 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forgeprep.demo import make_demo
+from forgeprep.ops.face_search import MAX_GAP, find_faces
 from forgeprep.ops.faces import Detection, FaceDetector, make_detector
 from forgeprep.ops.frames import Frame
 from forgeprep.ops.geometry import frame_rgb, iou
-from forgeprep.ops.tracks import KEY_EVERY, MAX_GAP, Survey, find_faces
+from forgeprep.ops.tracks import KEY_EVERY, Survey
 from forgeprep.ops.video import read_frames
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.run import execute, prepare_run
 from forgeprep.shards.read import iter_rows, shard_paths
+from forgeprep.stages.crop.choice import choose
 from forgeprep.stages.frames import FramesParams, select
-from forgeprep.stages.lead import choose
 from tests.conftest import UInt8, encode_video
 
 Boxes = dict[int, list[tuple[float, float, float]]]

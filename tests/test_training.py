@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from forgeprep.errors import ForgeprepError, MediaError, UsageError, VerifyError
-from forgeprep.stages.cut import CropParams
+from forgeprep.stages.crop.params import CropParams
 from forgeprep.training.annotate import written_video
 from forgeprep.training.data import Samples, load_index
 from forgeprep.training.evaluate import judge

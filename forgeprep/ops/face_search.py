@@ -84,9 +84,9 @@ def _renumbered(survey: Survey, numbers: Mapping[int, int]) -> Survey:
 class Search:
     """The search through a clip: frames are pushed in order, and what is settled can be asked for meanwhile."""
 
-    def __init__(self, detector: FaceDetector, *, sparse: bool = False) -> None:
+    def __init__(self, detector: FaceDetector, survey: Survey | None = None, *, sparse: bool = False) -> None:
         self.detector, self.sparse = detector, sparse
-        self.survey = Survey()
+        self.survey = Survey() if survey is None else survey
         self.alive: list[Track] = []
         self.unnumbered: list[Track] = []
         self.before: Frame | None = None

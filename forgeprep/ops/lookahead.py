@@ -23,24 +23,18 @@ Frames = Callable[[], Iterator[Frame]]
 """Opens a clip anew and yields its frames."""
 
 
-def frames_with_faces(
-    clip: Frames, detector: FaceDetector, survey: Survey | None = None
-) -> Iterator[tuple[Frame, list[Face]]]:
+def frames_with_faces(clip: Frames, detector: FaceDetector, found: Survey) -> Iterator[tuple[Frame, list[Face]]]:
     """Yield a clip's frames with their faces, sorted by track.
 
     Args:
         clip: opens the clip; called twice where too much would have to be held.
         detector: the face detector.
-        survey: the faces, where they are known already; then frames are read once and none is held.
+        found: an empty survey, which is complete when all frames have come.
 
     Raises:
         MediaError: the clip cannot be read.
     """
-    if survey is not None:
-        for frame in clip():
-            yield frame, survey.faces_at(frame.index)
-        return
-    search = Search(detector)
+    search = Search(detector, found)
     held: deque[Frame] = deque()
     size, last = 0, -1
     frames = clip()
@@ -55,21 +49,17 @@ def frames_with_faces(
             yield done, search.faces_at(done.index)
         if size > HELD_BYTES:
             break
-    held_too_much = size > HELD_BYTES
-    if held_too_much:
+    if size > HELD_BYTES:
         held.clear()
         for frame in frames:
             search.push(frame)
-    survey = search.finish()
-    if held_too_much:
-        for frame in clip():
-            if frame.index > last:
-                yield frame, survey.faces_at(frame.index)
+        search.finish()
+        yield from ((frame, found.faces_at(frame.index)) for frame in clip() if frame.index > last)
         return
-    if len(survey.frames) == 1 and not survey.tracks:
-        survey = search_again(held[0], detector)
-    for frame in held:
-        yield frame, survey.faces_at(frame.index)
+    search.finish()
+    if len(found.frames) == 1 and not found.tracks:
+        found.found = search_again(held[0], detector).found
+    yield from ((frame, found.faces_at(frame.index)) for frame in held)
 
 
 def search_again(picture: Frame, detector: FaceDetector) -> Survey:

@@ -76,14 +76,19 @@ def ask(what: str, path: Path) -> dict[str, Any]:
     return dict(_finished(reader, kind, value))
 
 
-def frames(path: Path) -> Iterator[Any]:
-    """The frames of a file, one ahead of the caller; raises MediaError as :func:`ask` does."""
+def frames(path: Path, learned: Any = None) -> Iterator[Any]:
+    """The frames of a file, one ahead of the caller; fills in ``learned``. Raises MediaError as :func:`ask` does."""
     reader = _take(path)
     whole = False
     try:
-        reader.send(("frames", str(path)))
+        reader.send(("frames" if learned is None else "frames and facts", str(path)))
         while True:
             kind, value = reader.receive()
+            if learned is not None and kind in ("learned", "end"):
+                for name, fact in value.items():
+                    setattr(learned, name, fact)
+            if kind == "learned":
+                continue
             if kind != "frame":
                 whole = True
                 _finished(reader, kind, value)

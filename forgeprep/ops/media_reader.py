@@ -34,21 +34,25 @@ def serve(line: Connection, slab: Slab, seconds: float) -> None:
         what, name = line.recv()
         path = to_path(name)
         try:
-            if what == "frames":
-                _stream(line, slab, path, seconds)
+            if what in ("frames", "frames and facts"):
+                _stream(line, slab, path, seconds, video.Learned() if what != "frames" else None)
             else:
                 with guard.clock(seconds):
                     found = _ANSWERS[what](path)
-                line.send(("end", {field.name: getattr(found, field.name) for field in fields(found)}))
+                line.send(("end", _values(found)))
         except MediaError as error:
             guard.release_memory()
             line.send(("error", error))
 
 
-def _stream(line: Connection, slab: Slab, path: Any, seconds: float) -> None:
+def _stream(line: Connection, slab: Slab, path: Any, seconds: float, learned: video.Learned | None) -> None:
     """Send frames, each when it is asked for; the clock stands still while the other side takes its time."""
+    told = learned is None
     with guard.clock(seconds):
-        for frame in video.read_frames(path):
+        for frame in video.read_frames(path, learned):
+            if not told:
+                line.send(("learned", _values(learned)))
+                told = True
             line.send(("frame", slab.put(frame)))
             if line.poll(min(1.0, seconds / 4)):
                 answer = line.recv()
@@ -57,7 +61,11 @@ def _stream(line: Connection, slab: Slab, path: Any, seconds: float) -> None:
                     answer = line.recv()
             if answer == "stop":
                 return
-        line.send(("end", {}))
+        line.send(("end", _values(learned) if learned is not None else {}))
+
+
+def _values(found: Any) -> dict[str, Any]:
+    return {field.name: getattr(found, field.name) for field in fields(found)}
 
 
 def main(line: int, slab: int, memory: int, seconds: float) -> int:

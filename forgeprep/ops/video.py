@@ -42,6 +42,21 @@ class VideoHeader:
     fps: float
 
 
+@dataclass(slots=True)
+class Learned:
+    """What is learned of a file while its frames are read, so that nothing is opened twice.
+
+    Attributes:
+        fps: frames per second, known with the first frame; 0 where the header does not say.
+        facts: what the file says of its coding, known with the first frame.
+        sha256: of its bytes as hex, known after the last frame; None too where reading ended before that.
+    """
+
+    fps: float | None = None
+    facts: Facts | None = None
+    sha256: str | None = None
+
+
 def read_rate(path: Path) -> float:
     """Frames per second, 0 where the header does not say; raises MediaError as :func:`read_header` does."""
     return read_header(path, count=False).fps
@@ -80,8 +95,8 @@ def read_header(path: Path, *, count: bool = True) -> VideoHeader:
         return VideoHeader(frame_count=frames, fps=float(rate or 0.0))
 
 
-def read_frames(path: Path) -> Iterator[Frame]:
-    """Yield the frames of a video in order of presentation, decoded on the calling thread.
+def read_frames(path: Path, learned: Learned | None = None) -> Iterator[Frame]:
+    """Yield the frames of a video in order of presentation, decoded on the calling thread; fills in ``learned``.
 
     A frame that cannot be decoded, that the decoder marks as damaged or that is larger than
     :data:`forgeprep.ops.guard.MAX_PIXELS` is left out; later ones keep their index.
@@ -99,25 +114,31 @@ def read_frames(path: Path) -> Iterator[Frame]:
         return
     if media_process.wanted():
         check_there(path)
-        yield from media_process.frames(path)
+        yield from media_process.frames(path, learned)
         return
+    told = learned or Learned()
     with _open(path) as container:
         stream = video_stream(container)
         _on_this_thread(stream)
         edges, aspect, codec = edges_of(container, stream), pixel_aspect(stream), stream.codec_context.codec.name
         rate = stream.average_rate or stream.guessed_rate
+        told.fps = float(rate or 0.0)
         numbering = Numbering(lambda: stamps_rise(path, _stamps), 1 / float(rate or 25))
         siting: tuple[float, float] | None = None
         for packet in _packets(container, stream, path):
             if is_shown(packet, codec):
                 numbering.packet(packet.pts)
             for picture in _decoded(packet, path, first=numbering.index < 0):
-                siting = siting_of(picture, codec) if numbering.index < 0 else siting
+                if numbering.index < 0:
+                    siting, told.facts = siting_of(picture, codec), facts_of(stream, picture, edges)
                 index, time_s = numbering.picture(picture.pts, picture.time)
                 if not picture.is_corrupt:
                     # As it is coded, the picture is cropped and its pixels have their shape; then it is turned.
                     frame = squared(cropped(frame_of(picture, index, time_s, siting), edges), aspect)
                     yield turned(frame, orientation(picture))
+    if learned is not None:
+        # Its bytes are still at hand.
+        learned.sha256 = sha256_of(path)
 
 
 def video_stream(container: Any) -> Any:

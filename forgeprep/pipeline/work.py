@@ -285,11 +285,12 @@ def _rows(samples: list[Sample], steps: Steps, config: RunConfig, log: GroupLog)
 
 def _close_log(log: GroupLog, root: Path) -> None:
     for entry in log.clips.values():
-        entry.sha256 = sha256_of(root / entry.clip.path)
+        path = root / entry.clip.path
+        entry.sha256 = entry.sha256 or sha256_of(path)
         with contextlib.suppress(MediaError):
-            fps = entry.fps or read_rate(root / entry.clip.path)
+            fps = read_rate(path) if entry.fps is None else entry.fps
             entry.fps = fps if entry.clip.frames is None else None
-            entry.facts = read_facts(root / entry.clip.path)
+            entry.facts = entry.facts or read_facts(path)
     for drop in log.drops:
         log.clips[drop.clip_id].dropped += 1
     log.drops.sort(key=lambda d: (d.clip_id, d.frame_index, -1 if d.track_id is None else d.track_id))

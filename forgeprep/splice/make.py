@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from forgeprep.errors import MediaError
+from forgeprep.ops.forward import ForwardReader
 from forgeprep.ops.frames import Frame
 from forgeprep.ops.video import read_frames, sha256_of
 from forgeprep.pipeline.work import quiet_libraries
@@ -21,8 +22,7 @@ from forgeprep.splice.encode import write_video
 from forgeprep.splice.pairs import Pair, Skip, Verified, verify_pairs
 from forgeprep.splice.spans import Span, SpanRule, draw_spans, labels_of
 from forgeprep.stages.base import Group
-from forgeprep.stages.cursor import Cursor
-from forgeprep.stages.cut import CropParams
+from forgeprep.stages.crop.params import CropParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +114,14 @@ def _splice(
 def _frames(original: Path, fake: Path, partner: dict[int, int], spans: Sequence[Span]) -> Iterator[Frame]:
     """The original's frames, in the spans the fake's that show the same moments."""
     forged = {index for start, length in spans for index in range(start, start + length)}
-    with closing(Cursor(fake)) as cursor:
+    with closing(ForwardReader(fake)) as reader:
         for frame in read_frames(original):
             if frame.index not in forged:
                 yield frame
                 continue
-            piece = cursor.at(partner[frame.index])
+            piece = reader.at(partner[frame.index])
             if piece is None:
-                reason, detail = cursor.missing()
+                reason, detail = reader.missing()
                 raise MediaError(str(fake), detail or "cannot be read twice in the same way", reason=reason)
             yield piece
 

@@ -18,8 +18,8 @@ from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.drops import REASONS, Drop
 from forgeprep.splice.spans import Bools
 from forgeprep.stages.base import ClipLog, Group, GroupLog
-from forgeprep.stages.crop import stream
-from forgeprep.stages.cut import CropParams
+from forgeprep.stages.crop.group import samples_of_group
+from forgeprep.stages.crop.params import CropParams
 
 MOST_ASTRAY = 0.1
 """A fake is refused if more of its frames than this share do not lie on the original."""
@@ -95,7 +95,7 @@ def verify_pairs(group: Group, root: Path, params: CropParams) -> Verified:
     log = GroupLog()
     partners: dict[str, dict[int, int]] = {clip.clip_id: {} for clip in fakes}
     whole = replace(group, clips=(original, *fakes), references=(), frames=tuple(range(found.frames)))
-    for samples in stream(whole, root, params, frozenset(), log):
+    for samples in samples_of_group(whole, root, params, frozenset(), log):
         for sample in samples:
             row = sample.row
             if sample.reason is None and row["label"] == 1 and row["original_frame"] is not None:

@@ -18,6 +18,7 @@ from forgeprep.ops.evidence import Pair
 from forgeprep.ops.frames import UInt8
 from forgeprep.ops.masks import Crop
 from forgeprep.ops.planes import Facts
+from forgeprep.ops.video import Learned
 from forgeprep.schemas.clips import Clip, Split
 from forgeprep.schemas.drops import Drop
 from forgeprep.schemas.samples import Column
@@ -181,6 +182,10 @@ class ClipLog:
     visual_change: bool | None = None
     segments: list[tuple[float, float]] | None = None
     error: str | None = None
+
+    def learn(self, learned: Learned) -> None:
+        """Note what was learned of the file while it was read."""
+        self.fps, self.facts, self.sha256 = learned.fps, learned.facts, learned.sha256
 
 
 @dataclass(slots=True)

@@ -19,15 +19,17 @@ from pydantic import ValidationError
 from forgeprep.datasets.listing import MAX_DEPTH
 from forgeprep.errors import MediaError, UsageError
 from forgeprep.ops import media_process
+from forgeprep.ops.face_search import find_faces
 from forgeprep.ops.faces import make_detector
 from forgeprep.ops.frames import UInt8
 from forgeprep.ops.geometry import IntBox, frame_rgb, square_crop_box
 from forgeprep.ops.pictures import PICTURE_SUFFIXES, is_picture
-from forgeprep.ops.tracks import Survey, find_faces
+from forgeprep.ops.tracks import Survey
 from forgeprep.ops.video import VIDEO_SUFFIXES, read_frames, read_rate
 from forgeprep.shards.encode import encode_image
 from forgeprep.shards.records import atomic_write_bytes
-from forgeprep.stages.cut import CropParams, cut
+from forgeprep.stages.crop.crops import cut
+from forgeprep.stages.crop.params import CropParams
 from forgeprep.training.annotate import annotate, written_video
 from forgeprep.training.evaluate import _fitted, _padded, verdict_threshold
 from forgeprep.training.fit import pick_device

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from forgeprep.errors import MediaError
 from forgeprep.ops.frames import Frame
-from forgeprep.ops.video import read_frames
+from forgeprep.ops.video import Learned, read_frames
 
 KEPT = 5
 """So many frames are kept: the wanted one with two neighbours on each side."""
 
 
-class Cursor:
+class ForwardReader:
     """Access forward: a frame at an index that only grows, or one of the last few before it."""
 
-    def __init__(self, path: Path) -> None:
-        self.stream: Iterator[Frame] = read_frames(path)
+    def __init__(self, path: Path, learned: Learned | None = None) -> None:
+        self.stream: Iterator[Frame] = read_frames(path, learned)
         self.recent: deque[Frame] = deque(maxlen=KEPT)
         self.ended = False
         self.error: str | None = None

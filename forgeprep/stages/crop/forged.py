@@ -1,4 +1,4 @@
-"""Which faces of a fake are forged at which frames, as far as the differences to the original tell.
+"""Step 5 of a frame: which faces of a fake are forged at which frames, as far as the differences to the original tell.
 
 A face that differs clearly is judged frame by frame: it may be forged in some spans only. One that differs faintly, as
 after strong compression, is taken as the dataset labels it; that is told by the evidence that masks are made of, on the
@@ -22,7 +22,8 @@ from forgeprep.ops.evidence import Pair
 from forgeprep.ops.frames import UInt8
 from forgeprep.ops.masks import Crop, difference_masks
 from forgeprep.stages.base import Sample
-from forgeprep.stages.cut import CropParams, call_real
+from forgeprep.stages.crop.crops import call_real
+from forgeprep.stages.crop.params import CropParams
 
 HOLD_BYTES = 256 << 20
 """What the samples of a source group may hold that wait; beyond that the oldest runs wait no longer."""
@@ -77,7 +78,7 @@ class _Track:
         return cut_of(self.signals)
 
 
-class Judge:
+class ForgedFaces:
     """The verdicts on one fake, of ``fakes`` of an original; runs come in order of time.
 
     ``told`` gives the dataset's own label of a frame, where it labels frames.

@@ -1,16 +1,13 @@
-"""Cut a sample out of a frame, and describe it: shared by the clip that leads and those that follow."""
+"""Step 4 of a frame: samples are cut out of it and described, alike for an original and its fakes."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
 
 import cv2
 import numpy as np
-from pydantic import Field, model_validator
 
 from forgeprep.ops.evidence import PIXELS, WIDE, Pair, cells_of
-from forgeprep.ops.faces import MIN_FACE, DetectorName
 from forgeprep.ops.frames import Frame, UInt8
 from forgeprep.ops.geometry import (
     Box,
@@ -26,39 +23,11 @@ from forgeprep.ops.masks import Crop
 from forgeprep.ops.tracks import Face
 from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.drops import Drop
-from forgeprep.stages.base import Group, Sample, StageParams
+from forgeprep.stages.base import Group, Sample
+from forgeprep.stages.crop.params import CropParams
 
 MAX_SKEW = 0.02
 """By so much the sides of a companion may be in another proportion: a codec rounds them to even numbers."""
-
-
-class CropParams(StageParams):
-    """Parameters of the stage ``crop``."""
-
-    detector: DetectorName = Field(
-        default="libfacedetection", description="libfacedetection, dlib-hog, dlib-cnn, face-alignment or whole"
-    )
-    min_face: float = Field(
-        default=MIN_FACE,
-        gt=0.01,
-        le=1.0,
-        description="height of the smallest face, as a share of the picture's shorter side",
-    )
-    enlarge: float = Field(default=1.3, ge=1.0, le=4.0, description="side of the crop over side of the face box")
-    size: int | None = Field(
-        default=None, ge=16, le=4096, description="resize crops to this side in pixels; default: native resolution"
-    )
-    bystanders: Literal["skip", "real"] = Field(
-        default="skip", description="faces of a fake that were not altered: skip them, or take them as real samples"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _whole_pictures_are_crops(cls, values: Any) -> Any:
-        """Where the picture is the face, the crop is the picture, unless the user says otherwise."""
-        if isinstance(values, dict) and values.get("detector") == "whole" and values.get("enlarge") is None:
-            return {**values, "enlarge": 1.0}
-        return values
 
 
 def cut(frame: Frame, face: Box, params: CropParams) -> UInt8:

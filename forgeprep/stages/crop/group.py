@@ -1,0 +1,146 @@
+"""The way of a source group: the original is read in stretches, each of its fakes follows, and samples are handed on.
+
+A fake whose original was guessed tries one candidate after the other until one fits. What is left without an original,
+or has one that cannot be read, is cut by the faces found on itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from forgeprep.errors import MediaError
+from forgeprep.ops.forward import ForwardReader
+from forgeprep.ops.video import Learned
+from forgeprep.schemas.clips import Clip
+from forgeprep.stages.base import ClipLog, Group, GroupLog, Sample
+from forgeprep.stages.crop.choice import Chosen
+from forgeprep.stages.crop.crops import drop
+from forgeprep.stages.crop.fake import FITS, Fake
+from forgeprep.stages.crop.original import Stretch, read_original
+from forgeprep.stages.crop.own_faces import own_samples
+from forgeprep.stages.crop.params import CropParams
+
+
+@dataclass(frozen=True, slots=True)
+class _Making:
+    root: Path
+    params: CropParams
+    companions: frozenset[str]
+    log: GroupLog
+
+
+def samples_of_group(
+    group: Group, root: Path, params: CropParams, companions: frozenset[str], log: GroupLog
+) -> Iterator[list[Sample]]:
+    """Yield the group's samples in runs of one clip each; everything that cannot be made goes to ``log``.
+
+    Args:
+        group: the clips and the frames wanted of them.
+        root: the dataset's folder.
+        params: how faces are found and cut out.
+        companions: kinds of the dataset's own files that are cut out too, such as ``mask``.
+        log: filled in: what became of each clip, and all drops.
+    """
+    make = _Making(root, params, companions, log)
+    for clip in group.clips:
+        log.clips[clip.clip_id] = ClipLog(clip, group.frames, requested=len(group.frames))
+    without = {clip.clip_id: clip for clip in group.clips if clip.label == 1}
+    for original in _originals(group):
+        # Others may stem from the same source, but nothing says from which frames.
+        fakes = [clip for clip in without.values() if original.clip_id in clip.options]
+        if fakes or original in group.clips:
+            part = group if original is group.original else group.part(original, fakes)
+            for samples, paired in _original_and_fakes(original, fakes, part, make):
+                for clip_id in paired:
+                    del without[clip_id]
+                yield samples
+    for clip in without.values():
+        yield from _alone(clip, group, make)
+
+
+def _originals(group: Group) -> list[Clip]:
+    """The reals that the fakes are compared with: the original, then others of the group and of elsewhere."""
+    others = [clip for clip in group.members if clip.label == 0]
+    return sorted(others, key=lambda clip: clip is not group.original)
+
+
+def _original_and_fakes(
+    original: Clip, fakes: list[Clip], group: Group, make: _Making
+) -> Iterator[tuple[list[Sample], list[str]]]:
+    """Runs of samples of a real and of its fakes; at the end, the fakes that are settled by it."""
+    log = make.log
+    # A reference is accounted for in its own group.
+    own = log if original.clip_id in log.clips else GroupLog({original.clip_id: ClipLog(original)})
+    for clip in (original, *fakes) if own is log else fakes:
+        log.clips[clip.clip_id].frames = group.frames
+    followers = [Fake(clip, original, make.root, make.params, make.companions, log, len(fakes)) for clip in fakes]
+    end: tuple[Chosen, int] | None = None
+    for stretch in _stretches(original, group, make, own, followed=bool(fakes)):
+        end = stretch.chosen
+        if own is log:
+            yield own_samples(original, stretch, make.params, log, group, {}), []
+        for fake in followers:
+            for samples in fake.samples(stretch, group):
+                yield samples, []
+        if own is not log and all(fake.is_refused() for fake in followers):
+            break
+    settled = []
+    for fake in followers:
+        for samples in fake.finish(group, *end) if end is not None else []:
+            yield samples, []
+        if _settle(fake, original, group, log, readable=end is not None):
+            settled.append(fake.clip.clip_id)
+    yield [], settled
+
+
+def _settle(fake: Fake, original: Clip, group: Group, log: GroupLog, *, readable: bool) -> bool:
+    """Write down what became of a fake beside an original; False where it has to go on without."""
+    fake.reader.close()
+    clip_id = fake.clip.clip_id
+    entry = log.clips[clip_id]
+    if fake.clip.guessed:
+        entry.guesses.append((original.clip_id, fake.told() if readable else "unreadable"))
+    if readable and fake.verdict == FITS:
+        entry.clip, entry.pairing = fake.clip, "guessed" if fake.clip.guessed else "stated"
+        entry.requested = len(group.frames)
+        entry.learn(fake.reader.learned)
+        return True
+    log.clips[clip_id] = ClipLog(entry.clip, group.frames, requested=entry.requested, guesses=entry.guesses)
+    return False
+
+
+def _alone(clip: Clip, group: Group, make: _Making) -> Iterator[list[Sample]]:
+    """The samples of a fake by the faces found on itself."""
+    entry = make.log.clips[clip.clip_id]
+    kinds = {name: path for name, path in sorted(clip.companions.items()) if name in make.companions}
+    beside = {name: ForwardReader(make.root / path) for name, path in kinds.items()}
+    if entry.guesses:
+        entry.pairing = "refused"
+        group = group.part(clip)
+        entry.frames, entry.requested = group.frames, len(group.frames)
+    else:
+        entry.pairing = "none" if clip.original_id is None else "missing"
+    # A guess costs nothing, also one of what is not on disk, where the dataset has a mask of its own.
+    if clip.guessed and (entry.guesses or beside):
+        clip = entry.clip = replace(clip, original_id=None)
+    for stretch in _stretches(clip, group, make, make.log, followed=False):
+        yield own_samples(clip, stretch, make.params, make.log, group, beside)
+    for reader in beside.values():
+        reader.close()
+
+
+def _stretches(clip: Clip, group: Group, make: _Making, log: GroupLog, *, followed: bool) -> Iterator[Stretch]:
+    """The clip that faces are found on, in stretches; drops for the whole clip if it cannot be opened."""
+    entry, learned = log.clips[clip.clip_id], Learned()
+    try:
+        for stretch in read_original(clip, make.root / clip.path, group, make.params, learned, followed=followed):
+            if stretch.chosen is not None:
+                chosen, entry.tracks = stretch.chosen
+                entry.decoded, entry.detected, entry.topped_up = chosen.decoded, chosen.detected, chosen.topped_up
+            yield stretch
+    except MediaError as error:
+        entry.error = error.message
+        log.drops += [drop(group, clip, index, None, error.reason, error.message) for index in group.frames]
+    entry.learn(learned)

@@ -1,0 +1,212 @@
+"""Steps 1, 2 and 4 for the clip that faces are found on: an original, or a fake without one.
+
+It is decoded, its faces are followed, and what its fakes need of each frame is cut out: only that outlives the frame,
+in stretches of a few dozen wanted frames, at whose end the fakes come to the same frames.
+
+Most clips are read once. Twice are read: clips of which frames without a face are replaced by others, since which ones
+is known only at the end; samples of several frames, which are cut by one box; folders of pictures; and what
+:mod:`forgeprep.ops.lookahead` cannot hold.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
+from pathlib import Path
+
+from forgeprep.ops.change import face_patch
+from forgeprep.ops.face_search import find_faces
+from forgeprep.ops.frames import Frame, UInt8
+from forgeprep.ops.lookahead import frames_with_faces, search_again
+from forgeprep.ops.pairing import Mask, is_checked, outside, thumb, thumb_size
+from forgeprep.ops.sequence import is_sequence
+from forgeprep.ops.tracks import Face, Survey
+from forgeprep.ops.video import Learned, read_frames
+from forgeprep.schemas.clips import Clip
+from forgeprep.stages.base import Group, common
+from forgeprep.stages.crop.choice import Chosen, ProbeFrames, Tubes, choose, find_tubes
+from forgeprep.stages.crop.crops import cut, window
+from forgeprep.stages.crop.params import CropParams, detector_of
+
+STRETCH_FRAMES = 32
+STRETCH_BYTES = 16 << 20
+"""A stretch ends after so many wanted frames or bytes of their crops, whichever comes first."""
+STRETCH_MOMENTS = 1024
+HELD_BYTES = 64 << 20
+"""What the stretches of a clip may hold that wait for its end, to know whether all wanted frames show a face."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A frame of the clip, as far as its fakes need it.
+
+    Attributes:
+        faces: the faces, by track.
+        wanted: whether samples are made of it.
+        probe: whether it is one of the frames by which faint forgeries are told, see :data:`choice.PROBES`.
+        crops: uint8 (H, H, 3) RGB, one for each face, if the frame is wanted.
+        patches: uint8 (48, 48) luma, one for each face, if fakes follow.
+        windows: uint8 (S, S, 3) RGB, one for each face, if fakes follow and the frame is wanted or a probe.
+        thumb: the whole picture in small with the cells outside all faces; only where the pairing is checked.
+    """
+
+    index: int
+    time_s: float
+    faces: tuple[Face, ...]
+    wanted: bool
+    probe: bool
+    crops: tuple[UInt8, ...]
+    patches: tuple[UInt8, ...]
+    windows: tuple[UInt8, ...]
+    thumb: tuple[UInt8, Mask] | None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pictures that it holds."""
+        return sum(picture.nbytes for picture in (*self.crops, *self.patches, *self.windows))
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Consecutive frames of the clip, of one size.
+
+    Attributes:
+        size_wh: width and height of the frames.
+        fps: frames per second; 0 where the file does not say.
+        chosen: which frames are used in all, and how many tracks there are: known with the last stretch only.
+    """
+
+    size_wh: tuple[int, int] = (0, 0)
+    fps: float = 0.0
+    moments: list[Moment] = field(default_factory=list)
+    chosen: tuple[Chosen, int] | None = None
+
+
+def read_original(
+    clip: Clip, path: Path, group: Group, params: CropParams, learned: Learned, *, followed: bool
+) -> Iterator[Stretch]:
+    """Read the clip that faces are found on, in stretches; the last one may be without frames.
+
+    With ``followed``, frames that are not wanted are in the stretches too, with what it takes to tell where a fake was
+    forged and whether it lies on its original.
+
+    Raises:
+        MediaError: the clip cannot be opened.
+    """
+    known = common(group.labelled) if group.labelled else None
+
+    def chosen_of(found: Survey) -> Chosen:
+        chosen = choose(group.frames, found, top_up=group.top_up, known=known)
+        return replace(chosen, missing=tuple((index, _told(clip, index, reason)) for index, reason in chosen.missing))
+
+    def stretches(frames: Iterable[tuple[Frame, Sequence[Face]]], wanted: Iterable[int]) -> Iterator[Stretch]:
+        probes, asked = ProbeFrames(clip.end if followed else 0), frozenset(wanted)
+        moments = (
+            (_moment(frame, faces, frame.index in asked, probes, params, followed=followed), frame.size_wh)
+            for frame, faces in frames
+        )
+        return _joined(moments, learned, followed=followed)
+
+    found = Survey()
+    if group.window is None and not is_sequence(path):
+        seen = frames_with_faces(lambda: read_frames(path, learned), detector_of(params), found)
+        once = stretches(seen, group.frames)
+        if not group.top_up:
+            yield from once
+            yield Stretch(chosen=(chosen_of(found), found.tracks))
+            return
+        waiting = _held(once)
+        for _ in seen:
+            pass
+        chosen = chosen_of(found)
+        if waiting is not None and [m.index for one in waiting for m in one.moments if m.wanted] == [*chosen.frames]:
+            yield from waiting
+            yield Stretch(chosen=(chosen, found.tracks))
+            return
+    else:
+        found = _survey(path, params)
+        chosen = chosen_of(found)
+    tubes = find_tubes(group.windows, found) if group.window else None
+    until = math.inf if followed else max(chosen.frames, default=-1)
+    frames = takewhile(lambda frame: frame.index <= until, read_frames(path, learned))
+    yield from stretches(_known(frames, found, tubes), chosen.frames)
+    yield Stretch(chosen=(chosen, found.tracks))
+
+
+def _told(clip: Clip, index: int, reason: str) -> str:
+    """Why a frame cannot be had; of a folder of pictures its names tell more."""
+    return clip.lost(index, reason) if reason in ("past_end", "decode_error") else reason
+
+
+def _survey(path: Path, params: CropParams) -> Survey:
+    """Find the faces of a clip that is read again."""
+    found = find_faces(read_frames(path), detector_of(params), sparse=is_sequence(path))
+    if len(found.frames) != 1 or found.tracks:
+        return found
+    return search_again(next(read_frames(path)), detector_of(params))
+
+
+def _known(frames: Iterable[Frame], found: Survey, tubes: Tubes | None) -> Iterator[tuple[Frame, Sequence[Face]]]:
+    """Frames with faces that are known already, and their tubes."""
+    for frame in frames:
+        faces = found.faces_at(frame.index)
+        if tubes is not None:
+            faces = [replace(face, tube=tubes.get(frame.index, {}).get(face.track_id)) for face in faces]
+        yield frame, faces
+
+
+def _moment(
+    frame: Frame, faces: Sequence[Face], asked: bool, probes: ProbeFrames, params: CropParams, *, followed: bool
+) -> Moment:
+    """Cut out of a frame what is needed of it."""
+    wanted = asked and bool(faces)
+    probe = followed and bool(faces) and probes.take(frame.index)
+    small = thumb_size(frame.size_wh)
+    checked = followed and (wanted or is_checked(frame.index))
+    return Moment(
+        index=frame.index,
+        time_s=frame.time_s,
+        faces=tuple(faces),
+        wanted=wanted,
+        probe=probe,
+        crops=tuple(cut(frame, face.cut_box, params) for face in faces) if wanted else (),
+        patches=tuple(face_patch(frame, face.box) for face in faces) if followed else (),
+        windows=tuple(window(frame, face.cut_box, params) for face in faces) if followed and (wanted or probe) else (),
+        thumb=(thumb(frame, (0, 0, *frame.size_wh), small), outside([f.box for f in faces], frame.size_wh, small))
+        if checked
+        else None,
+    )
+
+
+def _joined(
+    moments: Iterable[tuple[Moment, tuple[int, int]]], learned: Learned, *, followed: bool
+) -> Iterator[Stretch]:
+    """Moments in stretches; where no fakes follow, without those that are not wanted."""
+    stretch, held, wanted = Stretch(), 0, 0
+    for moment, size_wh in moments:
+        if stretch.moments and stretch.size_wh != size_wh:
+            yield stretch
+            stretch = Stretch()
+        if not stretch.moments:
+            stretch, held, wanted = Stretch(size_wh, learned.fps or 0.0), 0, 0
+        if moment.wanted or followed:
+            stretch.moments.append(moment)
+        held, wanted = held + moment.nbytes, wanted + moment.wanted
+        if wanted >= STRETCH_FRAMES or held > STRETCH_BYTES or len(stretch.moments) >= STRETCH_MOMENTS:
+            yield stretch
+            stretch = Stretch()
+    if stretch.moments:
+        yield stretch
+
+
+def _held(stretches: Iterator[Stretch]) -> list[Stretch] | None:
+    """All stretches, or None if they are too much to hold."""
+    waiting, size = [], 0
+    for stretch in stretches:
+        waiting.append(stretch)
+        size += sum(moment.nbytes for moment in stretch.moments)
+        if size > HELD_BYTES:
+            return None
+    return waiting

@@ -1,0 +1,77 @@
+"""Samples of the clip that its faces were found on: an original, or a fake without one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from forgeprep.ops.forward import ForwardReader
+from forgeprep.schemas.clips import Clip
+from forgeprep.stages.base import Group, GroupLog, Sample
+from forgeprep.stages.crop.crops import call_real, cut_gray, describe, drop
+from forgeprep.stages.crop.original import Stretch
+from forgeprep.stages.crop.params import CropParams
+from forgeprep.stages.mask import LEVELS
+
+LEAST_MASKED = 0.02
+"""A provided mask lies on a face if it covers so much of it, and a quarter of what it covers of another one."""
+
+
+def own_samples(
+    clip: Clip, stretch: Stretch, params: CropParams, log: GroupLog, group: Group, beside: dict[str, ForwardReader]
+) -> list[Sample]:
+    """The samples at a stretch, with the crops of the companion files ``beside``; what is missing is dropped."""
+    if stretch.chosen is not None:
+        log.drops += [drop(group, clip, index, None, reason) for index, reason in stretch.chosen[0].missing]
+    if stretch.moments:
+        log.clips[clip.clip_id].width, log.clips[clip.clip_id].height = stretch.size_wh
+    samples: list[Sample] = []
+    for moment in stretch.moments:
+        made = []
+        others = {name: reader.at(moment.index) for name, reader in beside.items()}
+        for face, crop in zip(moment.faces, moment.crops, strict=False):
+            place = moment.index, moment.time_s, stretch.size_wh
+            sample = Sample(describe(clip, place, None, face, crop, params))
+            for name, other in others.items():
+                part = None if other is None else cut_gray(other, face.cut_box, stretch.size_wh, params)
+                if part is not None:
+                    sample.companions[name] = part
+            told = clip.label_at(moment.index)
+            if told is None:
+                sample.drop("unlabelled")
+            elif clip.label == 1 and told == 0:
+                call_real(sample)
+            made.append(sample)
+        if clip.label == 1 and len(made) > 1:
+            _tell_faces_apart(made, params)
+        samples += made
+    return samples
+
+
+def _tell_faces_apart(samples: list[Sample], params: CropParams) -> None:
+    """Of several faces in a frame of a fake without an original, those are forged that the provided mask lies on."""
+    shares = [_masked(sample, params) for sample in samples]
+    most = max((share for share in shares if share is not None), default=0.0)
+    for sample, share in zip(samples, shares, strict=True):
+        if share is None or most < LEAST_MASKED:
+            sample.drop("no_original", "several faces, and no original to tell the forged one")
+        elif share >= max(LEAST_MASKED, most / 4):
+            continue
+        elif params.bystanders == "skip":
+            sample.drop("bystander")
+        else:
+            call_real(sample)
+
+
+def _masked(sample: Sample, params: CropParams) -> float | None:
+    """The share of the face that the provided mask covers, 0 to 1; None where there is no mask.
+
+    A pixel below the level at which a mask counts as such adds a part, so that weak magnitudes tell faces apart too.
+    """
+    kind = next((name for name in LEVELS if name in sample.companions), None)
+    if kind is None:
+        return None
+    crop = sample.companions[kind]
+    # The face's own box, so that a neighbour in the crop does not count.
+    rim = round(len(crop) * (1 - 1 / params.enlarge) / 2)
+    face = crop[rim : len(crop) - rim, rim : len(crop) - rim]
+    return float(np.minimum(face / LEVELS[kind], 1.0).mean())

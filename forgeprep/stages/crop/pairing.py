@@ -1,0 +1,276 @@
+"""Step 3 of a frame: a fake's frame is laid on the original's, and cut like it.
+
+That they lie on each other is checked and not assumed. A fake starts out as frame for frame and pixel on pixel; where
+the pictures outside the faces say otherwise, both clips are compared as a whole (:func:`forgeprep.ops.pairing.align`)
+and the stretch is read again with what was found.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from forgeprep.errors import MediaError
+from forgeprep.ops import pairing
+from forgeprep.ops.change import face_patch
+from forgeprep.ops.evidence import Pair
+from forgeprep.ops.forward import ForwardReader
+from forgeprep.ops.frames import Frame, UInt8
+from forgeprep.ops.geometry import IntBox, square_crop_box
+from forgeprep.ops.masks import Crop
+from forgeprep.ops.pairing import Alignment, Placement
+from forgeprep.ops.tracks import Face
+from forgeprep.ops.video import Learned, read_frames, read_rate
+from forgeprep.schemas.clips import Clip
+from forgeprep.stages.base import Sample
+from forgeprep.stages.crop.crops import compared, cut, cut_gray, describe, window
+from forgeprep.stages.crop.original import Moment, Stretch
+from forgeprep.stages.crop.params import CropParams
+
+LAGS = (-2, -1, 1, 2)
+BETTER = 0.8
+"""A neighbouring frame that fits by this much better than the expected one says that frames were lost or doubled."""
+LEAST_OUTSIDE, LEAST_ALIKE = 0.05, 0.9
+"""With a smaller share of the picture outside the faces, a guess holds if the whole pictures correlate so much."""
+AS_IS = Alignment(Placement(), {}, 0, 1.0)
+"""Frame for frame, pixel on pixel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """What a fake shows at a moment of its original.
+
+    Attributes:
+        frame: index of the fake's frame; None where there is none, then all that follows is empty.
+        time_s: its presentation time in seconds.
+        apart: distance of the pictures outside the faces, as :func:`forgeprep.ops.pairing.apart` gives it; None where
+            they were not compared.
+        correlation: their correlation, -1 to 1; None as above.
+        lagged: whether a neighbouring frame fits clearly better.
+        patches: uint8 (48, 48) luma, one for each face.
+        compared: what a mask is made of, one for each face, where the moment has windows.
+        samples: one for each face, if the moment is wanted.
+    """
+
+    moment: Moment
+    frame: int | None = None
+    time_s: float = 0.0
+    apart: float | None = None
+    correlation: float | None = None
+    lagged: bool = False
+    patches: tuple[UInt8, ...] = ()
+    compared: tuple[tuple[Pair, Crop], ...] = ()
+    samples: tuple[Sample, ...] = ()
+
+    @property
+    def patch_pairs(self) -> dict[int, tuple[UInt8, UInt8]]:
+        """Track -> the face's patches in the fake and in the original."""
+        pairs = zip(self.moment.faces, self.patches, self.moment.patches, strict=True) if self.patches else ()
+        return {face.track_id: (fake, original) for face, fake, original in pairs}
+
+
+class FakeReader:
+    """A fake, read in step with its original and laid on it, so that nothing is decoded twice unless it is off.
+
+    Attributes:
+        alignment: how it lies on the original; None as long as that is as is.
+        unfit: why it cannot be laid on the original at all.
+        other_size: whether its frames have another size.
+        learned: what was learned of the file.
+    """
+
+    def __init__(
+        self, clip: Clip, paths: tuple[Path, Path], companions: dict[str, Path], params: CropParams, *, guessed: bool
+    ) -> None:
+        self.clip, self.paths, self.companion_paths = clip, paths, companions
+        self.params, self.guessed = params, guessed
+        self.learned = Learned()
+        self.alignment: Alignment | None = None
+        self.unfit: str | None = None
+        self.other_size = False
+        self.last_thumb: tuple[UInt8, pairing.Mask] | None = None
+        self.changes: deque[float] = deque(maxlen=32)
+        self._open()
+
+    def lay(self, stretch: Stretch) -> list[Laid]:
+        """The fake at the stretch's moments; both clips are compared as a whole the first time that it is off."""
+        state = self.last_thumb, list(self.changes)
+        laid = list(self._read(stretch))
+        if self.alignment is None and self._is_off(stretch, laid):
+            self._align(stretch)
+            self.last_thumb, self.changes = state[0], deque(state[1], maxlen=32)
+            laid = list(self._read(stretch))
+        return laid
+
+    def fits(self, one: Laid) -> bool:
+        """Whether the pictures outside the faces show the same moment of the same take; True where it is unknown."""
+        if one.apart is None or one.correlation is None:
+            return True
+        limit = max(pairing.FLOOR, pairing.SAME_TAKE * float(np.median(self.changes or [0.0])))
+        return one.apart <= limit and one.correlation >= pairing.LEAST_SIMILARITY
+
+    def refuse(self, one: Laid, *, fits: bool) -> tuple[str | None, str | None]:
+        """Why there is no sample of a moment, as a drop reason and its detail; None, None where nothing stands against.
+
+        ``fits`` says whether the pictures outside the faces do, there or at the last moment where they were compared.
+        """
+        if self.unfit is not None:
+            return "size_mismatch", self.unfit
+        if one.frame is None:
+            if self.alignment is not None and one.moment.index not in self.alignment.partner:
+                return "unaligned", None
+            reason, detail = self.frames.missing()
+            return reason if self.frames.error else self.clip.lost(one.moment.index, reason), detail
+        if fits:
+            return None, None
+        return "size_mismatch" if self.other_size else "unaligned", "the picture outside the faces is another"
+
+    def close(self) -> None:
+        """Let the decoders go."""
+        for reader in (self.frames, *self.companions.values()):
+            reader.close()
+
+    def _open(self) -> None:
+        self.frames = ForwardReader(self.paths[1], self.learned)
+        self.companions = {name: ForwardReader(path) for name, path in self.companion_paths.items()}
+
+    def _is_off(self, stretch: Stretch, laid: Sequence[Laid]) -> bool:
+        """Whether the clip has to be aligned: another size, a neighbouring frame that fits better, or no fit at all."""
+        frame = self.frames.last
+        if frame is None or all(one.frame is None for one in laid):
+            return False
+        self.other_size = frame.size_wh != stretch.size_wh
+        return self.other_size or any(one.lagged or not self.fits(one) for one in laid)
+
+    def _align(self, stretch: Stretch) -> None:
+        """Compare both clips as a whole; from here on that counts."""
+        self.close()
+        self._open()
+        try:
+            fps = stretch.fps, read_rate(self.paths[1])
+            found = pairing.align(lambda: read_frames(self.paths[0]), lambda: read_frames(self.paths[1]), fps)
+        except MediaError:
+            found = None
+        if found is None:
+            self.unfit = "neither scaled nor letterboxed in a way that can be undone"
+        self.alignment = found or AS_IS
+
+    def _read(self, stretch: Stretch) -> Iterator[Laid]:
+        # The last one is checked too, so that nothing shifts unseen between the last check and the end of the stretch.
+        last = next((moment for moment in reversed(stretch.moments) if moment.thumb is not None), None)
+        for moment in stretch.moments:
+            yield self._look(moment, stretch, due=moment is last or pairing.is_checked(moment.index))
+
+    def _look(self, moment: Moment, stretch: Stretch, *, due: bool) -> Laid:
+        index = moment.index if self.alignment is None else self.alignment.partner.get(moment.index)
+        if index is None:
+            return Laid(moment)
+        check = due and moment.thumb is not None and self.alignment is None
+        # Read ahead, so that the frames on both sides can be compared too.
+        if check:
+            self.frames.at(index + LAGS[-1])
+        frame = self.frames.at(index)
+        if frame is None:
+            return Laid(moment)
+        if frame.size_wh != stretch.size_wh and self.alignment is None:
+            return Laid(moment, index, frame.time_s)
+        placement = Placement() if self.alignment is None else self.alignment.placement
+        apart, correlation, lagged = None, None, False
+        if moment.thumb is not None:
+            apart, correlation, lagged = self._compare(moment, moment.thumb, frame, stretch, placement, lags=check)
+        faces = [
+            replace(face, box=placement.box(face.box), tube=face.tube and placement.box(face.tube))
+            for face in moment.faces
+        ]
+        windows = zip(faces, moment.windows, strict=True) if moment.windows else ()
+        pairs = tuple(
+            compared((window(frame, face.cut_box, self.params), other), face.cut_box, frame.size_wh, self.params)
+            for face, other in windows
+        )
+        return Laid(
+            moment,
+            index,
+            frame.time_s,
+            apart,
+            correlation,
+            lagged,
+            patches=tuple(face_patch(frame, face.box) for face in faces),
+            compared=pairs,
+            samples=tuple(self._cut(moment, frame, faces, pairs, placement)) if moment.wanted else (),
+        )
+
+    def _compare(
+        self,
+        moment: Moment,
+        whole: tuple[UInt8, pairing.Mask],
+        frame: Frame,
+        stretch: Stretch,
+        placement: Placement,
+        *,
+        lags: bool,
+    ) -> tuple[float, float, bool]:
+        """How far apart the pictures are outside the faces, how they correlate, and whether a neighbour fits better."""
+        picture, keep = whole
+        size_wh = picture.shape[1], picture.shape[0]
+        area = pairing.area_of(placement, stretch.size_wh, frame.size_wh)
+        own = pairing.thumb(frame, area, size_wh)
+        apart, correlation = pairing.apart(picture, own, keep), pairing.correlation(picture, own, keep)
+        if self.guessed and keep.mean() < LEAST_OUTSIDE:
+            correlation = pairing.correlation(picture, own, np.ones_like(keep))
+            apart = 0.0 if correlation >= LEAST_ALIKE else math.inf
+        if pairing.is_checked(moment.index):
+            if self.last_thumb is not None and self.last_thumb[0].shape == picture.shape:
+                self.changes.append(pairing.apart(picture, self.last_thumb[0], keep & self.last_thumb[1]))
+            self.last_thumb = whole
+        lagged = False
+        for lag in LAGS if lags else ():
+            other = self.frames.at(frame.index + lag)
+            if other is not None:
+                distance = pairing.apart(picture, pairing.thumb(other, area, size_wh), keep)
+                lagged |= distance < BETTER * apart - 0.1
+        return apart, correlation, lagged
+
+    def _cut(
+        self,
+        moment: Moment,
+        frame: Frame,
+        faces: Sequence[Face],
+        pairs: Sequence[tuple[Pair, Crop]],
+        placement: Placement,
+    ) -> Iterator[Sample]:
+        beside = {name: reader.at(frame.index) for name, reader in self.companions.items()}
+        place = frame.index, frame.time_s, frame.size_wh
+        for face, lead, original, pair in zip(faces, moment.faces, moment.crops, pairs, strict=True):
+            crop = cut(frame, face.cut_box, self.params)
+            sample = Sample(describe(self.clip, place, moment.index, face, crop, self.params))
+            sample.original, sample.guessed, sample.compared = original, self.guessed, pair
+            if not placement.is_identity:
+                box, own = (square_crop_box(f.cut_box, self.params.enlarge) for f in (lead, face))
+                sample.original = _laid_on(original, crop, box, own, placement)
+            for name, companion in beside.items():
+                part = None if companion is None else cut_gray(companion, face.cut_box, frame.size_wh, self.params)
+                if part is not None:
+                    sample.companions[name] = part
+            yield sample
+
+
+def _laid_on(original: UInt8, crop: UInt8, lead: IntBox, own: IntBox, placement: pairing.Placement) -> UInt8:
+    """The original's crop in the pixels of the fake's, to a fraction of a pixel; both may have been resized."""
+    grow = original.shape[0] / (lead[2] - lead[0]), (own[2] - own[0]) / crop.shape[0]
+    step = grow[0] * grow[1] / placement.scale
+    # Of the fake's crop to the frame, to the original's frame, to the original's crop; pixels lie at their centres.
+    start = [
+        ((own[i] + 0.5 * grow[1] - placement.shift[i]) / placement.scale - lead[i]) * grow[0] - 0.5 for i in (0, 1)
+    ]
+    if step > 1.2:
+        original = np.asarray(cv2.GaussianBlur(original, (0, 0), 0.45 * step), np.uint8)
+    matrix = np.array([[step, 0, start[0]], [0, step, start[1]]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    laid = cv2.warpAffine(original, matrix, crop.shape[1::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(laid, np.uint8)

@@ -7,7 +7,7 @@ c23, yuv444p. Without footage the clips are the demo's, whose faces are as large
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def make_genuine(
     size: tuple[int, int] = (1280, 720),
     face: int = 150,
 ) -> None:
-    """Write a tree in the layout of FaceForensics++, an original and five fakes for each of ``people`` (2 to 4).
+    """Write a tree in the layout of FaceForensics++, an original and five fakes for each of ``people`` (1, 2 or 4).
 
     ``face`` is the side of dlib's box in pixels; ``size`` is width and height of the frames.
     """
@@ -51,12 +51,12 @@ def make_genuine(
         return
     shots = [_load(footage / f"{name}.mp4", frames, size, face) for name in HEADS[:people]]
     for number, shot in enumerate(shots):
-        source_number = number ^ 1 if number ^ 1 < len(shots) else 0
-        _write(root / f"original_sequences/youtube/c23/videos/{NAMES[number]}.mp4", shot.frames)
+        other = number ^ 1 if number ^ 1 < len(shots) else 0
+        _write(root / f"original_sequences/youtube/c23/videos/{NAMES[number]}.mp4", shot.frames, size)
         for method, way in METHODS.items():
-            name = f"{NAMES[number]}_{NAMES[source_number]}.mp4"
+            name = f"{NAMES[number]}_{NAMES[number ^ 1]}.mp4"
             path = root / "manipulated_sequences" / method / "c23/videos" / name
-            _write(path, _forged(way, shot, shots[source_number], number))
+            _write(path, _forged(way, shot, shots[other], number), size)
 
 
 def _load(clip: Path, count: int, size: tuple[int, int], side: int) -> Shot:
@@ -70,7 +70,7 @@ def _load(clip: Path, count: int, size: tuple[int, int], side: int) -> Shot:
         if not scale:
             first = _largest(find(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), 1))
             scale = side / first.width()
-        frame = _to_size(picture, scale, size)
+        frame = _scaled(picture, scale, size)
         gray = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
         box = box if box is not None and len(frames) % 5 else _largest(find(gray, 0)) or box
         assert box is not None, f"{clip}: no face at that size"
@@ -89,18 +89,13 @@ def _there_and_back(clip: Path, count: int) -> Iterator[UInt8]:
         yield pictures[order[number % len(order)]]
 
 
-def _to_size(picture: UInt8, scale: float, size: tuple[int, int]) -> UInt8:
-    """The picture scaled, in the middle of a frame, mirrored beyond its edges."""
+def _scaled(picture: UInt8, scale: float, size: tuple[int, int]) -> UInt8:
+    """The picture scaled; what is larger than the frame is cut off."""
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     part = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=way)
-    height, width = part.shape[:2]
-    if height > size[1]:
-        # Heads are in the upper half of a portrait.
-        top = (height - size[1]) // 3
-        part, height = part[top : top + size[1]], size[1]
-    part, width = part[:, max(0, width - size[0]) // 2 :][:, : size[0]], min(width, size[0])
-    part = _continued(part, size[0] - width, axis=1)
-    return _continued(part, size[1] - height, axis=0)
+    # Heads are in the upper half of a portrait.
+    top, left = max(0, part.shape[0] - size[1]) // 3, max(0, part.shape[1] - size[0]) // 2
+    return np.ascontiguousarray(part[top : top + size[1], left : left + size[0]])
 
 
 def _continued(part: UInt8, missing: int, axis: int) -> UInt8:
@@ -130,14 +125,15 @@ def _forged(way: str, shot: Shot, source: Shot, number: int) -> Iterator[UInt8]:
         yield forge(way, target, style)[0]
 
 
-def _write(path: Path, frames: Any) -> None:
+def _write(path: Path, frames: Iterable[UInt8], size: tuple[int, int]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream: Any = None
         for frame in frames:
             if stream is None:
                 stream = container.add_stream("libx264", rate=25, options={"crf": "23", "preset": "medium"})
-                stream.height, stream.width = frame.shape[:2]
+                stream.width, stream.height = size
                 stream.pix_fmt = "yuv444p"
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="bgr24")))
+            whole = _continued(_continued(frame, size[0] - frame.shape[1], axis=1), size[1] - frame.shape[0], axis=0)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(whole, format="bgr24")))
         container.mux(stream.encode())

@@ -1,48 +1,157 @@
-"""What a sample costs, against decoding alone and against the common way.
+"""What a sample costs, against decoding the same frames once and against the common way, and where the time goes.
 
-    python benchmarks/pipeline.py                 # ratios on 720p demo clips at c23, all frames, one worker
-    python benchmarks/pipeline.py --minutes 10    # also the memory of a worker on a clip of that length
+    python benchmarks/pipeline.py --footage ../shared/data/footage --keep /tmp/clips --json figures.json
 
-(a) The floor: the same clips decoded by PyAV on one thread, nothing else.
+Clips are coded like the genuine ones (``genuine.py``), an original with five fakes; without ``--footage`` they are
+made of the demo. All figures are CPU time of one core (user and system), as a worker needs it that does everything in
+its own process, and the least of some tries.
+
+(a) The floor: the same frames decoded once by PyAV on one thread, nothing else.
 (b) The common way: cv2.VideoCapture, dlib's HOG detector on every colour frame, upsampled once, crop, PNG.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import json
 import multiprocessing
 import resource
+import shutil
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
 import dlib
+from genuine import make_genuine
 
-from forgeprep.demo import make_demo
 from forgeprep.pipeline.configure import make_config
-from forgeprep.pipeline.run import execute, prepare_run
-from forgeprep.pipeline.work import quiet_libraries
+from forgeprep.pipeline.run import prepare_run
+from forgeprep.pipeline.work import Job, make_shard, quiet_libraries
 
 STAGE_SETS = ("crop", "crop,mask", "crop,mask,noise")
+ALL = STAGE_SETS[-1]
 
 
-def decode_only(clips: list[Path]) -> float:
-    frames, started = 0, time.perf_counter()
-    for clip in clips:
+@dataclass(frozen=True, slots=True)
+class Clips:
+    """A set of clips: people, frames each, size of the pictures, side of a face, and what is asked of them."""
+
+    name: str
+    people: int
+    frames: int
+    size: tuple[int, int]
+    face: int
+    runs: tuple[tuple[str, str], ...]
+
+
+SETS = (
+    Clips("720p", 2, 75, (1280, 720), 150, (*((stages, "all") for stages in STAGE_SETS), (ALL, "32"))),
+    Clips("1080p", 1, 50, (1920, 1080), 346, ((ALL, "all"),)),
+)
+"""Faces of 150 pixels at 720 lines; of 346, which make crops of 450, at 1080."""
+
+
+@dataclass(slots=True)
+class Clock:
+    """CPU seconds by step, without what steps inside them take."""
+
+    seconds: Counter[str] = field(default_factory=Counter)
+    running: list[str] = field(default_factory=lambda: ["other"])
+    since: float = 0.0
+
+    def switch(self) -> None:
+        now = time.process_time()
+        self.seconds[self.running[-1]] += now - self.since
+        self.since = now
+
+    def timed(self, step: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            self.switch()
+            self.running.append(step)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.switch()
+                self.running.pop()
+
+        return wrapped
+
+    def timed_items(self, step: str, generator: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+        @functools.wraps(generator)
+        def wrapped(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            items = generator(*args, **kwargs)
+            step_on = self.timed(step, functools.partial(next, items, items))
+            try:
+                while (item := step_on()) is not items:
+                    yield item
+            finally:
+                items.close()  # type: ignore[attr-defined]
+
+        return wrapped
+
+
+def clock_steps(clock: Clock) -> None:
+    """From here on the steps of a sample are timed."""
+    from forgeprep.ops import forward, video
+    from forgeprep.ops.face_search import Search
+    from forgeprep.pipeline import work
+    from forgeprep.shards.write import ShardWriter
+    from forgeprep.stages import all_stages
+    from forgeprep.stages.crop import original, pairing
+    from forgeprep.stages.crop.forged import ForgedFaces
+
+    for module in (original, forward):
+        module.read_frames = clock.timed_items("decode", video.read_frames)  # type: ignore[attr-defined]
+    for step, owner, name in (
+        ("hash", video, "sha256_of"),
+        ("detect and track", Search, "push"),
+        ("detect and track", Search, "finish"),
+        ("pair", original, "thumb"),
+        ("pair", original, "outside"),
+        ("pair", pairing.FakeReader, "_compare"),
+        ("tell forged", original, "face_patch"),
+        ("tell forged", pairing, "face_patch"),
+        ("tell forged", ForgedFaces, "label"),
+        ("tell forged", ForgedFaces, "finish"),
+        ("crop", original, "cut"),
+        ("crop", pairing, "cut"),
+        ("windows", original, "window"),
+        ("windows", pairing, "window"),
+        ("encode", work, "encode_row"),
+        ("write", ShardWriter, "add"),
+        ("write", ShardWriter, "commit"),
+    ):
+        setattr(owner, name, clock.timed(step, getattr(owner, name)))
+    for name, stage in all_stages().items():
+        if stage.apply is not None:
+            object.__setattr__(stage, "apply", clock.timed(name, stage.apply))
+
+
+def decode_only(root: Path) -> tuple[float, int]:
+    """CPU seconds, and frames."""
+    frames, started = 0, time.process_time()
+    for clip in sorted(root.glob("*_sequences/*/c23/videos/*.mp4")):
         with av.open(str(clip)) as container:
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1
             stream.thread_type = "NONE"
             frames += sum(1 for _ in container.decode(stream))
-    return (time.perf_counter() - started) / frames
+    return time.process_time() - started, frames
 
 
-def common_way(clips: list[Path], folder: Path, frames_each: int = 12) -> float:
+def common_way(root: Path, folder: Path, frames_each: int = 6) -> float:
+    """CPU seconds a sample."""
     detector = dlib.get_frontal_face_detector()
-    made, started = 0, time.perf_counter()
-    for clip in clips:
+    made, started = 0, time.process_time()
+    for clip in sorted(root.glob("*_sequences/*/c23/videos/*.mp4")):
         capture = cv2.VideoCapture(str(clip))
         for number in range(frames_each):
             there, frame = capture.read()
@@ -54,79 +163,89 @@ def common_way(clips: list[Path], folder: Path, frames_each: int = 12) -> float:
                 cv2.imwrite(str(folder / f"{clip.stem}_{number}.png"), frame[y : y + side, x : x + side])
                 made += 1
         capture.release()
-    return (time.perf_counter() - started) / made
+    return (time.process_time() - started) / made
 
 
-def ours(root: Path, out: Path, stages: str, frames: str = "all") -> tuple[float, int]:
-    config = make_config("ffpp", {"stages": stages, "frames": frames})
-    prepared = prepare_run(config, root, out)
-    rows: dict[str, int] = {}
-    started = time.perf_counter()
-    result = execute(prepared, workers=0, report=lambda shard, progress: rows.__setitem__(shard, progress.rows))
-    assert not result.failed, result.failed
-    return (time.perf_counter() - started) / sum(rows.values()), sum(rows.values())
-
-
-def lengthen(root: Path, target: Path, times: int) -> None:
-    """One original and one fake of ``root``, each repeated ``times`` times without encoding anew."""
-    fake = next((root / "manipulated_sequences/Deepfakes/c23/videos").iterdir())
-    original = root / f"original_sequences/youtube/c23/videos/{fake.stem[:3]}.mp4"
-    for clip in (original, fake):
-        path = target / clip.relative_to(root)
-        path.parent.mkdir(parents=True)
-        with av.open(str(path), "w") as sink:
-            stream, shift = None, 0
-            for _ in range(times):
-                with av.open(str(clip)) as source:
-                    video = source.streams.video[0]
-                    stream = stream or sink.add_stream_from_template(video)
-                    for packet in source.demux(video):
-                        if packet.dts is not None:
-                            packet.pts += shift
-                            packet.dts += shift
-                            packet.stream = stream
-                            sink.mux(packet)
-                    shift += video.duration
+def ours(root: Path, out: Path, stages: str, frames: str, clock: Clock) -> tuple[float, int]:
+    """CPU seconds of all shards, made as a worker makes them, and samples."""
+    shutil.rmtree(out, ignore_errors=True)
+    prepared = prepare_run(make_config("ffpp", {"stages": stages, "frames": frames}), root, out)
+    clock.seconds.clear()
+    clock.since = started = time.process_time()
+    places = root.resolve(), out.resolve()
+    rows = sum(
+        make_shard(Job(number, shard.name, prepared.config, *places, "key")).rows
+        for number, shard in enumerate(prepared.shards)
+    )
+    clock.switch()
+    return time.process_time() - started, rows
 
 
 def peak_memory_mb(root: Path, out: Path) -> float:
-    """Peak resident memory of a fresh process that runs the pipeline, in MB."""
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
+    """Peak resident memory of a fresh process that makes the shards, in MB."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_run_and_measure, (root, out))
 
 
 def _run_and_measure(root: Path, out: Path) -> float:
-    ours(root, out, "crop,mask,noise", "every:4")
+    quiet_libraries()
+    ours(root, out, ALL, "all", Clock())
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def measure(clips: Clips, root: Path, folder: Path, clock: Clock, tries: int) -> dict[str, float]:
+    """Print a table for a set of clips; returns its figures."""
+    found: dict[str, float] = {}
+    floor, frames = min(decode_only(root) for _ in range(tries))
+    print(f"\n{clips.name}, faces of {clips.face} pixels: (a) decode only {1e3 * floor / frames:.2f} ms a frame")
+    found[f"{clips.name} decode ms"] = 1e3 * floor / frames
+    for stages, wanted in clips.runs:
+        best, steps, rows = float("inf"), Counter[str](), 1
+        for _ in range(tries):
+            seconds, rows = ours(root, folder / "out", stages, wanted, clock)
+            if seconds < best:
+                best, steps = seconds, Counter(clock.seconds)
+        floor = min(floor, decode_only(root)[0])
+        name = f"{clips.name} {stages}" + ("" if wanted == "all" else f" {wanted} frames")
+        found |= {f"{name} ms": 1e3 * best / rows, f"{name} ratio": best / floor}
+        print(f"{name:<32}{1e3 * best / rows:7.2f} ms a sample ({rows} samples), {best / floor:.2f} x (a)")
+        for step, spent in steps.most_common():
+            print(f"    {step:<20}{1e3 * spent / rows:7.2f} ms {100 * spent / best:5.1f} %")
+            if stages == ALL:
+                found[f"{name}: {step} ms"] = 1e3 * spent / rows
+    return found
+
+
 def main() -> None:
+    """Make the clips, run everything on them, print and write the figures."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--seconds", type=float, default=6.0, help="length of the demo clips")
-    arguments.add_argument("--minutes", type=float, default=0.0, help="also measure memory on a clip of this length")
+    arguments.add_argument("--footage", type=Path, help="folder of talking heads; default: the demo's portraits")
+    arguments.add_argument("--keep", type=Path, help="where the clips stay for the next time")
+    arguments.add_argument("--only", choices=[clips.name for clips in SETS])
+    arguments.add_argument("--tries", type=int, default=2)
+    arguments.add_argument("--json", type=Path, help="write the figures there")
     given = arguments.parse_args()
     quiet_libraries()
+    clock, figures = Clock(), {}
+    clock_steps(clock)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        root = folder / "ffpp"
-        make_demo(root, people=2, seconds=given.seconds, size=(1280, 720), compressions=("c23",))
-        clips = sorted(root.glob("*_sequences/*/c23/videos/*.mp4"))
-        floor = min(decode_only(clips) for _ in range(2))
-        print(f"(a) decode only        {1e3 * floor:8.2f} ms a frame  ({1 / floor:.0f} frames/s)")
-        common = common_way(clips, folder)
-        print(f"(b) the common way     {1e3 * common:8.2f} ms a sample")
-        for stages in STAGE_SETS:
-            each, count = min(ours(root, folder / f"{stages}-{go}", stages) for go in range(2))
-            print(
-                f"{stages:<22} {1e3 * each:8.2f} ms a sample  ({1 / each:.0f} samples/s, {count} samples)  "
-                f"{each / floor:.2f} x (a)   (b) / {common / each:.1f}"
-            )
-        if given.minutes:
-            lengthen(root, folder / "long", round(60 * given.minutes / given.seconds))
-            for name, place in ((f"{given.seconds:g} s", root), (f"{given.minutes:g} min", folder / "long")):
-                peak = peak_memory_mb(place, folder / f"memory {name}")
-                print(f"worker's peak memory   {peak:8.0f} MB on clips of {name}")
+        for clips in SETS if given.only is None else [one for one in SETS if one.name == given.only]:
+            root = (given.keep or folder) / clips.name
+            if not root.is_dir():
+                make_genuine(
+                    root, given.footage, people=clips.people, frames=clips.frames, size=clips.size, face=clips.face
+                )
+            figures |= measure(clips, root, folder, clock, given.tries)
+            if clips.name == "720p":
+                common = common_way(root, folder)
+                figures["720p common way ms"] = 1e3 * common
+                print(f"(b) the common way, crops alone {1e3 * common:.1f} ms a sample")
+            else:
+                figures[f"{clips.name} worker MB"] = peak = peak_memory_mb(root, folder / "memory")
+                print(f"worker's peak memory {peak:.0f} MB")
+    if given.json:
+        given.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

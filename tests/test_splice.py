@@ -29,6 +29,7 @@ from forgeprep.shards.verify import verify
 from forgeprep.splice.encode import write_video
 from forgeprep.splice.spans import draw_spans, labels_of
 from forgeprep.stages.crop import forged
+from forgeprep.stages.crop import original as reading
 from tests.conftest import UInt8, encode_video, run_cli
 from tests.runs import wait_for
 from tests.variants import fake_path, original_path, pictures

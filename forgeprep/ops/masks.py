@@ -138,7 +138,7 @@ def fit_features(evidence: Evidence, regions: Sequence[Bool], crops: Sequence[Cr
         odds = np.clip(evidence.log_odds[number], -5, 5)
         share = 1 / (1 + np.exp(-odds))
         maps = [
-            np.clip(np.max([evidence.standing[CHANNELS.index(name), number] for name in names], axis=0), -1, 6)
+            np.clip(np.max([evidence.standing[number, CHANNELS.index(name)] for name in names], axis=0), -1, 6)
             for names in groups
         ]
         ring = (cv2.dilate(inside.astype(np.uint8), _RING) > 0) & outside

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forgeprep.ops import evidence
+from forgeprep.ops import evidence, masks
 from forgeprep.ops.evidence import PIXELS, WIDE, Pair, cells_of, features, find_evidence
 from forgeprep.ops.evidence_model import BIAS, WEIGHTS
 from forgeprep.ops.masks import Crop, binarise, difference_masks
@@ -147,6 +147,37 @@ def test_medians_equal_those_of_numpy(size: int, frames: int, seed: int) -> None
     for number, found in enumerate(evidence._medians(values, frame, frames).T):
         own = values[:, frame == number]
         assert np.array_equal(found, np.median(own, axis=1) if own.shape[1] > 60 else np.zeros(3))
+
+
+def test_fit_features_are_means_over_their_places(face_photo: UInt8) -> None:
+    image = window(face_photo)
+    pairs = [Pair(noisy(forged(image, ellipse()), i), noisy(image, 50 + i), (0.25, 0.0, 0.0, 0.0)) for i in range(3)]
+    found, crop = find_evidence(pairs), Crop(200, PLACE)
+    region = cv2.resize(ellipse(), (96, 96), interpolation=cv2.INTER_AREA) > 127
+    rows = masks.fit_features(found, [region] * 3, [crop] * 3)
+    for number, row in enumerate(rows):
+        looked_at = found.seen[number] & masks._inside(crop, 96)
+        inside = region & looked_at
+        ring = (cv2.dilate(inside.astype(np.uint8), masks._RING) > 0) & looked_at & ~inside
+        odds = np.clip(found.log_odds[number], -5, 5)
+        share = 1 / (1 + np.exp(-odds))
+        energy = np.clip(found.standing[number, [4, 5, 8, 9]].max(axis=0), -1, 6)
+        plain = {
+            "expected IoU by the odds": share[inside].sum() / (inside.sum() + share[looked_at & ~inside].sum()),
+            "odds inside": odds[inside].mean(),
+            "odds around": odds[ring].mean(),
+            "odds across the border": odds[inside & ~(cv2.erode(inside.astype(np.uint8), masks._RING) > 0)].mean()
+            - odds[ring].mean(),
+            "log area": np.log(inside.sum() / looked_at.sum()),
+            "energy inside": energy[inside].mean(),
+            "energy around": energy[ring].mean(),
+            "strongest energy": np.quantile(energy[looked_at], 0.98),
+            "steadiness": 1.0,
+        }
+        for name, value in plain.items():
+            assert row[masks.FIT_FEATURES.index(name)] == pytest.approx(value, abs=1e-4), name
+    nothing = masks.fit_features(found, [np.zeros_like(region)] * 3, [crop] * 3)
+    assert not nothing.any()
 
 
 @given(side=st.integers(1, 20), seed=st.integers(0, 1000))

@@ -318,16 +318,17 @@ def _rim(seen: Bool, cells: int) -> npt.NDArray[np.intp]:
     return rim[:: max(1, rim.size // 12000)]
 
 
+def extent(there: Bool) -> tuple[slice, slice]:
+    """Rows and columns of a rectangle of cells, bool (G, G); two empty slices where there is none."""
+    rows, columns = (np.flatnonzero(there.any(axis=axis)) for axis in (1, 0))
+    if not rows.size:
+        return slice(0), slice(0)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
 def _looked_at(seen: Bool) -> tuple[slice, slice]:
-    """Rows and columns, of a frame's cells, that lie near the face and show picture: both are rectangles."""
-    near = seen & (_distance(len(seen)) < 1.25)
-    rows, columns = (near.any(axis=axis) for axis in (1, 0))
-    return _span(rows), _span(columns)
-
-
-def _span(there: npt.ArrayLike) -> slice:
-    places = np.flatnonzero(there)
-    return slice(places[0], places[-1] + 1) if places.size else slice(0)
+    """The part of a frame's window that lies near the face and shows picture."""
+    return extent(seen & (_distance(len(seen)) < 1.25))
 
 
 def _peaks(maps: Float, looked_at: tuple[slice, slice]) -> Float:

@@ -124,7 +124,7 @@ def binarise(difference: UInt8, threshold: int, *, enlarge: float = 1.3) -> UInt
     region = _solid(np.asarray(above, np.uint8), max(2, round(GAP * CELLS_ACROSS_FACE * 2)))
     outline = cv2.resize(region, (width, height), interpolation=cv2.INTER_LINEAR)
     _, mask = cv2.threshold(outline, 127, 255, cv2.THRESH_BINARY)
-    return np.asarray(cv2.bitwise_and(mask, cv2.compare(difference, 0, cv2.CMP_GT)), np.uint8)
+    return np.where(difference > 0, np.asarray(mask, np.uint8), np.uint8(0))
 
 
 def fit_features(evidence: Evidence, regions: Sequence[Bool], crops: Sequence[Crop]) -> Float:

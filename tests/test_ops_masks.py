@@ -139,6 +139,13 @@ def test_energies_are_as_written_down(face_photo: UInt8) -> None:
     assert np.allclose(found[:, 2:].transpose(1, 0, 2, 3), np.stack(plain), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("sigma", [0.7, 1.5, 2.5, 3.6, 6.4])
+@pytest.mark.parametrize("side", [54, 96, 132])
+def test_wide_smoothing_is_opencvs(side: int, sigma: float) -> None:
+    values = np.random.default_rng(side).normal(0, 3, (side, side)).astype(np.float32)
+    assert np.allclose(evidence._blur(values, sigma), cv2.GaussianBlur(values, (0, 0), sigma), atol=1e-5)
+
+
 @given(st.integers(1, 400), st.integers(1, 12), st.integers(0, 1000))
 def test_medians_equal_those_of_numpy(size: int, frames: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -112,7 +112,7 @@ def features(standing: Float, seen: Bool) -> Iterator[Float]:
     """What the logistic model adds up, for each frame: float32 (77, G, G); the fit needs them one by one."""
     place = _place(seen.shape[1])
     shared = {name: standing[:, CHANNELS.index(name)].mean(axis=0) for name in SHARED}
-    for there, looked_at in zip(standing, map(_looked_at, seen), strict=True):
+    for there, looked_at in zip(standing, _looked_at(seen), strict=True):
         maps = dict(zip(CHANNELS, there, strict=True))
         columns: list[Float] = []
         for z in maps.values():
@@ -130,10 +130,9 @@ def features(standing: Float, seen: Bool) -> Iterator[Float]:
 def _odds(standing: Float, seen: Bool) -> Float:
     """Log-odds, float32 (frames, G, G): the weighted sum of :func:`features`, in fewer steps."""
     of_step, of_shared, of_local, of_peaked, of_near, of_place = np.split(WEIGHTS, np.cumsum([42, 10, 4, 16, 3]))
-    # A channel's three steps are one bent line: from each step's start on, its slope takes the last one's place.
+    # A channel's three steps are one bent line: below each step's end the slope of the next gives way to its own.
     first, second, third = of_step.reshape(-1, 3).T
-    constant = BIAS + float((0.7 * first + 1.5 * second - 2.5 * third).sum())
-    everywhere = np.tensordot(of_place, _place(seen.shape[1]), 1) + np.float32(constant)
+    everywhere = np.tensordot(of_place, _place(seen.shape[1]), 1) + np.float32(BIAS - 0.3 * float(first.sum()))
     for (low, high), name in zip(of_shared.reshape(-1, 2), SHARED, strict=True):
         mean = standing[:, CHANNELS.index(name)].mean(axis=0)
         everywhere += low * np.clip(mean - 0.2, -1, 0.8) + high * np.clip(mean - 1, 0, 3)
@@ -141,13 +140,17 @@ def _odds(standing: Float, seen: Bool) -> Float:
     below_peak, of_peak = of_peaked.reshape(-1, 2).T
     odds = np.empty(seen.shape, np.float32)
     bent, least = np.empty_like(standing[0]), np.empty_like(standing[0, peaked])
-    for out, z, looked_at in zip(odds, standing, map(_looked_at, seen), strict=True):
+    # The maps in one column of OpenCV's, so far apart that none sees another.
+    apart = np.full((len(local), seen.shape[1] + len(_KERNEL) // 2, seen.shape[2]), -np.inf, np.float32)
+    for out, z, looked_at in zip(odds, standing, _looked_at(seen), strict=True):
         np.clip(z, -1, 6.5, out=bent)
-        np.add(everywhere, _sum(first, bent), out=out)
-        out += _sum(second - first, np.maximum(bent, 1, out=bent))
-        out += _sum(third - second, np.maximum(bent, 2.5, out=bent))
-        for weight, channel in zip(of_local, local, strict=True):
-            out += weight * np.maximum(z[channel] - cv2.dilate(z[channel], _KERNEL), -4)
+        np.add(everywhere, _sum(third, bent), out=out)
+        out += _sum(second - third, _at_most(2.5, bent))
+        out += _sum(first - second, _at_most(1, bent))
+        inner = apart[:, : seen.shape[1]]
+        inner[:] = z[local]
+        nearby = np.asarray(cv2.dilate(apart.reshape(-1, seen.shape[2]), _KERNEL), np.float32).reshape(apart.shape)
+        out += _sum(of_local, np.maximum(inner - nearby[:, : seen.shape[1]], -4))
         np.take(z, peaked, axis=0, out=least, mode="clip")
         peaks = _peaks(least, looked_at)
         np.minimum(least, peaks[:, None, None], out=least)
@@ -155,6 +158,13 @@ def _odds(standing: Float, seen: Bool) -> Float:
         out += of_peak @ np.clip(peaks, 0, 4) - below_peak @ peaks
         out += _blur(_sum(of_near, np.clip(z[near], -1, 3)), 6.4)
     return odds
+
+
+def _at_most(limit: float, maps: Float) -> Float:
+    """``np.minimum`` in place, in half the time."""
+    flat = maps.reshape(-1, maps.shape[-1])
+    cv2.threshold(flat, limit, 0, cv2.THRESH_TRUNC, dst=flat)
+    return maps
 
 
 def _sum(weights: Float, maps: Float) -> Float:
@@ -197,7 +207,7 @@ def _halved(planes: Float) -> Float:
 
 def _texture(original: UInt8, cells: int) -> Float:
     gray = cv2.resize(cv2.cvtColor(original, cv2.COLOR_RGB2GRAY), (cells, cells), interpolation=cv2.INTER_AREA)
-    slope_x, slope_y = (cv2.Sobel(gray, cv2.CV_32F, *order, scale=0.125) for order in ((1, 0), (0, 1)))
+    slope_x, slope_y = (np.asarray(slope, np.float32) * np.float32(0.125) for slope in cv2.spatialGradient(gray))
     return _blur(slope_x * slope_x + slope_y * slope_y, 1.0)
 
 
@@ -319,16 +329,20 @@ def _rim(seen: Bool, cells: int) -> npt.NDArray[np.intp]:
 
 
 def extent(there: Bool) -> tuple[slice, slice]:
-    """Rows and columns of a rectangle of cells, bool (G, G); two empty slices where there is none."""
-    rows, columns = (np.flatnonzero(there.any(axis=axis)) for axis in (1, 0))
-    if not rows.size:
-        return slice(0), slice(0)
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    """Rows and columns of a rectangle of cells, bool (G, G)."""
+    return _span(there.any(axis=1)), _span(there.any(axis=0))
 
 
-def _looked_at(seen: Bool) -> tuple[slice, slice]:
-    """The part of a frame's window that lies near the face and shows picture."""
-    return extent(seen & (_distance(len(seen)) < 1.25))
+def _span(there: npt.ArrayLike) -> slice:
+    places = np.flatnonzero(there)
+    return slice(places[0], places[-1] + 1) if places.size else slice(0)
+
+
+def _looked_at(seen: Bool) -> list[tuple[slice, slice]]:
+    """The part of each frame's window that lies near the face and shows picture."""
+    near = _distance(seen.shape[1]).min(axis=0) < 1.25
+    sides = (seen.any(axis=axis) & near for axis in (2, 1))
+    return [(_span(rows), _span(columns)) for rows, columns in zip(*sides, strict=True)]
 
 
 def _peaks(maps: Float, looked_at: tuple[slice, slice]) -> Float:
@@ -363,7 +377,21 @@ def _place(cells: int) -> tuple[Float, Float]:
 
 
 def _blur(values: Float, sigma: float) -> Float:
-    return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma), np.float32)
+    """Gaussian smoothing of a map, float32 (G, G)."""
+    if sigma < 2:
+        return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma), np.float32)
+    # For a wide kernel two products are faster, by whole rows, than the taps.
+    rows, columns = (_smoothing(side, sigma) for side in values.shape)
+    return np.asarray(rows @ values @ columns.T, np.float32)
+
+
+@functools.cache
+def _smoothing(side: int, sigma: float) -> Float:
+    """What OpenCV's Gaussian does along one axis, edges included, as a matrix, float32 (side, side)."""
+    taps = cv2.getGaussianKernel(round(8 * sigma + 1) | 1, sigma, cv2.CV_32F)
+    matrix = np.asarray(cv2.sepFilter2D(np.eye(side, dtype=np.float32), -1, np.ones(1, np.float32), taps), np.float32)
+    matrix.flags.writeable = False
+    return matrix
 
 
 _LUMA = np.array([0.299, 0.587, 0.114])

@@ -182,12 +182,16 @@ def _differences(pairs: Sequence[Pair], cells: int) -> tuple[Float, Float, Float
     means = np.empty((len(pairs), 3, cells, cells), np.float32)
     within = np.empty((len(pairs), 2, cells, cells), np.float32)
     texture = np.empty((len(pairs), cells, cells), np.float32)
-    # Planes, and one buffer for all frames: OpenCV halves single channels much faster than three, and fresh memory
-    # costs more than the arithmetic.
-    rgb, signed = np.empty(pairs[0].fake.shape, np.float32), np.empty((3, *pairs[0].fake.shape[:2]), np.float32)
+    # Planes, and memory for all frames: OpenCV halves single channels much faster than three, and fresh memory costs
+    # more than the arithmetic.
+    height, width = pairs[0].fake.shape[:2]
+    fake, original = np.empty((2, 3, height, width), np.uint8)
+    rgb, signed = np.empty((2, 3, height, width), np.float32)
     for number, pair in enumerate(pairs):
-        cv2.subtract(pair.fake, pair.original, dst=rgb, dtype=cv2.CV_32F)
-        np.matmul(_TO_YCC, rgb.reshape(-1, 3).T, out=signed.reshape(3, -1))
+        cv2.split(pair.fake, list(fake))
+        cv2.split(pair.original, list(original))
+        cv2.subtract(fake.reshape(3, -1), original.reshape(3, -1), dst=rgb.reshape(3, -1), dtype=cv2.CV_32F)
+        np.matmul(_TO_YCC, rgb.reshape(3, -1), out=signed.reshape(3, -1))
         means[number] = mean = _halved(signed)
         energy = _halved(np.square(signed, out=signed))
         energy -= mean * mean

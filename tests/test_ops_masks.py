@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forgeprep.ops.evidence import PIXELS, WIDE, Pair, cells_of
+from forgeprep.ops import evidence, masks
+from forgeprep.ops.evidence import PIXELS, WIDE, Pair, cells_of, features, find_evidence
+from forgeprep.ops.evidence_model import BIAS, WEIGHTS
 from forgeprep.ops.masks import Crop, binarise, difference_masks
 from forgeprep.ops.similarity import mask_grid, pack_grid, similarity_map, unpack_grid
 from tests.conftest import UInt8
@@ -93,6 +95,96 @@ def test_masks_do_not_depend_on_who_else_is_in_the_process(face_photo: UInt8) ->
         np.array_equal(a.mask, b.mask) and a.confidence == b.confidence for a, b in zip(first, again, strict=True)
     )
     assert difference_masks([], []) == []
+
+
+@pytest.mark.parametrize("outside", [(0.0, 0.0, 0.0, 0.0), (0.3, 0.0, 0.0, 0.12), (0.9, 0.9, 0.0, 0.0)])
+def test_log_odds_are_the_weighted_sum_of_the_features(
+    face_photo: UInt8, outside: tuple[float, float, float, float]
+) -> None:
+    image = window(face_photo)
+    pairs = [Pair(noisy(forged(image, ellipse()), i), noisy(image, 50 + i), outside) for i in range(6)]
+    found = find_evidence(pairs)
+    plain = np.stack([np.tensordot(WEIGHTS, one, 1) + BIAS for one in features(found.standing, found.seen)])
+    plain[~found.seen] = -9
+    assert np.abs(found.log_odds - plain).max() < 1e-4
+    assert not found.standing[np.broadcast_to(~found.seen[:, None], found.standing.shape)].any()
+
+
+def test_energies_are_as_written_down(face_photo: UInt8) -> None:
+    """The energies against a plain account of them: interleaved, whole frames at a time."""
+    image = window(face_photo)
+    pairs = [Pair(noisy(forged(image, ellipse()), i), noisy(image, 50 + i)) for i in range(6)]
+    signed = [(pair.fake.astype(np.float32) - pair.original) @ evidence._TO_YCC.T for pair in pairs]
+    halved = np.stack([one.reshape(96, 2, 96, 2, 3).mean(axis=(1, 3)) for one in signed])
+    squares = np.stack([(one**2).reshape(96, 2, 96, 2, 3).mean(axis=(1, 3)) for one in signed])
+    means, within, _ = evidence._differences(pairs, 96)
+    assert np.allclose(means, halved.transpose(0, 3, 1, 2), atol=1e-4)
+    rest = np.maximum(squares - halved**2, 0)
+    assert np.allclose(within[:, 0], rest[..., 0], atol=1e-2)
+    assert np.allclose(within[:, 1], rest[..., 1] + rest[..., 2], atol=1e-2)
+    wide = np.pad(halved, ((2, 2), (0, 0), (0, 0), (0, 0)), mode="edge")
+    over_time = sum(weight * wide[at : at + 6] for at, weight in enumerate((1, 2, 3, 2, 1))) / 9
+    steady = halved.mean(axis=0)[None].repeat(6, axis=0)
+    plain = []
+    for maps, sigma, after in [
+        (halved, 0.7, 0.0), (halved, 1.5, 0.75), (halved, 3.6, 1.8), (over_time, 1.0, 0.6),
+        (steady, 1.2, 0.6), (steady, 3.2, 1.6),
+    ]:  # fmt: skip
+        energy = np.stack([cv2.GaussianBlur(one, (0, 0), sigma) ** 2 for one in maps.astype(np.float32)])
+        both = np.stack([energy[..., 0], energy[..., 1] + energy[..., 2]], axis=-1)
+        both = np.stack([cv2.GaussianBlur(one, (0, 0), after) for one in both]) if after else both
+        plain += [both[..., 0], both[..., 1]]
+    floors = np.array(evidence.FLOORS)[:, None, None]
+    found = np.exp(evidence._log_energies(means, within)) - floors
+    assert np.allclose(found[:, 2:].transpose(1, 0, 2, 3), np.stack(plain), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("sigma", [0.7, 1.5, 2.5, 3.6, 6.4])
+@pytest.mark.parametrize("side", [54, 96, 132])
+def test_wide_smoothing_is_opencvs(side: int, sigma: float) -> None:
+    values = np.random.default_rng(side).normal(0, 3, (side, side)).astype(np.float32)
+    assert np.allclose(evidence._blur(values, sigma), cv2.GaussianBlur(values, (0, 0), sigma), atol=1e-5)
+
+
+@given(st.integers(1, 400), st.integers(1, 12), st.integers(0, 1000))
+def test_medians_equal_those_of_numpy(size: int, frames: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values, frame = rng.normal(size=(3, size)).astype(np.float32), np.sort(rng.integers(0, frames, size))
+    assert evidence._median(values[0].astype(np.float64)) == np.median(values[0].astype(np.float64))
+    for number, found in enumerate(evidence._medians(values, frame, frames).T):
+        own = values[:, frame == number]
+        assert np.array_equal(found, np.median(own, axis=1) if own.shape[1] > 60 else np.zeros(3))
+
+
+def test_fit_features_are_means_over_their_places(face_photo: UInt8) -> None:
+    image = window(face_photo)
+    pairs = [Pair(noisy(forged(image, ellipse()), i), noisy(image, 50 + i), (0.25, 0.0, 0.0, 0.0)) for i in range(3)]
+    found, crop = find_evidence(pairs), Crop(200, PLACE)
+    region = cv2.resize(ellipse(), (96, 96), interpolation=cv2.INTER_AREA) > 127
+    rows = masks.fit_features(found, [region] * 3, [crop] * 3)
+    for number, row in enumerate(rows):
+        looked_at = found.seen[number] & masks._inside(crop, 96)
+        inside = region & looked_at
+        ring = (cv2.dilate(inside.astype(np.uint8), masks._RING) > 0) & looked_at & ~inside
+        odds = np.clip(found.log_odds[number], -5, 5)
+        share = 1 / (1 + np.exp(-odds))
+        energy = np.clip(found.standing[number, [4, 5, 8, 9]].max(axis=0), -1, 6)
+        plain = {
+            "expected IoU by the odds": share[inside].sum() / (inside.sum() + share[looked_at & ~inside].sum()),
+            "odds inside": odds[inside].mean(),
+            "odds around": odds[ring].mean(),
+            "odds across the border": odds[inside & ~(cv2.erode(inside.astype(np.uint8), masks._RING) > 0)].mean()
+            - odds[ring].mean(),
+            "log area": np.log(inside.sum() / looked_at.sum()),
+            "energy inside": energy[inside].mean(),
+            "energy around": energy[ring].mean(),
+            "strongest energy": np.quantile(energy[looked_at], 0.98),
+            "steadiness": 1.0,
+        }
+        for name, value in plain.items():
+            assert row[masks.FIT_FEATURES.index(name)] == pytest.approx(value, abs=1e-4), name
+    nothing = masks.fit_features(found, [np.zeros_like(region)] * 3, [crop] * 3)
+    assert not nothing.any()
 
 
 @given(side=st.integers(1, 20), seed=st.integers(0, 1000))

@@ -1,5 +1,7 @@
 """The noise residual against a float64 oracle written with PyWavelets and SciPy only."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import pywt
@@ -183,3 +185,22 @@ GRAY = np.zeros((20, 20), np.float32)
 def test_bad_input_is_refused_with_what_was_got(call, got):
     with pytest.raises(ValueError, match=got):
         call()
+
+
+def test_results_stay_when_memory_is_used_again():
+    """Threads and later calls share nothing that was returned; also where views are given, and above what is kept."""
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, (side, side + 3, 3)).astype(np.uint8) for side in (40, 900, 130, 60)]
+
+    def results(picture):
+        gray = to_gray(picture[::-1])
+        residual = noise_residual(gray)
+        return gray, residual, noise_residual(picture), quantise(residual)
+
+    first = [results(picture) for picture in pictures]
+    kept = [[one.copy() for one in found] for found in first]
+    with ThreadPoolExecutor(4) as pool:
+        again = list(pool.map(results, pictures * 3))
+    for found, expected in zip(first + again, kept * 4, strict=True):
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one, other)

@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from PIL import Image
 
 from forgeprep.errors import VerifyError
 from forgeprep.schemas.samples import columns_of
-from forgeprep.shards.encode import UInt8, decode_image, encode_image, encode_row
+from forgeprep.shards.encode import UInt8, _sum_of_rows, decode_image, encode_image, encode_row
 
 SIDES = st.integers(1, 40)
 PICTURES = hnp.arrays(np.uint8, st.tuples(SIDES, SIDES) | st.tuples(SIDES, SIDES, st.just(3)))
@@ -27,6 +28,29 @@ def test_png_gives_back_the_picture(picture: UInt8, column: str) -> None:
     with Image.open(io.BytesIO(data)) as other:
         assert other.mode == ("RGB" if picture.ndim == 3 else "L")
         np.testing.assert_array_equal(np.asarray(other), picture)
+    opened = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert opened is not None
+    np.testing.assert_array_equal(opened if picture.ndim == 2 else opened[..., ::-1], picture)
+
+
+@pytest.mark.parametrize("column", ["image", "mask", "noise", "difference"])
+def test_equal_pictures_give_equal_bytes(face_photo: UInt8, column: str) -> None:
+    """Also where memory lies otherwise, and for pictures of zeros, whose bytes are kept."""
+    picture = face_photo if column == "image" else np.where(face_photo[..., 0] > 99, 255, 0).astype(np.uint8)
+    for one in (picture, np.zeros_like(picture), np.ones_like(picture)):
+        rng = np.random.default_rng(0)
+        expected = encode_image(one, column=column)
+        for _ in range(20):
+            encode_image(rng.integers(0, 256, (90, 90), np.uint8), column=column)
+            elsewhere = np.pad(one, ((3, 5), (7, 1), (0, 0))[: one.ndim])[3:-5, 7:-1]
+            assert encode_image(elsewhere, column=column) == expected
+        np.testing.assert_array_equal(decode_image(expected), one)
+
+
+@given(st.integers(1, 300), st.integers(1, 30), st.integers(0, 1000))
+def test_rows_are_summed_as_numpy_does(height: int, width: int, seed: int) -> None:
+    rows = np.random.default_rng(seed).integers(0, 256, (height, width + 1), np.uint8)[:, 1:]
+    np.testing.assert_array_equal(_sum_of_rows(rows), np.add.accumulate(rows, axis=0, dtype=np.uint8))
 
 
 @settings(max_examples=40, deadline=None)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from forgeprep.ops.evidence import CELLS_ACROSS_FACE, CHANNELS, Bool, Evidence, Float, Pair, find_evidence
+from forgeprep.ops.evidence import CELLS_ACROSS_FACE, CHANNELS, Bool, Evidence, Float, Pair, extent, find_evidence
 from forgeprep.ops.evidence_model import FIT_BIAS, FIT_WEIGHTS
 from forgeprep.ops.frames import UInt8
 from forgeprep.ops.geometry import IntBox
@@ -120,43 +120,50 @@ def binarise(difference: UInt8, threshold: int, *, enlarge: float = 1.3) -> UInt
     # Twice as fine as the grid is as much as the evidence knows; the outline is drawn smoothly from there.
     side = 2 * round(CELLS_ACROSS_FACE * enlarge)
     fine = cv2.resize(difference, (side, side), interpolation=cv2.INTER_LINEAR)
-    region = _solid((fine > threshold).astype(np.uint8), max(2, round(GAP * CELLS_ACROSS_FACE * 2)))
-    outline = cv2.resize(region * np.uint8(255), (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.where((outline > 127) & (difference > 0), 255, 0).astype(np.uint8)
+    _, above = cv2.threshold(fine, threshold, 255, cv2.THRESH_BINARY)
+    region = _solid(np.asarray(above, np.uint8), max(2, round(GAP * CELLS_ACROSS_FACE * 2)))
+    outline = cv2.resize(region, (width, height), interpolation=cv2.INTER_LINEAR)
+    _, mask = cv2.threshold(outline, 127, 255, cv2.THRESH_BINARY)
+    return np.where(difference > 0, np.asarray(mask, np.uint8), np.uint8(0))
 
 
 def fit_features(evidence: Evidence, regions: Sequence[Bool], crops: Sequence[Crop]) -> Float:
     """What tells how well a region fits, float32 (frames, 15); see :data:`FIT_FEATURES`."""
     rows = np.zeros((len(regions), len(FIT_FEATURES)), np.float32)
     steady = [_overlap(a, b) for a, b in itertools.pairwise(regions)]
-    groups = [("y1", "c1", "ty", "tc"), ("py1", "pc1"), ("y2", "c2", "py2", "pc2")]
+    steadiness = float(np.mean(steady)) if steady else 0.8
+    groups = [
+        [CHANNELS.index(name) for name in names]
+        for names in (("y1", "c1", "ty", "tc"), ("py1", "pc1"), ("y2", "c2", "py2", "pc2"))
+    ]
     for number, (region, crop) in enumerate(zip(regions, crops, strict=True)):
         looked_at = evidence.seen[number] & _inside(crop, region.shape[0])
-        inside, outside = region & looked_at, looked_at & ~region
-        if inside.sum() < 8:
+        inside = (region & looked_at).view(np.uint8)
+        if np.count_nonzero(inside) < 8:
             continue
-        odds = np.clip(evidence.log_odds[number], -5, 5)
-        share = 1 / (1 + np.exp(-odds))
-        maps = [
-            np.clip(np.max([evidence.standing[CHANNELS.index(name), number] for name in names], axis=0), -1, 6)
-            for names in groups
-        ]
-        ring = (cv2.dilate(inside.astype(np.uint8), _RING) > 0) & outside
-        border = inside & ~(cv2.erode(inside.astype(np.uint8), _RING) > 0)
-        within, around = _mean(odds, inside), _mean(odds, ring)
-        area = math.log(inside.sum() / looked_at.sum())
+        ring = cv2.dilate(inside, _RING) - inside
+        border = inside - cv2.erode(inside, _RING)
+        part = extent(looked_at)
+        places = np.stack([one[part].ravel() for one in (inside, 1 - inside, ring, border)]).astype(np.float32)
+        odds = np.clip(evidence.log_odds[number][part].ravel(), -5, 5)
+        standing = evidence.standing[number][:, *part].reshape(len(CHANNELS), -1)
+        maps = [np.clip(standing[group].max(axis=0), -1, 6) for group in groups]
+        sums = np.stack([1 / (1 + np.exp(-odds)), odds, *maps]) @ places.T
+        sizes = places.sum(axis=1)
+        inner, _, around, edge = (sums / np.maximum(sizes, 1)).T
+        (share, elsewhere), area = sums[0, :2], math.log(sizes[0] / odds.size)
         rows[number] = [
-            float(share[inside].sum() / (inside.sum() + share[outside].sum())),
-            within,
-            around,
-            _mean(odds, border) - around,
-            float(share[inside].sum() / (share[looked_at].sum() + 1)),
+            share / (sizes[0] + elsewhere),
+            inner[1],
+            around[1],
+            edge[1] - around[1],
+            share / (share + elsewhere + 1),
             area,
             area * area,
-            *(_mean(one, inside) for one in maps),
-            *(_mean(one, ring) for one in maps[:2]),
-            float(np.quantile(maps[0][looked_at], 0.98)),
-            float(np.mean(steady)) if steady else 0.8,
+            *inner[2:],
+            *around[2:4],
+            _quantile(maps[0], 0.98),
+            steadiness,
             min(1.0, math.log(len(regions)) / 3),
         ]
     return rows
@@ -177,14 +184,11 @@ def _cut(log_odds: Float, crop: Crop, enlarge: float) -> DifferenceMask:
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     smooth = np.asarray(cv2.GaussianBlur(log_odds, (0, 0), 0.8), np.float32)
     odds = cv2.warpAffine(smooth, there, (crop.side, crop.side), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    difference = np.clip(np.rint(MIDDLE + LEVELS * odds), 1, 255).astype(np.uint8)
+    level = np.asarray(cv2.addWeighted(odds, LEVELS, odds, 0, MIDDLE, dtype=cv2.CV_8U), np.uint8)
+    difference = np.maximum(level, 1)
     left, top, right, bottom = crop.padding
-    difference[:top], difference[crop.side - bottom :], difference[:, :left], difference[:, crop.side - right :] = (
-        0,
-        0,
-        0,
-        0,
-    )
+    for outside in np.s_[:top, :], np.s_[crop.side - bottom :, :], np.s_[:, :left], np.s_[:, crop.side - right :]:
+        difference[outside] = 0
     return DifferenceMask(binarise(difference, MIDDLE, enlarge=enlarge), difference, MIDDLE, 0.0)
 
 
@@ -232,7 +236,7 @@ def _solid(region: UInt8, reach: int) -> UInt8:
     found = np.zeros_like(region)
     for outline, size in zip(outlines, sizes, strict=True):
         if size >= max(LEAST_PIECE * max(sizes), 20):
-            cv2.drawContours(found, [outline], -1, 1, cv2.FILLED)
+            cv2.drawContours(found, [outline], -1, 255, cv2.FILLED)
     return found
 
 
@@ -240,8 +244,12 @@ def _ellipse(reach: int) -> UInt8:
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)), np.uint8)
 
 
-def _mean(values: Float, where: Bool) -> float:
-    return float(values[where].mean()) if where.any() else 0.0
+def _quantile(values: Float, share: float) -> float:
+    """As ``np.quantile`` of more than one value, but by one place of the order."""
+    whole, rest = divmod(share * (len(values) - 1), 1)
+    ordered = np.partition(values, int(whole) + 1)
+    low, high = float(ordered[: int(whole) + 1].max()), float(ordered[int(whole) + 1])
+    return low + rest * (high - low)
 
 
 def _overlap(a: Bool, b: Bool) -> float:

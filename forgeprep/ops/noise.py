@@ -11,6 +11,7 @@ what they got) for a shape, a dtype or a value other than their docstring gives,
 """
 
 import math
+import threading
 from functools import lru_cache
 from typing import Any, cast
 
@@ -30,6 +31,7 @@ _LEAD = _TAPS - 2  # rows that a block shares with the next
 # Rows per block: the fastest of 8, 16, 32 and 64, as long blocks multiply more of the zeros beside the band.
 # Up to 2340 columns the products stay below the size at which OpenBLAS starts threads.
 _BLOCK = 8
+_KEPT = 2 << 20  # floats that a thread keeps for its next call: crops up to some 700 pixels
 
 
 def noise_residual(image: NDArray[np.uint8] | F32, sigma: float = 5.0, levels: int = 4) -> F32:
@@ -52,17 +54,20 @@ def noise_residual(image: NDArray[np.uint8] | F32, sigma: float = 5.0, levels: i
     if levels == 0:
         return out
     # Shared by all levels and channels: fresh buffers cost a large image thousands of page faults a call.
-    scratch = np.empty((4, math.prod(_padded(side) for side in image.shape[:2])), np.float32)
+    scratch = _memory(4, math.prod(_padded(side) for side in image.shape[:2]))
     for channel in range(math.prod(image.shape[2:])):
-        plane = np.asarray(cv2.extractChannel(image, channel), np.float32)
-        cv2.insertChannel(_residual(plane, float(sigma) ** 2, levels, scratch), out, channel)
+        plane = image if image.ndim == 2 else cv2.extractChannel(image, channel)
+        residual = _residual(np.asarray(plane, np.float32), float(sigma) ** 2, levels, scratch)
+        out.reshape(*image.shape[:2], -1)[..., channel] = residual
     return out
 
 
 def to_gray(rgb: NDArray[np.uint8] | F32) -> F32:
     """Gray image, (H, W) float32, of an (H, W, 3) uint8 or float32 RGB one: same scale, not rounded."""
     _check("an RGB image", rgb, np.uint8, np.float32, ndims=(3,))
-    return cast(F32, cv2.transform(rgb.astype(np.float32), np.array([GRAY_WEIGHTS], np.float32)))
+    exact = _memory(*rgb.shape)
+    exact[:] = rgb
+    return cast(F32, cv2.transform(exact, np.array([GRAY_WEIGHTS], np.float32)))
 
 
 def zero_mean(residual: F32) -> F32:
@@ -100,8 +105,11 @@ def quantise(residual: F32) -> NDArray[np.uint8]:
     Values in [-25.6, 25.4] come back from `dequantise` within 0.1.
     """
     _check("a residual", residual, np.float32)
-    code = np.rint(np.clip(residual * np.float32(_STEPS_PER_UNIT) + 128, 0, 255))
-    return cast(NDArray[np.uint8], code.astype(np.uint8))
+    code = _memory(*residual.shape)
+    np.multiply(residual, np.float32(_STEPS_PER_UNIT), out=code)
+    code += 128
+    np.rint(np.clip(code, 0, 255, out=code), out=code)
+    return code.astype(np.uint8)
 
 
 def dequantise(code: NDArray[np.uint8]) -> F32:
@@ -162,6 +170,23 @@ def _multiply(matrix: F32, x: F32, buffer: F32) -> F32:
     # Made this way, bounds are checked and it takes a tenth of the time of as_strided.
     view = np.ndarray((blocks, _BLOCK + _LEAD, cols), np.float32, x.data, 0, (_BLOCK * row, row, col))
     return np.matmul(matrix, view, out=_view(buffer, blocks, _BLOCK, cols)).reshape(-1, cols)
+
+
+class _Kept(threading.local):
+    floats: F32 = np.empty(0, np.float32)
+
+
+_kept = _Kept()
+
+
+def _memory(*shape: int) -> F32:
+    """Uninitialised memory until this thread's next call of any function here; large amounts are not kept."""
+    count = math.prod(shape)
+    if count > _KEPT:
+        return np.empty(shape, np.float32)
+    if count > _kept.floats.size:
+        _kept.floats = np.empty(count, np.float32)
+    return _view(_kept.floats, *shape)
 
 
 def _view(buffer: F32, *shape: int) -> F32:

@@ -96,7 +96,7 @@ class ShardWriter:
         if empty:
             raise VerifyError(f"{row.get('sample_id')}: '{empty[0]}' is empty, and a sample may not lack it")
         self._pending.append(row)
-        self._held += picture_bytes(row)
+        self._held += picture_bytes({name: row.get(name) for name in self._images})
         self.rows += 1
         if self._held >= GROUP_BYTES or len(self._pending) >= GROUP_ROWS:
             self._flush()

@@ -125,17 +125,21 @@ def read_frames(path: Path, learned: Learned | None = None) -> Iterator[Frame]:
         told.fps = float(rate or 0.0)
         numbering = Numbering(lambda: stamps_rise(path, _stamps), 1 / float(rate or 25))
         siting: tuple[float, float] | None = None
+        turn, size = (False, False, False), (0, 0)
         for packet in _packets(container, stream, path):
             if is_shown(packet, codec):
                 numbering.packet(packet.pts)
             for picture in _decoded(packet, path, first=numbering.index < 0):
                 if numbering.index < 0:
                     siting, told.facts = siting_of(picture, codec), facts_of(stream, picture, edges)
+                if size != (picture.width, picture.height):
+                    # Not asked of every picture: PyAV's answer keeps it alive until garbage is collected.
+                    turn, size = orientation(picture), (picture.width, picture.height)
                 index, time_s = numbering.picture(picture.pts, picture.time)
                 if not picture.is_corrupt:
                     # As it is coded, the picture is cropped and its pixels have their shape; then it is turned.
                     frame = squared(cropped(frame_of(picture, index, time_s, siting), edges), aspect)
-                    yield turned(frame, orientation(picture))
+                    yield turned(frame, turn)
     if learned is not None:
         # Its bytes are still at hand.
         learned.sha256 = sha256_of(path)

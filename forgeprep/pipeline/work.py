@@ -264,8 +264,11 @@ def quiet_libraries() -> None:
     """One thread a worker, and no chatter from decoders: the workers are the parallelism."""
     import av.logging
     import cv2
+    from threadpoolctl import threadpool_limits
 
     cv2.setNumThreads(0)
+    # Products as small as these take many times as long where threads of BLAS wait for each other.
+    threadpool_limits(1, user_api="blas")
     av.logging.set_level(av.logging.PANIC)
 
 

@@ -67,11 +67,14 @@ class Clock:
     since: float = 0.0
 
     def switch(self) -> None:
+        """Count the time since the last call to the step that runs."""
         now = time.process_time()
         self.seconds[self.running[-1]] += now - self.since
         self.since = now
 
     def timed(self, step: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, timed as a step."""
+
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             self.switch()
@@ -85,6 +88,8 @@ class Clock:
         return wrapped
 
     def timed_items(self, step: str, generator: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+        """The generator function, the making of its items timed as a step."""
+
         @functools.wraps(generator)
         def wrapped(*args: Any, **kwargs: Any) -> Iterator[Any]:
             items = generator(*args, **kwargs)

@@ -151,30 +151,48 @@ def crop_of(clip: str, frame: int, *, original: str | None = None, side: int = 1
     image[y - 1 : y + 2, x - 1 : x + 2] = 255
     if original is not None:
         mask[y - 20 : y + 21, x - 20 : x + 21] = 255
-    row = {
-        "sample_id": f"{clip}/0/{frame:06d}",
-        "split": "train",
-        "clip_id": clip,
-        "original_id": original,
-        "label": int(original is not None),
-        "image": image,
-        "image_size": [side, side],
-        "crop_box": [-30, 40, -30 + 2 * side, 40 + 2 * side],
-        "face_box": [-30.0 + 2 * (x - 1), 40.0 + 2 * (y - 1), -30.0 + 2 * (x + 2), 40.0 + 2 * (y + 2)],
-        "landmarks": [2 * (x + 0.5) - 30 - 0.5, 2 * (y + 0.5) + 40 - 0.5],
-        "mask": mask,
-        "mask_fraction": float((mask > 0).mean()),
-        "difference": mask // 2,
-        "mask_magnitude": None,
-    }
-    return Sample(row, original=image.copy(), companions={"mask": mask.copy()})
+    return Sample(
+        sample_id=f"{clip}/0/{frame:06d}",
+        dataset="own",
+        split="train",
+        source_id="a",
+        clip_id=clip,
+        original_id=original,
+        frame_index=frame,
+        original_frame=None,
+        timestamp_s=None,
+        track_id=0,
+        label=int(original is not None),
+        forgery="real" if original is None else "identity_replaced",
+        method=None,
+        generator=None,
+        compression=None,
+        frame_size=(300, 300),
+        face_box=(-30.0 + 2 * (x - 1), 40.0 + 2 * (y - 1), -30.0 + 2 * (x + 2), 40.0 + 2 * (y + 2)),
+        crop_box=(-30, 40, -30 + 2 * side, 40 + 2 * side),
+        enlarge=1.3,
+        padding=(30, 0, 0, 0),
+        detector="whole",
+        detection="detected",
+        detection_score=None,
+        image=image,
+        landmarks=[2 * (x + 0.5) - 30 - 0.5, 2 * (y + 0.5) + 40 - 0.5],
+        columns={
+            "mask": mask,
+            "mask_fraction": float((mask > 0).mean()),
+            "difference": mask // 2,
+            "mask_magnitude": None,
+        },
+        original=image.copy(),
+        companions={"mask": mask.copy()},
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_all_that_lies_on_a_crop_moves_with_it(seed: int) -> None:
     sample = crop_of("a/fake", seed, original="a/real")
     apply([sample], PerturbParams(perturb="rotate,zoom,lens:2", perturb_seed=seed))
-    row = sample.row
+    row = sample.row()
     assert row["perturbation"].count("+") == 2
     bright = row["image"][..., 0] > 130
     y, x = np.argwhere(bright).mean(axis=0)
@@ -194,8 +212,8 @@ def test_all_that_lies_on_a_crop_moves_with_it(seed: int) -> None:
 def test_a_forged_region_that_is_moved_out_is_a_drop_and_never_an_empty_mask() -> None:
     samples = [crop_of(f"a/{number}", 0, original="a/real") for number in range(8)]
     for sample in samples:
-        sample.row["mask"][:] = 0
-        sample.row["mask"][0, 0] = 255
+        sample.columns["mask"][:] = 0
+        sample.columns["mask"][0, 0] = 255
     apply(samples, PerturbParams(perturb="zoom:5"))
     assert {sample.reason for sample in samples} == {"mask_lost"}
 
@@ -208,7 +226,7 @@ def test_a_clip_has_one_draw_and_pairs_can_share_it() -> None:
         apply(samples, PerturbParams(perturb="single:1", perturb_pairing=pairing))
         drawn: dict[str, set[tuple[str, str]]] = defaultdict(set)
         for sample in samples:
-            drawn[sample.row["clip_id"]].add((sample.row["perturbation"], sample.row["perturbation_params"]))
+            drawn[sample.clip_id].add((sample.perturbation, sample.columns["perturbation_params"]))
         assert all(len(draws) == 1 for draws in drawn.values())
         same = [drawn[f"g{n}/real"] == drawn[f"g{n}/f"] == drawn[f"g{n}/g"] for n in range(12)]
         assert all(same) if pairing == "shared" else not any(same)

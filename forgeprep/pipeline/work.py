@@ -274,15 +274,15 @@ def quiet_libraries() -> None:
 
 def _rows(samples: list[Sample], steps: Steps, config: RunConfig, log: GroupLog) -> Iterator[dict[str, Any]]:
     for sample in samples:
-        row = sample.row
         if sample.reason is None:
             # Samples of several frames are counted when they are whole.
-            log.clips[row["clip_id"]].written += steps.frames.clip_length is None
-            yield encode_row(row, steps.columns, config.image_format, config.image_quality)
+            log.clips[sample.clip_id].written += steps.frames.clip_length is None
+            yield encode_row(sample.row(), steps.columns, config.image_format, config.image_quality)
         else:
             # Windows are made of the original's frames.
-            index = row["frame_index"] if steps.frames.clip_length is None else frame_of_plan(row)
-            place = (row["split"], row["source_id"], row["clip_id"], index, row["track_id"])
+            of_plan = frame_of_plan(sample.frame_index, sample.original_frame)
+            index = sample.frame_index if steps.frames.clip_length is None else of_plan
+            place = sample.split, sample.source_id, sample.clip_id, index, sample.track_id
             log.drops.append(Drop(*place, sample.reason, sample.detail))
 
 

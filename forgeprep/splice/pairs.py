@@ -97,9 +97,8 @@ def verify_pairs(group: Group, root: Path, params: CropParams) -> Verified:
     whole = replace(group, clips=(original, *fakes), references=(), frames=tuple(range(found.frames)))
     for samples in samples_of_group(whole, root, params, frozenset(), log):
         for sample in samples:
-            row = sample.row
-            if sample.reason is None and row["label"] == 1 and row["original_frame"] is not None:
-                partners[row["clip_id"]][row["original_frame"]] = row["frame_index"]
+            if sample.reason is None and sample.label == 1 and sample.original_frame is not None:
+                partners[sample.clip_id][sample.original_frame] = sample.frame_index
     for clip in fakes:
         drops = [drop for drop in log.drops if drop.clip_id == clip.clip_id]
         entries = log.clips[clip.clip_id], log.clips[original.clip_id]

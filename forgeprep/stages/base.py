@@ -7,8 +7,8 @@ takes them one by one it is *additive*: it can be added later without the videos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,15 @@ from pydantic import BaseModel, ConfigDict
 
 from forgeprep.ops.evidence import Pair
 from forgeprep.ops.frames import UInt8
+from forgeprep.ops.geometry import Box, IntBox
 from forgeprep.ops.masks import Crop
 from forgeprep.ops.planes import Facts
 from forgeprep.ops.video import Learned
 from forgeprep.schemas.clips import Clip, Split
 from forgeprep.schemas.drops import Drop
 from forgeprep.schemas.samples import Column
+
+IntPair = tuple[int, int]
 
 
 class StageParams(BaseModel):
@@ -36,10 +39,12 @@ class NoParams(StageParams):
 
 @dataclass(slots=True)
 class Sample:
-    """A sample in the making.
+    """A sample in the making: an attribute for each column that every sample has, and what the stages add.
 
     Attributes:
-        row: column -> value; image columns hold uint8 arrays until the row is written.
+        sample_id: and all up to ``compression``: as the columns of the same names.
+        image: the crop, uint8 (H, W, 3), RGB.
+        columns: column -> value, of later stages; image columns hold uint8 arrays until the row is written.
         original: the original's crop at the same track and frame, uint8 RGB of the same shape; None for a real or
             where there is no original.
         compared: the windows of fake and original that a mask is made from; None where there is no original.
@@ -49,7 +54,33 @@ class Sample:
         detail: more about the drop, in words.
     """
 
-    row: dict[str, Any]
+    sample_id: str
+    dataset: str
+    split: Split
+    source_id: str
+    clip_id: str
+    original_id: str | None
+    frame_index: int
+    original_frame: int | None
+    timestamp_s: float | None
+    track_id: int
+    label: int
+    forgery: str
+    method: str | None
+    generator: str | None
+    compression: str | None
+    frame_size: IntPair
+    face_box: Box
+    crop_box: IntBox
+    enlarge: float
+    padding: IntBox
+    detector: str
+    detection: str
+    detection_score: float | None
+    image: UInt8
+    landmarks: list[float] | None = None
+    perturbation: str | None = None
+    columns: dict[str, Any] = field(default_factory=dict)
     original: UInt8 | None = None
     compared: tuple[Pair, Crop] | None = None
     companions: dict[str, UInt8] = field(default_factory=dict)
@@ -57,16 +88,25 @@ class Sample:
     reason: str | None = None
     detail: str | None = None
 
-    @property
-    def image(self) -> UInt8:
-        """The crop, uint8 (H, W, 3), RGB."""
-        image: UInt8 = self.row["image"]
-        return image
-
     def drop(self, reason: str, detail: str | None = None) -> None:
         """Mark the sample as one that cannot be made; the first reason stays."""
         if self.reason is None:
             self.reason, self.detail = reason, detail
+
+    def row(self) -> dict[str, Any]:
+        """Column -> value, for all columns; image columns hold arrays."""
+        own = {name: getattr(self, name) for name in _OF_EVERY_SAMPLE}
+        size = [self.image.shape[1], self.image.shape[0]]
+        return own | {"image_size": size} | self.columns
+
+
+def sample_of(row: Mapping[str, Any]) -> Sample:
+    """A sample from its row, as :meth:`Sample.row` gives it."""
+    later = {name: value for name, value in row.items() if name not in _OF_EVERY_SAMPLE and name != "image_size"}
+    return Sample(**{name: row[name] for name in _OF_EVERY_SAMPLE}, columns=later)
+
+
+_OF_EVERY_SAMPLE = tuple(one.name for one in fields(Sample))[: [one.name for one in fields(Sample)].index("columns")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,16 +44,16 @@ def apply(samples: list[Sample], params: MaskParams) -> None:
     A fake for which no original is known, and without a mask in the dataset, is kept with its mask absent: null. So is
     one whose original is not on disk, if ``missing_original`` says so.
     """
-    fakes = [sample for sample in samples if sample.row["label"] == 1]
+    fakes = [sample for sample in samples if sample.label == 1]
     found = _differences(fakes)
     for sample in samples:
-        if sample.row["label"] == 0:
+        if sample.label == 0:
             empty = np.zeros(sample.image.shape[:2], np.uint8)
             _fill(sample, empty, "pristine", DifferenceMask(empty, empty, 0, 1.0))
         elif params.mask_source == "provided":
-            _fill_provided(sample, found.get(sample.row["sample_id"]), params)
+            _fill_provided(sample, found.get(sample.sample_id), params)
         else:
-            _fill_compared(sample, found.get(sample.row["sample_id"]), params)
+            _fill_compared(sample, found.get(sample.sample_id), params)
 
 
 def companions(_: MaskParams) -> frozenset[str]:
@@ -64,19 +64,19 @@ def companions(_: MaskParams) -> frozenset[str]:
 def _differences(samples: list[Sample]) -> dict[str, DifferenceMask]:
     """Sample -> its difference mask; nothing for samples without an original."""
     found: dict[str, DifferenceMask] = {}
-    for track in sorted({sample.row["track_id"] for sample in samples}):
-        run = [s for s in samples if s.row["track_id"] == track and s.compared is not None]
+    for track in sorted({sample.track_id for sample in samples}):
+        run = [s for s in samples if s.track_id == track and s.compared is not None]
         together = [s.compared for s in run if s.compared is not None]
         pairs, crops = [pair for pair, _ in together], [crop for _, crop in together]
-        masks = difference_masks(pairs, crops, enlarge=run[0].row["enlarge"], forged=True) if run else []
-        found |= {sample.row["sample_id"]: mask for sample, mask in zip(run, masks, strict=True)}
+        masks = difference_masks(pairs, crops, enlarge=run[0].enlarge, forged=True) if run else []
+        found |= {sample.sample_id: mask for sample, mask in zip(run, masks, strict=True)}
     return found
 
 
 def _may_be_absent(sample: Sample, params: MaskParams) -> bool:
     """Whether a fake is kept without a mask: none can be had of it, and that is nobody's fault."""
     missing = sample.original is None and params.missing_original == "absent"
-    return sample.row["original_id"] is None or missing
+    return sample.original_id is None or missing
 
 
 def _fill_compared(sample: Sample, found: DifferenceMask | None, params: MaskParams) -> None:
@@ -92,7 +92,7 @@ def _fill_compared(sample: Sample, found: DifferenceMask | None, params: MaskPar
             mask = literal_mask(sample.image, sample.original, params.literal_threshold)
         if mask.any():
             _fill(sample, mask, params.mask_source, found, agreement=_agreement(provided, mask))
-            sample.row["mask_provided"] = provided
+            sample.columns["mask_provided"] = provided
         elif sample.guessed and provided is not None and provided.any():
             _fill(sample, provided, "provided", found)
         else:
@@ -104,8 +104,8 @@ def _fill_provided(sample: Sample, found: DifferenceMask | None, params: MaskPar
     # A magnitude that stays below the level says that the forgery is weak, not that there is none.
     weak = "magnitude" in sample.companions and params.mask_source == "difference" and not np.any(mask)
     if (mask is None or weak) and _may_be_absent(sample, params):
-        sample.row |= dict.fromkeys((column.name for column in STAGE.adds), None)
-        sample.row |= {"mask_source": "absent", "mask_magnitude": sample.companions.get("magnitude")}
+        sample.columns |= dict.fromkeys((column.name for column in STAGE.adds), None)
+        sample.columns |= {"mask_source": "absent", "mask_magnitude": sample.companions.get("magnitude")}
     elif mask is None:
         sample.drop("no_mask")
     elif not mask.any():
@@ -132,7 +132,7 @@ def _fill(
     sample: Sample, mask: UInt8, source: str, found: DifferenceMask | None, *, agreement: float | None = None
 ) -> None:
     used = found if source == "difference" else None
-    sample.row |= {
+    sample.columns |= {
         "mask": mask,
         "mask_provided": None,
         "difference": None if found is None else found.difference,

@@ -23,9 +23,9 @@ class NoiseParams(StageParams):
 def apply(samples: list[Sample], params: NoiseParams) -> None:
     """Add ``noise`` and ``noise_sigma``."""
     for sample in samples:
-        sigma = params.sigma or _SIGMA.get(sample.row["compression"] or "", _DEFAULT_SIGMA)
-        sample.row["noise"] = quantise(noise_residual(to_gray(sample.image), sigma))
-        sample.row["noise_sigma"] = sigma
+        sigma = params.sigma or _SIGMA.get(sample.compression or "", _DEFAULT_SIGMA)
+        sample.columns["noise"] = quantise(noise_residual(to_gray(sample.image), sigma))
+        sample.columns["noise_sigma"] = sigma
 
 
 STAGE = Stage(

@@ -68,69 +68,70 @@ def apply(samples: list[Sample], params: PerturbParams) -> None:
     """
     recipe, splits = parse(params.perturb), params.perturb_splits.split(",")
     for sample in samples:
-        row = sample.row
         steps: tuple[Step, ...] = ()
-        if row["split"] in splits:
-            shared = params.perturb_pairing == "shared" and row["original_id"] is not None
-            name = row["original_id"] if shared else row["clip_id"]
+        if sample.split in splits:
+            shared = params.perturb_pairing == "shared" and sample.original_id is not None
+            name = (shared and sample.original_id) or sample.clip_id
             steps = draw(recipe, generator(params.perturb_seed, "clip", name))
-        row["image"], warps = perturb(sample.image, steps, generator(params.perturb_seed, "sample", row["sample_id"]))
-        row["perturbation"] = "+".join(f"{step.name}:{step.severity}" for step in steps) or None
-        row["perturbation_params"] = json.dumps([step.params for step in steps]) if steps else None
+        noise = generator(params.perturb_seed, "sample", sample.sample_id)
+        sample.image, warps = perturb(sample.image, steps, noise)
+        sample.perturbation = "+".join(f"{step.name}:{step.severity}" for step in steps) or None
+        sample.columns["perturbation_params"] = json.dumps([step.params for step in steps]) if steps else None
         if warps:
             _move(sample, warps)
 
 
 def _move(sample: Sample, warps: Sequence[Warp]) -> None:
     """Let all that lies on the crop go where its pixels went."""
-    row = sample.row
+    columns = sample.columns
     for warp in warps:
         for name in ("difference", "mask_magnitude"):
-            if row.get(name) is not None:
-                row[name] = warp.levels(row[name])
+            if columns.get(name) is not None:
+                columns[name] = warp.levels(columns[name])
         sample.companions = {name: warp.levels(part) for name, part in sample.companions.items()}
         if sample.original is not None:
             sample.original = warp.picture(sample.original)
-    if row.get("mask") is not None:
+    if columns.get("mask") is not None:
         _move_mask(sample, warps)
-    row["face_box"] = _moved_box(row, warps)
-    if row["landmarks"] is not None:
-        row["landmarks"] = _moved_landmarks(row, warps)
+    sample.face_box = _moved_box(sample, warps)
+    if sample.landmarks is not None:
+        sample.landmarks = _moved_landmarks(sample, sample.landmarks, warps)
 
 
 def _move_mask(sample: Sample, warps: Sequence[Warp]) -> None:
-    row = sample.row
+    columns = sample.columns
     for name in ("mask", "mask_provided"):
-        for warp in warps if row.get(name) is not None else ():
-            row[name] = warp.mask(row[name])
-    forged = np.count_nonzero(row["mask"])
-    row["mask_fraction"] = float(forged / row["mask"].size)
-    if row["label"] == 1 and not forged:
-        sample.drop("mask_lost", row["perturbation"])
+        for warp in warps if columns.get(name) is not None else ():
+            columns[name] = warp.mask(columns[name])
+    forged = np.count_nonzero(columns["mask"])
+    columns["mask_fraction"] = float(forged / columns["mask"].size)
+    if sample.label == 1 and not forged:
+        sample.drop("mask_lost", sample.perturbation)
 
 
-def _moved_box(row: dict[str, Any], warps: Sequence[Warp]) -> list[float]:
-    corner, scale = _place(row)
-    low, high = (np.array(row["face_box"]).reshape(2, 2) - corner) * scale
+def _moved_box(sample: Sample, warps: Sequence[Warp]) -> Box:
+    corner, scale = _place(sample)
+    low, high = (np.array(sample.face_box).reshape(2, 2) - corner) * scale
     box: Box = (*low, *high)
     for warp in warps:
         box = warp.box(box)
-    return [float(value) for value in (np.array(box).reshape(2, 2) / scale + corner).ravel()]
+    x0, y0, x1, y1 = (float(value) for value in (np.array(box).reshape(2, 2) / scale + corner).ravel())
+    return x0, y0, x1, y1
 
 
-def _moved_landmarks(row: dict[str, Any], warps: Sequence[Warp]) -> list[float]:
+def _moved_landmarks(sample: Sample, landmarks: Sequence[float], warps: Sequence[Warp]) -> list[float]:
     """Landmarks count from the centre of the upper left pixel, boxes from its corner."""
-    corner, scale = _place(row)
-    points = (np.array(row["landmarks"], np.float64).reshape(-1, 2) + 0.5 - corner) * scale
+    corner, scale = _place(sample)
+    points = (np.array(landmarks, np.float64).reshape(-1, 2) + 0.5 - corner) * scale
     for warp in warps:
         points = warp.points(points)
     return [float(value) for value in (points / scale + corner - 0.5).ravel()]
 
 
-def _place(row: dict[str, Any]) -> tuple[np.ndarray[Any, Any], float]:
+def _place(sample: Sample) -> tuple[np.ndarray[Any, Any], float]:
     """The upper left corner of the crop in the frame, and pixels of the crop over pixels of the frame."""
-    x0, y0, x1, _ = row["crop_box"]
-    return np.array([x0, y0], np.float64), row["image_size"][0] / (x1 - x0)
+    x0, y0, x1, _ = sample.crop_box
+    return np.array([x0, y0], np.float64), sample.image.shape[1] / (x1 - x0)
 
 
 def check(params: PerturbParams) -> None:

@@ -18,9 +18,9 @@ class SimilarityParams(StageParams):
 def apply(samples: list[Sample], params: SimilarityParams) -> None:
     """Add ``similarity`` and ``similarity_side``."""
     for sample in samples:
-        mask = sample.row["mask"]
-        sample.row["similarity"] = None if mask is None else pack_grid(mask_grid(mask, params.side))
-        sample.row["similarity_side"] = params.side
+        mask = sample.columns["mask"]
+        sample.columns["similarity"] = None if mask is None else pack_grid(mask_grid(mask, params.side))
+        sample.columns["similarity_side"] = params.side
 
 
 STAGE = Stage(

@@ -86,15 +86,15 @@ def compared(
     return Pair(*windows, (left, top, right, bottom)), Crop(crop_side, (x0, y0, x1, y1), padding)
 
 
-def describe(
+def sample_at(
     clip: Clip,
     place: tuple[int, float, tuple[int, int]],
     original_frame: int | None,
     face: Face,
     crop: UInt8,
     params: CropParams,
-) -> dict[str, object]:
-    """The columns of a sample that is as its clip's label says.
+) -> Sample:
+    """A sample that is as its clip's label says.
 
     Args:
         clip: the clip that it was cut from.
@@ -106,40 +106,37 @@ def describe(
     """
     index, time_s, size_wh = place
     box = square_crop_box(face.cut_box, params.enlarge)
-    return {
-        "sample_id": f"{clip.clip_id}/{face.track_id}/{index:06d}",
-        "dataset": clip.dataset,
-        "split": clip.split,
-        "source_id": clip.source_id,
-        "clip_id": clip.clip_id,
-        "original_id": clip.original_id,
-        "frame_index": index,
-        "original_frame": original_frame,
-        "timestamp_s": None if math.isnan(time_s) else time_s,
-        "track_id": face.track_id,
-        "label": clip.label,
-        "forgery": clip.forgery,
-        "method": clip.method,
-        "generator": clip.generator,
-        "compression": clip.compression,
-        "perturbation": None,
-        "frame_size": list(size_wh),
-        "face_box": list(face.box),
-        "crop_box": list(box),
-        "enlarge": params.enlarge,
-        "padding": list(padding_of(box, size_wh)),
-        "detector": params.detector,
-        "detection": face.detection,
-        "detection_score": face.score,
-        "landmarks": None,
-        "image": crop,
-        "image_size": [crop.shape[1], crop.shape[0]],
-    }
+    return Sample(
+        sample_id=f"{clip.clip_id}/{face.track_id}/{index:06d}",
+        dataset=clip.dataset,
+        split=clip.split,
+        source_id=clip.source_id,
+        clip_id=clip.clip_id,
+        original_id=clip.original_id,
+        frame_index=index,
+        original_frame=original_frame,
+        timestamp_s=None if math.isnan(time_s) else time_s,
+        track_id=face.track_id,
+        label=clip.label,
+        forgery=clip.forgery,
+        method=clip.method,
+        generator=clip.generator,
+        compression=clip.compression,
+        frame_size=size_wh,
+        face_box=face.box,
+        crop_box=box,
+        enlarge=params.enlarge,
+        padding=padding_of(box, size_wh),
+        detector=params.detector,
+        detection=face.detection,
+        detection_score=face.score,
+        image=crop,
+    )
 
 
 def call_real(sample: Sample) -> None:
     """Label a sample of a fake that is not altered itself."""
-    sample.row |= {"label": 0, "forgery": "real", "method": None, "generator": None}
+    sample.label, sample.forgery, sample.method, sample.generator = 0, "real", None, None
 
 
 def drop(group: Group, clip: Clip, index: int, track: int | None, reason: str, detail: str | None = None) -> Drop:

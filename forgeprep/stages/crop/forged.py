@@ -110,20 +110,20 @@ class ForgedFaces:
             ready = self._real_so_far(samples)
             waiting = samples[len(ready) :]
             if waiting:
-                self.held.append([(s, signals[s.row["track_id"]][s.row["frame_index"]]) for s in waiting])
+                self.held.append([(s, signals[s.track_id][s.frame_index]) for s in waiting])
             return [ready, *self._make_room()]
         released = self._release(len(self.held))
         for sample in samples:
-            self._settle(sample, forged=forged[sample.row["track_id"]][sample.row["frame_index"]])
+            self._settle(sample, forged=forged[sample.track_id][sample.frame_index])
         return [*released, samples]
 
     def _real_so_far(self, samples: list[Sample]) -> list[Sample]:
         """The samples before the first that the dataset calls forged, labelled: of a lone face they need not wait."""
         if self.told is None or self.held or len(self.tracks) > 1:
             return []
-        ready = list(takewhile(lambda sample: self.told(sample.row["frame_index"]) != 1, samples))  # type: ignore[misc]
+        ready = list(takewhile(lambda sample: self.told(sample.frame_index) != 1, samples))  # type: ignore[misc]
         for sample in ready:
-            if self.told(sample.row["frame_index"]) is None:
+            if self.told(sample.frame_index) is None:
                 sample.drop("unlabelled")
             else:
                 call_real(sample)
@@ -200,11 +200,11 @@ class ForgedFaces:
         return signal > track.cut
 
     def _settle(self, sample: Sample, *, forged: bool) -> None:
-        track = self.tracks[sample.row["track_id"]]
+        track = self.tracks[sample.track_id]
         # Where no face differs clearly, one that differs faintly is the forged one.
         stranger = not track.is_clear and (self._any_clear() or not track.faint)
         if self.told is not None:
-            said = self.told(sample.row["frame_index"])
+            said = self.told(sample.frame_index)
             if said is None:
                 sample.drop("unlabelled")
                 return
@@ -222,10 +222,10 @@ class ForgedFaces:
         if not out:
             return []
         if not self._visible():
-            self.given_up += [(s.row["original_frame"], s.row["track_id"]) for run in out for s, _ in run]
+            self.given_up += [(s.original_frame or 0, s.track_id) for run in out for s, _ in run]
             return []
         for sample, signal in (held for run in out for held in run):
-            self._settle(sample, forged=self._was_forged(sample.row["track_id"], signal))
+            self._settle(sample, forged=self._was_forged(sample.track_id, signal))
         return [[sample for sample, _ in run] for run in out]
 
     def _make_room(self) -> list[list[Sample]]:

@@ -7,7 +7,7 @@ import numpy as np
 from forgeprep.ops.forward import ForwardReader
 from forgeprep.schemas.clips import Clip
 from forgeprep.stages.base import Group, GroupLog, Sample
-from forgeprep.stages.crop.crops import call_real, cut_gray, describe, drop
+from forgeprep.stages.crop.crops import call_real, cut_gray, drop, sample_at
 from forgeprep.stages.crop.original import Stretch
 from forgeprep.stages.crop.params import CropParams
 from forgeprep.stages.mask import LEVELS
@@ -30,7 +30,7 @@ def own_samples(
         others = {name: reader.at(moment.index) for name, reader in beside.items()}
         for face, crop in zip(moment.faces, moment.crops, strict=False):
             place = moment.index, moment.time_s, stretch.size_wh
-            sample = Sample(describe(clip, place, None, face, crop, params))
+            sample = sample_at(clip, place, None, face, crop, params)
             for name, other in others.items():
                 part = None if other is None else cut_gray(other, face.cut_box, stretch.size_wh, params)
                 if part is not None:

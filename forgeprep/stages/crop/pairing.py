@@ -29,7 +29,7 @@ from forgeprep.ops.tracks import Face
 from forgeprep.ops.video import Learned, read_frames, read_rate
 from forgeprep.schemas.clips import Clip
 from forgeprep.stages.base import Sample
-from forgeprep.stages.crop.crops import compared, cut, cut_gray, describe, window
+from forgeprep.stages.crop.crops import compared, cut, cut_gray, sample_at, window
 from forgeprep.stages.crop.original import Moment, Stretch
 from forgeprep.stages.crop.params import CropParams
 
@@ -248,7 +248,7 @@ class FakeReader:
         place = frame.index, frame.time_s, frame.size_wh
         for face, lead, original, pair in zip(faces, moment.faces, moment.crops, pairs, strict=True):
             crop = cut(frame, face.cut_box, self.params)
-            sample = Sample(describe(self.clip, place, moment.index, face, crop, self.params))
+            sample = sample_at(self.clip, place, moment.index, face, crop, self.params)
             sample.original, sample.guessed, sample.compared = original, self.guessed, pair
             if not placement.is_identity:
                 box, own = (square_crop_box(f.cut_box, self.params.enlarge) for f in (lead, face))

@@ -1,4 +1,4 @@
-"""Read a clip beside another one: forward, but with the last few frames at hand."""
+"""Read a clip beside another one, forward, holding no more frames than are asked for."""
 
 from __future__ import annotations
 
@@ -10,36 +10,52 @@ from forgeprep.errors import MediaError
 from forgeprep.ops.frames import Frame
 from forgeprep.ops.video import Learned, read_frames
 
-KEPT = 5
-"""So many frames are kept: the wanted one with two neighbours on each side."""
-
 
 class ForwardReader:
-    """Access forward: a frame at an index that only grows, or one of the last few before it."""
+    """Access forward: a frame at an index that only grows, and those that follow it.
+
+    Attributes:
+        size_wh: width and height of the frame that was read last; None before the first.
+        error: why reading ended early, in words; None where it did not.
+        reason: the same as a drop reason, or that of the clip's end.
+    """
 
     def __init__(self, path: Path, learned: Learned | None = None) -> None:
         self.stream: Iterator[Frame] = read_frames(path, learned)
-        self.recent: deque[Frame] = deque(maxlen=KEPT)
+        self.held: deque[Frame] = deque()
         self.ended = False
+        self.size_wh: tuple[int, int] | None = None
         self.error: str | None = None
         self.reason = "past_end"
 
-    @property
-    def last(self) -> Frame | None:
-        """The frame that was read last."""
-        return self.recent[-1] if self.recent else None
-
     def at(self, index: int) -> Frame | None:
-        """The frame at ``index``; None if it is not in the file, or too far back."""
-        while not self.ended and (self.last is None or self.last.index < index):
-            try:
-                self.recent.append(next(self.stream))
-            except StopIteration:
-                self.ended = True
-            except MediaError as error:
-                self.ended = True
-                self.error, self.reason = error.message, error.reason
-        return next((frame for frame in self.recent if frame.index == index), None)
+        """The frame at ``index``, before which all are let go; None if it is not in the file, or behind."""
+        while True:
+            while self.held and self.held[0].index < index:
+                self.held.popleft()
+            if self.held or not self._read():
+                return self.held[0] if self.held and self.held[0].index == index else None
+
+    def ahead(self, index: int) -> Frame | None:
+        """A frame that comes later: what lies between is held until it is asked for; None if it is not in the file."""
+        while (not self.held or self.held[-1].index < index) and self._read():
+            pass
+        return next((frame for frame in self.held if frame.index == index), None)
+
+    def _read(self) -> bool:
+        """Hold one frame more; False at the end."""
+        if self.ended:
+            return False
+        try:
+            self.held.append(next(self.stream))
+        except StopIteration:
+            self.ended = True
+        except MediaError as error:
+            self.ended = True
+            self.error, self.reason = error.message, error.reason
+        if not self.ended:
+            self.size_wh = self.held[-1].size_wh
+        return not self.ended
 
     def missing(self) -> tuple[str, str | None]:
         """Why there was no frame: a drop reason and its detail."""

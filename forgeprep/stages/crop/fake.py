@@ -126,8 +126,8 @@ class Fake:
                 ]
             self._count(one, planned)
         self.correlations += [one.correlation for one in ready if one.correlation is not None]
-        if reader.frames.last is not None:
-            self.entry.width, self.entry.height = reader.frames.last.size_wh
+        if reader.frames.size_wh is not None:
+            self.entry.width, self.entry.height = reader.frames.size_wh
         self.forged.probe(
             (face.track_id, pair)
             for one in ready

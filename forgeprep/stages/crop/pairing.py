@@ -33,7 +33,8 @@ from forgeprep.stages.crop.crops import compared, cut, cut_gray, sample_at, wind
 from forgeprep.stages.crop.original import Moment, Stretch
 from forgeprep.stages.crop.params import CropParams
 
-LAGS = (-2, -1, 1, 2)
+BEFORE, AFTER = (-2, -1), (1, 2)
+"""Neighbours of a frame that is checked."""
 BETTER = 0.8
 """A neighbouring frame that fits by this much better than the expected one says that frames were lost or doubled."""
 LEAST_OUTSIDE, LEAST_ALIKE = 0.05, 0.9
@@ -96,6 +97,8 @@ class FakeReader:
         self.other_size = False
         self.last_thumb: tuple[UInt8, pairing.Mask] | None = None
         self.changes: deque[float] = deque(maxlen=32)
+        # The fake's own thumbs, of frames before one that is checked.
+        self.thumbs: deque[tuple[int, UInt8]] = deque(maxlen=2)
         self._open()
 
     def lay(self, stretch: Stretch) -> list[Laid]:
@@ -139,13 +142,13 @@ class FakeReader:
     def _open(self) -> None:
         self.frames = ForwardReader(self.paths[1], self.learned)
         self.companions = {name: ForwardReader(path) for name, path in self.companion_paths.items()}
+        self.thumbs.clear()
 
     def _is_off(self, stretch: Stretch, laid: Sequence[Laid]) -> bool:
         """Whether the clip has to be aligned: another size, a neighbouring frame that fits better, or no fit at all."""
-        frame = self.frames.last
-        if frame is None or all(one.frame is None for one in laid):
+        if all(one.frame is None for one in laid):
             return False
-        self.other_size = frame.size_wh != stretch.size_wh
+        self.other_size = self.frames.size_wh != stretch.size_wh
         return self.other_size or any(one.lagged or not self.fits(one) for one in laid)
 
     def _align(self, stretch: Stretch) -> None:
@@ -163,27 +166,25 @@ class FakeReader:
 
     def _read(self, stretch: Stretch) -> Iterator[Laid]:
         # The last one is checked too, so that nothing shifts unseen between the last check and the end of the stretch.
-        last = next((moment for moment in reversed(stretch.moments) if moment.thumb is not None), None)
+        last = next((moment.index for moment in reversed(stretch.moments) if moment.thumb is not None), -1)
         for moment in stretch.moments:
-            yield self._look(moment, stretch, due=moment is last or pairing.is_checked(moment.index))
+            yield self._look(moment, stretch, last)
 
-    def _look(self, moment: Moment, stretch: Stretch, *, due: bool) -> Laid:
+    def _look(self, moment: Moment, stretch: Stretch, last: int) -> Laid:
         index = moment.index if self.alignment is None else self.alignment.partner.get(moment.index)
-        if index is None:
-            return Laid(moment)
-        check = due and moment.thumb is not None and self.alignment is None
-        # Read ahead, so that the frames on both sides can be compared too.
-        if check:
-            self.frames.at(index + LAGS[-1])
-        frame = self.frames.at(index)
-        if frame is None:
+        frame = None if index is None else self.frames.at(index)
+        if index is None or frame is None:
             return Laid(moment)
         if frame.size_wh != stretch.size_wh and self.alignment is None:
             return Laid(moment, index, frame.time_s)
         placement = Placement() if self.alignment is None else self.alignment.placement
         apart, correlation, lagged = None, None, False
         if moment.thumb is not None:
-            apart, correlation, lagged = self._compare(moment, moment.thumb, frame, stretch, placement, lags=check)
+            lags = self.alignment is None and (moment.index == last or pairing.is_checked(moment.index))
+            apart, correlation, lagged = self._compare(moment, moment.thumb, frame, stretch, placement, lags=lags)
+        elif self.alignment is None and any(index - lag == last or pairing.is_checked(index - lag) for lag in BEFORE):
+            size_wh = pairing.thumb_size(stretch.size_wh)
+            self.thumbs.append((index, pairing.thumb(frame, (0, 0, *frame.size_wh), size_wh)))
         faces = [
             replace(face, box=placement.box(face.box), tube=face.tube and placement.box(face.tube))
             for face in moment.faces
@@ -228,13 +229,16 @@ class FakeReader:
             if self.last_thumb is not None and self.last_thumb[0].shape == picture.shape:
                 self.changes.append(pairing.apart(picture, self.last_thumb[0], keep & self.last_thumb[1]))
             self.last_thumb = whole
-        lagged = False
-        for lag in LAGS if lags else ():
-            other = self.frames.at(frame.index + lag)
-            if other is not None:
-                distance = pairing.apart(picture, pairing.thumb(other, area, size_wh), keep)
-                lagged |= distance < BETTER * apart - 0.1
+        others = self._neighbours(frame.index, area, size_wh) if lags else []
+        self.thumbs.append((frame.index, own))
+        lagged = any(pairing.apart(picture, other, keep) < BETTER * apart - 0.1 for other in others)
         return apart, correlation, lagged
+
+    def _neighbours(self, index: int, area: IntBox, size_wh: tuple[int, int]) -> list[UInt8]:
+        """The thumbs of the frames on both sides of one, as far as they are there."""
+        before = [thumb for other, thumb in self.thumbs if other - index in BEFORE and thumb.shape == size_wh[::-1]]
+        after = [self.frames.ahead(index + lag) for lag in AFTER]
+        return before + [pairing.thumb(frame, area, size_wh) for frame in after if frame is not None]
 
     def _cut(
         self,

@@ -264,7 +264,7 @@ def test_tasks_ask_for_what_their_stages_need() -> None:
 
 
 def test_nothing_listens_beyond_this_machine(demo: Path, tmp_path: Path) -> None:
-    process = subprocess.Popen(command(demo, tmp_path / "out", "--workers", "1"), stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command(demo, tmp_path / "out", "--workers", "2"), stdout=subprocess.DEVNULL)
     try:
         wait_for(lambda: process.poll() is not None or busy_workers(psutil.Process(process.pid)))
         family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]

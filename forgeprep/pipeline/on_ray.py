@@ -1,25 +1,30 @@
-"""Make shards as Ray tasks, one a shard. The only module of the pipeline that knows Ray."""
+"""Make shards as Ray tasks, one a shard. The only module of the pipeline that knows Ray.
+
+It is imported before all else, and by the board's process too: what only workers and a run on its way need is imported
+where it is used.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from forgeprep.errors import ForgeprepError, GroupFailed, OutOfMemory, StorageError, UsageError
 from forgeprep.ops import guard
-from forgeprep.pipeline.work import Job, Progress, give_up, make_shard
-from forgeprep.schemas.config import RunConfig
-from forgeprep.stages import resolve_stages
+from forgeprep.pipeline.progress import Progress, Report
 
-Report = Callable[[str, Progress], None]
-"""``report(shard, progress)``: called as shards advance; a retried shard starts over."""
+if TYPE_CHECKING:
+    from forgeprep.pipeline.work import Job
+    from forgeprep.schemas.config import RunConfig
 
 MAX_DEATHS = 20
 """A shard whose worker dies so often, at groups unknown, has failed."""
@@ -33,37 +38,78 @@ LONGEST_TEMP = 107 - len("/ray/session_2026-01-01_00-00-00_000000_1234567/socket
 """Bytes in the name of the folder for temporary files, so that Ray's sockets fit below it."""
 
 
-def run_on_ray(
-    jobs: list[Job], workers: int, address: str | None, report: Report
-) -> Generator[tuple[str, str | None], None, None]:
-    """Make shards, ``workers`` at a time on this machine or on the cluster at ``address``.
+class RayStart:
+    """Ray on its way up, in a thread of its own, while a run is planned.
 
-    Yields a shard's name and what went wrong, or None, as each ends; closing the generator ends Ray's workers.
+    The thread lives until :meth:`end`: Linux ends Ray's processes with the thread that started them.
+
+    Args:
+        workers: tasks at a time on this machine.
+        address: of a cluster, which is used in its place.
+    """
+
+    def __init__(self, workers: int, address: str | None) -> None:
+        self.address = address
+        self._workers = workers
+        self._thread = ThreadPoolExecutor(1, "forgeprep-ray")
+        self._session: Future[str | None] | None = None
+        self._thread.submit(_import_ray, local=address is None)
+
+    def begin(self) -> None:
+        """Start Ray's processes, or reach the cluster; before that, no more than an import is lost with :meth:`end`."""
+        if self._session is None:
+            self._session = self._thread.submit(_start_ray, self._workers, self.address)
+
+    def wait(self) -> None:
+        """Return when Ray is there.
+
+        Raises:
+            UsageError: no cluster answers at the address.
+        """
+        self.begin()
+        assert self._session is not None
+        self._session.result()
+
+    def end(self, *, wait: bool = True, keep_logs: bool = False) -> None:
+        """End Ray and the thread; again is harmless. Without ``wait``, it happens at the latest as the process ends."""
+        session, self._session = self._session, None
+        if session is not None and not session.cancel():
+            self._thread.submit(_end_ray, session, keep_logs=keep_logs)
+        self._thread.shutdown(wait=wait)
+
+
+def run_on_ray(jobs: list[Job], start: RayStart, report: Report) -> Generator[tuple[str, str | None], None, None]:
+    """Make shards on this machine or on a cluster, as Ray was started.
+
+    Yields a shard's name and what went wrong, or None, as each ends; closing the generator ends Ray and its workers.
 
     Raises:
         StorageError: a worker cannot write the output.
         UsageError: no cluster answers at ``address``.
     """
-    if not jobs:
-        return
-    set_environment(local=address is None)
-    import ray
-
-    session = _start_ray(workers, address)
     deaths = _Deaths()
     try:
+        if not jobs:
+            return
+        start.wait()
+        import ray
+
+        from forgeprep.pipeline.work import give_up
+
         board = _board()
         # Ray itself repeats nothing: a retry has to know at which group the worker before it died.
         there = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        asks = request(jobs[0].config, there, on_cluster=address is not None)
+        asks = request(jobs[0].config, there, on_cluster=start.address is not None)
         remote: Any = ray.remote
         task = remote(max_retries=0, **asks)(_ray_task)
         waiting = {task.remote(job, board): job for job in jobs}
+        pause = 0.1
         while waiting:
             # All that have ended in half a second at once: one by one, thousands of shards keep the driver busy.
-            done, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=0.5)
+            done, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=pause)
             for name, progress in _asked(board.snapshot.remote(), {}).items():
                 report(name, progress)
+                pause = 0.5
             for reference in done:
                 job = waiting.pop(reference)
                 outcome = _outcome(reference)
@@ -84,11 +130,9 @@ def run_on_ray(
                 else:
                     yield job.name, str(outcome)
     finally:
-        # No ray.cancel first: a forced one aborts this process when the task ends in the same moment (Ray 2.60).
-        ray.shutdown()
-        if session is not None and not deaths.counts:
-            # Ray itself never removes one. The logs in it may tell what killed a worker, and nothing else.
-            shutil.rmtree(session, ignore_errors=True)
+        # No ray.cancel first: a forced one aborts this process when the task ends in the same moment (Ray 2.60). The
+        # logs may tell what killed a worker, and nothing else.
+        start.end(keep_logs=bool(deaths.counts))
 
 
 class _WorkerDied(Exception):
@@ -138,7 +182,8 @@ def _asked(reference: Any, otherwise: Any) -> Any:
     import ray
 
     try:
-        return ray.get(reference, timeout=10)
+        # Not ray.get: a task that waits in it gives up its CPU meanwhile, for which Ray starts one more worker.
+        return reference.future().result(timeout=10)
     except (ray.exceptions.RayError, TimeoutError):
         return otherwise
 
@@ -157,6 +202,8 @@ def request(config: RunConfig, there: Mapping[str, float], *, on_cluster: bool) 
 
     On this machine the user says how many work at a time, so memory is asked for on a cluster alone.
     """
+    from forgeprep.stages import resolve_stages
+
     stages = resolve_stages(config.stages)
     needs = [stage.resources(stage.params(**config.params[stage.name])) for stage in stages]
     gpus = max(need.gpus for need in needs) if there.get("GPU", 0) else 0.0
@@ -180,6 +227,12 @@ def set_environment(*, local: bool) -> None:
             os.environ.setdefault("RAY_TMPDIR", "/tmp")
 
 
+def _import_ray(*, local: bool) -> None:
+    set_environment(local=local)
+    with contextlib.suppress(ImportError):  # It is said where Ray is needed.
+        import ray  # noqa: F401
+
+
 def _start_ray(workers: int, address: str | None) -> str | None:
     """Start Ray here, or reach the cluster; returns the folder of what was started here."""
     import logging
@@ -200,8 +253,39 @@ def _start_ray(workers: int, address: str | None) -> str | None:
         return None
     # Shards go to files, not through Ray's memory: the smallest store is enough.
     # "local", because a cluster that happens to run on this machine was not asked for.
-    context: Any = ray.init("local", num_cpus=workers, include_dashboard=False, object_store_memory=100 << 20, **quiet)
+    size = 100 << 20
+    with _fewer_processes():
+        context: Any = ray.init("local", num_cpus=workers, include_dashboard=False, object_store_memory=size, **quiet)
     return str(context.address_info["session_dir"])
+
+
+@contextlib.contextmanager
+def _fewer_processes() -> Iterator[None]:
+    """Inside, Ray starts here without its dashboard, its autoscaler and what passes logs on: no run asks them anything.
+
+    Each is an interpreter that takes a CPU second as it starts and 80 MB all along, and no setting of Ray's leaves it
+    out. Where another release calls one otherwise, it is started as ever.
+    """
+    from ray._private.node import Node
+
+    names = ("start_api_server", "start_monitor", "start_log_monitor")
+    before = {name: getattr(Node, name) for name in names if hasattr(Node, name)}
+    for name in before:
+        setattr(Node, name, lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        for name, method in before.items():
+            setattr(Node, name, method)
+
+
+def _end_ray(session: Future[str | None], *, keep_logs: bool) -> None:
+    import ray
+
+    ray.shutdown()
+    if session.exception() is None and (folder := session.result()) and not keep_logs:
+        # Ray itself never removes one.
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _probe(address: str) -> None:
@@ -235,11 +319,17 @@ class _Board:
 
 
 def _ray_task(job: Job, board: Any) -> Progress:
-    def begin(group: int | None) -> None:
+    from forgeprep.pipeline.work import make_shard
+    from forgeprep.storage import spare_pandas
+
+    spare_pandas()
+
+    def begin(group: int) -> None:
         # Waited for: the next thing may be this process's end.
         _asked(board.begin.remote(job.name, group), None)
 
-    begin(None)
+    # Not waited for: the board may not be up yet, and nothing can go wrong before the first group.
+    board.begin.remote(job.name, None)
     try:
         return make_shard(job, lambda progress: board.post.remote(job.name, progress), begin)
     finally:

@@ -1,12 +1,13 @@
 """Make shards as Ray tasks, one a shard. The only module of the pipeline that knows Ray.
 
-It is imported before all else, and by the board's process too: what only workers and a run on its way need is imported
-where it is used.
+It is imported before all else, and by the process of the board where that is an actor: what only workers and a run on
+its way need is imported where it is used.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -14,7 +15,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,15 +61,15 @@ class RayStart:
         if self._session is None:
             self._session = self._thread.submit(_start_ray, self._workers, self.address)
 
-    def wait(self) -> None:
-        """Return when Ray is there.
+    def wait(self) -> str | None:
+        """When Ray is there: the folder of what was started here.
 
         Raises:
             UsageError: no cluster answers at the address.
         """
         self.begin()
         assert self._session is not None
-        self._session.result()
+        return self._session.result()
 
     def end(self, *, wait: bool = True, keep_logs: bool = False) -> None:
         """End Ray and the thread; again is harmless. Without ``wait``, it happens at the latest as the process ends."""
@@ -88,26 +89,28 @@ def run_on_ray(jobs: list[Job], start: RayStart, report: Report) -> Generator[tu
         UsageError: no cluster answers at ``address``.
     """
     deaths = _Deaths()
+    board: Any = None
     try:
         if not jobs:
             return
-        start.wait()
+        session = start.wait()
         import ray
 
         from forgeprep.pipeline.work import give_up
 
-        board = _board()
+        board = _actor() if session is None else _Pipe(session)
+        place = board.path if isinstance(board, _Pipe) else board
         # Ray itself repeats nothing: a retry has to know at which group the worker before it died.
         there = ray.cluster_resources()  # type: ignore[no-untyped-call]
         asks = request(jobs[0].config, there, on_cluster=start.address is not None)
         remote: Any = ray.remote
         task = remote(max_retries=0, **asks)(_ray_task)
-        waiting = {task.remote(job, board): job for job in jobs}
+        waiting = {task.remote(job, place): job for job in jobs}
         pause = 0.1
         while waiting:
             # All that have ended in half a second at once: one by one, thousands of shards keep the driver busy.
             done, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=pause)
-            for name, progress in _asked(board.snapshot.remote(), {}).items():
+            for name, progress in _ask(board, "snapshot", otherwise={}).items():
                 report(name, progress)
                 pause = 0.5
             for reference in done:
@@ -121,9 +124,9 @@ def run_on_ray(jobs: list[Job], start: RayStart, report: Report) -> Generator[tu
                 elif isinstance(outcome, GroupFailed):
                     again = give_up(job, outcome)
                 if isinstance(outcome, _WorkerDied):
-                    again = deaths.next_try(job, _asked(board.begun.remote(job.name), None))
+                    again = deaths.next_try(job, _ask(board, "begun", job.name))
                 if again is not None:
-                    waiting[task.remote(again, board)] = again
+                    waiting[task.remote(again, place)] = again
                 elif isinstance(outcome, Progress):
                     report(job.name, outcome)
                     yield job.name, None
@@ -133,6 +136,8 @@ def run_on_ray(jobs: list[Job], start: RayStart, report: Report) -> Generator[tu
         # No ray.cancel first: a forced one aborts this process when the task ends in the same moment (Ray 2.60). The
         # logs may tell what killed a worker, and nothing else.
         start.end(keep_logs=bool(deaths.counts))
+        if isinstance(board, _Pipe):
+            board.close()
 
 
 class _WorkerDied(Exception):
@@ -188,8 +193,16 @@ def _asked(reference: Any, otherwise: Any) -> Any:
         return otherwise
 
 
-def _board() -> Any:
-    """The board, where possible on this node, which lives as long as the run."""
+def _ask(board: Any, what: str, *arguments: Any, otherwise: Any = None) -> Any:
+    """What the board says."""
+    if not isinstance(board, _Pipe):
+        return _asked(getattr(board, what).remote(*arguments), otherwise)
+    board.drain()
+    return getattr(board, what)(*arguments)
+
+
+def _actor() -> Any:
+    """The board of a cluster, where possible on this node, which lives as long as the run."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -296,14 +309,14 @@ def _probe(address: str) -> None:
 
 
 class _Board:
-    """A Ray actor that holds the latest progress of each shard, and the group that it is at."""
+    """Holds the latest progress of each shard, and the group that it is at."""
 
     def __init__(self) -> None:
         self.latest: dict[str, Progress] = {}
         self.groups: dict[str, int] = {}
 
-    def post(self, name: str, progress: Progress) -> None:
-        self.latest[name] = progress
+    def post(self, name: str, counts: tuple[int, ...]) -> None:
+        self.latest[name] = Progress(*counts)
 
     def begin(self, name: str, group: int | None) -> None:
         self.groups.pop(name, None)
@@ -318,19 +331,61 @@ class _Board:
         return latest
 
 
+class _Pipe(_Board):
+    """The board of a run on this machine: workers write to it through a named pipe in Ray's folder.
+
+    An actor would be one more process, which starts just when the first samples are made.
+    """
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self.path = f"{folder}/board"
+        os.mkfifo(self.path, 0o600)
+        self._handle = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._rest = b""
+
+    def drain(self) -> None:
+        """Take in all that was written."""
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._handle, 1 << 16):
+                *lines, self._rest = (self._rest + data).split(b"\n")
+                for what, name, value in map(json.loads, lines):
+                    getattr(self, what)(name, value)
+
+    def close(self) -> None:
+        os.close(self._handle)
+
+
+def _tell(board: Any, what: str, name: str, value: Any) -> None:
+    """Tell the board, an actor or a pipe's path; a ``begin`` has reached it when this returns."""
+    if not isinstance(board, str):
+        reference = getattr(board, what).remote(name, value)
+        if what == "begin":
+            _asked(reference, None)
+        return
+    with contextlib.suppress(OSError):  # Nobody reads any more.
+        handle = os.open(board, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            os.set_blocking(handle, True)
+            # So short that it is written whole or not at all.
+            os.write(handle, json.dumps([what, name, value]).encode() + b"\n")
+        finally:
+            os.close(handle)
+
+
 def _ray_task(job: Job, board: Any) -> Progress:
     from forgeprep.pipeline.work import make_shard
     from forgeprep.storage import spare_pandas
 
     spare_pandas()
 
-    def begin(group: int) -> None:
-        # Waited for: the next thing may be this process's end.
-        _asked(board.begin.remote(job.name, group), None)
-
-    # Not waited for: the board may not be up yet, and nothing can go wrong before the first group.
-    board.begin.remote(job.name, None)
+    _tell(board, "begin", job.name, None)
     try:
-        return make_shard(job, lambda progress: board.post.remote(job.name, progress), begin)
+        # The board knows each group before its work: the next thing may be this process's end.
+        return make_shard(
+            job,
+            lambda progress: _tell(board, "post", job.name, astuple(progress)),
+            lambda group: _tell(board, "begin", job.name, group),
+        )
     finally:
         guard.release_memory()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -290,7 +291,10 @@ class _Board:
 
 @contextmanager
 def stoppable(out: Path) -> Iterator[None]:
-    """Turn Ctrl-C into one line. Libraries may answer it with errors of their own, so the signal itself is noted."""
+    """Turn Ctrl-C into one line. Libraries may answer it with errors of their own, so the signal itself is noted.
+
+    A request to terminate unwinds in the same way, so that what was started is ended.
+    """
     asked = False
 
     def stop(*_: object) -> None:
@@ -299,6 +303,7 @@ def stoppable(out: Path) -> Iterator[None]:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGINT, stop)
+    before_term = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         yield
     except BaseException as error:
@@ -307,6 +312,7 @@ def stoppable(out: Path) -> Iterator[None]:
         raise
     finally:
         signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGTERM, before_term)
 
 
 @contextmanager

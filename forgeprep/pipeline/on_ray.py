@@ -235,6 +235,8 @@ def set_environment(*, local: bool) -> None:
         os.environ.setdefault("RAY_ROTATION_BACKUP_COUNT", "1")
         # Else Ray ends spare workers after a second and starts others, each with five logs of its own, all run long.
         os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", str(24 * 3600 * 1000))
+        # Workers start with Ray's servers, not when those are up.
+        os.environ.setdefault("RAY_enable_worker_prestart", "1")
         # Its sockets lie in the folder for temporary files, and a socket's path has 107 bytes at most.
         if len(os.fsencode(tempfile.gettempdir())) > LONGEST_TEMP and Path("/tmp").is_dir():
             os.environ.setdefault("RAY_TMPDIR", "/tmp")

@@ -23,8 +23,7 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 bench: $(INSTALLED)
-	$(BIN)/python benchmarks/noise.py
-	$(BIN)/python benchmarks/pipeline.py
+	$(BIN)/python benchmarks/all.py
 
 # The lowest versions that pyproject.toml allows, in an environment of their own.
 lowest:

@@ -8,6 +8,7 @@ files. The floor is decoding the PNGs in as many processes. Run: python benchmar
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -40,6 +41,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--seconds", type=float, default=3.0, help="length of the demo's clips")
     arguments.add_argument("--workers", type=int, default=2)
+    arguments.add_argument("--json", type=Path, help="write the figures to this file too")
     given = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         out = shards(Path(folder), given.seconds)
@@ -52,9 +54,13 @@ def main() -> None:
             "Hugging Face datasets": lambda: hugging(out, Path(folder, "cache"), given.workers),
         }
         best = max(timed(name, len(pictures), act) for name, act in others.items())
+        figures = {}
         for kind in KINDS:
             rate = timed(f"ours, {kind}", len(pictures), lambda kind=kind: ours(out, kind, given.workers))  # type: ignore[misc]
             print(f"    {rate / best:.2f} x the best of the others, {rate / floor:.2f} x the floor")
+            figures |= {f"loader {kind} samples/s": rate, f"loader {kind} x others": rate / best}
+    if given.json:
+        given.json.write_text(json.dumps(figures))
 
 
 def shards(folder: Path, seconds: float) -> Path:

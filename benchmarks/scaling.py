@@ -38,8 +38,9 @@ from forgeprep.pipeline import on_ray
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.index import write_index
 from forgeprep.pipeline.plan import Brief, Plan, Select, ShardPlan, make_plan, read_shard
+from forgeprep.pipeline.progress import Progress
 from forgeprep.pipeline.run import Prepared, execute, prepare_run
-from forgeprep.pipeline.work import Job, Progress, make_shard
+from forgeprep.pipeline.work import Job, make_shard
 from forgeprep.report.console import _live
 from forgeprep.report.summary import summarise
 from forgeprep.schemas.clips import CLIP_SCHEMA, SPLITS, Clip, Split
@@ -197,8 +198,8 @@ def makespan(briefs: tuple[Brief, ...], sample: float, sigma: float, seed: int) 
 def hollow_task(job: Job, board: Any) -> None:
     """A task that sends what every task sends, and does nothing."""
     for group in (None, 0):
-        on_ray._asked(board.begin.remote(job.name, group), None)
-    board.post.remote(job.name, Progress(1, 1, 0))
+        on_ray._tell(board, "begin", job.name, group)
+    on_ray._tell(board, "post", job.name, (1, 1, 0))
 
 
 def ffpp() -> list[Clip]:

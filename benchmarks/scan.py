@@ -6,6 +6,7 @@ The files hold one byte: nothing is decoded, as in a real plan. Run: python benc
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import tempfile
 import time
@@ -25,7 +26,9 @@ def main() -> None:
     """Make the files, list them, plan them, and print seconds and the largest memory so far."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--files", type=int, default=200_000)
-    count = arguments.parse_args().files
+    arguments.add_argument("--json", type=Path, help="write the figures to this file too")
+    given = arguments.parse_args()
+    count = given.files
     with tempfile.TemporaryDirectory() as folder:
         root, out = Path(folder, "in"), Path(folder, "out")
         write(root, count)
@@ -35,6 +38,9 @@ def main() -> None:
         plan = timed("scan and plan", lambda: len(prepare_run(config, root, out).shards))
         size = (out / "plan.parquet").stat().st_size
         print(f"scan {scan / bare:.1f} x a bare walk, scan and plan {plan / bare:.1f} x; plan {size / 1e6:.1f} MB")
+    if given.json:
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        given.json.write_text(json.dumps({"scan and plan s": plan, "scan and plan MB": memory}))
 
 
 def write(root: Path, count: int) -> None:

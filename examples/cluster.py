@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from forgeprep.pipeline.configure import make_config
+from forgeprep.pipeline.progress import Progress
 from forgeprep.pipeline.run import execute, prepare_run
-from forgeprep.pipeline.work import Progress
 
 
 def main() -> None:

@@ -44,7 +44,7 @@ MinFace = Annotated[
 Sigma = Annotated[float | None, typer.Option(help="Noise level of the residual filter. [default: 10 at c40, else 5]")]
 Side = Annotated[int | None, typer.Option(help="Cells along an edge of the similarity grid. [default: 14]")]
 Workers = Annotated[
-    int | None, typer.Option(help="Shards made at a time; 0 works in this process. [default: one a core]")
+    int | None, typer.Option(help="Shards made at a time; 1 works in this process, without Ray. [default: one a core]")
 ]
 Address = Annotated[str | None, typer.Option(help="Ray cluster: auto or ray://host:port. [default: this machine]")]
 ClipTimeout = Annotated[

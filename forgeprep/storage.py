@@ -8,6 +8,7 @@ S3 takes its keys, region and endpoint from the usual ``AWS_…`` variables and 
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import functools
 import io
@@ -15,12 +16,14 @@ import os
 import re
 import shutil
 import stat
+import sys
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 from urllib.parse import urlsplit
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 
 from forgeprep.errors import UsageError
@@ -37,6 +40,22 @@ _ATTEMPTS = 8
 def is_plain(text: str) -> bool:
     """Whether a name can be stored and shown: UTF-8, and nothing that steers a terminal or turns its text around."""
     return all(letter.isprintable() or unicodedata.category(letter) == "Zs" for letter in text)
+
+
+def spare_pandas() -> None:
+    """Let Arrow do without pandas in this process, for commands and workers.
+
+    It imports pandas, where that is installed, as soon as a list becomes an array, to ask whether it is a Series: half
+    a second and 50 MB. ``to_pandas()`` works all the same.
+    """
+    if "pandas" not in sys.modules:
+        sys.modules["pandas"] = None  # type: ignore[assignment]
+        try:
+            for _ in range(2):  # Its Python looks for pandas first, then, where that is settled, its C++.
+                with contextlib.suppress(ImportError, AttributeError):
+                    pa.array([None])
+        finally:
+            del sys.modules["pandas"]
 
 
 def to_path(text: str | os.PathLike[str]) -> Path:

@@ -8,8 +8,8 @@ import pytest
 
 from forgeprep.errors import UsageError
 from forgeprep.pipeline.add import prepare_added
+from forgeprep.pipeline.progress import Progress
 from forgeprep.pipeline.run import execute
-from forgeprep.pipeline.work import Progress
 from forgeprep.shards.verify import verify
 from tests.runs import checksums, run
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -236,6 +238,42 @@ def test_ctrl_c_stops_cleanly(demo: Path, tmp_path: Path, quiet: dict[str, str])
     assert checksums(out) == quiet
 
 
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+def test_a_run_stopped_while_ray_starts_leaves_nothing_behind(
+    stop: signal.Signals, code: int, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Short, for Ray's sockets lie below it.
+    temp = Path(tempfile.mkdtemp(dir="/tmp"))
+    monkeypatch.setenv("TMPDIR", str(temp))
+    out = tmp_path / "out"
+    process = subprocess.Popen(command(demo, out, "--workers", "2"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    started: set[psutil.Process] = set()
+
+    def ray_starts() -> bool:
+        started.update(psutil.Process(process.pid).children(recursive=True))
+        return any(child.is_running() and child.name() == "gcs_server" for child in started)
+
+    wait_for(ray_starts)
+    process.send_signal(stop)
+    process.communicate(timeout=60)
+    assert process.returncode in (code, 128 + stop)
+    assert psutil.wait_procs(started, timeout=10)[1] == []
+    assert not list(out.rglob("*.tmp"))
+    if stop is signal.SIGINT:
+        assert not list(temp.glob("ray/session_2*"))
+    shutil.rmtree(temp)
+
+
+def test_one_worker_needs_no_ray(demo: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom forgeprep.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as end: sys.exit(end.code or 'ray' in sys.modules)"
+    )
+    words = command(demo, tmp_path / "out", "--workers", "1", "--splits", "val")[3:]
+    assert subprocess.run([sys.executable, "-c", code, *words], check=False).returncode == 0
+
+
 def test_a_full_disk_stops_with_one_line_and_resumes(demo: Path, tmp_path: Path, quiet: dict[str, str]) -> None:
     small = tmp_path / "small"
     small.mkdir()
@@ -264,7 +302,7 @@ def test_tasks_ask_for_what_their_stages_need() -> None:
 
 
 def test_nothing_listens_beyond_this_machine(demo: Path, tmp_path: Path) -> None:
-    process = subprocess.Popen(command(demo, tmp_path / "out", "--workers", "1"), stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command(demo, tmp_path / "out", "--workers", "2"), stdout=subprocess.DEVNULL)
     try:
         wait_for(lambda: process.poll() is not None or busy_workers(psutil.Process(process.pid)))
         family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]

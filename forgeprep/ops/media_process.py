@@ -1,6 +1,6 @@
 """Media read in processes of their own, so that a file which crashes, hangs or bloats its decoder takes nothing along.
 
-Ray's workers are such processes already. Everywhere else (scanning, ``--workers 0``, ``predict``, …) the functions of
+Ray's workers are such processes already. Everywhere else (scanning, ``--workers 1``, ``predict``, …) the functions of
 :mod:`forgeprep.ops.video` hand the work to a reader (:mod:`forgeprep.ops.media_reader`) inside :func:`reading`. A
 reader is started in a quarter of a second, serves one file at a time, and is used again.
 """
@@ -35,18 +35,21 @@ _settings: tuple[int, float] | None = None
 
 
 @contextmanager
-def reading(*, memory: int | None = None, seconds: float | None = None) -> Iterator[None]:
+def reading(*, memory: int | None = None, seconds: float | None = None, ahead: int = 0) -> Iterator[None]:
     """Inside, media are read in other processes.
 
     Args:
         memory: bytes that each may take.
         seconds: how long it may show no progress.
+        ahead: how many are started right away, so that they are there when the first file is read.
     """
     global _settings
     before = _settings
     inner = before or (guard.MEMORY, guard.TIMEOUT_S)
     _settings = (memory or inner[0], seconds or inner[1])
     try:
+        for _ in range(ahead):
+            _give(_Reader(*_settings))
         yield
     finally:
         _settings = before

@@ -163,9 +163,11 @@ def with_headers(clips: list[Clip], root: Path, progress: Callable[[int], None] 
     known = {number: clip for number, clip in enumerate(clips) if clip.frame_count}
     # Threads, because a header is a wait for the disk or the network. Each has a process that reads, so that a hostile
     # header takes nothing along.
-    threads = 8 if is_remote(root) else min(8, max(2, os.cpu_count() or 1))
+    unknown = [clip for clip in clips if not clip.frame_count]
+    # One more has to read a hundred headers until it has made up for its start.
+    threads = 8 if is_remote(root) else min(8, max(2, os.cpu_count() or 1), 1 + len(unknown) // 100)
     with media_process.reading(), ThreadPoolExecutor(threads) as pool:
-        probed = pool.map(probe, [clip for clip in clips if not clip.frame_count])
+        probed = pool.map(probe, unknown)
         complete = []
         for number in range(len(clips)):
             complete.append(known.pop(number) if number in known else next(probed))

@@ -18,10 +18,11 @@ from forgeprep.ops import guard, media_process
 from forgeprep.pipeline.configure import digest, settings_of, shard_key, versions
 from forgeprep.pipeline.index import write_index
 from forgeprep.pipeline.lock import locked
-from forgeprep.pipeline.on_ray import Report, run_on_ray
+from forgeprep.pipeline.on_ray import RayStart, run_on_ray
 from forgeprep.pipeline.plan import Brief, Plan, inputs_of, make_plan, open_plan
+from forgeprep.pipeline.progress import Progress, Report
 from forgeprep.pipeline.retry import failed_clips, forget, repaired_plan
-from forgeprep.pipeline.work import CLIP_TIMEOUT_S, Job, Progress, give_up, make_shard
+from forgeprep.pipeline.work import CLIP_TIMEOUT_S, Job, give_up, make_shard
 from forgeprep.safe_files import read_json
 from forgeprep.schemas.clips import Split
 from forgeprep.schemas.config import RunConfig
@@ -80,8 +81,11 @@ def prepare_run(
     retry: bool = False,
     write: bool = True,
     progress: Callable[[str, int], None] = lambda what, count: None,
+    planning: Callable[[int], None] = lambda shards: None,
 ) -> Prepared:
     """Scan the dataset, plan the shards and claim the output folder; ``progress`` is told what was counted so far.
+
+    ``planning`` is called where all is well so far and a new plan has to be made, with the least number of shards.
 
     With ``write=False`` nothing is touched (``--dry-run``). With ``retry``, shards of a run in ``out`` that lost
     samples for a transient reason are planned to be made again, also where their files have changed since.
@@ -119,6 +123,8 @@ def prepare_run(
             "give another --out, the old options, or --overwrite to throw the old run away"
         )
     failed = failed_clips(out) if mends else None
+    if not (same or mends):
+        planning(len({clip.split for clip in scan.clips}))
     plan = _plan(scan, config, root, out if same or mends else None, failed, progress)
     adds_to = old.get("adds_to") if old is not None and same else None
     prepared = Prepared(
@@ -169,28 +175,30 @@ def execute(
     workers: int,
     address: str | None = None,
     report: Report,
+    ray: RayStart | None = None,
     clip_timeout_s: float = CLIP_TIMEOUT_S,
     worker_memory: int = guard.MEMORY,
 ) -> Result:
     """Make all shards that are not there yet, then write the indexes.
 
-    ``workers=0`` works in this process, but for the reading of media, which has its own; else Ray runs that many tasks
-    at a time, on this machine or, with ``address``, on a cluster. One shard's failure does not stop the others; a full
-    or unwritable disk stops the run. A worker that
-    shows no progress for ``clip_timeout_s`` is replaced; a clip that kills or hangs its worker each time is dropped.
-    ``worker_memory`` is how many bytes a process that reads media may take beyond what it has at its start.
+    ``workers=1`` (or 0) works in this process, but for the reading of media, which has its own; else Ray runs that many
+    tasks at a time, on this machine or, with ``address``, on a cluster. ``ray`` may have been begun for them before;
+    it is ended here. One shard's failure does not stop the others; a full or unwritable disk stops the run. A worker
+    that shows no progress for ``clip_timeout_s`` is replaced; a clip that kills or hangs its worker each time is
+    dropped. ``worker_memory`` is how many bytes a process that reads media may take beyond what it has at its start.
 
     Raises:
         StorageError: the output cannot be written.
         KeyboardInterrupt: stopped by the user; finished shards stay.
     """
     result = Result()
+    here = workers <= 1 and not address
     with locked(prepared.out):
         jobs = []
         for number, shard in enumerate(prepared.shards):
             key = shard_key(prepared.settings, shard.name, shard.inputs)
             job = Job(number, shard.name, prepared.config, prepared.root.resolve(), prepared.out.resolve(), key)
-            if workers or address:
+            if not here:
                 job = replace(job, clip_timeout_s=clip_timeout_s, worker_memory=worker_memory)
             record = read_record(prepared.out, shard.name)
             if record is not None and record["key"] == job.key and files_there(prepared.out, record):
@@ -202,8 +210,7 @@ def execute(
                     job = replace(job, record=record)
                 jobs.append(job)
         _remove_leftovers(prepared.out)
-        here = workers == 0 and not address
-        outcomes = _run_here(jobs, report) if here else run_on_ray(jobs, workers, address, report)
+        outcomes = _run_here(jobs, report) if here else run_on_ray(jobs, ray or RayStart(workers, address), report)
         limits = (
             media_process.reading(memory=worker_memory, seconds=clip_timeout_s) if here else contextlib.nullcontext()
         )

@@ -15,6 +15,7 @@ from forgeprep.ops import guard, media_process
 from forgeprep.ops.video import read_facts, read_rate, sha256_of
 from forgeprep.pipeline.extend import added_rows
 from forgeprep.pipeline.plan import ShardPlan, read_shard
+from forgeprep.pipeline.progress import Progress
 from forgeprep.pipeline.windows import Windows, frame_of_plan
 from forgeprep.schemas.clips import CLIP_SCHEMA, Clip, Split
 from forgeprep.schemas.config import RunConfig
@@ -63,15 +64,6 @@ def give_up(job: Job, failure: GroupFailed) -> Job | None:
         return None
     told = "" if isinstance(failure, OutOfMemory) else "a defect of forgeprep, please report it: "
     return replace(job, given_up={**job.given_up, failure.group: f"{told}{failure.problem}"})
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a shard is: clips finished, samples written, samples dropped."""
-
-    clips: int = 0
-    rows: int = 0
-    drops: int = 0
 
 
 def make_shard(

@@ -1,30 +1,31 @@
-"""What the commands print."""
+"""What the commands print.
+
+A run begins with what takes long to start, in processes and threads of their own; modules are imported meanwhile.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow.parquet as pq
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from forgeprep.errors import ForgeprepError, Stopped, UsageError
 from forgeprep.ops import guard, media_process
-from forgeprep.pipeline import configure
-from forgeprep.pipeline import run as pipeline
-from forgeprep.pipeline.work import CLIP_TIMEOUT_S
-from forgeprep.pipeline.work import Progress as ShardProgress
-from forgeprep.report.preflight import print_estimate, print_plan
-from forgeprep.report.summary import render, size_text, summarise
+from forgeprep.pipeline.on_ray import RayStart
+from forgeprep.pipeline.progress import Progress as ShardProgress
 from forgeprep.report.terminal import console, counting, unattended
-from forgeprep.storage import parquet_source, to_path
+
+if TYPE_CHECKING:
+    from forgeprep.pipeline.run import Prepared
 
 _READ_MEMORY = 4 << 30
 """What looking at a run may take: its records are held whole, its shards a few dozen rows at a time."""
@@ -47,33 +48,62 @@ def run_on_console(given: Mapping[str, Any], config_file: Path | None, flags: Ru
 
 
 def _run(given: Mapping[str, Any], config_file: Path | None, flags: RunFlags) -> int:
-    file_values = configure.read_yaml(config_file) if config_file else {}
-    values = {**file_values, **{key: value for key, value in given.items() if value is not None}}
+    values = {**_read_config(config_file), **{key: value for key, value in given.items() if value is not None}}
     for name in ("root", "out"):
         if values.get(name) is None:
             raise UsageError(f"--{name} is missing: give it as a flag or in the file of --config")
-    root, out = to_path(values["root"]), to_path(values["out"])
     force = _force(values)
-    config = configure.make_config(str(values["dataset"]), values)
-    with media_process.reading(memory=force.worker_memory, seconds=force.clip_timeout_s):
-        with counting() as tell:
-            prepared = pipeline.prepare_run(
-                config,
-                root,
-                out,
-                overwrite=flags.overwrite,
-                retry=flags.retry_failed,
-                write=not flags.dry_run,
-                progress=tell,
-            )
-        print_plan(prepared)
-        if flags.dry_run:
-            print_estimate(prepared, None if force.address else max(1, force.workers))
-            return 0
-    code = _execute(prepared, force, nothing="nothing to retry" if flags.retry_failed else None)
+    with _ray_begun(None if flags.dry_run else force) as ray:
+        with media_process.reading(memory=force.worker_memory, seconds=force.clip_timeout_s, ahead=1):
+            from forgeprep.pipeline.configure import make_config
+            from forgeprep.pipeline.run import prepare_run
+            from forgeprep.report.preflight import print_estimate, print_plan
+            from forgeprep.storage import spare_pandas, to_path
+
+            spare_pandas()
+            root, out = to_path(values["root"]), to_path(values["out"])
+            config = make_config(str(values["dataset"]), values)
+            with counting() as tell:
+                prepared = prepare_run(
+                    config,
+                    root,
+                    out,
+                    overwrite=flags.overwrite,
+                    retry=flags.retry_failed,
+                    write=not flags.dry_run,
+                    progress=tell,
+                    # Of a single shard it is not sure yet that it needs Ray.
+                    planning=lambda shards: ray.begin() if ray and (force.workers or shards) > 1 else None,
+                )
+            print_plan(prepared)
+            if flags.dry_run:
+                print_estimate(prepared, None if force.address else max(1, force.most))
+                return 0
+        code = _execute(prepared, force, ray, nothing="nothing to retry" if flags.retry_failed else None)
     if code == 0 and flags.strict:
         _check_coverage(out)
     return code
+
+
+def _read_config(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    from forgeprep.pipeline.configure import read_yaml
+
+    return read_yaml(file)
+
+
+@contextmanager
+def _ray_begun(force: _Force | None) -> Iterator[RayStart | None]:
+    """Ray on its way up, where it may be needed."""
+    if force is None or (force.address is None and force.most <= 1):
+        yield None
+        return
+    ray = RayStart(force.most, force.address)
+    try:
+        yield ray
+    finally:
+        ray.end()
 
 
 def add_on_console(out: Path, stages: str, given: Mapping[str, Any], execution: Mapping[str, Any]) -> int:
@@ -83,17 +113,24 @@ def add_on_console(out: Path, stages: str, given: Mapping[str, Any], execution: 
     with unattended():
         names = [name.strip() for name in stages.split(",") if name.strip()]
         asked = {name: value for name, value in given.items() if value is not None}
-        return _execute(prepare_added(out, names, asked), _force(execution), nothing="nothing to add")
+        force = _force(execution)
+        with _ray_begun(force) as ray:
+            return _execute(prepare_added(out, names, asked), force, ray, nothing="nothing to add")
 
 
 @dataclass(frozen=True, slots=True)
 class _Force:
-    """Who does the work."""
+    """Who does the work; ``workers`` is None for as many as there are cores and shards."""
 
-    workers: int
+    workers: int | None
     address: str | None
     clip_timeout_s: float
     worker_memory: int
+
+    @property
+    def most(self) -> int:
+        """Workers at most."""
+        return (os.cpu_count() or 1) if self.workers is None else self.workers
 
 
 def _force(values: Mapping[str, Any]) -> _Force:
@@ -104,14 +141,20 @@ def _force(values: Mapping[str, Any]) -> _Force:
     return _Force(workers, address, timeout, memory)
 
 
-def _execute(prepared: pipeline.Prepared, force: _Force, *, nothing: str | None) -> int:
+def _execute(prepared: Prepared, force: _Force, ray: RayStart | None, *, nothing: str | None) -> int:
     """Make the shards and show what became of them; ``nothing`` is said where all were there already."""
+    from forgeprep.pipeline.run import execute
+
+    workers = min(force.most, len(prepared.shards)) if force.workers is None else force.workers
+    if ray is not None and force.address is None and workers <= 1:
+        ray.end(wait=False)
     with _live(prepared) as board, stoppable(prepared.out):
-        result = pipeline.execute(
+        result = execute(
             prepared,
-            workers=force.workers,
+            workers=workers,
             address=force.address,
             report=board.post,
+            ray=ray,
             clip_timeout_s=force.clip_timeout_s,
             worker_memory=force.worker_memory,
         )
@@ -128,6 +171,8 @@ def _execute(prepared: pipeline.Prepared, force: _Force, *, nothing: str | None)
 
 
 def _check_coverage(out: Path) -> None:
+    from forgeprep.report.summary import summarise
+
     summary = summarise(out)
     # A bystander was never forged: it is no loss.
     lost = summary.drops.total() - summary.drops["bystander"]
@@ -141,6 +186,7 @@ def _check_coverage(out: Path) -> None:
 def demo_on_console(folder: Path, *, people: int, seconds: float, seed: int, layout: str) -> None:
     """``forgeprep demo``."""
     from forgeprep.demo import make_demo
+    from forgeprep.report.summary import size_text
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: exists and is not an empty folder; give a new one")
@@ -152,7 +198,10 @@ def demo_on_console(folder: Path, *, people: int, seconds: float, seed: int, lay
 
 def verify_on_console(out: Path) -> int:
     """``forgeprep verify``: returns the exit code."""
+    import pyarrow.parquet as pq
+
     from forgeprep.shards.verify import verify
+    from forgeprep.storage import parquet_source
 
     problems = verify(out)
     for problem in problems:
@@ -172,6 +221,7 @@ def inspect_on_console(out: Path, sheet: Path | None) -> None:
     """``forgeprep inspect``."""
     from forgeprep.report.doubt import doubts_of
     from forgeprep.report.pairs import coding_warnings, look_at_clips
+    from forgeprep.report.summary import render, summarise
 
     with guard.memory(_READ_MEMORY):
         for table in render(summarise(out)):
@@ -241,7 +291,10 @@ class _Board:
 
 @contextmanager
 def stoppable(out: Path) -> Iterator[None]:
-    """Turn Ctrl-C into one line. Libraries may answer it with errors of their own, so the signal itself is noted."""
+    """Turn Ctrl-C into one line. Libraries may answer it with errors of their own, so the signal itself is noted.
+
+    A request to terminate unwinds in the same way, so that what was started is ended.
+    """
     asked = False
 
     def stop(*_: object) -> None:
@@ -250,6 +303,7 @@ def stoppable(out: Path) -> Iterator[None]:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGINT, stop)
+    before_term = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         yield
     except BaseException as error:
@@ -258,10 +312,11 @@ def stoppable(out: Path) -> Iterator[None]:
         raise
     finally:
         signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGTERM, before_term)
 
 
 @contextmanager
-def _live(prepared: pipeline.Prepared) -> Iterator[_Board]:
+def _live(prepared: Prepared) -> Iterator[_Board]:
     clips = sum(shard.clips for shard in prepared.shards)
     columns = (
         BarColumn(),
@@ -278,7 +333,7 @@ def _live(prepared: pipeline.Prepared) -> Iterator[_Board]:
 
 def _clip_timeout(value: Any) -> float:
     if value is None:
-        return CLIP_TIMEOUT_S
+        return guard.TIMEOUT_S
     try:
         seconds = float(value)
     except (TypeError, ValueError, OverflowError):
@@ -298,9 +353,9 @@ def _worker_memory(value: Any) -> int:
     return count
 
 
-def _workers(value: Any) -> int:
+def _workers(value: Any) -> int | None:
     if value is None:
-        return os.cpu_count() or 1
+        return None
     try:
         workers = int(value)
     except (TypeError, ValueError, OverflowError):

@@ -11,6 +11,7 @@ is known only at the end; samples of several frames, which are cut by one box; f
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
@@ -95,11 +96,6 @@ def read_original(
     Raises:
         MediaError: the clip cannot be opened.
     """
-    known = common(group.labelled) if group.labelled else None
-
-    def chosen_of(found: Survey) -> Chosen:
-        chosen = choose(group.frames, found, top_up=group.top_up, known=known)
-        return replace(chosen, missing=tuple((index, _told(clip, index, reason)) for index, reason in chosen.missing))
 
     def stretches(frames: Iterable[tuple[Frame, Sequence[Face]]], wanted: Iterable[int]) -> Iterator[Stretch]:
         probes, asked = ProbeFrames(clip.end if followed else 0), frozenset(wanted)
@@ -109,30 +105,40 @@ def read_original(
         )
         return _joined(moments, learned, followed=followed)
 
-    found = Survey()
-    if group.window is None and not is_sequence(path):
+    if group.window is not None or is_sequence(path):
+        found = _survey(path, params)
+    else:
+        found = Survey()
         seen = frames_with_faces(lambda: read_frames(path, learned), detector_of(params), found)
         once = stretches(seen, group.frames)
         if not group.top_up:
             yield from once
-            yield Stretch(chosen=(chosen_of(found), found.tracks))
+            yield Stretch(chosen=(_chosen(clip, group, found), found.tracks))
             return
         waiting = _held(once)
-        for _ in seen:
-            pass
-        chosen = chosen_of(found)
-        if waiting is not None and [m.index for one in waiting for m in one.moments if m.wanted] == [*chosen.frames]:
+        deque(seen, maxlen=0)
+        chosen = _chosen(clip, group, found)
+        if waiting is not None and _wanted(waiting) == chosen.frames:
             yield from waiting
             yield Stretch(chosen=(chosen, found.tracks))
             return
-    else:
-        found = _survey(path, params)
-        chosen = chosen_of(found)
+    chosen = _chosen(clip, group, found)
     tubes = find_tubes(group.windows, found) if group.window else None
     until = math.inf if followed else max(chosen.frames, default=-1)
     frames = takewhile(lambda frame: frame.index <= until, read_frames(path, learned))
     yield from stretches(_known(frames, found, tubes), chosen.frames)
     yield Stretch(chosen=(chosen, found.tracks))
+
+
+def _chosen(clip: Clip, group: Group, found: Survey) -> Chosen:
+    """Which frames are used, now that all are known."""
+    known = common(group.labelled) if group.labelled else None
+    chosen = choose(group.frames, found, top_up=group.top_up, known=known)
+    return replace(chosen, missing=tuple((index, _told(clip, index, reason)) for index, reason in chosen.missing))
+
+
+def _wanted(stretches: Iterable[Stretch]) -> tuple[int, ...]:
+    return tuple(moment.index for stretch in stretches for moment in stretch.moments if moment.wanted)
 
 
 def _told(clip: Clip, index: int, reason: str) -> str:

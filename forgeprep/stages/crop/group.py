@@ -15,7 +15,6 @@ from forgeprep.ops.forward import ForwardReader
 from forgeprep.ops.video import Learned
 from forgeprep.schemas.clips import Clip
 from forgeprep.stages.base import ClipLog, Group, GroupLog, Sample
-from forgeprep.stages.crop.choice import Chosen
 from forgeprep.stages.crop.crops import drop
 from forgeprep.stages.crop.fake import FITS, Fake
 from forgeprep.stages.crop.original import Stretch, read_original
@@ -76,9 +75,9 @@ def _original_and_fakes(
     for clip in (original, *fakes) if own is log else fakes:
         log.clips[clip.clip_id].frames = group.frames
     followers = [Fake(clip, original, make.root, make.params, make.companions, log, len(fakes)) for clip in fakes]
-    end: tuple[Chosen, int] | None = None
+    readable, end = False, None
     for stretch in _stretches(original, group, make, own, followed=bool(fakes)):
-        end = stretch.chosen
+        readable, end = True, stretch.chosen
         if own is log:
             yield own_samples(original, stretch, make.params, log, group, {}), []
         for fake in followers:
@@ -90,7 +89,7 @@ def _original_and_fakes(
     for fake in followers:
         for samples in fake.finish(group, *end) if end is not None else []:
             yield samples, []
-        if _settle(fake, original, group, log, readable=end is not None):
+        if _settle(fake, original, group, log, readable=readable):
             settled.append(fake.clip.clip_id)
     yield [], settled
 

@@ -168,3 +168,18 @@ def test_what_is_learned_of_a_file_comes_with_its_frames(face_photo: UInt8, tmp_
     assert learned.fps == video.read_rate(tmp_path / "a.mp4")
     assert learned.facts == video.read_facts(tmp_path / "a.mp4")
     assert learned.sha256 == video.sha256_of(tmp_path / "a.mp4")
+
+
+def test_a_picture_too_large_to_be_held_is_searched_again_like_a_small_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second search averages noise out: here the detector sees the face at few lines only."""
+    plane = np.full((300, 300), 90, np.uint8)
+    picture = Frame(0, 0.0, (plane,), "gray", (0, 0), full_range=True)
+
+    def find(frame: Frame, lines: int) -> list[Detection]:
+        return [Detection((100.0, 100.0, 200.0, 200.0), 90.0)] if lines <= 30 else []
+
+    detector = FaceDetector(find, coarse=90, fine=90, small=0, sure=SURE, likely=LIKELY, least=LEAST, bridge=1)
+    for room in (lookahead.HELD_BYTES, 1000):
+        monkeypatch.setattr(lookahead, "HELD_BYTES", room)
+        (seen,) = frames_with_faces(lambda: iter([picture]), detector, Survey())
+        assert len(seen[1]) == 1

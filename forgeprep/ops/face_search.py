@@ -116,7 +116,17 @@ class Search:
         self.before, self.small = frame, small
 
     def settled(self) -> int:
-        """The faces of all frames before this index are known for good, see :meth:`faces_at`."""
+        """The faces of all frames before this index are known for good, see :meth:`faces_at`.
+
+        What later frames can still change of a frame's faces, and so have to have shown already:
+
+        * a box, by points up to ``SPAN`` key frames later: all of these lie behind, also if the shot ends here;
+        * whether a track is a face: tracks that began before it are settled, or begin later;
+        * how long a track is: tracks that live on have a point behind it that stays;
+        * whether a bridge holds: points that go if the face is not found again are out of reach.
+
+        A track that has not begun yet begins later.
+        """
         if self.keys < 2 or self.before is None:
             return 0
         now = self.before.index

@@ -47,9 +47,10 @@ def frames_with_faces(clip: Frames, detector: FaceDetector, found: Survey) -> It
             done = held.popleft()
             size, last = size - done.nbytes, done.index
             yield done, search.faces_at(done.index)
-        if size > HELD_BYTES:
+        # One is held in any case: a large picture is no reason to read it again.
+        if size > HELD_BYTES and len(held) > 1:
             break
-    if size > HELD_BYTES:
+    if len(held) > 1 and size > HELD_BYTES:
         held.clear()
         for frame in frames:
             search.push(frame)

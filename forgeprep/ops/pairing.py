@@ -180,7 +180,11 @@ class _Pictures:
     def of(clip: Frames) -> _Pictures | None:
         rows: Levels | None = None
         columns: Levels | None = None
+        first: tuple[int, int] | None = None
         for frame in islice(clip(), PROBE // 2):
+            first = first or frame.size_wh
+            if frame.size_wh != first:
+                break
             across, down = (cv2.reduce(frame.y, axis, cv2.REDUCE_AVG).ravel() for axis in (0, 1))
             columns = across if columns is None else np.maximum(columns, across)
             rows = down if rows is None else np.maximum(rows, down)
@@ -275,8 +279,9 @@ def _path(
     area = area_of(placement, pictures[0].size_wh, pictures[1].size_wh)
     if area[2] - area[0] < 16 or area[3] - area[1] < 16:
         return [], math.inf
-    window = _Window(((f.index, thumb(f, whole, size_wh)) for f in original()), reach)
-    for frame in islice(fake(), limit):
+    sizes = pictures[0].size_wh, pictures[1].size_wh
+    window = _Window(((f.index, thumb(f, whole, size_wh)) for f in original() if f.size_wh == sizes[0]), reach)
+    for frame in (f for f in islice(fake(), limit) if f.size_wh == sizes[1]):
         indices.append(frame.index)
         rows.append(window.distances(thumb(frame, area, size_wh), line(frame.index)))
     if not rows:

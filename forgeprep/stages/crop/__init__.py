@@ -4,13 +4,15 @@ The way of a frame, each step in a module of its own:
 
 1. it is decoded, once                                  (:mod:`forgeprep.ops.video`)
 2. its faces are found and followed, on the original    (:mod:`forgeprep.ops.lookahead`)
-3. the fake's frame is laid on the original's           (:mod:`forgeprep.stages.crop.pairing`)
-4. the same boxes are cut out of both                   (:mod:`forgeprep.stages.crop.crops`)
+3. the original's frame is cut into a moment            (:mod:`forgeprep.stages.crop.original`)
+4. the fake's frame is laid on it, and cut alike        (:mod:`forgeprep.stages.crop.pairing`)
 5. forged frames and faces are told by what differs     (:mod:`forgeprep.stages.crop.forged`)
 6. samples are handed on, in runs of one clip           (:mod:`forgeprep.stages.crop.group`)
 
-Between the steps travel frozen objects: Frame, (Frame, Faces), Moment (the original's crops), Laid (a fake's crops at a
-moment), Sample.
+Between the steps travel Frame, (Frame, Faces), Moment (what is cut out of the original's frame), Laid (the same of a
+fake at a moment), Sample. :mod:`~forgeprep.stages.crop.crops` has the cutting itself, alike for both;
+:mod:`~forgeprep.stages.crop.choice` says which frames are used, :mod:`~forgeprep.stages.crop.fake` what becomes of a
+fake as a whole, and :mod:`~forgeprep.stages.crop.own_faces` makes samples of the clip whose faces were found.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Step 4 of a frame: samples are cut out of it and described, alike for an original and its fakes."""
+"""Samples are cut out of a frame and described, alike for an original and its fakes."""
 
 from __future__ import annotations
 

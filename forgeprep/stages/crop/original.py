@@ -1,4 +1,4 @@
-"""Steps 1, 2 and 4 for the clip that faces are found on: an original, or a fake without one.
+"""Steps 1 to 3, for the clip that faces are found on: an original, or a fake without one.
 
 It is decoded, its faces are followed, and what its fakes need of each frame is cut out: only that outlives the frame,
 in stretches of a few dozen wanted frames, at whose end the fakes come to the same frames.
@@ -35,7 +35,7 @@ STRETCH_FRAMES = 32
 STRETCH_BYTES = 16 << 20
 """A stretch ends after so many wanted frames or bytes of their crops, whichever comes first."""
 STRETCH_MOMENTS = 1024
-HELD_BYTES = 64 << 20
+WAITING_BYTES = 64 << 20
 """What the stretches of a clip may hold that wait for its end, to know whether all wanted frames show a face."""
 
 
@@ -213,6 +213,6 @@ def _held(stretches: Iterator[Stretch]) -> list[Stretch] | None:
     for stretch in stretches:
         waiting.append(stretch)
         size += sum(moment.nbytes for moment in stretch.moments)
-        if size > HELD_BYTES:
+        if size > WAITING_BYTES:
             return None
     return waiting

@@ -28,7 +28,7 @@ def own_samples(
     for moment in stretch.moments:
         made = []
         others = {name: reader.at(moment.index) for name, reader in beside.items()}
-        for face, crop in zip(moment.faces, moment.crops, strict=False):
+        for face, crop in zip(moment.faces if moment.wanted else (), moment.crops, strict=True):
             place = moment.index, moment.time_s, stretch.size_wh
             sample = sample_at(clip, place, None, face, crop, params)
             for name, other in others.items():

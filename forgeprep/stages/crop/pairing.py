@@ -1,4 +1,4 @@
-"""Step 3 of a frame: a fake's frame is laid on the original's, and cut like it.
+"""Step 4 of a frame: a fake's frame is laid on the original's, and cut like it.
 
 That they lie on each other is checked and not assumed. A fake starts out as frame for frame and pixel on pixel; where
 the pictures outside the faces say otherwise, both clips are compared as a whole (:func:`forgeprep.ops.pairing.align`)
@@ -105,7 +105,7 @@ class FakeReader:
         """The fake at the stretch's moments; both clips are compared as a whole the first time that it is off."""
         state = self.last_thumb, list(self.changes)
         laid = list(self._read(stretch))
-        if self.alignment is None and self._is_off(stretch, laid):
+        if self.alignment is None and self._is_off(laid):
             self._align(stretch)
             self.last_thumb, self.changes = state[0], deque(state[1], maxlen=32)
             laid = list(self._read(stretch))
@@ -144,11 +144,8 @@ class FakeReader:
         self.companions = {name: ForwardReader(path) for name, path in self.companion_paths.items()}
         self.thumbs.clear()
 
-    def _is_off(self, stretch: Stretch, laid: Sequence[Laid]) -> bool:
+    def _is_off(self, laid: Sequence[Laid]) -> bool:
         """Whether the clip has to be aligned: another size, a neighbouring frame that fits better, or no fit at all."""
-        if all(one.frame is None for one in laid):
-            return False
-        self.other_size = self.frames.size_wh != stretch.size_wh
         return self.other_size or any(one.lagged or not self.fits(one) for one in laid)
 
     def _align(self, stretch: Stretch) -> None:
@@ -176,6 +173,7 @@ class FakeReader:
         if index is None or frame is None:
             return Laid(moment)
         if frame.size_wh != stretch.size_wh and self.alignment is None:
+            self.other_size = True
             return Laid(moment, index, frame.time_s)
         placement = Placement() if self.alignment is None else self.alignment.placement
         apart, correlation, lagged = None, None, False

@@ -107,6 +107,8 @@ def test_log_odds_are_the_weighted_sum_of_the_features(
     plain = np.stack([np.tensordot(WEIGHTS, one, 1) + BIAS for one in features(found.standing, found.seen)])
     plain[~found.seen] = -9
     assert np.abs(found.log_odds - plain).max() < 1e-4
+    part = slice(3, 70), slice(40, 96)
+    assert np.array_equal(find_evidence(pairs, part).log_odds[:, *part], found.log_odds[:, *part])
     assert not found.standing[np.broadcast_to(~found.seen[:, None], found.standing.shape)].any()
 
 
@@ -135,7 +137,8 @@ def test_energies_are_as_written_down(face_photo: UInt8) -> None:
         both = np.stack([cv2.GaussianBlur(one, (0, 0), after) for one in both]) if after else both
         plain += [both[..., 0], both[..., 1]]
     floors = np.array(evidence.FLOORS)[:, None, None]
-    found = np.exp(evidence._log_energies(means, within)) - floors
+    levels, _ = evidence._log_energies(means, within, [np.arange(number, 9000, 7) for number in range(6)])
+    found = np.exp(levels) - floors
     assert np.allclose(found[:, 2:].transpose(1, 0, 2, 3), np.stack(plain), rtol=1e-3, atol=1e-3)
 
 
@@ -146,11 +149,19 @@ def test_wide_smoothing_is_opencvs(side: int, sigma: float) -> None:
     assert np.allclose(evidence._blur(values, sigma), cv2.GaussianBlur(values, (0, 0), sigma), atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(4, 82, 80), (1, 5, 7), (2, 3, 30)])
+def test_highest_is_opencvs_dilation(shape: tuple[int, int, int]) -> None:
+    maps = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    plain = [cv2.dilate(one, evidence._KERNEL) for one in maps]
+    assert np.array_equal(evidence._highest(maps), plain)
+
+
 @given(st.integers(1, 400), st.integers(1, 12), st.integers(0, 1000))
 def test_medians_equal_those_of_numpy(size: int, frames: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     values, frame = rng.normal(size=(3, size)).astype(np.float32), np.sort(rng.integers(0, frames, size))
-    assert evidence._median(values[0].astype(np.float64)) == np.median(values[0].astype(np.float64))
+    count = int(rng.integers(1, size + 1))
+    assert evidence._median(values[0], count) == np.median(np.sort(values[0])[:count])
     for number, found in enumerate(evidence._medians(values, frame, frames).T):
         own = values[:, frame == number]
         assert np.array_equal(found, np.median(own, axis=1) if own.shape[1] > 60 else np.zeros(3))

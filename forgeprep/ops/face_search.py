@@ -20,7 +20,7 @@ import numpy as np
 from forgeprep.ops.appearance import Look, look_at, same_face
 from forgeprep.ops.faces import Detection, FaceDetector
 from forgeprep.ops.frames import Frame, UInt8
-from forgeprep.ops.geometry import Box, iou
+from forgeprep.ops.geometry import Box, area_mean, iou
 from forgeprep.ops.tracks import KEY_EVERY, LEAST_HEIGHT, SPAN, Face, Point, Survey, Track, judge
 
 KEY_BUSY = 2
@@ -101,7 +101,7 @@ class Search:
     def push(self, frame: Frame) -> None:
         """Take the next frame."""
         self.survey.frames.append(frame.index)
-        small = np.asarray(cv2.resize(frame.y, SMALL_WH, interpolation=cv2.INTER_AREA), np.uint8)
+        small = area_mean(frame.y, SMALL_WH)
         # Boxes in pixels of another size mean nothing.
         resized = self.before is not None and self.before.size_wh != frame.size_wh
         if self.small is not None and (resized or _is_cut(self.small, small)):

@@ -138,6 +138,19 @@ def window_rgb(frame: Frame, box: IntBox, side: int) -> UInt8:
     return frame_rgb(replace(frame, planes=tuple(planes), shift=(0, 0)))
 
 
+def area_mean(plane: UInt8, size_wh: tuple[int, int]) -> UInt8:
+    """A plane scaled down by area averages, uint8 (H, W): as OpenCV does it, but in half the time by whole factors."""
+    columns, rows = size_wh
+    height, width = plane.shape
+    down, across = height // rows, width // columns
+    # Two by two OpenCV rounds another way; the sums of more than 257 levels do not fit into 16 bits.
+    if (rows * down, columns * across) != plane.shape or not 3 <= min(down, across) <= max(down, across) <= 257:
+        return np.asarray(cv2.resize(plane, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
+    sums = np.add.reduce(plane.reshape(rows, down, width), axis=1, dtype=np.uint16).astype(np.float32)
+    sums = sums.reshape(-1, across) @ np.ones(across, np.float32)
+    return np.asarray(np.rint(sums * np.float32(1 / (down * across))), np.uint8).reshape(rows, columns)
+
+
 def resize_square(image: UInt8, size: int) -> UInt8:
     """Resize to size x size: area average when shrinking, cubic when growing."""
     if image.shape[:2] == (size, size):

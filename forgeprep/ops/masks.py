@@ -21,7 +21,18 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from forgeprep.ops.evidence import CELLS_ACROSS_FACE, CHANNELS, Bool, Evidence, Float, Pair, extent, find_evidence
+from forgeprep.ops.evidence import (
+    CELLS_ACROSS_FACE,
+    CHANNELS,
+    PIXELS,
+    Bool,
+    Evidence,
+    Float,
+    Pair,
+    Part,
+    extent,
+    find_evidence,
+)
 from forgeprep.ops.evidence_model import FIT_BIAS, FIT_WEIGHTS
 from forgeprep.ops.frames import UInt8
 from forgeprep.ops.geometry import IntBox
@@ -86,7 +97,7 @@ def difference_masks(
     """
     if not pairs:
         return []
-    evidence = find_evidence(pairs)
+    evidence = find_evidence(pairs, _shown(crops, pairs[0].fake.shape[0] // PIXELS))
     found = [_cut(evidence.log_odds[number], crop, enlarge) for number, crop in enumerate(crops)]
     if forged:
         found = [one if one.mask.any() else _most_likely(one, enlarge) for one in found]
@@ -124,7 +135,7 @@ def binarise(difference: UInt8, threshold: int, *, enlarge: float = 1.3) -> UInt
     region = _solid(np.asarray(above, np.uint8), max(2, round(GAP * CELLS_ACROSS_FACE * 2)))
     outline = cv2.resize(region, (width, height), interpolation=cv2.INTER_LINEAR)
     _, mask = cv2.threshold(outline, 127, 255, cv2.THRESH_BINARY)
-    return np.where(difference > 0, np.asarray(mask, np.uint8), np.uint8(0))
+    return np.asarray(cv2.copyTo(mask, difference), np.uint8)
 
 
 def fit_features(evidence: Evidence, regions: Sequence[Bool], crops: Sequence[Crop]) -> Float:
@@ -146,8 +157,8 @@ def fit_features(evidence: Evidence, regions: Sequence[Bool], crops: Sequence[Cr
         part = extent(looked_at)
         places = np.stack([one[part].ravel() for one in (inside, 1 - inside, ring, border)]).astype(np.float32)
         odds = np.clip(evidence.log_odds[number][part].ravel(), -5, 5)
-        standing = evidence.standing[number][:, *part].reshape(len(CHANNELS), -1)
-        maps = [np.clip(standing[group].max(axis=0), -1, 6) for group in groups]
+        standing = evidence.standing[number, :, *part]
+        maps = [np.clip(standing[group].max(axis=0).ravel(), -1, 6) for group in groups]
         sums = np.stack([1 / (1 + np.exp(-odds)), odds, *maps]) @ places.T
         sizes = places.sum(axis=1)
         inner, _, around, edge = (sums / np.maximum(sizes, 1)).T
@@ -176,6 +187,14 @@ FIT_FEATURES = (
 )  # fmt: skip
 
 
+def _shown(crops: Sequence[Crop], cells: int) -> Part:
+    """Rows and columns of the grid that crops show, and those around that are smoothed into them."""
+    places = np.array([crop.place for crop in crops]) * cells
+    low = np.clip(np.floor(places[:, :2].min(axis=0)) - 5, 0, cells - 1).astype(int)
+    high = np.clip(np.ceil(places[:, 2:].max(axis=0)) + 5, 1, cells).astype(int)
+    return slice(low[1], high[1]), slice(low[0], high[0])
+
+
 def _cut(log_odds: Float, crop: Crop, enlarge: float) -> DifferenceMask:
     cells = log_odds.shape[0]
     x0, y0, x1, y1 = (cells * place for place in crop.place)
@@ -185,7 +204,8 @@ def _cut(log_odds: Float, crop: Crop, enlarge: float) -> DifferenceMask:
     smooth = np.asarray(cv2.GaussianBlur(log_odds, (0, 0), 0.8), np.float32)
     odds = cv2.warpAffine(smooth, there, (crop.side, crop.side), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     level = np.asarray(cv2.addWeighted(odds, LEVELS, odds, 0, MIDDLE, dtype=cv2.CV_8U), np.uint8)
-    difference = np.maximum(level, 1)
+    # NumPy takes several times as long for this, and for what copyTo does below.
+    difference = np.asarray(cv2.max(level, 1), np.uint8)  # type: ignore[call-overload]
     left, top, right, bottom = crop.padding
     for outside in np.s_[:top, :], np.s_[crop.side - bottom :, :], np.s_[:, :left], np.s_[:, crop.side - right :]:
         difference[outside] = 0

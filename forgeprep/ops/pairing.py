@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forgeprep.ops.frames import Frame, UInt8
-from forgeprep.ops.geometry import Box, IntBox
+from forgeprep.ops.geometry import Box, IntBox, area_mean
 
 Levels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -85,7 +85,7 @@ class Alignment:
 def thumb(frame: Frame, area: IntBox, size_wh: tuple[int, int]) -> UInt8:
     """A part of a frame's luma as a thumb, uint8 (LINES, W)."""
     x0, y0, x1, y1 = area
-    return np.asarray(cv2.resize(frame.y[y0:y1, x0:x1], size_wh, interpolation=cv2.INTER_AREA), np.uint8)
+    return area_mean(frame.y[y0:y1, x0:x1], size_wh)
 
 
 def thumb_size(size_wh: tuple[int, int]) -> tuple[int, int]:

@@ -29,7 +29,7 @@ from forgeprep.ops.frames import Frame
 from forgeprep.ops.geometry import frame_rgb
 from forgeprep.ops.tracks import Face
 from forgeprep.ops.video import read_frames
-from forgeprep.stages.crop.crops import compared, cut, window, window_box
+from forgeprep.stages.crop.crops import compared, window, window_box
 from forgeprep.stages.crop.params import CropParams
 
 NULLS = (("c23", "c40"), ("c40", "c23"), ("c23", "c23/420"), ("c40", "c23/420"))
@@ -97,7 +97,7 @@ def measured(fakes: list[Frame], originals: list[Frame], faces: list[Face], trut
     pairs, crops, grids = [], [], []
     for fake, original, face, truth in zip(fakes, originals, faces, truths, strict=True):
         windows = window(fake, face.cut_box, params), window(original, face.cut_box, params)
-        pair, crop = compared(windows, face.cut_box, cut(fake, face.cut_box, params), fake.size_wh, params)
+        pair, crop = compared(windows, face.cut_box, fake.size_wh, params)
         pairs.append(pair)
         crops.append(crop)
         grids.append(on_grid(truth, window_box(face.cut_box, params), evidence.cells_of(evidence.WIDE)))

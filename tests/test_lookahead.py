@@ -64,7 +64,7 @@ def shots(draw: st.DrawFn) -> tuple[list[Frame], FaceDetector]:
 
 
 @given(clip=shots(), room=st.sampled_from([0, 20 * 160 * 90, lookahead.HELD_BYTES]))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 def test_faces_are_the_same_whether_settled_on_the_way_or_at_the_end(
     clip: tuple[list[Frame], FaceDetector], room: int
 ) -> None:
@@ -142,11 +142,14 @@ def test_each_file_is_decoded_once_and_pictures_are_let_go(
         nonlocal most
         pictures = before(packet, path, first=first)
         decoded[path] += len(pictures)
-        if sum(decoded.values()) % 16 == 0:
-            most = max(most, sum(isinstance(one, av.VideoFrame) for one in gc.get_objects()))
+        if sum(decoded.values()) % 8 == 0:
+            most = max(most, sum(type(one) is av.VideoFrame for one in gc.get_objects()))
         return pictures
 
-    config = make_config("ffpp", {"stages": "crop,mask", "frames": "all", "compression": "c23"})
+    config = make_config(
+        "ffpp",
+        {"stages": "crop", "frames": "all", "compression": "c23", "methods": "Deepfakes,FaceSwap", "splits": "test"},
+    )
     prepared = prepare_run(config, demo, tmp_path / "out")
     monkeypatch.setattr(video, "_decoded", counted)
     gc.disable()
@@ -158,7 +161,7 @@ def test_each_file_is_decoded_once_and_pictures_are_let_go(
     for path, count in decoded.items():
         assert count == sum(1 for _ in av.open(str(path)).decode(video=0)), path
     # The original's that wait for their faces, and the last few of a fake.
-    assert 10 < most < 100 < sum(decoded.values())
+    assert 10 <= most < 60 < sum(decoded.values())
 
 
 def test_what_is_learned_of_a_file_comes_with_its_frames(face_photo: UInt8, tmp_path: Path) -> None:

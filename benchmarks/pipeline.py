@@ -112,7 +112,7 @@ def clock_steps(clock: Clock) -> None:
     from forgeprep.pipeline import work
     from forgeprep.shards.write import ShardWriter
     from forgeprep.stages import all_stages
-    from forgeprep.stages.crop import original, pairing
+    from forgeprep.stages.crop import fake_reader, original
     from forgeprep.stages.crop.forged import ForgedFaces
 
     for module in (original, forward):
@@ -123,15 +123,15 @@ def clock_steps(clock: Clock) -> None:
         ("detect and track", Search, "finish"),
         ("pair", original, "thumb"),
         ("pair", original, "outside"),
-        ("pair", pairing.FakeReader, "_compare"),
+        ("pair", fake_reader.FakeReader, "_compare"),
         ("tell forged", original, "face_patch"),
-        ("tell forged", pairing, "face_patch"),
+        ("tell forged", fake_reader, "face_patch"),
         ("tell forged", ForgedFaces, "label"),
         ("tell forged", ForgedFaces, "finish"),
         ("crop", original, "cut"),
-        ("crop", pairing, "cut"),
+        ("crop", fake_reader, "cut"),
         ("windows", original, "window"),
-        ("windows", pairing, "window"),
+        ("windows", fake_reader, "window"),
         ("encode", work, "encode_row"),
         ("write", ShardWriter, "add"),
         ("write", ShardWriter, "commit"),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forgeprep.ops import evidence, masks
+from forgeprep.ops import evidence, masks, robust
 from forgeprep.ops.evidence import PIXELS, WIDE, Pair, cells_of, features, find_evidence
 from forgeprep.ops.evidence_model import BIAS, WEIGHTS
 from forgeprep.ops.masks import Crop, binarise, difference_masks
@@ -161,8 +161,8 @@ def test_medians_equal_those_of_numpy(size: int, frames: int, seed: int) -> None
     rng = np.random.default_rng(seed)
     values, frame = rng.normal(size=(3, size)).astype(np.float32), np.sort(rng.integers(0, frames, size))
     count = int(rng.integers(1, size + 1))
-    assert evidence._median(values[0], count) == np.median(np.sort(values[0])[:count])
-    for number, found in enumerate(evidence._medians(values, frame, frames).T):
+    assert robust.median_of_least(values[0], count) == np.median(np.sort(values[0])[:count])
+    for number, found in enumerate(robust.medians(values, frame, frames).T):
         own = values[:, frame == number]
         assert np.array_equal(found, np.median(own, axis=1) if own.shape[1] > 60 else np.zeros(3))
 

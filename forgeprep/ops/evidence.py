@@ -23,8 +23,8 @@ import numpy.typing as npt
 
 from forgeprep.ops.evidence_model import BIAS, WEIGHTS
 from forgeprep.ops.frames import UInt8
+from forgeprep.ops.robust import Float, medians, robust_line
 
-Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
 Part = tuple[slice, slice]
 Places = npt.NDArray[np.intp]
@@ -300,10 +300,10 @@ def _take_off_noise(levels: Float, at_rim: Float, log_texture: Float, rim: Seque
     lines = np.empty((len(CHANNELS), 2), np.float32)
     rest = np.empty_like(at_rim)
     for level, line, above in zip(at_rim, lines, rest, strict=True):
-        line[:] = _robust_line(texture, level)
+        line[:] = robust_line(texture, level)
         above[:] = level - (line[0] * texture + line[1])
     # Frames of one clip are coded with different care.
-    shift = np.clip(_medians(rest, frame, len(levels)), -1, 0.5)
+    shift = np.clip(medians(rest, frame, len(levels)), -1, 0.5)
     shift[[name.startswith("p") for name in CHANNELS]] = 0
     base = lines[:, 1] + shift.T
     noise = np.empty_like(levels[0])
@@ -311,45 +311,6 @@ def _take_off_noise(levels: Float, at_rim: Float, log_texture: Float, rim: Seque
         np.multiply(lines[:, :1, None], seen_texture, out=noise)
         noise += level[:, None, None]
         own -= noise
-
-
-def _robust_line(x: Float, y: Float) -> tuple[float, float]:
-    """Slope and level of a line through points, of which those far above it are left out; float32 (n,) each."""
-    powers = np.empty((4, len(x)))
-    powers[1], powers[3] = x, y
-    np.multiply(powers[1], powers[1::2], out=powers[::2])
-    keep, count = np.ones(len(x), bool), len(x)
-    slope = level = 0.0
-    for turn in range(4):
-        if turn:
-            rest = y - (np.float32(slope) * x + np.float32(level))
-            # What is left out lies beyond all else: cheaper than to pick the others.
-            kept = np.where(keep, rest, np.float32(np.inf))
-            middle = _median(kept, count)
-            keep = rest < middle + 2 * (1.4826 * _median(np.abs(kept - np.float32(middle)), count) + 1e-3)
-            count = int(np.count_nonzero(keep))
-        xx, x1, xy, y1 = (powers @ keep.astype(np.float64)).tolist()
-        width = (xx + 1e-2) * (count + 1e-2) - x1 * x1
-        slope, level = ((count + 1e-2) * xy - x1 * y1) / width, ((xx + 1e-2) * y1 - x1 * xy) / width
-    return slope, level
-
-
-def _median(values: Float, count: int) -> float:
-    """The median of the ``count`` least values; ``np.median`` is slow: it asks for more than one place of the order."""
-    half = count // 2
-    ordered = np.partition(values, half)
-    return float(ordered[half] if count % 2 else (ordered[half] + ordered[:half].max()) / 2)
-
-
-def _medians(values: Float, frame: npt.NDArray[np.intp], frames: int) -> Float:
-    """Medians by frame, float32 (channels, frames), 0 for frames of few values; ``frame`` ascends."""
-    counts = np.bincount(frame, minlength=frames)
-    at = np.arange(counts.max())
-    padded = np.concatenate([values, np.full((len(values), 1), np.inf, np.float32)], axis=1)
-    starts = np.cumsum(counts) - counts
-    ordered = np.sort(padded[:, np.where(at < counts[:, None], starts[:, None] + at, -1)], axis=-1)
-    middles = np.stack([(counts - 1) // 2, counts // 2], axis=-1)
-    return np.where(counts > 60, np.take_along_axis(ordered, middles[None], axis=-1).mean(axis=-1), np.float32(0))
 
 
 def _rim(seen: Bool, cells: int) -> list[Places]:

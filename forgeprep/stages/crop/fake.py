@@ -16,9 +16,9 @@ from forgeprep.schemas.drops import Drop
 from forgeprep.stages.base import Group, GroupLog, Sample
 from forgeprep.stages.crop.choice import Chosen
 from forgeprep.stages.crop.crops import drop
+from forgeprep.stages.crop.fake_reader import AS_IS, FakeReader, Laid
 from forgeprep.stages.crop.forged import ForgedFaces
 from forgeprep.stages.crop.original import Stretch
-from forgeprep.stages.crop.pairing import AS_IS, FakeReader, Laid
 from forgeprep.stages.crop.params import CropParams
 
 FITS = "fits"

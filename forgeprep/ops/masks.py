@@ -27,7 +27,6 @@ from forgeprep.ops.evidence import (
     PIXELS,
     Bool,
     Evidence,
-    Float,
     Pair,
     Part,
     extent,
@@ -36,6 +35,7 @@ from forgeprep.ops.evidence import (
 from forgeprep.ops.evidence_model import FIT_BIAS, FIT_WEIGHTS
 from forgeprep.ops.frames import UInt8
 from forgeprep.ops.geometry import IntBox
+from forgeprep.ops.robust import Float
 
 MIDDLE, LEVELS = 128, 20
 """Level of the 8-bit difference where forged and pristine are equally likely, and levels for each unit of log-odds."""

@@ -13,7 +13,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 def parse_path(text: str) -> Path:
     """A path of this machine or a URI; raises UsageError for a name that tables cannot hold."""
     from forgeprep.errors import UsageError
-    from forgeprep.storage import is_plain, to_path
+    from forgeprep.io.storage import is_plain, to_path
 
     # Shards and tables hold text; a name that is no UTF-8 arrives here with stand-ins.
     if not is_plain(text):
@@ -24,7 +24,7 @@ def parse_path(text: str) -> Path:
 def parse_local(text: str) -> Path:
     """A path of this machine; raises UsageError for a URI."""
     from forgeprep.errors import UsageError
-    from forgeprep.storage import is_remote
+    from forgeprep.io.storage import is_remote
 
     path = parse_path(text)
     if is_remote(path):

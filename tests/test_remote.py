@@ -21,13 +21,13 @@ from typing import Any
 import pyarrow.fs as pafs
 import pytest
 
-from forgeprep import storage
 from forgeprep.errors import UsageError
-from forgeprep.pipeline.lock import last_holder, locked
+from forgeprep.io import storage
+from forgeprep.io.lock import last_holder, locked
+from forgeprep.io.storage import RemotePath, to_path
 from forgeprep.shards.read import iter_rows, shard_paths
 from forgeprep.shards.records import iter_records
 from forgeprep.shards.verify import verify
-from forgeprep.storage import RemotePath, to_path
 from tests.conftest import run_cli
 from tests.runs import SMALL, checksums, command, run, wait_for
 
@@ -215,7 +215,7 @@ def test_an_upload_that_breaks_off_leaves_no_shard(bucket: str, endpoint: str, d
     out = to_path(f"{bucket}/out")
     code = (
         "import os, sys\n"
-        "from forgeprep import storage\n"
+        "from forgeprep.io import storage\n"
         "from forgeprep.shards import write\n"
         "def broken(file, path):\n"
         "    out = path.filesystem.open_output_stream(path.key)\n"

@@ -19,12 +19,12 @@ import pytest
 
 from forgeprep.datasets.lists import read_json_object, read_lines
 from forgeprep.errors import ForgeprepError, UsageError, VerifyError
+from forgeprep.io.lock import last_holder, locked
+from forgeprep.io.safe_files import open_regular, parse_json, read_bytes
+from forgeprep.io.settings import read_settings_file
 from forgeprep.ops import weights
-from forgeprep.pipeline.lock import last_holder, locked
 from forgeprep.pipeline.plan import open_plan
-from forgeprep.safe_files import open_regular, parse_json, read_bytes
 from forgeprep.schemas.files import RunFile, ShardRecord, problem_of
-from forgeprep.settings import read_settings_file
 from forgeprep.shards.records import read_record, read_run
 from forgeprep.shards.verify import verify
 from tests.conftest import run_cli

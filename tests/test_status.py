@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from forgeprep.errors import UsageError
-from forgeprep.pipeline.lock import last_holder, locked
+from forgeprep.io.lock import last_holder, locked
 from forgeprep.report.status import gather, lines
 from forgeprep.shards.records import iter_records, record_path
 from tests.conftest import run_cli

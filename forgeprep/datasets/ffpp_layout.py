@@ -15,8 +15,8 @@ from forgeprep.datasets.listing import find_folders, shown, suggest_root
 from forgeprep.datasets.sequences import HOMES
 from forgeprep.datasets.taxonomy import methods_of
 from forgeprep.errors import UsageError
+from forgeprep.io.storage import is_remote
 from forgeprep.schemas.clips import Clip, Split
-from forgeprep.storage import is_remote
 
 COMPRESSIONS = ("raw", "c23", "c40")
 COMPRESSION_ALIASES = {"c0": "raw"}

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from forgeprep.errors import UsageError
-from forgeprep.storage import is_plain, is_remote, real_name, visible_entries
+from forgeprep.io.storage import is_plain, is_remote, real_name, visible_entries
 
 SHOWN = 5
 """How many names a message lists before it says "and 12 more"."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from forgeprep.errors import UsageError
-from forgeprep.safe_files import LINE_BYTES, LIST_BYTES, open_regular, parse_json, read_bytes, read_text
+from forgeprep.io.safe_files import LINE_BYTES, LIST_BYTES, open_regular, parse_json, read_bytes, read_text
 
 JSON_BYTES = 256 << 20
 """The metadata of DFDC's largest part are a megabyte."""

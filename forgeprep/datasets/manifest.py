@@ -41,10 +41,10 @@ from forgeprep.datasets.sequences import STILL_TEXT, StillChoice, told_stills
 from forgeprep.datasets.splits import Ratios, split_together
 from forgeprep.datasets.taxonomy import FORGERIES
 from forgeprep.errors import unknown_name
+from forgeprep.io.storage import is_plain, parquet_source
 from forgeprep.ops import guard
 from forgeprep.ops.pictures import is_picture
 from forgeprep.schemas.clips import SPLITS, Clip
-from forgeprep.storage import is_plain, parquet_source
 
 COLUMNS = (
     "path", "label", "original", "method", "forgery", "generator", "split", "compression", "identity", "mask",

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import PIL.Image
 
+from forgeprep.io.safe_files import open_regular
 from forgeprep.ops import guard
-from forgeprep.safe_files import open_regular
 
 MAX_PICTURE_BYTES = 1 << 29
 """67 million pixels of 16-bit RGB, unpacked, are 400 MB."""

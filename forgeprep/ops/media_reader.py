@@ -16,10 +16,10 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from forgeprep.errors import MediaError
+from forgeprep.io.storage import to_path
 from forgeprep.ops import guard, video
 from forgeprep.ops.media_process import NO_MEMORY
 from forgeprep.ops.shared_frames import Slab
-from forgeprep.storage import to_path
 
 _ANSWERS: dict[str, Callable[[Any], Any]] = {
     "header": video.read_header,

@@ -14,12 +14,12 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 
 from forgeprep.errors import MediaError
+from forgeprep.io.safe_files import open_regular
+from forgeprep.io.storage import visible_entries
 from forgeprep.ops import guard
 from forgeprep.ops.frames import Frame
 from forgeprep.ops.pictures import is_picture, picture_facts, read_picture
 from forgeprep.ops.planes import Facts
-from forgeprep.safe_files import open_regular
-from forgeprep.storage import visible_entries
 
 _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<number>[0-9]{1,9})", re.DOTALL)
 

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from forgeprep.errors import MediaError
+from forgeprep.io.safe_files import open_regular
+from forgeprep.io.storage import media_source
 from forgeprep.ops import guard, media_process
 from forgeprep.ops.frames import Frame, cropped, squared, turned
 from forgeprep.ops.numbering import Numbering, is_shown, stamps_rise
 from forgeprep.ops.pictures import check_there, is_picture, picture_facts, read_picture
 from forgeprep.ops.planes import Facts, edges_of, facts_of, frame_of, orientation, pixel_aspect, siting_of
 from forgeprep.ops.sequence import is_sequence, pictures_in, read_sequence, sequence_facts, sequence_sha256
-from forgeprep.safe_files import open_regular
-from forgeprep.storage import media_source
 
 VIDEO_SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"}

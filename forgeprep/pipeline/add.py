@@ -8,15 +8,15 @@ from typing import Any
 
 from forgeprep.datasets.base import Scan
 from forgeprep.errors import UsageError
+from forgeprep.io.lock import locked
+from forgeprep.io.storage import remove_tree
 from forgeprep.pipeline.configure import digest, read_params, settings_of, shard_key, versions
-from forgeprep.pipeline.lock import locked
 from forgeprep.pipeline.plan import Plan, open_plan
 from forgeprep.pipeline.run import Prepared, settings_differences, write_run
 from forgeprep.schemas.config import RunConfig
 from forgeprep.shards.records import files_there, read_record, read_run
 from forgeprep.stages import resolve_stages
 from forgeprep.stages.base import Stage
-from forgeprep.storage import remove_tree
 
 
 def prepare_added(out: Path, names: Sequence[str], given: Mapping[str, Any]) -> Prepared:

@@ -15,8 +15,8 @@ from forgeprep import __version__
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import DatasetParams
 from forgeprep.errors import UsageError, unknown_name
+from forgeprep.io.settings import name_and_value, read_settings_file
 from forgeprep.schemas.config import PROTOCOLS, RunConfig
-from forgeprep.settings import name_and_value, read_settings_file
 from forgeprep.stages import all_stages, resolve_stages
 from forgeprep.stages.base import Stage
 

@@ -376,8 +376,8 @@ def _tell(board: Any, what: str, name: str, value: Any) -> None:
 
 
 def _ray_task(job: Job, board: Any) -> Progress:
+    from forgeprep.io.storage import spare_pandas
     from forgeprep.pipeline.work import make_shard
-    from forgeprep.storage import spare_pandas
 
     spare_pandas()
 

@@ -18,12 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeprep.errors import MediaError, VerifyError
+from forgeprep.io.safe_files import LIST_BYTES, parse_json, read_bytes
+from forgeprep.io.storage import is_remote, parquet_source
 from forgeprep.ops import media_process
 from forgeprep.ops.video import read_header
-from forgeprep.safe_files import LIST_BYTES, parse_json, read_bytes
 from forgeprep.schemas.clips import SPLITS, Clip, Split
 from forgeprep.stages.base import Group
-from forgeprep.storage import is_remote, parquet_source
 
 PLAN_SCHEMA = pa.schema(
     [

@@ -9,12 +9,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from forgeprep.io.storage import is_remote
 from forgeprep.ops import media_process
 from forgeprep.pipeline.run import Prepared
 from forgeprep.pipeline.work import Steps, group_rows, prepare, quiet_libraries
 from forgeprep.shards.write import picture_bytes
 from forgeprep.stages.base import Group, GroupLog
-from forgeprep.storage import is_remote
 
 SECONDS = 6.0
 """A source group is timed for about so long; what is left of it is reckoned from what was made."""

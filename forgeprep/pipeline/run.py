@@ -14,21 +14,21 @@ from typing import Any
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import Scan, ScanOptions
 from forgeprep.errors import ConfigMismatch, ForgeprepError, GroupFailed, StorageError, UsageError
+from forgeprep.io.lock import locked
+from forgeprep.io.safe_files import read_json
+from forgeprep.io.storage import remove_tree
 from forgeprep.ops import guard, media_process
 from forgeprep.pipeline.configure import digest, settings_of, shard_key, versions
 from forgeprep.pipeline.index import write_index
-from forgeprep.pipeline.lock import locked
 from forgeprep.pipeline.on_ray import RayStart, run_on_ray
 from forgeprep.pipeline.plan import Brief, Plan, inputs_of, make_plan, open_plan
 from forgeprep.pipeline.progress import Progress, Report
 from forgeprep.pipeline.retry import failed_clips, forget, repaired_plan
 from forgeprep.pipeline.work import CLIP_TIMEOUT_S, Job, give_up, make_shard
-from forgeprep.safe_files import read_json
 from forgeprep.schemas.clips import Split
 from forgeprep.schemas.config import RunConfig
 from forgeprep.shards.records import atomic_write_bytes, files_there, read_record
 from forgeprep.stages import all_stages, resolve_stages
-from forgeprep.storage import remove_tree
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,10 +55,10 @@ def _run(given: Mapping[str, Any], config_file: Path | None, flags: RunFlags) ->
     force = _force(values)
     with _ray_begun(None if flags.dry_run else force) as ray:
         with media_process.reading(memory=force.worker_memory, seconds=force.clip_timeout_s, ahead=1):
+            from forgeprep.io.storage import spare_pandas, to_path
             from forgeprep.pipeline.configure import make_config
             from forgeprep.pipeline.run import prepare_run
             from forgeprep.report.preflight import print_estimate, print_plan
-            from forgeprep.storage import spare_pandas, to_path
 
             spare_pandas()
             root, out = to_path(values["root"]), to_path(values["out"])
@@ -200,8 +200,8 @@ def verify_on_console(out: Path) -> int:
     """``forgeprep verify``: returns the exit code."""
     import pyarrow.parquet as pq
 
+    from forgeprep.io.storage import parquet_source
     from forgeprep.shards.verify import verify
-    from forgeprep.storage import parquet_source
 
     problems = verify(out)
     for problem in problems:

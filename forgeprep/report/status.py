@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from forgeprep.errors import ForgeprepError, UsageError
+from forgeprep.io.lock import Holder, last_holder
 from forgeprep.pipeline.configure import settings_of, shard_key
-from forgeprep.pipeline.lock import Holder, last_holder
 from forgeprep.pipeline.plan import Brief, open_plan
 from forgeprep.report.terminal import console
 from forgeprep.shards.records import files_there, iter_records, read_run, record_path

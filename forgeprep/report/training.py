@@ -14,8 +14,8 @@ import yaml
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from forgeprep.errors import MediaError, Stopped, UsageError
+from forgeprep.io.settings import name_and_value, read_settings_file
 from forgeprep.report.terminal import add_cells, console, counting, light_table
-from forgeprep.settings import name_and_value, read_settings_file
 
 if TYPE_CHECKING:
     from forgeprep.training.evaluate import Judged

@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeprep.errors import VerifyError
-from forgeprep.safe_files import open_regular
+from forgeprep.io.safe_files import open_regular
+from forgeprep.io.storage import parquet_source
 from forgeprep.schemas.drops import DROP_SCHEMA, REASONS
 from forgeprep.schemas.samples import SAMPLE_COLUMNS, clip_columns, columns_of
 from forgeprep.shards.read import iter_rows
 from forgeprep.shards.rows import clip_problems, row_problems
 from forgeprep.shards.write import file_schema
-from forgeprep.storage import parquet_source
 
 _PICTURES = [column.name for column in SAMPLE_COLUMNS if column.kind == "image"]
 _BUILT_IN = {column.stage for column in SAMPLE_COLUMNS} | {"frames"}

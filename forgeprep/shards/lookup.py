@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeprep.errors import VerifyError
-from forgeprep.safe_files import open_regular, parse_json
+from forgeprep.io.safe_files import open_regular, parse_json
+from forgeprep.io.storage import parquet_source
 from forgeprep.shards.bounds import BoundedInfo, check_claims, read_member
 from forgeprep.shards.read import tar_rows
-from forgeprep.storage import parquet_source
 
 
 class Place(NamedTuple):

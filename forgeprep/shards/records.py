@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeprep.errors import StorageError, UsageError
-from forgeprep.safe_files import LIST_BYTES, read_json
+from forgeprep.io.safe_files import LIST_BYTES, read_json
+from forgeprep.io.storage import is_remote
 from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.schemas.files import RunFile, ShardRecord, problem_of
-from forgeprep.storage import is_remote
 
 _REMEDY = {
     errno.ENOSPC: "no space left; free some and run the same command again",

@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeprep.errors import VerifyError
+from forgeprep.io.storage import parquet_source
 from forgeprep.ops import guard
 from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.schemas.drops import DROP_SCHEMA
 from forgeprep.shards.bounds import check_claims
 from forgeprep.shards.check import Checked, Problem, check_shard
 from forgeprep.shards.records import clip_length_of, iter_records, read_run
-from forgeprep.storage import parquet_source
 
 __all__ = ["Problem", "verify"]
 

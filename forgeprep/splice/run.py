@@ -16,15 +16,15 @@ from typing import Any
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import ScanOptions
 from forgeprep.errors import ConfigMismatch, ForgeprepError, MediaError, UsageError
+from forgeprep.io.lock import locked
+from forgeprep.io.safe_files import read_json
 from forgeprep.ops import guard, media_process
 from forgeprep.ops.faces import make_detector
 from forgeprep.ops.video import read_rate
 from forgeprep.pipeline.configure import digest, versions
-from forgeprep.pipeline.lock import locked
 from forgeprep.pipeline.plan import make_plan
 from forgeprep.pipeline.run import settings_differences
 from forgeprep.pipeline.work import CLIP_TIMEOUT_S
-from forgeprep.safe_files import read_json
 from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.files import SpliceRecord, problem_of
 from forgeprep.shards.records import atomic_write_bytes

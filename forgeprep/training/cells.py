@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeprep.errors import UsageError, VerifyError
-from forgeprep.pipeline.lock import locked
-from forgeprep.safe_files import LIST_BYTES, open_regular, read_bytes, read_json
+from forgeprep.io.lock import locked
+from forgeprep.io.safe_files import LIST_BYTES, open_regular, read_bytes, read_json
 from forgeprep.schemas.files import MatrixFile, problem_of
 from forgeprep.shards.read import shard_paths
 from forgeprep.shards.records import atomic_write_bytes, table_bytes

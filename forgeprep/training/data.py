@@ -23,11 +23,11 @@ import pyarrow.parquet as pq
 
 from forgeprep.datasets.taxonomy import LEVELS, class_at
 from forgeprep.errors import UsageError, VerifyError, unknown_name
+from forgeprep.io.storage import is_remote, parquet_source
 from forgeprep.shards.clips import MARK as CLIPS
 from forgeprep.shards.clips import split_frames
 from forgeprep.shards.lookup import iter_values
 from forgeprep.shards.read import decode_row, shard_paths, tar_rows
-from forgeprep.storage import is_remote, parquet_source
 
 WINDOW = 8
 """Row groups whose samples are mixed."""

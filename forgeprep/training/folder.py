@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from forgeprep.errors import UsageError
-from forgeprep.safe_files import parse_json, read_bytes, read_json
+from forgeprep.io.safe_files import parse_json, read_bytes, read_json
 from forgeprep.schemas.files import TrainingFile, problem_of
 from forgeprep.shards.records import atomic_write_bytes, read_run
 from forgeprep.training.checkpoint import read_facts

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeprep.errors import UsageError, VerifyError, unknown_name
-from forgeprep.safe_files import LIST_BYTES, read_bytes
+from forgeprep.io.safe_files import LIST_BYTES, read_bytes
 from forgeprep.shards.lookup import iter_values
 from forgeprep.shards.read import shard_paths
 from forgeprep.training.data import check_columns

@@ -16,8 +16,8 @@ from io import FileIO
 from pathlib import Path
 
 from forgeprep.errors import StorageError, UsageError
-from forgeprep.safe_files import check_regular, open_regular, read_json
-from forgeprep.storage import is_remote
+from forgeprep.io.safe_files import check_regular, open_regular, read_json
+from forgeprep.io.storage import is_remote
 
 BEAT_S = 20.0
 """So often the holder of a remote folder says that it is alive."""

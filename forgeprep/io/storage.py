@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from forgeprep.errors import UsageError
-from forgeprep.safe_files import check_regular
+from forgeprep.io.safe_files import check_regular
 
 _URI = re.compile(r"^([a-z][a-z0-9+]+):/+")
 _BUFFER = 1 << 20

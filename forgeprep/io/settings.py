@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from forgeprep.errors import UsageError
-from forgeprep.safe_files import read_text
+from forgeprep.io.safe_files import read_text
 
 SETTINGS_BYTES = 1 << 20
 """More is no file that somebody wrote by hand, and YAML takes a hundred times its bytes."""

@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.ops.similarity import mask_grid, pack_grid
 from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.schemas.drops import DROP_SCHEMA, Drop
 from forgeprep.schemas.samples import Column, columns_of
 from forgeprep.shards.encode import encode_row
-from forgeprep.shards.records import atomic_write_bytes, table_bytes, write_record
+from forgeprep.shards.records import table_bytes, write_record
 from forgeprep.shards.write import ShardWriter
 
 UInt8 = npt.NDArray[np.uint8]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from forgeprep.errors import UsageError
+from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.report import charts, doubt, measure, page
 from forgeprep.report.html import tag
 from forgeprep.report.pairs import look_at_clips, unusual
@@ -20,7 +21,7 @@ from forgeprep.report.pictures import look_at_pictures, stray_share
 from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.shards.encode import UInt8
 from forgeprep.shards.read import iter_rows, shard_paths
-from forgeprep.shards.records import atomic_write_bytes, iter_records, record_path, write_record
+from forgeprep.shards.records import iter_records, record_path, write_record
 from tests.conftest import run_cli
 from tests.shards_run import make_run, shard_rows, write_shard, write_tables
 

@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from forgeprep.errors import StorageError, UsageError, VerifyError
+from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.shards import read, write
 from forgeprep.shards.encode import UInt8, encode_row
 from forgeprep.shards.read import iter_rows, shard_paths
-from forgeprep.shards.records import atomic_write_bytes, iter_records, read_record, record_path, write_record
+from forgeprep.shards.records import iter_records, read_record, record_path, write_record
 from forgeprep.shards.write import ShardWriter, tar_key
 from tests.shards_run import columns, make_row, make_run, shard_rows, write_shard
 

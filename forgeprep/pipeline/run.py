@@ -14,6 +14,7 @@ from typing import Any
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import Scan, ScanOptions
 from forgeprep.errors import ConfigMismatch, ForgeprepError, GroupFailed, StorageError, UsageError
+from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.lock import locked
 from forgeprep.io.safe_files import read_json
 from forgeprep.io.storage import remove_tree
@@ -27,7 +28,7 @@ from forgeprep.pipeline.retry import failed_clips, forget, repaired_plan
 from forgeprep.pipeline.work import CLIP_TIMEOUT_S, Job, give_up, make_shard
 from forgeprep.schemas.clips import Split
 from forgeprep.schemas.config import RunConfig
-from forgeprep.shards.records import atomic_write_bytes, files_there, read_record
+from forgeprep.shards.records import files_there, read_record
 from forgeprep.stages import all_stages, resolve_stages
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from rich.table import Table
 
+from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.ops import guard
 from forgeprep.report.compare import Comparison, compare
 from forgeprep.report.terminal import add_cells, console, light_table
-from forgeprep.shards.records import atomic_write_bytes
 
 
 def compare_on_console(a: Path, b: Path, json_file: Path | None) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.report import charts
 from forgeprep.report.html import Markup, facts, join, page, table, tag
 from forgeprep.report.measure import BINS, Histogram, Measures, measure
@@ -17,7 +18,7 @@ from forgeprep.report.pictures import Pictures, look_at_pictures
 from forgeprep.report.samples import lack, noise, sheets, similarity
 from forgeprep.report.summary import Kind, Summary, size_text, split_order, summarise
 from forgeprep.schemas.drops import REASONS
-from forgeprep.shards.records import atomic_write_bytes, read_run
+from forgeprep.shards.records import read_run
 
 SHOWN_DOUBTS = 5
 """So many lines about doubtful masks stand at the top of the page; all stand beside the figures of masks."""

@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeprep.errors import VerifyError
+from forgeprep.io.atomic import publish, storage_errors, temporary_name
 from forgeprep.io.storage import is_remote, upload
 from forgeprep.schemas.samples import Column, sample_schema
-from forgeprep.shards.records import publish, storage_errors, temporary_name
 
 GROUP_BYTES = 16 << 20
 GROUP_ROWS = 1000

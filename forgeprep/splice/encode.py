@@ -13,10 +13,10 @@ import av
 import cv2
 import numpy as np
 
+from forgeprep.io.atomic import publish, storage_errors, temporary_name
 from forgeprep.ops.colour import yuv_from_rgb
 from forgeprep.ops.frames import Frame
 from forgeprep.ops.geometry import frame_rgb
-from forgeprep.shards.records import publish, storage_errors, temporary_name
 
 _SPACES = {"bt709": 1, "bt2020": 9}
 _FULL_RANGE = 2

@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from forgeprep.datasets.forgerynet_lists import METHOD_NUMBERS
 from forgeprep.datasets.manifest import COLUMNS
+from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.schemas.clips import SPLITS
-from forgeprep.shards.records import atomic_write_bytes, table_bytes
+from forgeprep.shards.records import table_bytes
 
 _KINDS = {"real": 0, "identity_replaced": 2}
 """ForgeryNet's three-way label; all other forgeries are 1, "identity remained"."""

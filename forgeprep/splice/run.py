@@ -16,6 +16,7 @@ from typing import Any
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import ScanOptions
 from forgeprep.errors import ConfigMismatch, ForgeprepError, MediaError, UsageError
+from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.lock import locked
 from forgeprep.io.safe_files import read_json
 from forgeprep.ops import guard, media_process
@@ -27,7 +28,6 @@ from forgeprep.pipeline.run import settings_differences
 from forgeprep.pipeline.work import CLIP_TIMEOUT_S
 from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.files import SpliceRecord, problem_of
-from forgeprep.shards.records import atomic_write_bytes
 from forgeprep.splice.index import write_index
 from forgeprep.splice.make import SpliceRules, splice_group
 from forgeprep.splice.pairs import Skip

@@ -12,9 +12,9 @@ import av
 import cv2
 import numpy as np
 
+from forgeprep.io.atomic import publish, storage_errors, temporary_name
 from forgeprep.ops.frames import UInt8
 from forgeprep.ops.geometry import IntBox
-from forgeprep.shards.records import publish, storage_errors, temporary_name
 
 FAKE, REAL = (220, 40, 40), (40, 160, 60)
 

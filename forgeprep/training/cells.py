@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeprep.errors import UsageError, VerifyError
+from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.lock import locked
 from forgeprep.io.safe_files import LIST_BYTES, open_regular, read_bytes, read_json
 from forgeprep.schemas.files import MatrixFile, problem_of
 from forgeprep.shards.read import shard_paths
-from forgeprep.shards.records import atomic_write_bytes, table_bytes
+from forgeprep.shards.records import table_bytes
 from forgeprep.training.checkpoint import read_facts
 from forgeprep.training.data import load_index
 from forgeprep.training.evaluate import as_taken, judge, verdict_threshold

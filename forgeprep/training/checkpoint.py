@@ -17,10 +17,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from forgeprep.errors import UsageError, VerifyError
+from forgeprep.io.atomic import atomic_write_bytes, storage_errors
 from forgeprep.io.safe_files import check_regular, read_json
 from forgeprep.ops import guard
 from forgeprep.schemas.files import StateFile, problem_of
-from forgeprep.shards.records import atomic_write_bytes, storage_errors
 
 MAX_WEIGHTS_BYTES = 16 << 30
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from forgeprep.shards.records import atomic_write_bytes
+from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.training.cells import FIGURES, trained_facts
 from forgeprep.training.protocols import Layout
 from forgeprep.training.tables import md_table, per_cent, plain, published

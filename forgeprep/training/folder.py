@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from forgeprep.errors import UsageError
+from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.safe_files import parse_json, read_bytes, read_json
 from forgeprep.schemas.files import TrainingFile, problem_of
-from forgeprep.shards.records import atomic_write_bytes, read_run
+from forgeprep.shards.records import read_run
 from forgeprep.training.checkpoint import read_facts
 from forgeprep.training.data import SampleIndex
 from forgeprep.training.models import get_model

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from forgeprep.datasets.listing import MAX_DEPTH
 from forgeprep.errors import MediaError, UsageError
+from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.ops import media_process
 from forgeprep.ops.face_search import find_faces
 from forgeprep.ops.faces import make_detector
@@ -27,7 +28,6 @@ from forgeprep.ops.pictures import PICTURE_SUFFIXES, is_picture
 from forgeprep.ops.tracks import Survey
 from forgeprep.ops.video import VIDEO_SUFFIXES, read_frames, read_rate
 from forgeprep.shards.encode import encode_image
-from forgeprep.shards.records import atomic_write_bytes
 from forgeprep.stages.crop.crops import cut
 from forgeprep.stages.crop.params import CropParams
 from forgeprep.training.annotate import annotate, written_video

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import torch
 
 from forgeprep.errors import ForgeprepError, UsageError
+from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.storage import parquet_source
-from forgeprep.shards.records import atomic_write_bytes
 from forgeprep.training.checkpoint import load_state, save_state
 from forgeprep.training.data import SampleIndex, Samples, frames_alone, load_index, read_values
 from forgeprep.training.evaluate import _of_one_size, padded_image

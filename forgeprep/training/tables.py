@@ -15,7 +15,8 @@ import pyarrow as pa
 import yaml
 
 from forgeprep.errors import UsageError, VerifyError
-from forgeprep.shards.records import atomic_write_bytes, table_bytes
+from forgeprep.io.atomic import atomic_write_bytes
+from forgeprep.shards.records import table_bytes
 from forgeprep.training.checkpoint import load_state
 from forgeprep.training.data import load_index
 from forgeprep.training.evaluate import Judged, as_taken, judge, verdict_threshold

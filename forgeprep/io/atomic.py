@@ -1,0 +1,71 @@
+"""Files that are written whole or not at all, and what to do when they cannot be."""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from forgeprep.errors import StorageError
+from forgeprep.io.storage import is_remote
+
+_REMEDY = {
+    errno.ENOSPC: "no space left; free some and run the same command again",
+    errno.EDQUOT: "disk quota exceeded; free some space and run the same command again",
+    errno.EACCES: "permission denied; give a folder that you may write to with --out",
+    errno.EPERM: "not permitted; give a folder that you may write to with --out",
+    errno.EROFS: "the file system is read-only; give another --out",
+}
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's errors about ``path`` into a :class:`StorageError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        # Arrow puts the number into its text alone.
+        code = error.errno or next((n for n in _REMEDY if f"errno {n}]" in str(error)), None)
+        text = " ".join(str(error.strerror or error).split())[:300]
+        remedy = _REMEDY.get(code or 0, f"cannot be written ({text})")
+        raise StorageError(f"{path}: {remedy}") from error
+
+
+def temporary_name(path: Path) -> Path:
+    """A name beside ``path`` for the file while it is written; unique, since a worker thought dead may still write."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Give a finished temporary file of this machine its name, durably. The caller has flushed and synced it."""
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def atomic_write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    with storage_errors(path):
+        if is_remote(path):
+            path.write_bytes(data)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = temporary_name(path)
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            publish(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)

@@ -12,8 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from forgeprep.ops.frames import Frame, UInt8
-from forgeprep.ops.geometry import square_crop_box, window_rgb
+from forgeprep.media.frames import Frame, UInt8
+from forgeprep.media.regions import window_rgb
+from forgeprep.ops.geometry import square_crop_box
 from forgeprep.ops.tracks import Face, Survey
 
 SIDE, FACES, ROWS = 100, 10, 16

@@ -21,12 +21,13 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
+from forgeprep.media.regions import Box
+from forgeprep.media.video import VIDEO_SUFFIXES, read_frames
 from forgeprep.ops import appearance
 from forgeprep.ops.appearance import Look, look_at
 from forgeprep.ops.faces import make_detector
-from forgeprep.ops.geometry import Box, iou
+from forgeprep.ops.geometry import iou
 from forgeprep.ops.tracks import SMALL_WH, _is_cut
-from forgeprep.ops.video import VIDEO_SUFFIXES, read_frames
 
 LAGS = 2, 4, 5, 7, 10
 LINKED, NEAR = 0.6, 1.2

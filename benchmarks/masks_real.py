@@ -37,8 +37,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from forgeries import WAYS, Shot, Target, forge, landmarks_model, lent_expression, style_of
 
-from forgeprep.ops.frames import Frame, UInt8
-from forgeprep.ops.video import VIDEO_SUFFIXES, read_frames
+from forgeprep.media.frames import Frame, UInt8
+from forgeprep.media.video import VIDEO_SUFFIXES, read_frames
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.run import execute, prepare_run
 from forgeprep.shards.read import iter_rows, shard_paths

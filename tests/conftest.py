@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from forgeprep.ops.frames import Frame
+from forgeprep.media.frames import Frame
 
 UInt8 = npt.NDArray[np.uint8]
 

@@ -17,9 +17,9 @@ import psutil
 import pyarrow.parquet as pq
 
 from forgeprep.errors import MediaError
-from forgeprep.ops import media_process
-from forgeprep.ops.geometry import frame_rgb
-from forgeprep.ops.video import read_frames
+from forgeprep.media import process as media_process
+from forgeprep.media.regions import frame_rgb
+from forgeprep.media.video import read_frames
 from forgeprep.shards.read import iter_rows, shard_paths
 from tests.conftest import SHARED, UInt8, encode_video
 from tests.fuzz import make_fuzz
@@ -121,7 +121,7 @@ def watched(words: list[str]) -> tuple[int, dict[str, int]]:
 
 
 def _short(most: dict[str, int]) -> str:
-    kinds = ("ray::", "forgeprep.ops.media_reader", "forgeprep.cli", "default_worker", "raylet", "gcs_server")
+    kinds = ("ray::", "forgeprep.media.reader", "forgeprep.cli", "default_worker", "raylet", "gcs_server")
     worst: dict[str, int] = {}
     for name, count in most.items():
         kind = next((kind for kind in kinds if kind in name), "other")

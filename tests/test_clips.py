@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forgeprep.errors import UsageError
-from forgeprep.ops.geometry import crop_rgb
-from forgeprep.ops.video import read_frames
+from forgeprep.media.regions import crop_rgb
+from forgeprep.media.video import read_frames
 from forgeprep.pipeline.configure import make_config
 from forgeprep.schemas.samples import SAMPLE_COLUMNS
 from forgeprep.shards.read import iter_clips, iter_rows, shard_paths

@@ -11,7 +11,7 @@ import pytest
 
 from forgeprep.datasets.base import ScanOptions
 from forgeprep.datasets.ffpp import FFPP
-from forgeprep.datasets.sequences import SequenceParams
+from forgeprep.datasets.frame_folders import SequenceParams
 from forgeprep.errors import UsageError
 
 REAL = "original_sequences/youtube/{}/videos/071.mp4"

@@ -10,8 +10,8 @@ import pytest
 
 from forgeprep.demo import load_truth, make_demo
 from forgeprep.errors import UsageError
+from forgeprep.media.video import read_frames
 from forgeprep.ops.faces import make_detector
-from forgeprep.ops.video import read_frames
 
 METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
 

@@ -196,8 +196,8 @@ def test_a_video_without_faces(tree: Path) -> None:
 
 
 def test_a_shorter_fake_and_one_of_another_size(demo: Path, tree: Path) -> None:
-    from forgeprep.ops.geometry import frame_rgb
-    from forgeprep.ops.video import read_frames
+    from forgeprep.media.regions import frame_rgb
+    from forgeprep.media.video import read_frames
 
     frames = [frame_rgb(frame) for frame in read_frames(demo / FAKE / "071_054.mp4")]
     encode_video(tree / FAKE / "071_054.mp4", frames[:15], crf=18)
@@ -214,8 +214,8 @@ def test_a_shorter_fake_and_one_of_another_size(demo: Path, tree: Path) -> None:
 
 
 def test_odd_sizes_work(demo: Path, tree: Path) -> None:
-    from forgeprep.ops.geometry import frame_rgb
-    from forgeprep.ops.video import read_frames
+    from forgeprep.media.regions import frame_rgb
+    from forgeprep.media.video import read_frames
 
     for folder, name in ((ORIGINAL, "071"), (FAKE, "071_054")):
         frames = [frame_rgb(frame)[:-1, :-3] for frame in read_frames(demo / folder / f"{name}.mp4")]

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from forgeprep.media.video import read_frames
 from forgeprep.ops.face_search import find_faces
 from forgeprep.ops.faces import make_detector
 from forgeprep.ops.geometry import iou
-from forgeprep.ops.video import read_frames
 from forgeprep.shards.read import iter_rows, shard_paths
 from tests.conftest import SHARED, UInt8, rgb_frame, run_cli
 

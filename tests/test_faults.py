@@ -19,7 +19,7 @@ import pytest
 
 from forgeprep.datasets.listing import plain
 from forgeprep.errors import StorageError
-from forgeprep.ops import guard
+from forgeprep.media import guard
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.on_ray import request
 from forgeprep.report.page import write_report
@@ -38,7 +38,7 @@ from importlib.machinery import PathFinder
 
 class Finder:
     def find_spec(self, name, path=None, target=None):
-        if name != "forgeprep.ops.video":
+        if name != "forgeprep.media.video":
             return None
         spec = PathFinder.find_spec(name, path)
         run = spec.loader.exec_module
@@ -60,7 +60,7 @@ class Finder:
                 return there(path)
 
             if "_ray_task" in " ".join(sys.orig_argv) or "default_worker" in " ".join(sys.orig_argv) or (
-                "forgeprep.ops.media_reader" in sys.orig_argv
+                "forgeprep.media.reader" in sys.orig_argv
             ):
                 module._open = sabotaged
 

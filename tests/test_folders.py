@@ -16,8 +16,9 @@ import pytest
 from forgeprep.demo.layout import PAIRS
 from forgeprep.demo.relayout import Source, name_of, relayout
 from forgeprep.errors import MediaError, UsageError
-from forgeprep.ops import guard, media_process
-from forgeprep.ops.video import read_frames
+from forgeprep.media import guard
+from forgeprep.media import process as media_process
+from forgeprep.media.video import read_frames
 from forgeprep.pipeline.plan import with_headers
 from forgeprep.shards.read import iter_rows, shard_paths
 from tests.conftest import run_cli
@@ -147,7 +148,7 @@ def test_one_picture_that_kills_the_decoder_does_not_cost_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path, "clip", video=True)
-    sabotage = SABOTAGE.replace("forgeprep.ops.video", "forgeprep.ops.pictures").replace("_open", "check_there")
+    sabotage = SABOTAGE.replace("forgeprep.media.video", "forgeprep.media.pictures").replace("_open", "check_there")
     (tmp_path / "sitecustomize.py").write_text(sabotage)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("DEED", "crash")

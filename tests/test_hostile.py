@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from forgeprep.errors import MediaError
-from forgeprep.ops import guard, media_process
-from forgeprep.ops.video import read_facts, read_frames, read_header
+from forgeprep.media import guard
+from forgeprep.media import process as media_process
+from forgeprep.media.video import read_facts, read_frames, read_header
 from tests.bombs import make_bombs, repeated
 from tests.conftest import UInt8, encode_video
 

@@ -18,8 +18,8 @@ from forgeprep.datasets.taxonomy import taxonomy
 from forgeprep.demo import load_truth
 from forgeprep.demo.layout import PAIRS
 from forgeprep.demo.relayout import LAYOUTS, Source, relayout
-from forgeprep.ops.geometry import frame_rgb
-from forgeprep.ops.video import read_frames
+from forgeprep.media.regions import frame_rgb
+from forgeprep.media.video import read_frames
 from forgeprep.shards.read import iter_rows, shard_paths
 from tests.conftest import UInt8, run_cli
 

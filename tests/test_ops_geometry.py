@@ -5,17 +5,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forgeprep.ops.frames import Frame, UInt8
-from forgeprep.ops.geometry import (
-    area_mean,
-    crop_gray,
-    crop_rgb,
-    frame_rgb,
-    full_range_luma,
-    iou,
-    padding_of,
-    square_crop_box,
-)
+from forgeprep.media.frames import Frame, UInt8
+from forgeprep.media.regions import crop_gray, crop_rgb, frame_rgb, full_range_luma, padding_of
+from forgeprep.ops.geometry import area_mean, iou, square_crop_box
 
 
 def random_frame(width: int, height: int, seed: int = 0, matrix: str = "bt601") -> Frame:

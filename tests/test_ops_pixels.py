@@ -15,9 +15,9 @@ import PIL.Image
 import pytest
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from forgeprep.ops.geometry import crop_rgb, frame_rgb, small_rgb
-from forgeprep.ops.planes import frame_of
-from forgeprep.ops.video import read_facts, read_frames, read_header
+from forgeprep.media.planes import frame_of
+from forgeprep.media.regions import crop_rgb, frame_rgb, small_rgb
+from forgeprep.media.video import read_facts, read_frames, read_header
 from tests.conftest import SHARED, UInt8, run_cli
 
 Encode = Callable[..., Path]

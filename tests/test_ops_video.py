@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from forgeprep.errors import MediaError
-from forgeprep.ops.geometry import frame_rgb
-from forgeprep.ops.video import read_frames, read_header, sha256_of
+from forgeprep.media.regions import frame_rgb
+from forgeprep.media.video import read_frames, read_header, sha256_of
 from tests.conftest import UInt8
 
 Encode = Callable[..., Path]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from forgeprep.demo import load_truth
+from forgeprep.media.frames import Frame
+from forgeprep.media.video import read_frames
 from forgeprep.ops import pairing
-from forgeprep.ops.frames import Frame
-from forgeprep.ops.video import read_frames
 from tests.conftest import UInt8
 from tests.variants import fake_path, letterboxed, original_path, pictures, place, shards
 

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from forgeprep.errors import UsageError
-from forgeprep.ops.frames import UInt8
+from forgeprep.media.frames import UInt8
 from forgeprep.ops.perturb import CATALOGUE, GROUPS, ORDER, SEVERITIES, Step, perturb, ready
 from forgeprep.ops.perturb_draw import draw, generator, parse
 from forgeprep.report.page import gather, render_page

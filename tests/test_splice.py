@@ -21,12 +21,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forgeprep.datasets.forgerynet_lists import read_videos
-from forgeprep.ops.frames import Frame
-from forgeprep.ops.geometry import frame_rgb
-from forgeprep.ops.video import read_frames
+from forgeprep.media.frames import Frame
+from forgeprep.media.h264 import write_video
+from forgeprep.media.regions import frame_rgb
+from forgeprep.media.video import read_frames
 from forgeprep.shards.read import iter_rows, shard_paths
 from forgeprep.shards.verify import verify
-from forgeprep.splice.encode import write_video
 from forgeprep.splice.spans import draw_spans, labels_of
 from forgeprep.stages.crop import forged
 from forgeprep.stages.crop import original as reading

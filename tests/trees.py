@@ -10,8 +10,8 @@ import cv2
 
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import Scan, ScanOptions
-from forgeprep.ops.geometry import frame_rgb
-from forgeprep.ops.video import read_frames
+from forgeprep.media.regions import frame_rgb
+from forgeprep.media.video import read_frames
 
 
 def scan(name: str, root: Path, **params: Any) -> Scan:

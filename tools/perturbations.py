@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 
-from forgeprep.ops.frames import UInt8
+from forgeprep.media.frames import UInt8
 from forgeprep.ops.perturb import CATALOGUE, SEVERITIES, perturb, ready
 from forgeprep.report.perturbations import markdown_rows
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from forgeprep.datasets import sequences
+from forgeprep.datasets import frame_folders as sequences
 from forgeprep.datasets.base import Dataset, Scan, ScanOptions, count_missing, match_names
 from forgeprep.datasets.listing import safe_file, shown
 from forgeprep.datasets.splits import leak_text, leaks

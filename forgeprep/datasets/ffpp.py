@@ -38,8 +38,8 @@ from forgeprep.datasets.ffpp_layout import (
     mask_pictures,
     method_folders,
 )
+from forgeprep.datasets.frame_folders import Choice, SequenceParams, list_clips, told, told_unused
 from forgeprep.datasets.listing import Listing, check_root, shown
-from forgeprep.datasets.sequences import Choice, SequenceParams, list_clips, told, told_unused
 from forgeprep.datasets.taxonomy import kind_of
 from forgeprep.schemas.clips import Clip, Split
 

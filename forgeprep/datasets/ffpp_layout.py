@@ -11,8 +11,8 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from forgeprep.datasets.frame_folders import HOMES
 from forgeprep.datasets.listing import find_folders, shown, suggest_root
-from forgeprep.datasets.sequences import HOMES
 from forgeprep.datasets.taxonomy import methods_of
 from forgeprep.errors import UsageError
 from forgeprep.io.storage import is_remote

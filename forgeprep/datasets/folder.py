@@ -28,12 +28,12 @@ from pydantic import Field, field_validator
 
 from forgeprep.datasets.assemble import assemble
 from forgeprep.datasets.base import Dataset, DatasetParams, Scan, ScanOptions
+from forgeprep.datasets.frame_folders import STILL_TEXT, StillChoice, candidates, clip_folders, joined, told_stills
 from forgeprep.datasets.listing import VideoFile, check_root, find_folders, walk_files
-from forgeprep.datasets.sequences import STILL_TEXT, StillChoice, candidates, clip_folders, joined, told_stills
 from forgeprep.datasets.splits import Ratios, split_together
 from forgeprep.errors import UsageError
-from forgeprep.ops.pictures import PICTURE_SUFFIXES, is_picture
-from forgeprep.ops.video import VIDEO_SUFFIXES
+from forgeprep.media.pictures import PICTURE_SUFFIXES, is_picture
+from forgeprep.media.video import VIDEO_SUFFIXES
 from forgeprep.schemas.clips import SPLITS, Clip, Split
 
 _MEDIA = PICTURE_SUFFIXES | VIDEO_SUFFIXES

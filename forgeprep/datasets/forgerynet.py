@@ -35,8 +35,8 @@ from forgeprep.datasets.forgerynet_lists import FIRST_REAL, LAST_REAL, METHOD_NU
 from forgeprep.datasets.listing import check_root, find_folders, walk_files
 from forgeprep.datasets.lists import refuse
 from forgeprep.datasets.taxonomy import kind_of, methods_of
-from forgeprep.ops.pictures import PICTURE_SUFFIXES
-from forgeprep.ops.video import VIDEO_SUFFIXES
+from forgeprep.media.pictures import PICTURE_SUFFIXES
+from forgeprep.media.video import VIDEO_SUFFIXES
 from forgeprep.schemas.clips import Clip, Split
 
 NOBODY = "7283059e2ee6ec302df2936c7d23313b"

@@ -27,7 +27,7 @@ from forgeprep.datasets.assemble import assemble
 from forgeprep.datasets.base import Dataset, DatasetParams, Scan, ScanOptions
 from forgeprep.datasets.listing import check_root, find_folders, walk_files
 from forgeprep.datasets.taxonomy import methods_of
-from forgeprep.ops.pictures import PICTURE_SUFFIXES
+from forgeprep.media.pictures import PICTURE_SUFFIXES
 from forgeprep.schemas.clips import SPLITS, Clip, Forgery, Split
 
 _FORGERIES: dict[str, Forgery] = {"efs": "entire_synthesis", "fs": "identity_replaced", "am": "attribute_edit"}

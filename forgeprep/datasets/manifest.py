@@ -34,16 +34,16 @@ from pydantic import Field
 
 from forgeprep.datasets.assemble import assemble
 from forgeprep.datasets.base import Dataset, DatasetParams, Scan, ScanOptions
+from forgeprep.datasets.frame_folders import STILL_TEXT, StillChoice, told_stills
 from forgeprep.datasets.listing import VideoFile, check_root
 from forgeprep.datasets.lists import refuse, text_lines
 from forgeprep.datasets.manifest_frames import clip_file, join_rows
-from forgeprep.datasets.sequences import STILL_TEXT, StillChoice, told_stills
 from forgeprep.datasets.splits import Ratios, split_together
 from forgeprep.datasets.taxonomy import FORGERIES
 from forgeprep.errors import unknown_name
 from forgeprep.io.storage import is_plain, parquet_source
-from forgeprep.ops import guard
-from forgeprep.ops.pictures import is_picture
+from forgeprep.media import guard
+from forgeprep.media.pictures import is_picture
 from forgeprep.schemas.clips import SPLITS, Clip
 
 COLUMNS = (

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from forgeprep.datasets.frame_folders import StillChoice, candidates, clip_folders, joined, sequence_of
 from forgeprep.datasets.listing import VideoFile, safe_file
 from forgeprep.datasets.lists import refuse
-from forgeprep.datasets.sequences import StillChoice, candidates, clip_folders, joined, sequence_of
 
 Row = dict[str, str]
 Rows = dict[str, tuple[int, Row]]

@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from forgeprep.ops.frames import Frame, UInt8
-from forgeprep.ops.geometry import Box, square_crop_box, window_rgb
+from forgeprep.media.frames import Frame, UInt8
+from forgeprep.media.regions import Box, window_rgb
+from forgeprep.ops.geometry import square_crop_box
 
 ENLARGE, SIDE, SLACK = 1.5, 24, 4
 """The picture is cut at this multiple of the box; its side; and the rim over which the other's inside may be moved."""

@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from forgeprep.ops.frames import Frame, UInt8
-from forgeprep.ops.geometry import Box, square_crop_box
+from forgeprep.media.frames import Frame, UInt8
+from forgeprep.media.regions import Box
+from forgeprep.ops.geometry import square_crop_box
 
 SIDE = 48
 ENLARGE = 1.3

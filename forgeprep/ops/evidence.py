@@ -21,8 +21,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from forgeprep.media.frames import UInt8
 from forgeprep.ops.evidence_model import BIAS, WEIGHTS
-from forgeprep.ops.frames import UInt8
 from forgeprep.ops.robust import Float, medians, robust_line
 
 Bool = npt.NDArray[np.bool_]

@@ -17,10 +17,11 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from forgeprep.media.frames import Frame, UInt8
+from forgeprep.media.regions import Box
 from forgeprep.ops.appearance import Look, look_at, same_face
 from forgeprep.ops.faces import Detection, FaceDetector
-from forgeprep.ops.frames import Frame, UInt8
-from forgeprep.ops.geometry import Box, area_mean, iou
+from forgeprep.ops.geometry import area_mean, iou
 from forgeprep.ops.tracks import KEY_EVERY, LEAST_HEIGHT, SPAN, Face, Point, Survey, Track, judge
 
 KEY_BUSY = 2

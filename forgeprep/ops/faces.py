@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 
 from forgeprep.errors import ForgeprepError
-from forgeprep.ops.frames import Frame
-from forgeprep.ops.geometry import Box, small_rgb
+from forgeprep.media.frames import Frame
+from forgeprep.media.regions import Box, small_rgb
 from forgeprep.ops.weights import require
 
 DetectorName = Literal["libfacedetection", "dlib-hog", "dlib-cnn", "face-alignment", "whole"]

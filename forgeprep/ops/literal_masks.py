@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from forgeprep.ops.frames import UInt8
+from forgeprep.media.frames import UInt8
 
 
 def literal_mask(fake: UInt8, original: UInt8, threshold: int = 0) -> UInt8:

@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from forgeprep.media.frames import Frame
 from forgeprep.ops.face_search import Search, find_faces
 from forgeprep.ops.faces import FaceDetector
-from forgeprep.ops.frames import Frame
 from forgeprep.ops.tracks import Face, Survey
 
 HELD_BYTES = 128 << 20

@@ -21,6 +21,8 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from forgeprep.media.frames import UInt8
+from forgeprep.media.regions import IntBox
 from forgeprep.ops.evidence import (
     CELLS_ACROSS_FACE,
     CHANNELS,
@@ -33,8 +35,6 @@ from forgeprep.ops.evidence import (
     find_evidence,
 )
 from forgeprep.ops.evidence_model import FIT_BIAS, FIT_WEIGHTS
-from forgeprep.ops.frames import UInt8
-from forgeprep.ops.geometry import IntBox
 from forgeprep.ops.robust import Float
 
 MIDDLE, LEVELS = 128, 20

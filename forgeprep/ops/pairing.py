@@ -21,8 +21,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from forgeprep.ops.frames import Frame, UInt8
-from forgeprep.ops.geometry import Box, IntBox, area_mean
+from forgeprep.media.frames import Frame, UInt8
+from forgeprep.media.regions import Box, IntBox
+from forgeprep.ops.geometry import area_mean
 
 Levels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 
-from forgeprep.ops.frames import UInt8
+from forgeprep.media.frames import UInt8
 
 _X265 = "log-level=none:pools=none:frame-threads=1:wpp=0"
 _VP9 = {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "b": "0"}

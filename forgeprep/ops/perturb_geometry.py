@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from forgeprep.ops.frames import UInt8
-from forgeprep.ops.geometry import Box
+from forgeprep.media.frames import UInt8
+from forgeprep.media.regions import Box
 
 Points = npt.NDArray[np.float64]
 

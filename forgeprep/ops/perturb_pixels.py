@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from forgeprep.ops.frames import UInt8
+from forgeprep.media.frames import UInt8
 
 
 def gaussian_blur(image: UInt8, *, sigma: float) -> UInt8:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from forgeprep.ops.geometry import Box
+from forgeprep.media.regions import Box
 
 STRAY = 1 / 3, 1 / 2
 """Shares of a face's size: smoothing that leads away from the detections by more than the first is taken back in part,

@@ -10,9 +10,9 @@ from array import array
 from bisect import bisect_left
 from dataclasses import dataclass, field
 
+from forgeprep.media.regions import Box
 from forgeprep.ops.appearance import Look
 from forgeprep.ops.faces import FaceDetector
-from forgeprep.ops.geometry import Box
 from forgeprep.ops.smoothing import smooth_box
 
 KEY_EVERY = 5

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgeprep.errors import ForgeprepError, GroupFailed, OutOfMemory, StorageError, UsageError
-from forgeprep.ops import guard
+from forgeprep.media import guard
 from forgeprep.pipeline.progress import Progress, Report
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class _Deaths:
     def next_try(self, job: Job, group: int | None) -> Job | None:
         """The job to try after a death at a group, if that is known; None if the shard has been tried often enough.
 
-        At that one, media are read in processes of their own (:mod:`forgeprep.ops.media_process`), which die in its
+        At that one, media are read in processes of their own (:mod:`forgeprep.media.process`), which die in its
         place.
         """
         self.counts[job.name, group] += 1

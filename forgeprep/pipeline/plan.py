@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 from forgeprep.errors import MediaError, VerifyError
 from forgeprep.io.safe_files import LIST_BYTES, parse_json, read_bytes
 from forgeprep.io.storage import is_remote, parquet_source
-from forgeprep.ops import media_process
-from forgeprep.ops.video import read_header
+from forgeprep.media import process as media_process
+from forgeprep.media.video import read_header
 from forgeprep.schemas.clips import SPLITS, Clip, Split
 from forgeprep.stages.base import Group
 

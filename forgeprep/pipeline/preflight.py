@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgeprep.io.storage import is_remote
-from forgeprep.ops import media_process
+from forgeprep.media import process as media_process
 from forgeprep.pipeline.run import Prepared
 from forgeprep.pipeline.work import Steps, group_rows, prepare, quiet_libraries
 from forgeprep.shards.write import picture_bytes

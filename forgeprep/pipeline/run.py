@@ -18,7 +18,8 @@ from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.lock import locked
 from forgeprep.io.safe_files import read_json
 from forgeprep.io.storage import remove_tree
-from forgeprep.ops import guard, media_process
+from forgeprep.media import guard
+from forgeprep.media import process as media_process
 from forgeprep.pipeline.configure import digest, settings_of, shard_key, versions
 from forgeprep.pipeline.index import write_index
 from forgeprep.pipeline.on_ray import RayStart, run_on_ray

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from forgeprep.errors import ForgeprepError, GroupFailed, MediaError, OutOfMemory
-from forgeprep.ops import guard, media_process
-from forgeprep.ops.video import read_facts, read_rate, sha256_of
+from forgeprep.media import guard
+from forgeprep.media import process as media_process
+from forgeprep.media.video import read_facts, read_rate, sha256_of
 from forgeprep.pipeline.extend import added_rows
 from forgeprep.pipeline.plan import ShardPlan, read_shard
 from forgeprep.pipeline.progress import Progress

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from forgeprep.errors import ForgeprepError, Stopped, UsageError
-from forgeprep.ops import guard, media_process
+from forgeprep.media import guard
+from forgeprep.media import process as media_process
 from forgeprep.pipeline.on_ray import RayStart
 from forgeprep.pipeline.progress import Progress as ShardProgress
 from forgeprep.report.terminal import console, counting, unattended

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.table import Table
 
 from forgeprep.io.atomic import atomic_write_bytes
-from forgeprep.ops import guard
+from forgeprep.media import guard
 from forgeprep.report.compare import Comparison, compare
 from forgeprep.report.terminal import add_cells, console, light_table
 

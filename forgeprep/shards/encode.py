@@ -14,8 +14,8 @@ import numpy.typing as npt
 from zlib_ng import zlib_ng
 
 from forgeprep.errors import VerifyError
-from forgeprep.ops import guard
-from forgeprep.ops.claims import excess_of, size_wh
+from forgeprep.media import guard
+from forgeprep.media.claims import excess_of, size_wh
 from forgeprep.schemas.samples import Column
 
 UInt8 = npt.NDArray[np.uint8]

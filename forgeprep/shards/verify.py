@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from forgeprep.errors import VerifyError
 from forgeprep.io.storage import parquet_source
-from forgeprep.ops import guard
+from forgeprep.media import guard
 from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.schemas.drops import DROP_SCHEMA
 from forgeprep.shards.bounds import check_claims

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from forgeprep.errors import MediaError
-from forgeprep.ops.video import read_frames, read_rate
+from forgeprep.media.video import read_frames, read_rate
 from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.drops import REASONS, Drop
 from forgeprep.splice.spans import Bools

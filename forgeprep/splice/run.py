@@ -19,9 +19,10 @@ from forgeprep.errors import ConfigMismatch, ForgeprepError, MediaError, UsageEr
 from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.lock import locked
 from forgeprep.io.safe_files import read_json
-from forgeprep.ops import guard, media_process
+from forgeprep.media import guard
+from forgeprep.media import process as media_process
+from forgeprep.media.video import read_rate
 from forgeprep.ops.faces import make_detector
-from forgeprep.ops.video import read_rate
 from forgeprep.pipeline.configure import digest, versions
 from forgeprep.pipeline.plan import make_plan
 from forgeprep.pipeline.run import settings_differences

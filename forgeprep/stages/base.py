@@ -14,12 +14,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from forgeprep.media.frames import UInt8
+from forgeprep.media.planes import Facts
+from forgeprep.media.regions import Box, IntBox
+from forgeprep.media.video import Learned
 from forgeprep.ops.evidence import Pair
-from forgeprep.ops.frames import UInt8
-from forgeprep.ops.geometry import Box, IntBox
 from forgeprep.ops.masks import Crop
-from forgeprep.ops.planes import Facts
-from forgeprep.ops.video import Learned
 from forgeprep.schemas.clips import Clip, Split
 from forgeprep.schemas.drops import Drop
 from forgeprep.schemas.samples import Column

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from forgeprep.ops.frames import UInt8
+from forgeprep.media.frames import UInt8
 from forgeprep.ops.literal_masks import literal_mask
 from forgeprep.ops.masks import DifferenceMask, difference_masks
 from forgeprep.schemas.samples import columns_of

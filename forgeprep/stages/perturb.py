@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from forgeprep.errors import UsageError, unknown_name
-from forgeprep.ops.geometry import Box
+from forgeprep.media.regions import Box
 from forgeprep.ops.perturb import CATALOGUE, Step, perturb
 from forgeprep.ops.perturb_codecs import missing_encoder
 from forgeprep.ops.perturb_draw import draw, generator, parse

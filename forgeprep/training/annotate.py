@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from forgeprep.io.atomic import publish, storage_errors, temporary_name
-from forgeprep.ops.frames import UInt8
-from forgeprep.ops.geometry import IntBox
+from forgeprep.media.frames import UInt8
+from forgeprep.media.regions import IntBox
 
 FAKE, REAL = (220, 40, 40), (40, 160, 60)
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from forgeprep.errors import UsageError, VerifyError
 from forgeprep.io.atomic import atomic_write_bytes, storage_errors
 from forgeprep.io.safe_files import check_regular, read_json
-from forgeprep.ops import guard
+from forgeprep.media import guard
 from forgeprep.schemas.files import StateFile, problem_of
 
 MAX_WEIGHTS_BYTES = 16 << 30

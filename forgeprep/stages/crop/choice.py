@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forgeprep.ops.geometry import Box, tube_box
+from forgeprep.media.regions import Box
+from forgeprep.ops.geometry import tube_box
 from forgeprep.ops.spread import evenly
 from forgeprep.ops.tracks import Survey
 

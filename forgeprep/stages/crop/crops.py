@@ -7,18 +7,10 @@ import math
 import cv2
 import numpy as np
 
+from forgeprep.media.frames import Frame, UInt8
+from forgeprep.media.regions import Box, IntBox, crop_gray, crop_rgb, padding_of, window_rgb
 from forgeprep.ops.evidence import PIXELS, WIDE, Pair, cells_of
-from forgeprep.ops.frames import Frame, UInt8
-from forgeprep.ops.geometry import (
-    Box,
-    IntBox,
-    crop_gray,
-    crop_rgb,
-    padding_of,
-    resize_square,
-    square_crop_box,
-    window_rgb,
-)
+from forgeprep.ops.geometry import resize_square, square_crop_box
 from forgeprep.ops.masks import Crop
 from forgeprep.ops.tracks import Face
 from forgeprep.schemas.clips import Clip

@@ -17,16 +17,17 @@ import cv2
 import numpy as np
 
 from forgeprep.errors import MediaError
+from forgeprep.media.forward_reader import ForwardReader
+from forgeprep.media.frames import Frame, UInt8
+from forgeprep.media.regions import IntBox
+from forgeprep.media.video import Learned, read_frames, read_rate
 from forgeprep.ops import pairing
 from forgeprep.ops.change import face_patch
 from forgeprep.ops.evidence import Pair
-from forgeprep.ops.forward import ForwardReader
-from forgeprep.ops.frames import Frame, UInt8
-from forgeprep.ops.geometry import IntBox, square_crop_box
+from forgeprep.ops.geometry import square_crop_box
 from forgeprep.ops.masks import Crop
 from forgeprep.ops.pairing import Alignment, Placement
 from forgeprep.ops.tracks import Face
-from forgeprep.ops.video import Learned, read_frames, read_rate
 from forgeprep.schemas.clips import Clip
 from forgeprep.stages.base import Sample
 from forgeprep.stages.crop.crops import compared, cut, cut_gray, sample_at, window

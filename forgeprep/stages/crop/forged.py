@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import takewhile
 
+from forgeprep.media.frames import UInt8
 from forgeprep.ops.change import LEAST_GAP, change_signal, cut_of, forged_frames, is_clear
 from forgeprep.ops.evidence import Pair
-from forgeprep.ops.frames import UInt8
 from forgeprep.ops.masks import Crop, difference_masks
 from forgeprep.stages.base import Sample
 from forgeprep.stages.crop.crops import call_real

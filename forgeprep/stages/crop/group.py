@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forgeprep.errors import MediaError
-from forgeprep.ops.forward import ForwardReader
-from forgeprep.ops.video import Learned
+from forgeprep.media.forward_reader import ForwardReader
+from forgeprep.media.video import Learned
 from forgeprep.schemas.clips import Clip
 from forgeprep.stages.base import ClipLog, Group, GroupLog, Sample
 from forgeprep.stages.crop.crops import drop

@@ -17,14 +17,14 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 
+from forgeprep.media.frame_folder import is_sequence
+from forgeprep.media.frames import Frame, UInt8
+from forgeprep.media.video import Learned, read_frames
 from forgeprep.ops.change import face_patch
 from forgeprep.ops.face_search import find_faces
-from forgeprep.ops.frames import Frame, UInt8
 from forgeprep.ops.lookahead import frames_with_faces, search_again
 from forgeprep.ops.pairing import Mask, is_checked, outside, thumb, thumb_size
-from forgeprep.ops.sequence import is_sequence
 from forgeprep.ops.tracks import Face, Survey
-from forgeprep.ops.video import Learned, read_frames
 from forgeprep.schemas.clips import Clip
 from forgeprep.stages.base import Group, common
 from forgeprep.stages.crop.choice import Chosen, ProbeFrames, Tubes, choose, find_tubes

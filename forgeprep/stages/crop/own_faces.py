@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from forgeprep.ops.forward import ForwardReader
+from forgeprep.media.forward_reader import ForwardReader
 from forgeprep.schemas.clips import Clip
 from forgeprep.stages.base import Group, GroupLog, Sample
 from forgeprep.stages.crop.crops import call_real, cut_gray, drop, sample_at

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 
 from forgeprep.io.atomic import publish, storage_errors, temporary_name
-from forgeprep.ops.colour import yuv_from_rgb
-from forgeprep.ops.frames import Frame
-from forgeprep.ops.geometry import frame_rgb
+from forgeprep.media.colour import yuv_from_rgb
+from forgeprep.media.frames import Frame
+from forgeprep.media.regions import frame_rgb
 
 _SPACES = {"bt709": 1, "bt2020": 9}
 _FULL_RANGE = 2

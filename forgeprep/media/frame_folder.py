@@ -16,10 +16,10 @@ from pathlib import Path, PurePath
 from forgeprep.errors import MediaError
 from forgeprep.io.safe_files import open_regular
 from forgeprep.io.storage import visible_entries
-from forgeprep.ops import guard
-from forgeprep.ops.frames import Frame
-from forgeprep.ops.pictures import is_picture, picture_facts, read_picture
-from forgeprep.ops.planes import Facts
+from forgeprep.media import guard
+from forgeprep.media.frames import Frame
+from forgeprep.media.pictures import is_picture, picture_facts, read_picture
+from forgeprep.media.planes import Facts
 
 _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<number>[0-9]{1,9})", re.DOTALL)
 

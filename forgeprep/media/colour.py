@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from forgeprep.ops.frames import Frame, Plane, UInt8
+from forgeprep.media.frames import Frame, Plane, UInt8
 
 IntBox = tuple[int, int, int, int]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import PIL.Image
 
 from forgeprep.io.safe_files import open_regular
-from forgeprep.ops import guard
+from forgeprep.media import guard
 
 MAX_PICTURE_BYTES = 1 << 29
 """67 million pixels of 16-bit RGB, unpacked, are 400 MB."""

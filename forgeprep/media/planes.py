@@ -1,4 +1,4 @@
-"""From what FFmpeg decoded to a :class:`~forgeprep.ops.frames.Frame`, and what a file says of its coding."""
+"""From what FFmpeg decoded to a :class:`~forgeprep.media.frames.Frame`, and what a file says of its coding."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from forgeprep.ops.colour import chroma_at_full_size
-from forgeprep.ops.frames import Frame, Plane
+from forgeprep.media.colour import chroma_at_full_size
+from forgeprep.media.frames import Frame, Plane
 
 _MATRICES = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020", 10: "bt2020"}
 """FFmpeg's AVColorSpace -> colour matrix; 0 is RGB and 2 is untagged."""
@@ -132,7 +132,7 @@ def facts_of(stream: Any, picture: Any, edges: tuple[int, int, int, int] = (0, 0
 
 
 def siting_of(picture: Any, codec: str) -> tuple[float, float] | None:
-    """Where halved chroma lies, as :class:`~forgeprep.ops.frames.Frame` has it; None where it is not halved.
+    """Where halved chroma lies, as :class:`~forgeprep.media.frames.Frame` has it; None where it is not halved.
 
     PyAV does not hand on what a stream says of it, but FFmpeg's scaler goes by it: the place is told by which one gives
     the scaler's chroma. A picture without colour edges leaves it to the codec, and so does one with an odd number of
@@ -188,7 +188,7 @@ def edges_of(container: Any, stream: Any) -> tuple[int, int, int, int]:
 
 
 def orientation(picture: Any) -> tuple[bool, bool, bool]:
-    """How a picture has to be turned for display, as :func:`forgeprep.ops.frames.turned` takes it; in quarter turns."""
+    """How to turn a picture for display, as :func:`forgeprep.media.frames.turned` takes it; in quarter turns."""
     from av.sidedata.sidedata import Type
 
     data = picture.side_data.get(Type.DISPLAYMATRIX)

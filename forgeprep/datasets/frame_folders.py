@@ -19,10 +19,10 @@ from pydantic import Field
 from forgeprep.datasets.base import DatasetParams
 from forgeprep.datasets.listing import Listing, VideoFile, list_videos, listed, shown
 from forgeprep.errors import MediaError
-from forgeprep.ops.frames import UInt8
+from forgeprep.media.frame_folder import numbered
+from forgeprep.media.frames import UInt8
+from forgeprep.media.pictures import is_picture, read_picture
 from forgeprep.ops.pairing import correlation
-from forgeprep.ops.pictures import is_picture, read_picture
-from forgeprep.ops.sequence import numbered
 from forgeprep.ops.spread import evenly
 from forgeprep.schemas.clips import Clip, runs_of
 

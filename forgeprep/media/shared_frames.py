@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from forgeprep.ops.frames import Frame
+from forgeprep.media.frames import Frame
 
 Layout = list[tuple[int, tuple[int, ...], str]]
 """Of each plane: its first byte, shape and dtype."""

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from forgeprep.errors import MediaError
-from forgeprep.ops.frames import Frame
-from forgeprep.ops.video import Learned, read_frames
+from forgeprep.media.frames import Frame
+from forgeprep.media.video import Learned, read_frames
 
 
 class ForwardReader:

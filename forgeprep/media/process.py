@@ -1,7 +1,7 @@
 """Media read in processes of their own, so that a file which crashes, hangs or bloats its decoder takes nothing along.
 
 Ray's workers are such processes already. Everywhere else (scanning, ``--workers 1``, ``predict``, …) the functions of
-:mod:`forgeprep.ops.video` hand the work to a reader (:mod:`forgeprep.ops.media_reader`) inside :func:`reading`. A
+:mod:`forgeprep.media.video` hand the work to a reader (:mod:`forgeprep.media.reader`) inside :func:`reading`. A
 reader is started in a quarter of a second, serves one file at a time, and is used again.
 """
 
@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from forgeprep.errors import MediaError
-from forgeprep.ops import guard
-from forgeprep.ops.shared_frames import Slab, new_slab
+from forgeprep.media import guard
+from forgeprep.media.shared_frames import Slab, new_slab
 
 NO_MEMORY = 3
 """Exit code of a reader that was refused memory where nothing can be done without."""
@@ -154,7 +154,7 @@ class _Reader:
         self.line, theirs = Pipe()
         self.slab = Slab(new_slab())
         handles = theirs.fileno(), self.slab.handle
-        command = [sys.executable, "-P", "-m", "forgeprep.ops.media_reader", *map(str, (*handles, memory, seconds))]
+        command = [sys.executable, "-P", "-m", "forgeprep.media.reader", *map(str, (*handles, memory, seconds))]
         # The same modules as here, wherever they were found, and none of the working folder.
         places = os.pathsep.join(filter(None, sys.path))
         try:

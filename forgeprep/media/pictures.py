@@ -16,10 +16,11 @@ import PIL.ImageOps
 
 from forgeprep.errors import MediaError
 from forgeprep.io.safe_files import open_regular
-from forgeprep.ops import guard, media_process
-from forgeprep.ops.claims import picture_bytes
-from forgeprep.ops.frames import Frame, UInt8
-from forgeprep.ops.planes import Facts
+from forgeprep.media import guard
+from forgeprep.media import process as media_process
+from forgeprep.media.claims import picture_bytes
+from forgeprep.media.frames import Frame, UInt8
+from forgeprep.media.planes import Facts
 
 PICTURE_SUFFIXES = frozenset(
     {".avif", ".bmp", ".heic", ".heif", ".jfif", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}

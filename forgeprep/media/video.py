@@ -1,8 +1,8 @@
 """Decode a video in sequence, frame by frame, its planes kept as they are; a picture is a video of one frame.
 
-Frames are numbered as they are shown, see :mod:`forgeprep.ops.numbering`; one that the decoder loses leaves a gap in
+Frames are numbered as they are shown, see :mod:`forgeprep.media.numbering`; one that the decoder loses leaves a gap in
 the numbers instead of shifting all later ones. Of several streams the one with the most pixels is the video; cover art
-is none. A folder of numbered pictures is a video too, see :mod:`forgeprep.ops.sequence`.
+is none. A folder of numbered pictures is a video too, see :mod:`forgeprep.media.frame_folder`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import Any
 from forgeprep.errors import MediaError
 from forgeprep.io.safe_files import open_regular
 from forgeprep.io.storage import media_source
-from forgeprep.ops import guard, media_process
-from forgeprep.ops.frames import Frame, cropped, squared, turned
-from forgeprep.ops.numbering import Numbering, is_shown, stamps_rise
-from forgeprep.ops.pictures import check_there, is_picture, picture_facts, read_picture
-from forgeprep.ops.planes import Facts, edges_of, facts_of, frame_of, orientation, pixel_aspect, siting_of
-from forgeprep.ops.sequence import is_sequence, pictures_in, read_sequence, sequence_facts, sequence_sha256
+from forgeprep.media import guard
+from forgeprep.media import process as media_process
+from forgeprep.media.frame_folder import is_sequence, pictures_in, read_sequence, sequence_facts, sequence_sha256
+from forgeprep.media.frames import Frame, cropped, squared, turned
+from forgeprep.media.numbering import Numbering, is_shown, stamps_rise
+from forgeprep.media.pictures import check_there, is_picture, picture_facts, read_picture
+from forgeprep.media.planes import Facts, edges_of, facts_of, frame_of, orientation, pixel_aspect, siting_of
 
 VIDEO_SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"}
@@ -99,7 +100,7 @@ def read_frames(path: Path, learned: Learned | None = None) -> Iterator[Frame]:
     """Yield the frames of a video in order of presentation, decoded on the calling thread; fills in ``learned``.
 
     A frame that cannot be decoded, that the decoder marks as damaged or that is larger than
-    :data:`forgeprep.ops.guard.MAX_PIXELS` is left out; later ones keep their index.
+    :data:`forgeprep.media.guard.MAX_PIXELS` is left out; later ones keep their index.
     Frames are upright and have square pixels: what the file says of cropping, the shape of its pixels, mirroring and
     rotation is applied. Planes are views of the decoder's buffers: read-only.
 

@@ -1,4 +1,4 @@
-"""The process that reads media for another one: ``python -m forgeprep.ops.media_reader LINE SLAB BYTES SECONDS``.
+"""The process that reads media for another one: ``python -m forgeprep.media.reader LINE SLAB BYTES SECONDS``.
 
 It gets ``(what, path)`` over the socket, and answers with frames, whose planes go through a slab, or with facts; it
 ends with the one that asks.
@@ -17,9 +17,9 @@ from typing import Any
 
 from forgeprep.errors import MediaError
 from forgeprep.io.storage import to_path
-from forgeprep.ops import guard, video
-from forgeprep.ops.media_process import NO_MEMORY
-from forgeprep.ops.shared_frames import Slab
+from forgeprep.media import guard, video
+from forgeprep.media.process import NO_MEMORY
+from forgeprep.media.shared_frames import Slab
 
 _ANSWERS: dict[str, Callable[[Any], Any]] = {
     "header": video.read_header,

@@ -12,10 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from forgeprep.faces.tracks import Face, Survey
 from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.regions import window_rgb
 from forgeprep.ops.geometry import square_crop_box
-from forgeprep.ops.tracks import Face, Survey
 
 SIDE, FACES, ROWS = 100, 10, 16
 """Pixels of a face's picture, faces of a row, and rows of a page."""

@@ -26,13 +26,13 @@ import cv2
 import numpy as np
 from face_sheets import write_sheets
 
+from forgeprep.faces.detectors import DOWN, SIDE, FaceDetector, make_detector
+from forgeprep.faces.search import find_faces
+from forgeprep.faces.tracks import Survey
 from forgeprep.media.frames import Frame
 from forgeprep.media.regions import Box, frame_rgb, small_rgb
 from forgeprep.media.video import VIDEO_SUFFIXES, read_frames
-from forgeprep.ops.face_search import find_faces
-from forgeprep.ops.faces import DOWN, SIDE, FaceDetector, make_detector
 from forgeprep.ops.geometry import iou
-from forgeprep.ops.tracks import Survey
 
 EVERY = 5
 """The judges look at every so many frames."""

@@ -1,4 +1,4 @@
-"""Fit the numbers of ``forgeprep/ops/appearance.py`` on some clips, and judge them on others.
+"""Fit the numbers of ``forgeprep/faces/appearance.py`` on some clips, and judge them on others.
 
     python benchmarks/faces_fit.py --fit HEADS CROWD … --judge OTHERS …
 
@@ -21,13 +21,13 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
+from forgeprep.faces import appearance
+from forgeprep.faces.appearance import Look, look_at
+from forgeprep.faces.detectors import make_detector
+from forgeprep.faces.tracks import SMALL_WH, _is_cut
 from forgeprep.media.regions import Box
 from forgeprep.media.video import VIDEO_SUFFIXES, read_frames
-from forgeprep.ops import appearance
-from forgeprep.ops.appearance import Look, look_at
-from forgeprep.ops.faces import make_detector
 from forgeprep.ops.geometry import iou
-from forgeprep.ops.tracks import SMALL_WH, _is_cut
 
 LAGS = 2, 4, 5, 7, 10
 LINKED, NEAR = 0.6, 1.2

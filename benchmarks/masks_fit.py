@@ -22,13 +22,13 @@ from forgeries import WAYS
 from masks_real import CODINGS, PAIRED, code, forged_clip, load_shots
 
 from forgeprep.demo import load_truth, make_demo
+from forgeprep.faces.detectors import make_detector
+from forgeprep.faces.search import find_faces
+from forgeprep.faces.tracks import Face
 from forgeprep.media.frames import Frame
 from forgeprep.media.regions import frame_rgb
 from forgeprep.media.video import read_frames
 from forgeprep.ops import evidence, masks
-from forgeprep.ops.face_search import find_faces
-from forgeprep.ops.faces import make_detector
-from forgeprep.ops.tracks import Face
 from forgeprep.stages.crop.crops import compared, window, window_box
 from forgeprep.stages.crop.params import CropParams
 

@@ -107,9 +107,9 @@ class Clock:
 
 def clock_steps(clock: Clock) -> None:
     """From here on the steps of a sample are timed."""
+    from forgeprep.faces.search import Search
     from forgeprep.media import forward_reader as forward
     from forgeprep.media import video
-    from forgeprep.ops.face_search import Search
     from forgeprep.pipeline import work
     from forgeprep.shards.write import ShardWriter
     from forgeprep.stages import all_stages

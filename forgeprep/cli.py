@@ -360,7 +360,7 @@ def weights_fetch(
     debug: Debug = False,
 ) -> None:
     """Fetch the weights of an optional detector and check them. This command uses the network; no other does."""
-    from forgeprep.ops.weights import fetch
+    from forgeprep.faces.weights import fetch
 
     print(f"{fetch(name)}: ready")
 

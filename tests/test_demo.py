@@ -10,8 +10,8 @@ import pytest
 
 from forgeprep.demo import load_truth, make_demo
 from forgeprep.errors import UsageError
+from forgeprep.faces.detectors import make_detector
 from forgeprep.media.video import read_frames
-from forgeprep.ops.faces import make_detector
 
 METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from forgeprep.ops.weights import weights_path
+from forgeprep.faces.weights import weights_path
 from forgeprep.shards.read import iter_rows, shard_paths
 from forgeprep.shards.verify import verify
 from tests.conftest import UInt8, encode_video, run_cli

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from forgeprep.faces.detectors import make_detector
+from forgeprep.faces.search import find_faces
 from forgeprep.media.video import read_frames
-from forgeprep.ops.face_search import find_faces
-from forgeprep.ops.faces import make_detector
 from forgeprep.ops.geometry import iou
 from forgeprep.shards.read import iter_rows, shard_paths
 from tests.conftest import SHARED, UInt8, rgb_frame, run_cli

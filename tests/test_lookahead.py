@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forgeprep.faces import lookahead
+from forgeprep.faces.detectors import Detection, FaceDetector, make_detector
+from forgeprep.faces.lookahead import frames_with_faces
+from forgeprep.faces.search import find_faces
+from forgeprep.faces.tracks import JUDGED, KEY_EVERY, Face, Survey
 from forgeprep.media import video
 from forgeprep.media.frames import Frame
 from forgeprep.media.video import read_frames
-from forgeprep.ops import lookahead
-from forgeprep.ops.face_search import find_faces
-from forgeprep.ops.faces import Detection, FaceDetector, make_detector
-from forgeprep.ops.lookahead import frames_with_faces
-from forgeprep.ops.tracks import JUDGED, KEY_EVERY, Face, Survey
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.run import prepare_run
 from forgeprep.pipeline.work import Job, make_shard

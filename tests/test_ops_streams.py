@@ -13,10 +13,10 @@ import PIL.Image
 import pytest
 import skimage.data
 
+from forgeprep.faces.detectors import make_detector
+from forgeprep.faces.search import find_faces
 from forgeprep.media.regions import frame_rgb
 from forgeprep.media.video import read_facts, read_frames, read_header
-from forgeprep.ops.face_search import find_faces
-from forgeprep.ops.faces import make_detector
 from tests.conftest import UInt8, rgb_frame
 
 COUNT = 40

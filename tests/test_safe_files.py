@@ -19,10 +19,10 @@ import pytest
 
 from forgeprep.datasets.lists import read_json_object, read_lines
 from forgeprep.errors import ForgeprepError, UsageError, VerifyError
+from forgeprep.faces import weights
 from forgeprep.io.lock import last_holder, locked
 from forgeprep.io.safe_files import open_regular, parse_json, read_bytes
 from forgeprep.io.settings import read_settings_file
-from forgeprep.ops import weights
 from forgeprep.pipeline.plan import open_plan
 from forgeprep.schemas.files import RunFile, ShardRecord, problem_of
 from forgeprep.shards.records import read_record, read_run

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forgeprep.demo import make_demo
+from forgeprep.faces.detectors import Detection, FaceDetector, make_detector
+from forgeprep.faces.search import MAX_GAP, find_faces
+from forgeprep.faces.tracks import KEY_EVERY, Survey
 from forgeprep.media.frames import Frame
 from forgeprep.media.regions import frame_rgb
 from forgeprep.media.video import read_frames
-from forgeprep.ops.face_search import MAX_GAP, find_faces
-from forgeprep.ops.faces import Detection, FaceDetector, make_detector
 from forgeprep.ops.geometry import iou
-from forgeprep.ops.tracks import KEY_EVERY, Survey
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.run import execute, prepare_run
 from forgeprep.shards.read import iter_rows, shard_paths

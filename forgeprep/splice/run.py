@@ -16,13 +16,13 @@ from typing import Any
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import ScanOptions
 from forgeprep.errors import ConfigMismatch, ForgeprepError, MediaError, UsageError
+from forgeprep.faces.detectors import make_detector
 from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.lock import locked
 from forgeprep.io.safe_files import read_json
 from forgeprep.media import guard
 from forgeprep.media import process as media_process
 from forgeprep.media.video import read_rate
-from forgeprep.ops.faces import make_detector
 from forgeprep.pipeline.configure import digest, versions
 from forgeprep.pipeline.plan import make_plan
 from forgeprep.pipeline.run import settings_differences

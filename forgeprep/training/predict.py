@@ -18,16 +18,16 @@ from pydantic import ValidationError
 
 from forgeprep.datasets.listing import MAX_DEPTH
 from forgeprep.errors import MediaError, UsageError
+from forgeprep.faces.detectors import make_detector
+from forgeprep.faces.search import find_faces
+from forgeprep.faces.tracks import Survey
 from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.media import process as media_process
 from forgeprep.media.frames import UInt8
 from forgeprep.media.pictures import PICTURE_SUFFIXES, is_picture
 from forgeprep.media.regions import IntBox, frame_rgb
 from forgeprep.media.video import VIDEO_SUFFIXES, read_frames, read_rate
-from forgeprep.ops.face_search import find_faces
-from forgeprep.ops.faces import make_detector
 from forgeprep.ops.geometry import square_crop_box
-from forgeprep.ops.tracks import Survey
 from forgeprep.shards.encode import encode_image
 from forgeprep.stages.crop.crops import cut
 from forgeprep.stages.crop.params import CropParams

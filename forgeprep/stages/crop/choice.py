@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forgeprep.faces.tracks import Survey
 from forgeprep.media.regions import Box
 from forgeprep.ops.geometry import tube_box
 from forgeprep.ops.spread import evenly
-from forgeprep.ops.tracks import Survey
 
 PROBES = 16
 """So many frames of a clip, evenly spread, tell whether a faint forgery is there; which samples are wanted is all one.

@@ -7,12 +7,12 @@ import math
 import cv2
 import numpy as np
 
+from forgeprep.faces.tracks import Face
 from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.regions import Box, IntBox, crop_gray, crop_rgb, padding_of, window_rgb
 from forgeprep.ops.evidence import PIXELS, WIDE, Pair, cells_of
 from forgeprep.ops.geometry import resize_square, square_crop_box
 from forgeprep.ops.masks import Crop
-from forgeprep.ops.tracks import Face
 from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.drops import Drop
 from forgeprep.stages.base import Group, Sample

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from forgeprep.errors import MediaError
+from forgeprep.faces.tracks import Face
 from forgeprep.media.forward_reader import ForwardReader
 from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.regions import IntBox
@@ -27,7 +28,6 @@ from forgeprep.ops.evidence import Pair
 from forgeprep.ops.geometry import square_crop_box
 from forgeprep.ops.masks import Crop
 from forgeprep.ops.pairing import Alignment, Placement
-from forgeprep.ops.tracks import Face
 from forgeprep.schemas.clips import Clip
 from forgeprep.stages.base import Sample
 from forgeprep.stages.crop.crops import compared, cut, cut_gray, sample_at, window

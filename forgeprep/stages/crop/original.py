@@ -5,7 +5,7 @@ in stretches of a few dozen wanted frames, at whose end the fakes come to the sa
 
 Most clips are read once. Twice are read: clips of which frames without a face are replaced by others, since which ones
 is known only at the end; samples of several frames, which are cut by one box; folders of pictures; and what
-:mod:`forgeprep.ops.lookahead` cannot hold.
+:mod:`forgeprep.faces.lookahead` cannot hold.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 
+from forgeprep.faces.lookahead import frames_with_faces, search_again
+from forgeprep.faces.search import find_faces
+from forgeprep.faces.tracks import Face, Survey
 from forgeprep.media.frame_folder import is_sequence
 from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.video import Learned, read_frames
 from forgeprep.ops.change import face_patch
-from forgeprep.ops.face_search import find_faces
-from forgeprep.ops.lookahead import frames_with_faces, search_again
 from forgeprep.ops.pairing import Mask, is_checked, outside, thumb, thumb_size
-from forgeprep.ops.tracks import Face, Survey
 from forgeprep.schemas.clips import Clip
 from forgeprep.stages.base import Group, common
 from forgeprep.stages.crop.choice import Chosen, ProbeFrames, Tubes, choose, find_tubes

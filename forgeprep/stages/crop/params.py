@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from forgeprep.ops.faces import MIN_FACE, DetectorName, FaceDetector, make_detector
+from forgeprep.faces.detectors import MIN_FACE, DetectorName, FaceDetector, make_detector
 from forgeprep.stages.base import Resources, StageParams
 
 

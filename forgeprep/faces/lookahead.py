@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from forgeprep.faces.detectors import FaceDetector
+from forgeprep.faces.search import Search, find_faces
+from forgeprep.faces.tracks import Face, Survey
 from forgeprep.media.frames import Frame
-from forgeprep.ops.face_search import Search, find_faces
-from forgeprep.ops.faces import FaceDetector
-from forgeprep.ops.tracks import Face, Survey
 
 HELD_BYTES = 128 << 20
 """Frames that wait for their faces take no more than this; most often they are 17."""

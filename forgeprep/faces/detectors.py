@@ -20,9 +20,9 @@ import cv2
 import numpy as np
 
 from forgeprep.errors import ForgeprepError
+from forgeprep.faces.weights import require
 from forgeprep.media.frames import Frame
 from forgeprep.media.regions import Box, small_rgb
-from forgeprep.ops.weights import require
 
 DetectorName = Literal["libfacedetection", "dlib-hog", "dlib-cnn", "face-alignment", "whole"]
 DETECTORS: tuple[str, ...] = get_args(DetectorName)

@@ -17,12 +17,12 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from forgeprep.faces.appearance import Look, look_at, same_face
+from forgeprep.faces.detectors import Detection, FaceDetector
+from forgeprep.faces.tracks import KEY_EVERY, LEAST_HEIGHT, SPAN, Face, Point, Survey, Track, judge
 from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.regions import Box
-from forgeprep.ops.appearance import Look, look_at, same_face
-from forgeprep.ops.faces import Detection, FaceDetector
 from forgeprep.ops.geometry import area_mean, iou
-from forgeprep.ops.tracks import KEY_EVERY, LEAST_HEIGHT, SPAN, Face, Point, Survey, Track, judge
 
 KEY_BUSY = 2
 """Frames between two key frames where faces come, go or move by much of their size."""

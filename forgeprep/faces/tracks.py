@@ -10,10 +10,10 @@ from array import array
 from bisect import bisect_left
 from dataclasses import dataclass, field
 
+from forgeprep.faces.appearance import Look
+from forgeprep.faces.detectors import FaceDetector
+from forgeprep.faces.smoothing import smooth_box
 from forgeprep.media.regions import Box
-from forgeprep.ops.appearance import Look
-from forgeprep.ops.faces import FaceDetector
-from forgeprep.ops.smoothing import smooth_box
 
 KEY_EVERY = 5
 """Frames between two key frames, at which faces are looked for."""

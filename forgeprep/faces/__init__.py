@@ -1,0 +1,1 @@
+"""Faces: detectors, the search for them in clips, and tracks."""

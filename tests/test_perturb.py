@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from forgeprep.errors import UsageError
 from forgeprep.media.frames import UInt8
-from forgeprep.ops.perturb import CATALOGUE, GROUPS, ORDER, SEVERITIES, Step, perturb, ready
-from forgeprep.ops.perturb_draw import draw, generator, parse
+from forgeprep.ops.perturb.catalogue import CATALOGUE, GROUPS, ORDER, SEVERITIES, Step, perturb, ready
+from forgeprep.ops.perturb.draw import draw, generator, parse
 from forgeprep.report.page import gather, render_page
 from forgeprep.report.perturbations import markdown_rows
 from forgeprep.shards.read import iter_rows, shard_paths

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from forgeprep.media.regions import frame_rgb
 from forgeprep.media.video import read_frames
-from forgeprep.ops.perturb import perturb, ready
-from forgeprep.ops.perturb_draw import generator
+from forgeprep.ops.perturb.catalogue import perturb, ready
+from forgeprep.ops.perturb.draw import generator
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.run import execute, prepare_run
 from forgeprep.shards.read import iter_rows, shard_paths

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 
 from forgeprep.media.frames import UInt8
-from forgeprep.ops.perturb import CATALOGUE, SEVERITIES, perturb, ready
+from forgeprep.ops.perturb.catalogue import CATALOGUE, SEVERITIES, perturb, ready
 from forgeprep.report.perturbations import markdown_rows
 
 FACE = (slice(16, 208), slice(128, 320))

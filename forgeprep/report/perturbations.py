@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from forgeprep.ops.perturb import CATALOGUE, SEVERITIES, Perturbation
+from forgeprep.ops.perturb.catalogue import CATALOGUE, SEVERITIES, Perturbation
 from forgeprep.report.html import Markup, join, table, tag
 from forgeprep.report.terminal import add_cells, console, light_table
 

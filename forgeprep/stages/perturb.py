@@ -11,10 +11,10 @@ from pydantic import Field, field_validator
 
 from forgeprep.errors import UsageError, unknown_name
 from forgeprep.media.regions import Box
-from forgeprep.ops.perturb import CATALOGUE, Step, perturb
-from forgeprep.ops.perturb_codecs import missing_encoder
-from forgeprep.ops.perturb_draw import draw, generator, parse
-from forgeprep.ops.perturb_geometry import Warp
+from forgeprep.ops.perturb.catalogue import CATALOGUE, Step, perturb
+from forgeprep.ops.perturb.codecs import missing_encoder
+from forgeprep.ops.perturb.draw import draw, generator, parse
+from forgeprep.ops.perturb.warps import Warp
 from forgeprep.schemas.clips import SPLITS
 from forgeprep.schemas.samples import columns_of
 from forgeprep.stages.base import Sample, Stage, StageParams

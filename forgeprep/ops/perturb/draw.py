@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forgeprep.errors import UsageError, unknown_name
-from forgeprep.ops.perturb import CATALOGUE, ORDER, SEVERITIES, Step, ready
+from forgeprep.ops.perturb.catalogue import CATALOGUE, ORDER, SEVERITIES, Step, ready
 
 SHARES = ("mixed", "single", "clean")
 """Words that take the share of the clips that are perturbed so; the rest stays clean."""

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from forgeprep.media.frames import UInt8
-from forgeprep.ops import perturb_codecs as codecs
-from forgeprep.ops import perturb_geometry as geometry
-from forgeprep.ops import perturb_pixels as pixels
-from forgeprep.ops.perturb_geometry import Warp
+from forgeprep.ops.perturb import codecs, pixels
+from forgeprep.ops.perturb import warps as geometry
+from forgeprep.ops.perturb.warps import Warp
 
 GROUPS = ("compression", "blur", "noise", "colour", "geometry", "resolution", "sharpening", "codec")
 """The groups, as they are documented."""

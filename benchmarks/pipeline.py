@@ -31,8 +31,8 @@ import dlib
 from genuine import make_genuine
 
 from forgeprep.pipeline.configure import make_config
+from forgeprep.pipeline.make_shard import Job, make_shard, quiet_libraries
 from forgeprep.pipeline.run import prepare_run
-from forgeprep.pipeline.work import Job, make_shard, quiet_libraries
 
 FOOTAGE = Path(__file__).parents[2] / "shared/data/footage"
 STAGE_SETS = ("crop", "crop,mask", "crop,mask,noise")
@@ -110,7 +110,7 @@ def clock_steps(clock: Clock) -> None:
     from forgeprep.faces.search import Search
     from forgeprep.media import forward_reader as forward
     from forgeprep.media import video
-    from forgeprep.pipeline import work
+    from forgeprep.pipeline import make_shard as work
     from forgeprep.shards.write import ShardWriter
     from forgeprep.stages import all_stages
     from forgeprep.stages.crop import fake_reader, original

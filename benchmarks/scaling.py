@@ -34,13 +34,13 @@ import numpy as np
 
 from forgeprep.datasets.base import Scan
 from forgeprep.demo import make_demo
-from forgeprep.pipeline import on_ray
 from forgeprep.pipeline.configure import make_config
+from forgeprep.pipeline.executors import ray as on_ray
 from forgeprep.pipeline.index import write_index
+from forgeprep.pipeline.make_shard import Job, make_shard
 from forgeprep.pipeline.plan import Brief, Plan, Select, ShardPlan, make_plan, read_shard
 from forgeprep.pipeline.progress import Progress
 from forgeprep.pipeline.run import Prepared, execute, prepare_run
-from forgeprep.pipeline.work import Job, make_shard
 from forgeprep.report.console import _live
 from forgeprep.report.summary import summarise
 from forgeprep.schemas.clips import CLIP_SCHEMA, SPLITS, Clip, Split

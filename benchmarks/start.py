@@ -37,7 +37,7 @@ def note(module, name, mark):
             marks[mark] = time.time()
     setattr(module, name, noted)
 
-from forgeprep.pipeline import on_ray
+from forgeprep.pipeline.executors import ray as on_ray
 from forgeprep.report import console
 note(on_ray, "_start_ray", "ray")
 note(console, "_live", "plan")

@@ -21,8 +21,8 @@ from forgeprep.media.regions import crop_rgb
 from forgeprep.media.video import read_frames
 from forgeprep.pipeline.configure import make_config
 from forgeprep.schemas.samples import SAMPLE_COLUMNS
+from forgeprep.shards.check_sample import clip_problems
 from forgeprep.shards.read import iter_clips, iter_rows, shard_paths
-from forgeprep.shards.rows import clip_problems
 from forgeprep.shards.verify import verify
 from forgeprep.stages.frames import FramesParams, select
 from forgeprep.training.data import Samples, frames_alone, load_index

@@ -21,7 +21,7 @@ from forgeprep.datasets.listing import plain
 from forgeprep.errors import StorageError
 from forgeprep.media import guard
 from forgeprep.pipeline.configure import make_config
-from forgeprep.pipeline.on_ray import request
+from forgeprep.pipeline.executors.ray import request
 from forgeprep.report.page import write_report
 from forgeprep.schemas.drops import REASONS
 from forgeprep.shards.read import iter_rows, shard_paths
@@ -188,7 +188,7 @@ main(sys.argv[2:])
         "forgeprep.pipeline.run:atomic_write_bytes:2",  # between plan.parquet and run.json
         "forgeprep.pipeline.run:make_shard:1",
         "forgeprep.shards.write:publish:2",  # the second shard is written, and has no name yet
-        "forgeprep.pipeline.work:write_record:2",  # it has its name, and no record
+        "forgeprep.pipeline.make_shard:write_record:2",  # it has its name, and no record
         "forgeprep.pipeline.run:write_index:1",
         "forgeprep.pipeline.index:atomic_write_bytes:2",  # in the middle of the tables
     ],

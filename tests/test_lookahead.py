@@ -23,8 +23,8 @@ from forgeprep.media import video
 from forgeprep.media.frames import Frame
 from forgeprep.media.video import read_frames
 from forgeprep.pipeline.configure import make_config
+from forgeprep.pipeline.make_shard import Job, make_shard
 from forgeprep.pipeline.run import prepare_run
-from forgeprep.pipeline.work import Job, make_shard
 from forgeprep.stages.crop.choice import PROBES, ProbeFrames
 from tests.conftest import UInt8, encode_video
 

@@ -17,8 +17,8 @@ from forgeprep.ops.perturb.catalogue import CATALOGUE, GROUPS, ORDER, SEVERITIES
 from forgeprep.ops.perturb.draw import draw, generator, parse
 from forgeprep.report.page import gather, render_page
 from forgeprep.report.perturbations import markdown_rows
+from forgeprep.shards.check_sample import row_problems
 from forgeprep.shards.read import iter_rows, shard_paths
-from forgeprep.shards.rows import row_problems
 from forgeprep.shards.verify import verify
 from forgeprep.stages.base import Sample
 from forgeprep.stages.perturb import PerturbParams, apply, check

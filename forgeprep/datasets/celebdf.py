@@ -21,11 +21,11 @@ from pathlib import Path
 
 from pydantic import Field
 
-from forgeprep.datasets.assemble import assemble
 from forgeprep.datasets.base import Dataset, PublishedCount, Scan, ScanOptions
 from forgeprep.datasets.frame_folders import HOMES, SequenceParams, list_clips, told_unused
 from forgeprep.datasets.listing import VideoFile, check_root, find_folders, shown
 from forgeprep.datasets.lists import read_lines, refuse
+from forgeprep.datasets.scan import assemble
 from forgeprep.datasets.splits import split_by_ratio
 from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.errors import UsageError

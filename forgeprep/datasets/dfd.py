@@ -20,11 +20,11 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from forgeprep.datasets.assemble import assemble
 from forgeprep.datasets.base import Dataset, PublishedCount, Scan, ScanOptions, match_names
 from forgeprep.datasets.ffpp_layout import COMPRESSION_ALIASES, COMPRESSIONS, PICTURE_HOMES, mask_folders, mask_pictures
 from forgeprep.datasets.frame_folders import SequenceParams, list_clips, told_unused
 from forgeprep.datasets.listing import VideoFile, check_root, find_folders, shown
+from forgeprep.datasets.scan import assemble
 from forgeprep.datasets.splits import Ratios, split_by_ratio
 from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.schemas.clips import Clip, Split

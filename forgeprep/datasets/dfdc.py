@@ -24,11 +24,11 @@ from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from forgeprep.datasets.assemble import assemble
 from forgeprep.datasets.base import Dataset, PublishedCount, Scan, ScanOptions
 from forgeprep.datasets.frame_folders import HOMES, Choice, SequenceParams, list_clips, told_unused
 from forgeprep.datasets.listing import Listing, VideoFile, check_root, find_folders
 from forgeprep.datasets.lists import read_json_object, read_lines, refuse, refuse_entry
+from forgeprep.datasets.scan import assemble
 from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.schemas.clips import Clip, Split
 

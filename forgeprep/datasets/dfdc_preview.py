@@ -21,10 +21,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from forgeprep.datasets.assemble import assemble
 from forgeprep.datasets.base import Dataset, DatasetParams, PublishedCount, Scan, ScanOptions
 from forgeprep.datasets.listing import check_root, safe_file, shown, walk_files
 from forgeprep.datasets.lists import read_json_object, refuse_entry
+from forgeprep.datasets.scan import assemble
 from forgeprep.datasets.splits import split_by_ratio
 from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.schemas.clips import Clip, Split

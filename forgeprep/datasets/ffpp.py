@@ -22,7 +22,6 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
-from forgeprep.datasets.assemble import check_leaks
 from forgeprep.datasets.base import Dataset, PublishedCount, Scan, ScanOptions, count_missing, match_names
 from forgeprep.datasets.ffpp_layout import (
     COMPRESSION_ALIASES,
@@ -40,6 +39,7 @@ from forgeprep.datasets.ffpp_layout import (
 )
 from forgeprep.datasets.frame_folders import Choice, SequenceParams, list_clips, told, told_unused
 from forgeprep.datasets.listing import Listing, check_root, shown
+from forgeprep.datasets.scan import check_leaks
 from forgeprep.datasets.taxonomy import kind_of
 from forgeprep.schemas.clips import Clip, Split
 

@@ -26,10 +26,10 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from forgeprep.datasets.assemble import assemble
 from forgeprep.datasets.base import Dataset, DatasetParams, Scan, ScanOptions
 from forgeprep.datasets.frame_folders import STILL_TEXT, StillChoice, candidates, clip_folders, joined, told_stills
 from forgeprep.datasets.listing import VideoFile, check_root, find_folders, walk_files
+from forgeprep.datasets.scan import assemble
 from forgeprep.datasets.splits import Ratios, split_together
 from forgeprep.errors import UsageError
 from forgeprep.media.pictures import PICTURE_SUFFIXES, is_picture

@@ -29,11 +29,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from forgeprep.datasets.assemble import assemble
 from forgeprep.datasets.base import Dataset, DatasetParams, PublishedCount, Scan, ScanOptions
 from forgeprep.datasets.forgerynet_lists import FIRST_REAL, LAST_REAL, METHOD_NUMBERS, Entry, read_images, read_videos
 from forgeprep.datasets.listing import check_root, find_folders, walk_files
 from forgeprep.datasets.lists import refuse
+from forgeprep.datasets.scan import assemble
 from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.media.pictures import PICTURE_SUFFIXES
 from forgeprep.media.video import VIDEO_SUFFIXES

@@ -23,9 +23,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from forgeprep.datasets.assemble import assemble
 from forgeprep.datasets.base import Dataset, DatasetParams, Scan, ScanOptions
 from forgeprep.datasets.listing import check_root, find_folders, walk_files
+from forgeprep.datasets.scan import assemble
 from forgeprep.datasets.taxonomy import methods_of
 from forgeprep.media.pictures import PICTURE_SUFFIXES
 from forgeprep.schemas.clips import SPLITS, Clip, Forgery, Split

@@ -32,12 +32,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from forgeprep.datasets.assemble import assemble
 from forgeprep.datasets.base import Dataset, DatasetParams, Scan, ScanOptions
 from forgeprep.datasets.frame_folders import STILL_TEXT, StillChoice, told_stills
 from forgeprep.datasets.listing import VideoFile, check_root
 from forgeprep.datasets.lists import refuse, text_lines
 from forgeprep.datasets.manifest_frames import clip_file, join_rows
+from forgeprep.datasets.scan import assemble
 from forgeprep.datasets.splits import Ratios, split_together
 from forgeprep.datasets.taxonomy import FORGERIES
 from forgeprep.errors import unknown_name

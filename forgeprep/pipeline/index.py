@@ -13,12 +13,12 @@ from forgeprep.datasets import get_dataset
 from forgeprep.datasets.splits import leak_text, leaks
 from forgeprep.errors import VerifyError
 from forgeprep.io.atomic import atomic_write_bytes
-from forgeprep.pipeline.work import prepare
-from forgeprep.report.card import dataset_card
-from forgeprep.report.croissant import croissant
+from forgeprep.pipeline.make_shard import prepare
 from forgeprep.schemas.clips import CLIP_SCHEMA, Clip
 from forgeprep.schemas.config import RunConfig
 from forgeprep.schemas.drops import DROP_SCHEMA
+from forgeprep.shards.card import dataset_card
+from forgeprep.shards.croissant import croissant
 from forgeprep.shards.records import read_record, table_bytes
 
 SHARD_SCHEMA = pa.schema(

@@ -21,12 +21,12 @@ from forgeprep.io.storage import remove_tree
 from forgeprep.media import guard
 from forgeprep.media import process as media_process
 from forgeprep.pipeline.configure import digest, settings_of, shard_key, versions
+from forgeprep.pipeline.executors.ray import RayStart, run_on_ray
 from forgeprep.pipeline.index import write_index
-from forgeprep.pipeline.on_ray import RayStart, run_on_ray
+from forgeprep.pipeline.make_shard import CLIP_TIMEOUT_S, Job, give_up, make_shard
 from forgeprep.pipeline.plan import Brief, Plan, inputs_of, make_plan, open_plan
 from forgeprep.pipeline.progress import Progress, Report
 from forgeprep.pipeline.retry import failed_clips, forget, repaired_plan
-from forgeprep.pipeline.work import CLIP_TIMEOUT_S, Job, give_up, make_shard
 from forgeprep.schemas.clips import Split
 from forgeprep.schemas.config import RunConfig
 from forgeprep.shards.records import files_there, read_record

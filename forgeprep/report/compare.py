@@ -15,7 +15,7 @@ from forgeprep.pipeline.run import settings_differences
 from forgeprep.schemas.drops import DROP_SCHEMA
 from forgeprep.schemas.samples import SAMPLE_COLUMNS
 from forgeprep.shards.encode import decode_image
-from forgeprep.shards.lookup import Place, index_shard, read_at
+from forgeprep.shards.random_access import Place, index_shard, read_at
 from forgeprep.shards.read import shard_paths
 from forgeprep.shards.records import iter_records, read_run
 

@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from forgeprep.errors import ForgeprepError, Stopped, UsageError
 from forgeprep.media import guard
 from forgeprep.media import process as media_process
-from forgeprep.pipeline.on_ray import RayStart
+from forgeprep.pipeline.executors.ray import RayStart
 from forgeprep.pipeline.progress import Progress as ShardProgress
 from forgeprep.report.terminal import console, counting, unattended
 

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from forgeprep.errors import VerifyError
-from forgeprep.shards.clips import MARK, is_clip, split_frames
 from forgeprep.shards.encode import decode_image
-from forgeprep.shards.lookup import Place, iter_values, read_at
+from forgeprep.shards.random_access import Place, iter_values, read_at
 from forgeprep.shards.records import iter_records
+from forgeprep.shards.sequences import MARK, is_clip, split_frames
 
 COLUMNS = (
     "sample_id", "clip_id", "track_id", "frame_index", "timestamp_s", "label", "method", "compression", "face_box",

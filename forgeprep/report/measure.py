@@ -15,9 +15,9 @@ import numpy.typing as npt
 from forgeprep.errors import VerifyError
 from forgeprep.report import doubt
 from forgeprep.report.summary import Kind
-from forgeprep.shards.clips import MARK, is_clip, split_frames
-from forgeprep.shards.lookup import Place, iter_values
+from forgeprep.shards.random_access import Place, iter_values
 from forgeprep.shards.records import iter_records
+from forgeprep.shards.sequences import MARK, is_clip, split_frames
 
 SAMPLED = 320
 """So many samples, over all methods, have their pictures decoded; spread over the run by a hash of their ids."""

@@ -17,10 +17,10 @@ from forgeprep.ops.similarity import similarity_map, unpack_grid
 from forgeprep.report.draw import HEADINGS, cell
 from forgeprep.report.measure import Pick
 from forgeprep.report.sheet import SheetRow, original_of
-from forgeprep.shards.clips import frame_of, poster
 from forgeprep.shards.encode import encode_image
-from forgeprep.shards.lookup import Place, iter_values, read_at
+from forgeprep.shards.random_access import Place, iter_values, read_at
 from forgeprep.shards.read import decode_row
+from forgeprep.shards.sequences import frame_of, poster
 
 UInt8 = npt.NDArray[np.uint8]
 

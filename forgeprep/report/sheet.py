@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 from forgeprep.errors import UsageError
 from forgeprep.io.atomic import atomic_write_bytes
-from forgeprep.shards.clips import MARK, frame_of, is_clip, poster, split_frames
 from forgeprep.shards.encode import encode_image
-from forgeprep.shards.lookup import iter_values
+from forgeprep.shards.random_access import iter_values
 from forgeprep.shards.read import find_rows, iter_rows
 from forgeprep.shards.records import iter_records
+from forgeprep.shards.sequences import MARK, frame_of, is_clip, poster, split_frames
 
 Row = dict[str, Any]
 Group = tuple[str, str]

@@ -278,7 +278,7 @@ def predict_on_console(
 ) -> int:
     """``forgeprep predict``: returns the exit code."""
     require_training()
-    from forgeprep.pipeline.work import quiet_libraries
+    from forgeprep.pipeline.make_shard import quiet_libraries
     from forgeprep.training.predict import get_ready, predict_all
 
     _refuse_file("--to", to)

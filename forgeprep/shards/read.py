@@ -16,8 +16,8 @@ from forgeprep.io.safe_files import open_regular, parse_json
 from forgeprep.io.storage import parquet_source
 from forgeprep.schemas.samples import SAMPLE_COLUMNS
 from forgeprep.shards.bounds import MAX_SAMPLE_BYTES, BoundedInfo, check_claims, read_member
-from forgeprep.shards.clips import ClipArrays, clip_arrays, is_clip
 from forgeprep.shards.encode import decode_image
+from forgeprep.shards.sequences import ClipArrays, clip_arrays, is_clip
 
 _BATCH_ROWS = 32
 _PICTURES = frozenset(column.name for column in SAMPLE_COLUMNS if column.kind == "image")

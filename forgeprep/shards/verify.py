@@ -19,7 +19,7 @@ from forgeprep.media import guard
 from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.schemas.drops import DROP_SCHEMA
 from forgeprep.shards.bounds import check_claims
-from forgeprep.shards.check import Checked, Problem, check_shard
+from forgeprep.shards.check_shard import Checked, Problem, check_shard
 from forgeprep.shards.records import clip_length_of, iter_records, read_run
 
 __all__ = ["Problem", "verify"]

@@ -24,9 +24,9 @@ from forgeprep.media import guard
 from forgeprep.media import process as media_process
 from forgeprep.media.video import read_rate
 from forgeprep.pipeline.configure import digest, versions
+from forgeprep.pipeline.make_shard import CLIP_TIMEOUT_S
 from forgeprep.pipeline.plan import make_plan
 from forgeprep.pipeline.run import settings_differences
-from forgeprep.pipeline.work import CLIP_TIMEOUT_S
 from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.files import SpliceRecord, problem_of
 from forgeprep.splice.index import write_index

@@ -24,10 +24,10 @@ import pyarrow.parquet as pq
 from forgeprep.datasets.taxonomy import LEVELS, class_at
 from forgeprep.errors import UsageError, VerifyError, unknown_name
 from forgeprep.io.storage import is_remote, parquet_source
-from forgeprep.shards.clips import MARK as CLIPS
-from forgeprep.shards.clips import split_frames
-from forgeprep.shards.lookup import iter_values
+from forgeprep.shards.random_access import iter_values
 from forgeprep.shards.read import decode_row, shard_paths, tar_rows
+from forgeprep.shards.sequences import MARK as CLIPS
+from forgeprep.shards.sequences import split_frames
 
 WINDOW = 8
 """Row groups whose samples are mixed."""
@@ -54,7 +54,7 @@ class SampleIndex:
 
     Attributes:
         paths: the shards.
-        shard, first, second: place of each sample, see :class:`forgeprep.shards.lookup.Place`.
+        shard, first, second: place of each sample, see :class:`forgeprep.shards.random_access.Place`.
         group: number of its row group, over all shards.
         label: 0 real, 1 fake.
         method: number of its method in ``methods``, which begins with None, the reals.

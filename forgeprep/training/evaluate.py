@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from forgeprep.shards.clips import MARK as CLIPS
+from forgeprep.shards.sequences import MARK as CLIPS
 from forgeprep.training.data import Ints, SampleIndex, Samples, clip_index, deal, frames_alone, load_batches, without
 from forgeprep.training.metrics import MagnitudeCounts, PixelCounts
 from forgeprep.training.models.detector import Detector

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from forgeprep.errors import ForgeprepError, UsageError
-from forgeprep.pipeline.on_ray import set_environment
+from forgeprep.pipeline.executors.ray import set_environment
 from forgeprep.training.checkpoint import read_facts
 from forgeprep.training.folder import Training
 

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from forgeprep.errors import UsageError, VerifyError, unknown_name
 from forgeprep.io.safe_files import LIST_BYTES, read_bytes
-from forgeprep.shards.lookup import iter_values
+from forgeprep.shards.random_access import iter_values
 from forgeprep.shards.read import shard_paths
 from forgeprep.training.data import check_columns
 from forgeprep.training.folder import Training, differing, read_config, settings_of

@@ -18,8 +18,8 @@ from forgeprep.io.safe_files import open_regular
 from forgeprep.io.storage import parquet_source
 from forgeprep.schemas.drops import DROP_SCHEMA, REASONS
 from forgeprep.schemas.samples import SAMPLE_COLUMNS, clip_columns, columns_of
+from forgeprep.shards.check_sample import clip_problems, row_problems
 from forgeprep.shards.read import iter_rows
-from forgeprep.shards.rows import clip_problems, row_problems
 from forgeprep.shards.write import file_schema
 
 _PICTURES = [column.name for column in SAMPLE_COLUMNS if column.kind == "image"]

@@ -14,10 +14,10 @@ from forgeprep.errors import ForgeprepError, GroupFailed, MediaError, OutOfMemor
 from forgeprep.media import guard
 from forgeprep.media import process as media_process
 from forgeprep.media.video import read_facts, read_rate, sha256_of
-from forgeprep.pipeline.extend import added_rows
+from forgeprep.pipeline.add_columns import added_rows
 from forgeprep.pipeline.plan import ShardPlan, read_shard
 from forgeprep.pipeline.progress import Progress
-from forgeprep.pipeline.windows import Windows, frame_of_plan
+from forgeprep.pipeline.sequences import Windows, frame_of_plan
 from forgeprep.schemas.clips import CLIP_SCHEMA, Clip, Split
 from forgeprep.schemas.config import RunConfig
 from forgeprep.schemas.drops import Drop

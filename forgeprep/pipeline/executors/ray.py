@@ -24,7 +24,7 @@ from forgeprep.media import guard
 from forgeprep.pipeline.progress import Progress, Report
 
 if TYPE_CHECKING:
-    from forgeprep.pipeline.work import Job
+    from forgeprep.pipeline.make_shard import Job
     from forgeprep.schemas.config import RunConfig
 
 MAX_DEATHS = 20
@@ -96,7 +96,7 @@ def run_on_ray(jobs: list[Job], start: RayStart, report: Report) -> Generator[tu
         session = start.wait()
         import ray
 
-        from forgeprep.pipeline.work import give_up
+        from forgeprep.pipeline.make_shard import give_up
 
         board = _actor() if session is None else _Pipe(session)
         place = board.path if isinstance(board, _Pipe) else board
@@ -377,7 +377,7 @@ def _tell(board: Any, what: str, name: str, value: Any) -> None:
 
 def _ray_task(job: Job, board: Any) -> Progress:
     from forgeprep.io.storage import spare_pandas
-    from forgeprep.pipeline.work import make_shard
+    from forgeprep.pipeline.make_shard import make_shard
 
     spare_pandas()
 

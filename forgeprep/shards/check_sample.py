@@ -13,8 +13,8 @@ import numpy.typing as npt
 from forgeprep.errors import VerifyError
 from forgeprep.ops.similarity import mask_grid, pack_grid
 from forgeprep.schemas.samples import ONCE
-from forgeprep.shards.clips import split_frames
 from forgeprep.shards.encode import decode_image
+from forgeprep.shards.sequences import split_frames
 
 UInt8 = npt.NDArray[np.uint8]
 

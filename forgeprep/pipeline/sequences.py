@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from forgeprep.schemas.drops import Drop
-from forgeprep.shards.clips import STEADY, join_frames
+from forgeprep.shards.sequences import STEADY, join_frames
 from forgeprep.stages.base import Group, GroupLog
 
 Row = dict[str, Any]

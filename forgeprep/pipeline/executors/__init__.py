@@ -1,0 +1,1 @@
+"""Where shards are made: in this process, or as Ray tasks."""

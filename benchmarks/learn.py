@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from forgeprep.training.data import Samples, load_index
-from forgeprep.training.fit import train
-from forgeprep.training.folder import Training
+from forgeprep.training.evaluation.tables import evaluate_run
 from forgeprep.training.recipe import make_recipe
-from forgeprep.training.tables import evaluate_run
+from forgeprep.training.run_folder import Training
+from forgeprep.training.trainer import train
 
 CROP = {"view": "crop"}
 BALANCED = {"balance": True}

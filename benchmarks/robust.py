@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from forgeprep.training.fit import train
-from forgeprep.training.folder import Training
+from forgeprep.training.evaluation.tables import evaluate_run
 from forgeprep.training.recipe import make_recipe
-from forgeprep.training.tables import evaluate_run
+from forgeprep.training.run_folder import Training
+from forgeprep.training.trainer import train
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from forgeprep.training.temporal import temporal_figures
+from forgeprep.training.temporal.figures import temporal_figures
 
 
 def main() -> None:

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from forgeprep.errors import ForgeprepError
-from forgeprep.training.fit import Loop, pick_device
-from forgeprep.training.folder import Training
 from forgeprep.training.models import MODELS, build
 from forgeprep.training.models.local_similarity import LinearPairs, ReluPairs
 from forgeprep.training.recipe import make_recipe
+from forgeprep.training.run_folder import Training
+from forgeprep.training.trainer import Loop, pick_device
 from forgeprep.training.transforms import collate
 
 MODES: dict[str, dict[str, Any]] = {

@@ -12,7 +12,7 @@ Where things are; each part imports from those below it:
 - ``storage``, ``settings``, ``errors``: paths here and remote, YAML from users, every error.
 
 In Python: :func:`forgeprep.pipeline.run.prepare_run` and :func:`forgeprep.pipeline.run.execute` make shards,
-:func:`forgeprep.shards.read.iter_rows` reads them, :func:`forgeprep.training.fit.train` trains on them.
+:func:`forgeprep.shards.read.iter_rows` reads them, :func:`forgeprep.training.trainer.train` trains on them.
 """
 
 __version__ = "0.1.0"

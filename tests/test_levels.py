@@ -18,7 +18,7 @@ from forgeprep.datasets.taxonomy import LEVELS, class_at, taxonomy
 from forgeprep.demo.layout import PAIRS
 from forgeprep.demo.relayout import Source, relayout
 from forgeprep.errors import UsageError
-from forgeprep.training.levels import agreement, level_figures
+from forgeprep.training.evaluation.levels import agreement, level_figures
 from forgeprep.training.models import build
 from forgeprep.training.models.levels import UNKNOWN
 from tests.conftest import run_cli

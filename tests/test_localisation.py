@@ -18,13 +18,13 @@ from forgeprep.demo.layout import PAIRS
 from forgeprep.demo.relayout import Source, relayout
 from forgeprep.errors import UsageError
 from forgeprep.training.data import Samples, clip_index, load_index, read_values
-from forgeprep.training.metrics import MagnitudeCounts
+from forgeprep.training.evaluation.metrics import MagnitudeCounts
 from forgeprep.training.models import build, parameters
 from forgeprep.training.models.bmn import Bmn, sampling
 from forgeprep.training.recipe import Recipe
-from forgeprep.training.spans import lines_of
-from forgeprep.training.temporal import temporal_figures
-from forgeprep.training.timeline import (
+from forgeprep.training.temporal.figures import temporal_figures
+from forgeprep.training.temporal.spans import lines_of
+from forgeprep.training.temporal.timeline import (
     Timeline,
     judged,
     make_timeline,

@@ -14,13 +14,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from forgeprep.training import cells as cells_of
-from forgeprep.training.crosstable import cross_markdown, document
-from forgeprep.training.fit import Loop
-from forgeprep.training.folder import Training
-from forgeprep.training.protocols import PROTOCOLS, Plan, lay_out, slug
+from forgeprep.training.evaluation.tables import evaluate_run, published
+from forgeprep.training.protocols.classes import PROTOCOLS, Plan, lay_out, slug
+from forgeprep.training.protocols.classes import cells as cells_of
+from forgeprep.training.protocols.crosstable import cross_markdown, document
 from forgeprep.training.recipe import make_recipe
-from forgeprep.training.tables import evaluate_run, published
+from forgeprep.training.run_folder import Training
+from forgeprep.training.trainer import Loop
 from tests.conftest import UInt8, run_cli
 from tests.shards_run import make_row, write_shard, write_tables
 

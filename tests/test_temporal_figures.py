@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forgeprep.training.temporal import average_precision, average_recall, recall_at, temporal_figures, tiou
+from forgeprep.training.temporal.figures import average_precision, average_recall, recall_at, temporal_figures, tiou
 
 TRUTH = {"a": [(0.0, 10.0), (20.0, 30.0)], "b": [(0.0, 10.0)], "c": []}
 FOUND = {

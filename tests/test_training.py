@@ -18,16 +18,16 @@ from safetensors.torch import load_file
 
 from forgeprep.errors import ForgeprepError, MediaError, UsageError, VerifyError
 from forgeprep.stages.crop.params import CropParams
-from forgeprep.training.annotate import written_video
 from forgeprep.training.data import Samples, load_index
-from forgeprep.training.evaluate import judge
-from forgeprep.training.fit import pick_device, train
-from forgeprep.training.folder import Training
-from forgeprep.training.many import train_on_many
+from forgeprep.training.distributed import train_on_many
+from forgeprep.training.evaluation.evaluate import judge
+from forgeprep.training.evaluation.tables import evaluate_run, load_detector, matrix
+from forgeprep.training.inference.annotate import written_video
+from forgeprep.training.inference.predict import get_ready, predict_file, tracks_of
 from forgeprep.training.models import MODELS
-from forgeprep.training.predict import get_ready, predict_file, tracks_of
 from forgeprep.training.recipe import Recipe, make_recipe
-from forgeprep.training.tables import evaluate_run, load_detector, matrix
+from forgeprep.training.run_folder import Training
+from forgeprep.training.trainer import pick_device, train
 from tests.conftest import UInt8, run_cli
 
 SMALL = {"size": 64, "batch": 4, "workers": 0, "steps": 6, "epochs": 2, "lr": 1e-3}

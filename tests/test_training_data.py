@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from forgeprep.errors import UsageError, VerifyError
 from forgeprep.training.data import Ints, SampleIndex, Samples, deal, epoch_order, load_batches, load_index
-from forgeprep.training.metrics import (
+from forgeprep.training.evaluation.metrics import (
     PixelCounts,
     best_threshold,
     clip_means,
@@ -22,8 +22,8 @@ from forgeprep.training.metrics import (
     recalls,
     verdict_figures,
 )
+from forgeprep.training.evaluation.tables import clip_figures
 from forgeprep.training.recipe import Recipe, make_recipe
-from forgeprep.training.tables import clip_figures
 from forgeprep.training.transforms import collate, prepare
 from tests.conftest import UInt8
 from tests.shards_run import make_run

@@ -18,8 +18,8 @@ from forgeprep.io.settings import name_and_value, read_settings_file
 from forgeprep.report.terminal import add_cells, console, counting, light_table
 
 if TYPE_CHECKING:
-    from forgeprep.training.evaluate import Judged
-    from forgeprep.training.folder import Training
+    from forgeprep.training.evaluation.evaluate import Judged
+    from forgeprep.training.run_folder import Training
 
 
 def require_training() -> None:
@@ -102,8 +102,8 @@ def _training(
     weights: Path | None,
     init: Path | None = None,
 ) -> Training:
-    from forgeprep.training.folder import Training
     from forgeprep.training.recipe import make_recipe
+    from forgeprep.training.run_folder import Training
 
     flags = {name: value for name, value in given.items() if value is not None}
     values = {**(read_settings_file(config) if config else {}), **_pairs("--set", settings), **flags}
@@ -131,11 +131,11 @@ def interruptible() -> Iterator[Event]:
 
 def _train_with_bar(training: Training, gpus: int | None) -> dict[str, Any]:
     """Train, and draw the curves; returns the facts of the best state."""
-    from forgeprep.training.fit import train
-    from forgeprep.training.many import train_on_many
+    from forgeprep.training.distributed import train_on_many
+    from forgeprep.training.evaluation.plots import draw_training
     from forgeprep.training.models import get_model
-    from forgeprep.training.plots import draw_training
-    from forgeprep.training.spans import train_spans
+    from forgeprep.training.temporal.spans import train_spans
+    from forgeprep.training.trainer import train
 
     run = training.run
     columns = (TextColumn("{task.fields[text]}"), BarColumn(), TimeElapsedColumn())
@@ -186,9 +186,9 @@ def evaluate_on_console(
     require_training()
     if to is not None:
         _refuse_file("--to", to)
-    from forgeprep.training import spans
-    from forgeprep.training.pictures import draw_predictions
-    from forgeprep.training.tables import evaluate_run, markdown, set_names, write_evaluation, write_scores
+    from forgeprep.training.evaluation.pictures import draw_predictions
+    from forgeprep.training.evaluation.tables import evaluate_run, markdown, set_names, write_evaluation, write_scores
+    from forgeprep.training.temporal.figures import spans
 
     device = _device(gpus)
     of_spans = [spans.is_of_spans(run) for run in runs]
@@ -236,9 +236,8 @@ def protocol_on_console(
 ) -> None:
     """``forgeprep evaluate --protocol``."""
     require_training()
-    from forgeprep.training import crosstable
-    from forgeprep.training.cells import fill
-    from forgeprep.training.protocols import Plan, get_protocol, lay_out
+    from forgeprep.training.protocols.cells import fill
+    from forgeprep.training.protocols.classes import Plan, crosstable, get_protocol, lay_out
 
     get_protocol(protocol)
     for flag, value in (("--model", model), ("--to", to)):
@@ -279,7 +278,7 @@ def predict_on_console(
     """``forgeprep predict``: returns the exit code."""
     require_training()
     from forgeprep.pipeline.make_shard import quiet_libraries
-    from forgeprep.training.predict import get_ready, predict_all
+    from forgeprep.training.inference.predict import get_ready, predict_all
 
     _refuse_file("--to", to)
     quiet_libraries()

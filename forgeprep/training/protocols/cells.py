@@ -22,13 +22,13 @@ from forgeprep.shards.read import shard_paths
 from forgeprep.shards.records import table_bytes
 from forgeprep.training.checkpoint import read_facts
 from forgeprep.training.data import load_index
-from forgeprep.training.evaluate import as_taken, judge, verdict_threshold
-from forgeprep.training.fit import TooFewSamples, pick_device
-from forgeprep.training.folder import Training, differing, is_finished, settings_of
-from forgeprep.training.metrics import verdict_figures
-from forgeprep.training.protocols import Layout, Plan, Row, slug
+from forgeprep.training.evaluation.evaluate import as_taken, judge, verdict_threshold
+from forgeprep.training.evaluation.metrics import verdict_figures
+from forgeprep.training.evaluation.tables import clip_figures, load_detector, plain
+from forgeprep.training.protocols.classes import Layout, Plan, Row, slug
 from forgeprep.training.recipe import Recipe
-from forgeprep.training.tables import clip_figures, load_detector, plain
+from forgeprep.training.run_folder import Training, differing, is_finished, settings_of
+from forgeprep.training.trainer import TooFewSamples, pick_device
 
 FIGURES = ("acc", "auc", "eer", "ap", "clip_acc", "clip_auc", "clip_eer", "clip_ap")
 """The figures of a cell; null in a marked one."""
@@ -53,7 +53,7 @@ def fill(
         The layout, in which rows that cannot be trained are marked, and the cells.
 
     Args:
-        layout: of :func:`forgeprep.training.protocols.lay_out`.
+        layout: of :func:`forgeprep.training.protocols.classes.lay_out`.
         fit: trains, or goes on with a training.
         device: where samples are judged; None takes a GPU where there is one.
         workers: threads that decode what is judged.

@@ -105,8 +105,8 @@ def draw_timelines(clips: Sequence[tuple[Any, npt.NDArray[np.float64], Mapping[s
     """Clips as lines of time: what is forged and what unknown, the score of each frame, and the best proposals.
 
     Args:
-        clips: a :class:`forgeprep.training.timeline.Timeline`, a score for each of its frames, and way -> proposals.
-            Of more than eight, those that are spread over all with a span are drawn.
+        clips: a :class:`forgeprep.training.temporal.timeline.Timeline`, a score for each of its frames, and way ->
+            proposals. Of more than eight, those that are spread over all with a span are drawn.
         file: a PNG.
     """
     forged = [clip for clip in clips if clip[0].spans()] or list(clips)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from forgeprep.training.temporal import tiou
+from forgeprep.training.temporal.figures import tiou
 
 Floats = npt.NDArray[np.float64]
 Proposals = list[tuple[float, float, float]]

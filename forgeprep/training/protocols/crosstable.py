@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from forgeprep.io.atomic import atomic_write_bytes
-from forgeprep.training.cells import FIGURES, trained_facts
-from forgeprep.training.protocols import Layout
-from forgeprep.training.tables import md_table, per_cent, plain, published
+from forgeprep.training.evaluation.tables import md_table, per_cent, plain, published
+from forgeprep.training.protocols.cells import FIGURES, trained_facts
+from forgeprep.training.protocols.classes import Layout
 
 TITLES = {"auc": "AUC by frame", "acc": "ACC by frame", "eer": "EER by frame", "clip_auc": "AUC by clip"}
 """The figures that have a table."""
@@ -52,7 +52,7 @@ def document(layout: Layout, cells: Sequence[Mapping[str, Any]]) -> dict[str, An
 
 def write_matrix(found: Mapping[str, Any], to: Path) -> list[Path]:
     """Write ``matrix.json``, ``matrix.md`` and ``matrix.png``; returns the files."""
-    from forgeprep.training.plots import draw_cross
+    from forgeprep.training.evaluation.plots import draw_cross
 
     files = [to / "matrix.json", to / "matrix.md", to / "matrix.png"]
     atomic_write_bytes(files[0], json.dumps(plain(found), indent=1).encode() + b"\n")

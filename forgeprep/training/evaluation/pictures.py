@@ -9,10 +9,10 @@ import torch
 from matplotlib.figure import Figure
 
 from forgeprep.training.data import Samples, load_index
-from forgeprep.training.evaluate import _fitted, _padded, as_taken, verdict_threshold
-from forgeprep.training.fit import pick_device
+from forgeprep.training.evaluation.evaluate import _fitted, _padded, as_taken, verdict_threshold
+from forgeprep.training.evaluation.tables import load_detector
 from forgeprep.training.recipe import Recipe
-from forgeprep.training.tables import load_detector
+from forgeprep.training.trainer import pick_device
 from forgeprep.training.transforms import collate, prepare, to_device
 
 EACH = 4

@@ -16,12 +16,12 @@ import torch
 from forgeprep.errors import ForgeprepError, UsageError
 from forgeprep.training.checkpoint import load_state, load_weights, save_state
 from forgeprep.training.data import Ints, SampleIndex, Samples, deal, epoch_order, load_batches, load_index, without
-from forgeprep.training.evaluate import Judged, as_taken, judge, verdict_threshold
-from forgeprep.training.folder import Report, Training, claim, logged, read_config
-from forgeprep.training.metrics import best_threshold, verdict_figures
+from forgeprep.training.evaluation.evaluate import Judged, as_taken, judge, verdict_threshold
+from forgeprep.training.evaluation.metrics import best_threshold, verdict_figures
 from forgeprep.training.models import XCEPTION_WEIGHTS, build, get_model
 from forgeprep.training.models.detector import Detector
 from forgeprep.training.recipe import Recipe
+from forgeprep.training.run_folder import Report, Training, claim, logged, read_config
 from forgeprep.training.transforms import PLANES, collate, prepare, to_device
 
 LOOK = 100
@@ -44,7 +44,7 @@ def train(training: Training, *, device: str | None = None, report: Report = lam
     """
     place = pick_device(device)
     if get_model(training.model).takes != "image":
-        raise UsageError(f"{training.model}: is trained by forgeprep.training.spans.train_spans")
+        raise UsageError(f"{training.model}: is trained by forgeprep.training.temporal.spans.train_spans")
     plain = build(training.model, training.options)
     needs = plain.needs_columns()
     only, kind = training.recipe.methods, training.kind

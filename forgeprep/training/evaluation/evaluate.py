@@ -12,7 +12,7 @@ import torch
 
 from forgeprep.shards.sequences import MARK as CLIPS
 from forgeprep.training.data import Ints, SampleIndex, Samples, clip_index, deal, frames_alone, load_batches, without
-from forgeprep.training.metrics import MagnitudeCounts, PixelCounts
+from forgeprep.training.evaluation.metrics import MagnitudeCounts, PixelCounts
 from forgeprep.training.models.detector import Detector
 from forgeprep.training.recipe import Recipe
 from forgeprep.training.transforms import collate, prepare, to_device

@@ -19,15 +19,14 @@ from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.storage import parquet_source
 from forgeprep.training.checkpoint import load_state, save_state
 from forgeprep.training.data import SampleIndex, Samples, frames_alone, load_index, read_values
-from forgeprep.training.evaluate import _of_one_size, padded_image
-from forgeprep.training.fit import pick_device
-from forgeprep.training.folder import Report, Training, claim, logged, read_config
+from forgeprep.training.evaluation.evaluate import _of_one_size, padded_image
+from forgeprep.training.evaluation.tables import load_detector, md_table, per_cent, plain
 from forgeprep.training.models import build
 from forgeprep.training.models.detector import Detector
 from forgeprep.training.recipe import Recipe
-from forgeprep.training.tables import load_detector, md_table, per_cent, plain
-from forgeprep.training.temporal import temporal_figures
-from forgeprep.training.timeline import (
+from forgeprep.training.run_folder import Report, Training, claim, logged, read_config
+from forgeprep.training.temporal.figures import temporal_figures
+from forgeprep.training.temporal.timeline import (
     Proposals,
     Timeline,
     judged,
@@ -37,6 +36,7 @@ from forgeprep.training.timeline import (
     spread,
     targets,
 )
+from forgeprep.training.trainer import pick_device
 from forgeprep.training.transforms import collate, prepare, to_device
 
 Floats = npt.NDArray[np.float64]
@@ -343,7 +343,7 @@ def write_evaluation(
     ``proposals-N.json``: clip -> ``spans``, the true ones as [first frame, frame after], and each way's proposals as
     [first, after, score], best first.
     """
-    from forgeprep.training.plots import draw_timelines
+    from forgeprep.training.evaluation.plots import draw_timelines
 
     to.mkdir(parents=True, exist_ok=True)
     evaluations, files = [], [to / "evaluation.json", to / "evaluation.md"]

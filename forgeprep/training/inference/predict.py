@@ -31,12 +31,12 @@ from forgeprep.ops.geometry import square_crop_box
 from forgeprep.shards.encode import encode_image
 from forgeprep.stages.crop.crops import cut
 from forgeprep.stages.crop.params import CropParams
-from forgeprep.training.annotate import annotate, written_video
-from forgeprep.training.evaluate import _fitted, _padded, verdict_threshold
-from forgeprep.training.fit import pick_device
+from forgeprep.training.evaluation.evaluate import _fitted, _padded, verdict_threshold
+from forgeprep.training.evaluation.tables import load_detector
+from forgeprep.training.inference.annotate import annotate, written_video
 from forgeprep.training.models.detector import Detector
 from forgeprep.training.recipe import Recipe
-from forgeprep.training.tables import load_detector
+from forgeprep.training.trainer import pick_device
 from forgeprep.training.transforms import collate, prepare, to_device
 
 MINE = "*.judged.*"

@@ -8,7 +8,7 @@ from typing import Any
 from forgeprep.errors import ForgeprepError, UsageError
 from forgeprep.pipeline.executors.ray import set_environment
 from forgeprep.training.checkpoint import read_facts
-from forgeprep.training.folder import Training
+from forgeprep.training.run_folder import Training
 
 
 def train_on_many(training: Training, ranks: int, *, gpu: bool = True, address: str | None = None) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def train_on_many(training: Training, ranks: int, *, gpu: bool = True, address: 
 
 
 def _loop(config: dict[str, Any]) -> None:
-    from forgeprep.training.fit import train
+    from forgeprep.training.trainer import train
 
     train(config["training"], device="cuda" if config["gpu"] else "cpu")
 

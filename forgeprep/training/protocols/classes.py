@@ -24,8 +24,8 @@ from forgeprep.io.safe_files import LIST_BYTES, read_bytes
 from forgeprep.shards.random_access import iter_values
 from forgeprep.shards.read import shard_paths
 from forgeprep.training.data import check_columns
-from forgeprep.training.folder import Training, differing, read_config, settings_of
 from forgeprep.training.models import build, get_model
+from forgeprep.training.run_folder import Training, differing, read_config, settings_of
 
 PROTOCOLS: dict[str, str | None] = {
     "cross-method": "method",

@@ -19,14 +19,21 @@ from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.shards.records import table_bytes
 from forgeprep.training.checkpoint import load_state
 from forgeprep.training.data import load_index
-from forgeprep.training.evaluate import Judged, as_taken, judge, verdict_threshold
-from forgeprep.training.fit import pick_device
-from forgeprep.training.folder import read_config
-from forgeprep.training.levels import agreement, level_figures
-from forgeprep.training.metrics import MagnitudeCounts, PixelCounts, clip_means, confusion, recalls, verdict_figures
+from forgeprep.training.evaluation.evaluate import Judged, as_taken, judge, verdict_threshold
+from forgeprep.training.evaluation.levels import agreement, level_figures
+from forgeprep.training.evaluation.metrics import (
+    MagnitudeCounts,
+    PixelCounts,
+    clip_means,
+    confusion,
+    recalls,
+    verdict_figures,
+)
 from forgeprep.training.models import build
 from forgeprep.training.models.detector import Detector
 from forgeprep.training.recipe import Recipe
+from forgeprep.training.run_folder import read_config
+from forgeprep.training.trainer import pick_device
 
 REAL = "real"
 Selection = npt.NDArray[np.bool_]
@@ -136,7 +143,7 @@ def summary(judged: Judged, methods: Sequence[str | None], threshold: float) -> 
 
 def write_evaluation(evaluations: Sequence[Mapping[str, Any]], to: Path) -> list[Path]:
     """Write ``evaluation.json``, ``evaluation.md`` and the plots; returns the files."""
-    from forgeprep.training.plots import draw_confusion, draw_curves, draw_matrix
+    from forgeprep.training.evaluation.plots import draw_confusion, draw_curves, draw_matrix
 
     to.mkdir(parents=True, exist_ok=True)
     files = [to / "evaluation.json", to / "evaluation.md", to / "roc.png"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from forgeprep.datasets.taxonomy import class_at
-from forgeprep.training.metrics import confusion, recalls
+from forgeprep.training.evaluation.metrics import confusion, recalls
 
 Classes = Mapping[str, Sequence[str]]
 

@@ -1,0 +1,1 @@
+"""Trainings judged on a split: figures, tables, plots and pictures."""

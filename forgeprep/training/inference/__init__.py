@@ -1,0 +1,1 @@
+"""From files to scores: clips and pictures in, a score a face out, drawn for people."""

@@ -1,0 +1,1 @@
+"""Benchmark protocols: train rows by test columns, each cell a training."""

@@ -1,0 +1,1 @@
+"""Forged spans in time: scores to proposals, figures and timelines."""

@@ -24,7 +24,7 @@ from sklearn.linear_model import LogisticRegression
 from forgeprep.faces import appearance
 from forgeprep.faces.appearance import Look, look_at
 from forgeprep.faces.detectors import make_detector
-from forgeprep.faces.tracks import SMALL_WH, _is_cut
+from forgeprep.faces.search import SMALL_WH, _is_cut
 from forgeprep.media.regions import Box
 from forgeprep.media.video import VIDEO_SUFFIXES, read_frames
 from forgeprep.ops.geometry import iou

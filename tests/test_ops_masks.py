@@ -108,7 +108,8 @@ def test_log_odds_are_the_weighted_sum_of_the_features(
     plain[~found.seen] = -9
     assert np.abs(found.log_odds - plain).max() < 1e-4
     part = slice(3, 70), slice(40, 96)
-    assert np.array_equal(find_evidence(pairs, part).log_odds[:, *part], found.log_odds[:, *part])
+    # BLAS sums products of another shape in another order on some processors.
+    assert np.abs(find_evidence(pairs, part).log_odds[:, *part] - found.log_odds[:, *part]).max() < 1e-4
     assert not found.standing[np.broadcast_to(~found.seen[:, None], found.standing.shape)].any()
 
 

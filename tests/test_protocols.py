@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from forgeprep.training.evaluation.tables import evaluate_run, published
+from forgeprep.training.protocols import cells as cells_of
 from forgeprep.training.protocols.classes import PROTOCOLS, Plan, lay_out, slug
-from forgeprep.training.protocols.classes import cells as cells_of
 from forgeprep.training.protocols.crosstable import cross_markdown, document
 from forgeprep.training.recipe import make_recipe
 from forgeprep.training.run_folder import Training

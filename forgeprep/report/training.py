@@ -188,7 +188,7 @@ def evaluate_on_console(
         _refuse_file("--to", to)
     from forgeprep.training.evaluation.pictures import draw_predictions
     from forgeprep.training.evaluation.tables import evaluate_run, markdown, set_names, write_evaluation, write_scores
-    from forgeprep.training.temporal.figures import spans
+    from forgeprep.training.temporal import spans
 
     device = _device(gpus)
     of_spans = [spans.is_of_spans(run) for run in runs]
@@ -236,8 +236,9 @@ def protocol_on_console(
 ) -> None:
     """``forgeprep evaluate --protocol``."""
     require_training()
+    from forgeprep.training.protocols import crosstable
     from forgeprep.training.protocols.cells import fill
-    from forgeprep.training.protocols.classes import Plan, crosstable, get_protocol, lay_out
+    from forgeprep.training.protocols.classes import Plan, get_protocol, lay_out
 
     get_protocol(protocol)
     for flag, value in (("--model", model), ("--to", to)):

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint bench lowest clean
+.PHONY: demo test lint docs bench lowest clean
 
 # Makes the demo dataset, runs the main job on it, checks the shards and draws the contact sheet.
 demo: $(INSTALLED)
@@ -22,6 +22,10 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The site, in docs/_build/html.
+docs: $(INSTALLED)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/all.py
 
@@ -37,4 +41,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo dist docs/_build docs/reference .mypy_cache .pytest_cache .ruff_cache .hypothesis

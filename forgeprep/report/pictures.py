@@ -60,7 +60,7 @@ class Shown:
     stray: float | None = None
     noise: NoiseFigures | None = None
     why: str = ""
-    cells: dict[str, bytes] = field(default_factory=dict)
+    panels: dict[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -165,7 +165,7 @@ def _worst_first(found: list[Shown], picks: list[Pick]) -> list[Shown]:
 
 
 def _draw(sheet: list[Shown]) -> None:
-    """Fill in the cells; pictures are read again, so that only those on the page are ever held."""
+    """Draw the panels; pictures are read again, so that only those on the page are ever held."""
     originals = _originals(sheet)
     for shown in sheet:
         row = _decoded(shown.pick.place, shown.frame)
@@ -176,13 +176,13 @@ def _draw(sheet: list[Shown]) -> None:
             original = None
         drawn = SheetRow("", row, original)
         if row["label"] and row.get("similarity") is not None:
-            shown.cells["similarity"] = _map(row["similarity"], row["similarity_side"])
+            shown.panels["similarity"] = _map(row["similarity"], row["similarity_side"])
         for name in HEADINGS.keys() - {"similarity"}:
             # A real's mask is empty, and so are its difference and its similarity map.
             if row["label"] or name in ("image", "noise"):
                 picture = cell(name, drawn)
                 if picture is not None:
-                    shown.cells[name] = encode_image(picture, "jpeg", 82)
+                    shown.panels[name] = encode_image(picture, "jpeg", 82)
 
 
 def _map(bits: bytes, side: int) -> bytes:

@@ -12,6 +12,7 @@ from forgeprep.report import samples, sections
 from forgeprep.report.findings import Findings
 from forgeprep.report.measure import measure
 from forgeprep.report.pairs import coding_warnings, look_at_clips
+from forgeprep.report.panels import picture_columns
 from forgeprep.report.pictures import look_at_pictures
 from forgeprep.report.render import render
 from forgeprep.report.summary import size_text, summarise
@@ -73,8 +74,8 @@ def write_report(out: Path, file: Path | None = None) -> Path:
 def gather(out: Path) -> Findings:
     """Read what the page shows."""
     summary = summarise(out)
-    measures = measure(out)
-    return Findings(read_run(out), summary, look_at_clips(out), measures, look_at_pictures(measures.picks))
+    run, measures = read_run(out), measure(out)
+    return Findings(run, summary, look_at_clips(out), measures, look_at_pictures(measures.picks, picture_columns(run)))
 
 
 def render_page(found: Findings) -> str:

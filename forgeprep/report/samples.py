@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from forgeprep.report import charts
-from forgeprep.report.draw import CELL, HEADINGS
 from forgeprep.report.findings import Findings
 from forgeprep.report.measure import LOWEST, method_order
+from forgeprep.report.panels import SIDE, Panel
 from forgeprep.report.pictures import PER_REASON, WIDEN, NoiseFigures, Shown
 from forgeprep.report.tables import Table, numbers, texts
 
@@ -61,11 +61,12 @@ class NamedChart(NamedTuple):
 
 def sheets(found: Findings) -> Facts:
     """Samples of each method with all their pictures, the worst first."""
-    by_method = found.pictures.sheets
+    by_method, panels = found.pictures.sheets, found.pictures.panels
     # Reals, which have nothing bad to show, come last.
     methods = sorted(by_method, key=lambda name: (name == "real", name))
+    shown = [Method(name, [_sample(one, panels) for one in by_method[name]]) for name in methods[:SHOWN_METHODS]]
     return {
-        "methods": [Method(name, [_sample(shown) for shown in by_method[name]]) for name in methods[:SHOWN_METHODS]],
+        "methods": shown,
         "hidden": max(0, len(methods) - SHOWN_METHODS),
         "per_reason": PER_REASON,
         "lowest": LOWEST,
@@ -73,9 +74,10 @@ def sheets(found: Findings) -> Facts:
     }
 
 
-def _sample(shown: Shown) -> Figure:
-    names = [name for name in HEADINGS if name in shown.panels and name != "similarity"]
-    return Figure(shown.why, _words(shown), [_picture(shown, name) for name in names])
+def _sample(shown: Shown, panels: Sequence[Panel]) -> Figure:
+    # Similarity maps have a section of their own.
+    drawn = [panel for panel in panels if panel.name in shown.panels and panel.name != "similarity"]
+    return Figure(shown.why, _words(shown), [_picture(shown, panel) for panel in drawn])
 
 
 def _words(shown: Shown) -> list[str]:
@@ -94,12 +96,12 @@ def _words(shown: Shown) -> list[str]:
     return words
 
 
-def _picture(shown: Shown, name: str) -> Picture:
-    heading, meaning = HEADINGS[name]
-    alt = f"{heading} ({meaning}) of {shown.pick.sample_id}"
-    if name == "similarity":
-        return Picture(shown.panels[name], heading, alt, shown.values["similarity_side"] ** 2, exact=True)
-    return Picture(shown.panels[name], heading, alt, CELL)
+def _picture(shown: Shown, panel: Panel) -> Picture:
+    alt = f"{panel.heading} ({panel.meaning}) of {shown.pick.sample_id}"
+    data = shown.panels[panel.name]
+    if panel.name == "similarity":
+        return Picture(data, panel.heading, alt, shown.values["similarity_side"] ** 2, exact=True)
+    return Picture(data, panel.heading, alt, SIDE)
 
 
 def noise(found: Findings) -> Facts:
@@ -154,9 +156,13 @@ def similarity(found: Findings) -> Facts:
     chosen = [sheet[0] for sheet in ranked if sheet][:MAPS]
     if not chosen:
         return {"maps": None}
-    return {"side": chosen[0].values["similarity_side"], "maps": [_map(shown) for shown in chosen]}
+    return {
+        "side": chosen[0].values["similarity_side"],
+        "maps": [_map(shown, found.pictures.panels) for shown in chosen],
+    }
 
 
-def _map(shown: Shown) -> Figure:
-    names = [name for name in ("image", "overlay", "similarity") if name in shown.panels]
-    return Figure(shown.pick.method, [shown.pick.sample_id], [_picture(shown, name) for name in names])
+def _map(shown: Shown, panels: Sequence[Panel]) -> Figure:
+    names = ("image", "overlay", "similarity")
+    drawn = [panel for panel in panels if panel.name in names and panel.name in shown.panels]
+    return Figure(shown.pick.method, [shown.pick.sample_id], [_picture(shown, panel) for panel in drawn])

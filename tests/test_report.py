@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 
 from forgeprep.errors import UsageError
-from forgeprep.report import draw
-from forgeprep.report.sheet import SheetRow, _choose, contact_sheet
+from forgeprep.report import draw, panels
+from forgeprep.report.panels import SheetRow
+from forgeprep.report.sheet import _choose, contact_sheet
 from forgeprep.report.summary import Counts, Files, Kind, Summary, render, size_text, summarise
 from forgeprep.shards.encode import UInt8
 from forgeprep.shards.records import record_path
@@ -75,9 +76,9 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
 
 def column(sheet: UInt8, row: int, number: int) -> UInt8:
     """A cell of the first group of a sheet."""
-    y = draw.TITLE + draw.BAND + row * (draw.CELL + draw.GAP)
-    x = draw.MARGIN + draw.TEXT + number * (draw.CELL + draw.GAP)
-    return sheet[y : y + draw.CELL, x : x + draw.CELL]
+    y = draw.TITLE + draw.BAND + row * (panels.SIDE + draw.GAP)
+    x = draw.MARGIN + draw.TEXT + number * (panels.SIDE + draw.GAP)
+    return sheet[y : y + panels.SIDE, x : x + panels.SIDE]
 
 
 def read_rgb(path: Path) -> UInt8:
@@ -85,7 +86,7 @@ def read_rgb(path: Path) -> UInt8:
 
 
 def test_a_sheet_shows_samples_beside_their_originals(tmp_path: Path, face_photo: UInt8) -> None:
-    side = draw.CELL
+    side = panels.SIDE
     out = make_run(tmp_path / "run", face_photo, size=side)
     contact_sheet(out, tmp_path / "a" / "sheet.png", samples_per_method=2)
     contact_sheet(out, tmp_path / "b.png", samples_per_method=2)
@@ -145,23 +146,23 @@ def test_half_of_the_samples_have_the_least_sure_masks(
 
 
 def test_where_two_masks_disagree_is_filled_with_the_colour_of_the_one_that_says_forged(face_photo: UInt8) -> None:
-    sample = make_row(face_photo, "train", 0, "Deepfakes", 0, draw.CELL)
-    sample["mask"], sample["mask_provided"] = np.zeros((2, draw.CELL, draw.CELL), np.uint8)
+    sample = make_row(face_photo, "train", 0, "Deepfakes", 0, panels.SIDE)
+    sample["mask"], sample["mask_provided"] = np.zeros((2, panels.SIDE, panels.SIDE), np.uint8)
     sample["mask"][40:200, 40:140] = 255
     sample["mask_provided"][40:200, 100:200] = 255
-    drawn = draw.cell("overlay", SheetRow("", sample, None))
+    drawn = panels.overlay(SheetRow("", sample, None))
     assert drawn is not None
     for place, colour, part in (
-        ((50, 90), draw.RED, draw.FILL),
-        ((150, 190), draw.CYAN, draw.FILL),
-        ((110, 130), draw.RED, 0),
+        ((50, 90), panels.RED, panels.FILL),
+        ((150, 190), panels.CYAN, panels.FILL),
+        ((110, 130), panels.RED, 0),
     ):
         inner = np.s_[50:190, slice(*place)]
         expected = (1 - part) * sample["image"][inner] + part * np.array(colour)
         np.testing.assert_allclose(drawn[inner], expected, atol=1)
     pristine = np.s_[:30]
     np.testing.assert_array_equal(drawn[pristine], sample["image"][pristine])
-    evidence = draw.cell("difference", SheetRow("", sample, None))
+    evidence = panels.difference(SheetRow("", sample, None))
     assert evidence is not None
     # The evidence is gray, so that what is redder or bluer there is an outline.
     lines = evidence[60:180].astype(int)
@@ -171,16 +172,16 @@ def test_where_two_masks_disagree_is_filled_with_the_colour_of_the_one_that_says
 
 
 def test_specks_of_a_literal_mask_get_no_outlines(face_photo: UInt8) -> None:
-    sample = make_row(face_photo, "train", 0, "Deepfakes", 0, draw.CELL) | {"mask_source": "literal"}
-    sample["mask"] = np.zeros((draw.CELL, draw.CELL), np.uint8)
+    sample = make_row(face_photo, "train", 0, "Deepfakes", 0, panels.SIDE) | {"mask_source": "literal"}
+    sample["mask"] = np.zeros((panels.SIDE, panels.SIDE), np.uint8)
     sample["mask"].reshape(15, 16, 15, 16)[:, 4:12, :, 4:12] = 255
-    specks = draw.cell("overlay", SheetRow("", sample, None))
-    solid = draw.cell("overlay", SheetRow("", sample | {"mask_source": "difference"}, None))
+    specks = panels.overlay(SheetRow("", sample, None))
+    solid = panels.overlay(SheetRow("", sample | {"mask_source": "difference"}, None))
     assert specks is not None
     assert solid is not None
-    veiled = (1 - draw.VEIL) * sample["image"] + draw.VEIL * np.array(draw.RED)
+    veiled = (1 - panels.VEIL) * sample["image"] + panels.VEIL * np.array(panels.RED)
     np.testing.assert_allclose(specks, np.where(sample["mask"][..., None], veiled, sample["image"]), atol=1)
-    assert np.mean((solid == draw.RED).all(axis=2)) > 0.2
+    assert np.mean((solid == panels.RED).all(axis=2)) > 0.2
 
 
 @pytest.mark.parametrize(
@@ -192,7 +193,7 @@ def test_columns_that_the_run_lacks_are_left_out(
 ) -> None:
     out = make_run(tmp_path, face_photo, stages=stages, formats=formats)
     contact_sheet(out, tmp_path / "sheet.png", samples_per_method=1)
-    width = 2 * draw.MARGIN + draw.TEXT + columns * (draw.CELL + draw.GAP) - draw.GAP
+    width = 2 * draw.MARGIN + draw.TEXT + columns * (panels.SIDE + draw.GAP) - draw.GAP
     assert read_rgb(tmp_path / "sheet.png").shape[1] == width
 
 
@@ -204,7 +205,7 @@ def test_a_sheet_of_reals_or_of_fakes_without_originals(tmp_path: Path, face_pho
     write_tables(tmp_path, [write_shard(tmp_path, "train/00000", rows)])
     contact_sheet(tmp_path, tmp_path / "sheet.png")
     sheet = read_rgb(tmp_path / "sheet.png")
-    blank = (column(sheet, 0, 0)[-20:] == draw.EMPTY).all()
+    blank = (column(sheet, 0, 0)[-20:] == panels.EMPTY).all()
     assert blank == (kept == "fakes")
 
 

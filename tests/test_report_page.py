@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ import pytest
 from forgeprep.errors import UsageError
 from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.report import charts, doubt, measure, page
-from forgeprep.report.html import tag
 from forgeprep.report.pairs import look_at_clips, unusual
 from forgeprep.report.pictures import look_at_pictures, stray_share
+from forgeprep.report.render import render
+from forgeprep.report.tables import Head, Table
 from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.shards.encode import UInt8
 from forgeprep.shards.read import iter_rows, shard_paths
@@ -234,7 +236,7 @@ def test_few_pictures_are_decoded_and_the_worst_are_among_them(
     assert len(pictures.looked_at) <= 12 + 2 * measure.LOWEST
     worst, *_ = pictures.sheets["FaceSwap"]
     assert (worst.pick.sample_id, worst.why) == ("ffpp/c23/FaceSwap/005_006/0/000012", "lowest confidence")
-    assert {"original", "image", "overlay", "difference", "noise", "similarity"} == worst.cells.keys()
+    assert {"original", "image", "overlay", "difference", "noise", "similarity"} == worst.panels.keys()
     clips = [shown.pick.clip_id for shown in pictures.sheets["FaceSwap"] if shown.why == "lowest confidence"]
     assert len(clips) == len(set(clips)) == 3
 
@@ -419,9 +421,16 @@ def test_a_histogram_of_many_values_needs_no_more_room() -> None:
 
 
 def test_charts_and_pieces_escape_what_they_are_given() -> None:
-    drawn = [charts.ranges([(NASTY, 0, 1, 2)], NASTY), charts.histogram([1, 0, 3], NASTY), charts.spans(0, [], NASTY)]
-    for html in (*drawn, charts.ranges([], ""), charts.histogram([], ""), tag("p", NASTY)):
-        assert not {"script", "img"} & {name for name, _ in Parsed(html).elements}
+    shown = [charts.ranges([(NASTY, 0, 1, 2)], NASTY), charts.histogram([1, 0, 3], NASTY), charts.spans(0, [], NASTY)]
+    shown += [charts.ranges([], ""), charts.histogram([], ""), charts.share(0.5, NASTY)]
+    content = Table(NASTY, NASTY, [Head(NASTY), Head(NASTY, "chart")], [[NASTY, one] for one in shown], [NASTY, NASTY])
+    facts = {"dataset": NASTY, "stages": [NASTY], "alerts": [NASTY], "figures": [(NASTY, NASTY)], "sections": []}
+    run = SimpleNamespace(summary=SimpleNamespace(out=NASTY))
+    found = Parsed(render("header.html.j2", found=run, settings=content, **facts))
+    assert not {"script", "img"} & {name for name, _ in found.elements}
+    assert len(found.attributes("svg")) == len(shown)
+    # Six values of the header, five of the table, a cell of each row, and what four charts and a label say.
+    assert found.text.count("<script>") == 6 + 5 + len(shown) + 5
 
 
 def browse(folder: Path, file: Path, *options: str) -> subprocess.CompletedProcess[str]:

@@ -1,70 +1,127 @@
-"""Small charts as inline SVG, without a library: they scale with the page and carry their figures as text."""
+"""The geometry of the report's small charts. The templates draw it as SVG, which scales with the page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
-
-BLUE, GRID, INK, FAINT = "#2457a6", "#d5dae1", "#1b1f24", "#5b6471"
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 Range = tuple[str, float, float, float]
 """A row of a range chart: label, low end, middle, high end."""
 
+_LABEL_WIDTH, _LINE, _FOOT = 170, 22, 26
 
-def histogram(counts: Sequence[int], title: str) -> str:
-    """Bars side by side, without axes: the shape of a distribution, for a table's cell."""
+
+class Block(NamedTuple):
+    """A rectangle in a chart, in its units."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Bars side by side."""
+
+    kind: ClassVar[str] = "histogram"
+    title: str
+    width: int
+    height: int
+    bars: list[Block]
+
+
+class RangeRow(NamedTuple):
+    """A row of a range chart in the chart's units."""
+
+    name: str
+    y: float
+    start: float
+    middle: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """A dot with whiskers for each row; ``ticks`` are the places and labels of the common axis."""
+
+    kind: ClassVar[str] = "ranges"
+    title: str
+    width: int
+    height: int
+    label_width: int
+    ticks: list[tuple[float, str]]
+    rows: list[RangeRow]
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """Spans of time as blocks on a bar."""
+
+    kind: ClassVar[str] = "spans"
+    title: str
+    width: int
+    height: int
+    blocks: list[Block]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A bar that is filled from the left."""
+
+    kind: ClassVar[str] = "share"
+    title: str
+    width: int
+    height: int
+    filled: float
+
+
+CHARTS = (Histogram, Ranges, Spans, Share)
+
+
+def histogram(counts: Sequence[int], title: str) -> Histogram:
+    """The shape of a distribution, without axes, for a table's cell."""
     width, height = 200, 36
     step, top = width / max(1, len(counts)), max([*counts, 1])
-    bars = "".join(
-        # A single value among thousands is still seen.
-        f'<rect x="{n * step + 0.5:.1f}" y="{height - tall:.1f}" width="{step - 1:.1f}" height="{tall:.1f}"/>'
-        for n, count in enumerate(counts)
-        if count and (tall := max(1.5, count / top * (height - 2)))
-    )
-    axis = f'<path d="M0 {height}H{width}" stroke="{GRID}" stroke-width="1.5"/>'
-    return _svg(width, height + 1, title, f'{axis}<g fill="{BLUE}">{bars}</g>', "histogram")
+    # A single value among thousands is still seen.
+    heights = [max(1.5, count / top * (height - 2)) for count in counts]
+    bars = [
+        _block(number * step + 0.5, height - tall, step - 1, tall)
+        for number, (count, tall) in enumerate(zip(counts, heights, strict=True))
+        if count
+    ]
+    return Histogram(title, width, height + 1, bars)
 
 
-def ranges(rows: Sequence[Range], title: str) -> str:
+def ranges(rows: Sequence[Range], title: str) -> Ranges:
     """A dot with whiskers for each row, over a common axis."""
-    width, label, line, foot = 460, 170, 22, 26
+    width = 460
     low, high = _limits([value for row in rows for value in row[1:]])
-    height = len(rows) * line + foot
 
     def x(value: float) -> float:
-        return label + 8 + (value - low) / (high - low) * (width - label - 30)
+        return round(_LABEL_WIDTH + 8 + (value - low) / (high - low) * (width - _LABEL_WIDTH - 30), 1)
 
-    parts = []
-    for tick in ticks(low, high):
-        parts.append(f'<path d="M{x(tick):.1f} 0V{height - foot + 4}" stroke="{GRID}"/>')
-        parts.append(_text(x(tick), height - 6, f"{tick:g}", "middle", FAINT))
-    for number, (name, start, middle, end) in enumerate(rows):
-        y = number * line + line / 2
-        parts.append(_text(label, y + 4, _short(name), "end", INK))
-        parts.append(f'<path d="M{x(start):.1f} {y}H{x(end):.1f}" stroke="{BLUE}" stroke-width="3" opacity=".45"/>')
-        parts.append(f'<circle cx="{x(middle):.1f}" cy="{y}" r="4.5" fill="{BLUE}"/>')
-    return _svg(width, height, title, "".join(parts), "ranges")
+    placed = [
+        RangeRow(_short(name), number * _LINE + _LINE / 2, x(start), x(middle), x(end))
+        for number, (name, start, middle, end) in enumerate(rows)
+    ]
+    axis = [(x(tick), f"{tick:g}") for tick in ticks(low, high)]
+    return Ranges(title, width, len(rows) * _LINE + _FOOT, _LABEL_WIDTH, axis, placed)
 
 
-def spans(length: float, forged: Sequence[Sequence[float]], title: str) -> str:
-    """Spans of time as blocks on a bar of ``length`` seconds."""
+def spans(length: float, forged: Sequence[Sequence[float]], title: str) -> Spans:
+    """Spans of time, as (start, end) in seconds, on a bar of ``length`` seconds."""
     width, height = 200, 14
     scale = width / max(length, max((end for _, end in forged), default=0), 1e-9)
-    blocks = "".join(
-        f'<rect x="{start * scale:.1f}" y="0" width="{max(1.5, (end - start) * scale):.1f}" height="{height}"/>'
-        for start, end in forged
-    )
-    back = f'<rect width="{width}" height="{height}" fill="{GRID}"/>'
-    return _svg(width, height, title, f'{back}<g fill="#b3261e">{blocks}</g>', "spans")
+    blocks = [_block(start * scale, 0, max(1.5, (end - start) * scale), height) for start, end in forged]
+    return Spans(title, width, height, blocks)
 
 
-def share(part: float, title: str) -> str:
+def share(part: float, title: str) -> Share:
     """A bar filled from the left by ``part``, 0 to 1."""
-    width, height = 120, 10
-    back = f'<rect width="{width}" height="{height}" fill="{GRID}"/>'
-    return _svg(
-        width, height, title, f'{back}<rect width="{part * width:.1f}" height="{height}" fill="{BLUE}"/>', "share"
-    )
+    width = 120
+    return Share(title, width, 10, round(part * width, 1))
 
 
 def ticks(low: float, high: float) -> list[float]:
@@ -80,6 +137,11 @@ def ticks(low: float, high: float) -> list[float]:
     return [round(n * step, 10) for n in range(first, int(high / step) + 1) if low <= n * step <= high]
 
 
+def _block(x: float, y: float, width: float, height: float) -> Block:
+    """Rounded to a tenth of a pixel: the page stays small."""
+    return Block(round(x, 1), round(y, 1), round(width, 1), round(height, 1))
+
+
 def _floor_log10(value: float) -> int:
     return int(f"{value:e}".partition("e")[2])
 
@@ -91,14 +153,3 @@ def _limits(values: Sequence[float]) -> tuple[float, float]:
 
 def _short(name: str) -> str:
     return name if len(name) < 26 else name[:24] + "…"
-
-
-def _text(x: float, y: float, text: str, anchor: str, colour: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}">{escape(text)}</text>'
-
-
-def _svg(width: float, height: float, title: str, body: str, kind: str) -> str:
-    return (
-        f'<svg class="{kind}" role="img" viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}">'
-        f"<title>{escape(title)}</title>{body}</svg>"
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from forgeprep.errors import VerifyError
 from forgeprep.ops.similarity import similarity_map, unpack_grid
-from forgeprep.report.draw import HEADINGS, cell
 from forgeprep.report.measure import Pick
-from forgeprep.report.sheet import SheetRow, original_of
+from forgeprep.report.panels import OWN_PANELS, Panel, SheetRow
+from forgeprep.report.sheet import original_of
 from forgeprep.shards.encode import encode_image
 from forgeprep.shards.random_access import Place, iter_values, read_at
 from forgeprep.shards.read import decode_row
@@ -60,21 +60,29 @@ class Shown:
     stray: float | None = None
     noise: NoiseFigures | None = None
     why: str = ""
-    cells: dict[str, bytes] = field(default_factory=dict)
+    panels: dict[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Pictures:
-    """What :func:`look_at_pictures` found: every sample looked at, and method -> those to show, the worst first."""
+    """What :func:`look_at_pictures` found.
+
+    Attributes:
+        looked_at: every sample whose pictures were decoded.
+        sheets: method -> the samples to show, the worst first.
+        panels: the pictures that may be shown of a sample.
+        problems: what could not be read, in words.
+    """
 
     looked_at: list[Shown] = field(default_factory=list)
     sheets: dict[str, list[Shown]] = field(default_factory=dict)
+    panels: Sequence[Panel] = OWN_PANELS
     problems: list[str] = field(default_factory=list)
 
 
-def look_at_pictures(picks: dict[str, list[Pick]]) -> Pictures:
+def look_at_pictures(picks: dict[str, list[Pick]], panels: Sequence[Panel] = OWN_PANELS) -> Pictures:
     """Decode the picked samples, measure them, and draw those that are to be shown."""
-    found = Pictures()
+    found = Pictures(panels=panels)
     for pick in sorted((p for chosen in picks.values() for p in chosen), key=lambda p: p.place):
         try:
             found.looked_at.append(_measured(pick))
@@ -84,7 +92,7 @@ def look_at_pictures(picks: dict[str, list[Pick]]) -> Pictures:
     for shown in found.looked_at:
         by_method[shown.pick.method].append(shown)
     found.sheets = {method: _worst_first(by_method[method], picks[method]) for method in picks if by_method[method]}
-    _draw([shown for sheet in found.sheets.values() for shown in sheet])
+    _draw([shown for sheet in found.sheets.values() for shown in sheet], panels)
     return found
 
 
@@ -164,8 +172,8 @@ def _worst_first(found: list[Shown], picks: list[Pick]) -> list[Shown]:
     return chosen
 
 
-def _draw(sheet: list[Shown]) -> None:
-    """Fill in the cells; pictures are read again, so that only those on the page are ever held."""
+def _draw(sheet: list[Shown], panels: Sequence[Panel]) -> None:
+    """Draw the panels; pictures are read again, so that only those on the page are ever held."""
     originals = _originals(sheet)
     for shown in sheet:
         row = _decoded(shown.pick.place, shown.frame)
@@ -176,17 +184,17 @@ def _draw(sheet: list[Shown]) -> None:
             original = None
         drawn = SheetRow("", row, original)
         if row["label"] and row.get("similarity") is not None:
-            shown.cells["similarity"] = _map(row["similarity"], row["similarity_side"])
-        for name in HEADINGS.keys() - {"similarity"}:
+            shown.panels["similarity"] = _map(row["similarity"], row["similarity_side"])
+        for panel in panels:
             # A real's mask is empty, and so are its difference and its similarity map.
-            if row["label"] or name in ("image", "noise"):
-                picture = cell(name, drawn)
+            if panel.name != "similarity" and (row["label"] or not panel.of_fakes):
+                picture = panel.draw(drawn)
                 if picture is not None:
-                    shown.cells[name] = encode_image(picture, "jpeg", 82)
+                    shown.panels[panel.name] = encode_image(picture, "jpeg", 82)
 
 
 def _map(bits: bytes, side: int) -> bytes:
-    """The similarity map, a pixel a pair of cells; as PNG, since JPEG would smear two values."""
+    """The similarity map, a pixel for each pair; as PNG, since JPEG would blur two values."""
     return encode_image(similarity_map(unpack_grid(bits, side)).astype(np.uint8) * 255)
 
 

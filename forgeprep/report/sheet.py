@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from forgeprep.errors import UsageError
 from forgeprep.io.atomic import atomic_write_bytes
+from forgeprep.report.panels import SheetRow, picture_columns
 from forgeprep.shards.encode import encode_image
 from forgeprep.shards.random_access import iter_values
 from forgeprep.shards.read import find_rows, iter_rows
-from forgeprep.shards.records import iter_records
+from forgeprep.shards.records import iter_records, read_run
 from forgeprep.shards.sequences import MARK, frame_of, is_clip, poster, split_frames
 
 Row = dict[str, Any]
@@ -31,19 +31,6 @@ class Choice(NamedTuple):
 
     group: Group
     sample_id: str
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SheetRow:
-    """A sample to show, its pictures decoded.
-
-    ``original`` is the original's crop, or None where there is none; ``why`` it was picked, "" if it was by spreading.
-    """
-
-    heading: str
-    sample: Row
-    original: Any | None
     why: str = ""
 
 
@@ -74,7 +61,7 @@ def contact_sheet(out: Path, file: Path, *, samples_per_method: int = 3) -> None
         raise UsageError(
             f"{len(rows)} samples are too many for one sheet (at most {MAX_ROWS}); ask for fewer per method"
         )
-    atomic_write_bytes(file, encode_image(draw_sheet(rows)))
+    atomic_write_bytes(file, encode_image(draw_sheet(rows, picture_columns(read_run(out)))))
 
 
 def _choose(out: Path, count: int) -> dict[Path, list[Choice]]:

@@ -26,7 +26,8 @@ import cv2
 import numpy as np
 from face_sheets import write_sheets
 
-from forgeprep.faces.detectors import DOWN, SIDE, FaceDetector, make_detector
+from forgeprep.faces.detectors import FaceDetector, make_detector
+from forgeprep.faces.detectors.libfacedetection import DOWN, SIDE
 from forgeprep.faces.search import find_faces
 from forgeprep.faces.tracks import Survey
 from forgeprep.media.frames import Frame

@@ -31,7 +31,7 @@ import dlib
 from genuine import make_genuine
 
 from forgeprep.pipeline.configure import make_config
-from forgeprep.pipeline.make_shard import Job, make_shard, quiet_libraries
+from forgeprep.pipeline.make_shard import ShardJob, make_shard, quiet_libraries
 from forgeprep.pipeline.run import prepare_run
 
 FOOTAGE = Path(__file__).parents[2] / "shared/data/footage"
@@ -182,7 +182,7 @@ def ours(root: Path, out: Path, stages: str, frames: str, clock: Clock) -> tuple
     clock.since = started = time.process_time()
     places = root.resolve(), out.resolve()
     rows = sum(
-        make_shard(Job(number, shard.name, prepared.config, *places, "key")).rows
+        make_shard(ShardJob(number, shard.name, prepared.config, *places, "key")).rows
         for number, shard in enumerate(prepared.shards)
     )
     clock.switch()

@@ -36,8 +36,9 @@ from forgeprep.datasets.base import Scan
 from forgeprep.demo import make_demo
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.executors import ray as on_ray
+from forgeprep.pipeline.executors.job import Attempt, Job
 from forgeprep.pipeline.index import write_index
-from forgeprep.pipeline.make_shard import Job, make_shard
+from forgeprep.pipeline.make_shard import ShardJob, make_shard
 from forgeprep.pipeline.plan import Brief, Plan, Select, ShardPlan, make_plan, read_shard
 from forgeprep.pipeline.progress import Progress
 from forgeprep.pipeline.run import Prepared, execute, prepare_run
@@ -107,9 +108,9 @@ def measure_groups(root: Path, out: Path) -> Times:
     each, messages = [], 0
     for number, shard in enumerate(prepared.shards):
         marks: list[float] = []
-        job = Job(number, shard.name, prepared.config, root, out, "key")
+        job = ShardJob(number, shard.name, prepared.config, root, out, "key")
         started = time.process_time()
-        done = make_shard(job, lambda _, marks=marks: marks.append(0.0))  # type: ignore[misc]
+        done = make_shard(job, Attempt(report=lambda _, marks=marks: marks.append(0.0)))  # type: ignore[misc]
         each.append((time.process_time() - started) / done.rows)
         messages += len(marks)
     # The first one loads libraries.
@@ -195,11 +196,11 @@ def makespan(briefs: tuple[Brief, ...], sample: float, sigma: float, seed: int) 
     return max(free)
 
 
-def hollow_task(job: Job, board: Any) -> None:
+def hollow_task(job: Job, limits: Any, board: Any) -> None:
     """A task that sends what every task sends, and does nothing."""
     for group in (None, 0):
-        on_ray._tell(board, "begin", job.name, group)
-    on_ray._tell(board, "post", job.name, (1, 1, 0))
+        on_ray.tell(board, "begin", job.name, group)
+    on_ray.tell(board, "post", job.name, (1, 1, 0))
 
 
 def ffpp() -> list[Clip]:

@@ -37,9 +37,9 @@ def note(module, name, mark):
             marks[mark] = time.time()
     setattr(module, name, noted)
 
-from forgeprep.pipeline.executors import ray as on_ray
+from forgeprep.pipeline.executors import ray_start
 from forgeprep.report import console
-note(on_ray, "_start_ray", "ray")
+note(ray_start, "_start_ray", "ray")
 note(console, "_live", "plan")
 note(console, "counting", "imports")
 before_post = console._Board.post

@@ -206,7 +206,7 @@ def add(
 def splice(
     dataset: Annotated[str, typer.Argument(help="Dataset, e.g. ffpp; 'forgeprep datasets' lists them.")],
     root: Annotated[Path, typer.Option(help="Folder of the raw dataset.", **ANY)],
-    out: Annotated[Path, typer.Option(help="Folder of the new dataset.", **LOCAL)],
+    out: Annotated[Path, typer.Option(help="Folder of the new dataset.", **ANY)],
     spans: Annotated[str, typer.Option(help="Forged spans a clip: a number or a range.")] = "1-3",
     length: Annotated[str, typer.Option(help="Length of a span: frames, 10-60, or seconds, 0.4-2s.")] = "10-60",
     gap: Annotated[str, typer.Option(help="Least distance of two spans: frames, or seconds such as 0.4s.")] = "10",
@@ -219,8 +219,12 @@ def splice(
     option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, an option of the dataset.")] = None,
     detector: Annotated[str, typer.Option(help=f"{_DETECTORS}.")] = "libfacedetection",
     workers: Annotated[
-        int | None, typer.Option(help="Source groups at a time; 0 works in this process. [default: one a core]", min=0)
+        int | None,
+        typer.Option(
+            help="Source groups at a time; 1 works in this process, without Ray. [default: one a core]", min=0
+        ),
     ] = None,
+    address: Address = None,
     debug: Debug = False,
 ) -> None:
     """Make clips that are forged in random spans: an original, in parts replaced by the frames of its fake."""
@@ -360,9 +364,10 @@ def weights_fetch(
     debug: Debug = False,
 ) -> None:
     """Fetch the weights of an optional detector and check them. This command uses the network; no other does."""
+    from forgeprep.faces.detectors import known_weights
     from forgeprep.faces.weights import fetch
 
-    print(f"{fetch(name)}: ready")
+    print(f"{fetch(name, known_weights())}: ready")
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from forgeprep import datasets
+from forgeprep import registry
 from forgeprep.datasets import base, dataset_names, get_dataset, listing
 from forgeprep.errors import UsageError
 from forgeprep.schemas.clips import Clip
@@ -33,7 +33,7 @@ class Point:
 
 
 def plug_in(monkeypatch: pytest.MonkeyPatch, *points: Point) -> None:
-    monkeypatch.setattr(datasets, "entry_points", lambda *, group: list(points))
+    monkeypatch.setattr(registry, "entry_points", lambda *, group: list(points))
 
 
 def test_built_in_datasets_load_and_agree_with_their_names() -> None:
@@ -62,7 +62,7 @@ def test_a_third_party_dataset_is_found(monkeypatch: pytest.MonkeyPatch) -> None
     ("name", "found", "message"),
     [
         ("ffpp", None, "dataset 'ffpp' is defined by forgeprep and other.ffpp:X"),
-        ("mine", "text", "dataset 'mine' of other.mine:X is a str, not a forgeprep Dataset"),
+        ("mine", "text", "dataset 'mine' of other.mine:X is a str, not a Dataset"),
         ("mine", ImportError("no torch"), "cannot be loaded (ImportError: no torch)"),
     ],
 )
@@ -76,7 +76,7 @@ def test_a_broken_third_party_dataset_is_named(
 
 def test_a_third_party_dataset_under_another_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     plug_in(monkeypatch, Point("mine", get_dataset("ffpp")))
-    with pytest.raises(UsageError, match="calls itself 'ffpp'"):
+    with pytest.raises(UsageError, match="has another name of its own"):
         get_dataset("mine")
 
 

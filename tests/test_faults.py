@@ -22,6 +22,7 @@ from forgeprep.errors import StorageError
 from forgeprep.media import guard
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.executors.ray import request
+from forgeprep.pipeline.make_shard import resources_of
 from forgeprep.report.page import write_report
 from forgeprep.schemas.drops import REASONS
 from forgeprep.shards.read import iter_rows, shard_paths
@@ -109,7 +110,7 @@ def test_a_clip_that_kills_its_worker_is_a_drop_and_takes_no_other_along(
 def test_the_clock_of_a_worker_does_not_stop_what_goes_on(tmp_path: Path) -> None:
     def outcome(pause: float) -> int:
         code = (
-            "import time; from forgeprep.ops import guard\n"
+            "import time; from forgeprep.media import guard\n"
             "with guard.clock(1.0):\n"
             f"    for _ in range(6): time.sleep({pause}); guard.alive()\n"
             "    with guard.clock(None): time.sleep(1.5)\n"
@@ -294,10 +295,15 @@ def test_a_full_disk_stops_with_one_line_and_resumes(demo: Path, tmp_path: Path,
 
 
 def test_tasks_ask_for_what_their_stages_need() -> None:
-    plain, learned = (make_config("ffpp", {"stages": "crop", "detector": d}) for d in ("dlib-hog", "face-alignment"))
+    configs = (make_config("ffpp", {"stages": "crop", "detector": d}) for d in ("dlib-hog", "face-alignment"))
+    plain, learned = map(resources_of, configs)
     assert request(plain, {"GPU": 8}, on_cluster=False) == {"num_cpus": 1}
     assert request(plain, {"GPU": 8}, on_cluster=True) == {"num_cpus": 1, "memory": 1 << 30}
-    assert request(learned, {"GPU": 8}, on_cluster=True) == {"num_cpus": 1, "num_gpus": 0.25, "memory": 3 << 30}
+    assert request(learned, {"GPU": 8}, on_cluster=True) == {
+        "num_cpus": 1,
+        "num_gpus": 0.25,
+        "memory": 3 << 30,
+    }
     assert request(learned, {"CPU": 8}, on_cluster=False) == {"num_cpus": 1}
 
 

@@ -23,7 +23,7 @@ from forgeprep.media import video
 from forgeprep.media.frames import Frame
 from forgeprep.media.video import read_frames
 from forgeprep.pipeline.configure import make_config
-from forgeprep.pipeline.make_shard import Job, make_shard
+from forgeprep.pipeline.make_shard import ShardJob, make_shard
 from forgeprep.pipeline.run import prepare_run
 from forgeprep.stages.crop.choice import PROBES, ProbeFrames
 from tests.conftest import UInt8, encode_video
@@ -155,7 +155,7 @@ def test_each_file_is_decoded_once_and_pictures_are_let_go(
     monkeypatch.setattr(video, "_decoded", counted)
     gc.disable()
     try:
-        make_shard(Job(0, prepared.shards[0].name, config, demo.resolve(), (tmp_path / "out").resolve(), "key"))
+        make_shard(ShardJob(0, prepared.shards[0].name, config, demo.resolve(), (tmp_path / "out").resolve(), "key"))
     finally:
         gc.enable()
     assert decoded

@@ -1,4 +1,7 @@
-"""Weights of the optional detectors: where they lie, and the one command that fetches them."""
+"""Weights of optional detectors: where they lie, and the one command that fetches them.
+
+A detector of another package brings its own :class:`Weights` and calls :func:`require` with them.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,11 @@ import importlib.util
 import os
 import time
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from forgeprep.errors import ForgeprepError, unknown_name
 
@@ -25,12 +31,14 @@ class Weights:
         url: where it comes from.
         sha256: how its SHA-256 starts, unpacked.
         size: more bytes it does not have, neither packed nor unpacked.
+        home: whose folder it lies in: forgeprep's own, or that of torch.hub.
     """
 
     file: str
     url: str
     sha256: str
     size: int
+    home: Literal["forgeprep", "torch.hub"] = "forgeprep"
 
 
 MOST_SECONDS = 1800.0
@@ -49,23 +57,25 @@ WEIGHTS = {
         # By the convention of torch.hub, the file's name carries the start of its hash.
         "619a316812",
         128 << 20,
+        "torch.hub",
     ),
 }
+"""Those of the built-in detectors, by name."""
 
 
-def weights_path(name: str) -> Path:
-    """Where the weights ``name`` are looked for, whether they are there or not.
+def weights_path(name: str, known: Mapping[str, Weights] = WEIGHTS) -> Path:
+    """Where the weights ``name``, of ``known``, are looked for, whether they are there or not.
 
-    dlib's lie in ``$FORGEPREP_WEIGHTS``, else ``~/.cache/forgeprep/weights``; an installed ``face_recognition_models``
-    serves too. face-alignment looks in torch.hub's folder and nowhere else.
+    Most lie in ``$FORGEPREP_WEIGHTS``, else ``~/.cache/forgeprep/weights``; for dlib's, an installed
+    ``face_recognition_models`` serves too. face-alignment looks in torch.hub's folder and nowhere else.
 
     Raises:
         UsageError: no such weights.
     """
-    if name not in WEIGHTS:
-        raise unknown_name("weights", name, WEIGHTS)
-    file = WEIGHTS[name].file
-    if name == "s3fd":
+    if name not in known:
+        raise unknown_name("weights", name, known)
+    file = known[name].file
+    if known[name].home == "torch.hub":
         import torch
 
         return Path(torch.hub.get_dir()) / "checkpoints" / file
@@ -79,28 +89,39 @@ def weights_path(name: str) -> Path:
     return here
 
 
-def require(name: str) -> Path:
-    """The weights ``name`` on this machine.
+def require(name: str, known: Mapping[str, Weights] = WEIGHTS) -> Path:
+    """The weights ``name``, of ``known``, on this machine.
 
     Raises:
         ForgeprepError: they are not here; the message says where they belong and how to get them.
     """
-    path = weights_path(name)
+    path = weights_path(name, known)
     if not path.is_file():
         raise ForgeprepError(f"no weights at {path}: run 'forgeprep weights fetch {name}' on a machine with network")
     return path
 
 
-def fetch(name: str) -> Path:
+def weights_sha256(name: str, known: Mapping[str, Weights] = WEIGHTS) -> str:
+    """SHA-256, as hex, of the file that :func:`require` finds: it need not be the one that we would fetch."""
+    return _sha256(require(name, known))
+
+
+@cache
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fetch(name: str, known: Mapping[str, Weights] = WEIGHTS) -> Path:
     """Fetch weights, check their hash and put them in their place; nothing is done if they are there.
 
     Raises:
         ForgeprepError: they cannot be fetched, or are not what they should be.
     """
-    path = weights_path(name)
+    path = weights_path(name, known)
     if path.is_file():
         return path
-    source = WEIGHTS[name]
+    source = known[name]
     by_hand = f"put the file {'(unpacked) ' if source.url.endswith('.bz2') else ''}at {path} yourself"
     try:
         data = _unpacked(_downloaded(source), source)

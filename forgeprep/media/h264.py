@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
@@ -14,6 +15,7 @@ import cv2
 import numpy as np
 
 from forgeprep.io.atomic import publish, storage_errors, temporary_name
+from forgeprep.io.storage import is_remote, upload
 from forgeprep.media.colour import yuv_from_rgb
 from forgeprep.media.frames import Frame
 from forgeprep.media.regions import frame_rgb
@@ -45,11 +47,20 @@ def write_video(path: Path, frames: Iterable[Frame], *, fps: float, crf: int) ->
         StorageError: the file cannot be written.
         MediaError: what reading the frames raises.
     """
+    rate = Fraction(fps or 25.0).limit_denominator(1001)
     with storage_errors(path):
+        if is_remote(path):
+            # A codec seeks back to write the index; nothing can be changed there once it is uploaded.
+            with tempfile.TemporaryDirectory(prefix="forgeprep-") as folder:
+                local = Path(folder) / path.name
+                count = _encode(local, frames, rate, crf)
+                with local.open("rb") as file:
+                    upload(file, path)
+            return count
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = temporary_name(path)
         try:
-            count = _encode(temporary, frames, Fraction(fps or 25.0).limit_denominator(1001), crf)
+            count = _encode(temporary, frames, rate, crf)
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
             publish(temporary, path)

@@ -45,15 +45,16 @@ def prepare_added(out: Path, names: Sequence[str], given: Mapping[str, Any]) -> 
     if any(before.params[name] != value for name, value in kept.items()):
         raise UsageError(f"{out}: has the stage '{next(iter(kept))}' already, with other settings; make a new run")
     plan = open_plan(out / "plan.parquet")
+    now = {**old["versions"], **versions(more, params)} if more else old["versions"]
     if more:
-        _check(out, old, before, plan, more)
+        _check(out, old, before, plan, more, now)
     config = before.model_copy(
         update={
             "stages": tuple(stage.name for stage in stages),
             "params": {stage.name: {**params, **before.params}[stage.name] for stage in stages},
         }
     )
-    identity = {"config": config.model_dump(mode="json"), "inputs": old["inputs"], "versions": old["versions"]}
+    identity = {"config": config.model_dump(mode="json"), "inputs": old["inputs"], "versions": now}
     adds_to = settings_of(old) if more else old.get("adds_to")
     prepared = Prepared(
         config, Path(old["root"]), out, Scan([]), {}, plan, digest(identity), settings_of(identity), adds_to
@@ -70,7 +71,14 @@ def _touches(stages: Sequence[Stage], name: str, given: Mapping[str, Any]) -> bo
     return any(stage.name == name and not given.keys().isdisjoint(stage.params.model_fields) for stage in stages)
 
 
-def _check(out: Path, old: Mapping[str, Any], config: RunConfig, plan: Plan, more: Sequence[Stage]) -> None:
+def _check(
+    out: Path,
+    old: Mapping[str, Any],
+    config: RunConfig,
+    plan: Plan,
+    more: Sequence[Stage],
+    now: Mapping[str, str],
+) -> None:
     for stage in more:
         if not stage.additive:
             every = ",".join([*config.stages, *(other.name for other in more)])
@@ -79,7 +87,10 @@ def _check(out: Path, old: Mapping[str, Any], config: RunConfig, plan: Plan, mor
         raise UsageError(f"{out}: its crops are stored as {config.image_format}, with losses; make a new run")
     if config.params["frames"].get("clip_length"):
         raise UsageError(f"{out}: its samples are clips of several frames; make a new run")
-    changed = settings_differences({"versions": old["versions"]}, {"versions": versions()})
+    # What only the new stages use cannot have changed.
+    changed = settings_differences(
+        {"versions": old["versions"]}, {"versions": {name: now[name] for name in old["versions"]}}
+    )
     if changed:
         raise UsageError(f"{out}: was made by other versions ({'; '.join(changed)}); install those, or make a new run")
     settings = settings_of(old)

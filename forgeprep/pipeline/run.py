@@ -1,29 +1,31 @@
-"""Run a plan: in this process, or as Ray tasks, one a shard."""
+"""Plan a run and get it done: a job for each shard, for whichever executor."""
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import Scan, ScanOptions
-from forgeprep.errors import ConfigMismatch, ForgeprepError, GroupFailed, StorageError, UsageError
+from forgeprep.errors import ConfigMismatch, StorageError, UsageError
 from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.lock import locked
 from forgeprep.io.safe_files import read_json
 from forgeprep.io.storage import remove_tree
 from forgeprep.media import guard
-from forgeprep.media import process as media_process
 from forgeprep.pipeline.configure import digest, settings_of, shard_key, versions
-from forgeprep.pipeline.executors.ray import RayStart, run_on_ray
+from forgeprep.pipeline.executors.execution import Execution, run_jobs
+from forgeprep.pipeline.executors.job import Job
+from forgeprep.pipeline.executors.limits import Limits
+from forgeprep.pipeline.executors.ray_start import RayStart
 from forgeprep.pipeline.index import write_index
-from forgeprep.pipeline.make_shard import CLIP_TIMEOUT_S, Job, give_up, make_shard
+from forgeprep.pipeline.make_shard import ShardJob, make_shard, resources_of
 from forgeprep.pipeline.plan import Brief, Plan, inputs_of, make_plan, open_plan
 from forgeprep.pipeline.progress import Progress, Report
 from forgeprep.pipeline.retry import failed_clips, forget, repaired_plan
@@ -97,25 +99,17 @@ def prepare_run(
         ConfigMismatch: ``out`` holds a run of another configuration, input or version.
         StorageError: ``out`` cannot be written.
     """
-    for stage in resolve_stages(config.stages):
+    stages = resolve_stages(config.stages)
+    for stage in stages:
         stage.check(stage.params(**config.params[stage.name]))
-    dataset = get_dataset(config.dataset)
-    asked = ScanOptions(
-        config.compression,
-        config.methods,
-        config.splits,
-        dataset.params(**config.options),
-        lambda files: progress("files found", files),
-    )
-    scan = dataset.scan(root, asked)
-    inputs = hashlib.sha256()
-    for clip in scan.clips:
-        inputs.update(json.dumps(inputs_of(clip)).encode())
-    identity = {"config": config.model_dump(mode="json"), "inputs": inputs.hexdigest(), "versions": versions()}
+    scan = _scan(config, root, progress)
+    identity = {
+        "config": config.model_dump(mode="json"),
+        "inputs": _inputs(scan),
+        "versions": versions(stages, config.params),
+    }
     fingerprint, settings = digest(identity), settings_of(identity)
-    old = _read_json(out / "run.json")
-    if out.is_dir() and any(out.iterdir()) and old is None and not _only_leftovers(out):
-        raise UsageError(f"{out}: not empty, and no run of forgeprep; give an empty or new folder with --out")
+    old = _old_run(out)
     same = old is not None and old.get("fingerprint") == fingerprint
     mends = retry and old is not None and settings_of(old) == settings
     if old is not None and not same and not mends and write and not overwrite:
@@ -139,6 +133,34 @@ def prepare_run(
     elif write and not same:
         _claim(prepared, identity)
     return prepared
+
+
+def _scan(config: RunConfig, root: Path, progress: Callable[[str, int], None]) -> Scan:
+    dataset = get_dataset(config.dataset)
+    asked = ScanOptions(
+        config.compression,
+        config.methods,
+        config.splits,
+        dataset.params(**config.options),
+        lambda files: progress("files found", files),
+    )
+    return dataset.scan(root, asked)
+
+
+def _inputs(scan: Scan) -> str:
+    """SHA-256 over all clips that were found, as hex."""
+    inputs = hashlib.sha256()
+    for clip in scan.clips:
+        inputs.update(json.dumps(inputs_of(clip)).encode())
+    return inputs.hexdigest()
+
+
+def _old_run(out: Path) -> dict[str, Any] | None:
+    """The ``run.json`` in a folder, None without one; raises UsageError where the folder holds something else."""
+    old = _read_json(out / "run.json")
+    if out.is_dir() and any(out.iterdir()) and old is None and not _only_leftovers(out):
+        raise UsageError(f"{out}: not empty, and no run of forgeprep; give an empty or new folder with --out")
+    return old
 
 
 def _plan(
@@ -178,7 +200,7 @@ def execute(
     address: str | None = None,
     report: Report,
     ray: RayStart | None = None,
-    clip_timeout_s: float = CLIP_TIMEOUT_S,
+    clip_timeout_s: float = guard.TIMEOUT_S,
     worker_memory: int = guard.MEMORY,
 ) -> Result:
     """Make all shards that are not there yet, then write the indexes.
@@ -194,35 +216,17 @@ def execute(
         KeyboardInterrupt: stopped by the user; finished shards stay.
     """
     result = Result()
-    here = workers <= 1 and not address
+    how = Execution(workers, address, Limits(clip_timeout_s, worker_memory))
     with locked(prepared.out):
-        jobs = []
-        for number, shard in enumerate(prepared.shards):
-            key = shard_key(prepared.settings, shard.name, shard.inputs)
-            job = Job(number, shard.name, prepared.config, prepared.root.resolve(), prepared.out.resolve(), key)
-            if not here:
-                job = replace(job, clip_timeout_s=clip_timeout_s, worker_memory=worker_memory)
-            record = read_record(prepared.out, shard.name)
-            if record is not None and record["key"] == job.key and files_there(prepared.out, record):
-                result.kept.append(shard.name)
-                report(shard.name, Progress(len(record["clips"]), record["rows"], len(record["drops"])))
-            else:
-                base = shard_key(prepared.adds_to, shard.name, shard.inputs) if prepared.adds_to else None
-                if record is not None and record["key"] == base and files_there(prepared.out, record):
-                    job = replace(job, record=record)
-                jobs.append(job)
+        jobs = _jobs_left(prepared, result, report)
         _remove_leftovers(prepared.out)
-        outcomes = _run_here(jobs, report) if here else run_on_ray(jobs, ray or RayStart(workers, address), report)
-        limits = (
-            media_process.reading(memory=worker_memory, seconds=clip_timeout_s) if here else contextlib.nullcontext()
-        )
+        outcomes = run_jobs(jobs, how, report, ray)
         try:
-            with limits:
-                for name, failure in outcomes:
-                    if failure is None:
-                        result.made.append(name)
-                    else:
-                        result.failed.append((name, failure))
+            for name, failure in outcomes:
+                if failure is None:
+                    result.made.append(name)
+                else:
+                    result.failed.append((name, failure))
         finally:
             # Ends Ray's workers first, so that none of them writes on.
             outcomes.close()
@@ -232,20 +236,24 @@ def execute(
     return result
 
 
-def _run_here(jobs: list[Job], report: Report) -> Generator[tuple[str, str | None], None, None]:
-    for job in jobs:
-        again: Job | None = job
-        while again is not None:
-            try:
-                make_shard(again, lambda progress, name=job.name: report(name, progress))  # type: ignore[misc]
-                outcome = None
-                break
-            except StorageError:
-                raise
-            except ForgeprepError as error:
-                outcome = str(error)
-                again = give_up(again, error) if isinstance(error, GroupFailed) else None
-        yield job.name, outcome
+def _jobs_left(prepared: Prepared, result: Result, report: Report) -> list[Job]:
+    """A job for each shard that is not there yet; those that are go into the result."""
+    jobs = []
+    needs = resources_of(prepared.config)
+    root, out = prepared.root.resolve(), prepared.out.resolve()
+    for number, shard in enumerate(prepared.shards):
+        key = shard_key(prepared.settings, shard.name, shard.inputs)
+        record = read_record(prepared.out, shard.name)
+        there = record if record is not None and files_there(prepared.out, record) else None
+        if there is not None and there["key"] == key:
+            result.kept.append(shard.name)
+            report(shard.name, Progress(len(there["clips"]), there["rows"], len(there["drops"])))
+            continue
+        base = shard_key(prepared.adds_to, shard.name, shard.inputs) if prepared.adds_to else None
+        grows = there if there is not None and there["key"] == base else None
+        made = ShardJob(number, shard.name, prepared.config, root, out, key, grows)
+        jobs.append(Job(shard.name, functools.partial(make_shard, made), needs))
+    return jobs
 
 
 def _claim(prepared: Prepared, identity: dict[str, Any]) -> None:

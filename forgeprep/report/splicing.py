@@ -11,6 +11,7 @@ from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import ScanOptions
 from forgeprep.errors import UsageError
 from forgeprep.pipeline.configure import make_config
+from forgeprep.pipeline.executors.execution import Execution
 from forgeprep.report.console import stoppable
 from forgeprep.report.summary import split_order
 from forgeprep.report.terminal import add_cells, console, counting, light_table, unattended
@@ -39,10 +40,11 @@ def splice_on_console(given: Mapping[str, Any]) -> None:
         detector=config.params["crop"]["detector"],
     )
     workers = given["workers"] if given["workers"] is not None else os.cpu_count() or 1
+    how = Execution(workers, given["address"])
     params = get_dataset(config.dataset).params(**config.options)
     with unattended(), stoppable(given["out"]), counting() as tell:
         options = ScanOptions(config.compression, config.methods, config.splits, params, lambda n: tell("files", n))
-        made = splice(config.dataset, given["root"], given["out"], options, rules, workers=workers, progress=tell)
+        made = splice(config.dataset, given["root"], given["out"], options, rules, how=how, progress=tell)
     _print(made)
     console.print(f"next: forgeprep run manifest --root {given['out']} --out OUT", markup=False)
 

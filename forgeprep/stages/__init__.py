@@ -7,12 +7,15 @@ A third party adds a stage through the entry-point group ``forgeprep.stages``: n
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import entry_points
 
 from forgeprep.errors import unknown_name
+from forgeprep.registry import Registry
 from forgeprep.stages import crop, frames, mask, noise, perturb, similarity
 from forgeprep.stages.base import Stage
+
+ENTRY_POINT_GROUP = "forgeprep.stages"
 
 
 @functools.cache
@@ -20,9 +23,14 @@ def all_stages() -> dict[str, Stage]:
     """Name -> stage, in the order in which they run."""
     built_in = (frames.STAGE, crop.STAGE, mask.STAGE, perturb.STAGE, noise.STAGE, similarity.STAGE)
     stages = {stage.name: stage for stage in built_in}
-    for point in sorted(entry_points(group="forgeprep.stages"), key=lambda p: p.name):
+    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name):
         stages.setdefault(point.name, point.load())
     return stages
+
+
+def packages_of(names: Sequence[str]) -> dict[str, str]:
+    """Of these stages those that other packages add: name -> package and version."""
+    return Registry("stage", ENTRY_POINT_GROUP, {}, "forgeprep.stages.base:Stage").packages(list(names))
 
 
 def resolve_stages(names: Iterable[str]) -> tuple[Stage, ...]:

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from forgeprep.media.frames import UInt8
 from forgeprep.media.planes import Facts
 from forgeprep.media.regions import Box, IntBox
@@ -22,19 +20,12 @@ from forgeprep.ops.evidence import Pair
 from forgeprep.ops.masks import Crop
 from forgeprep.schemas.clips import Clip, Split
 from forgeprep.schemas.drops import Drop
+from forgeprep.schemas.resources import Resources as Resources
 from forgeprep.schemas.samples import Column
+from forgeprep.stages.params import NoParams as NoParams
+from forgeprep.stages.params import StageParams as StageParams
 
 IntPair = tuple[int, int]
-
-
-class StageParams(BaseModel):
-    """The parameters of a stage: validated, immutable, JSON-ready. Field names are unique over all stages."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class NoParams(StageParams):
-    """A stage without parameters."""
 
 
 @dataclass(slots=True)
@@ -245,14 +236,6 @@ SampleFunction = Callable[[list[Sample], Any], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Resources:
-    """What a worker needs for a stage, besides one CPU: bytes of memory, and the share of a GPU where there is one."""
-
-    memory: int = 1 << 30
-    gpus: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Stage:
     """A stage; exactly one of ``select``, ``source`` and ``apply`` is set.
 
@@ -264,6 +247,8 @@ class Stage:
         params: its parameters' model.
         companions: which companion videos it reads, given its parameters.
         resources: what a worker needs for it, given its parameters.
+        versions: what its output depends on besides what every run does, given its parameters: packages -> version,
+            weights -> SHA-256. A shard is made again where they change.
         additive: it reads the image and the mask of one sample, and changes neither; so it can be added to a finished
             run from its shards alone.
         check: raises a ForgeprepError before the run starts if the stage cannot work here (missing weights).
@@ -279,5 +264,6 @@ class Stage:
     apply: SampleFunction | None = None
     companions: Callable[[Any], frozenset[str]] = lambda _params: frozenset()
     resources: Callable[[Any], Resources] = lambda _params: Resources()
+    versions: Callable[[Any], Mapping[str, str]] = lambda _params: {}
     additive: bool = False
     check: Callable[[Any], None] = lambda _params: None

@@ -20,7 +20,7 @@ from __future__ import annotations
 from forgeprep.schemas.samples import columns_of
 from forgeprep.stages.base import Stage
 from forgeprep.stages.crop.group import samples_of_group
-from forgeprep.stages.crop.params import CropParams, check, resources_of
+from forgeprep.stages.crop.params import CropParams, check, depends_on, resources_of
 
 STAGE = Stage(
     name="crop",
@@ -30,5 +30,6 @@ STAGE = Stage(
     params=CropParams,
     source=samples_of_group,
     resources=resources_of,
+    versions=depends_on,
     check=check,
 )

@@ -1,43 +1,12 @@
-"""Parameters of the stage ``crop``."""
+"""What follows from the parameters of the stage ``crop``: its face detector, and what a worker needs for it."""
 
 from __future__ import annotations
 
 import functools
-from typing import Any, Literal
 
-from pydantic import Field, model_validator
-
-from forgeprep.faces.detectors import MIN_FACE, DetectorName, FaceDetector, make_detector
-from forgeprep.stages.base import Resources, StageParams
-
-
-class CropParams(StageParams):
-    """Parameters of the stage ``crop``."""
-
-    detector: DetectorName = Field(
-        default="libfacedetection", description="libfacedetection, dlib-hog, dlib-cnn, face-alignment or whole"
-    )
-    min_face: float = Field(
-        default=MIN_FACE,
-        gt=0.01,
-        le=1.0,
-        description="height of the smallest face, as a share of the picture's shorter side",
-    )
-    enlarge: float = Field(default=1.3, ge=1.0, le=4.0, description="side of the crop over side of the face box")
-    size: int | None = Field(
-        default=None, ge=16, le=4096, description="resize crops to this side in pixels; default: native resolution"
-    )
-    bystanders: Literal["skip", "real"] = Field(
-        default="skip", description="faces of a fake that were not altered: skip them, or take them as real samples"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _whole_pictures_are_crops(cls, values: Any) -> Any:
-        """Where the picture is the face, the crop is the picture, unless the user says otherwise."""
-        if isinstance(values, dict) and values.get("detector") == "whole" and values.get("enlarge") is None:
-            return {**values, "enlarge": 1.0}
-        return values
+from forgeprep.faces.detectors import FaceDetector, get_detector, make_detector, versions_of
+from forgeprep.schemas.resources import Resources
+from forgeprep.stages.params.crop import CropParams as CropParams
 
 
 def detector_of(params: CropParams) -> FaceDetector:
@@ -57,13 +26,9 @@ def check(params: CropParams) -> None:
 
 def resources_of(params: CropParams) -> Resources:
     """What a worker needs for its face detector."""
-    return _RESOURCES[params.detector]
+    return get_detector(params.detector).resources
 
 
-_RESOURCES = {
-    "libfacedetection": Resources(),
-    "dlib-hog": Resources(),
-    "whole": Resources(),
-    "dlib-cnn": Resources(memory=2 << 30),
-    "face-alignment": Resources(memory=3 << 30, gpus=0.25),
-}
+def depends_on(params: CropParams) -> dict[str, str]:
+    """What the boxes depend on besides what every run does, see :attr:`forgeprep.stages.base.Stage.versions`."""
+    return versions_of(params.detector)

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from forgeprep.datasets.taxonomy import Kind
 from forgeprep.errors import UsageError, unknown_name
 from forgeprep.schemas.clips import SPLITS, Clip, Split
 
@@ -108,6 +109,8 @@ class Dataset:
         compressions: every quality; empty where there is only one, without a name.
         default_compressions: those that are used where none is asked for.
         methods: every forgery method.
+        kinds: method -> what it does and what kind of program does it. The built-in datasets' stand in one table
+            (:mod:`forgeprep.datasets.taxonomy`); a dataset of another package brings its own here.
         layout: the files that are looked for, one pattern a line, relative to the root.
         published: the authors' counts.
         params: its own options.
@@ -127,6 +130,7 @@ class Dataset:
     scan: Callable[[Path, ScanOptions], Scan]
     params: type[DatasetParams] = DatasetParams
     official_split: bool = True
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
 
 
 def describe(dataset: Dataset) -> dict[str, str]:

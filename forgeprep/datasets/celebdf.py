@@ -25,7 +25,7 @@ from forgeprep.datasets.base import Dataset, PublishedCount, Scan, ScanOptions
 from forgeprep.datasets.frame_folders import HOMES, SequenceParams, list_clips, told_unused
 from forgeprep.datasets.listing import VideoFile, check_root, find_folders, shown
 from forgeprep.datasets.lists import read_lines, refuse
-from forgeprep.datasets.scan import assemble
+from forgeprep.datasets.scan import make_scan
 from forgeprep.datasets.splits import split_by_ratio
 from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.errors import UsageError
@@ -67,7 +67,7 @@ def scan(name: str, root: Path, options: ScanOptions) -> Scan:
     warnings = [f"{len(mixed):,} videos left out, they would leak people of val: {shown(mixed)}"] if mixed else []
     warnings += told_unused(unused)
     absent = [f"{key}.mp4" for key in listed if key not in files]
-    return assemble(DATASETS[name], root, clips, options, warnings=warnings, strangers=strangers, absent=absent)
+    return make_scan(DATASETS[name], root, clips, options, warnings=warnings, strangers=strangers, absent=absent)
 
 
 def _splits(keys: set[str], listed: set[str], params: CelebDfParams) -> dict[str, Split]:

@@ -24,7 +24,7 @@ from forgeprep.datasets.base import Dataset, PublishedCount, Scan, ScanOptions, 
 from forgeprep.datasets.ffpp_layout import COMPRESSION_ALIASES, COMPRESSIONS, PICTURE_HOMES, mask_folders, mask_pictures
 from forgeprep.datasets.frame_folders import SequenceParams, list_clips, told_unused
 from forgeprep.datasets.listing import VideoFile, check_root, find_folders, shown
-from forgeprep.datasets.scan import assemble
+from forgeprep.datasets.scan import make_scan
 from forgeprep.datasets.splits import Ratios, split_by_ratio
 from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.schemas.clips import Clip, Split
@@ -105,7 +105,7 @@ def scan(root: Path, options: ScanOptions) -> Scan:
         )
     warnings += told_unused(unused)
     kept = [clip for clip in clips if clip.clip_id not in crossing]
-    return assemble(
+    return make_scan(
         DFD, root, kept, options, compressions=compressions, warnings=warnings, strangers=[*strangers, *masks.strangers]
     )
 

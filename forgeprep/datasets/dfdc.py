@@ -28,7 +28,7 @@ from forgeprep.datasets.base import Dataset, PublishedCount, Scan, ScanOptions
 from forgeprep.datasets.frame_folders import HOMES, Choice, SequenceParams, list_clips, told_unused
 from forgeprep.datasets.listing import Listing, VideoFile, check_root, find_folders
 from forgeprep.datasets.lists import read_json_object, read_lines, refuse, refuse_entry
-from forgeprep.datasets.scan import assemble
+from forgeprep.datasets.scan import make_scan
 from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.schemas.clips import Clip, Split
 
@@ -110,7 +110,7 @@ def scan(root: Path, options: ScanOptions) -> Scan:
         for folder, count in unlabelled.items()
     ]
     warnings += told_unused(unused)
-    return assemble(DFDC, root, clips, options, warnings=warnings, strangers=strangers, absent=absent)
+    return make_scan(DFDC, root, clips, options, warnings=warnings, strangers=strangers, absent=absent)
 
 
 def _part_folders(root: Path) -> Iterator[tuple[int, str]]:

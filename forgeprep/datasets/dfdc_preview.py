@@ -24,7 +24,7 @@ from pydantic import Field
 from forgeprep.datasets.base import Dataset, DatasetParams, PublishedCount, Scan, ScanOptions
 from forgeprep.datasets.listing import check_root, safe_file, shown, walk_files
 from forgeprep.datasets.lists import read_json_object, refuse_entry
-from forgeprep.datasets.scan import assemble
+from forgeprep.datasets.scan import make_scan
 from forgeprep.datasets.splits import split_by_ratio
 from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.schemas.clips import Clip, Split
@@ -66,7 +66,7 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     warnings = [f"{len(mixed):,} fakes left out, they would leak actors of val: {shown(mixed)}"] if mixed else []
     folders = ("original_videos", *methods_of("dfdc-preview"))
     strangers = [path for name in folders for path, _ in walk_files(root, name, {".mp4"}) if path not in entries]
-    return assemble(DFDC_PREVIEW, root, clips, options, warnings=warnings, strangers=strangers, absent=absent)
+    return make_scan(DFDC_PREVIEW, root, clips, options, warnings=warnings, strangers=strangers, absent=absent)
 
 
 def _read(root: Path) -> dict[str, dict[str, Any]]:

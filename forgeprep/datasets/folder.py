@@ -29,7 +29,7 @@ from pydantic import Field, field_validator
 from forgeprep.datasets.base import Dataset, DatasetParams, Scan, ScanOptions
 from forgeprep.datasets.frame_folders import STILL_TEXT, StillChoice, candidates, clip_folders, joined, told_stills
 from forgeprep.datasets.listing import VideoFile, check_root, find_folders, walk_files
-from forgeprep.datasets.scan import assemble
+from forgeprep.datasets.scan import make_scan
 from forgeprep.datasets.splits import Ratios, split_together
 from forgeprep.errors import UsageError
 from forgeprep.media.pictures import PICTURE_SUFFIXES, is_picture
@@ -102,7 +102,7 @@ def scan(root: Path, options: ScanOptions) -> Scan:
             options.progress(len(clips))
     if not homes:
         clips = split_together(clips, params.ratios, params.seed)
-    return assemble(FOLDER, root, clips, options, strangers=strangers, warnings=told_stills(stills))
+    return make_scan(FOLDER, root, clips, options, strangers=strangers, warnings=told_stills(stills))
 
 
 def _facts(

@@ -33,7 +33,7 @@ from forgeprep.datasets.base import Dataset, DatasetParams, PublishedCount, Scan
 from forgeprep.datasets.forgerynet_lists import FIRST_REAL, LAST_REAL, METHOD_NUMBERS, Entry, read_images, read_videos
 from forgeprep.datasets.listing import check_root, find_folders, walk_files
 from forgeprep.datasets.lists import refuse
-from forgeprep.datasets.scan import assemble
+from forgeprep.datasets.scan import make_scan
 from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.media.pictures import PICTURE_SUFFIXES
 from forgeprep.media.video import VIDEO_SUFFIXES
@@ -97,7 +97,7 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     warnings += [
         f"{home} has no {kind}_list.txt, so its {kind}s are left out" for home, kind in _without_list(root, params)
     ]
-    return assemble(FORGERYNET, root, clips, options, warnings=warnings, strangers=strangers, absent=absent)
+    return make_scan(FORGERYNET, root, clips, options, warnings=warnings, strangers=strangers, absent=absent)
 
 
 def _walked(root: Path, part: _Part) -> Iterator[str]:

@@ -25,7 +25,7 @@ from pydantic import Field
 
 from forgeprep.datasets.base import Dataset, DatasetParams, Scan, ScanOptions
 from forgeprep.datasets.listing import check_root, find_folders, walk_files
-from forgeprep.datasets.scan import assemble
+from forgeprep.datasets.scan import make_scan
 from forgeprep.datasets.taxonomy import methods_of
 from forgeprep.media.pictures import PICTURE_SUFFIXES
 from forgeprep.schemas.clips import SPLITS, Clip, Forgery, Split
@@ -67,7 +67,7 @@ def scan(root: Path, options: ScanOptions) -> Scan:
                         name = f"genface/{split}/{below}"
                         clips.append(_fake(name, split, path, size, originals, forgery, method, generator))
                         _tell(clips, options)
-    return assemble(GENFACE, root, clips, options, strangers=strangers)
+    return make_scan(GENFACE, root, clips, options, strangers=strangers)
 
 
 def _unknown_folders(root: Path) -> list[str]:

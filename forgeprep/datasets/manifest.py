@@ -37,7 +37,7 @@ from forgeprep.datasets.frame_folders import STILL_TEXT, StillChoice, told_still
 from forgeprep.datasets.listing import VideoFile, check_root
 from forgeprep.datasets.lists import refuse, text_lines
 from forgeprep.datasets.manifest_frames import clip_file, join_rows
-from forgeprep.datasets.scan import assemble
+from forgeprep.datasets.scan import make_scan
 from forgeprep.datasets.splits import Ratios, split_together
 from forgeprep.datasets.taxonomy import FORGERIES
 from forgeprep.errors import unknown_name
@@ -97,7 +97,7 @@ def scan(root: Path, options: ScanOptions) -> Scan:
         refuse(file, None, f"{what}; paths are relative to --root")
     if not with_split[True]:
         clips = split_together(clips, params.ratios, params.seed)
-    return assemble(MANIFEST, root, clips, options, absent=absent, warnings=told_stills(stills))
+    return make_scan(MANIFEST, root, clips, options, absent=absent, warnings=told_stills(stills))
 
 
 def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:

@@ -14,7 +14,7 @@ from forgeprep.errors import UsageError
 from forgeprep.schemas.clips import Clip
 
 
-def assemble(
+def make_scan(
     dataset: Dataset,
     root: Path,
     clips: list[Clip],
@@ -40,6 +40,25 @@ def assemble(
     Raises:
         UsageError: no clips, none of what was asked for, two files for one clip, or a split made here leaks.
     """
+    chosen, methods = _chosen(dataset, root, clips, options, strangers)
+    on_disk = {clip.clip_id for clip in chosen if clip.label == 0}
+    orphans = [c.clip_id for c in chosen if c.options and on_disk.isdisjoint(c.options)]
+    told = [
+        *warnings,
+        *check_leaks(dataset, chosen),
+        *sequences.told(chosen),
+        *_told(root, chosen, strangers, absent, orphans),
+    ]
+    missing = count_missing(
+        dataset.published, chosen, compressions=compressions, methods=methods, splits=options.splits
+    )
+    return Scan(chosen, told, missing, orphans)
+
+
+def _chosen(
+    dataset: Dataset, root: Path, clips: list[Clip], options: ScanOptions, strangers: Sequence[str]
+) -> tuple[list[Clip], tuple[str, ...]]:
+    """The clips that were asked for, sorted, and the methods that were looked for; raises UsageError without any."""
     if not clips:
         looked = "; ".join(dataset.layout)
         hint = f"; what is there is named otherwise: {shown(sorted(strangers))}" if strangers else ""
@@ -61,7 +80,14 @@ def assemble(
         )
     chosen.sort(key=lambda clip: clip.clip_id)
     _check_names(root, chosen)
-    told = [*warnings, *check_leaks(dataset, chosen), *sequences.told(chosen)]
+    return chosen, methods
+
+
+def _told(
+    root: Path, chosen: Sequence[Clip], strangers: Sequence[str], absent: Sequence[str], orphans: Sequence[str]
+) -> list[str]:
+    """Warnings of what was left out, and of fakes without an original."""
+    told = []
     if strangers:
         told.append(f"{len(strangers):,} files left out, nothing says what they are: {shown(sorted(strangers))}")
     # Under such a name nothing lies there: it is the escaped form of one that no table can hold.
@@ -73,8 +99,6 @@ def assemble(
         )
     if absent:
         told.append(f"{len(absent):,} files are listed but not there: {shown(sorted(absent))}")
-    on_disk = {clip.clip_id for clip in chosen if clip.label == 0}
-    orphans = [c.clip_id for c in chosen if c.options and on_disk.isdisjoint(c.options)]
     if orphans:
         told.append(f"{len(orphans):,} fakes without their original, so without a mask: {shown(orphans)}")
     unpaired = [c.clip_id for c in chosen if c.label == 1 and c.original_id is None and c.forgery != "entire_synthesis"]
@@ -83,10 +107,7 @@ def assemble(
             f"{len(unpaired):,} fakes for which no original is known, so their masks are provided or absent: "
             f"{shown(unpaired)}"
         )
-    missing = count_missing(
-        dataset.published, chosen, compressions=compressions, methods=methods, splits=options.splits
-    )
-    return Scan(chosen, told, missing, orphans)
+    return told
 
 
 def check_leaks(dataset: Dataset, clips: Sequence[Clip]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import av
 import numpy as np
 
-from forgeprep.demo.relayout import Source, name_of
+from forgeprep.demo.source import Source, name_of
 
 _PARTS = {"train": 0, "val": 35, "test": 40}
 _RATE = 44100

@@ -10,9 +10,9 @@ import av
 import cv2
 import numpy as np
 
-from forgeprep.demo import load_truth
 from forgeprep.demo.people import UInt8, make_person
-from forgeprep.demo.relayout import METHODS, Source, name_of
+from forgeprep.demo.source import METHODS, Source, name_of
+from forgeprep.demo.truth import load_truth
 
 EVERY = 15
 """Every so many frames of a video become a picture."""

@@ -3,8 +3,8 @@
 A track goes on in a detection near it if that is rather the same person than another, by overlap and looks together:
 overlap alone passes it on where one person hides another. In doubt it ends, and a new one begins.
 
-Where a face that was there is not found again (a profile, a hand before it), a correlation tracker (Danelljan et al.
-2014, in dlib) carries its box on for a while. Tracks end at cuts between shots.
+Where a face that was there is not found again (a profile, a hand before it), a correlation tracker carries its box on
+for a while (:mod:`forgeprep.faces.carry`). Tracks end at cuts between shots.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-import cv2
 import numpy as np
 
 from forgeprep.faces.appearance import Look, look_at, same_face
+from forgeprep.faces.carry import MIN_IOU, Carrier, face_height
 from forgeprep.faces.detectors import Detection, FaceDetector
 from forgeprep.faces.tracks import KEY_EVERY, LEAST_HEIGHT, SPAN, Face, Point, Survey, Track, judge
 from forgeprep.media.frames import Frame, UInt8
@@ -28,26 +28,18 @@ KEY_BUSY = 2
 """Frames between two key frames where faces come, go or move by much of their size."""
 BUSY = 0.35
 """A face that moves by more than this share of its size from one detection to the next, against its course, is busy."""
-TRACKER_LINES = 360
-"""Rows of the picture that the correlation tracker works on."""
 FINE_EVERY = 25
 """Every so many key frames, small faces are looked for at the fine scale too."""
 MAX_GAP = 3
 """Key frames that a track outlives without a detection."""
-LEAST_PEAK = 7.0
-"""Peak-to-sidelobe ratio below which the correlation tracker has lost the face."""
 REACH = 1.0
 """A face is looked for within so many sides of where it was; how far it may really have gone, its looks decide."""
-MIN_IOU = 0.25
-"""Overlap that a box moved on by correlation has with the one before."""
 FIRM, LENIENT = 5.0, -6.0
 """Log-odds of being the same face that are asked for where a detection is faint, or the correlation tracker's; and
 where there is one face alone, and one before: with whom could it be mixed up? Elsewhere, 0."""
 CUT_CHANGE, CUT_CORRELATION = 8.0, 0.6
 """A cut: neighbouring frames differ by more levels of 255 in the mean, and correlate less."""
 SMALL_WH = 64, 36
-FACE_OVER_BOX = 1.17
-"""Height of libfacedetection's box over the side of dlib's, about."""
 
 
 def find_faces(frames: Iterable[Frame], detector: FaceDetector, *, sparse: bool = False) -> Survey:
@@ -92,8 +84,7 @@ class Search:
         self.unnumbered: list[Track] = []
         self.before: Frame | None = None
         self.small: UInt8 | None = None
-        self.key: Frame | None = None
-        self.grays: dict[int, UInt8] = {}
+        self.carrier = Carrier()
         self.keys = 0
         self.next_key = 0
         self.last_key = -1
@@ -174,7 +165,7 @@ class Search:
         if self.before is not None and self.before.index != self.last_key:
             self._detect(self.before)
         self._end(self.alive, judged=judged)
-        self.key = None
+        self.carrier.start(None)
 
     def _end(self, tracks: list[Track], *, judged: bool = True) -> None:
         for track in tracks:
@@ -190,7 +181,7 @@ class Search:
         alive = list(self.alive)
         found = [d for d in self._search(frame, alive) if d.score >= self.detector.least]
         looks = [look_at(frame, d.box) for d in found]
-        points = [Point(now, d.box, d.score, _height(d.box) / min(frame.size_wh)) for d in found]
+        points = [Point(now, d.box, d.score, face_height(d.box) / min(frame.size_wh)) for d in found]
         pairs = _matches(alive, found, looks, now, self.detector.likely)
         astray = any(iou(_expected(track, now), found[i].box) < 1 - BUSY for track, i in pairs)
         for track, i in pairs:
@@ -200,7 +191,7 @@ class Search:
         for track in alive:
             if track.last.index != now:
                 least = LENIENT if len(alive) == 1 and not found else FIRM
-                self._carry(track, frame, [d.box for d in found], least)
+                self.carrier.carry(track, frame, [d.box for d in found], least)
         fresh = [i for i, d in enumerate(found) if i not in taken and d.score >= self.detector.likely]
         new = [Track([points[i]], looks[i]) for i in fresh]
         self.alive += new
@@ -210,35 +201,8 @@ class Search:
                 judge(track, self.detector)
         self.busy = astray or len(pairs) < len(alive) or bool(fresh)
         self.keys += 1
-        self.last_key, self.key = now, frame
-        self.grays = {index: gray for index, gray in self.grays.items() if index == now}
-
-    def _carry(self, track: Track, frame: Frame, found: list[Box], least: float) -> None:
-        """Move a track on by correlation, from the last key frame to this one, but not onto a face that was found.
-
-        Such a face is another's, or was refused.
-        """
-        import dlib
-
-        if self.key is None or track.last.index != self.last_key:
-            return
-        for one in (self.key, frame):
-            if one.index not in self.grays:
-                self.grays[one.index] = _gray(one)
-        before, gray = self.grays[self.key.index], self.grays[frame.index]
-        scale = gray.shape[0] / frame.size_wh[1]
-        tracker = dlib.correlation_tracker()
-        tracker.start_track(before, dlib.drectangle(*(scale * side for side in track.last.box)))
-        peak = tracker.update(gray)
-        place = tracker.get_position()
-        box = (place.left() / scale, place.top() / scale, place.right() / scale, place.bottom() / scale)
-        overlap = iou(track.last.box, box)
-        if peak < LEAST_PEAK or overlap < MIN_IOU or any(iou(box, other) > 0.3 for other in found):
-            return
-        if same_face(track.look, look_at(frame, box), overlap) < least:
-            return
-        height = _height(box) / min(frame.size_wh)
-        track.points.append(Point(frame.index, box, track.last.score, height, tracked=True))
+        self.last_key = now
+        self.carrier.start(frame)
 
     def _search(self, frame: Frame, alive: list[Track]) -> list[Detection]:
         side, detector = min(frame.size_wh), self.detector
@@ -298,11 +262,6 @@ def _overlap(track: Track, box: Box, index: int) -> float:
     return max(iou(track.last.box, box), iou(_expected(track, index), box))
 
 
-def _height(box: Box) -> float:
-    """Height of a face from the chin to the hairline, from its box, which ends at the brows."""
-    return FACE_OVER_BOX * (box[3] - box[1])
-
-
 def _is_cut(before: UInt8, now: UInt8) -> bool:
     a, b = before.astype(np.float32), now.astype(np.float32)
     if float(np.abs(a - b).mean()) < CUT_CHANGE:
@@ -310,15 +269,6 @@ def _is_cut(before: UInt8, now: UInt8) -> bool:
     a, b = a - a.mean(), b - b.mean()
     power = math.sqrt(float((a * a).sum()) * float((b * b).sum()))
     return float((a * b).sum()) < CUT_CORRELATION * power
-
-
-def _gray(frame: Frame) -> UInt8:
-    """The luma at the coarse scale, contiguous, for the correlation tracker."""
-    width, height = frame.size_wh
-    if height <= TRACKER_LINES:
-        return np.array(frame.y)
-    size = max(1, round(width * TRACKER_LINES / height)), TRACKER_LINES
-    return np.asarray(cv2.resize(frame.y, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _left_to_right(found: list[Detection]) -> list[Detection]:

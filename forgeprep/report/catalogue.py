@@ -71,7 +71,7 @@ def _print_methods(dataset: Dataset, clips: Sequence[Clip] | None) -> None:
     for count in dataset.published:
         published[count.method] += count.clips
     kinds: dict[str | None, Kind] = {None: Kind("real", None)}
-    kinds.update(taxonomy().get(dataset.name, {}))
+    kinds.update({**taxonomy().get(dataset.name, {}), **dataset.kinds})
     for clip in clips or []:
         kinds.setdefault(clip.method, Kind(clip.forgery, clip.generator))
     heads = [name or "found" for name in compressions]

@@ -102,7 +102,7 @@ class Fake:
         """The verdict on a guess by what was seen; None where nothing could be compared."""
         if self.reader.unfit is not None:
             return "size_mismatch"
-        fits = [self.reader.fits(one) for one in laid if one.apart is not None]
+        fits = [self.reader.fits(one) for one in laid if one.likeness is not None]
         if not fits:
             return None
         return FITS if 2 * sum(fits) >= len(fits) else "size_mismatch" if self.reader.other_size else "unaligned"
@@ -114,9 +114,9 @@ class Fake:
         ready: list[Laid] = []
         planned = set(group.frames)
         # Frames that were not compared go with the last one that was, and those before it with the first.
-        fits = next((reader.fits(one) for one in laid if one.apart is not None), True)
+        fits = next((reader.fits(one) for one in laid if one.likeness is not None), True)
         for one in laid:
-            fits = fits if one.apart is None else reader.fits(one)
+            fits = fits if one.likeness is None else reader.fits(one)
             reason, detail = reader.refuse(one, fits=fits)
             if reason is None:
                 ready.append(one)
@@ -125,7 +125,7 @@ class Fake:
                     drop(group, self.clip, one.moment.index, face.track_id, reason, detail) for face in one.moment.faces
                 ]
             self._count(one, planned)
-        self.correlations += [one.correlation for one in ready if one.correlation is not None]
+        self.correlations += [one.likeness.correlation for one in ready if one.likeness is not None]
         if reader.frames.size_wh is not None:
             self.entry.width, self.entry.height = reader.frames.size_wh
         self.forged.probe(

@@ -7,7 +7,6 @@ and the stretch is read again with what was found.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -32,14 +31,9 @@ from forgeprep.schemas.clips import Clip
 from forgeprep.stages.base import Sample
 from forgeprep.stages.crop.crops import compared, cut, cut_gray, sample_at, window
 from forgeprep.stages.crop.original import Moment, Stretch
+from forgeprep.stages.crop.outside import BEFORE, Likeness, Outside
 from forgeprep.stages.crop.params import CropParams
 
-BEFORE, AFTER = (-2, -1), (1, 2)
-"""Neighbours of a frame that is checked."""
-BETTER = 0.8
-"""A neighbouring frame that fits by this much better than the expected one says that frames were lost or doubled."""
-LEAST_OUTSIDE, LEAST_ALIKE = 0.05, 0.9
-"""With a smaller share of the picture outside the faces, a guess holds if the whole pictures correlate so much."""
 AS_IS = Alignment(Placement(), {}, 0, 1.0)
 """Frame for frame, pixel on pixel."""
 
@@ -51,10 +45,7 @@ class Laid:
     Attributes:
         frame: index of the fake's frame; None where there is none, then all that follows is empty.
         time_s: its presentation time in seconds.
-        apart: distance of the pictures outside the faces, as :func:`forgeprep.ops.pairing.apart` gives it; None where
-            they were not compared.
-        correlation: their correlation, -1 to 1; None as above.
-        lagged: whether a neighbouring frame fits clearly better.
+        likeness: how the pictures outside the faces compare; None where they were not compared.
         patches: uint8 (48, 48) luma, one for each face.
         compared: what a mask is made of, one for each face, where the moment has windows.
         samples: one for each face, if the moment is wanted.
@@ -63,9 +54,7 @@ class Laid:
     moment: Moment
     frame: int | None = None
     time_s: float = 0.0
-    apart: float | None = None
-    correlation: float | None = None
-    lagged: bool = False
+    likeness: Likeness | None = None
     patches: tuple[UInt8, ...] = ()
     compared: tuple[tuple[Pair, Crop], ...] = ()
     samples: tuple[Sample, ...] = ()
@@ -96,28 +85,22 @@ class FakeReader:
         self.alignment: Alignment | None = None
         self.unfit: str | None = None
         self.other_size = False
-        self.last_thumb: tuple[UInt8, pairing.Mask] | None = None
-        self.changes: deque[float] = deque(maxlen=32)
-        # The fake's own thumbs, of frames before one that is checked.
-        self.thumbs: deque[tuple[int, UInt8]] = deque(maxlen=2)
+        self.outside = Outside(guessed)
         self._open()
 
     def lay(self, stretch: Stretch) -> list[Laid]:
         """The fake at the stretch's moments; both clips are compared as a whole the first time that it is off."""
-        state = self.last_thumb, list(self.changes)
+        before = self.outside.last, list(self.outside.changes)
         laid = list(self._read(stretch))
         if self.alignment is None and self._is_off(laid):
             self._align(stretch)
-            self.last_thumb, self.changes = state[0], deque(state[1], maxlen=32)
+            self.outside = Outside(self.guessed, before[0], deque(before[1], maxlen=32))
             laid = list(self._read(stretch))
         return laid
 
     def fits(self, one: Laid) -> bool:
         """Whether the pictures outside the faces show the same moment of the same take; True where it is unknown."""
-        if one.apart is None or one.correlation is None:
-            return True
-        limit = max(pairing.FLOOR, pairing.SAME_TAKE * float(np.median(self.changes or [0.0])))
-        return one.apart <= limit and one.correlation >= pairing.LEAST_SIMILARITY
+        return self.outside.fits(one.likeness)
 
     def refuse(self, one: Laid, *, fits: bool) -> tuple[str | None, str | None]:
         """Why there is no sample of a moment, as a drop reason and its detail; None, None where nothing stands against.
@@ -143,11 +126,12 @@ class FakeReader:
     def _open(self) -> None:
         self.frames = ForwardReader(self.paths[1], self.learned)
         self.companions = {name: ForwardReader(path) for name, path in self.companion_paths.items()}
-        self.thumbs.clear()
+        self.outside.thumbs.clear()
 
     def _is_off(self, laid: Sequence[Laid]) -> bool:
         """Whether the clip has to be aligned: another size, a neighbouring frame that fits better, or no fit at all."""
-        return self.other_size or any(one.lagged or not self.fits(one) for one in laid)
+        lagged = any(one.likeness is not None and one.likeness.lagged for one in laid)
+        return self.other_size or lagged or not all(map(self.fits, laid))
 
     def _align(self, stretch: Stretch) -> None:
         """Compare both clips as a whole; from here on that counts."""
@@ -165,8 +149,7 @@ class FakeReader:
     def _read(self, stretch: Stretch) -> Iterator[Laid]:
         # The last one is checked too, so that nothing shifts unseen between the last check and the end of the stretch.
         last = next((moment.index for moment in reversed(stretch.moments) if moment.thumb is not None), -1)
-        for moment in stretch.moments:
-            yield self._look(moment, stretch, last)
+        return (self._look(moment, stretch, last) for moment in stretch.moments)
 
     def _look(self, moment: Moment, stretch: Stretch, last: int) -> Laid:
         index = moment.index if self.alignment is None else self.alignment.partner.get(moment.index)
@@ -177,13 +160,7 @@ class FakeReader:
             self.other_size = True
             return Laid(moment, index, frame.time_s)
         placement = Placement() if self.alignment is None else self.alignment.placement
-        apart, correlation, lagged = None, None, False
-        if moment.thumb is not None:
-            lags = self.alignment is None and (moment.index == last or pairing.is_checked(moment.index))
-            apart, correlation, lagged = self._compare(moment, moment.thumb, frame, stretch, placement, lags=lags)
-        elif self.alignment is None and any(index - lag == last or pairing.is_checked(index - lag) for lag in BEFORE):
-            size_wh = pairing.thumb_size(stretch.size_wh)
-            self.thumbs.append((index, pairing.thumb(frame, (0, 0, *frame.size_wh), size_wh)))
+        likeness = self._compare(moment, frame, stretch, placement, last)
         faces = [
             replace(face, box=placement.box(face.box), tube=face.tube and placement.box(face.tube))
             for face in moment.faces
@@ -197,47 +174,24 @@ class FakeReader:
             moment,
             index,
             frame.time_s,
-            apart,
-            correlation,
-            lagged,
+            likeness,
             patches=tuple(face_patch(frame, face.box) for face in faces),
             compared=pairs,
             samples=tuple(self._cut(moment, frame, faces, pairs, placement)) if moment.wanted else (),
         )
 
     def _compare(
-        self,
-        moment: Moment,
-        whole: tuple[UInt8, pairing.Mask],
-        frame: Frame,
-        stretch: Stretch,
-        placement: Placement,
-        *,
-        lags: bool,
-    ) -> tuple[float, float, bool]:
-        """How far apart the pictures are outside the faces, how they correlate, and whether a neighbour fits better."""
-        picture, keep = whole
-        size_wh = picture.shape[1], picture.shape[0]
-        area = pairing.area_of(placement, stretch.size_wh, frame.size_wh)
-        own = pairing.thumb(frame, area, size_wh)
-        apart, correlation = pairing.apart(picture, own, keep), pairing.correlation(picture, own, keep)
-        if self.guessed and keep.mean() < LEAST_OUTSIDE:
-            correlation = pairing.correlation(picture, own, np.ones_like(keep))
-            apart = 0.0 if correlation >= LEAST_ALIKE else math.inf
-        if pairing.is_checked(moment.index):
-            if self.last_thumb is not None and self.last_thumb[0].shape == picture.shape:
-                self.changes.append(pairing.apart(picture, self.last_thumb[0], keep & self.last_thumb[1]))
-            self.last_thumb = whole
-        others = self._neighbours(frame.index, area, size_wh) if lags else []
-        self.thumbs.append((frame.index, own))
-        lagged = any(pairing.apart(picture, other, keep) < BETTER * apart - 0.1 for other in others)
-        return apart, correlation, lagged
-
-    def _neighbours(self, index: int, area: IntBox, size_wh: tuple[int, int]) -> list[UInt8]:
-        """The thumbs of the frames on both sides of one, as far as they are there."""
-        before = [thumb for other, thumb in self.thumbs if other - index in BEFORE and thumb.shape == size_wh[::-1]]
-        after = [self.frames.ahead(index + lag) for lag in AFTER]
-        return before + [pairing.thumb(frame, area, size_wh) for frame in after if frame is not None]
+        self, moment: Moment, frame: Frame, stretch: Stretch, placement: Placement, last: int
+    ) -> Likeness | None:
+        """Compare a frame outside the faces; None where that is not due. ``last`` is where it is due at last."""
+        if moment.thumb is not None:
+            lags = self.alignment is None and (moment.index == last or pairing.is_checked(moment.index))
+            place = placement, stretch.size_wh
+            return self.outside.compare(moment.index, moment.thumb, frame, place, self.frames if lags else None)
+        due = (frame.index - lag for lag in BEFORE)
+        if self.alignment is None and any(index == last or pairing.is_checked(index) for index in due):
+            self.outside.note(frame, stretch.size_wh)
+        return None
 
     def _cut(
         self,

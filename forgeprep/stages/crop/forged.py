@@ -69,6 +69,13 @@ class _Track:
     faint: bool = False
     judged: int = 0
 
+    def look_for_faint(self, enlarge: float) -> None:
+        """Look for a forgery with all that masks are made of; crops are ``enlarge`` times as wide as the face."""
+        if len(self.probes) > self.judged and not self.faint:
+            self.judged = len(self.probes)
+            pairs, crops = zip(*self.probes, strict=True)
+            self.faint = any(m.mask.any() for m in difference_masks(pairs, crops, enlarge=enlarge))
+
     @property
     def is_clear(self) -> bool:
         return is_clear(self.signals)
@@ -150,7 +157,8 @@ class ForgedFaces:
     def _visible(self) -> bool:
         if self._any_clear():
             return True
-        self._look_for_faint()
+        for track in self.tracks.values():
+            track.look_for_faint(self.params.enlarge)
         return any(track.faint for track in self.tracks.values())
 
     def _any_clear(self) -> bool:
@@ -174,14 +182,6 @@ class ForgedFaces:
             track = self.tracks.setdefault(number, _Track())
             if sum(len(one.probes) for one in self.tracks.values()) < MOST_PROBES:
                 track.probes.append(pair)
-
-    def _look_for_faint(self) -> None:
-        """Look for forgeries with all that masks are made of, where none is clear."""
-        for track in self.tracks.values():
-            if len(track.probes) > track.judged and not track.faint:
-                track.judged = len(track.probes)
-                pairs, crops = zip(*track.probes, strict=True)
-                track.faint = any(m.mask.any() for m in difference_masks(pairs, crops, enlarge=self.params.enlarge))
 
     def _forged(self, number: int, signals: dict[int, float]) -> dict[int, bool]:
         """Frame index -> whether the face is clearly forged at it."""

@@ -1,0 +1,108 @@
+"""Whether a fake's picture outside the faces is its original's: the same moment of the same take."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from forgeprep.media.forward_reader import ForwardReader
+from forgeprep.media.frames import Frame, UInt8
+from forgeprep.media.regions import IntBox
+from forgeprep.ops import pairing
+from forgeprep.ops.pairing import Placement
+
+BEFORE, AFTER = (-2, -1), (1, 2)
+"""Neighbours of a frame that is checked."""
+BETTER = 0.8
+"""A neighbouring frame that fits by this much better than the expected one says that frames were lost or doubled."""
+LEAST_OUTSIDE, LEAST_ALIKE = 0.05, 0.9
+"""With a smaller share of the picture outside the faces, a guess holds if the whole pictures correlate so much."""
+
+Thumb = tuple[UInt8, pairing.Mask]
+"""A small picture of a frame, and where in it there is no face."""
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """How two pictures outside the faces compare.
+
+    Attributes:
+        apart: their distance, as :func:`forgeprep.ops.pairing.apart` gives it.
+        correlation: -1 to 1.
+        lagged: whether a neighbouring frame of the fake fits clearly better.
+    """
+
+    apart: float
+    correlation: float
+    lagged: bool
+
+
+@dataclass(slots=True)
+class Outside:
+    """Compares a fake's frames with its original's, in order, as far as they lie outside the faces.
+
+    Attributes:
+        guessed: whether the original is a guess.
+        last: the original's thumb at the last frame that was checked.
+        changes: how far the original's own thumbs lay apart from one check to the next.
+        thumbs: the fake's own, by index, of frames before one that is checked.
+    """
+
+    guessed: bool
+    last: Thumb | None = None
+    changes: deque[float] = field(default_factory=lambda: deque(maxlen=32))
+    thumbs: deque[tuple[int, UInt8]] = field(default_factory=lambda: deque(maxlen=2))
+
+    def fits(self, found: Likeness | None) -> bool:
+        """Whether pictures so alike show the same moment of the same take; True where it is unknown."""
+        if found is None:
+            return True
+        limit = max(pairing.FLOOR, pairing.SAME_TAKE * float(np.median(self.changes or [0.0])))
+        return found.apart <= limit and found.correlation >= pairing.LEAST_SIMILARITY
+
+    def note(self, frame: Frame, size_wh: tuple[int, int]) -> None:
+        """Keep a frame of the fake that comes shortly before one that is checked; ``size_wh`` is the original's."""
+        self.thumbs.append((frame.index, pairing.thumb(frame, (0, 0, *frame.size_wh), pairing.thumb_size(size_wh))))
+
+    def compare(
+        self,
+        index: int,
+        whole: Thumb,
+        frame: Frame,
+        place: tuple[Placement, tuple[int, int]],
+        ahead: ForwardReader | None,
+    ) -> Likeness:
+        """Compare a frame of the fake with the original's thumb of the moment that it should show.
+
+        Args:
+            index: of the original's frame.
+            whole: the original's thumb.
+            frame: the fake's.
+            place: how the fake lies on its original, and the size of the original's frames.
+            ahead: reads the fake's frames; None where neighbours do not matter.
+        """
+        picture, keep = whole
+        size_wh = picture.shape[1], picture.shape[0]
+        area = pairing.area_of(*place, frame.size_wh)
+        own = pairing.thumb(frame, area, size_wh)
+        apart, correlation = pairing.apart(picture, own, keep), pairing.correlation(picture, own, keep)
+        if self.guessed and keep.mean() < LEAST_OUTSIDE:
+            correlation = pairing.correlation(picture, own, np.ones_like(keep))
+            apart = 0.0 if correlation >= LEAST_ALIKE else math.inf
+        if pairing.is_checked(index):
+            if self.last is not None and self.last[0].shape == picture.shape:
+                self.changes.append(pairing.apart(picture, self.last[0], keep & self.last[1]))
+            self.last = whole
+        others = [] if ahead is None else self._neighbours(frame.index, area, size_wh, ahead)
+        self.thumbs.append((frame.index, own))
+        lagged = any(pairing.apart(picture, other, keep) < BETTER * apart - 0.1 for other in others)
+        return Likeness(apart, correlation, lagged)
+
+    def _neighbours(self, index: int, area: IntBox, size_wh: tuple[int, int], ahead: ForwardReader) -> list[UInt8]:
+        """The thumbs of the frames on both sides of one, as far as they are there."""
+        before = [thumb for other, thumb in self.thumbs if other - index in BEFORE and thumb.shape == size_wh[::-1]]
+        after = [ahead.ahead(index + lag) for lag in AFTER]
+        return before + [pairing.thumb(frame, area, size_wh) for frame in after if frame is not None]

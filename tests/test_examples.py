@@ -1,4 +1,4 @@
-"""What the README and the examples say is true."""
+"""What the pages and the examples say is true; test_docs follows the pages."""
 
 from __future__ import annotations
 
@@ -16,66 +16,71 @@ import pytest
 import yaml
 
 from forgeprep.schemas.config import PROTOCOLS
-from forgeprep.schemas.drops import REASONS
-from forgeprep.schemas.samples import SAMPLE_COLUMNS, Column
 from tests.conftest import run_cli
 
 HERE = Path(__file__).resolve().parents[1]
-README = (HERE / "README.md").read_text(encoding="utf-8")
+DOCS = HERE / "docs"
 CLUSTER = HERE / "examples" / "cluster"
-BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+STAGE = """\
+import pyarrow
+
+from forgeprep.schemas.samples import Column
+from forgeprep.stages.base import NoParams, Stage
+
+
+def apply(samples, params):
+    for sample in samples:
+        sample.columns["brightness"] = float(sample.image.mean())
+
+
+STAGE = Stage(
+    name="brightness",
+    summary="mean level of the crop",
+    needs=("crop",),
+    adds=(Column("brightness", "brightness", pyarrow.float32(), "0 to 255"),),
+    params=NoParams,
+    apply=apply,
+)
+"""
 
 
 @pytest.fixture(scope="module")
 def out(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("readme") / "out"
+    folder = tmp_path_factory.mktemp("pages") / "shards"
     flags = ("--stages", "crop,mask,noise,similarity", "--frames", "2", "--format", "both", "--workers", "0")
     assert run_cli("run", "ffpp", "--root", str(demo), "--out", str(folder), *flags) == 0
     return folder
 
 
-def type_text(column: Column) -> str:
-    if column.kind == "image":
-        return "picture"
-    if pa.types.is_fixed_size_list(column.type):
-        return f"{type_name(column.type.value_type)} x {column.type.list_size}"
-    if pa.types.is_list(column.type):
-        return f"list of {type_name(column.type.value_type)}"
-    return type_name(column.type)
+@pytest.mark.parametrize("preset", PROTOCOLS)
+def test_the_tutorial_tells_what_a_preset_sets(preset: str) -> None:
+    text = (DOCS / "tutorials" / "faceforensics.md").read_text(encoding="utf-8")
+    (row,) = re.findall(rf"^\| `{preset}` \| (.*) \|$", text, flags=re.MULTILINE)
+    stages, frames, enlarge, size = row.split(" | ")
+    values = PROTOCOLS[preset]
+    assert re.sub(r" \(.*", "", stages).split(", ") == values["stages"]
+    assert frames.split(", ") == [re.sub(r"every:(\d+)", r"every \1th", rule) for rule in values["frames"].values()]
+    assert float(enlarge) == values["enlarge"]
+    assert size == str(values.get("size", "native"))
 
 
-def type_name(value: pa.DataType) -> str:
-    return {"float": "float32", "double": "float64"}.get(str(value), str(value))
-
-
-@pytest.mark.parametrize("column", SAMPLE_COLUMNS, ids=lambda column: column.name)
-def test_the_table_of_columns_is_the_schemas(column: Column) -> None:
-    stage = "every" if column.stage == "key" else column.stage
-    # A bar would end the cell.
-    doc = column.doc.replace("|fake - original|", "abs(fake - original)")
-    assert f"| `{column.name}` | {stage} | {type_text(column)} | {doc} |" in README
-
-
-def test_every_drop_reason_and_protocol_is_explained() -> None:
-    for reason, meaning in REASONS.items():
-        assert f"| `{reason}` | {meaning} |" in README
-    for protocol in PROTOCOLS:
-        assert f"| `{protocol}` |" in README
-
-
-def test_the_readmes_python_runs(demo: Path, out: Path, tmp_path: Path) -> None:
-    blocks = BLOCKS if importlib.util.find_spec("torch") else [block for block in BLOCKS if "torch" not in block]
-    code = f"OUT, ROOT = {str(out)!r}, {str(demo)!r}\n" + "\n".join(blocks)
+def test_the_pages_python_prints_what_it_should(out: Path, tmp_path: Path) -> None:
+    pages = (DOCS / "how-to" / "open-shards.md", DOCS / "concepts" / "masks.md")
+    texts = [page.read_text(encoding="utf-8") for page in pages]
+    blocks = [block for text in texts for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)]
+    runnable = blocks if importlib.util.find_spec("torch") else [block for block in blocks if "torch" not in block]
     environment = {"HF_HOME": str(tmp_path), "HF_DATASETS_OFFLINE": "1", "PATH": "", "PYTHONPATH": str(HERE)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    command = [sys.executable, "-c", "\n".join(runnable)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=out.parent)
     assert done.returncode == 0, done.stderr
     assert "True where two cells differ" in done.stdout
-    assert len(blocks) < len(BLOCKS) or "torch.Size([4, 224, 224, 3]) torch.Size([4, 224, 224])" in done.stdout
+    # A mask that is cut where it was cut is the same mask; one cut higher is smaller.
+    assert done.stdout.endswith("True True\n")
+    assert len(runnable) < len(blocks) or "torch.Size([4, 224, 224, 3]) torch.Size([4, 224, 224])" in done.stdout
 
 
-def test_the_readmes_stage_works_once_it_is_installed(demo: Path, tmp_path: Path) -> None:
-    (stage,) = (block for block in BLOCKS if "STAGE = " in block)
-    (tmp_path / "my_stage.py").write_text(stage)
+def test_a_stage_of_another_package_works_once_it_is_installed(demo: Path, tmp_path: Path) -> None:
+    (tmp_path / "my_stage.py").write_text(STAGE)
     # What pip leaves of a package with an entry point.
     info = tmp_path / "my_package-1.0.dist-info"
     info.mkdir()

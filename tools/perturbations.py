@@ -1,4 +1,4 @@
-"""Make the table in docs/perturbations.md and docs/perturbations.jpg: ``python tools/perturbations.py``."""
+"""Make docs/perturbations.jpg, each perturbation at each severity: ``python tools/perturbations.py``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from skimage import data
 
 from forgeprep.media.frames import UInt8
 from forgeprep.ops.perturb.catalogue import CATALOGUE, SEVERITIES, perturb, ready
-from forgeprep.report.perturbations import markdown_rows
 
 FACE = (slice(16, 208), slice(128, 320))
 CELL, COLUMNS, HEAD, LABEL, GAP = 120, 3, 16, 18, 4
-PAGE = Path(__file__).parents[1] / "docs" / "perturbations.md"
+PICTURE = Path(__file__).parents[1] / "docs" / "perturbations.jpg"
 
 
 def sheet(face: UInt8) -> Image.Image:
@@ -38,7 +37,5 @@ def sheet(face: UInt8) -> Image.Image:
 
 
 if __name__ == "__main__":
-    prose = PAGE.read_text(encoding="utf-8").partition("| group")[0]
-    PAGE.write_text(prose + "\n".join(markdown_rows()) + "\n", encoding="utf-8")
-    sheet(np.ascontiguousarray(data.astronaut()[FACE], np.uint8)).save(PAGE.with_suffix(".jpg"), quality=88)
-    print(PAGE)
+    sheet(np.ascontiguousarray(data.astronaut()[FACE], np.uint8)).save(PICTURE, quality=88)
+    print(PICTURE)

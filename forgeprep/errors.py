@@ -6,6 +6,7 @@
     ├── UsageError                 exit code 2: the command or the configuration is off
     │   └── ConfigMismatch         the output folder belongs to another configuration
     ├── MediaError                 a clip cannot be read; the run goes on and lists it in the drops
+    ├── StageError                 a stage of another package does what no stage may
     ├── StorageError               the output cannot be written (no space, no permission)
     ├── GroupFailed                a source group cannot be worked on, and nothing foresaw it; the run goes on without
     │   └── OutOfMemory            it takes more memory than a worker may
@@ -79,6 +80,10 @@ class GroupFailed(ForgeprepError):
 
 class OutOfMemory(GroupFailed):
     """Work on a source group takes more memory than a worker may (``--worker-memory``)."""
+
+
+class StageError(ForgeprepError):
+    """A stage does what it has not declared; its author has to mend it."""
 
 
 class StorageError(ForgeprepError):

@@ -7,7 +7,7 @@ nothing), and an entry-point group for what others add.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
@@ -61,9 +61,10 @@ class Registry(Generic[T]):
             raise unknown_name(self.kind, name, self.names())
         return self._loaded(name, points[0])
 
-    def packages(self, names: Mapping[str, Any] | list[str] | tuple[str, ...]) -> dict[str, str]:
+    def packages(self, names: Collection[str]) -> dict[str, str]:
         """Of these names those that other packages add: name -> package and version, e.g. ``mine 1.0``."""
-        return {point.name: _package(point) for point in self._points() if point.name in names}
+        points = [point for point in self._points() if point.name in names and point.name not in self.built_in]
+        return {point.name: _package(point) for point in points}
 
     def _loaded(self, name: str, point: EntryPoint) -> T:
         owner = _owner(point)
@@ -91,6 +92,12 @@ def missing(kind: str, name: str, package: str) -> str:
     )
 
 
+def made_with(run: Mapping[str, Any], part: str) -> dict[str, str]:
+    """Name -> package and version, of the ``stages`` or ``formats`` of a run that other packages add (``run.json``)."""
+    packages = run.get("packages") or {}
+    return {name: f"{title} {facts['version']}" for title, facts in packages.items() for name in facts.get(part) or ()}
+
+
 def pinned(package: str) -> str:
     """``mine 1.0`` as pip takes it: ``mine==1.0``."""
     return "==".join(package.rsplit(" ", 1))
@@ -107,4 +114,4 @@ def _owner(point: EntryPoint) -> str:
 
 
 def _package(point: EntryPoint) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.value
+    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else f"{point.module} 0"

@@ -20,9 +20,8 @@ from forgeprep.errors import UsageError
 from forgeprep.media.regions import crop_rgb
 from forgeprep.media.video import read_frames
 from forgeprep.pipeline.configure import make_config
-from forgeprep.schemas.samples import SAMPLE_COLUMNS
-from forgeprep.shards.check_sample import clip_problems
-from forgeprep.shards.read import iter_clips, iter_rows, shard_paths
+from forgeprep.shards.check_sample import sequence_problems
+from forgeprep.shards.read import iter_rows, iter_sequences, shard_paths
 from forgeprep.shards.verify import verify
 from forgeprep.stages.frames import FramesParams, select
 from forgeprep.training.data import Samples, frames_alone, load_index
@@ -41,7 +40,6 @@ CLIPS: dict[str, Any] = {
     "clip_stride": 2,
     "format": "both",
 }
-PICTURES = [column.name for column in SAMPLE_COLUMNS if column.kind == "image"]
 
 
 @settings(max_examples=200, deadline=None)
@@ -170,7 +168,7 @@ def test_clip_shards_open_in_other_libraries(made: tuple[Path, Path], tmp_path: 
         assert np.array_equal(sample["003.png"], row["image"][3])
         assert np.array_equal(sample["005.mask.png"][..., 0], row["mask"][5])
         assert sample["json"]["frame_index"] == row["frame_index"]
-    for row, (values, arrays) in zip(rows, iter_clips(path), strict=True):
+    for row, (values, arrays) in zip(rows, iter_sequences(path), strict=True):
         assert np.array_equal(arrays.images, np.stack(row["image"]))
         assert np.array_equal(arrays.masks, np.stack(row["mask"]))
         assert (list(arrays.labels), arrays.real_frames, arrays.has_mask.all()) == (row["frame_labels"], 6, True)
@@ -195,12 +193,12 @@ def test_what_reads_runs_reads_clip_shards(made: tuple[Path, Path], tmp_path: Pa
     index = load_index([out], "train")
     with pytest.raises(UsageError, match="clips of several frames"):
         frames_alone(index)
-    (_, arrays), (row,) = next(iter_clips(shard_paths(out)[0])), Samples(replace(index, frames=3)).read([0])
+    (_, arrays), (row,) = next(iter_sequences(shard_paths(out)[0])), Samples(replace(index, frames=3)).read([0])
     for frame, at in zip(row["frames"], (0, 2, 5), strict=True):
         assert np.array_equal(frame["image"], arrays.images[at])
         assert (frame["label"], row["label"]) == (arrays.labels[at], arrays.labels.max())
     run(couple, tmp_path / "frames", stages="crop", frames="1", methods="Deepfakes")
-    rows = iter_clips(shard_paths(tmp_path / "frames")[0])
+    rows = iter_sequences(shard_paths(tmp_path / "frames")[0])
     with pytest.raises(UsageError, match="single frames"):
         next(rows)
 
@@ -227,7 +225,7 @@ def test_short_clips_are_padded_or_dropped(
         (1, [0, 2, 4, 6, 6, 6], 2),
     ]
     assert all(np.array_equal(row["image"][5], row["image"][3]) for row in rows)
-    assert {arrays.real_frames for path in shard_paths(tmp_path / "out") for _, arrays in iter_clips(path)} == {4}
+    assert {arrays.real_frames for path in shard_paths(tmp_path / "out") for _, arrays in iter_sequences(path)} == {4}
 
 
 def test_windows_without_the_face_are_accounted_for(footage: tuple[list[UInt8], list[UInt8]], tmp_path: Path) -> None:
@@ -274,7 +272,7 @@ def test_overlapping_samples_are_refused() -> None:
 def test_every_defect_of_a_clip_sample_is_found(made: tuple[Path, Path]) -> None:
     [path] = shard_paths(made[1])
     good = next(row for row in iter_rows(path, decode=False) if row["label"])
-    assert list(clip_problems(good, PICTURES, 6)) == []
+    assert list(sequence_problems(good, 6)) == []
     defects: list[tuple[str, Any, str]] = [
         ("frame_index", good["frame_index"][:5], "frame_index is no list of 6 values"),
         ("frame_index", good["frame_index"][::-1], "not in order"),
@@ -287,4 +285,4 @@ def test_every_defect_of_a_clip_sample_is_found(made: tuple[Path, Path]) -> None
     ]
     for name, value, told in defects:
         bad = copy.deepcopy(good) | {name: value}
-        assert any(told in problem for problem in clip_problems(bad, PICTURES, 6)), name
+        assert any(told in problem for problem in sequence_problems(bad, 6)), name

@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from forgeprep.errors import VerifyError
+from forgeprep.schemas.columns import Packing
 from forgeprep.schemas.samples import columns_of
 from forgeprep.shards.encode import UInt8, _sum_of_rows, decode_image, encode_image, encode_row
 
@@ -21,9 +22,9 @@ PICTURES = hnp.arrays(np.uint8, st.tuples(SIDES, SIDES) | st.tuples(SIDES, SIDES
 
 
 @settings(max_examples=60, deadline=None)
-@given(PICTURES, st.sampled_from(["image", "mask", "noise", "difference", "other"]))
-def test_png_gives_back_the_picture(picture: UInt8, column: str) -> None:
-    data = encode_image(picture, column=column)
+@given(PICTURES, st.sampled_from(["smooth", "runs", "residual"]))
+def test_png_gives_back_the_picture(picture: UInt8, packing: Packing) -> None:
+    data = encode_image(picture, packing=packing)
     np.testing.assert_array_equal(decode_image(data), picture)
     with Image.open(io.BytesIO(data)) as other:
         assert other.mode == ("RGB" if picture.ndim == 3 else "L")
@@ -33,17 +34,17 @@ def test_png_gives_back_the_picture(picture: UInt8, column: str) -> None:
     np.testing.assert_array_equal(opened if picture.ndim == 2 else opened[..., ::-1], picture)
 
 
-@pytest.mark.parametrize("column", ["image", "mask", "noise", "difference"])
-def test_equal_pictures_give_equal_bytes(face_photo: UInt8, column: str) -> None:
+@pytest.mark.parametrize("packing", ["smooth", "runs", "residual"])
+def test_equal_pictures_give_equal_bytes(face_photo: UInt8, packing: Packing) -> None:
     """Also where memory lies otherwise, and for pictures of zeros, whose bytes are kept."""
-    picture = face_photo if column == "image" else np.where(face_photo[..., 0] > 99, 255, 0).astype(np.uint8)
+    picture = face_photo if packing == "smooth" else np.where(face_photo[..., 0] > 99, 255, 0).astype(np.uint8)
     for one in (picture, np.zeros_like(picture), np.ones_like(picture)):
         rng = np.random.default_rng(0)
-        expected = encode_image(one, column=column)
+        expected = encode_image(one, packing=packing)
         for _ in range(20):
-            encode_image(rng.integers(0, 256, (90, 90), np.uint8), column=column)
+            encode_image(rng.integers(0, 256, (90, 90), np.uint8), packing=packing)
             elsewhere = np.pad(one, ((3, 5), (7, 1), (0, 0))[: one.ndim])[3:-5, 7:-1]
-            assert encode_image(elsewhere, column=column) == expected
+            assert encode_image(elsewhere, packing=packing) == expected
         np.testing.assert_array_equal(decode_image(expected), one)
 
 

@@ -14,11 +14,13 @@ import pytest
 
 from forgeprep.errors import StorageError, UsageError, VerifyError
 from forgeprep.io.atomic import atomic_write_bytes
-from forgeprep.shards import read, write
+from forgeprep.shards import write
 from forgeprep.shards.encode import UInt8, encode_row
+from forgeprep.shards.formats import FORMATS, parquet
+from forgeprep.shards.formats.webdataset import tar_key
 from forgeprep.shards.read import iter_rows, shard_paths
 from forgeprep.shards.records import iter_records, read_record, record_path, write_record
-from forgeprep.shards.write import ShardWriter, tar_key
+from forgeprep.shards.write import ShardWriter
 from tests.shards_run import columns, make_row, make_run, shard_rows, write_shard
 
 
@@ -83,7 +85,7 @@ def test_reading_holds_no_more_than_a_row_group(
     tmp_path: Path, face_photo: UInt8, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write, "GROUP_BYTES", 500_000)
-    monkeypatch.setattr(read, "_BATCH_ROWS", 2)
+    monkeypatch.setattr(parquet, "_BATCH_ROWS", 2)
     rows = shard_rows(face_photo, "train", range(5), size=200)
     record = write_shard(tmp_path, "train/00000", rows, formats=("parquet",))
     assert record["files"][0]["bytes"] > 4_000_000
@@ -155,7 +157,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_shard(
     small_disk: Path, face_photo: UInt8, name: str, group_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write, "GROUP_ROWS", group_rows)
-    extension = write.EXTENSIONS[name]
+    extension = FORMATS.get(name).suffix
     rows = shard_rows(face_photo, "train", [0], size=290)
     with pytest.raises(StorageError, match=rf"00000\.{extension}: no space left; free some") as raised:
         write_all(small_disk, rows, (name,), None)

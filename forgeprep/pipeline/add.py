@@ -13,6 +13,7 @@ from forgeprep.io.storage import remove_tree
 from forgeprep.pipeline.configure import digest, read_params, settings_of, shard_key, versions
 from forgeprep.pipeline.plan import Plan, open_plan
 from forgeprep.pipeline.run import Prepared, settings_differences, write_run
+from forgeprep.registry import made_with
 from forgeprep.schemas.config import RunConfig
 from forgeprep.shards.records import files_there, read_record, read_run
 from forgeprep.stages import resolve_stages
@@ -37,7 +38,7 @@ def prepare_added(out: Path, names: Sequence[str], given: Mapping[str, Any]) -> 
         held = [None]
     if None in held:
         raise UsageError(f"{out}/run.json: damaged; make the run again with --overwrite")
-    stages = resolve_stages([*before.stages, *names])
+    stages = resolve_stages([*before.stages, *names], made_with(old, "stages"))
     asked = resolve_stages(names)
     more = [stage for stage in stages if stage.name not in before.stages]
     params = read_params(asked, given)

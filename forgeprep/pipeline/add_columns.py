@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from forgeprep.schemas.config import RunConfig
+from forgeprep.schemas.samples import MAIN
 from forgeprep.shards.encode import decode_image, encode_row
 from forgeprep.shards.read import iter_rows
 from forgeprep.stages.base import Stage, StageParams, sample_of
 
 BATCH = 32
 """Samples in memory at a time."""
-READ = ("image", "mask")
-"""The pictures that an additive stage may read."""
 
 
 def added_rows(
@@ -32,11 +31,14 @@ def added_rows(
     Raises:
         VerifyError: the shard is damaged.
     """
-    file = next((file for file in record["files"] if file["format"] == "parquet"), record["files"][0])
+    file = record["files"][0]
     columns = [column for stage, _ in steps for column in stage.adds]
+    read = {MAIN, *(name for stage, _ in steps for name in stage.reads)}
     rows = iter_rows(out / file["path"], decode=False)
     while held := list(itertools.islice(rows, BATCH)):
-        samples = [sample_of({name: _decoded(name, value) for name, value in row.items()}) for row in held]
+        samples = [
+            sample_of({name: _decoded(value) if name in read else value for name, value in row.items()}) for row in held
+        ]
         for stage, params in steps:
             assert stage.apply is not None
             stage.apply(samples, params)
@@ -44,5 +46,5 @@ def added_rows(
             yield row | encode_row(sample.row(), columns, config.image_format, config.image_quality)
 
 
-def _decoded(name: str, value: Any) -> Any:
-    return decode_image(value["bytes"]) if name in READ and value is not None else value
+def _decoded(value: Any) -> Any:
+    return decode_image(value["bytes"]) if isinstance(value, dict) and value.keys() == {"bytes", "path"} else value

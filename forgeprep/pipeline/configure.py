@@ -16,13 +16,16 @@ from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import DatasetParams
 from forgeprep.errors import UsageError, unknown_name
 from forgeprep.io.settings import name_and_value, read_settings_file
+from forgeprep.io.storage import to_path
+from forgeprep.registry import made_with
 from forgeprep.schemas.config import PROTOCOLS, RunConfig
+from forgeprep.shards.formats import resolve_formats
+from forgeprep.shards.records import read_run
 from forgeprep.stages import all_stages, packages_of, resolve_stages
 from forgeprep.stages.base import Stage
 
 DEFAULT_STAGES = ("crop", "mask", "noise")
 _DIRECT = ("compression", "methods", "splits", "image_format", "image_quality", "shard_size")
-_FORMATS = {"parquet": ("parquet",), "webdataset": ("webdataset",), "both": ("parquet", "webdataset")}
 EXECUTION = ("root", "out", "workers", "address", "clip_timeout", "worker_memory")
 """Names that a configuration file may hold too, though they do not change what comes out."""
 _VERSIONED = (
@@ -64,13 +67,12 @@ def make_config(dataset: str, given: Mapping[str, Any]) -> RunConfig:
             # A protocol enlarges the box of a face; where the picture is the face there is nothing around it.
             del preset["enlarge"]
         values = {**preset, **values}
-    stages = resolve_stages(_names(values.pop("stages", DEFAULT_STAGES)))
+    before = _run_in(given.get("out"))
+    stages = resolve_stages(_names(values.pop("stages", DEFAULT_STAGES)), made_with(before, "stages"))
     owners = _param_owners()
     params = read_params(stages, {key: values.pop(key) for key in list(values) if key in owners})
     options = read_options(dataset, values.pop("options", {}))
-    shape = str(values.pop("format", "parquet"))
-    if shape not in _FORMATS:
-        raise unknown_name("format", shape, _FORMATS)
+    formats = resolve_formats(",".join(_names(values.pop("format", "parquet"))), made_with(before, "formats"))
     try:
         direct = {key: _names(v) if key in ("compression", "methods", "splits") else v for key, v in values.items()}
         names = [stage.name for stage in stages]
@@ -79,13 +81,21 @@ def make_config(dataset: str, given: Mapping[str, Any]) -> RunConfig:
                 **direct,
                 "dataset": dataset,
                 "stages": names,
-                "formats": _FORMATS[shape],
+                "formats": formats,
                 "options": options.model_dump(mode="json"),
                 "params": params,
             }
         )
     except ValidationError as error:
         raise UsageError(_first_problem(error)) from None
+
+
+def _run_in(out: Any) -> Mapping[str, Any]:
+    """The ``run.json`` of the run that is to go on, if there is one: it names the packages that it was made with."""
+    try:
+        return read_run(to_path(out) if isinstance(out, str) else out) if out else {}
+    except UsageError:
+        return {}
 
 
 def read_params(stages: Sequence[Stage], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

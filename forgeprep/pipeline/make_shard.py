@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from forgeprep.errors import MediaError
+from forgeprep.errors import MediaError, StageError
 from forgeprep.media import guard
 from forgeprep.media.video import read_facts, read_rate, sha256_of
 from forgeprep.pipeline.add_columns import added_rows
@@ -19,9 +19,9 @@ from forgeprep.pipeline.progress import Progress
 from forgeprep.pipeline.sequences import Windows, frame_of_plan
 from forgeprep.schemas.clips import CLIP_SCHEMA, Clip, Split
 from forgeprep.schemas.config import RunConfig
-from forgeprep.schemas.drops import Drop
+from forgeprep.schemas.drops import REASONS, Drop
 from forgeprep.schemas.resources import Resources
-from forgeprep.schemas.samples import Column, clip_columns, columns_of
+from forgeprep.schemas.samples import Column, columns_of, sequence_columns
 from forgeprep.shards.encode import encode_row
 from forgeprep.shards.records import write_record
 from forgeprep.shards.write import ShardWriter
@@ -117,11 +117,12 @@ class Steps:
     companions: frozenset[str]
     columns: tuple[Column, ...]
     frames: FramesParams
+    reasons: frozenset[str]
 
     @property
     def file_columns(self) -> tuple[Column, ...]:
-        """The columns of the shards: of clips, where samples have several frames."""
-        return self.columns if self.frames.clip_length is None else clip_columns(self.columns)
+        """The columns of the shards: of sequences, where samples have several frames."""
+        return self.columns if self.frames.clip_length is None else sequence_columns(self.columns)
 
 
 def prepare(config: RunConfig) -> Steps:
@@ -134,6 +135,7 @@ def prepare(config: RunConfig) -> Steps:
         companions=frozenset(name for stage, params in ready for name in stage.companions(params)),
         columns=columns_of("key") + tuple(column for stage in stages for column in stage.adds),
         frames=FramesParams(**config.params["frames"]),
+        reasons=frozenset(REASONS).union(*(stage.drops for stage in stages)),
     )
 
 
@@ -149,7 +151,7 @@ def group_rows(
     if length is not None and len(group.frames) < length and steps.frames.clip_short == "drop":
         _drop_short(group, length, log)
         return
-    windows = Windows(group, log) if length is not None else None
+    windows = Windows(group, log, steps.columns) if length is not None else None
     for samples in source.source(group, root, params, steps.companions, log):
         alive = samples
         for stage, stage_params in steps.samples:
@@ -215,6 +217,12 @@ def _rows(samples: list[Sample], steps: Steps, config: RunConfig, log: GroupLog)
             log.clips[sample.clip_id].written += steps.frames.clip_length is None
             yield encode_row(sample.row(), steps.columns, config.image_format, config.image_quality)
         else:
+            if sample.reason not in steps.reasons:
+                name = ", ".join(stage.name for stage, _ in steps.samples)
+                raise StageError(
+                    f"{sample.sample_id}: dropped for the reason '{sample.reason}', which none of the stages ({name}) "
+                    "declares; it has to stand in Stage.drops"
+                )
             # Windows are made of the original's frames.
             of_plan = frame_of_plan(sample.frame_index, sample.original_frame)
             index = sample.frame_index if steps.frames.clip_length is None else of_plan

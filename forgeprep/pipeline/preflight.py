@@ -13,7 +13,7 @@ from forgeprep.io.storage import is_remote
 from forgeprep.media import process as media_process
 from forgeprep.pipeline.make_shard import Steps, group_rows, prepare, quiet_libraries
 from forgeprep.pipeline.run import Prepared
-from forgeprep.shards.write import picture_bytes
+from forgeprep.shards.formats.base import picture_bytes
 from forgeprep.stages.base import Group, GroupLog
 
 SECONDS = 6.0

@@ -10,22 +10,23 @@ from typing import Any
 from forgeprep.errors import UsageError
 from forgeprep.pipeline.plan import Plan, Select, ShardPlan, group_of, pack_plan, with_headers
 from forgeprep.schemas.clips import Clip
-from forgeprep.schemas.drops import DROP_SCHEMA, TRANSIENT
-from forgeprep.shards.records import iter_records, record_path
+from forgeprep.schemas.drops import DROP_SCHEMA, reasons_of_run
+from forgeprep.shards.records import iter_records, read_run, record_path
 from forgeprep.stages.base import Group
 
 _CLIP, _REASON = (DROP_SCHEMA.get_field_index(name) for name in ("clip_id", "reason"))
 
 
 def failed_clips(out: Path) -> set[str]:
-    """Clips of a run that lost samples for a reason in :data:`TRANSIENT`, or that were unreadable when it was planned.
+    """Clips of a run that lost samples for a transient reason, or that were unreadable when it was planned.
 
     An original that failed takes its fakes with it; they are in its source group, which is made anew as a whole.
     """
+    transient = {name for name, reason in reasons_of_run(read_run(out)).items() if reason.transient}
     failed: set[str] = set()
     for _, record in iter_records(out):
         if record is not None:
-            failed |= {drop[_CLIP] for drop in record["drops"] if drop[_REASON] in TRANSIENT}
+            failed |= {drop[_CLIP] for drop in record["drops"] if drop[_REASON] in transient}
             failed |= {clip["clip_id"] for clip in record["clips"] if clip["error"] is not None}
     return failed
 

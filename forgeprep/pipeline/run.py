@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,18 @@ from forgeprep.pipeline.executors.job import Job
 from forgeprep.pipeline.executors.limits import Limits
 from forgeprep.pipeline.executors.ray_start import RayStart
 from forgeprep.pipeline.index import write_index
-from forgeprep.pipeline.make_shard import ShardJob, make_shard, resources_of
+from forgeprep.pipeline.make_shard import ShardJob, make_shard, prepare, resources_of
 from forgeprep.pipeline.plan import Brief, Plan, inputs_of, make_plan, open_plan
 from forgeprep.pipeline.progress import Progress, Report
 from forgeprep.pipeline.retry import failed_clips, forget, repaired_plan
 from forgeprep.schemas.clips import Split
+from forgeprep.schemas.columns import facts_of
 from forgeprep.schemas.config import RunConfig
+from forgeprep.schemas.drops import REASONS, TRANSIENT
+from forgeprep.schemas.version import SCHEMA_VERSION
+from forgeprep.shards.formats import FORMATS
 from forgeprep.shards.records import files_there, read_record
-from forgeprep.stages import all_stages, resolve_stages
+from forgeprep.stages import STAGES, all_stages, resolve_stages
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +283,9 @@ def write_run(prepared: Prepared, identity: dict[str, Any]) -> None:
         StorageError: they cannot be written.
     """
     atomic_write_bytes(prepared.out / "plan.parquet", prepared.plan.data)
+    stages = resolve_stages(prepared.config.stages)
     document = {
+        "schema_version": SCHEMA_VERSION,
         "fingerprint": prepared.fingerprint,
         **identity,
         "stages": list(prepared.config.stages),
@@ -289,8 +295,25 @@ def write_run(prepared: Prepared, identity: dict[str, Any]) -> None:
         "root": str(prepared.root),
         "official_split": get_dataset(prepared.config.dataset).official_split,
         **({"adds_to": prepared.adds_to} if prepared.adds_to else {}),
+        "packages": _packages(prepared.config),
+        "columns": [facts_of(column) for column in prepare(prepared.config).columns],
+        "drop_reasons": {
+            **{name: {"meaning": meaning, "transient": name in TRANSIENT} for name, meaning in REASONS.items()},
+            **{name: asdict(reason) for stage in stages for name, reason in stage.drops.items()},
+        },
     }
     atomic_write_bytes(prepared.out / "run.json", json.dumps(document, indent=2).encode() + b"\n")
+
+
+def _packages(config: RunConfig) -> dict[str, Any]:
+    """Package -> its version and the stages and shard formats of the run that it adds; forgeprep itself is left out."""
+    found: dict[str, Any] = {}
+    parts = {"stages": STAGES.packages(config.stages), "formats": FORMATS.packages(config.formats)}
+    for part, packages in parts.items():
+        for name, package in packages.items():
+            title, version = package.rsplit(" ", 1)
+            found.setdefault(title, {"version": version}).setdefault(part, []).append(name)
+    return found
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

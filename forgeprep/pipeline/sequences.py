@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from forgeprep.schemas.columns import Column
 from forgeprep.schemas.drops import Drop
-from forgeprep.shards.sequences import STEADY, join_frames
+from forgeprep.schemas.samples import SAME
+from forgeprep.shards.sequences import join_frames
 from forgeprep.stages.base import Group, GroupLog
 
 Row = dict[str, Any]
@@ -25,8 +27,10 @@ class _Open:
 class Windows:
     """Joins the rows of a group's clips; of each clip they come in order of time, and one window is held."""
 
-    def __init__(self, group: Group, log: GroupLog) -> None:
+    def __init__(self, group: Group, log: GroupLog, columns: Sequence[Column]) -> None:
         self.group, self.log = group, log
+        self.once = frozenset(column.name for column in columns if column.in_sequence != "each")
+        self.same = tuple(column.name for column in columns if column.in_sequence == "same")
         self.length = group.window or 1
         self.numbers: dict[tuple[int, ...], dict[int, int]] = {}
         self.open: dict[str, _Open] = {}
@@ -71,12 +75,12 @@ class Windows:
             problem = None
             if len(there) < len(frames):
                 problem = f"{len(there)} of {len(frames)} frames"
-            elif any(row[name] != there[0][name] for row in there for name in STEADY if name in row):
-                problem = "the picture changes its size"
+            elif changing := [name for name in self.same if any(row[name] != there[0][name] for row in there)]:
+                problem = "the picture changes its size" if changing[0] in SAME else f"{changing[0]} changes"
             self.verdicts[clip_id, window.number][track] = problem
             if problem is None:
                 self.log.clips[clip_id].written += 1
-                yield join_frames(there, self.length)
+                yield join_frames(there, self.length, self.once)
 
     def _drops(self) -> Iterator[Drop]:
         """One for each sample that was not made, with the reason of its first frame that was dropped."""

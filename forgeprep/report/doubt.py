@@ -19,7 +19,7 @@ from forgeprep.errors import VerifyError
 from forgeprep.shards.encode import decode_image
 from forgeprep.shards.random_access import Place, iter_values, read_at
 from forgeprep.shards.records import iter_records
-from forgeprep.shards.sequences import MARK, is_clip, split_frames
+from forgeprep.shards.sequences import MARK, is_sequence, split_frames
 
 COLUMNS = (
     "sample_id", "clip_id", "track_id", "frame_index", "timestamp_s", "label", "method", "compression", "face_box",
@@ -102,7 +102,7 @@ class Doubts:
             return
         if place.path != self._path:
             self._path, self._last = place.path, {}
-        if is_clip(row):
+        if is_sequence(row):
             frames = split_frames(row)
             for number, frame in enumerate(frames[: len(frames) - row["padded"]]):
                 self._add(place, number, frame)

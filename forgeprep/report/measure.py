@@ -17,7 +17,7 @@ from forgeprep.report import doubt
 from forgeprep.report.summary import Kind
 from forgeprep.shards.random_access import Place, iter_values
 from forgeprep.shards.records import iter_records
-from forgeprep.shards.sequences import MARK, is_clip, split_frames
+from forgeprep.shards.sequences import MARK, is_sequence, split_frames
 
 SAMPLED = 320
 """So many samples, over all methods, have their pictures decoded; spread over the run by a hash of their ids."""
@@ -143,7 +143,7 @@ def measure(out: Path) -> Measures:
         try:
             for place, row in iter_values(path, columns):
                 found.rows[Kind(row["split"], row["compression"], row["method"], row["label"])] += 1
-                for frame in split_frames(row) if is_clip(row) else [row]:
+                for frame in split_frames(row) if is_sequence(row) else [row]:
                     _add(found, frame)
                 chooser.offer(place, row)
                 doubts.offer(place, row)

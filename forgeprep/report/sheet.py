@@ -13,7 +13,7 @@ from forgeprep.shards.encode import encode_image
 from forgeprep.shards.random_access import iter_values
 from forgeprep.shards.read import find_rows, iter_rows
 from forgeprep.shards.records import iter_records, read_run
-from forgeprep.shards.sequences import MARK, frame_of, is_clip, poster, split_frames
+from forgeprep.shards.sequences import MARK, frame_of, is_sequence, poster, split_frames
 
 Row = dict[str, Any]
 Group = tuple[str, str]
@@ -116,7 +116,7 @@ def _least_sure(clips: dict[Group, list[tuple[str, Path]]], count: int) -> list[
 
 def _sureness(row: Row) -> tuple[float, str] | None:
     """How sure a fake's mask is, and by which figure; None where nothing tells."""
-    if is_clip(row):
+    if is_sequence(row):
         found = [_sureness(frame) for frame in split_frames(row)]
         return min((one for one in found if one is not None), default=None)
     if not row["label"] or row.get("mask_source") in (None, "absent"):
@@ -171,7 +171,7 @@ def _load(chosen: dict[Path, list[Choice]]) -> list[SheetRow]:
 
 def original_of(row: Row) -> str | None:
     """The sample_id of the original at the same track and frames; a source group lies in one shard."""
-    frame = row["original_frame"][0] if is_clip(row) else row["original_frame"]
+    frame = row["original_frame"][0] if is_sequence(row) else row["original_frame"]
     return (
         None if row["original_id"] is None or frame is None else f"{row['original_id']}/{row['track_id']}/{frame:06d}"
     )

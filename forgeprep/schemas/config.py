@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from forgeprep.schemas.clips import SPLITS, Split
 
-Format = Literal["parquet", "webdataset"]
 ImageFormat = Literal["png", "jpeg", "webp"]
 
 
@@ -27,7 +26,7 @@ class RunConfig(BaseModel):
     compression: tuple[str, ...] | None = None
     methods: tuple[str, ...] | None = None
     splits: tuple[Split, ...] = SPLITS
-    formats: tuple[Format, ...] = ("parquet",)
+    formats: tuple[str, ...] = ("parquet",)
     image_format: ImageFormat = "png"
     image_quality: int = Field(default=95, ge=1, le=100)
     shard_size: int = Field(default=2000, ge=1)

@@ -1,8 +1,14 @@
-"""Why a planned sample was not made: a closed list, so that nothing is skipped in silence."""
+"""Why a planned sample was not made: a closed list, so that nothing is skipped in silence.
+
+:data:`REASONS` are those of forgeprep itself; a stage of another package declares its own (``Stage.drops``). All that a
+run may have are written into its ``run.json``.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -29,6 +35,22 @@ REASONS: dict[str, str] = {
 
 TRANSIENT = frozenset({"unreadable", "decode_error", "worker_died"})
 """Reasons that may be gone on another try: after a file was fetched again, or the storage has recovered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A drop reason of a stage: what it means, and whether it may be gone on another try (``--retry-failed``)."""
+
+    meaning: str
+    transient: bool = False
+
+
+def reasons_of_run(run: Mapping[str, Any]) -> dict[str, Reason]:
+    """Name -> reason: all that the samples of a run may be dropped for, from its ``run.json``."""
+    told = run.get("drop_reasons")
+    if told is None:
+        return {name: Reason(meaning, name in TRANSIENT) for name, meaning in REASONS.items()}
+    return {name: Reason(one["meaning"], one.get("transient", False)) for name, one in told.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,11 @@ A model says what its readers rely on; further names are left alone, so that fil
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError
+
+from forgeprep.schemas.columns import type_of
 
 _LONGEST = 160
 
@@ -26,6 +28,11 @@ def _name(path: str) -> str:
     return path
 
 
+def _type(text: str) -> str:
+    type_of(text)
+    return text
+
+
 InnerPath = Annotated[str, Field(max_length=4096), AfterValidator(_inside)]
 """A path below the folder that the file describes."""
 FileName = Annotated[str, Field(max_length=255), AfterValidator(_name)]
@@ -38,10 +45,47 @@ class _File(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True)
 
 
+class ColumnFacts(_File):
+    """A column in ``run.json``: what of :class:`forgeprep.schemas.columns.Column` is data."""
+
+    name: Annotated[str, Field(max_length=64)]
+    stage: Annotated[str, Field(max_length=64)]
+    type: Annotated[str, Field(max_length=400), AfterValidator(_type)]
+    doc: str = ""
+    nullable: bool = False
+    kind: Literal["value", "image"] = "value"
+    as_run: bool = False
+    packing: Literal["smooth", "runs", "residual"] = "smooth"
+    channels: Literal[1, 3] | None = None
+    like_crop: bool = False
+    suffix: Annotated[str, Field(max_length=16)] = "bin"
+    in_sequence: Literal["each", "lead", "same"] = "each"
+    draw: Literal["stored", "none"] = "stored"
+
+
+class ReasonFacts(_File):
+    """A drop reason in ``run.json``."""
+
+    meaning: str
+    transient: bool = False
+
+
+class PackageFacts(_File):
+    """What a run owes to a package that is not forgeprep, in ``run.json``."""
+
+    version: str
+    stages: Names = []
+    formats: Names = []
+
+
 class RunFile(_File):
-    """``run.json`` of a run."""
+    """``run.json`` of a run. Runs of schema version 0 have no columns, drop reasons and packages."""
 
     stages: Names
+    schema_version: Count = 0
+    columns: list[ColumnFacts] | None = None
+    drop_reasons: dict[str, ReasonFacts] | None = None
+    packages: dict[str, PackageFacts] = {}
     fingerprint: str | None = None
     config: dict[str, Any] | None = None
     versions: dict[str, str] | None = None

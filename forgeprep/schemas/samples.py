@@ -3,43 +3,34 @@
 Every column belongs to the stage that adds it. ``SAMPLE_COLUMNS`` is the whole list in file order; a run's shards hold
 the columns of its stages (:func:`sample_schema`).
 
-In clip shards a sample is a run of frames: the columns of :data:`ONCE` stand as they are, since all frames share them;
-all others are lists with an entry a frame (:func:`clip_columns`).
+In the shards of sequences a sample has several frames: columns that say so (:attr:`Column.in_sequence`) stand once, all
+others are lists with an entry a frame (:func:`sequence_columns`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
 
 import pyarrow as pa
 
-IMAGE_TYPE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
-"""The Hugging Face ``Image`` struct: encoded picture and a file name."""
+from forgeprep.schemas.columns import IMAGE_TYPE, Column, Kind, sequence_column
 
-Kind = Literal["value", "image", "images"]
+__all__ = [
+    "IMAGE_TYPE",
+    "MAIN",
+    "ONCE",
+    "SAME",
+    "SAMPLE_COLUMNS",
+    "SEQUENCE_COLUMNS",
+    "Column",
+    "Kind",
+    "columns_of",
+    "sample_schema",
+    "sequence_columns",
+]
 
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of a shard.
-
-    Attributes:
-        name: the column.
-        stage: the stage that adds it; "key" for what every sample has.
-        type: its Arrow type.
-        kind: ``image`` columns hold encoded pictures and get the Hugging Face ``Image`` feature; ``images``, lists.
-        nullable: whether a sample may lack it.
-        doc: what it holds, with unit and range.
-    """
-
-    name: str
-    stage: str
-    type: pa.DataType
-    doc: str
-    nullable: bool = False
-    kind: Kind = "value"
+MAIN = "image"
+"""The crop: its member in a tar has no name but the key's."""
 
 
 def _ints(n: int) -> pa.DataType:
@@ -47,13 +38,30 @@ def _ints(n: int) -> pa.DataType:
 
 
 SAMPLE_COLUMNS: tuple[Column, ...] = (
-    Column("sample_id", "key", pa.string(), "clip_id/track/frame, e.g. ffpp/c23/Deepfakes/071_054/0/000123"),
-    Column("dataset", "key", pa.string(), "name of the dataset, e.g. ffpp"),
-    Column("split", "key", pa.string(), "train, val or test"),
-    Column("source_id", "key", pa.string(), "the source group: an original and its fakes at one compression"),
-    Column("clip_id", "key", pa.string(), "the clip, e.g. ffpp/c23/Deepfakes/071_054"),
     Column(
-        "original_id", "key", pa.string(), "clip_id of the original; null for a clip that is real itself", nullable=True
+        "sample_id",
+        "key",
+        pa.string(),
+        "clip_id/track/frame, e.g. ffpp/c23/Deepfakes/071_054/0/000123",
+        in_sequence="lead",
+    ),
+    Column("dataset", "key", pa.string(), "name of the dataset, e.g. ffpp", in_sequence="lead"),
+    Column("split", "key", pa.string(), "train, val or test", in_sequence="lead"),
+    Column(
+        "source_id",
+        "key",
+        pa.string(),
+        "the source group: an original and its fakes at one compression",
+        in_sequence="lead",
+    ),
+    Column("clip_id", "key", pa.string(), "the clip, e.g. ffpp/c23/Deepfakes/071_054", in_sequence="lead"),
+    Column(
+        "original_id",
+        "key",
+        pa.string(),
+        "clip_id of the original; null for a clip that is real itself",
+        nullable=True,
+        in_sequence="lead",
     ),
     Column("frame_index", "key", pa.int32(), "index of the frame in the clip, from 0, in order of presentation"),
     Column(
@@ -66,25 +74,62 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         "presentation time of the frame in seconds; null where the clip is a folder of pictures",
         nullable=True,
     ),
-    Column("track_id", "key", pa.int32(), "the face's track; the same in an original and its fakes"),
-    Column("label", "key", pa.int8(), "0 real, 1 fake; of this face at this frame"),
-    Column("forgery", "key", pa.string(), "real, or what was forged: identity_replaced, identity_remained, …"),
-    Column("method", "key", pa.string(), "forgery method as the dataset calls it; null for a real", nullable=True),
-    Column("generator", "key", pa.string(), "generator behind the method, where known", nullable=True),
-    Column("compression", "key", pa.string(), "raw, c23, c40; null where there is one quality", nullable=True),
+    Column(
+        "track_id", "key", pa.int32(), "the face's track; the same in an original and its fakes", in_sequence="lead"
+    ),
+    Column("label", "key", pa.int8(), "0 real, 1 fake; of this face at this frame", in_sequence="lead"),
+    Column(
+        "forgery",
+        "key",
+        pa.string(),
+        "real, or what was forged: identity_replaced, identity_remained, …",
+        in_sequence="lead",
+    ),
+    Column(
+        "method",
+        "key",
+        pa.string(),
+        "forgery method as the dataset calls it; null for a real",
+        nullable=True,
+        in_sequence="lead",
+    ),
+    Column(
+        "generator", "key", pa.string(), "generator behind the method, where known", nullable=True, in_sequence="lead"
+    ),
+    Column(
+        "compression",
+        "key",
+        pa.string(),
+        "raw, c23, c40; null where there is one quality",
+        nullable=True,
+        in_sequence="lead",
+    ),
     Column(
         "perturbation",
         "key",
         pa.string(),
         "perturbations and severities, e.g. zoom:2+jpeg:3; null for none",
         nullable=True,
+        in_sequence="lead",
     ),
-    Column("frame_size", "crop", _ints(2), "width, height of the frame in pixels"),
+    Column("frame_size", "crop", _ints(2), "width, height of the frame in pixels", in_sequence="same"),
     Column("face_box", "crop", pa.list_(pa.float32(), 4), "x0, y0, x1, y1 of the smoothed face box in frame pixels"),
-    Column("crop_box", "crop", _ints(4), "x0, y0, x1, y1 of the crop in frame pixels; may reach outside the frame"),
-    Column("enlarge", "crop", pa.float32(), "side of the crop over side of the face box"),
-    Column("padding", "crop", _ints(4), "left, top, right, bottom: pixels of crop_box outside the frame (black)"),
-    Column("detector", "crop", pa.string(), "detector that found the face, e.g. libfacedetection"),
+    Column(
+        "crop_box",
+        "crop",
+        _ints(4),
+        "x0, y0, x1, y1 of the crop in frame pixels; may reach outside the frame",
+        in_sequence="same",
+    ),
+    Column("enlarge", "crop", pa.float32(), "side of the crop over side of the face box", in_sequence="lead"),
+    Column(
+        "padding",
+        "crop",
+        _ints(4),
+        "left, top, right, bottom: pixels of crop_box outside the frame (black)",
+        in_sequence="same",
+    ),
+    Column("detector", "crop", pa.string(), "detector that found the face, e.g. libfacedetection", in_sequence="lead"),
     Column(
         "detection", "crop", pa.string(), "detected (on this frame), interpolated (between two detections) or tracked"
     ),
@@ -98,8 +143,8 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
     Column(
         "landmarks", "crop", pa.list_(pa.float32()), "x0, y0, x1, y1, … in frame pixels; null without", nullable=True
     ),
-    Column("image", "crop", IMAGE_TYPE, "the crop, RGB", kind="image"),
-    Column("image_size", "crop", _ints(2), "width, height of the crop in pixels"),
+    Column("image", "crop", IMAGE_TYPE, "the crop, RGB", kind="image", as_run=True, channels=3),
+    Column("image_size", "crop", _ints(2), "width, height of the crop in pixels", in_sequence="same"),
     Column(
         "mask",
         "mask",
@@ -107,6 +152,10 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         "8-bit gray, 255 manipulated, 0 pristine; size of the crop; null where mask_source is absent",
         nullable=True,
         kind="image",
+        packing="runs",
+        channels=1,
+        like_crop=True,
+        draw="none",
     ),
     Column(
         "mask_provided",
@@ -116,6 +165,10 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         "null where the dataset has none, or where it is the mask",
         nullable=True,
         kind="image",
+        packing="runs",
+        channels=1,
+        like_crop=True,
+        draw="none",
     ),
     Column(
         "difference",
@@ -125,6 +178,8 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         "compared (reals, padding); size of the crop; null where there is no original",
         nullable=True,
         kind="image",
+        channels=1,
+        like_crop=True,
     ),
     Column(
         "mask_magnitude",
@@ -133,6 +188,9 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         "8-bit gray: how much each pixel was altered, as the dataset itself says; null where it does not",
         nullable=True,
         kind="image",
+        channels=1,
+        like_crop=True,
+        draw="none",
     ),
     Column(
         "mask_source",
@@ -177,9 +235,19 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         pa.string(),
         "JSON list: for each perturbation in turn its exact parameters; null for none",
         nullable=True,
+        in_sequence="lead",
     ),
-    Column("noise", "noise", IMAGE_TYPE, "wavelet noise residual, 8-bit gray: value = (byte - 128) / 5", kind="image"),
-    Column("noise_sigma", "noise", pa.float32(), "sigma of the noise filter on the 0-255 scale"),
+    Column(
+        "noise",
+        "noise",
+        IMAGE_TYPE,
+        "wavelet noise residual, 8-bit gray: value = (byte - 128) / 5",
+        kind="image",
+        packing="residual",
+        channels=1,
+        like_crop=True,
+    ),
+    Column("noise_sigma", "noise", pa.float32(), "sigma of the noise filter on the 0-255 scale", in_sequence="lead"),
     Column(
         "similarity",
         "similarity",
@@ -187,24 +255,31 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         "mask on a side x side grid, row-major, 1 bit a cell (np.packbits); the (side^2)^2 map is the XOR of its "
         "cells; null without mask",
         nullable=True,
+        suffix="hex",
     ),
-    Column("similarity_side", "similarity", pa.int16(), "side of the grid"),
+    Column("similarity_side", "similarity", pa.int16(), "side of the grid", in_sequence="lead"),
 )
 
 
-CLIP_COLUMNS: tuple[Column, ...] = (
-    Column("frame_labels", "key", pa.list_(pa.int8()), "label of each frame; label is 1 if one of them is"),
-    Column("padded", "key", pa.int16(), "frames at the end that repeat the last one of a short clip"),
+SEQUENCE_COLUMNS: tuple[Column, ...] = (
+    Column(
+        "frame_labels",
+        "key",
+        pa.list_(pa.int8()),
+        "label of each frame; label is 1 if one of them is",
+        in_sequence="lead",
+    ),
+    Column(
+        "padded", "key", pa.int16(), "frames at the end that repeat the last one of a short clip", in_sequence="lead"
+    ),
 )
-"""Columns that only clip shards have, after ``label``."""
+"""Columns that only shards of sequences have, after ``label``."""
 
-ONCE = frozenset((
-    "sample_id", "dataset", "split", "source_id", "clip_id", "original_id", "track_id", "label", "frame_labels",
-    "padded", "forgery", "method", "generator", "compression", "perturbation", "perturbation_params",
-    "frame_size", "crop_box", "enlarge",
-    "padding", "detector", "image_size", "noise_sigma", "similarity_side",
-))  # fmt: skip
-"""Columns that a clip sample has once; stages of other packages add lists."""
+ONCE = frozenset(c.name for c in (*SAMPLE_COLUMNS, *SEQUENCE_COLUMNS) if c.in_sequence != "each")
+"""Built-in columns that a sequence has once."""
+
+SAME = frozenset(c.name for c in SAMPLE_COLUMNS if c.in_sequence == "same")
+"""Those of them that all frames of a sequence must share."""
 
 
 def columns_of(stage: str) -> tuple[Column, ...]:
@@ -212,17 +287,13 @@ def columns_of(stage: str) -> tuple[Column, ...]:
     return tuple(c for c in SAMPLE_COLUMNS if c.stage == stage)
 
 
-def clip_columns(columns: Sequence[Column]) -> tuple[Column, ...]:
-    """The columns of clip shards: those that differ between frames become lists, and :data:`CLIP_COLUMNS` are added."""
+def sequence_columns(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """The columns of shards of sequences: those that differ between frames become lists, and two are added."""
     found: list[Column] = []
     for column in columns:
-        if column.name in ONCE:
-            found.append(column)
-        else:
-            kind: Kind = "images" if column.kind == "image" else "value"
-            found.append(replace(column, type=pa.list_(column.type), kind=kind, nullable=False))
+        found.append(sequence_column(column))
         if column.name == "label":
-            found += CLIP_COLUMNS
+            found += SEQUENCE_COLUMNS
     return tuple(found)
 
 

@@ -10,6 +10,7 @@ import yaml
 
 from forgeprep.schemas.clips import SPLITS
 from forgeprep.schemas.config import RunConfig
+from forgeprep.shards.formats import FORMATS
 
 
 def dataset_card(config: RunConfig, files: Sequence[dict[str, Any]], clips: Sequence[dict[str, Any]]) -> str:
@@ -20,20 +21,15 @@ def dataset_card(config: RunConfig, files: Sequence[dict[str, Any]], clips: Sequ
         files: rows of ``shards.parquet``.
         clips: rows of ``clips.parquet``.
     """
-    suffix = "parquet" if "parquet" in config.formats else "tar"
+    # Of other packages' formats, Hugging Face's loader knows nothing.
+    suffix = next((FORMATS.get(name).suffix for name in FORMATS.built_in if name in config.formats), None)
     present = [split for split in SPLITS if any(f["split"] == split and f["rows"] for f in files)]
     # Hugging Face's own name of the val split is "validation".
     names = {"val": "validation"}
     clip_length = config.params.get("frames", {}).get("clip_length")
+    data_files = [{"split": names.get(split, split), "path": f"shards/{split}/*.{suffix}"} for split in present]
     front = {
-        "configs": [
-            {
-                "config_name": "default",
-                "data_files": [
-                    {"split": names.get(split, split), "path": f"shards/{split}/*.{suffix}"} for split in present
-                ],
-            }
-        ],
+        **({"configs": [{"config_name": "default", "data_files": data_files}]} if suffix else {}),
         "task_categories": ["video-classification"] if clip_length else ["image-classification", "image-segmentation"],
         "tags": ["face-forgery", config.dataset],
     }

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from forgeprep.errors import VerifyError
 from forgeprep.ops.similarity import mask_grid, pack_grid
-from forgeprep.schemas.samples import ONCE
+from forgeprep.schemas.columns import Column
+from forgeprep.schemas.samples import MAIN, SAMPLE_COLUMNS
 from forgeprep.shards.encode import decode_image
 from forgeprep.shards.sequences import split_frames
 
@@ -21,23 +22,24 @@ UInt8 = npt.NDArray[np.uint8]
 MASK_SOURCES = ("difference", "provided", "literal", "pristine", "absent")
 
 
-def row_problems(row: dict[str, Any], pictures: Sequence[str]) -> Iterator[str]:
+def row_problems(row: dict[str, Any], columns: Sequence[Column] = SAMPLE_COLUMNS) -> Iterator[str]:
     """Say what is wrong with a sample; nothing if all is well. Columns that the row lacks are not checked.
 
     Args:
         row: a row as :func:`forgeprep.shards.read.iter_rows` gives it with ``decode=False``.
-        pictures: its picture columns.
+        columns: the columns of single frames.
     """
     yield from _label_problems(row)
     yield from _perturbation_problems(row)
     decoded: dict[str, UInt8] = {}
-    for name in pictures:
-        if row.get(name) is not None:
+    for column in columns:
+        if column.is_picture and row.get(column.name) is not None:
             try:
-                decoded[name] = decode_image(row[name]["bytes"] or b"")
+                decoded[column.name] = decode_image(row[column.name]["bytes"] or b"")
             except VerifyError as error:
-                yield f"{name}: {error}"
-    yield from _size_problems(row, decoded)
+                yield f"{column.name}: {error}"
+    yield from _size_problems(row, decoded, columns)
+    yield from _own_problems(row, decoded, columns)
     if "mask_source" in row and (row["mask_source"] == "absent") != (row["mask"] is None):
         yield f"mask_source is '{row['mask_source']}', but there is {'no' if row['mask'] is None else 'a'} mask"
     if "mask_source" in row:
@@ -48,13 +50,14 @@ def row_problems(row: dict[str, Any], pictures: Sequence[str]) -> Iterator[str]:
             yield from _provided_problems(row, decoded["mask"], decoded["mask_provided"])
 
 
-def clip_problems(row: dict[str, Any], pictures: Sequence[str], length: int) -> Iterator[str]:
+def sequence_problems(row: dict[str, Any], length: int, columns: Sequence[Column] = SAMPLE_COLUMNS) -> Iterator[str]:
     """The same for a sample of ``length`` frames: what is wrong with it, and with each of its frames."""
-    for name in sorted(row.keys() - ONCE | {"frame_labels"}):
+    once = {"padded", *(column.name for column in columns if column.in_sequence != "each")}
+    for name in sorted(row.keys() - once | {"frame_labels"}):
         if not isinstance(row[name], list) or len(row[name]) != length:
             yield f"{name} is no list of {length} values, one a frame"
             return
-    frames = split_frames(row)
+    frames = split_frames(row, once)
     if row["sample_id"] != frames[0]["sample_id"]:
         yield f"sample_id should be {frames[0]['sample_id']} by its clip, track and first frame"
     if row["label"] != max(row["frame_labels"]):
@@ -67,7 +70,7 @@ def clip_problems(row: dict[str, Any], pictures: Sequence[str], length: int) -> 
     if any(step < 0 for step in steps):
         yield "its frames are not in order"
     for place, frame in enumerate(frames[: last + 1]):
-        yield from (f"frame {place}: {what}" for what in row_problems(frame, pictures))
+        yield from (f"frame {place}: {what}" for what in row_problems(frame, columns))
     for frame in frames[last + 1 :]:
         if {**frame, **_without_paths(frame)} != {**frames[last], **_without_paths(frames[last])}:
             yield "what pads it is not its last frame"
@@ -104,21 +107,32 @@ def _perturbation_problems(row: dict[str, Any]) -> Iterator[str]:
         yield f"perturbation is {names!r}, but perturbation_params are {params!r}"
 
 
-def _size_problems(row: dict[str, Any], decoded: dict[str, UInt8]) -> Iterator[str]:
-    image = decoded.get("image")
-    if image is not None:
-        if image.ndim != 3:
-            yield "image is gray, not RGB"
-        if _size(image) != tuple(row["image_size"]):
-            yield f"image is {_text(_size(image))}, but image_size says {_text(row['image_size'])}"
-    for name in ("mask", "mask_provided", "difference", "mask_magnitude", "noise"):
-        picture = decoded.get(name)
+def _size_problems(row: dict[str, Any], decoded: dict[str, UInt8], columns: Sequence[Column]) -> Iterator[str]:
+    image = decoded.get(MAIN)
+    if image is not None and _size(image) != tuple(row["image_size"]):
+        yield f"image is {_text(_size(image))}, but image_size says {_text(row['image_size'])}"
+    for column in columns:
+        picture = decoded.get(column.name)
         if picture is None:
             continue
-        if picture.ndim != 2:
-            yield f"{name} is RGB, not gray"
-        if image is not None and _size(picture) != _size(image):
-            yield f"{name} is {_text(_size(picture))}, but the crop is {_text(_size(image))}"
+        kinds = ("gray", "RGB") if picture.ndim == 2 else ("RGB", "gray")
+        if column.channels is not None and (column.channels == 1) != (picture.ndim == 2):
+            yield f"{column.name} is {kinds[0]}, not {kinds[1]}"
+        if column.like_crop and image is not None and _size(picture) != _size(image):
+            yield f"{column.name} is {_text(_size(picture))}, but the crop is {_text(_size(image))}"
+
+
+def _own_problems(row: dict[str, Any], decoded: dict[str, UInt8], columns: Sequence[Column]) -> Iterator[str]:
+    """What columns say of their own values."""
+    for column in columns:
+        value = decoded.get(column.name) if column.is_picture else row.get(column.name)
+        if column.check is not None and value is not None:
+            try:
+                problem = column.check(value, row)
+            except Exception as error:  # what damage makes another's function raise cannot be foreseen
+                problem = f"cannot be checked ({type(error).__name__}: {error})"
+            if problem is not None:
+                yield f"{column.name}: {problem}"
 
 
 def _mask_problems(row: dict[str, Any], mask: UInt8) -> Iterator[str]:

@@ -5,25 +5,42 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from forgeprep.errors import VerifyError
+from forgeprep.errors import UsageError, VerifyError
 from forgeprep.io.safe_files import open_regular
-from forgeprep.io.storage import parquet_source
+from forgeprep.schemas.columns import Column
 from forgeprep.schemas.drops import DROP_SCHEMA, REASONS
-from forgeprep.schemas.samples import SAMPLE_COLUMNS, clip_columns, columns_of
-from forgeprep.shards.check_sample import clip_problems, row_problems
+from forgeprep.schemas.samples import sequence_columns
+from forgeprep.shards.check_sample import row_problems, sequence_problems
+from forgeprep.shards.formats.parquet import file_schema
+from forgeprep.shards.random_access import known_format
 from forgeprep.shards.read import iter_rows
-from forgeprep.shards.write import file_schema
 
-_PICTURES = [column.name for column in SAMPLE_COLUMNS if column.kind == "image"]
-_BUILT_IN = {column.stage for column in SAMPLE_COLUMNS} | {"frames"}
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What the shards of a run hold, by its ``run.json``.
+
+    Attributes:
+        columns: the columns, of single frames.
+        length: frames of a sample; None where samples are single frames.
+        reasons: the drop reasons that there may be.
+        open_ended: whether shards may have further columns: of a stage that nothing is known of.
+    """
+
+    columns: Sequence[Column]
+    length: int | None = None
+    reasons: Collection[str] = tuple(REASONS)
+    open_ended: bool = False
+
+    @property
+    def file_columns(self) -> Sequence[Column]:
+        """The columns as the files have them."""
+        return self.columns if self.length is None else sequence_columns(self.columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +77,17 @@ class Checked:
         self.problems.append(Problem(where, what))
 
 
-def check_shard(out: Path, record: dict[str, Any], stages: Sequence[str], clip_length: int | None = None) -> Checked:
-    """Check a shard's record, its files and its rows. Damage of any kind becomes a problem, never an exception.
-
-    ``clip_length`` is the number of frames of a sample in clip shards, else None.
-    """
+def check_shard(out: Path, record: dict[str, Any], contents: Contents) -> Checked:
+    """Check a shard's record, its files and its rows. Damage of any kind becomes a problem, never an exception."""
     checked = Checked()
     where = f"state/{record['shard']}.json"
     try:
-        for what in _record_problems(record):
+        for what in _record_problems(record, contents.reasons):
             checked.note(where, what)
         there = [file for file in record["files"] if _check_file(out / file["path"], file, checked)]
-        files = [file for file in there if _check_schema(out, file["path"], stages, clip_length, checked)]
+        files = [file for file in there if _check_schema(out, file["path"], contents, checked)]
         if files:
-            _check_rows(out, record, files, clip_length, checked)
+            _check_rows(out, record, files, contents, checked)
     except MemoryError:
         checked.starved = True
         checked.note(where, "the shard claims more than it holds: checking it takes too much memory")
@@ -82,12 +96,12 @@ def check_shard(out: Path, record: dict[str, Any], stages: Sequence[str], clip_l
     return checked
 
 
-def _record_problems(record: dict[str, Any]) -> Iterator[str]:
+def _record_problems(record: dict[str, Any], reasons: Collection[str]) -> Iterator[str]:
     rows, drops = record["rows"], [dict(zip(DROP_SCHEMA.names, drop, strict=True)) for drop in record["drops"]]
     if record["planned"] != rows + len(drops):
         yield f"{record['planned']} samples were planned, but there are {rows} rows and {len(drops)} drops"
     for drop in drops:
-        if drop["reason"] not in REASONS:
+        if drop["reason"] not in reasons:
             yield f"{drop['clip_id']}: frame {drop['frame_index']}: unknown drop reason '{drop['reason']}'"
     dropped = Counter(drop["clip_id"] for drop in drops)
     for clip in record["clips"]:
@@ -121,20 +135,16 @@ def _check_file(path: Path, file: dict[str, Any], checked: Checked) -> bool:
     return True
 
 
-def _check_schema(out: Path, path: str, stages: Sequence[str], clip_length: int | None, checked: Checked) -> bool:
-    """Whether the file has the stages' columns; stages of other packages may add what they like."""
-    columns = tuple(column for stage in ("key", *stages) for column in columns_of(stage))
-    expected = file_schema(columns if clip_length is None else clip_columns(columns))
-    open_ended = not set(stages) <= _BUILT_IN
+def _check_schema(out: Path, path: str, contents: Contents, checked: Checked) -> bool:
+    """Whether the file can be read and has the run's columns."""
+    expected = file_schema(contents.file_columns)
     try:
-        if path.endswith(".tar"):
-            first = next(iter_rows(out / path, decode=False), None)
-            found = dict.fromkeys(first or expected.names)
-        else:
-            found = {field.name: field.type for field in pq.read_schema(parquet_source(out / path))}
-    except (VerifyError, OSError, ValueError, pa.ArrowException) as error:
+        found = known_format(out / path).read_schema(out / path)
+    except (VerifyError, UsageError) as error:
         checked.note(path, " ".join(str(error).removeprefix(f"{out / path}: ").split()))
         return False
+    if found is None:
+        return True
     before = len(checked.problems)
     for field_ in expected:
         if field_.name not in found:
@@ -142,15 +152,15 @@ def _check_schema(out: Path, path: str, stages: Sequence[str], clip_length: int 
         elif found[field_.name] not in (None, field_.type):
             checked.note(path, f"the column '{field_.name}' is {found[field_.name]}, not {field_.type}")
     for name in found.keys() - set(expected.names):
-        if not open_ended:
+        if not contents.open_ended:
             checked.note(path, f"the column '{name}' belongs to none of the run's stages")
     return len(checked.problems) == before
 
 
 def _check_rows(
-    out: Path, record: dict[str, Any], files: list[dict[str, Any]], clip_length: int | None, checked: Checked
+    out: Path, record: dict[str, Any], files: list[dict[str, Any]], contents: Contents, checked: Checked
 ) -> None:
-    """Read the shard's files in step: the first is checked, the second must hold the same rows."""
+    """Read the shard's files in step: the first is checked, the others must hold the same rows."""
     checked.file = files[0]["path"]
     read = [_counted(out, file, checked) for file in files]
     for row, *others in itertools.zip_longest(*read):
@@ -160,10 +170,11 @@ def _check_rows(
         for other, file in zip(others, files[1:], strict=True):
             if other is not None and other != row:
                 names = [name for name in row if row[name] != other.get(name)]
-                checked.note(f"{file['path']}: {row['sample_id']}", f"not the Parquet file's: {', '.join(names)}")
+                checked.note(f"{file['path']}: {row['sample_id']}", f"not as in {checked.file}: {', '.join(names)}")
         if row["split"] != record["split"]:
             checked.note(where, f"split is '{row['split']}', but the shard's is '{record['split']}'")
-        problems = row_problems(row, _PICTURES) if clip_length is None else clip_problems(row, _PICTURES, clip_length)
+        length, columns = contents.length, contents.columns
+        problems = row_problems(row, columns) if length is None else sequence_problems(row, length, columns)
         for what in problems:
             checked.note(where, what)
         checked.hashes += hashlib.blake2b(row["sample_id"].encode(), digest_size=8).digest()

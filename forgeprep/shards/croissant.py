@@ -14,8 +14,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from forgeprep.schemas.columns import Column
 from forgeprep.schemas.config import RunConfig
-from forgeprep.schemas.samples import Column
+from forgeprep.shards.formats import FORMATS
 
 _TERMS = (
     "citeAs", "column", "dataBiases", "dataCollection", "equivalentProperty", "extract", "field", "fileProperty",
@@ -24,8 +25,6 @@ _TERMS = (
     "separator", "source", "subField", "transform",
 )  # fmt: skip
 """The words that the specification asks a document to map to its own vocabulary."""
-
-_FORMATS = {"parquet": ("parquet", "application/x-parquet"), "webdataset": ("tar", "application/x-tar")}
 
 
 def croissant(config: RunConfig, columns: Sequence[Column], tables: Mapping[str, bytes]) -> str:
@@ -45,17 +44,17 @@ def croissant(config: RunConfig, columns: Sequence[Column], tables: Mapping[str,
         for name, data in tables.items()
     ]  # fmt: skip
     for kind in config.formats:
-        suffix, mime = _FORMATS[kind]
+        shard_format = FORMATS.get(kind)
         files.append(
             {
-                "@type": "cr:FileSet", "@id": f"{kind}-shards", "name": f"{kind}-shards", "encodingFormat": mime,
-                "includes": f"shards/*/*.{suffix}",
+                "@type": "cr:FileSet", "@id": f"{kind}-shards", "name": f"{kind}-shards",
+                "encodingFormat": shard_format.mime, "includes": f"shards/*/*.{shard_format.suffix}",
             }
         )  # fmt: skip
     records = [_records(name.removesuffix(".parquet"), name, _of_schema(data)) for name, data in tables.items()]
     if "parquet" in config.formats:
-        # The packed grid of similarity is bytes, for which Croissant 1.0 has no type.
-        shown = [(c.name, c.type, c.doc) for c in columns if not pa.types.is_binary(c.type)]
+        # Bytes that are no picture, as the packed grid of similarity, have no type in Croissant 1.0.
+        shown = [(c.name, c.type, c.doc) for c in columns if not c.is_binary]
         records.insert(0, {**_records("samples", "parquet-shards", shown), "key": {"@id": "samples/sample_id"}})
     document = {
         "@context": _context(),

@@ -16,7 +16,8 @@ from zlib_ng import zlib_ng
 from forgeprep.errors import VerifyError
 from forgeprep.media import guard
 from forgeprep.media.claims import excess_of, size_wh
-from forgeprep.schemas.samples import Column
+from forgeprep.schemas.columns import Column, Packing
+from forgeprep.schemas.samples import MAIN
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -26,26 +27,22 @@ EXTENSIONS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _PNG_GRAY, _PNG_RGB = 0, 2
 _FILTER_NONE, _FILTER_UP = 0, 2
-_STRATEGIES = {
-    "noise": zlib_ng.Z_HUFFMAN_ONLY,
-    "mask": zlib_ng.Z_RLE,
-    "mask_provided": zlib_ng.Z_RLE,
-}
-"""How zlib-ng packs what no row above predicts: a residual repeats nothing, a mask the byte before."""
+_STRATEGIES: dict[Packing, int] = {"residual": zlib_ng.Z_HUFFMAN_ONLY, "runs": zlib_ng.Z_RLE}
+"""How zlib-ng packs what no row above predicts."""
 _IDAT_AT = 41
 """First byte of the packed picture, where nothing stands between it and the header."""
 _MOST_PACKED = 1032
 """Deflate packs no tighter; a header that says more is no reason to ask for that much memory."""
 
 
-def encode_image(array: UInt8, image_format: str = "png", quality: int = 95, *, column: str = "image") -> bytes:
+def encode_image(array: UInt8, image_format: str = "png", quality: int = 95, *, packing: Packing = "smooth") -> bytes:
     """Encode a picture. Equal pictures give equal bytes.
 
     Args:
         array: uint8, (H, W, 3) RGB or (H, W) gray.
         image_format: ``png`` (lossless), ``jpeg`` or ``webp`` (which stores gray as RGB).
         quality: 1 to 100 for jpeg and webp; webp is lossless at 100.
-        column: the column it is for; PNG's settings follow what it shows.
+        packing: what helps PNG, see :class:`forgeprep.schemas.columns.Column`.
 
     Raises:
         ValueError: the array is no picture of that kind, or the format is none of the three.
@@ -55,7 +52,7 @@ def encode_image(array: UInt8, image_format: str = "png", quality: int = 95, *, 
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.size == 0 or array.shape[2:] not in ((), (3,)):
         raise ValueError(f"a picture must be uint8 (H, W) or (H, W, 3); got {array.dtype} {array.shape}")
     if image_format == "png":
-        return _png(array, column)
+        return _png(array, packing)
     if image_format == "jpeg":
         options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     else:
@@ -98,40 +95,47 @@ def decode_image(data: bytes) -> UInt8:
 
 
 def encode_row(row: dict[str, Any], columns: Sequence[Column], image_format: str, quality: int) -> dict[str, Any]:
-    """A sample's row with its pictures encoded: ``{"bytes": …, "path": …}`` or None for each image column.
+    """A sample's row as it is stored: pictures as ``{"bytes": …, "path": …}``, binary values as bytes.
 
-    Only the column ``image`` uses ``image_format``; masks, differences and residuals are always PNG. Keys of ``row``
-    that are no column are left out.
+    Only pictures that are :attr:`Column.as_run` use ``image_format``; all others are PNG. Keys of ``row`` that are no
+    column are left out.
 
     Raises:
-        VerifyError: the row lacks a column, or holds None where a sample may not.
+        VerifyError: the row lacks a column, holds None where a sample may not, or a value that its column cannot hold.
     """
     encoded: dict[str, Any] = {}
     for column in columns:
         value = row.get(column.name)
         if value is None and not column.nullable:
             raise VerifyError(f"{row.get('sample_id')}: the stage '{column.stage}' did not set '{column.name}'")
-        if column.kind == "image" and value is not None:
-            main = column.name == "image"
-            chosen = image_format if main else "png"
-            suffix = EXTENSIONS[chosen] if main else f"{column.name}.{EXTENSIONS[chosen]}"
-            data = encode_image(value, chosen, quality, column=column.name)
-            value = {"bytes": data, "path": f"{row['sample_id']}.{suffix}"}
-        encoded[column.name] = value
+        try:
+            encoded[column.name] = _stored(value, column, row, image_format, quality)
+        except (ValueError, TypeError, AttributeError) as error:
+            name = f"'{column.name}' of the stage '{column.stage}'"
+            raise VerifyError(f"{row.get('sample_id')}: {name} cannot be encoded ({error})") from error
     return encoded
 
 
-def _png(array: UInt8, column: str) -> bytes:
+def _stored(value: Any, column: Column, row: dict[str, Any], image_format: str, quality: int) -> Any:
+    if value is not None and column.kind == "image":
+        chosen = image_format if column.as_run else "png"
+        ending = "" if column.name == MAIN else f".{column.name}"
+        data = encode_image(value, chosen, quality, packing=column.packing)
+        return {"bytes": data, "path": f"{row['sample_id']}{ending}.{EXTENSIONS[chosen]}"}
+    return value if value is None or column.encode is None else column.encode(value)
+
+
+def _png(array: UInt8, packing: Packing) -> bytes:
     """A PNG (ISO/IEC 15948), the container written here; a picture of zeros is packed once for each shape."""
-    return _pack_png(array, column) if array.any() else _empty_png(array.shape, column)
+    return _pack_png(array, packing) if array.any() else _empty_png(array.shape, packing)
 
 
 @lru_cache(maxsize=64)
-def _empty_png(shape: tuple[int, ...], column: str) -> bytes:
-    return _pack_png(np.zeros(shape, np.uint8), column)
+def _empty_png(shape: tuple[int, ...], packing: Packing) -> bytes:
+    return _pack_png(np.zeros(shape, np.uint8), packing)
 
 
-def _pack_png(array: UInt8, column: str) -> bytes:
+def _pack_png(array: UInt8, packing: Packing) -> bytes:
     """What is smooth is stored as the difference to the row above and packed by libdeflate, the rest by zlib-ng.
 
     On a 445 x 445 crop of video libdeflate takes 3.7 ms and 314 kB; OpenCV's fastest setting of that size takes 5.9 ms.
@@ -142,11 +146,11 @@ def _pack_png(array: UInt8, column: str) -> bytes:
     height, width = array.shape[:2]
     rows = np.ascontiguousarray(array).reshape(height, -1)
     filtered = np.empty((height, 1 + rows.shape[1]), np.uint8)
-    if column in _STRATEGIES:
+    if packing in _STRATEGIES:
         filtered[:, 0] = _FILTER_NONE
         filtered[:, 1:] = rows
         # The largest memory level: few blocks, whose codes cost time and bytes.
-        packer = zlib_ng.compressobj(1, zlib_ng.DEFLATED, zlib_ng.MAX_WBITS, 9, _STRATEGIES[column])
+        packer = zlib_ng.compressobj(1, zlib_ng.DEFLATED, zlib_ng.MAX_WBITS, 9, _STRATEGIES[packing])
         packed: bytes | bytearray = packer.compress(filtered) + packer.flush()
     else:
         filtered[:, 0] = _FILTER_UP

@@ -16,6 +16,7 @@ from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.safe_files import LIST_BYTES, read_json
 from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.schemas.files import RunFile, ShardRecord, problem_of
+from forgeprep.schemas.version import problem_of_run
 
 
 def table_bytes(table: pa.Table) -> bytes:
@@ -29,7 +30,7 @@ def read_run(out: Path) -> dict[str, Any]:
     """The ``run.json`` of a run's folder.
 
     Raises:
-        UsageError: the folder holds no run, or one whose ``run.json`` is damaged.
+        UsageError: the folder holds no run, one whose ``run.json`` is damaged, or one of a newer forgeprep.
     """
     try:
         run = read_json(out / "run.json")
@@ -39,14 +40,17 @@ def read_run(out: Path) -> dict[str, Any]:
         raise UsageError(f"{out}/run.json: cannot be read ({error.strerror})") from None
     except ValueError:
         run = None
+    newer = problem_of_run(run) if isinstance(run, dict) else None
+    if newer is not None:
+        raise UsageError(f"{out}/run.json: {newer}")
     problem = problem_of(RunFile, run)
     if problem is not None:
         raise UsageError(f"{out}/run.json: damaged ({problem}); make the run again with --overwrite")
     return dict(run)
 
 
-def clip_length_of(run: Mapping[str, Any]) -> int | None:
-    """Frames of a sample in a run's clip shards, from its ``run.json``; None where samples are single frames."""
+def sequence_length_of(run: Mapping[str, Any]) -> int | None:
+    """Frames of a sample in a run of sequences, from its ``run.json``; None where samples are single frames."""
     value: Any = run.get("config")
     for name in ("params", "frames", "clip_length"):
         value = value.get(name) if isinstance(value, dict) else None

@@ -1,32 +1,30 @@
-"""Clip shards: samples of several frames in a row, for video detectors.
+"""Sequences: samples of several frames in a row, for video detectors.
 
-A row holds the columns of :data:`forgeprep.schemas.samples.ONCE` as they are and all others as lists with an entry a
-frame. Its frames are cut out by one box, so that their pictures are of one size.
+A row holds the columns that all frames share as they are and all others as lists with an entry a frame. Its frames are
+cut out by one box, so that their pictures are of one size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from forgeprep.schemas.samples import CLIP_COLUMNS, ONCE
+from forgeprep.schemas.samples import ONCE, SEQUENCE_COLUMNS
 
 UInt8 = npt.NDArray[np.uint8]
 Row = dict[str, Any]
 
-MARK = CLIP_COLUMNS[0].name
-"""The column that tells a clip shard from another one."""
-STEADY = ("frame_size", "crop_box", "image_size", "padding")
-"""Of these, all frames of a sample must have the same."""
+MARK = SEQUENCE_COLUMNS[0].name
+"""The column that tells a sequence from a single frame."""
 
 
 @dataclass(frozen=True, slots=True)
-class ClipArrays:
-    """A clip sample as arrays.
+class SequenceArrays:
+    """A sequence as arrays.
 
     Attributes:
         images: uint8 (T, H, W, 3), RGB.
@@ -43,13 +41,13 @@ class ClipArrays:
     real_frames: int
 
 
-def is_clip(row: Mapping[str, Any]) -> bool:
+def is_sequence(row: Mapping[str, Any]) -> bool:
     """Whether a row is a sample of several frames."""
     return MARK in row
 
 
-def clip_arrays(row: Row) -> ClipArrays:
-    """The frames of a clip sample, from a row whose pictures are decoded; the run needs no masks for that."""
+def sequence_arrays(row: Row) -> SequenceArrays:
+    """The frames of a sequence, from a row whose pictures are decoded; the run needs no masks for that."""
     images = np.stack(row["image"])
     masks = np.zeros(images.shape[:3], np.uint8)
     given = row.get("mask") or [None] * len(images)
@@ -57,23 +55,23 @@ def clip_arrays(row: Row) -> ClipArrays:
         if mask is not None:
             place[:] = mask
     labels = np.asarray(row[MARK], np.int8)
-    return ClipArrays(images, masks, np.array([m is not None for m in given]), labels, len(images) - row["padded"])
+    return SequenceArrays(images, masks, np.array([m is not None for m in given]), labels, len(images) - row["padded"])
 
 
-def join_frames(frames: Sequence[Row], length: int) -> Row:
-    """A clip sample of ``length`` frames; where there are fewer, the last one is repeated.
+def join_frames(frames: Sequence[Row], length: int, once: Collection[str] = ONCE) -> Row:
+    """A sequence of ``length`` frames; where there are fewer, the last one is repeated.
 
     Args:
-        frames: rows of single frames, their pictures encoded as ``{"bytes", "path"}``; columns of
-            :data:`forgeprep.schemas.samples.ONCE` come from the first forged frame, else from the first.
+        frames: rows of single frames, their pictures encoded as ``{"bytes", "path"}``.
         length: frames of the sample.
+        once: columns that it has once: they come from the first forged frame, else from the first.
     """
     padded = [*frames, *[frames[-1]] * (length - len(frames))]
     lead = next((frame for frame in frames if frame["label"] == 1), frames[0])
     sample_id = frames[0]["sample_id"]
     row: Row = {}
     for name in frames[0]:
-        if name in ONCE:
+        if name in once:
             row[name] = lead[name]
         else:
             row[name] = [_renamed(frame[name], sample_id, frame, place) for place, frame in enumerate(padded)]
@@ -84,15 +82,19 @@ def join_frames(frames: Sequence[Row], length: int) -> Row:
     return row
 
 
-def split_frames(row: Row) -> list[Row]:
-    """The frames of a clip sample as rows of single frames, in order, those that are padding too."""
+def split_frames(row: Row, once: Collection[str] = ONCE) -> list[Row]:
+    """The frames of a sequence as rows of single frames, in order, those that are padding too.
+
+    Columns of ``once`` are in each of them, and so is whatever is no list.
+    """
     count = len(row[MARK])
+    shared = {name for name, value in row.items() if name in once or not isinstance(value, list)} - {MARK, "padded"}
     frames = []
     for place, label in enumerate(row[MARK]):
         frame = {
-            name: value if name in ONCE else value[place]
+            name: value if name in shared else value[place]
             for name, value in row.items()
-            if name not in (MARK, "padded") and (name in ONCE or (isinstance(value, list) and len(value) == count))
+            if name not in (MARK, "padded") and (name in shared or len(value) == count)
         }
         frame["label"] = label
         if label == 0:
@@ -109,7 +111,7 @@ def poster(row: Row, *, worst: bool = False) -> int:
 
     With ``worst``, it is the one whose mask is least sure. A sample of one frame has the number 0 alone.
     """
-    if not is_clip(row):
+    if not is_sequence(row):
         return 0
     places = [place for place, label in enumerate(row[MARK]) if label == row["label"]]
     # A literal mask has no confidence, but may have an IoU with the dataset's own.
@@ -122,11 +124,11 @@ def poster(row: Row, *, worst: bool = False) -> int:
 
 def frame_of(row: Row, number: int) -> Row:
     """A frame of a sample, as a row of a single frame."""
-    return split_frames(row)[number] if is_clip(row) else row
+    return split_frames(row)[number] if is_sequence(row) else row
 
 
 def _renamed(value: Any, sample_id: str, frame: Row, place: int) -> Any:
-    """A picture under the name that it has in a clip sample: ``ID.003.mask.png``."""
+    """A picture under the name that it has in a sequence: ``ID.003.mask.png``."""
     if not isinstance(value, dict) or value.keys() != {"bytes", "path"}:
         return value
     return {"bytes": value["bytes"], "path": f"{sample_id}.{place:03d}{value['path'].removeprefix(frame['sample_id'])}"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ from forgeprep.errors import VerifyError
 from forgeprep.io.storage import parquet_source
 from forgeprep.media import guard
 from forgeprep.schemas.clips import CLIP_SCHEMA
-from forgeprep.schemas.drops import DROP_SCHEMA
+from forgeprep.schemas.columns import Column, columns_of_run
+from forgeprep.schemas.drops import DROP_SCHEMA, reasons_of_run
+from forgeprep.schemas.samples import SAMPLE_COLUMNS
 from forgeprep.shards.bounds import check_claims
-from forgeprep.shards.check_shard import Checked, Problem, check_shard
-from forgeprep.shards.records import clip_length_of, iter_records, read_run
+from forgeprep.shards.check_shard import Checked, Contents, Problem, check_shard
+from forgeprep.shards.records import iter_records, read_run, sequence_length_of
 
 __all__ = ["Problem", "verify"]
 
@@ -31,7 +33,10 @@ MEMORY = 768 << 20
 THREAD_MEMORY = 192 << 20
 
 
-def verify(out: Path, *, workers: int | None = None) -> list[Problem]:
+_BUILT_IN = {column.stage for column in SAMPLE_COLUMNS} | {"frames"}
+
+
+def verify(out: Path, *, workers: int | None = None, columns: Iterable[Column] = ()) -> list[Problem]:
     """Check a run completely and say what is wrong; an empty list means that all is as the records say.
 
     Each thread reads one shard, a few dozen rows at a time; of a sample 8 bytes are kept until the end.
@@ -39,12 +44,20 @@ def verify(out: Path, *, workers: int | None = None) -> list[Problem]:
     Args:
         out: the run's folder.
         workers: threads; default: one per core.
+        columns: of stages of other packages that are installed, for their own checks
+            (:func:`forgeprep.stages.columns_of`); all else about columns stands in ``run.json``.
 
     Raises:
         UsageError: the folder holds no run.
     """
     run = read_run(out)
-    stages = [str(stage) for stage in run["stages"]]
+    contents = Contents(
+        columns=columns_of_run(run, [*SAMPLE_COLUMNS, *(c for c in columns if c.stage not in _BUILT_IN)]),
+        length=sequence_length_of(run),
+        reasons=reasons_of_run(run).keys(),
+        # Runs of before version 1 do not tell the columns of such stages.
+        open_ended=run.get("columns") is None and not set(run["stages"]) <= _BUILT_IN,
+    )
     found = list(iter_records(out))
     records = [record for _, record in found if record is not None]
     problems = [
@@ -56,12 +69,12 @@ def verify(out: Path, *, workers: int | None = None) -> list[Problem]:
     problems += _leftovers(out, records)
     threads = workers or os.cpu_count() or 1
     with guard.memory(MEMORY + threads * THREAD_MEMORY), ThreadPoolExecutor(threads) as pool:
-        checked = list(pool.map(lambda record: check_shard(out, record, stages, clip_length_of(run)), records))
+        checked = list(pool.map(lambda record: check_shard(out, record, contents), records))
         # Which of those that were read at the same time asked for too much shows when each is read alone.
         for number, record in enumerate(records):
             if checked[number].starved:
                 guard.release_memory()
-                checked[number] = pool.submit(check_shard, out, record, stages, clip_length_of(run)).result()
+                checked[number] = pool.submit(check_shard, out, record, contents).result()
     for result in checked:
         problems += result.problems
     problems += _duplicates(checked)

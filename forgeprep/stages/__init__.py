@@ -1,50 +1,78 @@
 """The stages that ``--stages`` takes: the built-in ones and those that other packages bring.
 
 A third party adds a stage through the entry-point group ``forgeprep.stages``: name -> a
-:class:`forgeprep.stages.base.Stage`.
+:class:`forgeprep.stages.base.Stage`. It may have parameters, columns and drop reasons of its own; ``examples/extend``
+has one.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
-from importlib.metadata import entry_points
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
-from forgeprep.errors import unknown_name
+from forgeprep.errors import UsageError
 from forgeprep.registry import Registry
-from forgeprep.stages import crop, frames, mask, noise, perturb, similarity
+from forgeprep.schemas.columns import Column, check_columns, columns_of_run
+from forgeprep.schemas.drops import REASONS
+from forgeprep.schemas.samples import SAMPLE_COLUMNS, SEQUENCE_COLUMNS
 from forgeprep.stages.base import Stage
 
-ENTRY_POINT_GROUP = "forgeprep.stages"
+STAGES: Registry[Stage] = Registry(
+    kind="stage",
+    group="forgeprep.stages",
+    built_in={
+        "frames": "forgeprep.stages.frames:STAGE",
+        "crop": "forgeprep.stages.crop:STAGE",
+        "mask": "forgeprep.stages.mask:STAGE",
+        "perturb": "forgeprep.stages.perturb:STAGE",
+        "noise": "forgeprep.stages.noise:STAGE",
+        "similarity": "forgeprep.stages.similarity:STAGE",
+    },
+    type="forgeprep.stages.base:Stage",
+)
+"""In the order in which they run."""
+
+_REASON = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 @functools.cache
 def all_stages() -> dict[str, Stage]:
-    """Name -> stage, in the order in which they run."""
-    built_in = (frames.STAGE, crop.STAGE, mask.STAGE, perturb.STAGE, noise.STAGE, similarity.STAGE)
-    stages = {stage.name: stage for stage in built_in}
-    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name):
-        stages.setdefault(point.name, point.load())
-    return stages
-
-
-def packages_of(names: Sequence[str]) -> dict[str, str]:
-    """Of these stages those that other packages add: name -> package and version."""
-    return Registry("stage", ENTRY_POINT_GROUP, {}, "forgeprep.stages.base:Stage").packages(list(names))
-
-
-def resolve_stages(names: Iterable[str]) -> tuple[Stage, ...]:
-    """The named stages and all that they need, in the order in which they run.
+    """Name -> stage, in the order in which they run.
 
     Raises:
-        UsageError: a name is not known; the message suggests the nearest.
+        UsageError: a package's stage cannot be loaded or clashes with another; the message names it.
+    """
+    stages = {name: STAGES.get(name) for name in STAGES.names()}
+    taken = [column.name for column in (*SAMPLE_COLUMNS, *SEQUENCE_COLUMNS)]
+    fields = {name: "forgeprep" for key in STAGES.built_in for name in stages[key].params.model_fields}
+    others = [stage for name, stage in stages.items() if name not in STAGES.built_in]
+    for stage in others:
+        owner = f"stage '{stage.name}'"
+        check_columns(stage.adds, taken, owner)
+        taken += [column.name for column in stage.adds]
+        _check_stage(stage, owner, fields)
+        fields |= dict.fromkeys(stage.params.model_fields, owner)
+    return _in_order(stages, [stage.name for stage in others])
+
+
+def resolve_stages(names: Iterable[str], made_with: Mapping[str, str] | None = None) -> tuple[Stage, ...]:
+    """The named stages and all that they need, in the order in which they run.
+
+    Args:
+        names: what is wanted.
+        made_with: stage -> package and version, of those that a run was made with, see :func:`packages_of`.
+
+    Raises:
+        UsageError: a name is not known; the message suggests the nearest, or the package to install.
     """
     known = all_stages()
     wanted: set[str] = set()
 
     def want(name: str) -> None:
         if name not in known:
-            raise unknown_name("stage", name, known)
+            STAGES.get(name, made_with)
         if name not in wanted:
             wanted.add(name)
             for need in known[name].needs:
@@ -53,3 +81,47 @@ def resolve_stages(names: Iterable[str]) -> tuple[Stage, ...]:
     for name in names:
         want(name)
     return tuple(stage for name, stage in known.items() if name in wanted)
+
+
+def packages_of(names: Collection[str]) -> dict[str, str]:
+    """Of these stages those that other packages add: name -> package and version."""
+    return STAGES.packages(names)
+
+
+def columns_of(run: Mapping[str, Any]) -> tuple[Column, ...]:
+    """The columns of a run, by its ``run.json``, with what the stages that are installed can do with them.
+
+    They are those of single frames, also where the samples are sequences.
+    """
+    others = [name for name in STAGES.names() if name in run["stages"] and name not in STAGES.built_in]
+    more = [column for name in others for column in STAGES.get(name).adds]
+    return columns_of_run(run, [*SAMPLE_COLUMNS, *more])
+
+
+def _check_stage(stage: Stage, owner: str, fields: Mapping[str, str]) -> None:
+    for name in stage.params.model_fields:
+        if name in fields:
+            raise UsageError(f"{owner}: the parameter '{name}' is also one of {fields[name]}; rename it")
+    for reason in stage.drops:
+        if not _REASON.fullmatch(reason) or reason in REASONS:
+            raise UsageError(f"{owner}: the drop reason {reason!r} is forgeprep's own, or not in small letters and _")
+    for column in stage.adds:
+        if column.stage != stage.name:
+            raise UsageError(f"{owner}: its column '{column.name}' says that it is of '{column.stage}'")
+
+
+def _in_order(stages: dict[str, Stage], others: list[str]) -> dict[str, Stage]:
+    """The stages so that what one needs runs before it; else built-in ones come first, and others by name."""
+    ordered: dict[str, Stage] = {}
+
+    def add(name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            raise UsageError(f"stages need each other in a circle: {' -> '.join((*path, name))}")
+        for need in stages[name].needs if name in stages else ():
+            add(need, (*path, name))
+        if name in stages:
+            ordered.setdefault(name, stages[name])
+
+    for name in [*(name for name in stages if name not in others), *others]:
+        add(name, ())
+    return ordered

@@ -19,7 +19,7 @@ from forgeprep.media.video import Learned
 from forgeprep.ops.evidence import Pair
 from forgeprep.ops.masks import Crop
 from forgeprep.schemas.clips import Clip, Split
-from forgeprep.schemas.drops import Drop
+from forgeprep.schemas.drops import Drop, Reason
 from forgeprep.schemas.resources import Resources as Resources
 from forgeprep.schemas.samples import Column
 from forgeprep.stages.params import NoParams as NoParams
@@ -249,9 +249,11 @@ class Stage:
         resources: what a worker needs for it, given its parameters.
         versions: what its output depends on besides what every run does, given its parameters: packages -> version,
             weights -> SHA-256. A shard is made again where they change.
-        additive: it reads the image and the mask of one sample, and changes neither; so it can be added to a finished
-            run from its shards alone.
+        additive: it reads columns of one sample, and changes none; so it can be added to a finished run from its shards
+            alone.
         check: raises a ForgeprepError before the run starts if the stage cannot work here (missing weights).
+        drops: the reasons for which it drops samples, besides :data:`forgeprep.schemas.drops.REASONS`.
+        reads: of an additive stage, the picture columns that it reads; they are decoded for it.
     """
 
     name: str
@@ -267,3 +269,5 @@ class Stage:
     versions: Callable[[Any], Mapping[str, str]] = lambda _params: {}
     additive: bool = False
     check: Callable[[Any], None] = lambda _params: None
+    drops: Mapping[str, Reason] = field(default_factory=dict)
+    reads: tuple[str, ...] = ("image", "mask")

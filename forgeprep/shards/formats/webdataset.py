@@ -1,0 +1,228 @@
+"""WebDataset tars: of a sample ``KEY`` the files ``KEY.png``, ``KEY.mask.png`` and so on, and last ``KEY.json``.
+
+Of sequences, frame 3 is ``KEY.003.png`` and its mask ``KEY.003.mask.png``. Bytes that are no picture are a file
+``KEY.COLUMN.SUFFIX``, but for the built-in ``similarity``, which stands in the JSON as hexadecimal digits. Metadata is
+in the tar's global header, which readers of tars skip.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+from forgeprep.errors import VerifyError, unknown_name
+from forgeprep.io.safe_files import open_regular, parse_json
+from forgeprep.schemas.columns import Column
+from forgeprep.schemas.samples import MAIN, SAMPLE_COLUMNS
+from forgeprep.shards.bounds import MAX_SAMPLE_BYTES, BoundedInfo, read_member
+from forgeprep.shards.encode import EXTENSIONS
+from forgeprep.shards.formats.base import Row, ShardFormat, Spot, WriteOnly, pictures_of, reason_of
+from forgeprep.shards.sequences import MARK, is_sequence
+
+_HEX = frozenset(column.name for column in SAMPLE_COLUMNS if column.is_binary and column.suffix == "hex")
+_PICTURES = frozenset(EXTENSIONS.values())
+_HEADER = "FORGEPREP."
+"""Before the names of metadata in the global header, as the tar format asks of vendors."""
+_DAMAGE = (OSError, tarfile.TarError, ValueError, LookupError, TypeError, OverflowError, MemoryError)
+
+
+class TarWriter:
+    """Writes by the standard library: no time stamp and no owner, so that equal samples give equal bytes."""
+
+    def __init__(self, file: WriteOnly, columns: Sequence[Column], metadata: Mapping[str, str]) -> None:
+        self._pictures = [column.name for column in columns if column.is_picture]
+        self._bytes = {column.name: column.suffix for column in columns if column.is_binary and column.suffix != "hex"}
+        header = {f"{_HEADER}{name}": text for name, text in metadata.items()}
+        self._tar = tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT, pax_headers=header)  # type: ignore[call-overload]  # noqa: SIM115
+
+    def write(self, table: pa.Table) -> None:
+        """Append samples."""
+        for row in table.to_pylist():
+            key = tar_key(row["sample_id"])
+            for name in self._pictures:
+                pictures = [picture for picture in pictures_of(row[name]) if picture is not None]
+                for picture in pictures:
+                    self._member(key + picture["path"].removeprefix(row["sample_id"]), picture["bytes"])
+                if pictures:
+                    del row[name]
+            for name, suffix in self._bytes.items():
+                if _bytes_members(row[name]):
+                    for number, data in _bytes_members(row[name]):
+                        self._member(f"{key}{number}.{name}.{suffix}", data)
+                    del row[name]
+            self._member(f"{key}.json", _json_bytes(row))
+
+    def finish(self) -> None:
+        """Write the end of the archive."""
+        self._tar.close()
+
+    def _member(self, name: str, data: bytes) -> None:
+        info = tarfile.TarInfo(name)
+        info.size = len(data)
+        self._tar.addfile(info, io.BytesIO(data))
+
+
+def tar_key(sample_id: str) -> str:
+    """A sample's WebDataset key. Readers cut a name at its first dot, so dots become ``%2E`` (and ``%``, ``%25``).
+
+    >>> tar_key("dfdc/real/clip.v2/0/000001")
+    'dfdc/real/clip%2Ev2/0/000001'
+    """
+    return sample_id.replace("%", "%25").replace(".", "%2E")
+
+
+def rows(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
+    """The rows, one in memory at a time."""
+    return tar_rows(path, columns)
+
+
+def tar_rows(path: Path, columns: Sequence[str] | None, *, part: tuple[int, int] | None = None) -> Iterator[Row]:
+    """The rows of a tar shard, or of a part of it (first byte, length) that begins and ends with a sample."""
+    members: dict[str, bytes] = {}
+    current, held = "", 0
+    try:
+        with _tar_stream(path, part) as stream, tarfile.open(fileobj=stream, mode="r|", tarinfo=BoundedInfo) as tar:
+            for member in tar:
+                folder, _, name = member.name.rpartition("/")
+                stem, _, extension = name.partition(".")
+                key = f"{folder}/{stem}"
+                if members and key != current:
+                    raise VerifyError(f"{path}: {current}: its .json is missing")
+                current = key
+                content = tar.extractfile(member)
+                data = b"" if content is None else read_member(content, member)
+                if extension == "json":
+                    yield _row(_values(data), members, columns)
+                    members, held = {}, 0
+                else:
+                    members[extension] = data
+                    held += len(data)
+                if held > MAX_SAMPLE_BYTES:
+                    raise VerifyError(f"{path}: {current}: claims more than a sample holds")
+    except _DAMAGE as error:
+        raise VerifyError(f"{path}: {reason_of(error)}") from error
+    if members:
+        raise VerifyError(f"{path}: {current}: its .json is missing")
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """The texts in the global header."""
+    try:
+        with open_regular(path) as stream, tarfile.open(fileobj=stream, mode="r|", tarinfo=BoundedInfo) as tar:
+            found = dict(tar.pax_headers)
+    except _DAMAGE as error:
+        raise VerifyError(f"{path}: {reason_of(error)}") from error
+    return {name.removeprefix(_HEADER): str(text) for name, text in found.items() if name.startswith(_HEADER)}
+
+
+def values(path: Path, columns: Sequence[str]) -> Iterator[tuple[Spot, Row]]:
+    """Spots are (first byte, length); the JSON comes last of a sample, so that its place ends there."""
+    try:
+        with open_regular(path) as stream, tarfile.open(fileobj=stream, tarinfo=BoundedInfo) as tar:
+            start, members = 0, dict[str, bytes]()
+            while (member := tar.next()) is not None:
+                extension = member.name.rpartition("/")[2].partition(".")[2]
+                name, _, suffix = extension.rpartition(".")
+                asked = suffix not in _PICTURES and name.rpartition(".")[2] in columns
+                content = tar.extractfile(member) if asked or extension == "json" else None
+                if content is not None and extension == "json":
+                    row = _row(_values(read_member(content, member)), members, None)
+                    end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+                    yield (start, end - start), {name: row[name] for name in columns if name in row}
+                    start, members = end, {}
+                elif content is not None:
+                    members[extension] = read_member(content, member)
+                # tarfile remembers every member, which adds up over a large shard.
+                tar.members = []  # type: ignore[attr-defined]
+    except _DAMAGE as error:
+        raise VerifyError(f"{path}: {reason_of(error)}") from error
+
+
+def row_at(path: Path, spot: Spot, columns: Sequence[str] | None) -> Row:
+    """A row, by reading its part of the tar alone."""
+    found = next(tar_rows(path, None, part=spot))
+    return found if columns is None else {name: found[name] for name in columns if name in found}
+
+
+def _values(data: bytes) -> Row:
+    values = parse_json(data)
+    if not isinstance(values, dict) or not isinstance(values.get("sample_id"), str):
+        raise ValueError("a sample's .json holds no sample")
+    return values
+
+
+def _tar_stream(path: Path, part: tuple[int, int] | None) -> BinaryIO:
+    if part is None:
+        return open_regular(path)
+    with open_regular(path) as file:
+        file.seek(part[0])
+        return io.BytesIO(file.read(part[1]) + bytes(2 * tarfile.BLOCKSIZE))
+
+
+def _row(values: Row, members: Mapping[str, bytes], columns: Sequence[str] | None) -> Row:
+    """The row of a sample's JSON and its other files, by the ends of their names."""
+    for name in _HEX & values.keys():
+        values[name] = _from_hex(values[name])
+    for extension, data in members.items():
+        front, _, suffix = extension.rpartition(".")
+        number, _, rest = front.partition(".")
+        picture = suffix in _PICTURES
+        value = {"bytes": data, "path": f"{values['sample_id']}.{extension}"} if picture else data
+        if is_sequence(values) and number.isdigit():
+            # Of frame 3, the picture is 003.png and the mask 003.mask.png.
+            values.setdefault(rest or MAIN, [None] * len(values[MARK]))[int(number)] = value
+        else:
+            values[front or MAIN] = value
+    if columns is None:
+        return values
+    for name in columns:
+        if name not in values:
+            raise unknown_name("column", name, values)
+    return {name: values[name] for name in columns}
+
+
+def _bytes_members(value: Any) -> list[tuple[str, bytes]]:
+    """The members of a binary value: (``.003`` for a frame or "", bytes)."""
+    if isinstance(value, list):
+        return [(f".{number:03d}", data) for number, data in enumerate(value) if data is not None]
+    return [] if value is None else [("", value)]
+
+
+def _hex(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_hex(item) for item in value]
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def _from_hex(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_from_hex(item) for item in value]
+    return None if value is None else bytes.fromhex(value)
+
+
+def _json_bytes(row: Row) -> bytes:
+    """A row without its files as JSON; a picture that is missing is null."""
+    values = {name: _hex(value) if name in _HEX else value for name, value in row.items()}
+    try:
+        return json.dumps(values, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        what = "a value is not finite" if isinstance(error, ValueError) else str(error)
+        raise VerifyError(f"{row['sample_id']}: {what}, which JSON cannot hold") from None
+
+
+WEBDATASET = ShardFormat(
+    name="webdataset",
+    suffix="tar",
+    mime="application/x-tar",
+    writer=TarWriter,
+    rows=rows,
+    metadata=metadata,
+    values=values,
+    row_at=row_at,
+)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from forgeprep.schemas.config import PROTOCOLS
+from forgeprep.schemas.config import PRESETS
 from forgeprep.schemas.drops import REASONS
 from forgeprep.schemas.samples import SAMPLE_COLUMNS, Column
 from tests.conftest import run_cli
@@ -56,11 +56,11 @@ def test_the_table_of_columns_is_the_schemas(column: Column) -> None:
     assert f"| `{column.name}` | {stage} | {type_text(column)} | {doc} |" in README
 
 
-def test_every_drop_reason_and_protocol_is_explained() -> None:
+def test_every_drop_reason_and_preset_is_explained() -> None:
     for reason, meaning in REASONS.items():
         assert f"| `{reason}` | {meaning} |" in README
-    for protocol in PROTOCOLS:
-        assert f"| `{protocol}` |" in README
+    for preset in PRESETS:
+        assert f"| `{preset}` |" in README
 
 
 def test_the_readmes_python_runs(demo: Path, out: Path, tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def commands(path: Path, program: str) -> list[list[str]]:
 
 def parse(group: object, arguments: list[str]) -> dict[str, object]:
     """What a command line of click makes of its arguments; it exits where an option is unknown."""
-    command = group.commands[arguments[0]]  # type: ignore[attr-defined]
+    command = group.get_command(None, arguments[0])  # type: ignore[attr-defined]
     return dict(command.make_context(arguments[0], arguments[1:]).params)
 
 

@@ -92,7 +92,8 @@ def _options(command: Any) -> list[str]:
             continue
         argument = parameter.param_type_name == "argument"
         panel = getattr(parameter, "rich_help_panel", None) or ("Arguments" if argument else "Options")
-        name = f"`{parameter.metavar or parameter.name.upper()}`" if argument else ", ".join(f"`{o}`" for o in parameter.opts)
+        shown = [parameter.metavar or parameter.name.upper()] if argument else parameter.opts
+        name = ", ".join(f"`{one}`" for one in shown)
         panels.setdefault(panel, []).append([name, getattr(parameter, "help", None) or ""])
     lines = []
     for panel, rows in panels.items():
@@ -168,7 +169,8 @@ def datasets_page() -> list[str]:
         for count in dataset.published:
             published[count.method] += count.clips
         kinds = taxonomy().get(name, {})
-        rows = [[m, k.forgery, k.generator or "-", f"{published[m]:,}" if published[m] else "-"] for m, k in kinds.items()]
+        counts = {method: f"{published[method]:,}" if published[method] else "-" for method in kinds}
+        rows = [[method, kind.forgery, kind.generator or "-", counts[method]] for method, kind in kinds.items()]
         if rows:
             lines += [*table(["method", "forgery", "family", "clips published"], rows), ""]
     return lines
@@ -199,7 +201,8 @@ def perturbations_page() -> list[str]:
     """The catalogue of perturbations."""
     from forgeprep.report.perturbations import markdown_rows
 
-    return ["# Perturbations", "", "![every perturbation at severity 1 to 5](../perturbations.jpg)", "", *markdown_rows()]
+    picture = "![every perturbation at severity 1 to 5](../perturbations.jpg)"
+    return ["# Perturbations", "", picture, "", *markdown_rows()]
 
 
 def python_page() -> list[str]:

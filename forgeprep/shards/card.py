@@ -24,7 +24,7 @@ def dataset_card(config: RunConfig, files: Sequence[dict[str, Any]], clips: Sequ
     present = [split for split in SPLITS if any(f["split"] == split and f["rows"] for f in files)]
     # Hugging Face's own name of the val split is "validation".
     names = {"val": "validation"}
-    clip_length = config.params.get("frames", {}).get("clip_length")
+    clip_length = config.params.get("frames", {}).get("sequence_length")
     front = {
         "configs": [
             {
@@ -50,7 +50,7 @@ def dataset_card(config: RunConfig, files: Sequence[dict[str, Any]], clips: Sequ
         "`drops.parquet`; `clips.parquet` accounts for every clip. The source data's licence applies to these crops:",
         "check it before you share them.",
         "",
-        *_about_clips(clip_length, config.params.get("frames", {}).get("clip_stride", 1)),
+        *_about_clips(clip_length, config.params.get("frames", {}).get("sequence_stride", 1)),
         "| compression | method | " + " | ".join(SPLITS) + " |",
         "|---|---|" + "--:|" * len(SPLITS),
     ]

@@ -88,7 +88,7 @@ def decode_row(row: dict[str, Any], path: Path, name: str = "") -> dict[str, Any
 
 
 def iter_clips(path: Path) -> Iterator[tuple[dict[str, Any], ClipArrays]]:
-    """Yield the samples of a clip shard (``--clip-length``) in order: the row without its pictures, and its frames.
+    """Yield the samples of a clip shard (``--sequence-length``) in order: the row without its pictures, and its frames.
 
     Raises:
         UsageError: the samples are single frames.
@@ -96,7 +96,7 @@ def iter_clips(path: Path) -> Iterator[tuple[dict[str, Any], ClipArrays]]:
     """
     for row in iter_rows(path):
         if not is_clip(row):
-            raise UsageError(f"{path}: its samples are single frames; make clip shards with --clip-length")
+            raise UsageError(f"{path}: its samples are single frames; make clip shards with --sequence-length")
         yield {name: value for name, value in row.items() if name not in _PICTURES}, clip_arrays(row)
 
 

@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 
+from forgeprep.commands.progress import live
 from forgeprep.datasets.base import Scan
 from forgeprep.demo import make_demo
 from forgeprep.pipeline.configure import make_config
@@ -42,7 +43,6 @@ from forgeprep.pipeline.make_shard import ShardJob, make_shard
 from forgeprep.pipeline.plan import Brief, Plan, Select, ShardPlan, make_plan, read_shard
 from forgeprep.pipeline.progress import Progress
 from forgeprep.pipeline.run import Prepared, execute, prepare_run
-from forgeprep.report.console import _live
 from forgeprep.report.summary import summarise
 from forgeprep.schemas.clips import CLIP_SCHEMA, SPLITS, Clip, Split
 from forgeprep.shards.records import record_path
@@ -146,7 +146,7 @@ def reckon(what: str, shard_size: int, times: Times, out: Path) -> None:
     on_ray._ray_task = hollow_task
     # So that it is sent to the workers whole: they cannot import this script.
     hollow_task.__module__ = "__main__"
-    with _live(prepared) as board:
+    with live(prepared) as board:
         result, running = timed(lambda: execute(prepared, workers=2, report=board.post))
         assert len(result.made) == number, result.failed[:1]
         message = timed(lambda: [board.post(plan.briefs[0].name, Progress()) for _ in range(200)])[1] / 200

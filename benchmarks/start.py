@@ -37,12 +37,12 @@ def note(module, name, mark):
             marks[mark] = time.time()
     setattr(module, name, noted)
 
+from forgeprep.commands import progress as shown, terminal
 from forgeprep.pipeline.executors import ray_start
-from forgeprep.report import console
 note(ray_start, "_start_ray", "ray")
-note(console, "_live", "plan")
-note(console, "counting", "imports")
-before_post = console._Board.post
+note(shown, "live", "plan")
+note(terminal, "counting", "imports")
+before_post = shown.Board.post
 
 def post(self, shard, progress):
     before_post(self, shard, progress)
@@ -51,7 +51,7 @@ def post(self, shard, progress):
         json.dump(marks, open(sys.argv[1], "w"))
         raise KeyboardInterrupt
 
-console._Board.post = post
+shown.Board.post = post
 from forgeprep.cli import main
 main(sys.argv[2:])
 """

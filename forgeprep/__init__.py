@@ -2,11 +2,12 @@
 
 Where things are; each part imports from those below it:
 
-- ``cli``, ``cli_training``, ``flags``: the commands and their flags. ``report``: what commands print and draw.
+- ``cli``, ``commands``: the command line; all that is printed is printed there. ``report``: the page and the sheets.
 - ``training``: detectors, and how they are trained, judged and used. Reads shards and nothing else.
 - ``pipeline``: plan, run, retry, and Ray (``on_ray``, the only module of a run that knows it).
-- ``stages``: what is done to a source group's clips. ``datasets``: one adapter a dataset. Both can be added to from
-  outside, see the README. ``demo``: the demo dataset. ``splice``: clips forged in spans, made of a dataset.
+- ``stages``: what is done to a source group's clips; ``params``: their parameters. ``datasets``: one adapter a dataset.
+  Both can be added to from outside, see the README. ``demo``: the demo dataset. ``splice``: clips forged in spans, made
+  of a dataset.
 - ``shards``: the files of a run, written, read and verified.
 - ``ops``: the methods themselves, on arrays and video files. ``schemas``: columns and configuration, as data.
 - ``storage``, ``settings``, ``errors``: paths here and remote, YAML from users, every error.

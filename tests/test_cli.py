@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from forgeprep.pipeline.configure import make_config
-from forgeprep.schemas.config import PROTOCOLS, RunConfig
+from forgeprep.schemas.config import PRESETS, RunConfig
 from forgeprep.stages import all_stages
 from tests.conftest import run_cli
 
 OPTIONS = tuple(
-    "root out stages protocol compression methods splits frames enlarge size detector mask-source perturb "  # noqa: SIM905
+    "root out stages preset compression methods splits frames enlarge size detector mask-source perturb "  # noqa: SIM905
     "perturb-pairing perturb-seed perturb-splits sigma side "
     "format image-format image-quality shard-size workers address config dry-run overwrite debug".split()
 )
@@ -77,13 +77,13 @@ def test_stages_and_datasets_are_listed(capsys: pytest.CaptureFixture[str]) -> N
     assert "FaceShifter" in text
 
 
-def test_flags_win_over_the_file_and_the_file_over_the_protocol(demo: Path, tmp_path: Path) -> None:
+def test_flags_win_over_the_file_and_the_file_over_the_preset(demo: Path, tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     file.write_text(
         f"root: {demo}\nstages: [crop, noise]\nframes: {{train: 3, val: 2, test: 1}}\nsize: 64\nmethods: [FaceSwap]\n"
     )
     out = tmp_path / "out"
-    command = ("run", "ffpp", "--config", str(file), "--out", str(out), "--protocol", "two-stream", "--size", "80")
+    command = ("run", "ffpp", "--config", str(file), "--out", str(out), "--preset", "two-stream", "--size", "80")
     assert run_cli(*command, "--workers", "0") == 0
     written = json.loads((out / "run.json").read_text())
     assert written["stages"] == ["frames", "crop", "noise"]
@@ -93,13 +93,13 @@ def test_flags_win_over_the_file_and_the_file_over_the_protocol(demo: Path, tmp_
     assert written["requested"] == 2 * 2 * (3 + 2 + 1)
 
 
-@pytest.mark.parametrize("name", list(PROTOCOLS))
-def test_protocols_are_valid_and_give_way_to_flags(name: str) -> None:
-    config = make_config("ffpp", {"protocol": name})
-    assert set(PROTOCOLS[name]["stages"]) <= set(config.stages)
-    assert config.params["crop"]["enlarge"] == PROTOCOLS[name]["enlarge"]
-    assert make_config("ffpp", {"protocol": name, "enlarge": 1.7}).params["crop"]["enlarge"] == 1.7
-    assert make_config("ffpp", {"protocol": name, "detector": "whole"}).params["crop"]["enlarge"] == 1.0
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_presets_are_valid_and_give_way_to_flags(name: str) -> None:
+    config = make_config("ffpp", {"preset": name})
+    assert set(PRESETS[name]["stages"]) <= set(config.stages)
+    assert config.params["crop"]["enlarge"] == PRESETS[name]["enlarge"]
+    assert make_config("ffpp", {"preset": name, "enlarge": 1.7}).params["crop"]["enlarge"] == 1.7
+    assert make_config("ffpp", {"preset": name, "detector": "whole"}).params["crop"]["enlarge"] == 1.0
 
 
 def test_needed_stages_are_added() -> None:

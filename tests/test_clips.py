@@ -36,8 +36,8 @@ CLIPS: dict[str, Any] = {
     "stages": "crop,mask,noise,similarity",
     "compression": "raw",
     "frames": "all",
-    "clip_length": 6,
-    "clip_stride": 2,
+    "sequence_length": 6,
+    "sequence_stride": 2,
     "format": "both",
 }
 
@@ -59,7 +59,7 @@ def test_windows_are_whole_and_apart(
     known = [i for s, n in stretches for i in range(s, s + n)]
     if all_known:
         stretches, known = [(0, starts[-1])], []
-    params = FramesParams(frames=wanted, clip_length=length, clip_stride=stride)
+    params = FramesParams(frames=wanted, sequence_length=length, sequence_stride=stride)
     frames = select(starts[-1], "train", params, [frozenset(known)] if known else [])
     windows = [frames[at : at + length] for at in range(0, len(frames), length)]
     most = sum(n // params.span for _, n in stretches)
@@ -208,8 +208,8 @@ def test_short_clips_are_padded_or_dropped(
     short: str, footage: tuple[list[UInt8], list[UInt8]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = place(tmp_path / "in", footage[0][12:20], footage[1][12:20])
-    flags = ["--stages", "crop,mask", "--compression", "raw", "--clip-length", "6", "--clip-stride", "2"]
-    command = ["run", "ffpp", "--root", str(root), "--out", str(tmp_path / "out"), *flags, "--clip-short", short]
+    flags = ["--stages", "crop,mask", "--compression", "raw", "--sequence-length", "6", "--sequence-stride", "2"]
+    command = ["run", "ffpp", "--root", str(root), "--out", str(tmp_path / "out"), *flags, "--sequence-short", short]
     assert run_cli(*command, "--dry-run") == 0
     assert run_cli(*command, "--workers", "0") == 0
     assert verify(tmp_path / "out") == []
@@ -233,7 +233,7 @@ def test_windows_without_the_face_are_accounted_for(footage: tuple[list[UInt8], 
     real, fake = footage
     away = [np.asarray(cv2.GaussianBlur(frame, (0, 0), 25), np.uint8) for frame in real[30:]]
     root = place(tmp_path / "in", [*real[:30], *away], fake[:20])
-    given = {"stages": "crop,mask", "compression": "raw", "frames": "all", "clip_length": 8, "workers": 0}
+    given = {"stages": "crop,mask", "compression": "raw", "frames": "all", "sequence_length": 8, "workers": 0}
     run(root, tmp_path / "out", **given)
     assert verify(tmp_path / "out") == []
     rows = [row for path in shard_paths(tmp_path / "out") for row in iter_rows(path, decode=False)]
@@ -251,10 +251,10 @@ def test_windows_without_the_face_are_accounted_for(footage: tuple[list[UInt8], 
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"clip_stride": 2}, "--clip-stride: needs --clip-length"),
-        ({"clip_short": "pad"}, "--clip-short: needs --clip-length"),
-        ({"clip_length": 1}, "--clip-length: "),
-        ({"clip_length": 8, "clip_short": "stretch"}, "--clip-short: "),
+        ({"sequence_stride": 2}, "--sequence-stride: needs --sequence-length"),
+        ({"sequence_short": "pad"}, "--sequence-short: needs --sequence-length"),
+        ({"sequence_length": 1}, "--sequence-length: "),
+        ({"sequence_length": 8, "sequence_short": "stretch"}, "--sequence-short: "),
     ],
 )
 def test_options_that_contradict_are_refused(given: dict[str, Any], told: str) -> None:
@@ -263,10 +263,10 @@ def test_options_that_contradict_are_refused(given: dict[str, Any], told: str) -
 
 
 def test_overlapping_samples_are_refused() -> None:
-    params = FramesParams(frames="every:10", clip_length=6, clip_stride=2)
+    params = FramesParams(frames="every:10", sequence_length=6, sequence_stride=2)
     with pytest.raises(UsageError, match="every:11 is the least"):
         select(100, "train", params)
-    assert select(25, "train", FramesParams(frames="every:12", clip_length=6, clip_stride=2))[::6] == (0, 12)
+    assert select(25, "train", FramesParams(frames="every:12", sequence_length=6, sequence_stride=2))[::6] == (0, 12)
 
 
 def test_every_defect_of_a_clip_sample_is_found(made: tuple[Path, Path]) -> None:

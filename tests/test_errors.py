@@ -71,7 +71,7 @@ def rows(out: Path) -> list[dict[str, Any]]:
         (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--methods", "FaceSwop"), "did you mean 'FaceSwap'?"),
         (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--compression", "c32"), "did you mean 'c23'?"),
         (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--format", "parket"), "did you mean 'parquet'?"),
-        (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--protocol", "twostream"), "did you mean 'two-stream'?"),
+        (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--preset", "twostream"), "did you mean 'two-stream'?"),
         (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--detector", "hog"), "--detector: "),
         (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--frames", "0"), "--frames: "),
         (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--frames", "half"), "'all' or 'every:N'"),

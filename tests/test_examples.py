@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from forgeprep.schemas.config import PROTOCOLS
+from forgeprep.schemas.config import PRESETS
 from tests.conftest import run_cli
 
 HERE = Path(__file__).resolve().parents[1]
@@ -52,12 +52,12 @@ def out(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("preset", PROTOCOLS)
+@pytest.mark.parametrize("preset", PRESETS)
 def test_the_tutorial_tells_what_a_preset_sets(preset: str) -> None:
     text = (DOCS / "tutorials" / "faceforensics.md").read_text(encoding="utf-8")
     (row,) = re.findall(rf"^\| `{preset}` \| (.*) \|$", text, flags=re.MULTILINE)
     stages, frames, enlarge, size = row.split(" | ")
-    values = PROTOCOLS[preset]
+    values = PRESETS[preset]
     assert re.sub(r" \(.*", "", stages).split(", ") == values["stages"]
     assert frames.split(", ") == [re.sub(r"every:(\d+)", r"every \1th", rule) for rule in values["frames"].values()]
     assert float(enlarge) == values["enlarge"]
@@ -144,7 +144,7 @@ def commands(path: Path, program: str) -> list[list[str]]:
 
 def parse(group: object, arguments: list[str]) -> dict[str, object]:
     """What a command line of click makes of its arguments; it exits where an option is unknown."""
-    command = group.commands[arguments[0]]  # type: ignore[attr-defined]
+    command = group.get_command(None, arguments[0])  # type: ignore[attr-defined]
     return dict(command.make_context(arguments[0], arguments[1:]).params)
 
 

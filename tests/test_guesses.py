@@ -114,7 +114,7 @@ def test_an_edit_is_paired_with_the_real_that_it_shows_not_with_its_namesake(dem
     assert {clip["pairing"] for clip in fakes_of(made)} <= {"refused", "none"}
 
 
-@pytest.mark.parametrize("more", [("--frames", "all"), ("--frames", "2", "--clip-length", "8")])
+@pytest.mark.parametrize("more", [("--frames", "all"), ("--frames", "2", "--sequence-length", "8")])
 def test_of_two_people_in_a_name_the_one_who_is_seen_is_the_original(
     more: tuple[str, ...], couple: Path, tmp_path: Path
 ) -> None:
@@ -135,7 +135,7 @@ def test_of_two_people_in_a_name_the_one_who_is_seen_is_the_original(
         ("folder/real/054", "fits"),
     ]
     assert (right["original_id"], right["pairing"], len(right["guesses"])) == ("folder/real/071", "guessed", 1)
-    assert min(turned["written"], right["written"]) >= (2 if "--clip-length" in more else 60)
+    assert min(turned["written"], right["written"]) >= (2 if "--sequence-length" in more else 60)
     # The frames are those of the original that was found, not of the one that was planned.
     assert made["drops"] == []
     if "all" in more:

@@ -327,13 +327,13 @@ def test_videos_are_classified_by_clips_in_the_same_table(
     # The same from clip shards, whose rows are clips; of their frames so many are taken as the detector sees.
     clips = tmp_path / "clips"
     where = ["--root", str(demo), "--out", str(clips), "--stages", "crop", "--size", "32", "--frames", "1"]
-    assert run_cli("run", "ffpp", *where, "--clip-length", "5", "--clip-stride", "3", "--workers", "0") == 0
+    assert run_cli("run", "ffpp", *where, "--sequence-length", "5", "--sequence-stride", "3", "--workers", "0") == 0
     train(clips, tmp_path / "again", "slowfast-r50", "frames=4", size=32, batch=4, steps=1, epochs=1)
     assert run_cli("evaluate", str(tmp_path / "again"), "--shards", str(clips), "--gpus", "0") == 0
     (found,) = json.loads((tmp_path / "again/evaluation/evaluation.json").read_text())[0]["sets"].values()
     assert found["samples"] == len(load_index([clips], "test"))
     where = ["--shards", str(clips), "--run", str(tmp_path / "fn3"), "--gpus", "0"]
     assert run_cli("train", "fn3-cls", *where) == 2
-    assert "clips of several frames (--clip-length)" in capsys.readouterr().err
+    assert "clips of several frames (--sequence-length)" in capsys.readouterr().err
     assert run_cli("predict", str(run), str(run), "--to", str(tmp_path / "to")) == 2
     assert "slowfast-r50 judges clips of shards" in capsys.readouterr().err

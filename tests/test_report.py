@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from forgeprep.commands.summary_tables import summary_tables
 from forgeprep.errors import UsageError
 from forgeprep.report import draw, panels
 from forgeprep.report.panels import SheetRow
 from forgeprep.report.sheet import _choose, contact_sheet
-from forgeprep.report.summary import Counts, Files, Kind, Summary, render, size_text, summarise
+from forgeprep.report.summary import Counts, Files, Kind, Summary, size_text, summarise
 from forgeprep.shards.encode import UInt8
 from forgeprep.shards.records import record_path
 from tests.shards_run import make_row, make_run, shard_rows, write_shard, write_tables
@@ -21,7 +22,7 @@ from tests.shards_run import make_row, make_run, shard_rows, write_shard, write_
 
 def text_of(summary: Summary, width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width)
-    for table in render(summary):
+    for table in summary_tables(summary):
         console.print(table)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()

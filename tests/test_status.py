@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from forgeprep.commands.status import lines
 from forgeprep.errors import UsageError
 from forgeprep.io.lock import last_holder, locked
-from forgeprep.report.status import gather, lines
+from forgeprep.report.status import gather
 from forgeprep.shards.records import iter_records, record_path
 from tests.conftest import run_cli
 from tests.runs import SMALL, checksums, command, run, wait_for

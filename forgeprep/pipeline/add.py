@@ -10,7 +10,8 @@ from forgeprep.datasets.base import Scan
 from forgeprep.errors import UsageError
 from forgeprep.io.lock import locked
 from forgeprep.io.storage import remove_tree
-from forgeprep.pipeline.configure import digest, read_params, settings_of, shard_key, versions
+from forgeprep.params import param_owners
+from forgeprep.pipeline.configure import fingerprint_of, read_params, read_setting, settings_of, shard_key, versions
 from forgeprep.pipeline.plan import Plan, open_plan
 from forgeprep.pipeline.run import Prepared, settings_differences, write_run
 from forgeprep.registry import made_with
@@ -24,7 +25,8 @@ def prepare_added(out: Path, names: Sequence[str], given: Mapping[str, Any]) -> 
     """Plan the run in ``out`` with more stages; :func:`forgeprep.pipeline.run.execute` then adds them shard by shard.
 
     The shards come out byte for byte as those of a run that had these stages from the start. Stopped in between, the
-    same call goes on; ``given`` are the stages' parameters.
+    same call goes on; ``given`` are the stages' parameters, and ``set`` as in
+    :func:`forgeprep.pipeline.configure.make_config`.
 
     Raises:
         UsageError: no finished run; a stage that needs more than the shards hold; other versions of the libraries.
@@ -41,8 +43,10 @@ def prepare_added(out: Path, names: Sequence[str], given: Mapping[str, Any]) -> 
     stages = resolve_stages([*before.stages, *names], made_with(old, "stages"))
     asked = resolve_stages(names)
     more = [stage for stage in stages if stage.name not in before.stages]
-    params = read_params(asked, given)
-    kept = {name: params[name] for name in params if name in before.params and _touches(asked, name, given)}
+    settings = given.get("set") or ()
+    params = read_params(asked, {name: value for name, value in given.items() if name != "set"}, settings)
+    touched = {read_setting(text)[0] for text in settings} | {param_owners()[name] for name in given if name != "set"}
+    kept = {name: params[name] for name in params if name in before.params and name in touched}
     if any(before.params[name] != value for name, value in kept.items()):
         raise UsageError(f"{out}: has the stage '{next(iter(kept))}' already, with other settings; make a new run")
     plan = open_plan(out / "plan.parquet")
@@ -58,18 +62,13 @@ def prepare_added(out: Path, names: Sequence[str], given: Mapping[str, Any]) -> 
     identity = {"config": config.model_dump(mode="json"), "inputs": old["inputs"], "versions": now}
     adds_to = settings_of(old) if more else old.get("adds_to")
     prepared = Prepared(
-        config, Path(old["root"]), out, Scan([]), {}, plan, digest(identity), settings_of(identity), adds_to
+        config, Path(old["root"]), out, Scan([]), {}, plan, fingerprint_of(identity), settings_of(identity), adds_to
     )
     if more:
         with locked(out):
             remove_tree(out / "report")
             write_run(prepared, identity)
     return prepared
-
-
-def _touches(stages: Sequence[Stage], name: str, given: Mapping[str, Any]) -> bool:
-    """Whether ``given`` holds a parameter of the stage of that name."""
-    return any(stage.name == name and not given.keys().isdisjoint(stage.params.model_fields) for stage in stages)
 
 
 def _check(
@@ -86,7 +85,7 @@ def _check(
             raise UsageError(f"--stages: '{stage.name}' needs the videos; make a new run with --stages {every}")
     if not (config.image_format == "png" or (config.image_format == "webp" and config.image_quality == 100)):
         raise UsageError(f"{out}: its crops are stored as {config.image_format}, with losses; make a new run")
-    if config.params["frames"].get("clip_length"):
+    if config.params["frames"].get("sequence_length"):
         raise UsageError(f"{out}: its samples are clips of several frames; make a new run")
     # What only the new stages use cannot have changed.
     changed = settings_differences(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
+import yaml
 from pydantic import ValidationError
 
 from forgeprep import __version__
@@ -17,11 +19,12 @@ from forgeprep.datasets.base import DatasetParams
 from forgeprep.errors import UsageError, unknown_name
 from forgeprep.io.settings import name_and_value, read_settings_file
 from forgeprep.io.storage import to_path
+from forgeprep.params import all_params, param_owners
 from forgeprep.registry import made_with
-from forgeprep.schemas.config import PROTOCOLS, RunConfig
+from forgeprep.schemas.config import PRESETS, RENAMED, RunConfig, first_names
 from forgeprep.shards.formats import resolve_formats
 from forgeprep.shards.records import read_run
-from forgeprep.stages import all_stages, packages_of, resolve_stages
+from forgeprep.stages import packages_of, resolve_stages
 from forgeprep.stages.base import Stage
 
 DEFAULT_STAGES = ("crop", "mask", "noise")
@@ -35,42 +38,57 @@ _VERSIONED = (
 """Packages that every run depends on."""
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, renamed: Callable[[str, str], None] = lambda old, new: None) -> dict[str, Any]:
     """Read a configuration file: the flags' names, without the dashes, and their values.
 
+    Names of earlier versions are taken too; ``renamed`` is told the old one and that of today.
+
     Raises:
-        UsageError: it is missing, no YAML, no mapping, or holds a name that is no flag.
+        UsageError: it is missing, no YAML, no mapping, or holds a name that is no flag, or one twice.
     """
     named = read_settings_file(path)
-    known = {*_DIRECT, *EXECUTION, *_param_owners(), "dataset", "stages", "protocol", "format", "options"}
-    for key in named:
-        if key not in known:
+    known = {*_DIRECT, *EXECUTION, *param_owners(), "dataset", "stages", "preset", "format", "options"}
+    found: dict[str, Any] = {}
+    for key, value in named.items():
+        name = RENAMED.get(key, key)
+        if name not in known:
             raise UsageError(f"{path}: {unknown_name('option', key, known)}")
-    return named
+        if name != key:
+            if name in named:
+                raise UsageError(f"{path}: '{key}' and '{name}' are one option; give one of them")
+            renamed(key, name)
+        found[name] = value
+    return found
 
 
 def make_config(dataset: str, given: Mapping[str, Any]) -> RunConfig:
     """The configuration from what the user gave; None stands for "not given".
 
-    Precedence: ``given``, then its protocol, then the defaults.
+    Precedence: ``given``, then its preset, then the defaults. ``set`` holds texts ``STAGE.NAME=VALUE``, which win over
+    the stages' parameters by their names alone.
 
     Raises:
         UsageError: an unknown name or a value out of range; the message names the option.
     """
-    values = {key: value for key, value in given.items() if value is not None and key not in (*EXECUTION, "dataset")}
-    protocol = values.get("protocol")
-    if protocol is not None:
-        if protocol not in PROTOCOLS:
-            raise unknown_name("protocol", protocol, PROTOCOLS)
-        preset = dict(PROTOCOLS[protocol])
+    values = {
+        RENAMED.get(key, key): value
+        for key, value in given.items()
+        if value is not None and key not in (*EXECUTION, "dataset")
+    }
+    name = values.get("preset")
+    if name is not None:
+        if name not in PRESETS:
+            raise unknown_name("preset", name, PRESETS)
+        preset = dict(PRESETS[name])
         if values.get("detector") == "whole":
-            # A protocol enlarges the box of a face; where the picture is the face there is nothing around it.
+            # A preset enlarges the box of a face; where the picture is the face there is nothing around it.
             del preset["enlarge"]
         values = {**preset, **values}
     before = _run_in(given.get("out"))
     stages = resolve_stages(_names(values.pop("stages", DEFAULT_STAGES)), made_with(before, "stages"))
-    owners = _param_owners()
-    params = read_params(stages, {key: values.pop(key) for key in list(values) if key in owners})
+    owners = param_owners()
+    asked = {key: values.pop(key) for key in list(values) if key in owners}
+    params = read_params(stages, asked, values.pop("set", ()))
     options = read_options(dataset, values.pop("options", {}))
     formats = resolve_formats(",".join(_names(values.pop("format", "parquet"))), made_with(before, "formats"))
     try:
@@ -98,23 +116,86 @@ def _run_in(out: Any) -> Mapping[str, Any]:
         return {}
 
 
-def read_params(stages: Sequence[Stage], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def read_params(
+    stages: Sequence[Stage], given: Mapping[str, Any], settings: Iterable[str] = ()
+) -> dict[str, dict[str, Any]]:
     """The parameters of each stage, defaults included, from one mapping for all.
 
+    ``settings`` are texts ``STAGE.NAME=VALUE``; they win, and reach parameters whose name belongs to another stage.
+
     Raises:
-        UsageError: a value out of range, or a parameter of a stage that is not among ``stages``.
+        UsageError: an unknown name, a value out of range, or a parameter of a stage that is not among ``stages``.
     """
-    owners = _param_owners()
+    owners = param_owners()
     asked: dict[str, dict[str, Any]] = {stage.name: {} for stage in stages}
     for key, value in given.items():
-        if owners[key] not in asked:
-            option = "--" + key.replace("_", "-")
-            raise UsageError(f"{option} belongs to the stage '{owners[key]}', which is not among --stages")
+        _among(stages, owners[key], "--" + key.replace("_", "-"))
         asked[owners[key]][key] = value
+    chosen = [read_setting(text) for text in settings]
+    for owner, key, value in chosen:
+        _among(stages, owner, f"--set {owner}.{key}")
+        asked[owner][key] = value
+    found = {}
+    for stage in stages:
+        try:
+            found[stage.name] = stage.params(**asked[stage.name]).model_dump(mode="json")
+        except ValidationError as error:
+            by_set = {key for owner, key, _ in chosen if owner == stage.name}
+            raise UsageError(_first_problem(error, stage.name, by_set)) from None
+    return found
+
+
+def read_setting(text: str) -> tuple[str, str, Any]:
+    """Stage, parameter and value of ``STAGE.NAME=VALUE``.
+
+    Raises:
+        UsageError: it is no such text, or no such stage or parameter is known; the message names the nearest.
+    """
+    name, equals, value = text.partition("=")
+    stage, dot, key = name.strip().partition(".")
+    if not equals or not dot:
+        raise UsageError(f"--set must be STAGE.NAME=VALUE, such as noise.sigma=5, got '{text}'")
+    models = all_params()
+    if stage not in models:
+        raise unknown_name("stage of --set", stage, models)
+    key = RENAMED.get(key.replace("-", "_"), key.replace("-", "_"))
+    fields = models[stage].model_fields
+    if key not in fields:
+        if not fields:
+            raise UsageError(f"--set {stage}.{key}: the stage '{stage}' has no parameters")
+        raise unknown_name(f"parameter of the stage '{stage}'", key, fields)
+    return stage, key, read_text_value(value.strip(), fields[key].annotation)
+
+
+def read_text_value(text: str, annotation: Any) -> Any:
+    """A value from a command line for a parameter of that type: text as it is, all else as in a YAML file.
+
+    >>> read_text_value("32", str), read_text_value("a,b", list[str]), read_text_value("none", float | None)
+    ('32', ['a', 'b'], None)
+    """
+    kinds = (annotation,) if get_origin(annotation) else get_args(annotation) or (annotation,)
+    if get_origin(annotation) in (Union, UnionType):
+        kinds = get_args(annotation)
+    if type(None) in kinds and text.lower() in ("none", "null"):
+        return None
+    if any(kind is str or _is_choice_of_texts(kind) for kind in kinds):
+        return text
+    lists = any(get_origin(kind) in (list, tuple, set, frozenset) for kind in kinds)
+    if lists and not text.startswith("["):
+        return list(_names(text))
     try:
-        return {stage.name: stage.params(**asked[stage.name]).model_dump(mode="json") for stage in stages}
-    except ValidationError as error:
-        raise UsageError(_first_problem(error)) from None
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return text  # What is wrong with it is for the model to say.
+
+
+def _is_choice_of_texts(kind: Any) -> bool:
+    return get_origin(kind) is Literal and all(isinstance(choice, str) for choice in get_args(kind))
+
+
+def _among(stages: Sequence[Stage], owner: str, option: str) -> None:
+    if owner not in {stage.name for stage in stages}:
+        raise UsageError(f"{option} belongs to the stage '{owner}', which is not among --stages")
 
 
 def read_options(dataset: str, given: Any) -> DatasetParams:
@@ -169,7 +250,13 @@ def digest(value: Any) -> str:
 
 def settings_of(run: Mapping[str, Any]) -> str:
     """Digest of the configuration and versions in a ``run.json``."""
-    return digest([run.get("config"), run.get("versions")])
+    config = run.get("config")
+    return digest([first_names(config) if isinstance(config, dict) else config, run.get("versions")])
+
+
+def fingerprint_of(identity: Mapping[str, Any]) -> str:
+    """Digest of a run's configuration, versions and inputs."""
+    return digest({**identity, "config": first_names(identity["config"])})
 
 
 def shard_key(settings: str, name: str, inputs: str) -> str:
@@ -177,19 +264,17 @@ def shard_key(settings: str, name: str, inputs: str) -> str:
     return digest([settings, name, inputs])
 
 
-def _param_owners() -> dict[str, str]:
-    return {field: stage.name for stage in all_stages().values() for field in stage.params.model_fields}
-
-
 def _names(value: Any) -> tuple[str, ...]:
     parts = value.split(",") if isinstance(value, str) else [str(part) for part in value]
     return tuple(part.strip() for part in parts if part.strip())
 
 
-def _first_problem(error: ValidationError) -> str:
+def _first_problem(error: ValidationError, stage: str | None = None, by_set: Collection[str] = ()) -> str:
+    """The first problem by the option that it is about; ``by_set`` are fields that came by ``--set``."""
     problem = error.errors()[0]
     text = problem["msg"].removeprefix("Value error, ")
     if not problem["loc"]:
         return f"--option: {text}"
-    option = "--" + str(problem["loc"][0]).replace("_", "-")
+    name = str(problem["loc"][0])
+    option = f"--set {stage}.{name}" if name in by_set else "--" + name.replace("_", "-")
     return f"{option}: {text[0].lower()}{text[1:]} (got {problem['input']!r})"

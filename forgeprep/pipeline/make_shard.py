@@ -122,7 +122,7 @@ class Steps:
     @property
     def file_columns(self) -> tuple[Column, ...]:
         """The columns of the shards: of sequences, where samples have several frames."""
-        return self.columns if self.frames.clip_length is None else sequence_columns(self.columns)
+        return self.columns if self.frames.sequence_length is None else sequence_columns(self.columns)
 
 
 def prepare(config: RunConfig) -> Steps:
@@ -144,11 +144,11 @@ def group_rows(
 ) -> Iterator[Iterator[dict[str, Any]]]:
     """Yield a group's samples run by run, all stages applied, as rows to be written; drops go to the log."""
     source, params = steps.source
-    length = steps.frames.clip_length
+    length = steps.frames.sequence_length
     choose = functools.partial(_choose, group.split, steps.frames)
     group = replace(group, top_up=tops_up(group.split, steps.frames), window=length, choose=choose)
     assert source.source is not None
-    if length is not None and len(group.frames) < length and steps.frames.clip_short == "drop":
+    if length is not None and len(group.frames) < length and steps.frames.sequence_short == "drop":
         _drop_short(group, length, log)
         return
     windows = Windows(group, log, steps.columns) if length is not None else None
@@ -214,7 +214,7 @@ def _rows(samples: list[Sample], steps: Steps, config: RunConfig, log: GroupLog)
     for sample in samples:
         if sample.reason is None:
             # Samples of several frames are counted when they are whole.
-            log.clips[sample.clip_id].written += steps.frames.clip_length is None
+            log.clips[sample.clip_id].written += steps.frames.sequence_length is None
             yield encode_row(sample.row(), steps.columns, config.image_format, config.image_quality)
         else:
             if sample.reason not in steps.reasons:
@@ -225,7 +225,7 @@ def _rows(samples: list[Sample], steps: Steps, config: RunConfig, log: GroupLog)
                 )
             # Windows are made of the original's frames.
             of_plan = frame_of_plan(sample.frame_index, sample.original_frame)
-            index = sample.frame_index if steps.frames.clip_length is None else of_plan
+            index = sample.frame_index if steps.frames.sequence_length is None else of_plan
             place = sample.split, sample.source_id, sample.clip_id, index, sample.track_id
             log.drops.append(Drop(*place, sample.reason, sample.detail))
 

@@ -106,7 +106,7 @@ def _time_group(group: Group, prepared: Prepared, steps: Steps, timed: _Timed) -
         for row in rows:
             samples += 1
             size += picture_bytes(row)
-        done = samples * (steps.frames.clip_length or 1) + len(log.drops)
+        done = samples * (steps.frames.sequence_length or 1) + len(log.drops)
         if time.perf_counter() - started > SECONDS and samples:
             break
     spent = time.perf_counter() - started

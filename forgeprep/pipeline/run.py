@@ -19,7 +19,7 @@ from forgeprep.io.lock import locked
 from forgeprep.io.safe_files import read_json
 from forgeprep.io.storage import remove_tree
 from forgeprep.media import guard
-from forgeprep.pipeline.configure import digest, settings_of, shard_key, versions
+from forgeprep.pipeline.configure import fingerprint_of, settings_of, shard_key, versions
 from forgeprep.pipeline.executors.execution import Execution, run_jobs
 from forgeprep.pipeline.executors.job import Job
 from forgeprep.pipeline.executors.limits import Limits
@@ -31,7 +31,7 @@ from forgeprep.pipeline.progress import Progress, Report
 from forgeprep.pipeline.retry import failed_clips, forget, repaired_plan
 from forgeprep.schemas.clips import Split
 from forgeprep.schemas.columns import facts_of
-from forgeprep.schemas.config import RunConfig
+from forgeprep.schemas.config import RunConfig, current_names
 from forgeprep.schemas.drops import REASONS, TRANSIENT
 from forgeprep.schemas.version import SCHEMA_VERSION
 from forgeprep.shards.formats import FORMATS
@@ -112,7 +112,7 @@ def prepare_run(
         "inputs": _inputs(scan),
         "versions": versions(stages, config.params),
     }
-    fingerprint, settings = digest(identity), settings_of(identity)
+    fingerprint, settings = fingerprint_of(identity), settings_of(identity)
     old = _old_run(out)
     same = old is not None and old.get("fingerprint") == fingerprint
     mends = retry and old is not None and settings_of(old) == settings
@@ -328,7 +328,7 @@ def settings_differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """What differs between the configurations and versions of two ``run.json``: ``frames: 32 -> 270``."""
     parts = []
     for part in ("config", "versions"):
-        before, after = _flat(old.get(part) or {}), _flat(new.get(part) or {})
+        before, after = (_flat(current_names(run.get(part) or {})) for run in (old, new))
         for key in sorted(before.keys() | after.keys()):
             if before.get(key) != after.get(key):
                 parts.append(f"{key}: {_text(before.get(key))} -> {_text(after.get(key))}")

@@ -1,21 +1,12 @@
-"""The catalogue of perturbations as a table."""
+"""The catalogue of perturbations in words."""
 
 from __future__ import annotations
 
 from forgeprep.ops.perturb.catalogue import CATALOGUE, Perturbation
-from forgeprep.report.terminal import add_cells, console, light_table
-
-
-def print_perturbations() -> None:
-    """``forgeprep perturbations``."""
-    listed = light_table("perturbations", ["group", "name"], [], ["what it does", "severity 1 to 5"])
-    for entry in CATALOGUE.values():
-        add_cells(listed, entry.group, entry.name, entry.summary, levels_text(entry))
-    console.print(listed)
 
 
 def markdown_rows() -> list[str]:
-    """The same as lines of a Markdown table."""
+    """The catalogue as lines of a Markdown table."""
     head = ["| group | name | what it does | severity 1, 2, 3, 4, 5 |", "|---|---|---|---|"]
     return head + [
         f"| {entry.group} | `{entry.name}` | {entry.summary} | {levels_text(entry)} |" for entry in CATALOGUE.values()

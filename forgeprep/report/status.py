@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from forgeprep.errors import ForgeprepError, UsageError
 from forgeprep.io.lock import Holder, last_holder
 from forgeprep.pipeline.configure import settings_of, shard_key
 from forgeprep.pipeline.plan import Brief, open_plan
-from forgeprep.report.terminal import console
 from forgeprep.shards.records import files_there, iter_records, read_run, record_path
 
 INDEX = ("shards.parquet", "clips.parquet", "drops.parquet", "README.md", "croissant.json")
@@ -60,13 +58,6 @@ class Status:
     problems: list[str] = field(default_factory=list)
 
 
-def status_on_console(out: Path, *, as_json: bool) -> None:
-    """``forgeprep status``."""
-    status = gather(out)
-    text = json.dumps(asdict(status), indent=2) if as_json else "\n".join(lines(status))
-    console.print(text, markup=False)
-
-
 def gather(out: Path) -> Status:
     """Look at a run's folder without changing it.
 
@@ -81,32 +72,6 @@ def gather(out: Path) -> Status:
     _judge(out, status, holder)
     _time(status, holder, briefs, made)
     return status
-
-
-def lines(status: Status) -> list[str]:
-    """The status for people, a fact a line."""
-    who = f" ({status.process})" if status.process else ""
-    since = {"working": f", since {status.began}{who}", "stopped": f"; last began {status.began}{who}"}
-    found = [("run", f"{status.out}: {status.state}{since.get(status.state, '') if status.began else ''}")]
-    found.append(("shards", f"{status.shards:,} of {_number(status.shards_planned)}"))
-    if status.in_work:
-        found.append(("in work", _some(status.in_work)))
-    found.append(("clips", f"{status.clips:,} of {_number(status.clips_planned)}"))
-    asked = f"{_number(status.frames_planned)} frames were asked for"
-    found.append(("samples", f"{status.written:,} written, {status.dropped:,} dropped; {asked}"))
-    if status.last_shard is not None:
-        speed = f"; {status.samples_per_s:.1f} samples/s" if status.samples_per_s is not None else ""
-        found.append(("latest", f"a shard at {status.last_shard}{speed}"))
-    if status.left_s is not None:
-        found.append(("left", f"about {timedelta(seconds=round(status.left_s))}"))
-    elif status.state == "working":
-        found.append(("left", "not known before this process has finished a shard"))
-    if status.to_remake:
-        found.append(("to remake", _some(status.to_remake)))
-    found += [("damaged", problem) for problem in status.problems]
-    if status.state == "stopped":
-        found.append(("next", "give the same 'forgeprep run' command again for the rest"))
-    return [f"{name:<9}  {text}" for name, text in found]
 
 
 def _settings(out: Path, status: Status) -> str | None:
@@ -196,11 +161,3 @@ def _time(status: Status, holder: Holder | None, briefs: dict[str, Brief], made:
 
 def _clock(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
-
-
-def _number(value: Any) -> str:
-    return "an unknown number" if value is None else f"{value:,}"
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -6,18 +6,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from forgeprep.report.terminal import add_cells, light_table
-from forgeprep.schemas.clips import PAIRINGS, SPLITS
-from forgeprep.schemas.drops import DROP_SCHEMA, REASONS
+from forgeprep.schemas.clips import SPLITS
+from forgeprep.schemas.drops import DROP_SCHEMA
 from forgeprep.shards.records import iter_records, read_run
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-SHOWN_CLIPS = 15
-"""The table of short clips ends after so many."""
 
 
 class Kind(NamedTuple):
@@ -123,13 +116,6 @@ def summarise(out: Path) -> Summary:
     return summary
 
 
-def render(summary: Summary) -> list[Table]:
-    """The summary as tables for a terminal; tables without rows are left out."""
-    counted = _samples_table(summary), _pairings_table(summary), _drops_table(summary)
-    tables = [*counted, _short_table(summary), _files_table(summary)]
-    return [table for table in tables if table is not None]
-
-
 def size_text(count: float) -> str:
     """A number of bytes for people.
 
@@ -161,70 +147,3 @@ def _order(kind: Kind) -> tuple[object, ...]:
 def split_order(split: str) -> tuple[int, str]:
     """Sort by it: train, val, test, then others by name."""
     return (SPLITS.index(split) if split in SPLITS else len(SPLITS)), split
-
-
-def _samples_table(summary: Summary) -> Table:
-    numbers = ["clips", "empty", "planned", "written", "dropped"]
-    table = light_table("coverage", ["split", "compression", "method"], numbers)
-    split = None
-    for kind, counts in summary.counts.items():
-        if split not in (None, kind.split):
-            table.add_section()
-        split = kind.split
-        add_cells(table, kind.split, kind.compression or "-", kind.method or "real", *_numbers(counts))
-    table.add_section()
-    add_cells(table, "all", "", "", *_numbers(summary.total))
-    notes = ["planned samples were written or dropped; an empty clip gave none"]
-    if summary.planned_shards is not None and summary.shards < summary.planned_shards:
-        notes.append(f"{summary.shards} of {summary.planned_shards} shards are made; run again for the rest")
-    if summary.damaged:
-        notes.append(f"damaged records: {', '.join(summary.damaged)}; run again to remake these shards")
-    table.caption = "\n".join(notes)
-    return table
-
-
-def _numbers(counts: Counts) -> tuple[str, ...]:
-    return tuple(f"{n:,}" for n in (counts.clips, counts.empty, counts.planned, counts.written, counts.dropped))
-
-
-def _pairings_table(summary: Summary) -> Table | None:
-    if not summary.pairings.keys() - {"stated", "none"}:
-        return None
-    table = light_table("originals", ["pairing"], ["fakes"], ["meaning"])
-    for name, meaning in PAIRINGS.items():
-        if name in summary.pairings:
-            add_cells(table, name, f"{summary.pairings[name]:,}", meaning)
-    table.caption = (
-        f"{summary.exchanged:,} of the guesses are not the likeliest candidate" if summary.exchanged else None
-    )
-    return table
-
-
-def _drops_table(summary: Summary) -> Table | None:
-    if not summary.drops:
-        return None
-    table = light_table("drops", ["reason"], ["samples"], ["meaning"])
-    for reason, count in sorted(summary.drops.items(), key=lambda item: (-item[1], item[0])):
-        add_cells(table, reason, f"{count:,}", REASONS.get(reason, ""))
-    return table
-
-
-def _short_table(summary: Summary) -> Table | None:
-    if not summary.short:
-        return None
-    numbers = ["requested", "decoded", "detected", "written", "dropped"]
-    table = light_table("clips that lost samples", ["clip"], numbers, ["error"])
-    for clip in summary.short[:SHOWN_CLIPS]:
-        add_cells(table, clip["clip_id"], *(f"{clip[name]:,}" for name in numbers), clip["error"] or "")
-    more = len(summary.short) - SHOWN_CLIPS
-    table.caption = f"and {more:,} more: see clips.parquet and drops.parquet" if more > 0 else None
-    return table
-
-
-def _files_table(summary: Summary) -> Table | None:
-    if not summary.files:
-        return None
-    table = light_table("files", ["split", "format"], ["shards", "rows", "size"])
-    for (split, shape), files in summary.files.items():
-        add_cells(table, split, shape, f"{files.shards:,}", f"{files.rows:,}", size_text(files.bytes))
-    return table

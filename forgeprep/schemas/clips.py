@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-Split = Literal["train", "val", "test"]
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
+from forgeprep.schemas.splits import SPLITS as SPLITS
+from forgeprep.schemas.splits import Split as Split
 
 Forgery = Literal["real", "identity_replaced", "identity_remained", "attribute_edit", "entire_synthesis"]
 

@@ -1,14 +1,24 @@
-"""The configuration of a run, and the protocols: named sets of its values that reproduce a paper."""
+"""The configuration of a run, and the presets: named sets of its values that reproduce a paper."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from forgeprep.schemas.clips import SPLITS, Split
+from forgeprep.schemas.splits import SPLITS, Split
 
 ImageFormat = Literal["png", "jpeg", "webp"]
+
+RENAMED = {
+    "protocol": "preset",
+    "clip_length": "sequence_length",
+    "clip_stride": "sequence_stride",
+    "clip_short": "sequence_short",
+}
+"""Names of earlier versions -> their names of today, in flags, configuration files and ``run.json``."""
+_FIRST_NAMES = {new: old for old, new in RENAMED.items()}
 
 
 class RunConfig(BaseModel):
@@ -22,7 +32,7 @@ class RunConfig(BaseModel):
 
     dataset: str
     stages: tuple[str, ...]
-    protocol: str | None = None
+    preset: str | None = None
     compression: tuple[str, ...] | None = None
     methods: tuple[str, ...] | None = None
     splits: tuple[Split, ...] = SPLITS
@@ -33,8 +43,36 @@ class RunConfig(BaseModel):
     options: dict[str, Any] = Field(default_factory=dict)
     params: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_older(cls, values: Any) -> Any:
+        return current_names(values) if isinstance(values, dict) else values
 
-PROTOCOLS: dict[str, dict[str, Any]] = {
+
+def current_names(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration in a ``run.json``, which may be of an earlier version, by the names of today.
+
+    >>> current_names({"protocol": None, "params": {"frames": {"clip_length": 8}}})
+    {'preset': None, 'params': {'frames': {'sequence_length': 8}}}
+    """
+    return _with_names(config, RENAMED)
+
+
+def first_names(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The same by the names that each value had first: what a digest is made of, so that it outlives a new name."""
+    return _with_names(config, _FIRST_NAMES)
+
+
+def _with_names(config: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    found = {names.get(name, name): value for name, value in config.items()}
+    params = found.get("params")
+    if isinstance(params, dict) and isinstance(params.get("frames"), dict):
+        frames = {names.get(name, name): value for name, value in params["frames"].items()}
+        found["params"] = {**params, "frames": frames}
+    return found
+
+
+PRESETS: dict[str, dict[str, Any]] = {
     "pixel-level": {
         "stages": ["crop", "mask"],
         "frames": {"train": "all", "val": "every:10", "test": "every:10"},
@@ -57,7 +95,7 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
         "side": 14,
     },
 }
-"""Protocol -> the values that it sets; what the user gives wins.
+"""Preset -> the values that it sets; what the user gives wins.
 
 ``pixel-level``: "Zooming into Face Forensics" (2019), raw videos. ``two-stream``: "Detect and Locate"; sigma follows
 the compression. ``local-similarity``: "Learnable Local Similarity", which

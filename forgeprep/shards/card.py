@@ -26,7 +26,7 @@ def dataset_card(config: RunConfig, files: Sequence[dict[str, Any]], clips: Sequ
     present = [split for split in SPLITS if any(f["split"] == split and f["rows"] for f in files)]
     # Hugging Face's own name of the val split is "validation".
     names = {"val": "validation"}
-    clip_length = config.params.get("frames", {}).get("clip_length")
+    clip_length = config.params.get("frames", {}).get("sequence_length")
     data_files = [{"split": names.get(split, split), "path": f"shards/{split}/*.{suffix}"} for split in present]
     front = {
         **({"configs": [{"config_name": "default", "data_files": data_files}]} if suffix else {}),
@@ -46,7 +46,7 @@ def dataset_card(config: RunConfig, files: Sequence[dict[str, Any]], clips: Sequ
         "`drops.parquet`; `clips.parquet` accounts for every clip. The source data's licence applies to these crops:",
         "check it before you share them.",
         "",
-        *_about_clips(clip_length, config.params.get("frames", {}).get("clip_stride", 1)),
+        *_about_clips(clip_length, config.params.get("frames", {}).get("sequence_stride", 1)),
         "| compression | method | " + " | ".join(SPLITS) + " |",
         "|---|---|" + "--:|" * len(SPLITS),
     ]

@@ -101,7 +101,7 @@ def iter_sequences(path: Path) -> Iterator[tuple[dict[str, Any], SequenceArrays]
     """
     for row in iter_rows(path):
         if not is_sequence(row):
-            raise UsageError(f"{path}: its samples are single frames; make sequences with --clip-length")
+            raise UsageError(f"{path}: its samples are single frames; make sequences with --sequence-length")
         yield {name: value for name, value in row.items() if not _is_decoded(value)}, sequence_arrays(row)
 
 

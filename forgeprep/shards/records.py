@@ -52,9 +52,13 @@ def read_run(out: Path) -> dict[str, Any]:
 def sequence_length_of(run: Mapping[str, Any]) -> int | None:
     """Frames of a sample in a run of sequences, from its ``run.json``; None where samples are single frames."""
     value: Any = run.get("config")
-    for name in ("params", "frames", "clip_length"):
+    for name in ("params", "frames"):
         value = value.get(name) if isinstance(value, dict) else None
-    return value if isinstance(value, int) else None
+    if not isinstance(value, dict):
+        return None
+    # Runs of earlier versions have it by its name of then.
+    length = value.get("sequence_length", value.get("clip_length"))
+    return length if isinstance(length, int) else None
 
 
 def record_path(out: Path, shard: str) -> Path:

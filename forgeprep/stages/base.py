@@ -18,12 +18,12 @@ from forgeprep.media.regions import Box, IntBox
 from forgeprep.media.video import Learned
 from forgeprep.ops.evidence import Pair
 from forgeprep.ops.masks import Crop
+from forgeprep.params import NoParams as NoParams
+from forgeprep.params import StageParams as StageParams
 from forgeprep.schemas.clips import Clip, Split
 from forgeprep.schemas.drops import Drop, Reason
 from forgeprep.schemas.resources import Resources as Resources
 from forgeprep.schemas.samples import Column
-from forgeprep.stages.params import NoParams as NoParams
-from forgeprep.stages.params import StageParams as StageParams
 
 IntPair = tuple[int, int]
 

@@ -1,71 +1,18 @@
 """Which frames are taken: as many as asked for, evenly spread, all, or every n-th.
 
-For video detectors, samples are runs of frames (``--clip-length 16 --clip-stride 2``: frames 0, 2, … 30). The same
-rules then choose such runs, *windows*, which never overlap, so that no frame is stored twice.
+For video detectors, samples are runs of frames (``--sequence-length 16 --sequence-stride 2``: frames 0, 2, … 30). The
+same rules then choose such runs, *windows*, which never overlap, so that no frame is stored twice.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import Any, Literal
-
-from pydantic import Field, ValidationInfo, field_validator
 
 from forgeprep.errors import UsageError
 from forgeprep.ops.spread import evenly
-from forgeprep.schemas.clips import SPLITS, Split
-from forgeprep.stages.base import Stage, StageParams, common
-
-_RULE = re.compile(r"all|[1-9]\d*|every:[1-9]\d*")
-
-
-class FramesParams(StageParams):
-    """Parameters of the stage ``frames``."""
-
-    frames: str | dict[str, str] = Field(
-        default="32",
-        description="frames a clip: a number (evenly spread over the clip), 'all' or 'every:N'; in the configuration "
-        "file also one for each split: {train: 270, val: 100, test: 100}",
-    )
-    clip_length: int | None = Field(
-        default=None,
-        ge=2,
-        le=1024,
-        description="frames a sample, for video detectors; --frames then counts such samples, which do not overlap",
-    )
-    clip_stride: int = Field(default=1, ge=1, le=1024, description="frames from one of a clip sample to its next")
-    clip_short: Literal["drop", "pad"] = Field(
-        default="drop", description="clips shorter than a sample: drop them, or pad with their last frame"
-    )
-
-    @field_validator("frames", mode="before")
-    @classmethod
-    def _check(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            if set(value) != set(SPLITS):
-                raise ValueError(f"frames for each split needs exactly {', '.join(SPLITS)}; got {', '.join(value)}")
-            return {split: _rule(rule) for split, rule in value.items()}
-        return _rule(value)
-
-    @field_validator("clip_stride", "clip_short")
-    @classmethod
-    def _check_clip(cls, value: Any, info: ValidationInfo) -> Any:
-        if info.data.get("clip_length", 2) is None and value != cls.model_fields[str(info.field_name)].default:
-            raise ValueError("needs --clip-length")
-        return value
-
-    @property
-    def span(self) -> int:
-        """Frames of the video from the first to the last one of a sample."""
-        return 1 + ((self.clip_length or 1) - 1) * self.clip_stride
-
-
-def _rule(value: Any) -> str:
-    text = str(value)
-    if not _RULE.fullmatch(text):
-        raise ValueError("must be a number from 1, 'all' or 'every:N'")
-    return text
+from forgeprep.params.frames import FramesParams as FramesParams
+from forgeprep.schemas.clips import Split
+from forgeprep.stages.base import Stage, common
 
 
 def select(
@@ -75,18 +22,18 @@ def select(
 
     Where the dataset labels only some frames of the clips, ``labelled`` are those of each. Of a number of frames, those
     are taken that are labelled in all clips, if there are any; else those that are in one, and the others' will be
-    drops. With ``clip_length``, the frames come window by window, each of that many; of a clip that is too short for
-    one, those that there are.
+    drops. With ``sequence_length``, the frames come window by window, each of that many; of a clip that is too short
+    for one, those that there are.
 
     >>> select(10, "train", FramesParams(frames="4"))
     (0, 3, 6, 9)
-    >>> select(10, "train", FramesParams(frames="2", clip_length=2, clip_stride=3))
+    >>> select(10, "train", FramesParams(frames="2", sequence_length=2, sequence_stride=3))
     (0, 3, 6, 9)
     """
     rule = _rule_of(split, params)
     found = common(labelled) if rule.isdigit() else frozenset().union(*labelled)
     known = sorted(index for index in found if index < frame_count)
-    if params.clip_length is not None:
+    if params.sequence_length is not None:
         return _windows(_stretches(known) or [(0, frame_count)], rule, params)
     chosen = _spread(len(known) or frame_count, rule)
     return tuple(known[i] for i in chosen) if known else chosen
@@ -102,7 +49,7 @@ def _spread(frame_count: int, rule: str) -> tuple[int, ...]:
 
 def _windows(stretches: list[tuple[int, int]], rule: str, params: FramesParams) -> tuple[int, ...]:
     """The frames of windows that lie in stretches (first frame, frames) of a clip, one after the other."""
-    span, stride, length = params.span, params.clip_stride, params.clip_length or 1
+    span, stride, length = params.span, params.sequence_stride, params.sequence_length or 1
     starts: list[int] = []
     for first, count in stretches:
         starts += [first + start for start in _starts(count, rule, span, alone=len(stretches) == 1)]
@@ -141,7 +88,7 @@ def _stretches(frames: Sequence[int]) -> list[tuple[int, int]]:
 
 def tops_up(split: Split, params: FramesParams) -> bool:
     """Whether other frames may stand in for wanted ones: where only their number was asked for."""
-    return params.clip_length is None and _rule_of(split, params).isdigit()
+    return params.sequence_length is None and _rule_of(split, params).isdigit()
 
 
 def _rule_of(split: Split, params: FramesParams) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
-from pydantic import Field
 
 from forgeprep.media.frames import UInt8
 from forgeprep.ops.literal_masks import literal_mask
 from forgeprep.ops.masks import DifferenceMask, difference_masks
+from forgeprep.params.mask import MaskParams as MaskParams
 from forgeprep.schemas.samples import columns_of
-from forgeprep.stages.base import Sample, Stage, StageParams
+from forgeprep.stages.base import Sample, Stage
 
 LEVELS = {"mask": 1, "magnitude": 25}
 """A dataset's own mask counts as manipulated above this value of 255, by its kind.
@@ -19,23 +17,6 @@ LEVELS = {"mask": 1, "magnitude": 25}
 ``mask`` is black and white, but lossy: above 1 is the usual threshold. ``magnitude`` says how much a pixel was altered;
 25 is a tenth, the lower of the two levels that ForgeryNet's evaluation uses.
 """
-
-
-class MaskParams(StageParams):
-    """Parameters of the stage ``mask``."""
-
-    mask_source: Literal["difference", "provided", "literal"] = Field(
-        default="difference",
-        description="difference (fake against original), provided (the dataset's own masks), or literal (the plain "
-        "difference of one frame above a level, to compare with papers)",
-    )
-    literal_threshold: int = Field(
-        default=0, ge=0, le=254, description="level of 255 that a literal mask's difference exceeds in R, G or B"
-    )
-    missing_original: Literal["drop", "absent"] = Field(
-        default="drop",
-        description="fakes whose original is not on disk: drop them, or keep them with the provided or an absent mask",
-    )
 
 
 def apply(samples: list[Sample], params: MaskParams) -> None:

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
 from forgeprep.ops.noise import noise_residual, quantise, to_gray
+from forgeprep.params.noise import NoiseParams as NoiseParams
 from forgeprep.schemas.samples import columns_of
-from forgeprep.stages.base import Sample, Stage, StageParams
+from forgeprep.stages.base import Sample, Stage
 
 _SIGMA = {"c40": 10.0}
 _DEFAULT_SIGMA = 5.0
-
-
-class NoiseParams(StageParams):
-    """Parameters of the stage ``noise``."""
-
-    sigma: float | None = Field(
-        default=None, gt=0, le=100, description="noise level of the filter, 0-255 scale; default 10 at c40, else 5"
-    )
 
 
 def apply(samples: list[Sample], params: NoiseParams) -> None:

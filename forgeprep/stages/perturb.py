@@ -4,60 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import Field, field_validator
 
-from forgeprep.errors import UsageError, unknown_name
+from forgeprep.errors import UsageError
 from forgeprep.media.regions import Box
 from forgeprep.ops.perturb.catalogue import CATALOGUE, Step, perturb
 from forgeprep.ops.perturb.codecs import missing_encoder
 from forgeprep.ops.perturb.draw import draw, generator, parse
 from forgeprep.ops.perturb.warps import Warp
-from forgeprep.schemas.clips import SPLITS
+from forgeprep.params.perturb import PerturbParams as PerturbParams
 from forgeprep.schemas.samples import columns_of
-from forgeprep.stages.base import Sample, Stage, StageParams
-
-
-class PerturbParams(StageParams):
-    """Parameters of the stage ``perturb``."""
-
-    perturb: str = Field(
-        default="forgerynet",
-        description="NAME:SEVERITY,… for all, in this order (severity 1 to 5, drawn if left out); or shares of the "
-        "clips, mixed:0.5,single:0.2; or forgerynet, which is mixed:0.98,single:0.01,clean:0.01",
-    )
-    perturb_pairing: Literal["own", "shared"] = Field(
-        default="own", description="own: each clip is drawn for; shared: a fake gets what its original gets"
-    )
-    perturb_seed: int = Field(default=0, ge=0, description="another seed draws differently")
-    perturb_splits: str = Field(
-        default="train,val,test", description="splits that are perturbed; the others stay clean"
-    )
-
-    @field_validator("perturb", "perturb_splits", mode="before")
-    @classmethod
-    def _as_text(cls, value: Any) -> Any:
-        # A configuration file may hold a list.
-        return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
-
-    @field_validator("perturb")
-    @classmethod
-    def _check_recipe(cls, value: str) -> str:
-        parse(value)
-        return value
-
-    @field_validator("perturb_splits")
-    @classmethod
-    def _check_splits(cls, value: str) -> str:
-        names = [part.strip() for part in value.split(",") if part.strip()]
-        for name in names:
-            if name not in SPLITS:
-                raise unknown_name("split of --perturb-splits", name, SPLITS)
-        if not names:
-            raise ValueError(f"name at least one of {', '.join(SPLITS)}")
-        return ",".join(split for split in SPLITS if split in names)
+from forgeprep.stages.base import Sample, Stage
 
 
 def apply(samples: list[Sample], params: PerturbParams) -> None:

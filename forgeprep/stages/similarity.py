@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
 from forgeprep.ops.similarity import mask_grid, pack_grid
+from forgeprep.params.similarity import SimilarityParams as SimilarityParams
 from forgeprep.schemas.samples import columns_of
-from forgeprep.stages.base import Sample, Stage, StageParams
-
-
-class SimilarityParams(StageParams):
-    """Parameters of the stage ``similarity``."""
-
-    side: int = Field(default=14, ge=1, le=256, description="cells along each edge of the similarity grid")
+from forgeprep.stages.base import Sample, Stage
 
 
 def apply(samples: list[Sample], params: SimilarityParams) -> None:

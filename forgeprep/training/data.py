@@ -205,8 +205,8 @@ def frames_alone(index: SampleIndex) -> SampleIndex:
     """The index, whose samples have to be single frames; raises UsageError for clip shards."""
     if CLIPS in index.columns:
         raise UsageError(
-            f"{index.paths[0]}: its samples are clips of several frames (--clip-length); this detector takes single "
-            "frames: make shards without --clip-length"
+            f"{index.paths[0]}: its samples are clips of several frames (--sequence-length); this detector takes "
+            "single frames: make shards without --sequence-length"
         )
     return index
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 
 from forgeprep.faces.detectors import FaceDetector, get_detector, make_detector, versions_of
+from forgeprep.params.crop import CropParams as CropParams
 from forgeprep.schemas.resources import Resources
-from forgeprep.stages.params.crop import CropParams as CropParams
 
 
 def detector_of(params: CropParams) -> FaceDetector:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+from forgeprep.commands.terminal import add_cells, console, light_table
 from forgeprep.datasets import get_dataset
 from forgeprep.pipeline.preflight import estimate, makespan
 from forgeprep.pipeline.run import Prepared
 from forgeprep.report.summary import size_text
-from forgeprep.report.terminal import add_cells, console, light_table
 from forgeprep.schemas.clips import SPLITS
 
 SHOWN = 5

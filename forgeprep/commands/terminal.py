@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -33,6 +34,11 @@ def light_table(title: str, texts: list[str], numbers: list[str], more_texts: It
 def add_cells(table: Table, *cells: str) -> None:
     """Add a row; names may hold brackets, which rich would take for markup."""
     table.add_row(*(Text(cell) for cell in cells))
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON, by itself: nothing else may go to stdout where it is asked for."""
+    print(json.dumps(value, indent=2, default=str))
 
 
 @contextmanager

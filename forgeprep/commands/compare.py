@@ -1,28 +1,56 @@
-"""What ``forgeprep compare`` prints."""
+"""``forgeprep compare``."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.table import Table
+import typer
 
-from forgeprep.io.atomic import atomic_write_bytes
-from forgeprep.media import guard
-from forgeprep.report.compare import Comparison, compare
-from forgeprep.report.terminal import add_cells, console, light_table
+from forgeprep.commands.flags import ANY, Debug, parse_path
+from forgeprep.commands.groups import single
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from forgeprep.report.compare import Comparison
 
 
-def compare_on_console(a: Path, b: Path, json_file: Path | None) -> int:
-    """Compare, print, and return the exit code."""
+def compare(
+    a: Annotated[Path, typer.Argument(help="Folder of a run.", parser=parse_path, metavar="A")],
+    b: Annotated[Path, typer.Argument(help="Folder of another run.", parser=parse_path, metavar="B")],
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", help="Write the findings to this file too; - prints them alone. [default: none]", **ANY),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Tell whether two runs are the same data.
+
+    Settings, sample sets, and every column. Exit code 1 if they are not.
+    """
+    from forgeprep.io.atomic import atomic_write_bytes
+    from forgeprep.media import guard
+    from forgeprep.report.compare import compare as compare_runs
+
     with guard.memory(2 * guard.MEMORY):
-        found = compare(a, b)
-    _print(found, a, b)
-    if json_file is not None:
-        atomic_write_bytes(json_file, found.to_json().encode())
-    return 0 if found.same else 1
+        found = compare_runs(a, b)
+    if str(json_file) == "-":
+        print(found.to_json(), end="")
+    else:
+        _print(found, a, b)
+        if json_file is not None:
+            atomic_write_bytes(json_file, found.to_json().encode())
+    sys.exit(0 if found.same else 1)
+
+
+app = single(compare, examples="forgeprep compare shards other\nforgeprep compare shards other --json -")
 
 
 def _print(found: Comparison, a: Path, b: Path) -> None:
+    from forgeprep.commands.terminal import console
+
     _say(f"A: {a}\nB: {b}")
     same = found.fingerprints[0] == found.fingerprints[1]
     _say(f"fingerprints: {'equal' if same else 'differ'} ({found.fingerprints[0][:12]}, {found.fingerprints[1][:12]})")
@@ -45,10 +73,14 @@ def _print(found: Comparison, a: Path, b: Path) -> None:
 
 
 def _say(text: str) -> None:
+    from forgeprep.commands.terminal import console
+
     console.print(text, markup=False)
 
 
 def _table(found: Comparison) -> Table:
+    from forgeprep.commands.terminal import add_cells, light_table
+
     numbers = ["samples", "largest", "mean", "IoU: mean", "least", "other size"]
     table = light_table("columns that differ", ["column"], numbers)
     for column in found.columns:

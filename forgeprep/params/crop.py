@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from forgeprep.stages.params import StageParams
+from forgeprep.params import StageParams
 
 
 class CropParams(StageParams):

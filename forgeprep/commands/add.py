@@ -1,0 +1,69 @@
+"""``forgeprep add``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from forgeprep.commands.flags import Address, ClipTimeout, Debug, Out, WorkerMemory, Workers, complete_stages
+from forgeprep.commands.groups import single
+from forgeprep.commands.stage_flags import takes_stage_flags
+from forgeprep.params import additive_params
+
+_ADDITIVE = additive_params()
+EXAMPLES = """
+forgeprep add shards --stages noise,similarity
+forgeprep add shards --stages noise --sigma 10 --workers 8
+"""
+
+
+def add(
+    out: Out,
+    stages: Annotated[
+        str,
+        typer.Option(
+            help=f"Stages to add, comma-separated: {', '.join(_ADDITIVE)}.",
+            metavar="TEXT",
+            rich_help_panel="Stages",
+            autocompletion=complete_stages,
+        ),
+    ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="A parameter of a stage. May be repeated. [default: none]",
+            metavar="STAGE.NAME=VALUE",
+            rich_help_panel="Stages",
+        ),
+    ] = None,
+    workers: Workers = None,
+    address: Address = None,
+    clip_timeout: ClipTimeout = None,
+    worker_memory: WorkerMemory = None,
+    debug: Debug = False,
+    **given: Any,
+) -> None:
+    """Add stages to a finished run, without the videos.
+
+    They are made from the crops and masks in its shards.
+    """
+    from forgeprep.commands.execution import execute_shown, force_of, ray_begun
+    from forgeprep.commands.terminal import unattended
+    from forgeprep.pipeline.add import prepare_added
+
+    force = force_of(
+        {"workers": workers, "address": address, "clip_timeout": clip_timeout, "worker_memory": worker_memory}
+    )
+    with unattended():
+        names = [name.strip() for name in stages.split(",") if name.strip()]
+        asked = {name: value for name, value in given.items() if value is not None}
+        with ray_begun(force) as ray:
+            prepared = prepare_added(out, names, {**asked, **({"set": settings} if settings else {})})
+            code = execute_shown(prepared, force, ray, nothing="nothing to add")
+    sys.exit(code)
+
+
+app = single(takes_stage_flags(add, _ADDITIVE, "settings"), examples=EXAMPLES)

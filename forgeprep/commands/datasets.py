@@ -1,0 +1,155 @@
+"""``forgeprep datasets``: what is known of each dataset, and how much of it is there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from forgeprep.commands.flags import ANY, Dataset, Debug, Json
+from forgeprep.commands.groups import Command
+
+if TYPE_CHECKING:
+    from forgeprep.datasets.base import Dataset as Adapter
+    from forgeprep.datasets.base import DatasetParams
+    from forgeprep.schemas.clips import Clip
+
+app = typer.Typer(invoke_without_command=True, add_completion=False, rich_markup_mode=None)
+
+
+@app.callback()
+def datasets(context: typer.Context, as_json: Json = False) -> None:
+    """List the datasets, or show one.
+
+    Layout, options, methods and what they are, published counts.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from forgeprep.commands.terminal import print_json
+    from forgeprep.datasets import dataset_names, get_dataset
+
+    found = [get_dataset(name) for name in dataset_names()]
+    if as_json:
+        print_json([_facts(dataset) for dataset in found])
+    for dataset in () if as_json else found:
+        _print_facts(dataset)
+
+
+@app.command("show", cls=Command)
+def datasets_show(
+    name: Dataset,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a copy: its counts stand beside the published ones. [default: none]", **ANY),
+    ] = None,
+    option: Annotated[list[str] | None, typer.Option(help="An option of the dataset.", metavar="NAME=VALUE")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show a dataset: layout, options, every method and what it is, counts published and found."""
+    from forgeprep.commands.terminal import console, print_json
+    from forgeprep.datasets import get_dataset
+    from forgeprep.pipeline.configure import read_options
+
+    dataset = get_dataset(name)
+    params = read_options(name, option or [])
+    if not as_json:
+        _print_facts(dataset)
+        for label, info in dataset.params.model_fields.items():
+            console.print(f"    --option {label}=… (default {info.default!r}): {info.description}", markup=False)
+    clips, warnings = ([], []) if root is None else _clips(dataset, root, params)
+    methods = _methods(dataset, clips)
+    if as_json:
+        options = dataset.params.model_json_schema().get("properties", {})
+        print_json({**_facts(dataset), "options": options, "methods": methods, "warnings": warnings})
+        return
+    for warning in warnings:
+        console.print(f"warning: {warning}", markup=False)
+    _print_methods(methods, clips)
+
+
+def _facts(dataset: Adapter) -> dict[str, Any]:
+    from forgeprep.datasets.base import describe
+
+    return {"name": dataset.name, **describe(dataset)}
+
+
+def _clips(dataset: Adapter, root: Path, params: DatasetParams) -> tuple[list[Clip], list[str]]:
+    """What lies under ``root``, at every compression, of which some may not be there; and warnings."""
+    from forgeprep.commands.terminal import counting
+    from forgeprep.datasets.base import ScanOptions
+    from forgeprep.errors import UsageError
+
+    clips: list[Clip] = []
+    warnings: list[str] = []
+    problems: list[UsageError] = []
+    for compression in dataset.compressions or (None,):
+        with counting() as tell:
+            asked = ScanOptions(
+                compressions=(compression,) if compression else None,
+                params=params,
+                progress=lambda files, tell=tell: tell("files found", files),  # type: ignore[misc]
+            )
+            try:
+                scan = dataset.scan(root, asked)
+            except UsageError as error:
+                problems.append(error)
+                continue
+        clips += scan.clips
+        warnings += scan.warnings
+    if not clips:
+        raise problems[0]
+    return clips, warnings
+
+
+def _print_facts(dataset: Adapter) -> None:
+    from forgeprep.commands.terminal import console
+    from forgeprep.datasets.base import describe
+
+    console.print(f"[bold]{dataset.name}[/bold]")
+    for label, text in describe(dataset).items():
+        for number, line in enumerate(text.splitlines()):
+            console.print(f"    {label if number == 0 else '':<14} {line}", markup=False)
+
+
+def _methods(dataset: Adapter, clips: Sequence[Clip]) -> list[dict[str, Any]]:
+    """Each method: its place in the taxonomy, and clips published and found, at each compression."""
+    from forgeprep.datasets.taxonomy import Kind, taxonomy
+
+    compressions = sorted({clip.compression for clip in clips}, key=str)
+    found = Counter((clip.compression, clip.method) for clip in clips)
+    published: Counter[str | None] = Counter()
+    for count in dataset.published:
+        published[count.method] += count.clips
+    kinds: dict[str | None, Kind] = {None: Kind("real", None)}
+    kinds.update({**taxonomy().get(dataset.name, {}), **dataset.kinds})
+    for clip in clips:
+        kinds.setdefault(clip.method, Kind(clip.forgery, clip.generator))
+    return [
+        {
+            "forgery": kind.forgery,
+            "generator": kind.generator,
+            "method": method,
+            "published": published[method] or None,
+            "found": {name or "found": found[name, method] for name in compressions},
+        }
+        for method, kind in kinds.items()
+    ]
+
+
+def _print_methods(methods: Sequence[dict[str, Any]], clips: Sequence[Clip]) -> None:
+    from forgeprep.commands.terminal import add_cells, console, light_table
+
+    table = light_table(
+        "methods: clips published, clips found" if clips else "methods: clips published",
+        ["forgery", "generator", "method"],
+        ["published", *methods[0]["found"]],
+    )
+    for one in methods:
+        told = f"{one['published']:,}" if one["published"] else "-"
+        numbers = [f"{number:,}" for number in one["found"].values()]
+        add_cells(table, one["forgery"], one["generator"] or "-", one["method"] or "-", told, *numbers)
+    console.print(table)

@@ -1,0 +1,48 @@
+"""``forgeprep demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forgeprep.commands.flags import Debug, parse_local
+from forgeprep.commands.groups import single
+
+EXAMPLES = """
+forgeprep demo demo
+forgeprep demo demo --layout celebdf-v2 --people 12
+"""
+
+
+def demo(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder to write; must be new or empty.", parser=parse_local, metavar="FOLDER")
+    ],
+    people: Annotated[int, typer.Option(help="How many people; at least 6, so that every split has a pair.")] = 8,
+    seconds: Annotated[float, typer.Option(help="Length of a clip.")] = 3.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
+    layout: Annotated[str, typer.Option(help="The dataset in whose layout it is written.")] = "ffpp",
+    debug: Debug = False,
+) -> None:
+    """Write a small dataset to try things with.
+
+    It has the layout of a real one, and is made from two portraits that ship with Python packages.
+    """
+    import time
+
+    from forgeprep.commands.terminal import console
+    from forgeprep.demo import make_demo
+    from forgeprep.errors import UsageError
+    from forgeprep.report.summary import size_text
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder}: exists and is not an empty folder; give a new one")
+    started = time.perf_counter()
+    summary = make_demo(folder, people=people, seconds=seconds, seed=seed, layout=layout)
+    console.print(f"{folder}: {summary.clips} files, {size_text(summary.bytes)}, {time.perf_counter() - started:.1f} s")
+    console.print(f"next: forgeprep run {layout} --root {folder} --out OUT --stages crop,mask,noise", markup=False)
+
+
+app = single(demo, examples=EXAMPLES)

@@ -1,0 +1,235 @@
+"""``forgeprep evaluate``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from forgeprep.commands.flags import (
+    EXECUTION,
+    LOCAL,
+    OUTPUT,
+    Debug,
+    Gpus,
+    Shards,
+    complete_models,
+    completing,
+    parse_local,
+)
+from forgeprep.commands.groups import single
+
+if TYPE_CHECKING:
+    from forgeprep.training.evaluation.evaluate import Judged
+
+PROTOCOL = "Benchmark protocol"
+NAMES = ("cross-method", "cross-generator", "cross-family", "cross-forgery", "cross-dataset")
+EXAMPLES = """
+forgeprep evaluate runs/two-stream --shards shards
+forgeprep evaluate runs/a runs/b --shards ffpp --shards celebdf --to c
+forgeprep evaluate --protocol cross-method --model fn3-seg --shards a --to b
+"""
+
+
+def evaluate(
+    shards: Shards,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Folders of trainings; several give a matrix. With --protocol: those to take for its rows.",
+            parser=parse_local,
+            metavar="RUNS",
+        ),
+    ] = None,
+    split: Annotated[str, typer.Option(help="The split to judge.", metavar="TEXT")] = "test",
+    to: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write. [default: RUN/evaluation]", rich_help_panel=OUTPUT, **LOCAL),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Train on each class, test on each: {', '.join(NAMES)}; takes --model and --to. [default: none]",
+            metavar="TEXT",
+            rich_help_panel=PROTOCOL,
+            autocompletion=completing(lambda: NAMES),
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="The detector to train.", metavar="TEXT", rich_help_panel=PROTOCOL, autocompletion=complete_models
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML file of settings for the trainings. [default: the recipe's]", rich_help_panel=PROTOCOL, **LOCAL
+        ),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="A setting of the trainings. May be repeated. [default: the recipe's]",
+            metavar="NAME=VALUE",
+            rich_help_panel=PROTOCOL,
+        ),
+    ] = None,
+    model_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An option of the detector. May be repeated.", metavar="NAME=VALUE", rich_help_panel=PROTOCOL
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Pretrained weights of the backbone. [default: none]", rich_help_panel=PROTOCOL, **LOCAL),
+    ] = None,
+    gpus: Gpus = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Threads that decode. [default: as in training]", metavar="INTEGER", rich_help_panel=EXECUTION
+        ),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Judge a split with trained detectors.
+
+    Figures by method, compression and dataset, as tables and plots. With --protocol: train a detector on each class
+    of fakes, or each dataset, and test it on all; the same command goes on after a stop.
+    """
+    trained: dict[str, Any] = {
+        "config": config,
+        "settings": setting or [],
+        "options": model_option or [],
+        "weights": weights,
+    }
+    if protocol is None:
+        _evaluate(runs or [], shards, split, to, gpus, workers, unused={"model": model, **trained})
+    else:
+        _evaluate_protocol(
+            protocol, model, shards, to, runs=runs or [], split=split, gpus=gpus, workers=workers, **trained
+        )
+
+
+app = single(evaluate, examples=EXAMPLES)
+
+
+def _evaluate(
+    runs: Sequence[Path],
+    shards: Sequence[Path],
+    split: str,
+    to: Path | None,
+    gpus: int | None,
+    workers: int | None,
+    *,
+    unused: Mapping[str, Any],
+) -> None:
+    """Without ``--protocol``; ``unused`` are the settings that only a protocol takes."""
+    from forgeprep.errors import UsageError
+
+    if any(unused.values()):
+        raise UsageError("--model, --config, --set, --model-option and --weights go with --protocol alone")
+    if not runs:
+        raise UsageError("give folders of trainings, or --protocol with --model and --to to train what is needed")
+    from forgeprep.commands.terminal import console
+    from forgeprep.commands.training import device_of, refuse_file, require_training
+
+    require_training()
+    if to is not None:
+        refuse_file("--to", to)
+    from forgeprep.training.evaluation.pictures import draw_predictions
+    from forgeprep.training.evaluation.tables import evaluate_run, markdown, set_names, write_evaluation, write_scores
+    from forgeprep.training.temporal import spans
+
+    device = device_of(gpus)
+    of_spans = [spans.is_of_spans(run) for run in runs]
+    if any(of_spans):
+        if not all(of_spans):
+            raise UsageError("these trainings localise in time and in pictures; evaluate one kind at a time")
+        text, files = spans.write_evaluation(runs, shards, to or runs[0] / "evaluation", split=split, device=device)
+        console.print(text, markup=False)
+        for file in files:
+            console.print(f"written: {file}", markup=False)
+        return
+    folder, names = to or runs[0] / "evaluation", set_names(shards)
+    evaluations, files = [], []
+    for number, run in enumerate(runs):
+
+        def keep(out: Path, judged: Judged, number: int = number) -> None:
+            files.append(folder / f"scores-{number}-{names[str(out)]}.parquet")
+            write_scores(judged, files[-1])
+
+        evaluations.append(evaluate_run(run, shards, split=split, device=device, workers=workers, watch=keep))
+    console.print(markdown(evaluations), markup=False)
+    files = write_evaluation(evaluations, folder) + files
+    for number, run in enumerate(runs):
+        for out in shards:
+            files.append(folder / f"predictions-{number}-{names[str(out)]}.png")
+            draw_predictions(run, out, files[-1], split=split, device=device)
+    for file in files:
+        console.print(f"written: {file}", markup=False)
+
+
+def _evaluate_protocol(
+    protocol: str,
+    model: str | None,
+    shards: Sequence[Path],
+    to: Path | None,
+    *,
+    runs: Sequence[Path],
+    split: str,
+    config: Path | None,
+    settings: Sequence[str],
+    options: Sequence[str],
+    weights: Path | None,
+    gpus: int | None,
+    workers: int | None,
+) -> None:
+    """With ``--protocol``."""
+    from forgeprep.commands.terminal import console, counting
+    from forgeprep.commands.training import device_of, refuse_file, require_training, train_with_bar, training_of
+    from forgeprep.errors import UsageError
+
+    require_training()
+    from forgeprep.training.protocols import crosstable
+    from forgeprep.training.protocols.cells import fill
+    from forgeprep.training.protocols.classes import Plan, get_protocol, lay_out
+
+    get_protocol(protocol)
+    for flag, value in (("--model", model), ("--to", to)):
+        if value is None:
+            raise UsageError(f"--protocol {protocol}: give {flag} too")
+    refuse_file("--to", to or Path())
+    base = training_of(str(model), shards, to or Path(), config, settings, options, {}, weights)
+    with counting() as count:
+        layout = lay_out(Plan(protocol, base, split, tuple(runs)), count)
+    layout, cells = fill(
+        layout,
+        lambda training: train_with_bar(training, gpus),
+        device=device_of(gpus),
+        workers=workers,
+        tell=lambda line: console.print(line, markup=False),
+    )
+    found = crosstable.document(layout, cells)
+    for figure in ("auc", "acc", "eer"):
+        _print_table(f"{protocol}: {model}, {crosstable.TITLES[figure]}", *crosstable.table_of(found, figure))
+    if found["published"]:
+        _print_table(crosstable.published_title(found), *crosstable.published_table(found))
+    for line in crosstable.notes(found):
+        console.print(line, markup=False)
+    for file in crosstable.write_matrix(found, layout.plan.to):
+        console.print(f"written: {file}", markup=False)
+
+
+def _print_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from forgeprep.commands.terminal import add_cells, console, light_table
+
+    table = light_table(title, list(heads[:1]), list(heads[1:]))
+    for row in rows:
+        add_cells(table, *row)
+    console.print(table)

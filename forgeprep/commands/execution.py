@@ -1,0 +1,120 @@
+"""Who does the work of ``run`` and ``add``, and the work itself with its progress shown."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from forgeprep.errors import UsageError
+from forgeprep.media import guard
+from forgeprep.pipeline.executors.ray_start import RayStart
+
+if TYPE_CHECKING:
+    from forgeprep.pipeline.run import Prepared
+
+
+@dataclass(frozen=True, slots=True)
+class Force:
+    """Who does the work; ``workers`` is None for as many as there are cores and shards."""
+
+    workers: int | None
+    address: str | None
+    clip_timeout_s: float
+    worker_memory: int
+
+    @property
+    def most(self) -> int:
+        """Workers at most."""
+        return (os.cpu_count() or 1) if self.workers is None else self.workers
+
+
+def force_of(values: Mapping[str, Any]) -> Force:
+    """From the flags ``workers``, ``address``, ``clip_timeout`` and ``worker_memory``; raises UsageError."""
+    workers, address = _workers(values.get("workers")), values.get("address")
+    if address is not None and workers == 0:
+        raise UsageError("--workers 0 works in this process, --address on a cluster; give one of them")
+    timeout, memory = _clip_timeout(values.get("clip_timeout")), _worker_memory(values.get("worker_memory"))
+    return Force(workers, address, timeout, memory)
+
+
+@contextmanager
+def ray_begun(force: Force | None) -> Iterator[RayStart | None]:
+    """Ray on its way up, where it may be needed."""
+    if force is None or (force.address is None and force.most <= 1):
+        yield None
+        return
+    ray = RayStart(force.most, force.address)
+    try:
+        yield ray
+    finally:
+        ray.end()
+
+
+def execute_shown(prepared: Prepared, force: Force, ray: RayStart | None, *, nothing: str | None) -> int:
+    """Make the shards and show what became of them; ``nothing`` is said where all were there already."""
+    from forgeprep.commands.inspect import show_counts
+    from forgeprep.commands.progress import live, stoppable
+    from forgeprep.commands.terminal import console
+    from forgeprep.pipeline.run import execute
+
+    workers = min(force.most, len(prepared.shards)) if force.workers is None else force.workers
+    if ray is not None and force.address is None and workers <= 1:
+        ray.end(wait=False)
+    with live(prepared) as board, stoppable(prepared.out):
+        result = execute(
+            prepared,
+            workers=workers,
+            address=force.address,
+            report=board.post,
+            ray=ray,
+            clip_timeout_s=force.clip_timeout_s,
+            worker_memory=force.worker_memory,
+        )
+    board.print_rate(result.kept)
+    if nothing and not result.made and not result.failed:
+        console.print(nothing)
+    for name, message in result.failed:
+        console.print(f"failed: shard {name}: {' '.join(message.split())}", markup=False)
+    if result.failed:
+        console.print(f"{len(result.failed)} of {len(prepared.shards)} shards failed; the others are kept")
+        return 1
+    show_counts(prepared.out)
+    return 0
+
+
+def _clip_timeout(value: Any) -> float:
+    if value is None:
+        return guard.TIMEOUT_S
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError, OverflowError):
+        seconds = 0.0
+    if not 1 <= seconds <= 1e6:
+        raise UsageError(f"--clip-timeout: must be a number of seconds from 1 to a million (got {value!r})")
+    return seconds
+
+
+def _worker_memory(value: Any) -> int:
+    if value is None:
+        return guard.MEMORY
+    told = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?) *([MGT])i?B?", str(value).strip(), re.IGNORECASE)
+    count = int(float(told[1]) * (1 << {"M": 20, "G": 30, "T": 40}[told[2].upper()])) if told else 0
+    if not 256 << 20 <= count <= 1 << 50:
+        raise UsageError(f"--worker-memory: must be a size of at least 256MB, such as 800MB or 2GB (got {value!r})")
+    return count
+
+
+def _workers(value: Any) -> int | None:
+    if value is None:
+        return None
+    try:
+        workers = int(value)
+    except (TypeError, ValueError, OverflowError):
+        workers = -1
+    if not 0 <= workers <= 100_000:
+        raise UsageError(f"--workers: must be a whole number from 0 to 100,000 (got {value!r})")
+    return workers

@@ -1,0 +1,124 @@
+"""How commands are found and how their help looks: modules imported on demand, flags under headings, examples."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, ClassVar, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+class Entry(NamedTuple):
+    """A command in the list of ``forgeprep --help``: the heading it stands under, and one line."""
+
+    heading: str
+    summary: str
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands lie in modules of their own, which are imported when they are called.
+
+    A subclass sets ``entries``, command -> :class:`Entry`, and ``package``; the module of a command has its name and
+    holds it as ``app``.
+    """
+
+    entries: ClassVar[Mapping[str, Entry]] = {}
+    package: ClassVar[str] = ""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names, in the order of the list."""
+        return list(self.entries)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name, None where there is none."""
+        if cmd_name not in self.entries:
+            return None
+        app = importlib.import_module(f"{self.package}.{cmd_name}").app
+        command = typer.main.get_command(app)
+        command.name = cmd_name
+        return command
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As in click, with the nearest name where there is no such command."""
+        name = args[0]
+        if name not in self.entries and not name.startswith("-") and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(name, self.entries, n=1)
+            ctx.fail(f"No such command '{name}'.{f' Did you mean {near[0]!r}?' if near else ''}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The list of commands, from their entries alone."""
+        headings: dict[str, list[tuple[str, str]]] = {}
+        for name, entry in self.entries.items():
+            headings.setdefault(entry.heading, []).append((name, entry.summary))
+        for heading, rows in headings.items():
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
+
+class Command(TyperCommand):
+    """A command whose help has its flags under headings (``rich_help_panel``), and examples in the epilog.
+
+    ``renamed`` are flags of earlier versions: they still work, and one line tells the new name.
+    """
+
+    renamed: ClassVar[Mapping[str, str]] = {}
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments, those of earlier versions under their new names."""
+        if not ctx.resilient_parsing:
+            args = current_flags(args, self.renamed)
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Arguments and flags, each under its heading."""
+        headings: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                usual = "Arguments" if param.param_type_name == "argument" else "Options"
+                headings.setdefault(getattr(param, "rich_help_panel", None) or usual, []).append(record)
+        for heading in sorted(headings, key=lambda heading: (heading == "Options") - (heading == "Arguments")):
+            with formatter.section(heading):
+                formatter.write_dl(headings[heading])
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """The examples, as they are written."""
+        if self.epilog:
+            with formatter.section("Examples"):
+                for line in self.epilog.strip().splitlines():
+                    formatter.write(f"  {line}\n")
+
+
+def current_flags(args: Sequence[str], renamed: Mapping[str, str]) -> list[str]:
+    """The arguments with the names of today; says on stderr which name has changed.
+
+    >>> current_flags(["--size", "80", "--sigma=3"], {"--size": "--side"})
+    ['--side', '80', '--sigma=3']
+    """
+    found = []
+    for argument in args:
+        name, equals, value = argument.partition("=")
+        if name in renamed:
+            tell_renamed(name, renamed[name])
+            argument = renamed[name] + equals + value
+        found.append(argument)
+    return found
+
+
+def tell_renamed(old: str, new: str, where: str = "") -> None:
+    """One line on stderr: a name of an earlier version has changed."""
+    with suppress(OSError):  # The terminal may be gone.
+        print(f"forgeprep: {where}{old} is now {new}", file=sys.stderr)
+
+
+def single(function: Callable[..., Any], *, examples: str | None = None, cls: type[Command] = Command) -> typer.Typer:
+    """The app of a module that holds one command; ``examples`` are lines shown below its help."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command(cls=cls, epilog=examples)(function)
+    return app

@@ -1,0 +1,98 @@
+"""``forgeprep models``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+
+import typer
+
+from forgeprep.commands.flags import Debug, Json, complete_models
+from forgeprep.commands.groups import Command
+
+if TYPE_CHECKING:
+    from forgeprep.training.models import Model
+
+app = typer.Typer(invoke_without_command=True, add_completion=False, rich_markup_mode=None)
+
+
+@app.callback()
+def models(context: typer.Context, as_json: Json = False) -> None:
+    """List the forgery detectors, or show one.
+
+    Their options, and the recipe that trains them. Building each takes a moment.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from forgeprep.commands.terminal import add_cells, console, light_table, print_json
+    from forgeprep.commands.training import require_training
+
+    require_training()
+    from forgeprep.training.models import MODELS
+
+    found = [_facts(model) for model in MODELS.values()]
+    if as_json:
+        print_json(found)
+        return
+    table = light_table("detectors", ["model", "recipe"], ["parameters", "input"])
+    for one in found:
+        add_cells(table, one["name"], one["recipe"], f"{one['parameters']:,}", str(one["size"] or "clip"))
+    console.print(table)
+    for recipe, source in {one["recipe"]: one["source"] for one in found}.items():
+        console.print(f"{recipe}: {source}", markup=False)
+
+
+@app.command("show", cls=Command)
+def models_show(
+    name: Annotated[
+        str, typer.Argument(help="Detector, e.g. two-stream.", metavar="NAME", autocompletion=complete_models)
+    ],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show a detector: parameters, options, and the recipe that trains it."""
+    from forgeprep.commands.terminal import console, print_json
+    from forgeprep.commands.training import require_training
+
+    require_training()
+    from forgeprep.training.models import get_model
+    from forgeprep.training.recipe import Recipe, make_recipe
+
+    facts, recipe = _facts(get_model(name)), make_recipe(name, {}).model_dump(mode="json")
+    if as_json:
+        print_json({**facts, "settings": recipe})
+        return
+    takes = f"{facts['size']} x {facts['size']}" if facts["takes"] == "image" else "features of a clip"
+    console.print(f"[bold]{facts['name']}[/bold]: {facts['parameters']:,} parameters, input {takes}")
+    console.print(f"    {facts['source']}", markup=False)
+    console.print(f"    learns from: {', '.join(facts['learns_from'])}")
+    for option, told in facts["options"].items():
+        one_of = f"one of {', '.join(told['choices'])}; " if told["choices"] else ""
+        console.print(f"    --model-option {option}=… ({one_of}default {told['default']!r})", markup=False)
+    console.print(f"the recipe {facts['recipe']}; --config FILE and --set NAME=VALUE change it:")
+    for setting, value in recipe.items():
+        described = Recipe.model_fields[setting].description
+        console.print(f"    {setting:<14} {value!s:<14} {described}", markup=False)
+
+
+def _facts(model: Model) -> dict[str, Any]:
+    from forgeprep.training.models import build, options_of, parameters
+
+    detector = build(model.name)
+    options = {
+        option: {
+            "choices": [str(one) for one in get_args(kind)] if get_origin(kind) is Literal else [],
+            "default": default,
+        }
+        for option, (kind, default) in options_of(model.name).items()
+        if option not in ("names", "channels")
+    }
+    return {
+        "name": model.name,
+        "recipe": model.protocol,
+        "source": model.source,
+        "parameters": parameters(detector),
+        "takes": model.takes,
+        "size": model.size,
+        "learns_from": ["image", "label", *detector.needs],
+        "options": options,
+    }

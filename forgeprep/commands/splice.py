@@ -1,0 +1,147 @@
+"""``forgeprep splice``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from forgeprep.commands.flags import ANY, EXECUTION, INPUT, OUTPUT, Address, Dataset, Debug
+from forgeprep.commands.groups import single
+
+if TYPE_CHECKING:
+    from forgeprep.splice.run import Spliced
+
+SPANS = "Spans"
+EXAMPLES = """
+forgeprep splice ffpp --root FaceForensics++ --out spliced
+forgeprep splice ffpp --root FaceForensics++ --out short --length 0.4-2s
+forgeprep run manifest --root spliced --out shards
+"""
+
+
+def splice(
+    dataset: Dataset,
+    root: Annotated[Path, typer.Option(help="Folder of the raw dataset.", rich_help_panel=INPUT, **ANY)],
+    out: Annotated[Path, typer.Option(help="Folder of the new dataset.", rich_help_panel=OUTPUT, **ANY)],
+    compression: Annotated[
+        str | None,
+        typer.Option(help="As in 'run'. [default: the dataset's]", metavar="TEXT", rich_help_panel=INPUT),
+    ] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(help="As in 'run'. [default: all that are there]", metavar="TEXT", rich_help_panel=INPUT),
+    ] = None,
+    splits: Annotated[
+        str | None, typer.Option(help="As in 'run'. [default: train,val,test]", metavar="TEXT", rich_help_panel=INPUT)
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="An option of the dataset.", metavar="NAME=VALUE", rich_help_panel=INPUT),
+    ] = None,
+    spans: Annotated[
+        str, typer.Option(help="Forged spans a clip: a number or a range.", metavar="TEXT", rich_help_panel=SPANS)
+    ] = "1-3",
+    length: Annotated[
+        str,
+        typer.Option(
+            help="Length of a span: frames, 10-60, or seconds, 0.4-2s.", metavar="TEXT", rich_help_panel=SPANS
+        ),
+    ] = "10-60",
+    gap: Annotated[
+        str,
+        typer.Option(
+            help="Least distance of two spans: frames, or seconds such as 0.4s.", metavar="TEXT", rich_help_panel=SPANS
+        ),
+    ] = "10",
+    copies: Annotated[
+        int, typer.Option(help="Clips of each fake, each with spans of its own.", min=1, rich_help_panel=SPANS)
+    ] = 1,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same spans.", min=0, rich_help_panel=SPANS)] = 0,
+    detector: Annotated[
+        str,
+        typer.Option(help="Face detector, as in 'run'.", metavar="TEXT", rich_help_panel="Faces"),
+    ] = "libfacedetection",
+    crf: Annotated[
+        int,
+        typer.Option(help="Quality of H.264, 0 (lossless) to 51.", min=0, max=51, rich_help_panel=OUTPUT),
+    ] = 18,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Source groups at a time; 1 works in this process, without Ray. [default: one a core]",
+            min=0,
+            metavar="INTEGER",
+            rich_help_panel=EXECUTION,
+        ),
+    ] = None,
+    address: Address = None,
+    debug: Debug = False,
+) -> None:
+    """Make clips that are forged in random spans.
+
+    Each is an original, in parts replaced by the frames of its fake.
+    """
+    import os
+
+    from forgeprep.commands.progress import stoppable
+    from forgeprep.commands.terminal import console, counting, unattended
+    from forgeprep.datasets import get_dataset
+    from forgeprep.datasets.base import ScanOptions
+    from forgeprep.errors import UsageError
+    from forgeprep.pipeline.configure import make_config
+    from forgeprep.pipeline.executors.execution import Execution
+    from forgeprep.splice.make import SpliceRules
+    from forgeprep.splice.run import splice as make_clips
+    from forgeprep.splice.spans import SpanRule, read_count, read_extent
+
+    scanned = {"compression": compression, "methods": methods, "splits": splits, "detector": detector}
+    config = make_config(dataset, {"stages": "crop", "options": option, **scanned})
+    distance = read_extent("--gap", gap)
+    if distance.low != distance.high:
+        raise UsageError(f"--gap: must be one number, the least distance (got {gap!r})")
+    rules = SpliceRules(
+        spans=SpanRule(read_count("--spans", spans), read_extent("--length", length), distance),
+        copies=copies,
+        seed=seed,
+        crf=crf,
+        detector=config.params["crop"]["detector"],
+    )
+    params = get_dataset(config.dataset).params(**config.options)
+    how = Execution(workers if workers is not None else os.cpu_count() or 1, address)
+    with unattended(), stoppable(out), counting() as tell:
+        options = ScanOptions(config.compression, config.methods, config.splits, params, lambda n: tell("files", n))
+        made = make_clips(config.dataset, root, out, options, rules, how=how, progress=tell)
+    _print(made)
+    console.print(f"next: forgeprep run manifest --root {out} --out OUT", markup=False)
+
+
+app = single(splice, examples=EXAMPLES)
+
+
+def _print(made: Spliced) -> None:
+    from collections import Counter
+
+    from forgeprep.commands.terminal import add_cells, console, light_table
+    from forgeprep.report.summary import split_order
+    from forgeprep.splice.pairs import SKIPPED
+
+    for warning in made.warnings:
+        console.print(f"warning: {warning}", markup=False)
+    clips: dict[tuple[str, str], list[int]] = {}
+    for clip in made.clips:
+        counts = clips.setdefault((clip["split"], clip["method"] or "real"), [0, 0, 0, 0])
+        forged = [count for _, count, label in clip["spans"] if label]
+        for place, value in enumerate((1, len(forged), clip["frames"], sum(forged))):
+            counts[place] += value
+    table = light_table("clips", ["split", "method"], ["clips", "forged spans", "frames", "forged frames"])
+    for (split, method), counts in sorted(clips.items(), key=lambda item: (split_order(item[0][0]), item[0][1])):
+        add_cells(table, split, method, *(f"{count:,}" for count in counts))
+    console.print(table)
+    reasons = Counter(skip["reason"] for skip in made.skipped)
+    if reasons:
+        table = light_table("left out, see skipped.csv", ["reason"], ["fakes"], ["meaning"])
+        for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):
+            add_cells(table, reason, f"{count:,}", SKIPPED.get(reason, ""))
+        console.print(table)

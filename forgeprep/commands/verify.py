@@ -1,0 +1,44 @@
+"""``forgeprep verify``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from forgeprep.commands.flags import Debug, Json, Out
+from forgeprep.commands.groups import single
+
+
+def verify(out: Out, as_json: Json = False, debug: Debug = False) -> None:
+    """Check every shard against its records.
+
+    Checksums, schema, counts, pictures. Exit code 1 and a list if something is off.
+    """
+    from dataclasses import asdict
+
+    from forgeprep.commands.terminal import console, print_json
+    from forgeprep.shards.verify import verify as problems_of
+
+    problems = problems_of(out)
+    rows = None if problems else _rows(out)
+    if as_json:
+        print_json({"out": str(out), "whole": not problems, "rows": rows, "problems": [asdict(p) for p in problems]})
+        sys.exit(1 if problems else 0)
+    for problem in problems:
+        console.print(f"{problem.where}: {problem.what}", markup=False)
+    if problems:
+        console.print(f"{out}: {len(problems)} problems", markup=False)
+        sys.exit(1)
+    console.print(f"{out}: all shards are whole ({rows} rows)", markup=False)
+
+
+app = single(verify)
+
+
+def _rows(out: Path) -> int:
+    import pyarrow.parquet as pq
+
+    from forgeprep.io.storage import parquet_source
+
+    table = pq.read_table(parquet_source(out / "clips.parquet"), columns=["written"])
+    return sum(clip["written"] for clip in table.to_pylist())

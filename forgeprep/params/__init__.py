@@ -1,0 +1,81 @@
+"""The parameters of the stages: those of the built-in ones, a module each, named like its stage, and the list of all.
+
+They lie apart from the stages, whose arithmetic takes a second to import: command lines and configuration files are
+read without it. Nothing but pydantic is imported here; what a check needs is imported in it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from forgeprep.registry import Registry
+
+
+class StageParams(BaseModel):
+    """The parameters of a stage: validated, immutable, JSON-ready.
+
+    Each field is a flag of ``forgeprep run`` too, with its description, default and limits. A description that ends in
+    ``; default: …`` says in words what the default is.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NoParams(StageParams):
+    """A stage without parameters."""
+
+
+# Stage -> the model of its parameters, in the order in which they run. A string, so that naming them imports nothing.
+_BUILT_IN = {
+    "frames": "FramesParams",
+    "crop": "CropParams",
+    "mask": "MaskParams",
+    "perturb": "PerturbParams",
+    "noise": "NoiseParams",
+    "similarity": "SimilarityParams",
+}
+_ADDITIVE = ("noise", "similarity")
+_OTHERS: Registry[Any] = Registry("stage", "forgeprep.stages", {}, "forgeprep.stages.base:Stage")
+
+
+def stage_names() -> list[str]:
+    """The names of all stages; imports none of them."""
+    return [*_BUILT_IN, *_others()]
+
+
+@functools.cache
+def all_params() -> dict[str, type[StageParams]]:
+    """Stage -> the model of its parameters; of the built-in stages nothing else is imported.
+
+    Raises:
+        UsageError: the stage of another package cannot be loaded.
+    """
+    models: dict[str, type[StageParams]] = {
+        name: getattr(importlib.import_module(f"{__name__}.{name}"), model) for name, model in _BUILT_IN.items()
+    }
+    return models | {name: _OTHERS.get(name).params for name in _others()}
+
+
+def additive_params() -> dict[str, type[StageParams]]:
+    """The same of those stages that can be added to a finished run."""
+    return {name: all_params()[name] for name in (*_ADDITIVE, *(n for n in _others() if _OTHERS.get(n).additive))}
+
+
+def param_owners() -> dict[str, str]:
+    """Parameter -> the stage that it belongs to where its name stands alone, as ``--size`` does.
+
+    Of two stages with a parameter of one name it is the first; the other's is ``--set stage.name=value``.
+    """
+    owners: dict[str, str] = {}
+    for stage, model in all_params().items():
+        for name in model.model_fields:
+            owners.setdefault(name, stage)
+    return owners
+
+
+def _others() -> list[str]:
+    return [name for name in _OTHERS.names() if name not in _BUILT_IN]

@@ -1,0 +1,54 @@
+"""Parameters of the stage ``perturb``."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from forgeprep.errors import unknown_name
+from forgeprep.params import StageParams
+from forgeprep.schemas.splits import SPLITS
+
+
+class PerturbParams(StageParams):
+    """Parameters of the stage ``perturb``."""
+
+    perturb: str = Field(
+        default="forgerynet",
+        description="NAME:SEVERITY,… for all, in this order (severity 1 to 5, drawn if left out); or shares of the "
+        "clips, mixed:0.5,single:0.2; or forgerynet, which is mixed:0.98,single:0.01,clean:0.01",
+    )
+    perturb_pairing: Literal["own", "shared"] = Field(
+        default="own",
+        description="who shares a draw: own (each clip has one), or shared (a fake gets what its original gets)",
+    )
+    perturb_seed: int = Field(default=0, ge=0, description="another seed draws differently")
+    perturb_splits: str = Field(
+        default="train,val,test", description="splits that are perturbed; the others stay clean"
+    )
+
+    @field_validator("perturb", "perturb_splits", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        # A configuration file may hold a list.
+        return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+    @field_validator("perturb")
+    @classmethod
+    def _check_recipe(cls, value: str) -> str:
+        from forgeprep.ops.perturb.draw import parse
+
+        parse(value)
+        return value
+
+    @field_validator("perturb_splits")
+    @classmethod
+    def _check_splits(cls, value: str) -> str:
+        names = [part.strip() for part in value.split(",") if part.strip()]
+        for name in names:
+            if name not in SPLITS:
+                raise unknown_name("split of --perturb-splits", name, SPLITS)
+        if not names:
+            raise ValueError(f"name at least one of {', '.join(SPLITS)}")
+        return ",".join(split for split in SPLITS if split in names)

@@ -202,9 +202,11 @@ def verify_on_console(out: Path) -> int:
     import pyarrow.parquet as pq
 
     from forgeprep.io.storage import parquet_source
+    from forgeprep.shards.records import read_run
     from forgeprep.shards.verify import verify
+    from forgeprep.stages import columns_of
 
-    problems = verify(out)
+    problems = verify(out, columns=columns_of(read_run(out)))
     for problem in problems:
         console.print(f"{problem.where}: {problem.what}", markup=False)
     if problems:

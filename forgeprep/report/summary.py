@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from forgeprep.report.terminal import add_cells, light_table
 from forgeprep.schemas.clips import PAIRINGS, SPLITS
-from forgeprep.schemas.drops import DROP_SCHEMA, REASONS
+from forgeprep.schemas.drops import DROP_SCHEMA, reasons_of_run
 from forgeprep.shards.records import iter_records, read_run
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class Summary:
         damaged: shards whose record is damaged.
         counts: samples by split, compression, method and label.
         drops: reason -> samples.
+        meanings: reason -> what it means.
         short: rows of ``clips.parquet`` of clips that lost samples or gave none, those that lost most first.
         files: (split, format) -> what lies on the disk.
         pairings: how fakes came to their originals, one of :data:`forgeprep.schemas.clips.PAIRINGS` -> fakes.
@@ -81,6 +82,7 @@ class Summary:
     damaged: list[str] = field(default_factory=list)
     counts: dict[Kind, Counts] = field(default_factory=dict)
     drops: Counter[str] = field(default_factory=Counter)
+    meanings: dict[str, str] = field(default_factory=dict)
     short: list[dict[str, Any]] = field(default_factory=list)
     files: dict[tuple[str, str], Files] = field(default_factory=dict)
     shards: int = 0
@@ -101,8 +103,10 @@ def summarise(out: Path) -> Summary:
     Raises:
         UsageError: the folder holds no run.
     """
-    planned = read_run(out).get("shards")
+    run = read_run(out)
+    planned = run.get("shards")
     summary = Summary(out, planned if isinstance(planned, int) else None)
+    summary.meanings = {name: reason.meaning for name, reason in reasons_of_run(run).items()}
     reason = DROP_SCHEMA.get_field_index("reason")
     # The records, not the merged tables: these are there only once the last shard is made.
     for shard, record in iter_records(out):
@@ -205,7 +209,7 @@ def _drops_table(summary: Summary) -> Table | None:
         return None
     table = light_table("drops", ["reason"], ["samples"], ["meaning"])
     for reason, count in sorted(summary.drops.items(), key=lambda item: (-item[1], item[0])):
-        add_cells(table, reason, f"{count:,}", REASONS.get(reason, ""))
+        add_cells(table, reason, f"{count:,}", summary.meanings.get(reason, ""))
     return table
 
 

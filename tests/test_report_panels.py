@@ -11,13 +11,14 @@ from forgeprep.report.draw import draw_sheet
 from forgeprep.report.page import gather, render_page
 from forgeprep.report.panels import OWN_PANELS, SIDE, SheetRow, picture_columns
 from forgeprep.report.sheet import contact_sheet
+from forgeprep.schemas.columns import facts_of
 from forgeprep.schemas.samples import IMAGE_TYPE, Column
 from forgeprep.shards.encode import UInt8, encode_row
 from forgeprep.shards.write import ShardWriter
 from tests.shards_run import columns, make_row, make_run, shard_rows
 
 EDGES = Column("edge_map", "edges", IMAGE_TYPE, "edges of the crop, 8-bit gray; white where strong", kind="image")
-FACTS = [{"name": c.name, "kind": c.kind, "doc": c.doc, "stage": c.stage} for c in (*columns(), EDGES)]
+FACTS = [facts_of(column) for column in (*columns(), EDGES)]
 
 
 def edges_of(image: UInt8) -> UInt8:

@@ -185,7 +185,7 @@ def test_formats_with_different_rows_are_found(tmp_path: Path, face_photo: UInt8
     record = read_record(out, "train/00000")
     assert record is not None
     edit_record(out, files=[record["files"][0], other])
-    assert_found(verify(out), [(TAR, "not the Parquet file's: timestamp_s")])
+    assert_found(verify(out), [(TAR, "not as in shards/train/00000.parquet: timestamp_s")])
 
 
 def test_columns_must_be_those_of_the_stages(tmp_path: Path, face_photo: UInt8) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from forgeprep.commands.terminal import add_cells, light_table
 from forgeprep.report.summary import Counts, Summary, size_text
 from forgeprep.schemas.clips import PAIRINGS
-from forgeprep.schemas.drops import REASONS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -65,7 +64,7 @@ def _drops_table(summary: Summary) -> Table | None:
         return None
     table = light_table("drops", ["reason"], ["samples"], ["meaning"])
     for reason, count in sorted(summary.drops.items(), key=lambda item: (-item[1], item[0])):
-        add_cells(table, reason, f"{count:,}", REASONS.get(reason, ""))
+        add_cells(table, reason, f"{count:,}", summary.meanings.get(reason, ""))
     return table
 
 

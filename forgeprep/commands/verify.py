@@ -17,9 +17,11 @@ def verify(out: Out, as_json: Json = False, debug: Debug = False) -> None:
     from dataclasses import asdict
 
     from forgeprep.commands.terminal import console, print_json
+    from forgeprep.shards.records import read_run
     from forgeprep.shards.verify import verify as problems_of
+    from forgeprep.stages import columns_of
 
-    problems = problems_of(out)
+    problems = problems_of(out, columns=columns_of(read_run(out)))
     rows = None if problems else _rows(out)
     if as_json:
         print_json({"out": str(out), "whole": not problems, "rows": rows, "problems": [asdict(p) for p in problems]})

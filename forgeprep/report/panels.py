@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from forgeprep.ops.similarity import similarity_map, unpack_grid
+from forgeprep.schemas.columns import Column
+from forgeprep.stages import columns_of
 
 UInt8 = npt.NDArray[np.uint8]
 SIDE = 240
@@ -106,25 +108,34 @@ OWN_PANELS = (
 )
 """Pictures that forgeprep's own stages give, in the order in which they are shown."""
 
-_ON_THE_CROP = ("mask", "mask_provided", "mask_magnitude")
-"""Columns that are not drawn by themselves."""
-
 
 def picture_columns(run: Mapping[str, Any]) -> tuple[Panel, ...]:
-    """All that can be drawn of a run's samples: :data:`OWN_PANELS`, then the picture columns of other stages.
+    """All that can be drawn of a run's samples: :data:`OWN_PANELS`, then the columns of other stages.
 
     Args:
         run: its ``run.json``. Its ``columns`` say what the shards hold and how reports draw it; runs that do not say
-            have the columns of forgeprep itself.
+            have the columns of forgeprep itself. What is drawn by a function is left out where its stage is not
+            installed.
     """
-    own = {*(panel.name for panel in OWN_PANELS), *_ON_THE_CROP}
-    declared = [facts for facts in run.get("columns") or () if facts["name"] not in own]
-    further = [facts for facts in declared if facts["kind"] == "image" and facts.get("draw", "stored") == "stored"]
-    return (*OWN_PANELS, *(_further_panel(facts["name"], facts.get("doc", "")) for facts in further))
+    own = {panel.name for panel in OWN_PANELS}
+    further = [column for column in columns_of(run) if column.is_drawn and column.name not in own]
+    return (*OWN_PANELS, *(_further_panel(column) for column in further))
 
 
-def _further_panel(name: str, doc: str) -> Panel:
-    return Panel(name, name.replace("_", " "), _brief(doc), partial(stored, name))
+def _further_panel(column: Column) -> Panel:
+    draw = partial(_drawn, column) if callable(column.draw) else partial(stored, column.name)
+    return Panel(column.name, column.name.replace("_", " "), _brief(column.doc), draw)
+
+
+def _drawn(column: Column, row: SheetRow) -> UInt8 | None:
+    """What a stage's own function draws of its value; nothing where it fails, so that the others are seen."""
+    value = row.sample.get(column.name)
+    if value is None or not callable(column.draw):
+        return None
+    try:
+        return _fit(np.ascontiguousarray(column.draw(value, row.sample), np.uint8))
+    except Exception:  # another package's code, and one bad picture is no reason to show none
+        return None
 
 
 def _brief(doc: str) -> str:

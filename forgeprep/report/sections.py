@@ -13,7 +13,6 @@ from forgeprep.report.measure import BINS, Histogram, method_order
 from forgeprep.report.pairs import LOW_SIMILARITY, SHOWN, Clips, duration_s
 from forgeprep.report.summary import Kind, split_order
 from forgeprep.report.tables import Head, Table, numbers, texts
-from forgeprep.schemas.drops import REASONS
 
 BARS = 25
 """Bars of a small histogram."""
@@ -44,7 +43,7 @@ def coverage(found: Findings) -> Facts:
     """What became of all planned samples, and the clips that gave none."""
     drops = found.summary.drops
     reasons = [reason for reason, _ in sorted(drops.items(), key=lambda item: (-item[1], item[0]))]
-    meanings = [(reason, f"{drops[reason]:,}", REASONS.get(reason, "")) for reason in reasons]
+    meanings = [(reason, f"{drops[reason]:,}", found.summary.meanings.get(reason, "")) for reason in reasons]
     heads = [Head("reason"), Head("samples", "number"), Head("meaning")]
     return {
         "by_method": _coverage_table(

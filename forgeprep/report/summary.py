@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from forgeprep.schemas.clips import SPLITS
-from forgeprep.schemas.drops import DROP_SCHEMA
+from forgeprep.schemas.drops import DROP_SCHEMA, reasons_of_run
 from forgeprep.shards.records import iter_records, read_run
 
 
@@ -63,6 +63,7 @@ class Summary:
         damaged: shards whose record is damaged.
         counts: samples by split, compression, method and label.
         drops: reason -> samples.
+        meanings: reason -> what it means.
         short: rows of ``clips.parquet`` of clips that lost samples or gave none, those that lost most first.
         files: (split, format) -> what lies on the disk.
         pairings: how fakes came to their originals, one of :data:`forgeprep.schemas.clips.PAIRINGS` -> fakes.
@@ -74,6 +75,7 @@ class Summary:
     damaged: list[str] = field(default_factory=list)
     counts: dict[Kind, Counts] = field(default_factory=dict)
     drops: Counter[str] = field(default_factory=Counter)
+    meanings: dict[str, str] = field(default_factory=dict)
     short: list[dict[str, Any]] = field(default_factory=list)
     files: dict[tuple[str, str], Files] = field(default_factory=dict)
     shards: int = 0
@@ -94,8 +96,10 @@ def summarise(out: Path) -> Summary:
     Raises:
         UsageError: the folder holds no run.
     """
-    planned = read_run(out).get("shards")
+    run = read_run(out)
+    planned = run.get("shards")
     summary = Summary(out, planned if isinstance(planned, int) else None)
+    summary.meanings = {name: reason.meaning for name, reason in reasons_of_run(run).items()}
     reason = DROP_SCHEMA.get_field_index("reason")
     # The records, not the merged tables: these are there only once the last shard is made.
     for shard, record in iter_records(out):

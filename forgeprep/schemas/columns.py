@@ -131,7 +131,7 @@ def columns_of_run(run: Mapping[str, Any], known: Iterable[Column]) -> tuple[Col
     """
     here = {(column.stage, column.name): column for column in known}
     if run.get("columns") is None:
-        stages = ("key", *run["stages"])
+        stages = ("key", *run.get("stages", ()))
         return tuple(column for stage in stages for column in here.values() if column.stage == stage)
     found = [column_of(facts) for facts in run["columns"]]
     return tuple(_with_functions(column, here.get((column.stage, column.name))) for column in found)

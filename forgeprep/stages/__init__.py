@@ -93,7 +93,7 @@ def columns_of(run: Mapping[str, Any]) -> tuple[Column, ...]:
 
     They are those of single frames, also where the samples are sequences.
     """
-    others = [name for name in STAGES.names() if name in run["stages"] and name not in STAGES.built_in]
+    others = [name for name in STAGES.names() if name in run.get("stages", ()) and name not in STAGES.built_in]
     more = [column for name in others for column in STAGES.get(name).adds]
     return columns_of_run(run, [*SAMPLE_COLUMNS, *more])
 

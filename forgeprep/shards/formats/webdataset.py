@@ -38,8 +38,9 @@ class TarWriter:
     def __init__(self, file: WriteOnly, columns: Sequence[Column], metadata: Mapping[str, str]) -> None:
         self._pictures = [column.name for column in columns if column.is_picture]
         self._bytes = {column.name: column.suffix for column in columns if column.is_binary and column.suffix != "hex"}
-        header = {f"{_HEADER}{name}": text for name, text in metadata.items()}
-        self._tar = tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT, pax_headers=header)  # type: ignore[call-overload]  # noqa: SIM115
+        self._file = file
+        self._header = {f"{_HEADER}{name}": text for name, text in metadata.items()}
+        self._tar: tarfile.TarFile | None = None
 
     def write(self, table: pa.Table) -> None:
         """Append samples."""
@@ -60,9 +61,15 @@ class TarWriter:
 
     def finish(self) -> None:
         """Write the end of the archive."""
-        self._tar.close()
+        # A global header without a member behind it is taken for damage.
+        (self._tar or self._open({})).close()
+
+    def _open(self, header: dict[str, str]) -> tarfile.TarFile:
+        return tarfile.open(fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT, pax_headers=header)  # type: ignore[call-overload, no-any-return]
 
     def _member(self, name: str, data: bytes) -> None:
+        if self._tar is None:
+            self._tar = self._open(self._header)
         info = tarfile.TarInfo(name)
         info.size = len(data)
         self._tar.addfile(info, io.BytesIO(data))

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 from forgeprep.media.frames import Frame
 
 UInt8 = npt.NDArray[np.uint8]
+LaidOut = Callable[..., Path]
 
 LONGEST = ("faults", "remote", "training", "examples", "layouts", "localisation", "training_models", "run", "errors")
 """Files that take long, the longest first. A file runs in one process; begun late, it would run alone at the end."""
@@ -22,6 +26,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest."""
     rank = {f"test_{name}": number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that one of the processes fills for all of them; the others wait. Nobody may change what is in it."""
+    home = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        home = home.parent
+    folder, done = home / "shared" / name, home / "shared" / f"{name}.done"
+    folder.parent.mkdir(exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -88,9 +109,26 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small demo dataset: 6 people, one pair in each split, all methods, raw, c23 and c40."""
     from forgeprep.demo import make_demo
 
-    root = tmp_path_factory.mktemp("demo") / "ffpp"
-    make_demo(root, people=6, seconds=1.2)
-    return root
+    return made_once(
+        tmp_path_factory, "demo", lambda root: make_demo(root / "ffpp", people=6, seconds=1.2, size=(320, 240))
+    ).joinpath("ffpp")
+
+
+@pytest.fixture(scope="session")
+def laid_out(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> LaidOut:
+    """The demo in another dataset's layout: ``laid_out(name, pairs=3, to=None)``. ``to`` is a copy, to be changed."""
+    from forgeprep.demo.layout import PAIRS
+    from forgeprep.demo.relayout import Source, relayout
+
+    def lay_out(name: str, *, pairs: int = 3, to: Path | None = None) -> Path:
+        made = made_once(
+            tmp_path_factory,
+            f"{name}-{pairs}",
+            lambda folder: relayout(Source(demo, folder / "in", PAIRS[:pairs]), name),
+        )
+        return made / "in" if to is None else Path(shutil.copytree(made / "in", to))
+
+    return lay_out
 
 
 @pytest.fixture(scope="session")
@@ -98,9 +136,15 @@ def quiet(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str
     """Checksums of an undisturbed run in one process."""
     from tests.runs import SMALL, checksums, run
 
-    out = tmp_path_factory.mktemp("quiet") / "out"
-    run(demo, out, **SMALL)
-    return checksums(out)
+    return checksums(made_once(tmp_path_factory, "quiet", lambda folder: run(demo, folder / "out", **SMALL)) / "out")
+
+
+@pytest.fixture(scope="session")
+def quiet_val(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The same of a run of two shards, for tests that run it again and again."""
+    from tests.runs import VAL, checksums, run
+
+    return checksums(made_once(tmp_path_factory, "quiet_val", lambda folder: run(demo, folder / "out", **VAL)) / "out")
 
 
 @pytest.fixture(scope="session")
@@ -108,6 +152,7 @@ def couple(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two people of the demo dataset in clips of 3 s, forged in the whole face and in the mouth alone."""
     from forgeprep.demo import make_demo
 
-    root = tmp_path_factory.mktemp("couple") / "ffpp"
-    make_demo(root, people=2, methods=("Deepfakes", "NeuralTextures"))
-    return root
+    methods = ("Deepfakes", "NeuralTextures")
+    return made_once(
+        tmp_path_factory, "couple", lambda root: make_demo(root / "ffpp", people=2, methods=methods)
+    ).joinpath("ffpp")

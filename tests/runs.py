@@ -13,7 +13,15 @@ import psutil
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.run import Result, execute, prepare_run
 
-SMALL = {"stages": "crop,mask,noise", "frames": "5", "shard_size": 25}
+SMALL: dict[str, Any] = {
+    "stages": "crop,mask,noise",
+    "methods": "Deepfakes,NeuralTextures",
+    "frames": "5",
+    "shard_size": 15,
+}
+"""Six shards, each of an original and its two fakes."""
+VAL: dict[str, Any] = {**SMALL, "splits": "val"}
+"""Two of them."""
 
 
 def run(root: Path, out: Path, workers: int = 0, **given: Any) -> Result:
@@ -22,7 +30,7 @@ def run(root: Path, out: Path, workers: int = 0, **given: Any) -> Result:
 
 
 def command(root: Path, out: Path, *more: str) -> list[str]:
-    flags = ["--stages", "crop,mask,noise", "--frames", "5", "--shard-size", "25"]
+    flags = [part for name, value in SMALL.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     return [sys.executable, "-m", "forgeprep.cli", "run", "ffpp", "--root", str(root), "--out", str(out), *flags, *more]
 
 

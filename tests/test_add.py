@@ -13,7 +13,7 @@ from forgeprep.pipeline.run import execute
 from forgeprep.shards.verify import verify
 from tests.runs import checksums, run
 
-GIVEN = {"frames": "3", "splits": "val,test", "shard_size": 12}
+GIVEN = {"frames": "3", "splits": "val,test", "methods": "Deepfakes,NeuralTextures", "shard_size": 9}
 
 
 @pytest.mark.parametrize("shape", ["both", "webdataset"])

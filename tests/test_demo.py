@@ -43,6 +43,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_others(tmp_path: Pat
             tmp_path / name,
             people=2,
             seconds=0.4,
+            size=(160, 120),
             compressions=("c23",),
             methods=("FaceSwap",),
             seed=seed,

@@ -14,15 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from forgeprep.demo.layout import PAIRS
-from forgeprep.demo.relayout import Source, name_of, relayout
+from forgeprep.demo.relayout import name_of
 from forgeprep.errors import MediaError, UsageError
 from forgeprep.media import guard
 from forgeprep.media import process as media_process
 from forgeprep.media.video import read_frames
 from forgeprep.pipeline.plan import with_headers
 from forgeprep.shards.read import iter_rows, shard_paths
-from tests.conftest import run_cli
-from tests.test_faults import SABOTAGE
+from tests.conftest import LaidOut, run_cli
+from tests.sabotage import sabotage
 from tests.trees import explode, put, scan
 
 THERE = (0, 1, 2, 4, 5, 6, 8, 9)
@@ -31,13 +31,13 @@ FAKED, BROKEN = (0, 1, 2, 3, 4, 6, 8, 9), 8
 """Those of the fakes' pictures, 5 and 7 are gaps; in one of them, 8 cannot be decoded."""
 
 
-def lay_out(name: str, demo: Path, root: Path) -> None:
+def lay_out(name: str, demo: Path, laid_out: LaidOut, root: Path) -> None:
     """The demo in a layout, one method at c23, its videos replaced by their frames."""
     if name == "ffpp":
         for place in ("original_sequences/youtube/c23", "manipulated_sequences/Deepfakes/c23"):
             shutil.copytree(demo / place, root / place)
     else:
-        relayout(Source(demo, root, PAIRS[:3]), name)
+        laid_out(name, to=root)
     voices = {name_of("voice", a, b) for _, a, b in PAIRS}
     labels = {n: e["label"] for file in root.glob("*/metadata.json") for n, e in json.loads(file.read_text()).items()}
     for video in sorted(root.glob("**/*.mp4")):
@@ -66,10 +66,10 @@ def table(out: Path, name: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", ["ffpp", "dfd", "celebdf-v2", "dfdc", "folder", "manifest"])
 def test_a_folder_of_frames_is_a_video(
-    name: str, demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, demo: Path, laid_out: LaidOut, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, out = tmp_path / "in", tmp_path / "out"
-    lay_out(name, demo, root)
+    lay_out(name, demo, laid_out, root)
     broken = sorted(root.glob(f"**/{BROKEN:04d}.png"))[0]
     broken.write_bytes(broken.read_bytes()[:300])
     flags = ["--stages", "crop,mask", "--frames", "all", "--workers", "0"]
@@ -148,11 +148,8 @@ def test_one_picture_that_kills_the_decoder_does_not_cost_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path, "clip", video=True)
-    sabotage = SABOTAGE.replace("forgeprep.media.video", "forgeprep.media.pictures").replace("_open", "check_there")
-    (tmp_path / "sitecustomize.py").write_text(sabotage)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("DEED", "crash")
-    monkeypatch.setenv("VICTIM", "00002.png")
+    place = {"module": "forgeprep.media.pictures", "function": "check_there"}
+    sabotage(tmp_path / "site", {"00002.png": "crash"}, monkeypatch, **place)
     try:
         with media_process.reading(seconds=5):
             assert [frame.index for frame in read_frames(tmp_path / "clip")] == [0, 1, 3]

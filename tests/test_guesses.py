@@ -13,9 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from forgeprep.demo.layout import PAIRS
-from forgeprep.demo.relayout import Source, relayout
 from forgeprep.shards.read import iter_rows, shard_paths
-from tests.conftest import run_cli
+from tests.conftest import LaidOut, run_cli
 from tests.variants import perturb_apart
 
 PICTURES, TRAIN = ("--option", "kind=images"), ("--splits", "train")
@@ -48,8 +47,8 @@ def iou(row: dict[str, Any], truth: Path) -> float:
     return float((true & (row["mask"] > 0)).sum() / (true | (row["mask"] > 0)).sum())
 
 
-def test_no_fake_is_lost_where_fakes_and_reals_were_perturbed_apart(demo: Path, tmp_path: Path) -> None:
-    relayout(Source(demo, tmp_path / "in", PAIRS[:3]), "forgerynet")
+def test_no_fake_is_lost_where_fakes_and_reals_were_perturbed_apart(laid_out: LaidOut, tmp_path: Path) -> None:
+    laid_out("forgerynet", to=tmp_path / "in")
     count = perturb_apart(tmp_path / "in")
     made = run("forgerynet", tmp_path / "in", *PICTURES)
     fakes = fakes_of(made)
@@ -73,9 +72,8 @@ def test_no_fake_is_lost_where_fakes_and_reals_were_perturbed_apart(demo: Path, 
             assert row["mask_source"] == "provided"
 
 
-def test_an_edit_is_paired_with_the_real_that_it_shows_not_with_its_namesake(demo: Path, tmp_path: Path) -> None:
-    root = tmp_path / "in"
-    relayout(Source(demo, root, PAIRS[:3]), "genface")
+def test_an_edit_is_paired_with_the_real_that_it_shows_not_with_its_namesake(laid_out: LaidOut, tmp_path: Path) -> None:
+    root = laid_out("genface", to=tmp_path / "in")
     partner = {a: b for _, x, y in PAIRS[:3] for a, b in ((x, y), (y, x))}
     for split in ("train", "val", "test"):
         shutil.copytree(root / split / "real" / "CelebA_HQ", root / split / "real" / "FFHQ")
@@ -151,9 +149,10 @@ def test_of_two_people_in_a_name_the_one_who_is_seen_is_the_original(
     assert {clip["pairing"] for clip in fakes_of(stated)} == {"stated"}
 
 
-def test_of_several_reals_under_one_id_each_is_written_and_the_right_one_paired(demo: Path, tmp_path: Path) -> None:
-    root = tmp_path / "in"
-    relayout(Source(demo, root, PAIRS[:2]), "forgerynet")
+def test_of_several_reals_under_one_id_each_is_written_and_the_right_one_paired(
+    laid_out: LaidOut, tmp_path: Path
+) -> None:
+    root = laid_out("forgerynet", pairs=2, to=tmp_path / "in")
     home = root / "Training"
     people = sorted((home / "image/train_release/16").iterdir())
     lines = []
@@ -179,9 +178,8 @@ def test_of_several_reals_under_one_id_each_is_written_and_the_right_one_paired(
     assert all(clip["original_id"].endswith(clip["source_id"].rpartition("image/")[2]) for clip in fakes)
 
 
-def test_the_provided_mask_tells_which_of_several_faces_is_forged(demo: Path, tmp_path: Path) -> None:
-    root = tmp_path / "in"
-    relayout(Source(demo, root, PAIRS[:2]), "forgerynet")
+def test_the_provided_mask_tells_which_of_several_faces_is_forged(laid_out: LaidOut, tmp_path: Path) -> None:
+    root = laid_out("forgerynet", pairs=2, to=tmp_path / "in")
     home = root / "Training"
     stranger = cv2.imread(str(sorted((home / "image/train_release/16").glob("*/*.jpg"))[-1]))
     for mask in home.glob("spatial_localize/**/*.jpg"):
@@ -232,9 +230,10 @@ def test_what_becomes_of_a_fake_whose_original_is_not_on_disk(demo: Path, tmp_pa
         assert {drop["reason"] for drop in made["drops"] if drop["clip_id"] == lost} == ({reason} - {None})
 
 
-def test_a_guess_whose_original_is_not_on_disk_costs_nothing_where_there_is_a_mask(demo: Path, tmp_path: Path) -> None:
-    root = tmp_path / "in"
-    relayout(Source(demo, root, PAIRS[:2]), "forgerynet")
+def test_a_guess_whose_original_is_not_on_disk_costs_nothing_where_there_is_a_mask(
+    laid_out: LaidOut, tmp_path: Path
+) -> None:
+    root = laid_out("forgerynet", pairs=2, to=tmp_path / "in")
     shutil.rmtree(root / "Training/image/train_release/16")
     made = run("forgerynet", root, *PICTURES, *TRAIN)
     assert made["drops"] == []

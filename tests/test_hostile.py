@@ -21,6 +21,7 @@ from forgeprep.media import process as media_process
 from forgeprep.media.video import read_facts, read_frames, read_header
 from tests.bombs import make_bombs, repeated
 from tests.conftest import UInt8, encode_video
+from tests.sabotage import sabotage
 
 
 def run_watched(root: Path, out: Path, *more: str) -> tuple[int, dict[str, int]]:
@@ -159,12 +160,7 @@ def test_frames_without_end_are_no_progress(tmp_path: Path, face_photo: UInt8) -
 def test_a_clip_that_kills_a_header_reader_is_an_error_of_its_own(
     deed: str, told: str, tmp_path: Path, face_photo: UInt8, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.test_faults import SABOTAGE
-
-    (tmp_path / "sitecustomize.py").write_text(SABOTAGE)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("DEED", deed)
-    monkeypatch.setenv("VICTIM", "a.mp4")
+    sabotage(tmp_path / "site", {"a.mp4": deed}, monkeypatch)
     clips = [encode_video(tmp_path / name, [face_photo[:128, :128]] * 4) for name in ("a.mp4", "b.mp4")]
     try:
         with media_process.reading(seconds=3):
@@ -178,31 +174,29 @@ def test_a_clip_that_kills_a_header_reader_is_an_error_of_its_own(
 
 
 @pytest.mark.parametrize("more", [["--workers", "1"], ["--dry-run"]])
-@pytest.mark.parametrize("deed", ["crash", "hang", "memory"])
-def test_without_workers_a_clip_takes_nothing_along_either(
-    deed: str, more: list[str], tmp_path: Path, face_photo: UInt8, monkeypatch: pytest.MonkeyPatch
+def test_without_workers_clips_take_nothing_along_either(
+    more: list[str], tmp_path: Path, face_photo: UInt8, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.test_faults import SABOTAGE
-
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(SABOTAGE)
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}:{Path(__file__).parents[1]}")
-    monkeypatch.setenv("DEED", deed)
-    monkeypatch.setenv("VICTIM", "a.mp4")
-    for name in ("a.mp4", "b.mp4"):
+    deeds = {f"{deed}.mp4": deed for deed in ("crash", "hang", "memory")}
+    sabotage(tmp_path / "site", deeds, monkeypatch)
+    for name in (*deeds, "good.mp4"):
         encode_video(tmp_path / "data" / "real" / name, [face_photo[:300, 100:400]] * 4, crf=20)
     code, _ = run_watched(tmp_path / "data", tmp_path / "out", "--clip-timeout", "3", *more)
     assert code == 0
     if "--dry-run" not in more:
         drops = pq.read_table(tmp_path / "out" / "drops.parquet").to_pylist()
-        assert {(drop["clip_id"], drop["reason"]) for drop in drops} == {("folder/real/a", "worker_died")}
+        killers = {f"folder/real/{name.removesuffix('.mp4')}" for name in deeds}
+        assert {(drop["clip_id"], drop["reason"]) for drop in drops} == {(name, "worker_died") for name in killers}
         clips = pq.read_table(tmp_path / "out" / "clips.parquet").to_pylist()
-        assert {clip["clip_id"]: clip["written"] for clip in clips} == {"folder/real/a": 0, "folder/real/b": 4}
+        assert {clip["clip_id"]: clip["written"] for clip in clips} == {
+            **dict.fromkeys(killers, 0),
+            "folder/real/good": 4,
+        }
 
 
 def test_memory_that_is_refused_is_asked_for_again(tmp_path: Path) -> None:
     code = (
-        "import numpy\nfrom forgeprep.ops import guard\n"
+        "import numpy\nfrom forgeprep.media import guard\n"
         "with guard.memory(300 << 20):\n"
         "    try: numpy.ones(400 << 20, 'u1'); print('taken')\n"
         "    except MemoryError: print('refused')\n"

@@ -16,12 +16,11 @@ from forgeprep.datasets import dataset_names, get_dataset
 from forgeprep.datasets.base import ScanOptions
 from forgeprep.datasets.taxonomy import taxonomy
 from forgeprep.demo import load_truth
-from forgeprep.demo.layout import PAIRS
-from forgeprep.demo.relayout import LAYOUTS, Source, relayout
+from forgeprep.demo.relayout import LAYOUTS
 from forgeprep.media.regions import frame_rgb
 from forgeprep.media.video import read_frames
 from forgeprep.shards.read import iter_rows, shard_paths
-from tests.conftest import UInt8, run_cli
+from tests.conftest import LaidOut, UInt8, run_cli
 
 
 @dataclass(frozen=True)
@@ -60,12 +59,11 @@ def _truth(root: Path, path: str, index: int) -> UInt8:
 
 
 @pytest.fixture(scope="module", params=sorted(LAYOUTS))
-def made(request: pytest.FixtureRequest, demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    folder = tmp_path_factory.mktemp(request.param)
-    relayout(Source(demo, folder / "in", PAIRS[:3]), request.param)
-    arguments = ["--root", str(folder / "in"), "--out", str(folder / "out"), "--stages", "crop,mask,similarity"]
+def made(request: pytest.FixtureRequest, laid_out: LaidOut, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    root, out = laid_out(request.param), tmp_path_factory.mktemp(request.param) / "out"
+    arguments = ["--root", str(root), "--out", str(out), "--stages", "crop,mask,similarity"]
     assert run_cli("run", request.param, *arguments, "--frames", "4", "--workers", "0") == 0
-    return Made(request.param, folder / "in", folder / "out")
+    return Made(request.param, root, out)
 
 
 def test_there_is_a_demo_in_the_layout_of_every_dataset() -> None:
@@ -128,8 +126,8 @@ def test_fakes_are_paired_with_the_original_that_they_were_made_of(made: Made) -
         assert clip["offset"] == 0
 
 
-def test_a_fake_of_the_sound_alone_gives_no_sample(demo: Path, tmp_path: Path) -> None:
-    made = make(demo, tmp_path, "dfdc")
+def test_a_fake_of_the_sound_alone_gives_no_sample(laid_out: LaidOut, tmp_path: Path) -> None:
+    made = make(laid_out("dfdc"), tmp_path, "dfdc")
     told = Counter(clip["visual_change"] for clip in made.clips().values())
     assert told == {None: 6, True: 12, False: 3}
     silent = {name for name, clip in made.clips().items() if clip["visual_change"] is False}
@@ -138,15 +136,14 @@ def test_a_fake_of_the_sound_alone_gives_no_sample(demo: Path, tmp_path: Path) -
     assert {drop["clip_id"] for drop in drops if drop["reason"] == "no_visual_change"} == silent
 
 
-def make(demo: Path, tmp_path: Path, name: str, *more: str, frames: str = "4") -> Made:
-    relayout(Source(demo, tmp_path / "in", PAIRS[:3]), name)
-    arguments = ["--root", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--stages", "crop,mask", *more]
+def make(root: Path, tmp_path: Path, name: str, *more: str, frames: str = "4") -> Made:
+    arguments = ["--root", str(root), "--out", str(tmp_path / "out"), "--stages", "crop,mask", *more]
     assert run_cli("run", name, *arguments, "--frames", frames, "--workers", "0") == 0
-    return Made(name, tmp_path / "in", tmp_path / "out")
+    return Made(name, root, tmp_path / "out")
 
 
-def test_frames_are_labelled_as_the_list_says_and_unknown_ones_are_not_used(demo: Path, tmp_path: Path) -> None:
-    made = make(demo, tmp_path, "forgerynet", "--option", "kind=videos", frames="all")
+def test_frames_are_labelled_as_the_list_says_and_unknown_ones_are_not_used(laid_out: LaidOut, tmp_path: Path) -> None:
+    made = make(laid_out("forgerynet"), tmp_path, "forgerynet", "--option", "kind=videos", frames="all")
     clips, labels = made.clips(), defaultdict(set)
     for row in made.rows():
         spans = clips[row["clip_id"]]["spans"]
@@ -163,8 +160,8 @@ def test_frames_are_labelled_as_the_list_says_and_unknown_ones_are_not_used(demo
     assert drops.total() < 0.1 * len(made.rows())
 
 
-def test_provided_magnitudes_are_kept_and_cut(demo: Path, tmp_path: Path) -> None:
-    made = make(demo, tmp_path, "forgerynet", "--option", "kind=images", "--mask-source", "provided")
+def test_provided_magnitudes_are_kept_and_cut(laid_out: LaidOut, tmp_path: Path) -> None:
+    made = make(laid_out("forgerynet"), tmp_path, "forgerynet", "--option", "kind=images", "--mask-source", "provided")
     fakes = [row for row in made.rows() if row["label"]]
     assert {row["mask_source"] for row in fakes} == {"provided"}
     for row in fakes:
@@ -173,14 +170,14 @@ def test_provided_magnitudes_are_kept_and_cut(demo: Path, tmp_path: Path) -> Non
         assert row["mask_agreement"] is not None
 
 
-def test_a_fake_without_an_original_has_the_mask_that_the_dataset_provides(demo: Path, tmp_path: Path) -> None:
-    made = make(demo, tmp_path, "forgerynet", "--option", "kind=images", "--option", "pairs=none")
+def test_a_fake_without_an_original_has_the_mask_that_the_dataset_provides(laid_out: LaidOut, tmp_path: Path) -> None:
+    made = make(laid_out("forgerynet"), tmp_path, "forgerynet", "--option", "kind=images", "--option", "pairs=none")
     fakes = [row for row in made.rows() if row["label"]]
     assert {(row["mask_source"], row["difference"] is None) for row in fakes} == {("provided", True)}
 
 
-def test_a_picture_is_cut_without_loss(demo: Path, tmp_path: Path) -> None:
-    made = make(demo, tmp_path, "genface")
+def test_a_picture_is_cut_without_loss(laid_out: LaidOut, tmp_path: Path) -> None:
+    made = make(laid_out("genface"), tmp_path, "genface")
     clips = made.clips()
     rows = [row for row in made.rows() if clips[row["clip_id"]]["path"].endswith(".png")]
     assert len(rows) > 10
@@ -204,11 +201,9 @@ def test_pictures_of_every_kind_are_a_video_of_one_frame(suffix: str, tmp_path: 
     )
 
 
-def test_a_person_of_val_is_nowhere_else(demo: Path, tmp_path: Path) -> None:
+def test_a_person_of_val_is_nowhere_else(laid_out: LaidOut) -> None:
     for name in ("celebdf-v2", "dfdc-preview"):
-        root = tmp_path / name
-        relayout(Source(demo, root, PAIRS[:3]), name)
-        dataset = get_dataset(name)
+        root, dataset = laid_out(name), get_dataset(name)
         clips = dataset.scan(root, ScanOptions(params=dataset.params.model_validate({"val": 0.5}))).clips
         people: dict[str, set[str]] = defaultdict(set)
         for clip in clips:
@@ -219,11 +214,11 @@ def test_a_person_of_val_is_nowhere_else(demo: Path, tmp_path: Path) -> None:
 
 def test_the_demo_is_made_in_another_layout_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = tmp_path / "in"
-    assert run_cli("demo", str(root), "--layout", "celebdf-v2", "--people", "6", "--seconds", "0.4") == 0
+    assert run_cli("demo", str(root), "--layout", "celebdf-v2", "--people", "2", "--seconds", "0.4") == 0
     assert "next: forgeprep run celebdf-v2" in capsys.readouterr().out
     assert run_cli("datasets", "show", "celebdf-v2", "--root", str(root)) == 0
     printed = capsys.readouterr().out
-    assert ["identity_replaced", "autoencoder", "Celeb-synthesis", "5,639", "6"] in [
+    assert ["identity_replaced", "autoencoder", "Celeb-synthesis", "5,639", "2"] in [
         line.split() for line in printed.splitlines()
     ]
     assert not list(root.glob(".*"))
@@ -232,9 +227,9 @@ def test_the_demo_is_made_in_another_layout_by_the_command(tmp_path: Path, capsy
 
 
 def test_an_official_split_that_leaks_is_kept_and_told(
-    demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    laid_out: LaidOut, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    relayout(Source(demo, tmp_path / "in", PAIRS[:3]), "celebdf-v2")
+    laid_out("celebdf-v2", to=tmp_path / "in")
     # As in the real list: of a pair only the fake is in test, so its original is of another split.
     (tmp_path / "in" / "List_of_testing_videos.txt").write_text("0 Celeb-synthesis/id0_id1_0000.mp4\n")
     made = Made("celebdf-v2", tmp_path / "in", tmp_path / "out")
@@ -253,9 +248,9 @@ def test_an_official_split_that_leaks_is_kept_and_told(
     assert [row["crop_box"] for row in tested] == [row["crop_box"] for row in originals]
 
 
-def test_a_mask_of_another_shape_is_no_mask(demo: Path, tmp_path: Path) -> None:
-    relayout(Source(demo, tmp_path / "in", PAIRS[:1]), "folder")
-    for method, shape in (("Deepfakes", (100, 100)), ("FaceSwap", (180, 240))):
+def test_a_mask_of_another_shape_is_no_mask(laid_out: LaidOut, tmp_path: Path) -> None:
+    laid_out("folder", pairs=1, to=tmp_path / "in")
+    for method, shape in (("Deepfakes", (100, 100)), ("FaceSwap", (120, 160))):
         (mask,) = (tmp_path / "in" / "masks" / method).glob("071_*.mp4")
         mask.unlink()
         cv2.imwrite(str(mask.with_suffix(".png")), np.full(shape, 255, np.uint8))

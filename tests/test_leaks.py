@@ -1,10 +1,8 @@
-"""A run leaves nothing behind but its folder: no open files, no temporary ones, no sessions of Ray."""
+"""A run leaves nothing behind but its folder: no open files, no temporary ones. Sessions of Ray: test_on_ray."""
 
 from __future__ import annotations
 
 import gc
-import os
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.runs import checksums, command, run
+from tests.runs import run
 
 
 @pytest.fixture
@@ -38,10 +36,3 @@ def test_two_runs_in_a_process_leave_no_files(demo: Path, tmp_path: Path, temp: 
     assert once("a") == once("b") == once("b")
     assert list(temp.iterdir()) == []
     assert not list(tmp_path.rglob("*.tmp"))
-
-
-def test_ray_leaves_no_session(demo: Path, tmp_path: Path, temp: Path, quiet: dict[str, str]) -> None:
-    out = tmp_path / "out"
-    subprocess.run(command(demo, out, "--workers", "2"), check=True, stdout=subprocess.DEVNULL, env=dict(os.environ))
-    assert [path for path in temp.rglob("*") if path.is_file()] == []
-    assert checksums(out) == quiet

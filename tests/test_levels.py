@@ -15,13 +15,11 @@ import torch
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import ScanOptions
 from forgeprep.datasets.taxonomy import LEVELS, class_at, taxonomy
-from forgeprep.demo.layout import PAIRS
-from forgeprep.demo.relayout import Source, relayout
 from forgeprep.errors import UsageError
 from forgeprep.training.evaluation.levels import agreement, level_figures
 from forgeprep.training.models import build
 from forgeprep.training.models.levels import UNKNOWN
-from tests.conftest import run_cli
+from tests.conftest import LaidOut, run_cli
 
 
 def sample(method: str | None, dataset: str = "genface") -> dict[str, Any]:
@@ -45,11 +43,10 @@ def test_every_method_has_a_class_at_every_level() -> None:
 
 
 def test_the_label_tree_comes_back_as_the_adapter_told_it(
-    demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    laid_out: LaidOut, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    relayout(Source(demo, tmp_path / "in", PAIRS[:3]), "genface")
-    out, run = tmp_path / "out", tmp_path / "run"
-    where = ["--root", str(tmp_path / "in"), "--out", str(out)]
+    root, out, run = laid_out("genface"), tmp_path / "out", tmp_path / "run"
+    where = ["--root", str(root), "--out", str(out)]
     assert run_cli("run", "genface", *where, "--stages", "crop", "--size", "64", "--workers", "0") == 0
     sets = ["--set", "size=32", "--set", "steps=1", "--set", "workers=0", "--epochs", "1", "--batch", "4"]
     more = ["--model-option", "weights={method: 0.5}", "--gpus", "0"]
@@ -57,7 +54,7 @@ def test_the_label_tree_comes_back_as_the_adapter_told_it(
     assert run_cli("evaluate", str(run), "--shards", str(out), "--gpus", "0", "--workers", "0") == 0
     assert "| recall by forgery | real | attribute_edit |" in capsys.readouterr().out
     found = json.loads((run / "evaluation" / "evaluation.json").read_text())[0]["sets"][str(out)]
-    clips = [asdict(clip) for clip in get_dataset("genface").scan(tmp_path / "in", ScanOptions()).clips]
+    clips = [asdict(clip) for clip in get_dataset("genface").scan(root, ScanOptions()).clips]
     tested = [clip for clip in clips if clip["split"] == "test"]
     assert list(found["levels"]) == ["label", "forgery", "generator", "method"]
     for level, figures in found["levels"].items():

@@ -14,8 +14,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forgeprep.demo.layout import PAIRS
-from forgeprep.demo.relayout import Source, relayout
 from forgeprep.errors import UsageError
 from forgeprep.training.data import Samples, clip_index, load_index, read_values
 from forgeprep.training.evaluation.metrics import MagnitudeCounts
@@ -35,15 +33,14 @@ from forgeprep.training.temporal.timeline import (
     targets,
 )
 from forgeprep.training.transforms import collate, prepare, to_device
-from tests.conftest import run_cli
+from tests.conftest import LaidOut, run_cli
 
 
 @pytest.fixture(scope="module")
-def shards(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shards(laid_out: LaidOut, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures with magnitudes, and videos that are forged in a span."""
     folder = tmp_path_factory.mktemp("forgerynet")
-    relayout(Source(demo, folder / "in", PAIRS[:3]), "forgerynet")
-    where = ["--root", str(folder / "in"), "--out", str(folder / "out"), "--stages", "crop,mask"]
+    where = ["--root", str(laid_out("forgerynet")), "--out", str(folder / "out"), "--stages", "crop,mask"]
     assert run_cli("run", "forgerynet", *where, "--size", "64", "--frames", "15", "--workers", "0") == 0
     return folder / "out"
 

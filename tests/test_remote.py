@@ -110,8 +110,8 @@ def test_paths_behave_like_those_of_this_machine(bucket: str) -> None:
 def test_a_run_from_and_to_remote_storage_gives_the_same_bytes(
     bucket: str, demo: Path, tmp_path: Path, quiet: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    put_tree(demo / "original_sequences", f"{bucket}/ffpp/original_sequences")
-    put_tree(demo / "manipulated_sequences", f"{bucket}/ffpp/manipulated_sequences")
+    for part in ("original_sequences/youtube", *(f"manipulated_sequences/{m}" for m in SMALL["methods"].split(","))):
+        put_tree(demo / part / "c23", f"{bucket}/ffpp/{part}/c23")
     out = to_path(f"{bucket}/out")
     process = subprocess.Popen(command(to_path(f"{bucket}/ffpp"), out, "--workers", "2"), stdout=subprocess.DEVNULL)
     wait_for(lambda: process.poll() is not None or any(out.glob("state/*/*.json")))
@@ -131,7 +131,7 @@ def test_a_run_from_and_to_remote_storage_gives_the_same_bytes(
 
 
 def test_training_reads_from_remote_storage(bucket: str, demo: Path, tmp_path: Path) -> None:
-    run(demo, tmp_path / "out", **{**SMALL, "size": 64})
+    run(demo, tmp_path / "out", stages="crop,mask", methods="Deepfakes", frames="4", size=64)
     put_tree(tmp_path / "out", f"{bucket}/out")
     flags = ["--gpus", "0", "--set", "size=64", "--set", "steps=3", "--epochs", "1", "--batch", "4"]
     for number, shards in enumerate((f"{bucket}/out", str(tmp_path / "out"))):
@@ -192,7 +192,7 @@ class Flaky(socketserver.BaseRequestHandler):
 
 
 def test_a_store_that_fails_now_and_then_changes_nothing(
-    bucket: str, endpoint: str, demo: Path, quiet: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    bucket: str, endpoint: str, demo: Path, quiet_val: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Flaky.upstream = ("127.0.0.1", int(endpoint.rpartition(":")[2]))
     server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Flaky)
@@ -201,11 +201,12 @@ def test_a_store_that_fails_now_and_then_changes_nothing(
     try:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_address[1]}")
         out = to_path(f"{bucket}/out")
-        done = subprocess.run(command(demo, out, "--workers", "2"), capture_output=True, text=True, check=False)
+        words = command(demo, out, "--splits", "val", "--workers", "2")
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert Flaky.seen > 70
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-        assert checksums(out) == quiet
+        assert checksums(out) == quiet_val
     finally:
         server.shutdown()
         server.server_close()

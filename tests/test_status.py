@@ -59,20 +59,20 @@ def test_a_working_a_killed_and_a_finished_run(demo: Path, tmp_path: Path, quiet
     run(demo, out, **SMALL)
     finished = asked(out)
 
-    total = {"shards_planned": 6, "clips_planned": 30, "frames_planned": 150, "problems": [], "to_remake": []}
+    total = {"shards_planned": 6, "clips_planned": 18, "frames_planned": 90, "problems": [], "to_remake": []}
     for status in (working, killed, finished):
         assert {name: status[name] for name in total} == total
     assert (working["state"], killed["state"], finished["state"]) == ("working", "stopped", "finished")
     assert working["process"].startswith(f"process {process.pid} on ")
     assert 1 <= working["shards"] == killed["shards"] < 6
-    assert working["clips"] % 5 == 0
+    assert working["clips"] % 3 == 0
     assert working["samples_per_s"] > 0
     assert working["left_s"] >= 0
     assert len(working["in_work"]) <= 1
     assert (killed["in_work"], killed["left_s"]) == ([], None)
     assert finished["shards"] == 6
-    assert finished["written"] + finished["dropped"] == 150
-    assert finished["clips"] == 30
+    assert finished["written"] + finished["dropped"] == 90
+    assert finished["clips"] == 18
     assert checksums(out) == quiet
 
 

@@ -27,7 +27,7 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        # Arrow puts the number into its text alone.
+        # Arrow has the error's number only in its text.
         code = error.errno or next((n for n in _REMEDY if f"errno {n}]" in str(error)), None)
         text = " ".join(str(error.strerror or error).split())[:300]
         remedy = _REMEDY.get(code or 0, f"cannot be written ({text})")
@@ -35,12 +35,12 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 def temporary_name(path: Path) -> Path:
-    """A name beside ``path`` for the file while it is written; unique, since a worker thought dead may still write."""
+    """A unique name beside ``path`` for the file while it is written: a worker thought dead may still be writing."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
 
 
 def publish(temporary: Path, path: Path) -> None:
-    """Give a finished temporary file of this machine its name, durably. The caller has flushed and synced it."""
+    """Rename a finished local temporary file to ``path``, durably. The caller has flushed and synced it."""
     temporary.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:

@@ -20,11 +20,11 @@ from forgeprep.io.safe_files import check_regular, open_regular, read_json
 from forgeprep.io.storage import is_remote
 
 BEAT_S = 20.0
-"""So often the holder of a remote folder says that it is alive."""
+"""The holder of a remote folder renews its lock after this many seconds."""
 DEAD_S = 90.0
-"""After so long without a word it is taken for dead."""
+"""A holder that has not renewed its lock for this many seconds counts as dead."""
 TRIES = 10
-"""A taken lock is tried so often, 0.1 s apart: :func:`last_holder` takes it for an instant to see whether it can."""
+"""How often a taken lock is tried, 0.1 s apart: :func:`last_holder` takes it for a moment to see whether it is free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Holder:
 
 @contextmanager
 def locked(out: Path, flag: str = "--out") -> Iterator[None]:
-    """Hold the folder, so that two runs never mix; ``flag`` is where the user gave it.
+    """Hold the folder, so that two runs never mix; ``flag`` is the option by which the user gave it.
 
     Raises:
         UsageError: another run holds it.
@@ -50,10 +50,10 @@ def locked(out: Path, flag: str = "--out") -> Iterator[None]:
 
 @contextmanager
 def _flocked(out: Path, flag: str) -> Iterator[None]:
-    """By the operating system's lock, which goes with the process, however that ends."""
+    """Lock by the operating system, which ends the lock with the process, however that ends."""
     try:
         (out / "state").mkdir(parents=True, exist_ok=True)
-        # Not "w": the text and the time of the file are the holder's, who may be another.
+        # Not "w": the file's text and time belong to the present holder, which may be another process.
         handle = _open(_path(out))
     except OSError as error:
         raise StorageError(f"{out}: cannot be written ({error.strerror}); give another {flag}") from None
@@ -70,7 +70,7 @@ def _flocked(out: Path, flag: str) -> Iterator[None]:
                 time.sleep(0.1)
             except OSError as error:
                 raise StorageError(f"{out}: cannot be locked ({error.strerror}); give another {flag}") from None
-        # The note is for people; a disk without room for it is found soon enough.
+        # The note is for people. A full disk is reported when the first shard is written.
         with suppress(OSError):
             handle.truncate(0)
             handle.write(f"{_process()}\n".encode())
@@ -85,7 +85,7 @@ def last_holder(out: Path) -> Holder | None:
         with open_regular(_path(out)) as handle:
             works = False
             try:
-                # Shared, so that two that ask do not see each other; closing the file gives it back.
+                # A shared lock: two processes that ask do not disturb each other. Closing the file releases it.
                 fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 works = True
@@ -97,11 +97,11 @@ def last_holder(out: Path) -> Holder | None:
 
 @contextmanager
 def _leased(out: Path) -> Iterator[None]:
-    """By an object that its holder writes anew all the time: remote storage has no locks.
+    """Lock by an object that its holder keeps rewriting: remote storage has no locks.
 
-    Two runs that start within the same moment both write; the one that reads its own name afterwards goes on.
+    Two runs that start at the same moment both write it; the one that then reads its own name goes on.
     """
-    place = _path(out)
+    lease = _path(out)
     note = {"process": _process(), "began": time.time(), "token": uuid.uuid4().hex}
     text = json.dumps(note).encode()
     try:
@@ -111,9 +111,9 @@ def _leased(out: Path) -> Iterator[None]:
                 f"{out}: another run is working in this folder ({holder.process}); wait for it or give another --out. "
                 f"If it has died, wait {DEAD_S:.0f} s"
             )
-        place.write_bytes(text)
+        lease.write_bytes(text)
         time.sleep(1.0)
-        first = place.read_bytes() == text
+        first = lease.read_bytes() == text
     except OSError as error:
         raise StorageError(f"{out}: cannot be written ({' '.join(str(error).split())[:300]})") from None
     if not first:
@@ -123,7 +123,7 @@ def _leased(out: Path) -> Iterator[None]:
     def beat() -> None:
         while not stop.wait(BEAT_S):
             with suppress(OSError):
-                place.write_bytes(text)
+                lease.write_bytes(text)
 
     thread = threading.Thread(target=beat, daemon=True, name="forgeprep-hold")
     thread.start()
@@ -133,17 +133,17 @@ def _leased(out: Path) -> Iterator[None]:
         stop.set()
         thread.join()
         with suppress(OSError):
-            place.unlink(missing_ok=True)
+            lease.unlink(missing_ok=True)
 
 
 def _last_lease(out: Path) -> Holder | None:
-    place = _path(out)
+    lease = _path(out)
     try:
-        note = read_json(place)
-        # The storage's clock is asked, not ours.
-        probe = place.with_name(f".now-{uuid.uuid4().hex[:8]}")
+        note = read_json(lease)
+        # By the storage's clock: ours may differ from the holder's.
+        probe = lease.with_name(f".now-{uuid.uuid4().hex[:8]}")
         probe.write_bytes(b"?")
-        silent = probe.stat().st_mtime - place.stat().st_mtime
+        silent = probe.stat().st_mtime - lease.stat().st_mtime
         probe.unlink()
         return Holder(silent < DEAD_S, str(note["process"]), float(note["began"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -151,7 +151,7 @@ def _last_lease(out: Path) -> Holder | None:
 
 
 def _open(path: Path) -> FileIO:
-    """Open for appending; what waits for somebody at its other end is refused."""
+    """Open for appending; refuse pipes and devices, which would wait for another process."""
     with suppress(FileNotFoundError):
         check_regular(path)
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)

@@ -1,7 +1,7 @@
-"""The one way in which a file that somebody else may have written is opened: a regular file, of bounded size.
+"""Open files that somebody else may have written: only regular files of bounded size.
 
-A named pipe makes its reader wait for ever, ``/dev/zero`` never ends, and a sparse file holds a terabyte of nothing.
-What is refused here is an :class:`OSError` whose ``strerror`` says why, as for any other file that cannot be read.
+A named pipe makes its reader wait for ever, ``/dev/zero`` never ends, and a sparse file can claim a terabyte.
+Such files raise an :class:`OSError` whose ``strerror`` says why, like any other file that cannot be read.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 TEXT_BYTES = 64 << 20
-"""Configurations, and files that forgeprep writes as JSON."""
+"""Limit of configurations, and of files that forgeprep writes as JSON."""
 LIST_BYTES = 1 << 30
-"""Lists and metadata of datasets, plans, tables: a million clips are a hundred megabytes."""
+"""Limit of lists and metadata of datasets, plans and tables: a million clips are a hundred megabytes."""
 LINE_BYTES = 1 << 20
-"""A line of a list."""
+"""Limit of a line of a list."""
 _DEEP = 200
-"""Nested deeper, JSON is no file of anybody's; Python's own limit depends on how deep the caller is."""
+"""Levels of JSON: no real file has more. Python's own limit depends on how deep the caller is."""
 
 
 def check_regular(path: Path, limit: int | None = None) -> None:
@@ -39,7 +39,7 @@ def open_regular(path: Path, limit: int | None = None) -> io.BufferedReader:
     if not _is_local(path):
         _check(path.stat(), path, limit)
         return path.open("rb")
-    # Looked at before it is opened, which alone makes some devices act, and after, in case it was replaced.
+    # Checked before: opening some devices already does something. Checked after: it may have been replaced.
     _check(path.stat(), path, limit)
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -69,13 +69,13 @@ def read_json(path: Path, limit: int = TEXT_BYTES) -> Any:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no JSON, or nested too deeply to be read by anybody.
+        ValueError: it is not JSON, or nested too deeply.
     """
     return parse_json(read_bytes(path, limit))
 
 
 def parse_json(data: bytes | str, **options: Any) -> Any:
-    """JSON as Python values; raises ValueError, also for what is nested too deeply."""
+    """JSON as Python values; raises ValueError for anything else, and for JSON that is nested too deeply."""
     try:
         value = json.loads(data, **options)
     except RecursionError:

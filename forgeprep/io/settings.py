@@ -1,4 +1,4 @@
-"""Settings that a user wrote, or that somebody gave a user: ``NAME=VALUE``, and YAML files."""
+"""Settings from the command line (``NAME=VALUE``) and from YAML files, which may come from somebody else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from forgeprep.errors import UsageError
 from forgeprep.io.safe_files import read_text
 
 SETTINGS_BYTES = 1 << 20
-"""More is no file that somebody wrote by hand, and YAML takes a hundred times its bytes."""
+"""Limit of a settings file: nobody writes more by hand, and YAML takes a hundred times its bytes in memory."""
 
 
 def name_and_value(flag: str, text: str) -> tuple[str, str]:
@@ -23,12 +23,12 @@ def name_and_value(flag: str, text: str) -> tuple[str, str]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses aliases, nine lines of which stand for a billion values, and names that stand twice."""
+    """Refuses aliases, of which nine lines can stand for a billion values, and names that are given twice."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            place = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(None, None, "aliases (*name) are not supported", place)
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "aliases (*name) are not supported", mark)
         return super().compose_node(parent, index)
 
     def compose_mapping_node(self, anchor: Any) -> Any:
@@ -36,7 +36,7 @@ class _Loader(yaml.SafeLoader):
         names = set()
         for key, _ in node.value:
             if key.value in names:
-                raise yaml.composer.ComposerError(None, None, f"'{key.value}' stands there twice", key.start_mark)
+                raise yaml.composer.ComposerError(None, None, f"'{key.value}' is given twice", key.start_mark)
             names.add(key.value if isinstance(key, yaml.ScalarNode) else None)
         return node
 
@@ -45,7 +45,7 @@ def read_settings_file(path: Path) -> dict[str, Any]:
     """The names, with underscores for dashes, and their values; an empty file has none.
 
     Raises:
-        UsageError: it cannot be read, is no YAML, or no mapping.
+        UsageError: it cannot be read, or is not a YAML mapping.
     """
     try:
         values = yaml.load(read_text(path, SETTINGS_BYTES), _Loader)  # noqa: S506 -- a SafeLoader

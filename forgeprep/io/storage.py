@@ -1,7 +1,7 @@
 """Paths on this machine, and ``s3://…``, ``gs://…`` and the like through pyarrow's filesystems.
 
-:func:`to_path` gives a :class:`pathlib.Path`, or a :class:`RemotePath` that has those of its methods that forgeprep
-uses. An object appears on remote storage whole, when its upload ends, so nothing is renamed there.
+:func:`to_path` gives a :class:`pathlib.Path`, or a :class:`RemotePath`, which has the methods of a path that forgeprep
+uses. On remote storage an object appears whole, when its upload ends, so nothing is renamed there.
 
 S3 takes its keys, region and endpoint from the usual ``AWS_…`` variables and files.
 """
@@ -32,26 +32,26 @@ from forgeprep.io.safe_files import check_regular
 _URI = re.compile(r"^([a-z][a-z0-9+]+):/+")
 _BUFFER = 1 << 20
 _SYSTEM = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir"})
-"""What Windows, macOS and network storage leave in folders, in lower case: nobody's data, so nothing to report."""
+"""Files that Windows, macOS and network storage leave in folders, in lower case: no data, so they are not reported."""
 _ATTEMPTS = 8
 """Tries of a call to S3, with growing pauses, before it counts as failed."""
 
 
 def is_plain(text: str) -> bool:
-    """Whether a name can be stored and shown: UTF-8, and nothing that steers a terminal or turns its text around."""
+    """Whether a name can be stored and shown: UTF-8 without characters that control a terminal or reverse its text."""
     return all(letter.isprintable() or unicodedata.category(letter) == "Zs" for letter in text)
 
 
 def spare_pandas() -> None:
-    """Let Arrow do without pandas in this process, for commands and workers.
+    """Keep Arrow from importing pandas in this process, for commands and workers.
 
-    It imports pandas, where that is installed, as soon as a list becomes an array, to ask whether it is a Series: half
-    a second and 50 MB. ``to_pandas()`` works all the same.
+    Where pandas is installed, Arrow imports it with the first array made of a list, to see whether the list is a
+    Series: half a second and 50 MB. ``to_pandas()`` still works.
     """
     if "pandas" not in sys.modules:
         sys.modules["pandas"] = None  # type: ignore[assignment]
         try:
-            for _ in range(2):  # Its Python looks for pandas first, then, where that is settled, its C++.
+            for _ in range(2):  # Arrow's Python looks for pandas first, its C++ at the second call.
                 with contextlib.suppress(ImportError, AttributeError):
                     pa.array([None])
         finally:
@@ -59,17 +59,17 @@ def spare_pandas() -> None:
 
 
 def to_path(text: str | os.PathLike[str]) -> Path:
-    """The path that a user means: of this machine, or a URI.
+    """The path that a user gave: a local one, or a URI.
 
     Raises:
-        UsageError: a URI without a bucket, or with dots that lead upwards.
+        UsageError: a URI has no bucket, or contains ``..``.
     """
     name = os.fspath(text)
     if _URI.match(name):
         parts = PurePosixPath(name).parts
         if len(parts) < 2 or ".." in parts:
             raise UsageError(f"{name}: must be scheme://bucket/folder, without '..'")
-    # Typed as a Path, whose methods it has as far as they are used here.
+    # Typed as a Path: it has all methods of a Path that forgeprep uses.
     return cast(Path, RemotePath(name)) if _URI.match(name) else Path(name)
 
 
@@ -83,20 +83,20 @@ def _remote(path: object) -> RemotePath | None:
 
 
 def parquet_source(path: Path) -> Any:
-    """What pyarrow's readers of Parquet take for a path: remote files are read in the pieces that are needed."""
+    """A path as pyarrow's Parquet readers take it; of a remote file they read only the pieces they need."""
     remote = _remote(path)
     check_regular(path)
     return path if remote is None else remote.native()
 
 
 def media_source(path: Path) -> Any:
-    """What PyAV opens for a path."""
-    # Named as a file, so that "concat:a|b.mp4" is a name too.
+    """A path as PyAV takes it."""
+    # With "file:" in front, "concat:a|b.mp4" is a file's name and no protocol.
     return path.open("rb") if is_remote(path) else f"file:{path}"
 
 
 def real_name(path: Path) -> str:
-    """The path without links, to tell whether two are one."""
+    """The path without links, to see whether two paths are the same file."""
     return str(path) if is_remote(path) else os.path.realpath(path)
 
 
@@ -110,13 +110,13 @@ def entries(folder: Path) -> list[Any]:
 
 
 def visible_entries(folder: Path) -> list[Any]:
-    """:func:`entries` that are neither hidden nor the system's own, sorted by name."""
+    """The :func:`entries` that are neither hidden nor files of the operating system, sorted by name."""
     visible = (entry for entry in entries(folder) if not entry.name.startswith("."))
     return sorted((entry for entry in visible if entry.name.lower() not in _SYSTEM), key=lambda entry: entry.name)
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder and all in it, if it is there."""
+    """Remove a folder and all that is in it, if it exists."""
     remote = _remote(folder)
     if remote is None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -125,7 +125,7 @@ def remove_tree(folder: Path) -> None:
 
 
 def upload(file: IO[bytes], path: Path) -> None:
-    """Copy an open file to remote storage, from its beginning; it is not there before all of it is."""
+    """Copy an open file to remote storage, from its beginning; it appears there when it is complete."""
     remote = _remote(path)
     assert remote is not None
     file.seek(0)
@@ -146,16 +146,16 @@ class RemotePath(PurePosixPath):
 
     @property
     def filesystem(self) -> pafs.FileSystem:
-        """The filesystem that it is on."""
+        """The filesystem that holds it."""
         return _filesystem(self.parts[0].rstrip(":"), self.parts[1] if len(self.parts) > 1 else "")
 
     @property
     def key(self) -> str:
-        """The name that the filesystem knows it by: bucket and key."""
+        """Its name on the filesystem: bucket and key."""
         return "/".join(self.parts[1:])
 
     def native(self) -> Any:
-        """The file as one of pyarrow's, for reading in pieces."""
+        """The file opened by pyarrow, for reading in pieces."""
         return self.filesystem.open_input_file(self.key)
 
     def open(self, mode: str = "rb", buffering: int = _BUFFER) -> Any:
@@ -200,7 +200,7 @@ class RemotePath(PurePosixPath):
         return bool(self.filesystem.get_file_info(self.key).type == pafs.FileType.Directory)
 
     def entries(self) -> list[RemoteEntry]:
-        """What lies in the folder, with one call to the storage."""
+        """The entries of the folder, by one call to the storage."""
         return [RemoteEntry(self, info) for info in self.filesystem.get_file_info(pafs.FileSelector(self.key))]
 
     def iterdir(self) -> Iterator[RemotePath]:
@@ -224,7 +224,7 @@ class RemotePath(PurePosixPath):
         return self.entries() if self.is_dir() else []
 
     def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
-        """Nothing: folders come with the files in them."""
+        """Do nothing: on remote storage a folder exists as soon as a file is in it."""
 
     def unlink(self, missing_ok: bool = False) -> None:
         """Remove the file."""
@@ -236,12 +236,12 @@ class RemotePath(PurePosixPath):
         return self
 
     def samefile(self, other: object) -> bool:
-        """Whether both are one file."""
+        """Whether both are the same file."""
         return self == other
 
 
 class RemoteEntry:
-    """An entry of a remote folder, with the interface of :class:`os.DirEntry`; its facts came with the listing."""
+    """An entry of a remote folder, like :class:`os.DirEntry`; its size and time came with the listing."""
 
     def __init__(self, folder: RemotePath, info: pafs.FileInfo) -> None:
         self.name: str = info.base_name

@@ -157,7 +157,7 @@ def test_one_picture_that_kills_the_decoder_does_not_cost_its_folder(
                 next(read_frames(tmp_path / "clip/00002.png"))
     finally:
         media_process.close()
-        guard._condemned.clear()
+        guard._refused.clear()
 
 
 def write(root: Path, folder: str, *, video: bool, seed: int = 0) -> None:

@@ -170,7 +170,7 @@ def test_a_clip_that_kills_a_header_reader_is_an_error_of_its_own(
             assert read_header(clips[1]).frame_count == 4
     finally:
         media_process.close()
-        guard._condemned.clear()
+        guard._refused.clear()
 
 
 @pytest.mark.parametrize("more", [["--workers", "1"], ["--dry-run"]])

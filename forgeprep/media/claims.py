@@ -1,4 +1,4 @@
-"""What a picture's own bytes say of its size, held against how many there are, before a decoder takes memory for it."""
+"""Compare the size that a picture's header claims with its bytes, before a decoder takes memory for it."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from forgeprep.io.safe_files import open_regular
 from forgeprep.media import guard
 
 MAX_PICTURE_BYTES = 1 << 29
-"""67 million pixels of 16-bit RGB, unpacked, are 400 MB."""
+"""Limit of a picture file: 67 million pixels of 16-bit RGB are 400 MB unpacked."""
 _SLACK = 1 << 26
-"""A chunk may claim so much that a file which was cut short does not hold: its decoder takes what there is."""
+"""A chunk may claim so many bytes more than the file holds: of a truncated file a decoder reads what is there."""
 _MOST_PACKED = 1032
-"""Deflate packs no tighter."""
+"""The highest compression ratio of Deflate."""
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _JPEG_FRAMES = (0xC2, 0xC6, 0xCA, 0xCE)
-"""Markers of progressive ones."""
+"""Markers of the frame headers of progressive JPEGs."""
 _MOST_SCANNED = 1 << 31
-"""Pixels times scans: 32 scans of the largest picture; encoders write ten."""
+"""Limit of pixels times scans: 32 scans of the largest picture. Encoders write about ten."""
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
 def picture_bytes(path: Path) -> bytes:
-    """A picture file's bytes, once they are known to hold about what they claim.
+    """A picture file's bytes, after a check that they can hold what the header claims.
 
     Raises:
-        MediaError: they do not.
+        MediaError: they cannot.
         OSError: the file cannot be read.
     """
     with open_regular(path) as file:
@@ -44,7 +44,7 @@ def picture_bytes(path: Path) -> bytes:
 
 
 def excess_of(data: bytes) -> str | None:
-    """What a picture's bytes claim beyond what they can hold, in words; None if nothing."""
+    """What a picture claims beyond what its bytes can hold, in words; None if nothing."""
     if data.startswith(_PNG_MAGIC):
         return _excess_of_png(data)
     if data.startswith(b"\xff\xd8"):
@@ -55,13 +55,13 @@ def excess_of(data: bytes) -> str | None:
 
 
 def size_wh(data: bytes) -> tuple[int, int] | None:
-    """Width and height that a picture's header tells; None where it cannot be read."""
+    """Width and height from a picture's header; None where it cannot be read."""
     try:
         with PIL.Image.open(io.BytesIO(data)) as picture:
             return picture.size
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
         return guard.MAX_PIXELS, guard.MAX_PIXELS
-    except Exception:  # what Pillow raises at damaged headers is of many kinds; the decoder will say what is wrong
+    except Exception:  # Pillow raises many kinds at damaged headers; the decoder will say what is wrong
         return None
 
 
@@ -94,7 +94,7 @@ def _excess_of_jpeg(data: bytes) -> str | None:
 
 
 def _progressive_frame(data: bytes) -> int | None:
-    """Where the header of a progressive JPEG stands; None in any other JPEG."""
+    """The position of a progressive JPEG's frame header; None in any other JPEG."""
     at = 2
     while at + 9 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
         if data[at + 1] in _JPEG_FRAMES:

@@ -1,10 +1,11 @@
 """From planes to RGB, for a part of a picture only.
 
-Chroma is brought to full size in 16 bits by linear interpolation at the place where its samples lie; the colour matrix
-works on these and the result is rounded to 8 bits once. A pixel's value does not depend on which part is asked for.
+Chroma is enlarged to full size in 16 bits by linear interpolation, with its samples where the file says that they lie.
+The colour matrix works on these 16 bits and the result is rounded to 8 bits once. A pixel's value does not depend on
+which part is converted.
 
-Results are within 1 level of FFmpeg's accurate conversion, but for halved chroma of an odd number of columns or rows:
-there FFmpeg's scaler stretches the chroma plane over the picture, here its samples stay where they were coded.
+Results are within 1 level of FFmpeg's accurate conversion, except for halved chroma of an odd number of columns or
+rows. There FFmpeg's scaler stretches the chroma plane over the picture; here its samples stay where they were coded.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _KR_KB = {
     "fcc": (0.30, 0.11),
 }
 MATRICES = tuple(_KR_KB)
-"""Colour matrices that are known, by the luma weights of ITU-R BT.601, BT.709 and BT.2020, SMPTE 240M, and FCC."""
+"""The known colour matrices, by the luma weights of ITU-R BT.601, BT.709 and BT.2020, SMPTE 240M, and FCC."""
 
 
 def part_rgb(frame: Frame, box: IntBox) -> UInt8:
@@ -72,19 +73,19 @@ def yuv_from_rgb(rgb: UInt8, matrix: str, full_range: bool) -> UInt8:
 
 
 def chroma_at_full_size(frame: Frame, number: int, box: IntBox) -> npt.NDArray[np.uint16]:
-    """The part of a YUV frame's plane 1 or 2 under ``box``, a sample for each pixel, on the scale of 16 bits."""
+    """The part of a YUV frame's plane 1 or 2 inside ``box``, a sample for each pixel, on the scale of 16 bits."""
     plane = frame.planes[number]
     x0, y0, x1, y1 = box
     (sx, sy), (px, py) = frame.shift, frame.siting
-    # One sample more on each side, so that interpolation sees the same neighbours wherever the crop is cut.
+    # One more sample on each side, so that interpolation has the same neighbours wherever the box lies.
     left, top = max(0, (x0 >> sx) - 2), max(0, (y0 >> sy) - 2)
     part = _wide(plane[top : (y1 >> sy) + 3, left : (x1 >> sx) + 3], frame.bits)
     if (sx, sy) == (0, 0):
         return part[y0 - top : y1 - top, x0 - left : x1 - left]
     across, down = 2.0**-sx, 2.0**-sy
-    there = np.array([[across, 0, (x0 - px) * across - left], [0, down, (y0 - py) * down - top]])
+    to_chroma = np.array([[across, 0, (x0 - px) * across - left], [0, down, (y0 - py) * down - top]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    full = cv2.warpAffine(part, there, (x1 - x0, y1 - y0), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    full = cv2.warpAffine(part, to_chroma, (x1 - x0, y1 - y0), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(full, np.uint16)
 
 
@@ -112,7 +113,7 @@ def _rgb_from_yuv(matrix: str, full_range: bool, bits: int) -> npt.NDArray[np.fl
     """The 3x4 matrix from (Y, U, V, 1), on the scale of 8 bits, to RGB on the 0-255 scale."""
     red, blue = _KR_KB[matrix]
     green = 1.0 - red - blue
-    # All ones are white in full range, which with more bits lies a little above 255.
+    # In full range white is all ones. With more than 8 bits that is a little above 255.
     white = (2**bits - 1) / 2 ** (bits - 8)
     luma, chroma, black = (255 / white, 255 / white, 0.0) if full_range else (255 / 219, 255 / 224, 16.0)
     linear = np.array(

@@ -1,4 +1,4 @@
-"""Read a clip beside another one, forward, holding no more frames than are asked for."""
+"""Read a clip frame by frame in step with another one, holding few frames in memory."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from forgeprep.media.video import Learned, read_frames
 
 
 class ForwardReader:
-    """Access forward: a frame at an index that only grows, and those that follow it.
+    """Gives the frame at an index that only grows, and frames after it.
 
     Attributes:
         size_wh: width and height of the frame that was read last; None before the first.
         error: why reading ended early, in words; None where it did not.
-        reason: the same as a drop reason, or that of the clip's end.
+        reason: the drop reason for frames that are not there: ``past_end`` unless reading ended early.
     """
 
     def __init__(self, path: Path, learned: Learned | None = None) -> None:
@@ -29,7 +29,7 @@ class ForwardReader:
         self.reason = "past_end"
 
     def at(self, index: int) -> Frame | None:
-        """The frame at ``index``, before which all are let go; None if it is not in the file, or behind."""
+        """The frame at ``index``, or None if the file lacks it or it was passed; earlier frames are released."""
         while True:
             while self.held and self.held[0].index < index:
                 self.held.popleft()
@@ -37,13 +37,13 @@ class ForwardReader:
                 return self.held[0] if self.held and self.held[0].index == index else None
 
     def ahead(self, index: int) -> Frame | None:
-        """A frame that comes later: what lies between is held until it is asked for; None if it is not in the file."""
+        """A later frame, or None if the file lacks it; frames before it are kept for :meth:`at`."""
         while (not self.held or self.held[-1].index < index) and self._read():
             pass
         return next((frame for frame in self.held if frame.index == index), None)
 
     def _read(self) -> bool:
-        """Hold one frame more; False at the end."""
+        """Read one more frame into memory; False at the end."""
         if self.ended:
             return False
         try:
@@ -62,5 +62,5 @@ class ForwardReader:
         return (self.reason, self.error) if self.ended else ("decode_error", None)
 
     def close(self) -> None:
-        """Let the decoder go."""
+        """Close the decoder."""
         self.stream.close()  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
-"""A folder of numbered pictures is a clip: each picture is the frame of the number that its name ends in.
+"""A folder of numbered pictures is a clip: the number at the end of a picture's name is its frame's index.
 
-So a number without a picture is a gap, and so is a picture that cannot be decoded: later frames keep their index.
-Nothing tells the rate, so frames have no time: ``time_s`` is NaN.
+A missing number is a gap, and so is a picture that cannot be decoded: later frames keep their index.
+The frame rate is not known, so frames have no time: ``time_s`` is NaN.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from forgeprep.media.planes import Facts
 _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<number>[0-9]{1,9})", re.DOTALL)
 
 
-def is_sequence(path: Path) -> bool:
-    """Whether a path is a folder, so a clip of pictures."""
+def is_frame_folder(path: Path) -> bool:
+    """Whether a path is a folder, which means a clip of pictures."""
     return not is_picture(path) and path.is_dir()
 
 
 def numbered(names: Iterable[str]) -> dict[int, str] | None:
-    """Number -> name, by number; None unless all names end in a number of their own and begin alike.
+    """Number -> name, sorted by number; None unless all names end in different numbers and begin alike.
 
     >>> numbered(["frame_10.png", "frame_9.png"])
     {9: 'frame_9.png', 10: 'frame_10.png'}
@@ -51,7 +51,7 @@ def numbered(names: Iterable[str]) -> dict[int, str] | None:
 
 
 def pictures_in(folder: Path) -> dict[int, str]:
-    """Number -> file name of the pictures in a folder; files of other kinds are passed over.
+    """Number -> file name of the pictures in a folder; other files are ignored.
 
     Raises:
         MediaError: there are none, or they are not numbered.
@@ -63,14 +63,16 @@ def pictures_in(folder: Path) -> dict[int, str]:
         raise MediaError(str(folder), f"cannot be listed ({error.strerror or error})") from None
     found = numbered(names)
     if found is None:
-        raise MediaError(str(folder), "its pictures are not numbered, each by another number and under one name")
+        raise MediaError(
+            str(folder), "its pictures must have one name with different numbers at its end, such as frame_0001.png"
+        )
     if not found:
         raise MediaError(str(folder), "the folder holds no pictures; extract them again")
     return found
 
 
-def read_sequence(folder: Path) -> Iterator[Frame]:
-    """Yield the pictures of a folder as frames, in order; those that cannot be decoded are left out.
+def read_frame_folder(folder: Path) -> Iterator[Frame]:
+    """Yield the pictures of a folder as frames, in order; skipping those that cannot be decoded.
 
     Raises:
         MediaError: the folder holds no numbered pictures.
@@ -84,8 +86,8 @@ def read_sequence(folder: Path) -> Iterator[Frame]:
         yield replace(frame, index=number, time_s=math.nan)
 
 
-def sequence_facts(folder: Path) -> Facts:
-    """What the first picture says that can be read; raises MediaError where there is none."""
+def frame_folder_facts(folder: Path) -> Facts:
+    """The facts of the first picture that can be read; raises MediaError where there is none."""
     for name in pictures_in(folder).values():
         try:
             return picture_facts(folder / name)
@@ -94,13 +96,13 @@ def sequence_facts(folder: Path) -> Facts:
     raise MediaError(str(folder), "none of its pictures can be decoded")
 
 
-def sequence_sha256(folder: Path) -> str:
+def frame_folder_sha256(folder: Path) -> str:
     """SHA-256 over the names and contents of all pictures, in order.
 
-    It is that of the lines ``sha256sum`` prints for them: the SHA-256 of each file, two spaces and its name.
+    It is the hash of the lines that ``sha256sum`` prints for them: the SHA-256 of each file, two spaces and its name.
 
     Raises:
-        MediaError, OSError: one of them cannot be read.
+        MediaError, OSError: a picture cannot be read.
     """
     whole = hashlib.sha256()
     for name in pictures_in(folder).values():

@@ -17,7 +17,7 @@ Plane = npt.NDArray[Any]
 Model = Literal["yuv", "rgb", "gray"]
 
 _ALL_BUT_SQUARE = 0.01
-"""Pixels whose sides differ by less, as scaled downloads have them, stay: the shape is not worth the sharpness."""
+"""Pixels whose sides differ by less are kept, as in scaled downloads: resampling would cost more than it repairs."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Frame:
         planes: Y, U, V or R, G, B or gray alone; uint8 (H, W), or uint16 where ``bits`` > 8. Chroma planes hold one
             sample for ``2**shift`` pixels in each direction. Views of the decoder's buffers: read-only.
         model: what the planes are.
-        shift: how often chroma is halved, horizontally and vertically: (1, 1) is 4:2:0, (0, 0) is 4:4:4.
+        shift: how many times chroma is halved, horizontally and vertically: (1, 1) is 4:2:0, (0, 0) is 4:4:4.
         bits: significant bits of a sample.
         matrix: ``bt601``, ``bt709``, ``bt2020``, ``smpte240m`` or ``fcc``; untagged video counts as BT.601, as
             FFmpeg's converters do.
@@ -69,14 +69,14 @@ class Frame:
 
 
 def to_8_bits(plane: Plane, bits: int) -> UInt8:
-    """A plane's samples on the scale of 8 bits, rounded; itself where it has 8."""
+    """A plane's samples on the scale of 8 bits, rounded; the plane itself where it has 8 bits."""
     if plane.dtype == np.uint8:
         return np.asarray(plane, np.uint8)
     return np.asarray(cv2.convertScaleAbs(np.ascontiguousarray(plane), alpha=2.0 ** (8 - bits)), np.uint8)
 
 
 def turned(frame: Frame, turn: tuple[bool, bool, bool]) -> Frame:
-    """The frame turned and mirrored; ``turn`` says: transposed, then mirrored left to right, then upside down."""
+    """The frame turned and mirrored; ``turn``: whether to transpose, then to mirror left to right, then upside down."""
     transpose, mirror, flip = turn
     if not any(turn):
         return frame
@@ -96,7 +96,7 @@ def turned(frame: Frame, turn: tuple[bool, bool, bool]) -> Frame:
 
 
 def cropped(frame: Frame, edges: tuple[int, int, int, int]) -> Frame:
-    """The frame without so many pixels at its top, bottom, left and right."""
+    """The frame without ``edges``: pixels at its top, bottom, left and right."""
     top, bottom, left, right = edges
     width, height = frame.size_wh
     if not any(edges) or top + bottom >= height or left + right >= width:
@@ -107,7 +107,7 @@ def cropped(frame: Frame, edges: tuple[int, int, int, int]) -> Frame:
         across, down = (sx, sy) if number and frame.model == "yuv" else (0, 0)
         rows, columns = -(-(height - bottom) >> down), -(-(width - right) >> across)
         planes.append(plane[top >> down : rows, left >> across : columns])
-    # Where halved chroma is cut between two pixels, its first sample lies before the first pixel.
+    # If the edge falls between two pixels of one chroma sample, that sample lies before the first pixel.
     siting = px - (left - (left >> sx << sx)), py - (top - (top >> sy << sy))
     return replace(frame, planes=tuple(planes), siting=siting)
 
@@ -122,7 +122,7 @@ def squared(frame: Frame, aspect: float) -> Frame:
     across, down = max(aspect, 1.0), max(1 / aspect, 1.0)
     width, height = (round(side * factor) for side, factor in zip(frame.size_wh, (across, down), strict=True))
     if frame.model == "yuv":
-        # Chroma keeps its share of the samples, so that siting stays what it is to within a fraction of a pixel.
+        # Chroma keeps its share of the samples, so its siting changes by less than a pixel.
         sizes = [(width, height), *[(-(-width >> frame.shift[0]), -(-height >> frame.shift[1]))] * 2]
     else:
         sizes = [(width, height)] * len(frame.planes)

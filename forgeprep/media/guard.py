@@ -1,4 +1,4 @@
-"""What keeps a hostile file from taking its process along: size limits, a clock, and a list of files to leave alone."""
+"""Protection from hostile files: size limits, a clock, and a list of files that are not opened again."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from pathlib import Path
 from forgeprep.errors import MediaError
 
 MAX_PIXELS = 1 << 26
-"""Larger pictures are refused before memory is asked for: 67 million, twice those of an 8K video."""
+"""Larger pictures are refused before memory is taken: 67 million pixels, twice an 8K video."""
 LEAST_FRAME_BYTES = 8
-"""No codec packs a frame tighter; a header that claims more frames than the file can hold is wrong."""
+"""The fewest bytes of a frame in any codec: a header that claims more frames than fit into the file is wrong."""
 MEMORY = 2 << 30
-"""Bytes that a process which reads media may take beyond what it has at its start, unless the user says otherwise."""
+"""Bytes that a process which reads media may take beyond those at its start, unless the user sets another limit."""
 TIMEOUT_S = 600.0
-"""So long a process may show no progress, unless the user says otherwise."""
+"""Seconds that a process may show no progress, unless the user sets another limit."""
 FORMATS = (
     "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,ivf,h264,hevc,av1,obu,m4v,h263,mjpeg,"
     "yuv4mpegpipe,nut,mxf,rm,dv,vc1,vvc,gif,apng,png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,tiff_pipe,gif_pipe,"
     "jpegxl_pipe,jpegxl_anim"
 )
-"""FFmpeg's names of the containers that are opened: each is one file. Playlists and the like open others."""
+"""FFmpeg's names of the containers that are opened. Playlists and the like are not: they open other files."""
 PROTOCOLS = "file"
 
 _LEAST_BYTES_A_SECOND = 100
-"""A clip from whose bytes less is decoded makes no progress, though it may yield frames without end."""
+"""A clip of which fewer bytes are decoded makes no progress, even if it yields frames without end."""
 
-_condemned: dict[str, str] = {}
+_refused: dict[str, str] = {}
 _limit: float | None = None
-_wound = 0.0
-_credit = 0
-_ceiling: int | None = None
+_started_s = 0.0
+_decoded_bytes = 0
+_first_bytes: int | None = None
 
 
-def condemn(files: Mapping[Path, str]) -> None:
-    """From now on these files are not opened in this process; the text says why."""
-    _condemned.update({str(path): why for path, why in files.items()})
+def refuse(files: Mapping[Path, str]) -> None:
+    """Do not open these files in this process from now on; the texts say why."""
+    _refused.update({str(path): why for path, why in files.items()})
 
 
 def check(path: Path) -> None:
-    """Raise MediaError for a condemned file."""
-    why = _condemned.get(str(path))
+    """Raise MediaError for a file of :func:`refuse`."""
+    why = _refused.get(str(path))
     if why is not None:
         raise MediaError(str(path), why, reason="worker_died")
 
@@ -59,9 +59,10 @@ def excessive(path: Path, what: str) -> MediaError:
 
 @contextmanager
 def clock(seconds: float | None) -> Iterator[None]:
-    """End this process if :func:`alive` is not called for so long; None stops the clock.
+    """End this process if :func:`alive` is not called for this many seconds; None stops the clock.
 
-    The clock is C, so it works while native code holds Python's lock; nothing but the end of the process helps then.
+    The clock is written in C, so it works while native code holds Python's lock. Nothing but ending the process helps
+    then.
     """
     before = _limit
     _set(seconds)
@@ -72,38 +73,38 @@ def clock(seconds: float | None) -> Iterator[None]:
 
 
 def alive(count: int | None = None) -> None:
-    """Say that work goes on; cheap enough to be called for every frame.
+    """Report progress; cheap enough to be called for every frame.
 
-    ``count`` is how many bytes of a file were decoded since the last call: frames of nothing are no progress.
+    ``count`` is how many bytes of a file were decoded since the last call: frames without bytes are no progress.
     """
-    global _credit
+    global _decoded_bytes
     if _limit is None:
         return
-    since = time.monotonic() - _wound
+    since = time.monotonic() - _started_s
     if count is not None:
-        _credit += count
-        if _credit < since * _LEAST_BYTES_A_SECOND:
+        _decoded_bytes += count
+        if _decoded_bytes < since * _LEAST_BYTES_A_SECOND:
             return
     if since > min(1.0, _limit / 4):
-        _wind()
+        _restart()
 
 
 def limit_memory(count: int) -> None:
-    """Let this process take so many bytes beyond what it has now; said again, it is still counted from the first time.
+    """Let this process take ``count`` bytes beyond what it had at the first call.
 
-    What Ray, torch and the like have mapped is not counted: only what is written to and belongs to this process alone.
+    Only private memory that can be written to counts, not the files that Ray, torch and the like have mapped.
     """
-    global _ceiling
-    if _ceiling is None:
-        _ceiling = _own_bytes()
+    global _first_bytes
+    if _first_bytes is None:
+        _first_bytes = _own_bytes()
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    wanted = _ceiling + count
+    wanted = _first_bytes + count
     resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
 
 
 @contextmanager
 def memory(count: int) -> Iterator[None]:
-    """Inside, this process may take so many bytes beyond what it has now; then all as before."""
+    """Inside, this process may take ``count`` bytes beyond what it has now; afterwards the old limit holds again."""
     before, hard = resource.getrlimit(resource.RLIMIT_DATA)
     wanted = _own_bytes() + count
     for limit in (before, hard):
@@ -116,7 +117,7 @@ def memory(count: int) -> Iterator[None]:
 
 
 def release_memory() -> None:
-    """Give back to the system what the C library keeps of freed memory: a gigabyte after one large picture."""
+    """Return freed memory that the C library keeps to the system: a gigabyte after one large picture."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -130,12 +131,12 @@ def _own_bytes() -> int:
 
 
 def is_hollow(path: Path, status: os.stat_result) -> bool:
-    """Whether all but an eighth of a large file is holes: a download that was never filled, or a trap."""
+    """Whether less than an eighth of a large file holds data: an unfinished download, or a trap."""
     size = status.st_size
     local: object = path
     if not isinstance(local, Path) or size < 64 << 20 or status.st_blocks * 512 >= size // 8:
         return False
-    # Not every file system counts blocks; holes are then not told either, and the file counts as full.
+    # Some file systems do not count blocks. They do not report holes either, and the file counts as full.
     held = at = 0
     with contextlib.suppress(OSError):
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -156,12 +157,12 @@ def _set(seconds: float | None) -> None:
     global _limit
     _limit = seconds
     faulthandler.cancel_dump_traceback_later()
-    _wind()
+    _restart()
 
 
-def _wind() -> None:
-    global _wound, _credit
-    _credit = 0
+def _restart() -> None:
+    global _started_s, _decoded_bytes
+    _decoded_bytes = 0
     if _limit is not None:
-        _wound = time.monotonic()
+        _started_s = time.monotonic()
         faulthandler.dump_traceback_later(_limit, exit=True)

@@ -27,7 +27,7 @@ _FORMATS = {
     ("yuv", (1, 1), 10): "yuv420p10le", ("yuv", (1, 0), 10): "yuv422p10le", ("yuv", (0, 0), 10): "yuv444p10le",
     ("gray", (0, 0), 8): "gray",
 }  # fmt: skip
-"""What x264 codes as it is: model, halvings of chroma and bits -> FFmpeg's pixel format."""
+"""Formats that x264 codes without conversion: model, halvings of chroma and bits -> FFmpeg's pixel format."""
 
 
 def write_video(path: Path, frames: Iterable[Frame], *, fps: float, crf: int) -> int:
@@ -73,7 +73,7 @@ def _encode(path: Path, frames: Iterable[Frame], rate: Fraction, crf: int) -> in
     first: Frame | None = None
     count = 0
     with av.open(str(path), "w", format="mp4") as container:
-        # x264's macroblock tree reads memory it has not set: with it, equal frames give other bytes on another try.
+        # x264's macroblock tree reads memory that it has not set: equal frames would give different bytes.
         options = {"crf": str(crf), "preset": "medium", "threads": "1", "x264-params": "mbtree=0"}
         stream = container.add_stream("libx264", rate=rate, options=options)
         for frame in frames:
@@ -98,7 +98,7 @@ def _even(frame: Frame) -> tuple[int, int]:
 
 
 def _codable(frame: Frame) -> Frame:
-    """The frame itself where x264 codes its planes as they are, else as 4:4:4 of 8 bits."""
+    """The frame itself where x264 codes its planes without conversion; else the frame as 4:4:4 of 8 bits."""
     if (frame.model, frame.shift, frame.bits) in _FORMATS:
         return frame
     return _as_yuv(frame, frame.matrix, frame.full_range)
@@ -110,7 +110,7 @@ def _as_yuv(frame: Frame, matrix: str, full_range: bool) -> Frame:
 
 
 def _picture(frame: Frame, stream: Any) -> av.VideoFrame:
-    """The planes as FFmpeg takes them."""
+    """The planes as a picture of PyAV."""
     picture = av.VideoFrame(stream.width, stream.height, stream.pix_fmt)
     for number, (plane, own) in enumerate(zip(frame.planes, picture.planes, strict=True)):
         sx, sy = frame.shift if number else (0, 0)

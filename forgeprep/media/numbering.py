@@ -1,8 +1,8 @@
-"""Number the pictures of a video as they are shown, 0 to n - 1, and tell which of them the decoder lost.
+"""Number the pictures of a video as they are shown, 0 to n - 1, and find those that the decoder lost.
 
-Time stamps are not frame identities: AVI stores decoding times, VP8 gives a hidden reference picture the stamp of a
-shown one, streams that were cut together begin again. A missing stamp counts as a lost picture only where stamps are
-unique and rise in the order in which pictures are shown.
+Time stamps do not identify frames: AVI stores decoding times, VP8 gives a hidden reference picture the stamp of a
+shown one, and in streams that were joined they start again. A missing stamp counts as a lost picture only where stamps
+are unique and rise in the order in which pictures are shown.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _HIDDEN_VP8 = 0x10
 
 
 class Numbering:
-    """The numbers and times of one stream's pictures, told packet by packet and picture by picture.
+    """The numbers and times of one stream's pictures, which it gets packet by packet and picture by picture.
 
-    ``rising`` is asked once, at the first gap: whether the stamps of the whole file rise as pictures are shown.
-    ``step_s`` is how long a picture is shown where its stamp does not say.
+    ``rising`` is called once, at the first gap, and says whether the stamps of the whole file rise as pictures are
+    shown. ``step_s`` is how long a picture is shown where its stamp does not say.
     """
 
     def __init__(self, rising: Callable[[], bool], step_s: float) -> None:
@@ -34,12 +34,12 @@ class Numbering:
         self.time_s: float | None = None
 
     def packet(self, pts: int | None) -> None:
-        """A packet of a picture that is to be shown."""
+        """Take a packet of a picture that will be shown."""
         if pts is not None:
             heapq.heappush(self.waiting, pts)
 
     def picture(self, pts: int | None, time_s: float | None) -> tuple[int, float]:
-        """The index of a picture that came out of the decoder, and its time in seconds, which rises."""
+        """The index of a decoded picture, and its time in seconds. Both rise from picture to picture."""
         self.index += 1 + self._lost(pts)
         if pts is not None and self.last is not None and pts < self.last:
             self.trusted = False
@@ -58,7 +58,7 @@ class Numbering:
             return 0
         lost = 0
         while (stamp := heapq.heappop(self.waiting)) != pts:
-            # Two pictures may have one stamp, and one of them be hidden.
+            # Two pictures may have the same stamp, one of them hidden.
             lost += stamp != self.last
         if lost and self.trusted is None:
             self.trusted = self.rising()
@@ -66,14 +66,14 @@ class Numbering:
 
 
 def is_shown(packet: Any, codec: str) -> bool:
-    """Whether a packet holds a picture that is shown: not one that is only referred to, and none outside an edit."""
+    """Whether a packet holds a picture that is shown: no hidden reference picture, and none outside the edit list."""
     if packet.is_discard or not packet.size:
         return False
     return codec != "vp8" or bool(bytes(memoryview(packet)[:1])[0] & _HIDDEN_VP8)
 
 
 def stamps_rise(path: Path, stamps: Callable[[Path], list[int | None]]) -> bool:
-    """Whether ``stamps(path)``, those of the pictures as they come out, are all there, unique and rising."""
+    """Whether ``stamps(path)``, the decoded pictures' stamps in order, are complete, unique and rising."""
     status = path.stat()
     return _stamps_rise(path, status.st_size, status.st_mtime_ns, stamps)
 

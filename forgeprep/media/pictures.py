@@ -1,4 +1,4 @@
-"""Still pictures as frames: their colours as they are, turned as their EXIF data say."""
+"""Still pictures as frames: colours unchanged, turned upright by their EXIF data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PICTURE_SUFFIXES = frozenset(
 
 _EXIF_ORIENTATION = 274
 _UNREADABLE = (OSError, ValueError, SyntaxError, TypeError, OverflowError, MemoryError, RuntimeError, struct.error)
-"""What Pillow and its plug-ins raise at a damaged file."""
+"""Exceptions that Pillow and its plug-ins raise at a damaged file."""
 _TURNS = {
     1: (0, False),
     2: (0, True),
@@ -39,7 +39,7 @@ _TURNS = {
     7: (90, True),
     8: (270, False),
 }
-"""EXIF orientation -> clockwise degrees and whether the picture is mirrored before."""
+"""EXIF orientation -> clockwise degrees, and whether the picture is mirrored before it is turned."""
 
 
 def is_picture(path: Path | PurePath) -> bool:
@@ -48,13 +48,13 @@ def is_picture(path: Path | PurePath) -> bool:
 
 
 def read_picture(path: Path) -> Frame:
-    """A still picture as an RGB frame of 8 or 16 bits; transparency is left out.
+    """A still picture as an RGB frame of 8 or 16 bits; transparency is ignored.
 
     Raises:
         MediaError: the file is missing, too large, or cannot be decoded.
     """
     check_there(path)
-    if media_process.wanted():
+    if media_process.in_use():
         frame: Frame = next(media_process.frames(path))
         return frame
     _check_pixels(path)
@@ -82,7 +82,7 @@ def read_picture(path: Path) -> Frame:
 
 
 def _read_by_pillow(path: Path) -> UInt8 | None:
-    """What OpenCV does not read, HEIC first of all, as BGR of 8 bits, upright; None if it is no picture."""
+    """A picture that OpenCV cannot read, such as HEIC, as upright BGR of 8 bits; None if it is no picture."""
     try:
         with _opened(path) as picture:
             upright = PIL.ImageOps.exif_transpose(picture).convert("RGB")
@@ -93,7 +93,7 @@ def _read_by_pillow(path: Path) -> UInt8 | None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[PIL.Image.Image]:
-    """A picture's header, read by Pillow without a word of warning."""
+    """A picture's header, read by Pillow with its warnings off."""
     import pi_heif
 
     pi_heif.register_heif_opener()
@@ -106,7 +106,7 @@ def _opened(path: Path) -> Iterator[PIL.Image.Image]:
 def picture_facts(path: Path) -> Facts:
     """What a picture's header says; raises MediaError as :func:`read_picture` does."""
     check_there(path)
-    if media_process.wanted():
+    if media_process.in_use():
         return Facts(**media_process.ask("facts", path))
     try:
         with _opened(path) as picture:
@@ -126,7 +126,7 @@ def check_there(path: Path) -> None:
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         raise MediaError(str(path), "no such file" if missing else f"cannot be read ({error.strerror})") from None
-    # To open a named pipe is to wait for somebody who writes to it.
+    # Opening a named pipe would wait for a writer.
     if not stat.S_ISREG(status.st_mode):
         raise MediaError(str(path), "not a file")
     if status.st_size == 0:
@@ -136,7 +136,7 @@ def check_there(path: Path) -> None:
 
 
 def _check_pixels(path: Path) -> None:
-    """Refuse a picture whose header asks for too much, before a decoder does as it says."""
+    """Refuse a picture whose header claims too many pixels, before a decoder takes memory for them."""
     try:
         with _opened(path) as picture:
             width, height = picture.size

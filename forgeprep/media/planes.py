@@ -1,4 +1,4 @@
-"""From what FFmpeg decoded to a :class:`~forgeprep.media.frames.Frame`, and what a file says of its coding."""
+"""From a picture that FFmpeg decoded to a :class:`~forgeprep.media.frames.Frame`, and facts of a file's coding."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _PACKED = {
     "bgr24": (3, (2, 1, 0)), "bgra": (4, (2, 1, 0)), "bgr0": (4, (2, 1, 0)), "abgr": (4, (3, 2, 1)),
     "0rgb": (4, (1, 2, 3)), "0bgr": (4, (3, 2, 1)),
 }  # fmt: skip
-"""Packed formats -> bytes a pixel, and where red, green and blue stand."""
+"""Packed formats -> bytes of a pixel, and the positions of red, green and blue."""
 _LEFT_SITED = frozenset({"h264", "hevc", "mpeg2video", "mpeg4"})
-"""Codecs whose halved chroma lies on the left pixel unless they say otherwise; FFmpeg takes others' as centred."""
+"""Codecs whose halved chroma lies on the left pixel by default; that of other codecs is centred in FFmpeg."""
 _SITINGS = {"left": (0, 1), "centre": (1, 1), "topleft": (0, 0), "top": (1, 0)}
 """Where halved chroma may lie: on the first pixel (0) or between it and its neighbour (1), across and down."""
 _TURNS = {
@@ -36,7 +36,7 @@ _TURNS = {
 }  # fmt: skip
 """Transposed, mirrored, flipped -> clockwise degrees, and whether mirrored before that."""
 _MOST_ASPECT = 4.0
-"""Pixels said to be more oblong than that are a defect of the header."""
+"""A header that claims pixels more oblong than this is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,10 @@ class Facts:
         codec: FFmpeg's name of the codec, ``h264``.
         profile: the codec's profile, ``High 4:4:4 Predictive``; None where it has none.
         pixel_format: FFmpeg's name, ``yuv444p``; of a picture its mode, ``RGB``.
-        color_range: ``limited`` or ``full``, as it is taken.
-        color_matrix: ``bt601``, ``bt709``, …, as it is taken; None for RGB and gray.
+        color_range: ``limited`` or ``full``, as used here.
+        color_matrix: ``bt601``, ``bt709``, …, as used here; None for RGB and gray.
         chroma_siting: where halved chroma lies: ``left``, ``centre``, ``topleft``, ``top``; None where it is whole.
-        range_tagged, matrix_tagged: whether the file says so; else it is the usual assumption.
+        range_tagged, matrix_tagged: whether the file states them; else they are the usual assumption.
         pixel_aspect: width of a pixel over its height; frames are brought to square pixels.
         cropped: whether the container shows a part of the coded picture only; frames are that part.
         rotation: clockwise degrees by which frames are turned to be upright: 0, 90, 180, 270.
@@ -82,7 +82,7 @@ def frame_of(picture: Any, index: int, time_s: float = 0.0, siting: tuple[float,
     ``siting`` is that of its chroma, see :func:`siting_of`; centred without.
 
     Formats without planes of 8 to 16 bits of their own (packed YUV, palettes, big-endian samples) are first unpacked by
-    FFmpeg to such ones, without loss of samples.
+    FFmpeg, without loss of samples.
     """
     name = picture.format.name
     full = _is_full(picture)
@@ -134,16 +134,16 @@ def facts_of(stream: Any, picture: Any, edges: tuple[int, int, int, int] = (0, 0
 def siting_of(picture: Any, codec: str) -> tuple[float, float] | None:
     """Where halved chroma lies, as :class:`~forgeprep.media.frames.Frame` has it; None where it is not halved.
 
-    PyAV does not hand on what a stream says of it, but FFmpeg's scaler goes by it: the place is told by which one gives
-    the scaler's chroma. A picture without colour edges leaves it to the codec, and so does one with an odd number of
-    columns or rows whose chroma is halved: the scaler stretches that over the picture, wherever it lies.
+    PyAV does not pass on the stream's siting, but FFmpeg's scaler uses it: the siting is found by which one reproduces
+    the scaler's chroma. The codec's usual siting is taken for a picture without colour edges, and for one with an odd
+    number of columns or rows whose chroma is halved: there the scaler stretches chroma over the picture anyway.
     """
     shift = _shift_of(picture)
     if picture.format.is_rgb or len(picture.format.components) < 3 or shift not in ((1, 1), (1, 0)):
         return None
     first = "left" if codec in _LEFT_SITED else "centre"
     if picture.width % (1 << shift[0]) or picture.height % (1 << shift[1]):
-        return _place(first, shift)
+        return _siting(first, shift)
     from av.video.reformatter import Interpolation
 
     flags = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
@@ -151,13 +151,13 @@ def siting_of(picture: Any, codec: str) -> tuple[float, float] | None:
     frame = frame_of(plain, 0)
     deep = f"p{frame.bits}le" if frame.bits > 8 else "p"
     wanted = frame_of(plain.reformat(format=f"yuv444{deep}", interpolation=flags), 0).planes[1]
-    there = (0, 0, *frame.size_wh)
+    whole = (0, 0, *frame.size_wh)
     errors: dict[str, float] = {}
     for name in sorted(_SITINGS, key=lambda name: name != first):
-        own = chroma_at_full_size(replace(frame, siting=_place(name, frame.shift)), 1, there)
+        own = chroma_at_full_size(replace(frame, siting=_siting(name, frame.shift)), 1, whole)
         errors[name] = cv2.norm(own.astype(np.float32) / 2 ** (16 - frame.bits), wanted.astype(np.float32), cv2.NORM_L2)
     best = min(errors, key=lambda name: errors[name])
-    return _place(best if errors[best] < 0.8 * errors[first] else first, frame.shift)
+    return _siting(best if errors[best] < 0.8 * errors[first] else first, frame.shift)
 
 
 def pixel_aspect(stream: Any) -> float:
@@ -168,9 +168,9 @@ def pixel_aspect(stream: Any) -> float:
 
 
 def edges_of(container: Any, stream: Any) -> tuple[int, int, int, int]:
-    """Pixels that the container has cut off the video's top, bottom, left and right: MP4's ``clap``, Matroska's crop.
+    """Pixels that the container crops from the top, bottom, left and right: MP4's ``clap``, Matroska's crop.
 
-    FFmpeg's decoders leave that to the player, and PyAV tells it only where it describes the file in words.
+    FFmpeg's decoders leave cropping to the player, and PyAV reports it only in its description of the file as text.
     """
     import av
 
@@ -243,17 +243,17 @@ def _shift_of(picture: Any) -> tuple[int, int]:
 
 
 def _centred(shift: tuple[int, int]) -> tuple[float, float]:
-    """Between the pixels that a sample stands for."""
+    """The siting in the middle of the pixels that a sample covers."""
     return ((1 << shift[0]) - 1) / 2, ((1 << shift[1]) - 1) / 2
 
 
-def _place(name: str, shift: tuple[int, int]) -> tuple[float, float]:
+def _siting(name: str, shift: tuple[int, int]) -> tuple[float, float]:
     across, down = _centred(shift)
     return across * _SITINGS[name][0], down * _SITINGS[name][1]
 
 
 def _named(siting: tuple[float, float] | None, shift: tuple[int, int]) -> str | None:
-    return next((name for name in _SITINGS if siting is not None and _place(name, shift) == siting), None)
+    return next((name for name in _SITINGS if siting is not None and _siting(name, shift) == siting), None)
 
 
 def _halvings(whole: int, part: int) -> int:

@@ -1,8 +1,8 @@
-"""Media read in processes of their own, so that a file which crashes, hangs or bloats its decoder takes nothing along.
+"""Read media in other processes, so that a file which crashes, hangs or bloats its decoder harms nothing else.
 
 Ray's workers are such processes already. Everywhere else (scanning, ``--workers 1``, ``predict``, …) the functions of
-:mod:`forgeprep.media.video` hand the work to a reader (:mod:`forgeprep.media.reader`) inside :func:`reading`. A
-reader is started in a quarter of a second, serves one file at a time, and is used again.
+:mod:`forgeprep.media.video` pass the work to a reader (:mod:`forgeprep.media.reader`) inside :func:`reading`. A
+reader starts in a quarter of a second, serves one file at a time, and is used again.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from forgeprep.media import guard
 from forgeprep.media.shared_frames import Slab, new_slab
 
 NO_MEMORY = 3
-"""Exit code of a reader that was refused memory where nothing can be done without."""
+"""Exit code of a reader that could not get the memory it needs."""
 _KEPT, _WAITING = 16, 4
-"""So many readers without work are kept while media are read, and for the next time: a command may plan, then run."""
+"""Idle readers that are kept while media are read, and between two times: a command may plan, then run."""
 
 _lock = threading.Lock()
 _idle: list[_Reader] = []
@@ -41,7 +41,7 @@ def reading(*, memory: int | None = None, seconds: float | None = None, ahead: i
     Args:
         memory: bytes that each may take.
         seconds: how long it may show no progress.
-        ahead: how many are started right away, so that they are there when the first file is read.
+        ahead: how many are started at once, to be ready when the first file is read.
     """
     global _settings
     before = _settings
@@ -57,13 +57,13 @@ def reading(*, memory: int | None = None, seconds: float | None = None, ahead: i
             close(but=_WAITING)
 
 
-def wanted() -> bool:
-    """Whether media are to be read in another process."""
+def in_use() -> bool:
+    """Whether media are read in other processes now."""
     return _settings is not None
 
 
-def patience(seconds: float) -> float:
-    """How long a reader is waited for. Its own clock comes first; this is for one that is stopped or swapped out."""
+def waiting_time_s(seconds: float) -> float:
+    """How long to wait for a reader. Its own clock ends it earlier, unless it is stopped or swapped out."""
     return 1.25 * seconds + 10
 
 
@@ -71,7 +71,7 @@ def ask(what: str, path: Path) -> dict[str, Any]:
     """A file's ``header``, the header's ``rate`` alone or its ``facts``, as a mapping.
 
     Raises:
-        MediaError: the file cannot be read, or its reader died of it.
+        MediaError: the file cannot be read, or it killed its reader.
     """
     reader = _take(path)
     reader.send((what, str(path)))
@@ -105,7 +105,7 @@ def frames(path: Path, learned: Any = None) -> Iterator[Any]:
 
 @atexit.register
 def close(but: int = 0) -> None:
-    """End the readers that have nothing to do, all but a few."""
+    """End the idle readers, except ``but`` of them."""
     with _lock:
         ended, _idle[:] = _idle[but:], _idle[:but]
     for reader in ended:
@@ -114,7 +114,7 @@ def close(but: int = 0) -> None:
 
 def _finished(reader: _Reader, kind: str, value: Any) -> Any:
     if kind == "died":
-        guard.condemn({reader.path: value})
+        guard.refuse({reader.path: value})
         raise MediaError(str(reader.path), value, reason="worker_died")
     _give(reader)
     if kind == "error":
@@ -125,7 +125,7 @@ def _finished(reader: _Reader, kind: str, value: Any) -> Any:
 def _take(path: Path) -> _Reader:
     assert _settings is not None
     with _lock:
-        # One may have been killed while it waited, which is no file's fault.
+        # An idle reader may have been killed from outside.
         fit = [reader for reader in _idle if reader.settings == _settings and reader.process.poll() is None]
         reader = fit[-1] if fit else None
         if reader is not None:
@@ -146,7 +146,7 @@ def _give(reader: _Reader) -> None:
 
 
 class _Reader:
-    """A process that reads media, and the line to it."""
+    """A process that reads media, and the connection to it."""
 
     def __init__(self, memory: int, seconds: float) -> None:
         self.settings = (memory, seconds)
@@ -155,8 +155,8 @@ class _Reader:
         self.slab = Slab(new_slab())
         handles = theirs.fileno(), self.slab.handle
         command = [sys.executable, "-P", "-m", "forgeprep.media.reader", *map(str, (*handles, memory, seconds))]
-        # The same modules as here, wherever they were found, and none of the working folder.
-        places = os.pathsep.join(filter(None, sys.path))
+        # The reader must find the same modules as this process, and none in the working folder.
+        module_paths = os.pathsep.join(filter(None, sys.path))
         try:
             self.process = subprocess.Popen(
                 command,
@@ -164,13 +164,13 @@ class _Reader:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 pass_fds=handles,
-                env={**os.environ, "PYTHONPATH": places},
+                env={**os.environ, "PYTHONPATH": module_paths},
             )
         finally:
             theirs.close()
 
     def send(self, message: Any) -> None:
-        """Send; that nobody is there to receive shows when the answer is waited for."""
+        """Send a message; that the reader is gone is noticed when its answer is awaited."""
         with contextlib.suppress(OSError):
             self.line.send(message)
 
@@ -178,7 +178,7 @@ class _Reader:
         """The answer, or ``("died", why)``."""
         guard.alive()
         try:
-            if self.line.poll(patience(self.settings[1])):
+            if self.line.poll(waiting_time_s(self.settings[1])):
                 kind, value = self.line.recv()
                 guard.alive()
                 return kind, self.slab.take(*value) if kind == "frame" else value
@@ -191,7 +191,7 @@ class _Reader:
             raise
 
     def stop(self) -> None:
-        """Let a stream go that was not read to its end; the reader is kept if it answers at once."""
+        """Stop a stream before its end; the reader is kept if it answers at once."""
         try:
             if self.process.poll() is None and self.line.poll(1.0):
                 if self.line.recv()[0] == "frame":

@@ -1,7 +1,7 @@
 """The process that reads media for another one: ``python -m forgeprep.media.reader LINE SLAB BYTES SECONDS``.
 
-It gets ``(what, path)`` over the socket, and answers with frames, whose planes go through a slab, or with facts; it
-ends with the one that asks.
+It gets ``(what, path)`` over the socket and answers with facts, or with frames, whose planes go through a slab. It
+ends when the other process does.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def serve(line: Connection, slab: Slab, seconds: float) -> None:
 
 
 def _stream(line: Connection, slab: Slab, path: Any, seconds: float, learned: video.Learned | None) -> None:
-    """Send frames, each when it is asked for; the clock stands still while the other side takes its time."""
+    """Send frames one by one on request; the clock stops while the other side is busy."""
     told = learned is None
     with guard.clock(seconds):
         for frame in video.read_frames(path, learned):
@@ -73,7 +73,7 @@ def main(line: int, slab: int, memory: int, seconds: float) -> int:
     import av.logging
     import cv2
 
-    # Ctrl-C is for the one that asks, which ends this process.
+    # Ctrl-C is handled by the process that asks, which ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     cv2.setNumThreads(0)

@@ -1,4 +1,4 @@
-"""Parts of a frame as pictures: cut out of its planes, and only then converted.
+"""Parts of a frame as pictures: cropped from its planes first, converted afterwards.
 
 Boxes are x0, y0, x1, y1 in frame pixels, x1 and y1 exclusive.
 """
@@ -54,14 +54,14 @@ def frame_rgb(frame: Frame) -> UInt8:
 
 
 def small_rgb(frame: Frame, lines: int) -> tuple[UInt8, float]:
-    """The frame as RGB, scaled to ``lines`` rows before it is converted; and how many pixels make one of the result."""
+    """The frame as RGB, scaled to ``lines`` rows before it is converted, and how many pixels make one of it."""
     width, height = frame.size_wh
     scale = height / lines
     if scale == 1.0:
         return frame_rgb(frame), 1.0
     size = max(1, round(width / scale)), lines
-    way = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
-    planes = tuple(np.asarray(cv2.resize(plane, size, interpolation=way)) for plane in frame.planes)
+    interpolation = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
+    planes = tuple(np.asarray(cv2.resize(plane, size, interpolation=interpolation)) for plane in frame.planes)
     return frame_rgb(replace(frame, planes=planes, shift=(0, 0))), scale
 
 
@@ -82,8 +82,8 @@ def window_rgb(frame: Frame, box: IntBox, side: int) -> UInt8:
         before, after = max(0, left - x0), max(0, x1 - left - part.shape[1])
         if above or below or before or after:
             part = cv2.copyMakeBorder(part, above, below, before, after, cv2.BORDER_REPLICATE)
-        way = cv2.INTER_AREA if part.shape[0] >= 1.6 * side else cv2.INTER_LINEAR
-        planes.append(np.asarray(cv2.resize(part, (side, side), interpolation=way)))
+        interpolation = cv2.INTER_AREA if part.shape[0] >= 1.6 * side else cv2.INTER_LINEAR
+        planes.append(np.asarray(cv2.resize(part, (side, side), interpolation=interpolation)))
     return frame_rgb(replace(frame, planes=tuple(planes), shift=(0, 0)))
 
 

@@ -1,4 +1,4 @@
-"""Memory that two processes share, through which one hands frames to the other: copied twice, never serialised."""
+"""Memory that two processes share to pass frames: they are copied twice and never serialised."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ALIGN = 64
 
 
 def new_slab() -> int:
-    """The handle of an empty slab, to be handed to another process and closed."""
+    """The handle of an empty slab, to be passed to another process and closed."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("forgeprep")
     with tempfile.TemporaryFile() as file:
@@ -26,7 +26,7 @@ def new_slab() -> int:
 
 
 class Slab:
-    """One frame's planes; the next one may be put when this one was taken."""
+    """Holds the planes of one frame; the next may be put after this one was taken."""
 
     def __init__(self, handle: int) -> None:
         self.handle = handle
@@ -41,24 +41,24 @@ class Slab:
             end += -(-plane.nbytes // _ALIGN) * _ALIGN
         if os.fstat(self.handle).st_size < end:
             os.ftruncate(self.handle, end)
-        for place, plane in zip(self._places(layout, end), frame.planes, strict=True):
-            np.copyto(place, plane)
+        for view, plane in zip(self._views(layout, end), frame.planes, strict=True):
+            np.copyto(view, plane)
         return replace(frame, planes=()), layout
 
     def take(self, frame: Frame, layout: Layout) -> Frame:
         """The frame with its planes, copied out."""
         start, shape, kind = layout[-1]
         end = start + int(np.prod(shape)) * np.dtype(kind).itemsize
-        return replace(frame, planes=tuple(place.copy() for place in self._places(layout, end)))
+        return replace(frame, planes=tuple(view.copy() for view in self._views(layout, end)))
 
     def close(self) -> None:
-        """Let the memory go; may be called twice."""
+        """Release the memory; may be called twice."""
         self.memory = None
         if self.handle >= 0:
             os.close(self.handle)
         self.handle = -1
 
-    def _places(self, layout: Layout, end: int) -> list[np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
+    def _views(self, layout: Layout, end: int) -> list[np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
         if self.memory is None or len(self.memory) < end:
             self.memory = mmap.mmap(self.handle, os.fstat(self.handle).st_size)
         return [np.ndarray(shape, kind, self.memory, start) for start, shape, kind in layout]

@@ -2,7 +2,7 @@
 
 Frames are numbered as they are shown, see :mod:`forgeprep.media.numbering`; one that the decoder loses leaves a gap in
 the numbers instead of shifting all later ones. Of several streams the one with the most pixels is the video; cover art
-is none. A folder of numbered pictures is a video too, see :mod:`forgeprep.media.frame_folder`.
+does not count. A folder of numbered pictures is a video too, see :mod:`forgeprep.media.frame_folder`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ from forgeprep.io.safe_files import open_regular
 from forgeprep.io.storage import media_source
 from forgeprep.media import guard
 from forgeprep.media import process as media_process
-from forgeprep.media.frame_folder import is_sequence, pictures_in, read_sequence, sequence_facts, sequence_sha256
+from forgeprep.media.frame_folder import (
+    frame_folder_facts,
+    frame_folder_sha256,
+    is_frame_folder,
+    pictures_in,
+    read_frame_folder,
+)
 from forgeprep.media.frames import Frame, cropped, squared, turned
 from forgeprep.media.numbering import Numbering, is_shown, stamps_rise
 from forgeprep.media.pictures import check_there, is_picture, picture_facts, read_picture
@@ -30,7 +36,7 @@ VIDEO_SUFFIXES = frozenset(
 
 _READ_BYTES = 1 << 18
 _MOST_PIXELS_A_BYTE = 4096
-"""Of a whole file: a black frame of 8K, packed as tightly as can be, is 8 KB with its container."""
+"""Limit of a frame's pixels for each byte of the file: the smallest file of a black 8K frame is 8 KB."""
 _TOO_MUCH = "its decoder asks for more memory than a worker may take"
 _CONTAINER = {"format_whitelist": guard.FORMATS, "protocol_whitelist": guard.PROTOCOLS}
 
@@ -45,7 +51,7 @@ class VideoHeader:
 
 @dataclass(slots=True)
 class Learned:
-    """What is learned of a file while its frames are read, so that nothing is opened twice.
+    """Facts of a file that are found while its frames are read, so that no file is opened twice.
 
     Attributes:
         fps: frames per second, known with the first frame; 0 where the header does not say.
@@ -66,8 +72,8 @@ def read_rate(path: Path) -> float:
 def read_header(path: Path, *, count: bool = True) -> VideoHeader:
     """Read a video's header without decoding it.
 
-    Where the container has no table of its frames, they are counted, for which all of the file is read; without
-    ``count`` their number is 0.
+    Where the container has no table of its frames, they are counted, which reads the whole file. Without ``count`` their
+    number is then 0.
 
     Raises:
         MediaError: the file is missing, empty or no video.
@@ -75,20 +81,20 @@ def read_header(path: Path, *, count: bool = True) -> VideoHeader:
     if is_picture(path):
         check_there(path)
         return VideoHeader(frame_count=1, fps=0.0)
-    if is_sequence(path):
+    if is_frame_folder(path):
         return VideoHeader(frame_count=len(pictures_in(path)), fps=0.0)
-    if media_process.wanted():
+    if media_process.in_use():
         check_there(path)
         return VideoHeader(**media_process.ask("header" if count else "rate", path))
     with _open(path) as container:
         stream = video_stream(container)
         rate = stream.average_rate or stream.guessed_rate
-        # Other containers have no table of their frames: what they say is a guess, or nothing.
+        # Other containers have no table of their frames: their number is a guess, or missing.
         told = container.format.name == "avi" or "mp4" in container.format.name
         # An edit list hides frames that the container counts; PyAV tells of them from version 17 on.
         hidden = sum(entry.is_discard for entry in getattr(stream, "index_entries", ()))
         frames = max(0, stream.frames - hidden) if told else 0
-        # A recording that broke off claims a billion.
+        # The header of an interrupted recording may claim a billion frames.
         if frames > path.stat().st_size // guard.LEAST_FRAME_BYTES:
             frames = 0
         if not frames and count:
@@ -110,10 +116,10 @@ def read_frames(path: Path, learned: Learned | None = None) -> Iterator[Frame]:
     if is_picture(path):
         yield read_picture(path)
         return
-    if is_sequence(path):
-        yield from read_sequence(path)
+    if is_frame_folder(path):
+        yield from read_frame_folder(path)
         return
-    if media_process.wanted():
+    if media_process.in_use():
         check_there(path)
         yield from media_process.frames(path, learned)
         return
@@ -134,15 +140,15 @@ def read_frames(path: Path, learned: Learned | None = None) -> Iterator[Frame]:
                 if numbering.index < 0:
                     siting, told.facts = siting_of(picture, codec), facts_of(stream, picture, edges)
                 if size != (picture.width, picture.height):
-                    # Not asked of every picture: PyAV's answer keeps it alive until garbage is collected.
+                    # Not for every picture: PyAV's answer keeps the picture in memory until garbage is collected.
                     turn, size = orientation(picture), (picture.width, picture.height)
                 index, time_s = numbering.picture(picture.pts, picture.time)
                 if not picture.is_corrupt:
-                    # As it is coded, the picture is cropped and its pixels have their shape; then it is turned.
+                    # Cropping and the shape of pixels refer to the coded picture, so turning comes last.
                     frame = squared(cropped(frame_of(picture, index, time_s, siting), edges), aspect)
                     yield turned(frame, turn)
     if learned is not None:
-        # Its bytes are still at hand.
+        # The file is still in the system's cache.
         learned.sha256 = sha256_of(path)
 
 
@@ -168,9 +174,9 @@ def read_facts(path: Path) -> Facts:
     """
     if is_picture(path):
         return picture_facts(path)
-    if is_sequence(path):
-        return sequence_facts(path)
-    if media_process.wanted():
+    if is_frame_folder(path):
+        return frame_folder_facts(path)
+    if media_process.in_use():
         check_there(path)
         return Facts(**media_process.ask("facts", path))
     with _open(path) as container:
@@ -186,8 +192,8 @@ def read_facts(path: Path) -> Facts:
 def sha256_of(path: Path) -> str | None:
     """SHA-256 of a file's bytes as hex, or of all the pictures of a folder; None if it cannot be read."""
     try:
-        if is_sequence(path):
-            return sequence_sha256(path)
+        if is_frame_folder(path):
+            return frame_folder_sha256(path)
         check_there(path)
         with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -199,7 +205,7 @@ def _open(path: Path) -> Any:
     import av
 
     check_there(path)
-    # Titles and the like need not be UTF-8; from version 19 on PyAV bears that without being told.
+    # Titles and the like need not be UTF-8; from version 19 on PyAV accepts that by default.
     lenient: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
     try:
         container = av.open(
@@ -226,7 +232,7 @@ def _open(path: Path) -> Any:
 def _packets(container: Any, stream: Any, path: Path) -> Iterator[Any]:
     import av
 
-    # Samples that overlap, or have no bytes, make a small file endless.
+    # Overlapping or empty samples can make a small file endless.
     left = 2 * path.stat().st_size + (1 << 16)
     try:
         for packet in container.demux(stream):
@@ -236,7 +242,7 @@ def _packets(container: Any, stream: Any, path: Path) -> Iterator[Any]:
             guard.alive(packet.size)
             yield packet
     except av.error.FFmpegError:
-        # A file that was cut short: what came before is good, the rest shows up as missing frames.
+        # A truncated file: the frames so far are good, the others count as missing.
         return
 
 
@@ -249,7 +255,7 @@ def _on_this_thread(stream: Any) -> None:
 def _decoded(packet: Any, path: Path, *, first: bool) -> list[Any]:
     """The pictures that come out of the decoder at a packet; none where it cannot be decoded.
 
-    Where the ``first`` asks for too much memory, so will all; one in mid-file is a damaged one.
+    If the ``first`` picture asks for too much memory, all will; a later one that does is damaged.
     """
     import av
 

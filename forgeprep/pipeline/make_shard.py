@@ -181,7 +181,7 @@ def _drop_short(group: Group, length: int, log: GroupLog) -> None:
 
 def leave_alone(files: Sequence[Path], why: str) -> None:
     """Let this worker not touch the files of a group that is given up."""
-    guard.condemn(dict.fromkeys(files, why))
+    guard.refuse(dict.fromkeys(files, why))
 
 
 def files_of(group: Group, root: Path, companions: frozenset[str]) -> list[Path]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from forgeprep.faces.lookahead import frames_with_faces, search_again
 from forgeprep.faces.search import find_faces
 from forgeprep.faces.tracks import Face, Survey
-from forgeprep.media.frame_folder import is_sequence
+from forgeprep.media.frame_folder import is_frame_folder
 from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.video import Learned, read_frames
 from forgeprep.ops.change import face_patch
@@ -105,7 +105,7 @@ def read_original(
         )
         return _joined(moments, learned, followed=followed)
 
-    if group.window is not None or is_sequence(path):
+    if group.window is not None or is_frame_folder(path):
         found = _survey(path, params)
     else:
         found = Survey()
@@ -148,7 +148,7 @@ def _told(clip: Clip, index: int, reason: str) -> str:
 
 def _survey(path: Path, params: CropParams) -> Survey:
     """Find the faces of a clip that is read again."""
-    found = find_faces(read_frames(path), detector_of(params), sparse=is_sequence(path))
+    found = find_faces(read_frames(path), detector_of(params), sparse=is_frame_folder(path))
     if len(found.frames) != 1 or found.tracks:
         return found
     return search_again(next(read_frames(path)), detector_of(params))

@@ -1,4 +1,4 @@
-"""Are two runs the same data? Their settings, their sample sets, and every column of the samples that both have."""
+"""Compare two runs: their settings, their samples, and every column of the samples that both have."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class _Tally:
 def compare(a: Path, b: Path) -> Comparison:
     """Compare two runs; formats, shard sizes and the order of samples do not matter.
 
-    Memory goes with the number of samples in ``b``, about 300 bytes each; pictures are read one by one.
+    Memory grows with the number of samples in ``b``, about 300 bytes each; pictures are read one by one.
 
     Raises:
         UsageError: a folder holds no run.

@@ -1,4 +1,4 @@
-"""Which methods' masks are likely wrong, in words: from the value columns, and the masks of some samples."""
+"""Which methods have masks that are likely wrong, by the value columns and the masks of some samples."""
 
 from __future__ import annotations
 
@@ -25,39 +25,41 @@ COLUMNS = (
     "sample_id", "clip_id", "track_id", "frame_index", "timestamp_s", "label", "method", "compression", "face_box",
     "crop_box", "mask_source", "mask_confidence", "mask_agreement", MARK, "padded",
 )  # fmt: skip
-"""What :meth:`Doubts.offer` looks at."""
+"""The columns that :meth:`Doubts.add` uses."""
 
 BAD = 0.5
-"""A mask whose IoU with the truth is below shares less than half with it; confidence predicts that IoU."""
+"""A mask with an IoU below this is bad: it shares less than half with the truth. Confidence predicts that IoU."""
 LOW_SHARE = 0.2
-"""Of good masks fewer than 3 in 100 are bad; one in five is no accident, even of few masks and a rough confidence."""
+"""A larger share of low confidences is a sign. Of good masks fewer than 3 in 100 are bad, so one in five is no
+accident, even with few masks and a rough confidence."""
 UNSTEADY = 0.7
-"""Median IoU of neighbouring masks, both laid on the face, below which they jump. On the demo, difference masks are at
-.82 and more, those of a moving mouth at c40 being the lowest; on real heads at c40, at .94 and more. A fixed threshold
-of 25 gives .67 and less on the demo, but up to .87 on real heads where the whole face was swapped."""
+"""Masks jump where the median IoU of neighbours, both moved with the face, is below this. Difference masks have .82 and
+more on the demo (the lowest are those of a moving mouth at c40), and .94 and more on real heads at c40. A fixed
+threshold of 25 gives .67 and less on the demo, but up to .87 on real heads where the whole face was swapped."""
 NEAR_S = 1.0
-"""Frames further apart are no neighbours: 32 frames spread over half a minute are a second apart."""
-MANY_REGIONS = 3
-"""Two eyes and a mouth; what has more pieces is scattered."""
+"""Frames further apart, in seconds, are not neighbours. 32 frames spread over half a minute are a second apart."""
+MOST_REGIONS = 3
+"""Two eyes and a mouth; a mask with more pieces is scattered."""
 FAR = 0.5
-"""A mask whose middle lies so many sides of the face box from the box's middle has it outside of the face."""
+"""A mask lies off the face if its middle is further from that of the face box, in sides of the box."""
 STRAY_SHARE = 0.2
-"""Single masks may well have specks; where a fifth of them has, it is the method."""
+"""A larger share of stray masks is a sign: single masks may have specks."""
 APART_SHARE = 0.5
-"""Datasets draw their own masks differently, and a literal mask knows no noise: only a majority of bad IoUs tells."""
+"""A larger share of bad IoUs is a sign. It is a majority, because datasets draw their own masks differently and literal
+masks include noise."""
 EVEN = 128
-"""At this level of ``difference`` a pixel is as likely forged as not."""
+"""The level of ``difference`` at which a pixel is as likely forged as not."""
 LEAST_MASKS = 8
-"""Of fewer masks nothing is said."""
+"""A method with fewer masks is not examined."""
 
 LOOKED_AT = 240
-"""So many masks are decoded, each with a neighbour where it has one, shared out over the groups."""
+"""How many masks are decoded over all groups, each with its neighbour if it has one."""
 SHARDS = 40
-"""The console looks at so many shards, spread over the run; the report at all."""
+"""How many shards ``inspect`` reads, spread over the run; the report reads all."""
 
 _GRID = 64
 _REACH = 1.0
-"""Masks are laid on a grid of _GRID cells, which reaches as many sides of the face box to each side of its middle."""
+"""Masks are compared on a grid of _GRID x _GRID pixels, which reaches _REACH sides of the face box from its middle."""
 _CANDIDATES = 64
 _LEAST_PIECE = 0.001
 
@@ -66,7 +68,7 @@ Bool = npt.NDArray[np.bool_]
 
 
 class Spot(NamedTuple):
-    """Where a mask lies: its row, its frame in a sample of several, its time, the boxes around it, and its kind."""
+    """Where to find a mask: its row, its frame in a sequence, its time, its boxes, and whether it is literal."""
 
     place: Place
     number: int | None
@@ -78,7 +80,14 @@ class Spot(NamedTuple):
 
 @dataclass(slots=True)
 class Tally:
-    """A group's figures: masks, those that have a confidence and how many of them are low, IoUs with the own masks."""
+    """Figures of a group.
+
+    Attributes:
+        masks: all masks of fakes.
+        rated, low: those that have a confidence, and those of them with a low one.
+        compared, disagreeing: those compared with the dataset's own, and those of them with a bad IoU.
+        spots: an even draw of masks, as (sort key, name, mask, its neighbour or None).
+    """
 
     masks: int = 0
     rated: int = 0
@@ -89,15 +98,15 @@ class Tally:
 
 
 class Doubts:
-    """Collects figures while samples stream by; memory goes with the number of methods."""
+    """Collects figures sample by sample; memory grows with the number of methods only."""
 
     def __init__(self) -> None:
         self.groups: dict[Group, Tally] = defaultdict(Tally)
         self._last: dict[tuple[str, int], Spot] = {}
         self._path: Path | None = None
 
-    def offer(self, place: Place, row: dict[str, Any]) -> None:
-        """Take a row, of the columns that it has of :data:`COLUMNS`; rows without masks count for nothing."""
+    def add(self, place: Place, row: dict[str, Any]) -> None:
+        """Count a row with the columns of :data:`COLUMNS` that the run has; rows without masks are ignored."""
         if row.get("mask_source") is None:
             return
         if place.path != self._path:
@@ -105,11 +114,11 @@ class Doubts:
         if is_sequence(row):
             frames = split_frames(row)
             for number, frame in enumerate(frames[: len(frames) - row["padded"]]):
-                self._add(place, number, frame)
+                self._add_frame(place, number, frame)
         else:
-            self._add(place, None, row)
+            self._add_frame(place, None, row)
 
-    def _add(self, place: Place, number: int | None, row: dict[str, Any]) -> None:
+    def _add_frame(self, place: Place, number: int | None, row: dict[str, Any]) -> None:
         if row["mask_source"] not in ("difference", "literal", "provided") or not row["label"]:
             return
         tally = self.groups[row["method"] or "fake", row["compression"] or ""]
@@ -117,14 +126,14 @@ class Doubts:
         if row.get("mask_agreement") is not None:
             tally.compared += 1
             tally.disagreeing += row["mask_agreement"] < BAD
-        # What the dataset provides is its own word, and not ours to judge by its shape.
+        # The shape of the dataset's own masks is not examined.
         if row["mask_source"] == "provided":
             return
         if row.get("mask_confidence") is not None:
             tally.rated += 1
             tally.low += row["mask_confidence"] < BAD
         boxes, literal = (tuple(row["face_box"]), tuple(row["crop_box"])), row["mask_source"] == "literal"
-        # Of a folder of pictures nothing tells how far apart two are: NaN is near to nothing.
+        # A folder of pictures has no times: NaN is near to nothing.
         time_s = math.nan if row["timestamp_s"] is None else row["timestamp_s"]
         spot = Spot(place, number, time_s, *boxes, literal)
         track = row["clip_id"], row["track_id"]
@@ -138,39 +147,39 @@ class Doubts:
         elif entry[0] > tally.spots[0][0]:
             heapq.heapreplace(tally.spots, entry)
 
-    def words(self) -> list[str]:
+    def lines(self) -> list[str]:
         """A line for each group whose masks are likely wrong; decodes the masks of some samples."""
-        judged = {group: tally for group, tally in sorted(self.groups.items()) if tally.masks >= LEAST_MASKS}
-        share = max(4, LOOKED_AT // max(1, len(judged)))
-        lines = []
-        for (method, compression), tally in judged.items():
+        counted = {group: tally for group, tally in sorted(self.groups.items()) if tally.masks >= LEAST_MASKS}
+        share = max(4, LOOKED_AT // max(1, len(counted)))
+        found = []
+        for (method, compression), tally in counted.items():
             name = f"{method} ({compression})" if compression else method
             signs = _signs(tally, sorted(tally.spots, reverse=True)[:share])
             apart = tally.compared >= LEAST_MASKS and tally.disagreeing > APART_SHARE * tally.compared
             told = f"{_percent(tally.disagreeing, tally.compared)} share an IoU under {_point(BAD)}" if apart else ""
             if signs:
                 signs += [f"{told} with the dataset's own"] if apart else []
-                lines.append(f"Masks of {name} are likely wrong: {'; '.join(signs)}; look at the contact sheet")
+                found.append(f"Masks of {name} are likely wrong: {'; '.join(signs)}; look at the contact sheet")
             elif apart:
-                # Nothing else speaks against the masks, and a dataset's own may be sparse, or a box.
-                lines.append(
+                # There is no other sign, and the dataset's own masks may be sparse, or boxes.
+                found.append(
                     f"Masks of {name} and the dataset's own disagree: {told}, so one of the two is wrong or means "
                     "another region; look at the contact sheet"
                 )
-        return lines
+        return found
 
 
 def doubts_of(out: Path) -> list[str]:
-    """The lines for the console, from at most ``SHARDS`` shards; what cannot be read is left to ``verify``."""
+    """The lines of :class:`Doubts` from at most ``SHARDS`` shards; unreadable shards are left to ``verify``."""
     doubts = Doubts()
     paths = list(_shards(out))
     for turn in range(min(SHARDS, len(paths))):
         try:
             for place, row in iter_values(paths[turn * len(paths) // min(SHARDS, len(paths))], COLUMNS):
-                doubts.offer(place, row)
+                doubts.add(place, row)
         except (VerifyError, KeyError):
             continue
-    return doubts.words()
+    return doubts.lines()
 
 
 def _shards(out: Path) -> Iterator[Path]:
@@ -182,11 +191,11 @@ def _shards(out: Path) -> Iterator[Path]:
 
 
 def _signs(tally: Tally, spots: list[tuple[int, str, Spot, Spot | None]]) -> list[str]:
-    """What speaks against a group's masks, whatever the dataset's own are like."""
+    """The signs that a group's masks are wrong, apart from those of the dataset's own."""
     signs = []
     if tally.rated >= LEAST_MASKS and tally.low > LOW_SHARE * tally.rated:
         signs.append(f"{_percent(tally.low, tally.rated)} have a confidence under {_point(BAD)}")
-    steady, strayed, unlike = look(spots)
+    steady, strayed, unlike = look_at_masks(spots)
     if len(steady) >= LEAST_MASKS and (median := float(np.median(steady))) < UNSTEADY:
         signs.append(f"they jump from frame to frame (neighbours share an IoU of {_point(median)})")
     if len(strayed) >= LEAST_MASKS and sum(strayed) > STRAY_SHARE * len(strayed):
@@ -212,8 +221,8 @@ class Looks(NamedTuple):
     unlike: list[bool]
 
 
-def look(spots: list[tuple[int, str, Spot, Spot | None]]) -> Looks:
-    """Decode masks, and of literal ones the difference; what cannot be read is left out."""
+def look_at_masks(spots: list[tuple[int, str, Spot, Spot | None]]) -> Looks:
+    """Decode masks, and the difference of literal ones; those that cannot be read are skipped."""
     found = Looks([], [], [])
     for *_, spot, near in sorted(spots, key=lambda entry: entry[2].place):
         try:
@@ -239,7 +248,7 @@ def _iou(one: Bool, two: Bool) -> float | None:
 
 
 def _picture(spot: Spot, name: str) -> npt.NDArray[np.uint8] | None:
-    # Both pictures are asked for at once where both are needed, so that a row group is read once.
+    # Where both pictures are needed they are read together, so that a row group is read once.
     value = read_at(spot.place, ("mask", "difference") if spot.literal else ("mask",)).get(name)
     value = value[spot.number] if spot.number is not None and value is not None else value
     return None if value is None else decode_image(value["bytes"])
@@ -251,7 +260,7 @@ def is_stray(mask: npt.NDArray[np.uint8], face_box: tuple[float, ...], crop_box:
     total = int(stats[1:, cv2.CC_STAT_AREA].sum()) if count > 1 else 0
     if not total:
         return False
-    if np.count_nonzero(stats[1:, cv2.CC_STAT_AREA] >= _LEAST_PIECE * total) > MANY_REGIONS:
+    if np.count_nonzero(stats[1:, cv2.CC_STAT_AREA] >= _LEAST_PIECE * total) > MOST_REGIONS:
         return True
     rows, columns = np.nonzero(mask)
     scale = (crop_box[2] - crop_box[0]) / mask.shape[1]
@@ -262,12 +271,12 @@ def is_stray(mask: npt.NDArray[np.uint8], face_box: tuple[float, ...], crop_box:
 
 
 def on_face(mask: npt.NDArray[np.uint8], face_box: tuple[float, ...], crop_box: tuple[int, ...]) -> Bool:
-    """A mask on a grid that moves with the face, bool (64, 64): twice the face box, whose middle is its middle."""
+    """A mask on a grid that moves with the face, bool (64, 64): twice as wide as the face box, with the same middle."""
     side = max(face_box[2] - face_box[0], face_box[3] - face_box[1])
     step = 2 * _REACH * side / _GRID * mask.shape[1] / (crop_box[2] - crop_box[0])
     pixels = mask.shape[1] / (crop_box[2] - crop_box[0])
     corner = [pixels * ((face_box[axis] + face_box[axis + 2]) / 2 - _REACH * side - crop_box[axis]) for axis in (0, 1)]
-    # Places are of pixels' centres.
+    # Coordinates are those of the centres of pixels.
     back = np.array([[step, 0, corner[0] + step / 2 - 0.5], [0, step, corner[1] + step / 2 - 0.5]])
     laid = cv2.warpAffine(mask, back, (_GRID, _GRID), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     return np.asarray(laid > 127)
@@ -278,6 +287,6 @@ def _percent(part: float, whole: float) -> str:
 
 
 def _point(value: float) -> str:
-    """A share without its zero: .5, .38."""
+    """A share without the zero before the point: .5, .38."""
     text = f"{round(value, 2):g}"
     return text.removeprefix("0") if text.startswith("0.") else text

@@ -22,7 +22,7 @@ BAND = 46
 
 INK, FAINT, ALARM = "#1b1f24", "#6b7280", "#b42318"
 DOUBTFUL = 0.5
-"""A confidence or an IoU below it is drawn to notice: a mask that shares less than half with the truth is a bad one."""
+"""A confidence or an IoU below this is written in red: the mask shares less than half with the truth."""
 
 
 @dataclass(slots=True)

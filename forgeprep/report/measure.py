@@ -1,4 +1,4 @@
-"""Figures of a run's samples, from their value columns alone; memory does not grow with the number of samples."""
+"""Figures of a run's samples, from their value columns only; memory does not grow with the number of samples."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from forgeprep.shards.records import iter_records
 from forgeprep.shards.sequences import MARK, is_sequence, split_frames
 
 SAMPLED = 320
-"""So many samples, over all methods, have their pictures decoded; spread over the run by a hash of their ids."""
+"""How many samples, over all methods, have their pictures decoded; a hash of their ids spreads them over the run."""
 
 LOWEST = 6
-"""So many clips of each method are looked at for their sample of lowest confidence, wherever it lies."""
+"""How many more clips of each method are decoded: those whose lowest confidence is lowest."""
 
 BINS = 4000
-"""Of a histogram: fine enough for a pixel of a face box."""
+"""Bins of a histogram: fine enough for single pixels of face boxes."""
 
 _CANDIDATES = 64
 _KEYS = ("sample_id", "clip_id", "split", "compression", "method", "label")
@@ -56,8 +56,8 @@ class Histogram:
 
     def add(self, value: float) -> None:
         """Count a value."""
-        place = int((value - self.low) / (self.high - self.low) * len(self.bins))
-        self.bins[min(max(place, 0), len(self.bins) - 1)] += 1
+        number = int((value - self.low) / (self.high - self.low) * len(self.bins))
+        self.bins[min(max(number, 0), len(self.bins) - 1)] += 1
         self.count += 1
         self.total += value
         self.least, self.most = min(self.least, value), max(self.most, value)
@@ -68,14 +68,14 @@ class Histogram:
         return self.total / self.count
 
     def quantile(self, share: float) -> float:
-        """The value below which ``share`` of the values lie, to a bin's width."""
-        place = int(np.searchsorted(np.cumsum(self.bins), share * self.count))
-        middle = self.low + (min(place, len(self.bins) - 1) + 0.5) * (self.high - self.low) / len(self.bins)
+        """The value below which ``share`` of the values lie, as exact as a bin is wide."""
+        number = int(np.searchsorted(np.cumsum(self.bins), share * self.count))
+        middle = self.low + (min(number, len(self.bins) - 1) + 0.5) * (self.high - self.low) / len(self.bins)
         return min(max(middle, self.least), self.most)
 
 
 class Pick(NamedTuple):
-    """A sample whose pictures shall be read; ``even`` if it belongs to the even draw, whatever it looks like."""
+    """A sample whose pictures will be decoded; ``even`` if it belongs to the even draw."""
 
     sample_id: str
     clip_id: str
@@ -90,14 +90,14 @@ class Measures:
 
     Attributes:
         rows: samples by split, compression, method and label.
-        area, confidence, agreement, box: method -> distribution; of fakes with a mask, ``box`` of all. The side of a
-            box is in pixels of the frame.
+        area, confidence, agreement: method -> distribution, of the fakes that have a mask.
+        box: method -> distribution of the face box's longer side, in pixels of the frame, of all samples.
         detections: how the faces were found -> samples.
-        perturbations: label and perturbation with severity -> samples; None instead of one: clean samples.
-        marks: stages whose columns the shards have.
+        perturbations: (label, perturbation with severity) -> samples; clean samples have None for the perturbation.
+        marks: the stages whose columns the shards have.
         picks: method -> samples to look at: an even draw, then those of lowest confidence.
         doubts: a line for each method and compression whose masks are likely wrong.
-        problems: shards that are missing or damaged, in words.
+        problems: shards that are missing or damaged, a line each.
     """
 
     rows: Counter[Kind] = field(default_factory=Counter)
@@ -119,12 +119,12 @@ class Measures:
 
 
 def method_name(method: str | None, label: int) -> str:
-    """What a sample is grouped by: its method, or "real"."""
+    """The name by which samples are grouped: the method, or "real"."""
     return (method or "fake") if label else "real"
 
 
 def method_order(name: str) -> tuple[bool, str]:
-    """Sort by it: "real" first."""
+    """A sort key: "real" first."""
     return name != "real", name
 
 
@@ -145,11 +145,11 @@ def measure(out: Path) -> Measures:
                 found.rows[Kind(row["split"], row["compression"], row["method"], row["label"])] += 1
                 for frame in split_frames(row) if is_sequence(row) else [row]:
                     _add(found, frame)
-                chooser.offer(place, row)
-                doubts.offer(place, row)
+                chooser.add(place, row)
+                doubts.add(place, row)
         except (VerifyError, KeyError) as error:
             found.problems.append(f"{shard}: {error}")
-    found.picks, found.doubts = chooser.choose(), doubts.words()
+    found.picks, found.doubts = chooser.choose(), doubts.lines()
     return found
 
 
@@ -174,16 +174,16 @@ def _add(found: Measures, row: dict[str, Any]) -> None:
 
 
 class _Chooser:
-    """Chooses samples while they stream by, the same ones in whatever order; holds some hundred a method."""
+    """Chooses samples one by one, the same in whatever order they come; keeps some hundred of each method."""
 
     def __init__(self) -> None:
         self.spread: dict[str, list[tuple[int, Pick]]] = defaultdict(list)
         self.lowest: dict[str, dict[str, tuple[float, Pick]]] = defaultdict(dict)
 
-    def offer(self, place: Place, row: dict[str, Any]) -> None:
+    def add(self, place: Place, row: dict[str, Any]) -> None:
         method = method_name(row["method"], row["label"])
         pick = Pick(row["sample_id"], row["clip_id"], method, place)
-        # A heap of the smallest hashes, their signs turned: an even draw that needs neither total nor order.
+        # A heap of the smallest hashes, negated. It is an even draw that needs neither the total nor an order.
         entry = -int.from_bytes(hashlib.blake2b(pick.sample_id.encode(), digest_size=8).digest()), pick
         heap = self.spread[method]
         if len(heap) < SAMPLED:
@@ -195,10 +195,10 @@ class _Chooser:
             of_fakes = [c for c, label in zip(confidence, row[MARK], strict=True) if label and c is not None]
             confidence = min(of_fakes, default=None)
         if row["label"] and confidence is not None:
-            self._offer_low(pick, confidence)
+            self._add_low(pick, confidence)
 
-    def _offer_low(self, pick: Pick, confidence: float) -> None:
-        """Keep the lowest of each clip, since the frames of a clip look alike."""
+    def _add_low(self, pick: Pick, confidence: float) -> None:
+        """Keep one sample of each clip, the lowest: frames of a clip look alike."""
         clips = self.lowest[pick.method]
         entry = confidence, pick
         clips[pick.clip_id] = min(clips.get(pick.clip_id, entry), entry)

@@ -20,10 +20,10 @@ from forgeprep.report.tables import Table, texts
 from forgeprep.shards.records import read_run
 
 SHOWN_DOUBTS = 5
-"""So many lines about doubtful masks stand at the top of the page; all stand beside the figures of masks."""
+"""The most lines about doubtful masks at the top of the page; the section of masks shows all."""
 
 SHOWN_PROBLEMS = 10
-"""So many lines about files that cannot be read stand at the top of the page."""
+"""The most lines about unreadable files at the top of the page."""
 
 Facts = dict[str, object]
 
@@ -56,7 +56,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Findings], Facts]]] = {
 def write_report(out: Path, file: Path | None = None) -> Path:
     """Write the report of a run, finished or not, and return its path. The same run gives the same page.
 
-    Statistics are of all samples; pictures are decoded for some hundred only. Damaged shards are named on the page.
+    Statistics cover all samples; pictures are decoded for some hundred only. The page names damaged shards.
 
     Args:
         out: the run's folder.
@@ -94,7 +94,7 @@ def render_page(found: Findings) -> str:
 
 
 def _alerts(found: Findings) -> list[str]:
-    """What a reader must know before all else."""
+    """Warnings for the top of the page."""
     summary, measures = found.summary, found.measures
     planned = summary.planned_shards
     alerts = []

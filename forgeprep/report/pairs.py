@@ -1,4 +1,4 @@
-"""How fakes lie on their originals, and what was dropped where: from the records, clip by clip."""
+"""How fakes lie on their originals and what was dropped where, from the records of the shards."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from forgeprep.schemas.drops import DROP_SCHEMA
 from forgeprep.shards.records import iter_records
 
 SHOWN = 30
-"""Tables of single clips end after so many."""
+"""The most rows of a table of single clips."""
 
 LOW_SIMILARITY = 0.9
 """A pair below this correlation outside the faces is listed."""
@@ -31,13 +31,13 @@ class Clips:
         empty: clips without a sample, the first ``SHOWN``; ``empty_count`` counts all.
         requested: frames planned in the shards that are made.
         topped_up: frames that stand in for wanted ones that showed no face.
-        codings: clips whose pictures are not as a player shows them, by why.
-        pairs: fakes laid on an original.
+        codings: ``interlaced``, ``pq`` or ``hlg`` -> clips that a player would show differently.
+        pairs: fakes that were laid on an original.
         unpaired: fakes that were not.
         similarity: ``pair_similarity`` of all pairs.
-        oddities: what is unusual -> how many pairs.
-        odd: the least usual pairs with what is unusual about each, at most ``SHOWN``.
-        segments: method -> how many forged spans -> clips; None where the spans are not known.
+        oddities: what is unusual -> pairs.
+        odd: the most unusual pairs and what is unusual about each, at most ``SHOWN``; ``odd_count`` counts all.
+        segments: method -> number of forged spans, None where they are not known -> clips.
         partial: clips forged in parts, the first ``SHOWN``; ``partial_count`` counts all.
     """
 
@@ -59,7 +59,7 @@ class Clips:
 
 
 def look_at_clips(out: Path) -> Clips:
-    """Count what became of all clips so far; damaged records are left out."""
+    """Count what became of all clips so far; damaged records are skipped."""
     found = Clips()
     for _, record in iter_records(out):
         if record is None:
@@ -82,12 +82,12 @@ _CODED = {
 
 
 def coding_warnings(found: Clips) -> list[str]:
-    """What stands in the way of seeing some clips as a player shows them, in words."""
+    """Warnings of clips that a player would show differently, a line each."""
     return [told.format(found.codings[key]) for key, told in _CODED.items() if found.codings[key]]
 
 
 def kind_of(clip: dict[str, Any]) -> Kind:
-    """What a clip is counted by."""
+    """The group in which a clip is counted."""
     return Kind(clip["split"], clip["compression"], clip["method"], clip["label"])
 
 
@@ -120,7 +120,7 @@ def unusual(clip: dict[str, Any]) -> list[str]:
 def _add(found: Clips, clip: dict[str, Any]) -> None:
     found.requested += clip["requested"]
     found.topped_up += clip["topped_up"]
-    # Runs of earlier versions do not say.
+    # Records of earlier versions lack both.
     found.codings.update(["interlaced"] if clip.get("interlaced") else [])
     found.codings.update([clip["hdr"]] if clip.get("hdr") else [])
     if not clip["written"]:
@@ -150,7 +150,7 @@ def _add(found: Clips, clip: dict[str, Any]) -> None:
 def _in_parts(clip: dict[str, Any]) -> bool:
     length = duration_s(clip)
     forged = sum(end - start for start, end in clip["segments"])
-    # Ends are known to about a frame, and the header may promise one frame too many.
+    # Ends are exact to about a frame, and the header may claim one frame too many.
     return len(clip["segments"]) > 1 or (length is not None and forged < 0.95 * length)
 
 

@@ -1,4 +1,4 @@
-"""What the report shows and measures of single pictures; one sample is in memory at a time."""
+"""Decode, measure and draw the pictures that the report shows, one sample at a time."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from forgeprep.shards.sequences import frame_of, poster
 UInt8 = npt.NDArray[np.uint8]
 
 PER_REASON = 3
-"""So many samples of each method are shown for each of the reasons to show one."""
+"""How many samples of each method are shown for each reason."""
 
 WIDEN = 0.1
-"""The main region is widened by this share of the crop before differences outside of it count as stray."""
+"""Differences are stray outside the main region, which is first widened by this share of the crop."""
 
 _NOISE_GAIN = 5
 _LIKELIHOOD = np.where(np.arange(256) > 0, 1 / (1 + np.exp((128 - np.arange(256)) / 20.0)), 0.0)
-"""Level of ``difference`` -> how likely the pixel was forged."""
+"""Level of ``difference`` -> probability that the pixel was forged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,17 @@ class NoiseFigures:
 
 @dataclass(slots=True)
 class Shown:
-    """A sample whose pictures were decoded: its values, and what was measured of its pictures.
+    """A sample whose pictures were decoded.
 
-    Of a sample of several frames, one is shown, by its number ``frame``. ``original`` is the original's sample_id.
+    Attributes:
+        pick: which sample it is.
+        values: its columns other than pictures.
+        original: the original's sample_id; None where there is none.
+        frame: of a sequence, the number of the frame that is shown.
+        stray: see :func:`stray_share`.
+        noise: figures of its residual; None without one.
+        why: why it is shown, in words; "" if it is not.
+        panels: name of a panel -> its picture, JPEG or PNG; only of samples that are shown.
     """
 
     pick: Pick
@@ -99,8 +107,8 @@ def look_at_pictures(picks: dict[str, list[Pick]], panels: Sequence[Panel] = OWN
 def stray_share(mask: UInt8, difference: UInt8 | None) -> float | None:
     """Of what differs, the share far from the mask's main region.
 
-    The main region is the mask's largest connected part, widened by 10 % of the crop. Where there is a difference to
-    the original, what it tells of each pixel is shared out; else the mask's own area.
+    The main region is the mask's largest connected part, widened by 10 % of the crop. Pixels are weighted by the
+    probability that they were forged; without a difference to the original, all pixels of the mask weigh the same.
 
     Args:
         mask: uint8 (H, W), 0 pristine.
@@ -121,7 +129,7 @@ def stray_share(mask: UInt8, difference: UInt8 | None) -> float | None:
 
 
 def noise_figures(noise: UInt8, mask: UInt8 | None) -> NoiseFigures:
-    """Figures of a stored residual, uint8 (H, W), on the scale of 0 to 255; ``mask`` as stored, or None."""
+    """Figures of a stored residual, uint8 (H, W), in levels of 0 to 255; ``mask`` is the stored mask or None."""
     residual = (noise.astype(np.float32) - 128) / _NOISE_GAIN
     inside = outside = None
     if mask is not None and (mask > 0).any() and (mask == 0).any():
@@ -148,9 +156,9 @@ def _measured(pick: Pick) -> Shown:
 
 
 def _worst_first(found: list[Shown], picks: list[Pick]) -> list[Shown]:
-    """The samples to show: of lowest confidence, of highest stray, and of the even draw, for contrast.
+    """The samples to show: of lowest confidence, of highest stray, and of the even draw for comparison.
 
-    Of a clip one sample is shown, as long as there are other clips.
+    Each is of another clip as long as there are enough clips.
     """
     order = {pick.sample_id: number for number, pick in enumerate(picks)}
     fakes = [shown for shown in found if shown.values.get("mask_fraction") is not None and shown.values["label"]]
@@ -173,7 +181,7 @@ def _worst_first(found: list[Shown], picks: list[Pick]) -> list[Shown]:
 
 
 def _draw(sheet: list[Shown], panels: Sequence[Panel]) -> None:
-    """Draw the panels; pictures are read again, so that only those on the page are ever held."""
+    """Draw the panels. Pictures are decoded again, so that only those on the page stay in memory."""
     originals = _originals(sheet)
     for shown in sheet:
         row = _decoded(shown.pick.place, shown.frame)
@@ -199,7 +207,7 @@ def _map(bits: bytes, side: int) -> bytes:
 
 
 def _originals(sheet: Iterable[Shown]) -> dict[str, Place]:
-    """Where the originals of these samples lie: a source group lies in one shard, so only those shards are read."""
+    """Where these samples' originals lie: in the samples' own shards, since a source group is never divided."""
     wanted: dict[Path, set[str]] = defaultdict(set)
     for shown in sheet:
         if shown.original:

@@ -17,10 +17,10 @@ from forgeprep.report.pictures import PER_REASON, WIDEN, NoiseFigures, Shown
 from forgeprep.report.tables import Table, numbers, texts
 
 SHOWN_METHODS = 40
-"""The page shows pictures of so many methods at most."""
+"""The most methods of which the page shows pictures."""
 
 MAPS = 6
-"""So many similarity maps are shown at most."""
+"""The most similarity maps on the page."""
 
 Facts = dict[str, object]
 _Groups = dict[tuple[str, str], list[NoiseFigures]]
@@ -77,10 +77,10 @@ def sheets(found: Findings) -> Facts:
 def _sample(shown: Shown, panels: Sequence[Panel]) -> Figure:
     # Similarity maps have a section of their own.
     drawn = [panel for panel in panels if panel.name in shown.panels and panel.name != "similarity"]
-    return Figure(shown.why, _words(shown), [_picture(shown, panel) for panel in drawn])
+    return Figure(shown.why, _figures(shown), [_picture(shown, panel) for panel in drawn])
 
 
-def _words(shown: Shown) -> list[str]:
+def _figures(shown: Shown) -> list[str]:
     values = shown.values
     words = [shown.pick.sample_id, values["split"]]
     if values.get("perturbation"):
@@ -108,7 +108,7 @@ def noise(found: Findings) -> Facts:
     """The residual's figures by method and compression, as the two-stream detector's paper compares them."""
     groups: _Groups = defaultdict(list)
     for shown in found.pictures.looked_at:
-        # Those of lowest confidence would tilt the figures.
+        # The samples of lowest confidence would bias the figures.
         if shown.noise is not None and shown.pick.even:
             groups[shown.values["compression"] or "", shown.pick.method].append(shown.noise)
     if not groups:

@@ -18,7 +18,7 @@ BARS = 25
 """Bars of a small histogram."""
 
 SHOWN_SPANS = 6
-"""So many forged spans of a clip are written out; its bar shows all."""
+"""The most forged spans of a clip that are written out; its bar shows all."""
 
 Facts = dict[str, object]
 
@@ -64,7 +64,7 @@ def _coverage_table(
     for kind in sorted(found.summary.counts, key=_kind_order):
         counts = found.summary.counts[kind]
         sums[key(kind)].update({name: getattr(counts, name) for name in columns})
-        # Reasons are words of a closed list, and none of the columns' names is among them.
+        # No reason has the name of one of these columns.
         sums[key(kind)].update({reason: found.clips.drops[kind, reason] for reason in reasons})
     columns += reasons
     lines = [[*names, *(f"{own[c]:,}" for c in columns), _written_bar(own)] for names, own in sums.items()]

@@ -1,4 +1,4 @@
-"""A contact sheet: samples of each method beside their originals, with all annotations, for people to look at."""
+"""A contact sheet: samples of each method beside their originals, with all annotations."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from forgeprep.shards.sequences import MARK, frame_of, is_sequence, poster, spli
 
 Row = dict[str, Any]
 Group = tuple[str, str]
-"""Method and compression; both "" sort first where there is none."""
+"""Method and compression, "" where there is none."""
 
 MAX_ROWS = 240
-"""A higher sheet is more than matplotlib draws."""
+"""The most rows: matplotlib cannot draw a higher sheet."""
 
 _KEYS = ("sample_id", "clip_id", "frame_index", "track_id")
 _SURENESS = ("sample_id", "clip_id", "label", "mask_source", "mask_confidence", "mask_agreement", MARK, "padded")
 
 
 class Choice(NamedTuple):
-    """A sample to show, and why: "" for one of those that are spread evenly."""
+    """A sample to show, and why; "" for the samples that are spread evenly."""
 
     group: Group
     sample_id: str
@@ -43,7 +43,7 @@ def contact_sheet(out: Path, file: Path, *, samples_per_method: int = 3) -> None
     Args:
         out: the run's folder.
         file: the PNG to write.
-        samples_per_method: how many rows a method gets.
+        samples_per_method: rows for each method and compression.
 
     Raises:
         UsageError: the run has no samples, or the number is less than 1 or makes the sheet too high.
@@ -65,7 +65,7 @@ def contact_sheet(out: Path, file: Path, *, samples_per_method: int = 3) -> None
 
 
 def _choose(out: Path, count: int) -> dict[Path, list[Choice]]:
-    """Shard -> the samples to show of it: half of each group's have the least sure masks, the others are spread."""
+    """Shard -> its samples to show: half of each group's have the least sure masks, the others are spread evenly."""
     clips = _clips(out)
     chosen: dict[Path, list[Choice]] = defaultdict(list)
     taken: dict[Group, set[str]] = defaultdict(set)
@@ -85,7 +85,7 @@ def _choose(out: Path, count: int) -> dict[Path, list[Choice]]:
             if row["clip_id"] in names:
                 samples[row["clip_id"]].append((row["frame_index"], row["track_id"], row["sample_id"]))
         for group, clip_id, part in places:
-            # A clip with few samples would give the same one twice.
+            # A clip with few samples must not give the same one twice.
             free = [name for *_, name in sorted(samples[clip_id]) if name not in taken[group]]
             if free:
                 chosen[shard].append(Choice(group, free[int(part * len(free))]))
@@ -94,9 +94,9 @@ def _choose(out: Path, count: int) -> dict[Path, list[Choice]]:
 
 
 def _least_sure(clips: dict[Group, list[tuple[str, Path]]], count: int) -> list[tuple[Path, Choice]]:
-    """Of each group the ``count`` clips whose least sure mask is the least sure, with that sample.
+    """The sample with the least sure mask of each clip, for the ``count`` least sure clips of each group.
 
-    Sure is what the confidence tells, or where there is none the IoU with the dataset's own mask.
+    How sure a mask is, its confidence says, or else its IoU with the dataset's own mask.
     """
     groups = {clip_id: group for group, members in clips.items() for clip_id, _ in members}
     least: dict[Group, dict[str, tuple[float, str, str, Path]]] = defaultdict(dict)
@@ -115,7 +115,7 @@ def _least_sure(clips: dict[Group, list[tuple[str, Path]]], count: int) -> list[
 
 
 def _sureness(row: Row) -> tuple[float, str] | None:
-    """How sure a fake's mask is, and by which figure; None where nothing tells."""
+    """How sure a fake's mask is, and the name of that figure; None where there is no figure."""
     if is_sequence(row):
         found = [_sureness(frame) for frame in split_frames(row)]
         return min((one for one in found if one is not None), default=None)
@@ -143,7 +143,7 @@ def _clips(out: Path) -> dict[Group, list[tuple[str, Path]]]:
 
 
 def _spread(turn: int, count: int, length: int) -> int:
-    """The index of the ``turn``-th of ``count`` places spread over ``length`` things.
+    """The index of number ``turn`` of ``count`` positions that are spread evenly over ``length`` items.
 
     >>> [_spread(turn, 3, 30) for turn in range(3)]
     [5, 15, 25]
@@ -161,7 +161,7 @@ def _load(chosen: dict[Path, list[Choice]]) -> list[SheetRow]:
         for group, sample_id, why in picks:
             original = originals.get(partners[sample_id] or "")
             heading = " · ".join(part for part in (group[0] or "real", group[1]) if part)
-            # Of samples of several frames the same one: both have the same frames.
+            # The same frame of both: the sequences of a fake and its original have the same frames.
             number = poster(samples[sample_id], worst=bool(why))
             picture = None if original is None else frame_of(original, number)["image"]
             row = SheetRow(heading, frame_of(samples[sample_id], number), picture, why)
@@ -170,7 +170,7 @@ def _load(chosen: dict[Path, list[Choice]]) -> list[SheetRow]:
 
 
 def original_of(row: Row) -> str | None:
-    """The sample_id of the original at the same track and frames; a source group lies in one shard."""
+    """The sample_id of the original at the same track and frames, which lies in the same shard; None without one."""
     frame = row["original_frame"][0] if is_sequence(row) else row["original_frame"]
     return (
         None if row["original_id"] is None or frame is None else f"{row['original_id']}/{row['track_id']}/{frame:06d}"

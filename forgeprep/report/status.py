@@ -69,7 +69,7 @@ def gather(out: Path) -> Status:
     settings = _settings(out, status)
     briefs = _briefs(out, status)
     made = _count_records(out, status, briefs, settings)
-    _judge(out, status, holder)
+    _set_state(out, status, holder)
     _time(status, holder, briefs, made)
     return status
 
@@ -131,7 +131,7 @@ def _count_records(out: Path, status: Status, briefs: dict[str, Brief], settings
     return made
 
 
-def _judge(out: Path, status: Status, holder: Holder | None) -> None:
+def _set_state(out: Path, status: Status, holder: Holder | None) -> None:
     if holder is not None:
         status.process, status.began = holder.process or None, _clock(holder.began_s)
     if holder is not None and holder.works:

@@ -100,7 +100,7 @@ def measured(fakes: list[Frame], originals: list[Frame], faces: list[Face], trut
         pair, crop = compared(windows, face.cut_box, fake.size_wh, params)
         pairs.append(pair)
         crops.append(crop)
-        grids.append(on_grid(truth, window_box(face.cut_box, params), evidence.cells_of(evidence.WIDE)))
+        grids.append(on_grid(truth, window_box(face.cut_box, params), evidence.grid_side(evidence.WIDE)))
     standing, seen = evidence.measure(pairs)
     return {"standing": standing.astype(np.float16), "seen": seen, "truth": np.stack(grids), "crops": crops}
 

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forgeprep.ops import evidence, masks, robust
-from forgeprep.ops.evidence import PIXELS, WIDE, Pair, cells_of, features, find_evidence
+from forgeprep.ops.evidence import PIXELS, WIDE, Pair, features, find_evidence, grid_side
 from forgeprep.ops.evidence_model import BIAS, WEIGHTS
 from forgeprep.ops.masks import Crop, binarise, difference_masks
 from forgeprep.ops.similarity import mask_grid, pack_grid, similarity_map, unpack_grid
 from tests.conftest import UInt8
 
-SIDE = PIXELS * cells_of(WIDE)
+SIDE = PIXELS * grid_side(WIDE)
 MIDDLE = (WIDE - 1.3) / 2 / WIDE
 PLACE = MIDDLE, MIDDLE, 1 - MIDDLE, 1 - MIDDLE
 """Of a crop enlarged 1.3 times in its window."""

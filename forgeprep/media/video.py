@@ -72,8 +72,8 @@ def read_rate(path: Path) -> float:
 def read_header(path: Path, *, count: bool = True) -> VideoHeader:
     """Read a video's header without decoding it.
 
-    Where the container has no table of its frames, they are counted, which reads the whole file. Without ``count`` their
-    number is then 0.
+    Where the container has no table of its frames, they are counted, which reads the whole file. Without ``count``
+    their number is then 0.
 
     Raises:
         MediaError: the file is missing, empty or no video.

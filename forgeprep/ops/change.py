@@ -1,9 +1,9 @@
-"""Whether a face of a fake differs from the original's at a frame, beyond what compression does.
+"""Whether a face of a fake differs from the original's at a frame by more than compression explains.
 
-The luma of the face, with a rim around it, is brought down to a small picture, in which a forgery is many levels strong
-and compression noise few. The *signal* is the log of the face's strongest energy over the rim's: 0 where the face
-differs no more than what surrounds it, 1 to 2 for an original against its own re-encoding, 3 and more for forgeries
-that compression has not drowned.
+The luma of the face, with a rim around it, is scaled down to a small picture. In it a forgery is many levels strong and
+compression noise few. The *signal* is the log of the face's strongest energy over the rim's. It is 0 where the face
+differs no more than its surroundings, 1 to 2 for an original against its own re-encoding, and 3 or more for forgeries
+that compression has not hidden.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from forgeprep.ops.geometry import square_crop_box
 SIDE = 48
 ENLARGE = 1.3
 RIM = 0.86
-"""Cells farther out than this are the rim; 1 = the edge of the picture."""
+"""Pixels farther out than this are the rim; 1 is the edge of the picture."""
 CLEAR, FAINT = 2.5, 1.8
-"""From the first on, a frame counts as forged; next to such frames, from the second on."""
+"""A frame with a signal of at least CLEAR counts as forged; next to such frames FAINT is enough."""
 GAP = 1.0
-"""Only a gap of this between low and high signals tells unforged frames: without one, as where compression drowns the
-forgery now and then, a frame that is hardly forged is never taken for a real."""
+"""Frames count as unforged only where low and high signals are this far apart. Without such a gap, as where compression
+hides the forgery now and then, no frame is taken for a real one."""
 LEAST_GAP = 5
 """Shorter stretches of unforged frames between forged ones count as forged."""
 LEAST_CLEAR = 3
-"""So many clear frames make a forgery clear."""
+"""A forgery is clear if this many of its frames are."""
 
 
 def face_patch(frame: Frame, face: Box) -> UInt8:
-    """A face and its rim, luma, uint8 (SIDE, SIDE); continued past the frame's edge."""
+    """A face and its rim, luma, uint8 (SIDE, SIDE); the frame's edge is repeated outside the frame."""
     x0, y0, x1, y1 = square_crop_box(face, ENLARGE)
     width, height = frame.size_wh
     part = frame.y[max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)]
@@ -53,17 +53,17 @@ def change_signal(fake: UInt8, original: UInt8) -> float:
     difference -= np.median(difference[_RIM])
     smooth = cv2.GaussianBlur(difference, (0, 0), 1.2)
     energy = cv2.GaussianBlur(cv2.multiply(smooth, smooth), (0, 0), 1.0)
-    # 0.05: what rounding to whole levels leaves.
+    # 0.05 is the energy left by rounding to whole levels.
     return float(np.log((np.quantile(energy[~_RIM], 0.9) + 0.05) / (np.quantile(energy[_RIM], 0.75) + 0.05)))
 
 
 def is_clear(signals: Sequence[float]) -> bool:
-    """Whether a face's signals show a forgery beyond doubt."""
+    """Whether a face's signals clearly show a forgery."""
     return int(np.sum(np.asarray(signals) >= CLEAR)) >= LEAST_CLEAR
 
 
-def cut_of(signals: Sequence[float]) -> float:
-    """The signal above which a frame of a clearly forged face counts as forged; -inf where all of them do."""
+def forgery_threshold(signals: Sequence[float]) -> float:
+    """The signal above which a frame of a clearly forged face counts as forged; -inf if all frames do."""
     values = np.sort(np.asarray(signals, np.float64))
     low, high = values[:-1], values[1:]
     width = np.where((low < CLEAR) & (high >= FAINT), high - low, 0.0)
@@ -71,19 +71,19 @@ def cut_of(signals: Sequence[float]) -> float:
     return float(low[widest] + high[widest]) / 2 if len(width) and width[widest] >= GAP else -math.inf
 
 
-def forged_frames(signals: Sequence[float], cut: float, before: bool | None) -> npt.NDArray[np.bool_]:
-    """Which of consecutive frames are forged, by hysteresis; in doubt they are.
+def forged_frames(signals: Sequence[float], threshold: float, before: bool | None) -> npt.NDArray[np.bool_]:
+    """Which of consecutive frames are forged, by hysteresis; doubtful frames count as forged.
 
     Args:
         signals: one for each frame, in order of time.
-        cut: as :func:`cut_of` gives it for all that is known of the face.
-        before: what the frame before these was; None for the clip's first.
+        threshold: from :func:`forgery_threshold`, for all signals of the face so far.
+        before: whether the frame before these was forged; None if they are the clip's first.
 
     Returns:
         bool, as many.
     """
     values = np.asarray(signals, np.float64)
-    forged = _spread(values >= CLEAR, values >= FAINT) | (values > cut)
+    forged = _spread(values >= CLEAR, values >= FAINT) | (values > threshold)
     edges = np.flatnonzero(np.diff(np.concatenate([[True], forged, [True]]).astype(np.int8)))
     for start, end in zip(edges[::2], edges[1::2], strict=True):
         opens = start == 0 and before is not True
@@ -93,11 +93,11 @@ def forged_frames(signals: Sequence[float], cut: float, before: bool | None) -> 
 
 
 def _spread(seeds: npt.NDArray[np.bool_], over: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Seeds, and all of ``over`` that touches them directly or through more of ``over``."""
+    """The seeds and all of ``over`` that is connected to them."""
     _, labels = cv2.connectedComponents((seeds | over).astype(np.uint8)[None, :])
     row = labels[0]
     return np.asarray(np.isin(row, np.unique(row[seeds])) & (row > 0), np.bool_)
 
 
-_PLACE = np.abs(np.arange(SIDE) + 0.5 - SIDE / 2) / (SIDE / 2)
-_RIM = np.maximum(_PLACE[:, None], _PLACE[None, :]) > RIM
+_OFFSET = np.abs(np.arange(SIDE) + 0.5 - SIDE / 2) / (SIDE / 2)
+_RIM = np.maximum(_OFFSET[:, None], _OFFSET[None, :]) > RIM

@@ -1,13 +1,13 @@
-"""How likely each place of a face was forged, from a fake's pictures and its original's.
+"""How likely each part of a face was forged, from a fake's pictures and its original's.
 
-Both are compared in a window around the face, wider than any usual crop, on a grid of cells. Per cell, channel (luma,
-chroma) and scale the energy of the difference is taken: within the cell, smoothed a little and smoothed widely, of the
-frame, of its neighbours in time, and of the mean over the run, in which coding noise averages out and a forgery stays.
+Both are compared in a window around the face, wider than any usual crop, on a grid of cells. The energy of the
+difference is measured for each cell, channel (luma, chroma) and scale: within the cell, smoothed a little and smoothed
+widely; for the frame, for its neighbours in time, and for the mean over the run, where coding noise averages out.
 
-* Each energy is set against the noise that the window's own rim shows at equal texture: a robust line through their
-  logarithms. A forgery does not reach the whole rim, and what it reaches is left out of the line as outliers.
-* What stands out is seen in relation: to the face's strongest evidence, since the codec smears strong changes over
-  their neighbourhood; and to what the neighbourhood shows on average.
+* Each energy is compared with the noise that the window's rim shows at equal texture: a robust line through their
+  logarithms. A forgery does not reach the whole rim; the cells that it reaches are outliers, which the line ignores.
+* Evidence is also compared with the strongest of the face, since codecs spread strong changes over their surroundings,
+  and with the average of its surroundings.
 * A logistic model (:mod:`forgeprep.ops.evidence_model`) adds all this up to log-odds.
 """
 
@@ -37,21 +37,21 @@ WIDE = 2.0
 SCALES = (0.7, 1.5, 3.6)
 """Standard deviations of the smoothing, in cells."""
 RIM = 1.35, 1.1, 0.9
-"""Cells from this distance on are the rim, 1 being the edge of the face box; the next where the frame ends before."""
+"""Cells from this distance on are the rim; 1 is the edge of the face box. The next value serves if too few are seen."""
 LEAST_RIM = 100
-"""Cells a frame that make a rim."""
+"""Cells for each frame that make a rim."""
 CHANNELS = ("hy", "hc", "y0", "c0", "y1", "c1", "y2", "c2", "ty", "tc", "py1", "pc1", "py2", "pc2")
 """Energies of luma and chroma: within a cell (h), by scale (0 to 2), over neighbouring frames (t), of the mean (p)."""
 FLOORS = 0.15, 0.15, 0.12, 0.12, 0.05, 0.05, 0.03, 0.03, 0.05, 0.05, 0.02, 0.02, 0.02, 0.02
-"""What rounding to whole levels leaves of them."""
+"""Their values where only rounding to whole levels is left."""
 SHARED = ("hy", "y1", "c1", "y2", "c2")
 """Energies whose evidence is averaged over the run too."""
 LOCAL = ("y0", "c0", "y1", "c1")
-"""Energies that are set against their maximum nearby."""
+"""Energies that are compared with their maximum nearby."""
 PEAKED = ("y1", "c1", "y2", "c2", "py1", "pc1", "py2", "pc2")
-"""Energies that are set against the face's strongest."""
+"""Energies that are compared with the strongest of the face."""
 NEAR = ("y2", "c2", "hy")
-"""Energies of which the neighbourhood's average counts."""
+"""Energies whose average around the cell counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Pair:
 
     Attributes:
         fake, original: uint8 (S, S, 3) RGB, S being ``PIXELS`` for each of the grid's cells, of the same part of the
-            picture; what lies outside the frame is continued from its edge.
+            picture; the frame's edge is repeated outside the frame.
         outside: left, top, right, bottom: shares of the window that lie outside the frame, 0 to 1.
     """
 
@@ -71,11 +71,11 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a run of pairs shows.
+    """What the pairs of one face show.
 
     Attributes:
         log_odds: float32 (frames, G, G), of each cell being forged; strongly negative outside the frame, and outside
-            the part of the grid that was asked for.
+            the part of the grid that was wanted.
         standing: float32 (frames, 14, G, G), the channels' log energies over the rim's noise.
         seen: bool (frames, G, G), cells that show picture.
     """
@@ -85,8 +85,8 @@ class Evidence:
     seen: Bool
 
 
-def cells_of(wide: float) -> int:
-    """Cells along a window that is ``wide`` times the face box."""
+def grid_side(wide: float) -> int:
+    """Cells along the side of a window that is ``wide`` times the face box."""
     return round(CELLS_ACROSS_FACE * wide / 2) * 2
 
 
@@ -95,7 +95,7 @@ def find_evidence(pairs: Sequence[Pair], part: Part | None = None) -> Evidence:
 
     Args:
         pairs: of at least one frame.
-        part: rows and columns of the grid of which the odds are asked; of all if None.
+        part: rows and columns of the grid whose odds are wanted; all if None.
     """
     standing, seen = measure(pairs)
     part = part or (slice(0, seen.shape[1]), slice(0, seen.shape[2]))
@@ -107,10 +107,10 @@ def find_evidence(pairs: Sequence[Pair], part: Part | None = None) -> Evidence:
 
 def measure(pairs: Sequence[Pair]) -> tuple[Float, Bool]:
     """The channels' log energies over the noise of the rim, float32 (frames, 14, G, G), and the cells seen."""
-    cells = pairs[0].fake.shape[0] // PIXELS
-    seen = np.stack([_seen(pair, cells) for pair in pairs])
-    means, within, texture = _differences(pairs, cells)
-    rim = _rim(seen, cells)
+    side = pairs[0].fake.shape[0] // PIXELS
+    seen = np.stack([_seen(pair, side) for pair in pairs])
+    means, within, texture = _differences(pairs, side)
+    rim = _rim(seen, side)
     standing, at_rim = _log_energies(means, within, rim)
     _take_off_noise(standing, at_rim, np.log(texture + np.float32(0.5)), rim)
     if not seen.all():
@@ -119,8 +119,8 @@ def measure(pairs: Sequence[Pair]) -> tuple[Float, Bool]:
 
 
 def features(standing: Float, seen: Bool) -> Iterator[Float]:
-    """What the logistic model adds up, for each frame: float32 (77, G, G); the fit needs them one by one."""
-    place = _place(seen.shape[1])
+    """The inputs of the logistic model for each frame, float32 (77, G, G); its fit needs them one by one."""
+    place = _position_features(seen.shape[1])
     shared = {name: standing[:, CHANNELS.index(name)].mean(axis=0) for name in SHARED}
     for there, looked_at in zip(standing, _looked_at(seen), strict=True):
         maps = dict(zip(CHANNELS, there, strict=True))
@@ -140,9 +140,9 @@ def features(standing: Float, seen: Bool) -> Iterator[Float]:
 def _odds(standing: Float, seen: Bool, part: Part) -> Float:
     """Log-odds of a part, float32 (frames, H, W): the weighted sum of :func:`features`, in fewer steps."""
     of_step, of_shared, of_local, of_peaked, of_near, of_place = np.split(WEIGHTS, np.cumsum([42, 10, 4, 16, 3]))
-    # A channel's three steps are one bent line: below each step's end the slope of the next gives way to its own.
+    # The three steps of a channel form one line with bends, so its slopes can be taken one after the other.
     first, second, third = of_step.reshape(-1, 3).T
-    place = np.stack(_place(seen.shape[1]))[:, *part]
+    place = np.stack(_position_features(seen.shape[1]))[:, *part]
     everywhere = np.tensordot(of_place, place, 1) + np.float32(BIAS - 0.3 * float(first.sum()))
     for (low, high), name in zip(of_shared.reshape(-1, 2), SHARED, strict=True):
         mean = standing[:, CHANNELS.index(name), *part].mean(axis=0)
@@ -152,7 +152,7 @@ def _odds(standing: Float, seen: Bool, part: Part) -> Float:
     odds = np.empty((len(seen), *everywhere.shape), np.float32)
     asked, bent = np.empty((2, len(CHANNELS), *everywhere.shape), np.float32)
     least = np.empty_like(bent[peaked])
-    # The part, and as far around it as a neighbourhood reaches.
+    # The part and its surroundings, as far as the maximum nearby looks.
     wide = tuple(slice(max(0, side.start - 5), side.stop + 5) for side in part)
     inner = tuple(slice(side.start - more.start, side.stop - more.start) for side, more in zip(part, wide, strict=True))
     down, across = (_smoothing(seen.shape[1], 6.4)[side] for side in part)
@@ -174,13 +174,13 @@ def _odds(standing: Float, seen: Bool, part: Part) -> Float:
 
 
 def _highest(maps: Float) -> Float:
-    """OpenCV's dilation by an ellipse of 11 by 11 cells in less than half the time, float32 (n, H, W), of (n, H, W)."""
+    """As OpenCV's dilation by an ellipse of 11 by 11 cells, in half the time: float32 (n, H, W), of (n, H, W)."""
     count, height, width = maps.shape
-    # In one column, so far apart that no map sees another.
+    # In one column, with gaps so large that no map affects another.
     room = np.full((count, height + 5, width), -np.inf, np.float32)
     room[:, :height] = maps
     column = room.reshape(-1, width)
-    # The ellipse is a rectangle, of which each cell is a diamond, and a cell above and one below.
+    # The ellipse is a rectangle dilated by a diamond, with one more cell above and one below.
     found = np.asarray(cv2.dilate(cv2.dilate(column, _RECTANGLE), _DIAMOND), np.float32)
     np.maximum(found[5:], column[:-5], out=found[5:])
     np.maximum(found[:-5], column[5:], out=found[:-5])
@@ -199,18 +199,18 @@ def _sum(weights: Float, maps: Float) -> Float:
     return np.asarray(weights @ maps.reshape(len(maps), -1), np.float32).reshape(maps.shape[1:])
 
 
-def _differences(pairs: Sequence[Pair], cells: int) -> tuple[Float, Float, Float]:
+def _differences(pairs: Sequence[Pair], side: int) -> tuple[Float, Float, Float]:
     """What the frames' cells show, float32 (frames, n, G, G).
 
     Returns:
         Signed mean difference (n = 3: Y, Cb, Cr), energy within the cells (n = 2: luma, chroma), and texture of the
         original, (frames, G, G).
     """
-    means = np.empty((len(pairs), 3, cells, cells), np.float32)
-    within = np.empty((len(pairs), 2, cells, cells), np.float32)
-    texture = np.empty((len(pairs), cells, cells), np.float32)
-    # Planes, and memory for all frames: OpenCV halves single channels much faster than three, and fresh memory costs
-    # more than the arithmetic.
+    means = np.empty((len(pairs), 3, side, side), np.float32)
+    within = np.empty((len(pairs), 2, side, side), np.float32)
+    texture = np.empty((len(pairs), side, side), np.float32)
+    # Single planes, because OpenCV halves one channel much faster than three; one buffer for all frames, because fresh
+    # memory costs more than the arithmetic.
     height, width = pairs[0].fake.shape[:2]
     fake, original = np.empty((2, 3, height, width), np.uint8)
     rgb, signed = np.empty((2, 3, height, width), np.float32)
@@ -224,7 +224,7 @@ def _differences(pairs: Sequence[Pair], cells: int) -> tuple[Float, Float, Float
         energy -= mean * mean
         within[number, 0] = energy[0]
         np.add(energy[1], energy[2], out=within[number, 1])
-        texture[number] = _texture(pair.original, cells)
+        texture[number] = _texture(pair.original, side)
     return means, np.maximum(within, 0, out=within), texture
 
 
@@ -236,8 +236,8 @@ def _halved(planes: Float) -> Float:
     return np.asarray(halved, np.float32).reshape(count, height, width)
 
 
-def _texture(original: UInt8, cells: int) -> Float:
-    gray = cv2.resize(cv2.cvtColor(original, cv2.COLOR_RGB2GRAY), (cells, cells), interpolation=cv2.INTER_AREA)
+def _texture(original: UInt8, side: int) -> Float:
+    gray = cv2.resize(cv2.cvtColor(original, cv2.COLOR_RGB2GRAY), (side, side), interpolation=cv2.INTER_AREA)
     slope_x, slope_y = (np.asarray(slope, np.float32) * np.float32(0.125) for slope in cv2.spatialGradient(gray))
     return _blur(slope_x * slope_x + slope_y * slope_y, 1.0)
 
@@ -261,7 +261,7 @@ def _log_energies(means: Float, within: Float, rim: Sequence[Places]) -> tuple[F
         _square(_over_time(means, number), 1.0, 0.6, levels[-2:])
         levels += floors[:own]
         np.log(levels, out=levels)
-        # While the processor has them at hand.
+        # Here, while the values are in the processor's cache.
         at_rim.append(found[number].reshape(len(CHANNELS), -1)[:, rim[number]])
     return found, np.concatenate(at_rim, axis=1)
 
@@ -292,7 +292,7 @@ def _over_time(means: Float, number: int) -> Float:
 
 
 def _take_off_noise(levels: Float, at_rim: Float, log_texture: Float, rim: Sequence[Places]) -> None:
-    """Take from log energies, float32 (frames, 14, G, G), what the rim shows at equal texture."""
+    """Subtract from log energies, float32 (frames, 14, G, G), those of the rim at equal texture."""
     if not at_rim.size:
         return
     frame = np.repeat(np.arange(len(rim)), [len(places) for places in rim])
@@ -302,7 +302,7 @@ def _take_off_noise(levels: Float, at_rim: Float, log_texture: Float, rim: Seque
     for level, line, above in zip(at_rim, lines, rest, strict=True):
         line[:] = robust_line(texture, level)
         above[:] = level - (line[0] * texture + line[1])
-    # Frames of one clip are coded with different care.
+    # Frames of one clip are coded at different qualities.
     shift = np.clip(medians(rest, frame, len(levels)), -1, 0.5)
     shift[[name.startswith("p") for name in CHANNELS]] = 0
     base = lines[:, 1] + shift.T
@@ -313,15 +313,15 @@ def _take_off_noise(levels: Float, at_rim: Float, log_texture: Float, rim: Seque
         own -= noise
 
 
-def _rim(seen: Bool, cells: int) -> list[Places]:
+def _rim(seen: Bool, side: int) -> list[Places]:
     """Flat indices of cells of each frame's rim, some ten thousand in all."""
     for least in RIM:
-        rim = np.flatnonzero(seen & (_distance(cells) > least))
+        rim = np.flatnonzero(seen & (_distance(side) > least))
         if rim.size >= LEAST_RIM * len(seen):
             break
     else:
         rim = np.flatnonzero(seen)
-    frame, place = np.divmod(rim[:: max(1, rim.size // 12000)], cells * cells)
+    frame, place = np.divmod(rim[:: max(1, rim.size // 12000)], side * side)
     return np.split(place, np.searchsorted(frame, np.arange(1, len(seen))))
 
 
@@ -351,40 +351,40 @@ def _peaks(maps: Float) -> Float:
     return np.partition(values, at, axis=1)[:, at]
 
 
-def _seen(pair: Pair, cells: int) -> Bool:
+def _seen(pair: Pair, side: int) -> Bool:
     left, top, right, bottom = pair.outside
-    at = (np.arange(cells) + 0.5) / cells
+    at = (np.arange(side) + 0.5) / side
     rows, columns = (at > top) & (at < 1 - bottom), (at > left) & (at < 1 - right)
     return np.asarray(rows[:, None] & columns[None, :])
 
 
 @functools.cache
-def _distance(cells: int) -> Float:
+def _distance(side: int) -> Float:
     """How far out a cell lies: 1 at the edge of the face box, by the larger coordinate."""
-    place = np.abs(np.arange(cells, dtype=np.float32) + 0.5 - cells / 2) / (CELLS_ACROSS_FACE / 2)
+    place = np.abs(np.arange(side, dtype=np.float32) + 0.5 - side / 2) / (CELLS_ACROSS_FACE / 2)
     return np.asarray(np.maximum(place[:, None], place[None, :]), np.float32)
 
 
 @functools.cache
-def _place(cells: int) -> tuple[Float, Float]:
-    """Where forgeries lie: squared distance from the middle, and distance beyond the face box."""
-    at = (np.arange(cells, dtype=np.float32) + 0.5 - cells / 2) / (CELLS_ACROSS_FACE / 2)
+def _position_features(side: int) -> tuple[Float, Float]:
+    """Features of the position: squared distance from the middle, and distance beyond the face box."""
+    at = (np.arange(side, dtype=np.float32) + 0.5 - side / 2) / (CELLS_ACROSS_FACE / 2)
     squared = at[None, :] ** 2 + (0.9 * at[:, None]) ** 2
-    return np.asarray(squared, np.float32), np.maximum(_distance(cells) - 1, 0)
+    return np.asarray(squared, np.float32), np.maximum(_distance(side) - 1, 0)
 
 
 def _blur(values: Float, sigma: float) -> Float:
     """Gaussian smoothing of a map, float32 (G, G)."""
     if sigma < 2:
         return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma), np.float32)
-    # For a wide kernel two products are faster, by whole rows, than the taps.
+    # For a wide kernel two matrix products are faster than a convolution.
     rows, columns = (_smoothing(side, sigma) for side in values.shape)
     return np.asarray(rows @ values @ columns.T, np.float32)
 
 
 @functools.cache
 def _smoothing(side: int, sigma: float) -> Float:
-    """What OpenCV's Gaussian does along one axis, edges included, as a matrix, float32 (side, side)."""
+    """OpenCV's Gaussian along one axis, edges included, as a matrix, float32 (side, side)."""
     taps = cv2.getGaussianKernel(round(8 * sigma + 1) | 1, sigma, cv2.CV_32F)
     matrix = np.asarray(cv2.sepFilter2D(np.eye(side, dtype=np.float32), -1, np.ones(1, np.float32), taps), np.float32)
     matrix.flags.writeable = False

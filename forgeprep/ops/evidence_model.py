@@ -1,4 +1,4 @@
-"""The numbers of the models that masks are made with, fitted by ``benchmarks/masks_fit.py``."""
+"""The coefficients of the models that make masks, fitted by ``benchmarks/masks_fit.py``."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ WEIGHTS = np.array([
     -0.04816, -0.4079, 0.1006, 0.02382, 0.1326, 0.8475, 0.4424, 0.5794, -0.1031, 0.4282,
     0.4041, 0.3734, 1.344, 1.255, -1.144, -2.074, 0.7584,
 ], np.float32)
-"""Of each feature of :func:`forgeprep.ops.evidence.features`, in log-odds."""
+"""Weight of each feature of :func:`forgeprep.ops.evidence.features`, in log-odds."""
 BIAS = 0.6854
 FIT_WEIGHTS = np.array([
     1.786, -0.04311, 0.04266, 0.023, -0.4977, -0.0185, 0.002462, -0.02612, 0.0137, 0.03973,
     0.001877, 0.002417, -0.02518, 0.1392, -0.01203,
 ], np.float32)
-"""Of each of :data:`forgeprep.ops.masks.FIT_FEATURES`, in IoU."""
+"""Weight of each of :data:`forgeprep.ops.masks.FIT_FEATURES`, in IoU."""
 FIT_BIAS = -0.2228

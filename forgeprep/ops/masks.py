@@ -1,14 +1,14 @@
 """Manipulation masks from the difference between a fake and its original.
 
-A fixed threshold on the difference gives specks, because coding changes every pixel. Here :mod:`forgeprep.ops.evidence`
-tells for each place of a face how likely it was forged; where that is more likely than not is made into solid regions:
-gaps closed, holes filled, specks and what is small beside the largest piece left out (:func:`binarise`, which users can
-apply again with a threshold of their own).
+A fixed threshold on the difference gives specks, because coding changes every pixel. Instead,
+:mod:`forgeprep.ops.evidence` estimates for each part of a face how likely it was forged. The parts that are more likely
+forged than not become solid regions: gaps are closed, holes filled, and specks and pieces that are small beside the
+largest left out (:func:`binarise`, which users can apply again with their own threshold).
 
-How well such a mask fits can be told from the evidence itself: how far the region stands out, how sharply it ends, how
-much evidence it leaves outside, how steady it is over the run. A linear model of these, fitted on forgeries of real
-footage whose truth is known, predicts the mask's IoU; that is its confidence. Where it is low for a whole run, as for
-an original against its own re-encoding, nothing visible was forged.
+The evidence itself shows how well such a mask fits: how far the region stands out, how sharply it ends, how much
+evidence lies outside it, how steady it is over the run. A linear model of these predicts the mask's IoU, which is its
+confidence; it was fitted on forgeries of real footage whose truth is known. Where the confidence is low for a whole
+run, as for an original against its own re-encoding, nothing visible was forged.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class DifferenceMask:
         mask: uint8 (H, W), 255 manipulated, 0 pristine; all 0 where the pair does not differ visibly.
         difference: uint8 (H, W), how likely each pixel was forged: 128 as likely as not, 20 more for each unit of
             log-odds, 1 to 255; 0 not compared (padding).
-        threshold: the level of the difference above which the mask was cut, 0 to 254.
+        threshold: the level of the difference above which pixels belong to the mask, 0 to 254.
         confidence: 0 to 1, the IoU that the mask is expected to have with the forged region.
     """
 
@@ -89,8 +89,8 @@ def difference_masks(
         pairs: windows of one track in order of time; frames may be far apart.
         crops: the crop in each window.
         enlarge: side of the crops over side of the face box.
-        forged: whether the face is known to be forged in all of them. Then each gets a mask, of what stands out most
-            where nothing is more likely forged than not; its confidence says what that is worth.
+        forged: whether the face is known to be forged in all of them. Then each gets a mask, made of what stands
+            out most where nothing is more likely forged than not. Its confidence says how good it is.
 
     Returns:
         One for each pair. More frames give better masks, up to a few dozen; one frame works too.
@@ -98,7 +98,7 @@ def difference_masks(
     if not pairs:
         return []
     evidence = find_evidence(pairs, _shown(crops, pairs[0].fake.shape[0] // PIXELS))
-    found = [_cut(evidence.log_odds[number], crop, enlarge) for number, crop in enumerate(crops)]
+    found = [_mask_of(evidence.log_odds[number], crop, enlarge) for number, crop in enumerate(crops)]
     if forged:
         found = [one if one.mask.any() else _most_likely(one, enlarge) for one in found]
     regions = [_region(one.mask, crop, evidence.log_odds.shape[1]) for one, crop in zip(found, crops, strict=True)]
@@ -114,7 +114,7 @@ def difference_masks(
 
 
 def binarise(difference: UInt8, threshold: int, *, enlarge: float = 1.3) -> UInt8:
-    """Cut a difference into a mask: solid regions where it exceeds a level.
+    """Make a mask from a difference: solid regions where it exceeds a level.
 
     With a sample's own ``mask_threshold`` and ``enlarge`` this gives its ``mask`` again; a higher threshold gives a
     narrower region. It needs neither the videos nor a rerun.
@@ -128,7 +128,7 @@ def binarise(difference: UInt8, threshold: int, *, enlarge: float = 1.3) -> UInt
         uint8 (H, W), 255 manipulated, 0 pristine; all 0 where nothing exceeds the threshold.
     """
     height, width = difference.shape
-    # Twice as fine as the grid is as much as the evidence knows; the outline is drawn smoothly from there.
+    # The evidence has no more detail than twice the grid's; the outline is smooth when it is scaled up from there.
     side = 2 * round(CELLS_ACROSS_FACE * enlarge)
     fine = cv2.resize(difference, (side, side), interpolation=cv2.INTER_LINEAR)
     _, above = cv2.threshold(fine, threshold, 255, cv2.THRESH_BINARY)
@@ -139,7 +139,7 @@ def binarise(difference: UInt8, threshold: int, *, enlarge: float = 1.3) -> UInt
 
 
 def fit_features(evidence: Evidence, regions: Sequence[Bool], crops: Sequence[Crop]) -> Float:
-    """What tells how well a region fits, float32 (frames, 15); see :data:`FIT_FEATURES`."""
+    """Features that show how well a region fits, float32 (frames, 15); see :data:`FIT_FEATURES`."""
     rows = np.zeros((len(regions), len(FIT_FEATURES)), np.float32)
     steady = [_overlap(a, b) for a, b in itertools.pairwise(regions)]
     steadiness = float(np.mean(steady)) if steady else 0.8
@@ -187,17 +187,17 @@ FIT_FEATURES = (
 )  # fmt: skip
 
 
-def _shown(crops: Sequence[Crop], cells: int) -> Part:
-    """Rows and columns of the grid that crops show, and those around that are smoothed into them."""
-    places = np.array([crop.place for crop in crops]) * cells
-    low = np.clip(np.floor(places[:, :2].min(axis=0)) - 5, 0, cells - 1).astype(int)
-    high = np.clip(np.ceil(places[:, 2:].max(axis=0)) + 5, 1, cells).astype(int)
+def _shown(crops: Sequence[Crop], side: int) -> Part:
+    """Rows and columns of the grid that crops show, and the surroundings that smoothing takes in."""
+    places = np.array([crop.place for crop in crops]) * side
+    low = np.clip(np.floor(places[:, :2].min(axis=0)) - 5, 0, side - 1).astype(int)
+    high = np.clip(np.ceil(places[:, 2:].max(axis=0)) + 5, 1, side).astype(int)
     return slice(low[1], high[1]), slice(low[0], high[0])
 
 
-def _cut(log_odds: Float, crop: Crop, enlarge: float) -> DifferenceMask:
-    cells = log_odds.shape[0]
-    x0, y0, x1, y1 = (cells * place for place in crop.place)
+def _mask_of(log_odds: Float, crop: Crop, enlarge: float) -> DifferenceMask:
+    side = log_odds.shape[0]
+    x0, y0, x1, y1 = (side * place for place in crop.place)
     across, down = (x1 - x0) / crop.side, (y1 - y0) / crop.side
     there = np.array([[across, 0, x0 + 0.5 * across - 0.5], [0, down, y0 + 0.5 * down - 0.5]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -213,7 +213,7 @@ def _cut(log_odds: Float, crop: Crop, enlarge: float) -> DifferenceMask:
 
 
 def _most_likely(found: DifferenceMask, enlarge: float) -> DifferenceMask:
-    """The mask cut at the highest level that gives one; none where nothing was compared."""
+    """The mask at the highest threshold that gives one; unchanged where nothing was compared."""
     top = int(found.difference.max())
     for threshold in range(max(0, top - LEVELS // 4), -1, -(LEVELS // 4)):
         mask = binarise(found.difference, threshold, enlarge=enlarge)
@@ -222,18 +222,18 @@ def _most_likely(found: DifferenceMask, enlarge: float) -> DifferenceMask:
     return found
 
 
-def _region(mask: UInt8, crop: Crop, cells: int) -> Bool:
+def _region(mask: UInt8, crop: Crop, side: int) -> Bool:
     """A crop's mask on the window's grid."""
-    grid = np.zeros((cells, cells), bool)
-    x0, y0, x1, y1 = (round(cells * place) for place in crop.place)
+    grid = np.zeros((side, side), bool)
+    x0, y0, x1, y1 = (round(side * place) for place in crop.place)
     small = cv2.resize(mask, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA) > 127
-    rows, columns = slice(max(0, y0), min(cells, y1)), slice(max(0, x0), min(cells, x1))
+    rows, columns = slice(max(0, y0), min(side, y1)), slice(max(0, x0), min(side, x1))
     grid[rows, columns] = small[rows.start - y0 : rows.stop - y0, columns.start - x0 : columns.stop - x0]
     return grid
 
 
-def _inside(crop: Crop, cells: int) -> Bool:
-    at = (np.arange(cells) + 0.5) / cells
+def _inside(crop: Crop, side: int) -> Bool:
+    at = (np.arange(side) + 0.5) / side
     x0, y0, x1, y1 = crop.place
     return np.asarray(((at > y0) & (at < y1))[:, None] & ((at > x0) & (at < x1))[None, :])
 
@@ -245,7 +245,7 @@ def _nothing(found: DifferenceMask) -> DifferenceMask:
 def _solid(region: UInt8, reach: int) -> UInt8:
     """Regions without holes or gaps; specks, and what is small beside the largest, are left out."""
     pad = reach + 1
-    # Continued past the edge, so that a region that touches the edge is not eaten away there.
+    # Repeated past the edge, so that a region that touches the edge does not shrink there.
     wide = cv2.copyMakeBorder(region, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
     wide = cv2.morphologyEx(wide, cv2.MORPH_OPEN, _ellipse(2))
     wide = np.asarray(cv2.morphologyEx(wide, cv2.MORPH_CLOSE, _ellipse(reach)), np.uint8)
@@ -265,7 +265,7 @@ def _ellipse(reach: int) -> UInt8:
 
 
 def _quantile(values: Float, share: float) -> float:
-    """As ``np.quantile`` of more than one value, but by one place of the order."""
+    """As ``np.quantile`` of more than one value, but with a single partition."""
     whole, rest = divmod(share * (len(values) - 1), 1)
     ordered = np.partition(values, int(whole) + 1)
     low, high = float(ordered[: int(whole) + 1].max()), float(ordered[int(whole) + 1])

@@ -27,7 +27,7 @@ GRAY_WEIGHTS = (0.29893602, 0.58704307, 0.11402090)
 """Shares of red, green and blue."""
 _STEPS_PER_UNIT = 5  # codes per gray level
 _TAPS = 8
-_LEAD = _TAPS - 2  # rows that a block shares with the next
+_OVERLAP = _TAPS - 2  # rows that a block shares with the next
 # Rows per block: the fastest of 8, 16, 32 and 64, as long blocks multiply more of the zeros beside the band.
 # Up to 2340 columns the products stay below the size at which OpenBLAS starts threads.
 _BLOCK = 8
@@ -123,9 +123,9 @@ def _residual(plane: F32, variance: float, levels: int, scratch: F32) -> F32:
     """Residual of an (H, W) plane, in scratch[0]: transform, go down a level, weight, transform back."""
     height, width = plane.shape
     padded = _view(scratch[0], _padded(height), _padded(width))
-    below, right = padded.shape[0] - height - _LEAD, padded.shape[1] - width - _LEAD
+    below, right = padded.shape[0] - height - _OVERLAP, padded.shape[1] - width - _OVERLAP
     # OpenCV's "reflect" (cba|abc|cba) is PyWavelets' "symmetric".
-    cv2.copyMakeBorder(plane, _LEAD, below, _LEAD, right, cv2.BORDER_REFLECT, dst=padded)
+    cv2.copyMakeBorder(plane, _OVERLAP, below, _OVERLAP, right, cv2.BORDER_REFLECT, dst=padded)
     bands = _along_both(_matrices()[0], padded, scratch[1], scratch[0], np.empty(padded.size, np.float32))
     # Rows of low and high pass along W alternate, and in each row those along H: two images of two channels.
     # Beyond rows and cols is the transform of mere padding.
@@ -166,9 +166,9 @@ def _along_both(matrix: F32, x: F32, half: F32, turned: F32, out: F32) -> F32:
 def _multiply(matrix: F32, x: F32, buffer: F32) -> F32:
     """`matrix` times each block of 14 rows of x, one starting every 8: (8 * blocks, cols), in `buffer`."""
     row, col = x.strides
-    blocks, cols = (len(x) - _LEAD) // _BLOCK, x.shape[1]
+    blocks, cols = (len(x) - _OVERLAP) // _BLOCK, x.shape[1]
     # Made this way, bounds are checked and it takes a tenth of the time of as_strided.
-    view = np.ndarray((blocks, _BLOCK + _LEAD, cols), np.float32, x.data, 0, (_BLOCK * row, row, col))
+    view = np.ndarray((blocks, _BLOCK + _OVERLAP, cols), np.float32, x.data, 0, (_BLOCK * row, row, col))
     return np.matmul(matrix, view, out=_view(buffer, blocks, _BLOCK, cols)).reshape(-1, cols)
 
 
@@ -195,14 +195,14 @@ def _view(buffer: F32, *shape: int) -> F32:
 
 def _padded(side: int) -> int:
     """Padded length of a side: 6 in front, whole blocks, and one block more for the inverse to read."""
-    return _LEAD + (-(-side // _BLOCK) + 1) * _BLOCK
+    return _OVERLAP + (-(-side // _BLOCK) + 1) * _BLOCK
 
 
 @lru_cache(maxsize=1)
 def _matrices() -> tuple[F32, F32]:
     """db4 for a block: analysis of 14 samples to 8 coefficients (low, high, low, ...), and its inverse."""
     wavelet = pywt.Wavelet("db4")
-    analysis, synthesis = np.zeros((2, _BLOCK, _BLOCK + _LEAD), np.float32)
+    analysis, synthesis = np.zeros((2, _BLOCK, _BLOCK + _OVERLAP), np.float32)
     for i in range(_BLOCK):
         start, phase = i - i % 2, i % 2
         analysis[i, start : start + _TAPS] = (wavelet.dec_lo, wavelet.dec_hi)[phase][::-1]

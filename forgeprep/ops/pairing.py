@@ -1,10 +1,10 @@
-"""How a fake lies on its original: which of its frames shows which, at what scale, and where in the picture.
+"""How a fake lies on its original: which of its frames shows which of the original, at what scale and position.
 
-Everything is decided on small gray pictures (*thumbs*), and by differences that are cut off at a level: a forged face
-is off by more than that in any position, so it has no say in where the rest fits best.
+Small gray pictures (*thumbs*) are compared, by differences that are limited to a level. A forged face exceeds that
+level in any position, so it does not influence where the rest fits best.
 
-A fake's frames are taken to show the original's frames in order, some of them twice or not at all. The likeliest such
-order is found by dynamic programming (Viterbi 1967) within a band around a line; a frame of the original that no frame
+A fake's frames are assumed to show the original's frames in order, some of them twice or not at all. The most likely
+order is found by dynamic programming (Viterbi 1967) within a band around a line. A frame of the original that no frame
 of the fake shows has no partner.
 """
 
@@ -32,20 +32,20 @@ Frames = Callable[[], Iterator[Frame]]
 
 LINES = 36
 CAP = 12
-"""Rows of a thumb, and the difference in levels of 255 at which it is cut off."""
+"""Rows of a thumb, and the limit of a difference in levels of 255."""
 MAX_OFFSET = 30
 SLACK = 15
-"""Frames that a fake may be shifted, and those that it may drift further by lost or doubled frames."""
+"""Frames by which a fake may be shifted, and by which it may drift further because of lost or doubled frames."""
 PROBE = 120
-"""Frames from which the geometry and the rate are judged."""
+"""Frames from which the geometry and the rate are found."""
 SAME_TAKE, FLOOR = 0.6, 9.0
 """Two frames show the same moment if they differ by less than this share of what the original itself changes within
 :data:`STRIDE` frames, or by less than the floor (squared levels, which the strongest compression leaves)."""
 STRIDE = 16
 LEAST_SIMILARITY = 0.8
 _SWITCH, _FURTHER, _OFF_BEAT, _SURE = 10.0, 0.2, 3.0, 20.0
-"""Cost of a lost or doubled frame, of each further one at the same place, of one that another rate explains but comes
-at another beat, and the weight of a thumb's difference."""
+"""Costs of a lost or doubled frame, of each further one at the same position, and of one that the frame rates explain
+but at another frame than expected; and the weight of a thumb's difference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,8 @@ class Alignment:
     Attributes:
         placement: the geometry.
         partner: original's frame index -> fake's frame index; frames without a partner are missing.
-        offset: the fake's index less the original's times ``rate``, rounded, at most frames.
-        rate: the fake's frames a frame of the original.
+        offset: the fake's index minus the original's times ``rate``, rounded; the median over the frames.
+        rate: frames of the fake for each frame of the original.
     """
 
     placement: Placement
@@ -101,7 +101,7 @@ def area_of(placement: Placement, original_wh: tuple[int, int], fake_wh: tuple[i
 
 
 def outside(faces: Iterable[Box], frame_wh: tuple[int, int], size_wh: tuple[int, int]) -> Mask:
-    """The cells of a thumb that lie outside all faces enlarged 1.4 times, bool (H, W)."""
+    """The pixels of a thumb that lie outside all faces enlarged 1.4 times, bool (H, W)."""
     keep = np.ones(size_wh[::-1], bool)
     for x0, y0, x1, y1 in faces:
         more = 0.2 * (x1 - x0)
@@ -111,8 +111,8 @@ def outside(faces: Iterable[Box], frame_wh: tuple[int, int], size_wh: tuple[int,
     return keep
 
 
-def apart(a: UInt8, b: UInt8, keep: Mask) -> float:
-    """Mean squared difference of two thumbs in squared levels, each difference cut off at :data:`CAP`."""
+def thumb_distance(a: UInt8, b: UInt8, keep: Mask) -> float:
+    """Mean squared difference of two thumbs in squared levels, each difference limited to :data:`CAP`."""
     if not keep.any():
         return 0.0
     level = cv2.min(cv2.absdiff(a, b), CAP).astype(np.float32)[keep]  # type: ignore[call-overload]
@@ -125,7 +125,7 @@ def is_checked(index: int) -> bool:
 
 
 def correlation(a: UInt8, b: UInt8, keep: Mask) -> float:
-    """Correlation of two thumbs over ``keep``, -1 to 1; 1 where neither shows anything but one level."""
+    """Correlation of two thumbs over ``keep``, -1 to 1; 1 where one of them has a single level only."""
     if not keep.any():
         return 1.0
     x, y = (t[keep].astype(np.float64) for t in (a, b))
@@ -143,8 +143,8 @@ def align(original: Frames, fake: Frames, fps: tuple[float, float]) -> Alignment
         fps: frames a second of original and fake, as the files say.
 
     Returns:
-        None if the pictures cannot be laid on each other by one scale and a shift. Whether they then show the same is
-        for the caller to check, frame by frame.
+        None if no scale and shift lays one picture on the other. The caller checks frame by frame whether both
+        then show the same.
     """
     pair = _Pictures.of(original), _Pictures.of(fake)
     if pair[0] is None or pair[1] is None:
@@ -207,7 +207,7 @@ def _lit(levels: Levels) -> tuple[int, int]:
 
 
 def _placements(original: _Pictures, fake: _Pictures) -> list[Placement]:
-    """What comes into question: all of the picture, or what is not black of either, on the other."""
+    """The candidates: all of a picture, or its part that is not black, on all or that part of the other."""
     found: list[Placement] = []
     whole = (0, 0, *original.size_wh), (0, 0, *fake.size_wh)
     for a, b in (
@@ -223,10 +223,10 @@ def _placements(original: _Pictures, fake: _Pictures) -> list[Placement]:
 
 
 def _placement(a: IntBox, b: IntBox, fake_wh: tuple[int, int]) -> Placement | None:
-    """The one scale and shift that lay box ``a`` on box ``b``, if there are any."""
+    """The scale and shift that lay box ``a`` on box ``b``, if there are any."""
     (aw, ah), (bw, bh) = ((x1 - x0, y1 - y0) for x0, y0, x1, y1 in (a, b))
     across, down = bw / aw, bh / ah
-    # A bar's edge may be found some pixels off, on either side; the side without bars is exact.
+    # The found edge of a black bar may be some pixels off; a side without bars is exact.
     if abs(across * ah - bh) > 5 and abs(down * aw - bw) > 5:
         return None
     scale = across if bw == fake_wh[0] else down if bh == fake_wh[1] else (across + down) / 2
@@ -236,15 +236,15 @@ def _placement(a: IntBox, b: IntBox, fake_wh: tuple[int, int]) -> Placement | No
     left, top = (b[0] + b[2] - width) / 2, (b[1] + b[3] - height) / 2
     # Bars are whole pixels, and mostly alike on both sides.
     left, top = (
-        (side - size) / 2 if abs((side - size) / 2 - place) <= 2 else place
-        for side, size, place in ((fake_wh[0], width, left), (fake_wh[1], height, top))
+        (side - size) / 2 if abs((side - size) / 2 - start) <= 2 else start
+        for side, size, start in ((fake_wh[0], width, left), (fake_wh[1], height, top))
     )
     return Placement(scale, (round(left) - a[0] * scale, round(top) - a[1] * scale))
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """About where the fake's frames lie: frame ``i`` shows the original's ``floor(i / rate + phase)``."""
+    """About where the fake's frames are: frame ``i`` shows the original's ``floor(i / rate + phase)``."""
 
     rate: float
     phase: float
@@ -269,8 +269,8 @@ def _path(
     pictures: tuple[_Pictures, _Pictures],
     limit: int | None,
 ) -> tuple[list[tuple[int, int, float]], float]:
-    """The likeliest order: (fake's index, original's index, their distance) for each frame that has a partner; and
-    its cost, in squared levels a frame.
+    """The most likely order: (fake's index, original's index, their distance) for each frame that has a partner; and
+    its cost, in squared levels for each frame.
     """
     reach = MAX_OFFSET + SLACK
     indices: list[int] = []
@@ -281,10 +281,10 @@ def _path(
     if area[2] - area[0] < 16 or area[3] - area[1] < 16:
         return [], math.inf
     sizes = pictures[0].size_wh, pictures[1].size_wh
-    window = _Window(((f.index, thumb(f, whole, size_wh)) for f in original() if f.size_wh == sizes[0]), reach)
+    nearby = _NearbyThumbs(((f.index, thumb(f, whole, size_wh)) for f in original() if f.size_wh == sizes[0]), reach)
     for frame in (f for f in islice(fake(), limit) if f.size_wh == sizes[1]):
         indices.append(frame.index)
-        rows.append(window.distances(thumb(frame, area, size_wh), line(frame.index)))
+        rows.append(nearby.distances(thumb(frame, area, size_wh), line(frame.index)))
     if not rows:
         return [], math.inf
     distances = np.stack(rows)
@@ -298,8 +298,8 @@ def _path(
     return [step for step in path if step[2] < CAP * CAP], cost * floor / (_SURE / 2) / len(path)
 
 
-class _Window:
-    """The original's thumbs around a frame that only moves forward."""
+class _NearbyThumbs:
+    """The original's thumbs around a frame whose index only grows."""
 
     def __init__(self, thumbs: Iterator[tuple[int, UInt8]], reach: int) -> None:
         self.thumbs = thumbs
@@ -332,18 +332,18 @@ def _viterbi(
     State ``j`` stands for the original's frame ``centre - reach + j``.
     """
     states = costs.shape[1]
-    place = np.arange(states)
+    state = np.arange(states)
     best = costs[0].astype(np.float64)
     back = np.zeros(costs.shape, np.int32)
     for number in range(1, len(costs)):
-        moved = centres[number] - centres[number - 1] + place[None, :] - place[:, None]
+        moved = centres[number] - centres[number - 1] + state[None, :] - state[:, None]
         expected = (indices[number] - indices[number - 1]) / rate
         easy = (moved >= math.floor(expected)) & (moved <= math.ceil(expected))
         price = np.where(easy, _OFF_BEAT, _SWITCH + _FURTHER * np.abs(moved - expected))
         np.fill_diagonal(price, 0.0)
         total = np.where(moved < 0, np.inf, best[:, None] + price)
         back[number] = total.argmin(axis=0)
-        best = total[back[number], place] + costs[number]
+        best = total[back[number], state] + costs[number]
     path = [int(best.argmin())]
     for number in range(len(costs) - 1, 0, -1):
         path.append(int(back[number, path[-1]]))

@@ -1,4 +1,4 @@
-"""A line and medians that do not follow outliers."""
+"""A line and medians that outliers do not affect."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Float = npt.NDArray[np.float32]
 
 
 def robust_line(x: Float, y: Float) -> tuple[float, float]:
-    """Slope and level of a line through points, of which those far above it are left out; float32 (n,) each."""
+    """Slope and level of a line through points, ignoring points far above it; ``x`` and ``y`` are float32 (n,)."""
     powers = np.empty((4, len(x)))
     powers[1], powers[3] = x, y
     np.multiply(powers[1], powers[1::2], out=powers[::2])
@@ -18,7 +18,7 @@ def robust_line(x: Float, y: Float) -> tuple[float, float]:
     for turn in range(4):
         if turn:
             rest = y - (np.float32(slope) * x + np.float32(level))
-            # What is left out lies beyond all else: cheaper than to pick the others.
+            # Ignored points become infinite: cheaper than selecting the others.
             kept = np.where(keep, rest, np.float32(np.inf))
             middle = median_of_least(kept, count)
             keep = rest < middle + 2 * (1.4826 * median_of_least(np.abs(kept - np.float32(middle)), count) + 1e-3)
@@ -30,7 +30,7 @@ def robust_line(x: Float, y: Float) -> tuple[float, float]:
 
 
 def median_of_least(values: Float, count: int) -> float:
-    """The median of the ``count`` least values; ``np.median`` is slow: it asks for more than one place of the order."""
+    """The median of the ``count`` least values; faster than ``np.median``, which partitions more than once."""
     half = count // 2
     ordered = np.partition(values, half)
     return float(ordered[half] if count % 2 else (ordered[half] + ordered[:half].max()) / 2)

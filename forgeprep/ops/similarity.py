@@ -1,4 +1,4 @@
-"""Local-similarity ground truth: the mask on a coarse grid, and the pairwise map that follows from it."""
+"""Local-similarity ground truth: the mask on a coarse grid, and the map of all pairs of its cells."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ def similarity_map(grid: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 
     Its diagonal is False, it is symmetric, and it is all False for a real.
     """
-    cells = grid.reshape(-1)
-    return np.asarray(cells[:, None] ^ cells[None, :])
+    flat = grid.reshape(-1)
+    return np.asarray(flat[:, None] ^ flat[None, :])

@@ -1,10 +1,10 @@
-"""Evenly spread numbers: which frames, pictures or pairs of many are taken."""
+"""Evenly spread numbers: which frames, pictures or pairs are taken."""
 
 from __future__ import annotations
 
 
 def evenly(count: int, wanted: int) -> tuple[int, ...]:
-    """Of 0 to ``count`` - 1 as many as wanted, ascending: the first and the last among them, or the middle one alone.
+    """``wanted`` numbers of 0 to ``count`` - 1, ascending; the first and the last are among them; of one, the middle.
 
     >>> evenly(10, 4), evenly(10, 1), evenly(2, 5), evenly(0, 3)
     ((0, 3, 6, 9), (5,), (0, 1), ())

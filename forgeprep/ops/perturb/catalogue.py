@@ -21,7 +21,7 @@ GROUPS = ("compression", "blur", "noise", "colour", "geometry", "resolution", "s
 """The groups, as they are documented."""
 
 ORDER = ("geometry", "colour", "blur", "noise", "sharpening", "resolution", "compression", "codec")
-"""The groups as a mixture applies them: scene and camera first, what a picture goes through on its way later."""
+"""The groups as a mixture applies them: scene and camera first, storage and transmission last."""
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
@@ -31,16 +31,16 @@ Draw = Callable[[np.random.Generator, Params], Params]
 
 @dataclass(frozen=True, slots=True)
 class Perturbation:
-    """One of the catalogue; exactly one of ``change``, ``add_noise`` and ``move`` is set.
+    """An entry of the catalogue; exactly one of ``change``, ``add_noise`` and ``move`` is set.
 
     Attributes:
         name: what users write after ``--perturb``.
         group: one of :data:`GROUPS`.
         summary: one line.
         levels: parameter -> its values at severity 1 to 5.
-        change: ``(image, **params)``, for a result that follows from the picture.
-        add_noise: ``(image, rng, **params)``, for one that is random in every pixel.
-        move: ``(size_wh, **params)`` to the warp of a geometric one.
+        change: ``(image, **params)``, for a result that depends on the picture only.
+        add_noise: ``(image, rng, **params)``, for a result that is random in every pixel.
+        move: ``(size_wh, **params)`` to the warp of a geometric perturbation.
         draw: what is drawn once for a clip: ``(rng, params of the severity)`` to the params that are applied.
     """
 
@@ -68,7 +68,7 @@ class Step:
 
 
 def ready(name: str, severity: int, rng: np.random.Generator) -> Step:
-    """The step of a severity, with what it leaves to chance drawn from ``rng``."""
+    """The step of a severity, with its random parameters drawn from ``rng``."""
     entry = CATALOGUE[name]
     return Step(name, severity, entry.draw(rng, entry.params(severity)))
 

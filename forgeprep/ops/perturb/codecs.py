@@ -1,7 +1,7 @@
 """Perturbations that store a picture and read it again: still-picture formats and video codecs.
 
 All take uint8 (H, W, 3) RGB and give the same. A video codec gets the picture alone, as one key frame: the result
-follows from that picture and the parameters, whatever stood before it in the clip.
+depends on that picture and the parameters only, not on earlier frames of the clip.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which perturbations a clip gets: the words after ``--perturb``, and the draw that follows from a seed and a name."""
+"""Which perturbations a clip gets: by what stands after ``--perturb``, a seed and the clip's name."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from forgeprep.errors import UsageError, unknown_name
 from forgeprep.ops.perturb.catalogue import CATALOGUE, ORDER, SEVERITIES, Step, ready
 
 SHARES = ("mixed", "single", "clean")
-"""Words that take the share of the clips that are perturbed so; the rest stays clean."""
+"""Names that take a share of the clips, as in ``mixed:0.5``."""
 
 PRESETS = {"forgerynet": {"mixed": 0.98, "single": 0.01, "clean": 0.01}}
 """Names that stand for shares. ``forgerynet``: 99 % of its pictures are perturbed, nearly all of them by mixtures."""
 
 MIXTURE = (2, 4)
-"""A mixture has so many perturbations at least and at most."""
+"""The fewest and the most perturbations of a mixture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,8 @@ def parse(text: str) -> Recipe:
     """The recipe in a text such as ``jpeg:3,gaussian-blur``, ``mixed:0.98,single:0.01`` or ``forgerynet``.
 
     Raises:
-        UsageError: an unknown name or severity (the message suggests the nearest), shares that are none or sum up to
-            more than 1, or names beside shares.
+        UsageError: an unknown name or severity (the message suggests the nearest), shares that are not from 0 to 1 or
+            sum up to more than 1, or names beside shares.
     """
     items = [part.strip() for part in text.split(",") if part.strip()]
     if not items:
@@ -83,13 +83,13 @@ def draw(recipe: Recipe, rng: np.random.Generator) -> tuple[Step, ...]:
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:
-    """A generator that follows from ``seed`` and ``names`` alone: the same on every worker and machine."""
+    """A generator that depends on ``seed`` and ``names`` only: the same on every worker and machine."""
     digest = hashlib.sha256("\0".join([str(seed), *names]).encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
 
 
 def _mixture(rng: np.random.Generator) -> list[str]:
-    """Names of as many groups, in the order in which they are applied."""
+    """Names from different groups, in the order in which they are applied."""
     count = int(rng.integers(MIXTURE[0], MIXTURE[1] + 1))
     chosen: dict[str, str] = {}
     for name in rng.permutation(list(CATALOGUE)):

@@ -68,7 +68,7 @@ class Warp:
         return self._remap(image, cv2.INTER_CUBIC)
 
     def levels(self, image: UInt8) -> UInt8:
-        """Warp levels whose 0 is a word of its own, uint8 (H, W): the nearest pixel's, so that none is new."""
+        """Warp levels whose 0 has a meaning of its own, uint8 (H, W), by the nearest pixel: no new level appears."""
         return self._remap(image, cv2.INTER_NEAREST)
 
     def mask(self, mask: UInt8) -> UInt8:

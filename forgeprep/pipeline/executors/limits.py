@@ -44,6 +44,6 @@ def limited(job: Job, limits: Limits) -> Iterator[None]:
         return
     with (
         media_process.reading(memory=limits.memory, seconds=limits.seconds),
-        guard.clock(media_process.patience(limits.seconds) + 10),
+        guard.clock(media_process.waiting_time_s(limits.seconds) + 10),
     ):
         yield

@@ -10,7 +10,7 @@ import numpy as np
 from forgeprep.faces.tracks import Face
 from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.regions import Box, IntBox, crop_gray, crop_rgb, padding_of, window_rgb
-from forgeprep.ops.evidence import PIXELS, WIDE, Pair, cells_of
+from forgeprep.ops.evidence import PIXELS, WIDE, Pair, grid_side
 from forgeprep.ops.geometry import resize_square, square_crop_box
 from forgeprep.ops.masks import Crop
 from forgeprep.schemas.clips import Clip
@@ -54,7 +54,7 @@ def window_box(face: Box, params: CropParams) -> IntBox:
 
 def window(frame: Frame, face: Box, params: CropParams) -> UInt8:
     """What a mask is made from: the surroundings of a face, uint8 (S, S, 3) RGB, see :class:`Pair`."""
-    return window_rgb(frame, window_box(face, params), PIXELS * cells_of(max(WIDE, params.enlarge)))
+    return window_rgb(frame, window_box(face, params), PIXELS * grid_side(max(WIDE, params.enlarge)))
 
 
 def compared(

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 
 from forgeprep.media.frames import UInt8
-from forgeprep.ops.change import LEAST_GAP, change_signal, cut_of, forged_frames, is_clear
+from forgeprep.ops.change import LEAST_GAP, change_signal, forged_frames, forgery_threshold, is_clear
 from forgeprep.ops.evidence import Pair
 from forgeprep.ops.masks import Crop, difference_masks
 from forgeprep.stages.base import Sample
@@ -82,7 +82,7 @@ class _Track:
 
     @property
     def cut(self) -> float:
-        return cut_of(self.signals)
+        return forgery_threshold(self.signals)
 
 
 class ForgedFaces:

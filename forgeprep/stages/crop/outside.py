@@ -30,7 +30,7 @@ class Likeness:
     """How two pictures outside the faces compare.
 
     Attributes:
-        apart: their distance, as :func:`forgeprep.ops.pairing.apart` gives it.
+        apart: their distance, as :func:`forgeprep.ops.pairing.thumb_distance` gives it.
         correlation: -1 to 1.
         lagged: whether a neighbouring frame of the fake fits clearly better.
     """
@@ -88,17 +88,17 @@ class Outside:
         size_wh = picture.shape[1], picture.shape[0]
         area = pairing.area_of(*place, frame.size_wh)
         own = pairing.thumb(frame, area, size_wh)
-        apart, correlation = pairing.apart(picture, own, keep), pairing.correlation(picture, own, keep)
+        apart, correlation = pairing.thumb_distance(picture, own, keep), pairing.correlation(picture, own, keep)
         if self.guessed and keep.mean() < LEAST_OUTSIDE:
             correlation = pairing.correlation(picture, own, np.ones_like(keep))
             apart = 0.0 if correlation >= LEAST_ALIKE else math.inf
         if pairing.is_checked(index):
             if self.last is not None and self.last[0].shape == picture.shape:
-                self.changes.append(pairing.apart(picture, self.last[0], keep & self.last[1]))
+                self.changes.append(pairing.thumb_distance(picture, self.last[0], keep & self.last[1]))
             self.last = whole
         others = [] if ahead is None else self._neighbours(frame.index, area, size_wh, ahead)
         self.thumbs.append((frame.index, own))
-        lagged = any(pairing.apart(picture, other, keep) < BETTER * apart - 0.1 for other in others)
+        lagged = any(pairing.thumb_distance(picture, other, keep) < BETTER * apart - 0.1 for other in others)
         return Likeness(apart, correlation, lagged)
 
     def _neighbours(self, index: int, area: IntBox, size_wh: tuple[int, int], ahead: ForwardReader) -> list[UInt8]:

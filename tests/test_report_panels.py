@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow as pa
+import pytest
 
+from forgeprep.errors import UsageError
 from forgeprep.report.draw import draw_sheet
+from forgeprep.report.measure import measure
 from forgeprep.report.page import gather, render_page
-from forgeprep.report.panels import OWN_PANELS, SIDE, SheetRow, picture_columns
+from forgeprep.report.panels import OWN_PANELS, SIDE, SheetRow, panel_of, picture_columns
+from forgeprep.report.pictures import look_at_pictures
 from forgeprep.report.sheet import contact_sheet
-from forgeprep.schemas.columns import facts_of
-from forgeprep.schemas.samples import IMAGE_TYPE, Column
+from forgeprep.schemas.columns import IMAGE_TYPE, Column, Row, facts_of
 from forgeprep.shards.encode import UInt8, encode_row
 from forgeprep.shards.write import ShardWriter
 from tests.shards_run import columns, make_row, make_run, shard_rows
@@ -40,7 +45,7 @@ def run_with_edges(out: Path, photo: UInt8, facts: list[dict[str, Any]]) -> Path
 
 def test_pictures_of_other_stages_are_drawn_where_the_run_tells_of_them(tmp_path: Path, face_photo: UInt8) -> None:
     told = run_with_edges(tmp_path / "told", face_photo, FACTS)
-    hidden = run_with_edges(tmp_path / "hidden", face_photo, [*FACTS[:-1], {**FACTS[-1], "draw": "none"}])
+    hidden = run_with_edges(tmp_path / "hidden", face_photo, [*FACTS[:-1], facts_of(replace(EDGES, draw="none"))])
     widths = []
     for out in (told, hidden):
         contact_sheet(out, tmp_path / "sheet.png", samples_per_method=1)
@@ -69,4 +74,48 @@ def test_a_picture_of_another_stage_is_drawn_as_it_is_stored(face_photo: UInt8) 
 
 
 def test_a_run_that_does_not_tell_of_its_columns_has_the_pictures_of_forgeprep() -> None:
-    assert picture_columns({}) == picture_columns({"stages": ["crop"]}) == OWN_PANELS
+    assert picture_columns({}) == picture_columns({"stages": ["key", "crop", "mask", "noise"]}) == OWN_PANELS
+
+
+def test_a_damaged_list_of_columns_is_refused_in_one_line() -> None:
+    for damaged in ([{"name": "x"}], ["x"], 3, [{**FACTS[-1], "type": "nothing[]"}]):
+        with pytest.raises(UsageError, match=r"run\.json: its list of columns is damaged"):
+            picture_columns({"stages": [], "columns": damaged})
+
+
+def stripes(value: bytes, row: Row) -> UInt8:
+    """The bytes as gray columns; ``row`` gives the height."""
+    return np.tile(np.frombuffer(value, np.uint8), (row["image_size"][1], 1))
+
+
+def test_a_function_of_the_column_draws_what_is_no_picture(face_photo: UInt8) -> None:
+    sample = make_row(face_photo, "train", 0, "Deepfakes", 0, SIDE)
+    sample["levels"] = bytes(range(SIDE))
+    column = Column("levels", "bands", pa.binary(), "a level for each column of pixels", draw=stripes)
+    drawn = panel_of(column).draw(SheetRow("", sample, None))
+    assert drawn is not None
+    np.testing.assert_array_equal(drawn[..., 1], stripes(sample["levels"], sample))
+    assert panel_of(column).draw(SheetRow("", {**sample, "levels": None}, None)) is None
+
+
+def test_a_function_that_fails_costs_its_pictures_and_not_the_report(tmp_path: Path, face_photo: UInt8) -> None:
+    def fail(value: Any, row: Row) -> UInt8:
+        raise ZeroDivisionError("no colours")
+
+    def wrong(value: Any, row: Row) -> Any:
+        return np.zeros((8, 8), np.float32)
+
+    picks = measure(run_with_edges(tmp_path, face_photo, FACTS)).picks
+    for draw, said in ((fail, "no colours"), (wrong, r"got float32 \(8, 8\)")):
+        panel = panel_of(replace(EDGES, draw=draw))
+        with pytest.raises(UsageError, match=said):
+            panel.draw(SheetRow("", {"sample_id": "a", "edge_map": np.zeros((4, 4), np.uint8)}, None))
+        sample = make_row(face_photo, "train", 0, None, 0, SIDE) | {"edge_map": np.zeros((4, 4), np.uint8)}
+        sheet = draw_sheet([SheetRow("", sample, None)], [*OWN_PANELS[1:2], panel])
+        np.testing.assert_array_equal(sheet[96 + 46 :][:SIDE, 28 + 290 :][:, :SIDE], sample["image"])
+        found = look_at_pictures(picks, [*OWN_PANELS, panel])
+        shown = [one for sheet in found.sheets.values() for one in sheet]
+        assert len(found.problems) == len(shown)
+        assert "the column 'edge_map'" in found.problems[0]
+        assert "'edges'" in found.problems[0]
+        assert all("image" in one.panels and "edge_map" not in one.panels for one in shown)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from forgeprep.errors import UsageError
 from forgeprep.report.panels import EMPTY, OWN_PANELS, SIDE, Panel, SheetRow
 
 UInt8 = npt.NDArray[np.uint8]
@@ -55,14 +56,24 @@ def draw_sheet(rows: Sequence[SheetRow], panels: Sequence[Panel] = OWN_PANELS) -
         _draw_text(page, row, y)
         for number, panel in enumerate(shown):
             x = MARGIN + TEXT + number * (SIDE + GAP)
-            picture = panel.draw(row)
-            if picture is None:
-                page.canvas[y : y + SIDE, x : x + SIDE] = EMPTY
-                page.write(x + 12, y + 12, "none", 14, FAINT)
-            else:
-                page.canvas[y : y + SIDE, x : x + SIDE] = picture
+            _draw_panel(page, panel, row, (x, y))
         y += SIDE + GAP
     return _with_texts(page)
+
+
+def _draw_panel(page: _Page, panel: Panel, row: SheetRow, xy: tuple[int, int]) -> None:
+    x, y = xy
+    missing = "none"
+    try:
+        picture = panel.draw(row)
+    except UsageError:
+        # A picture of another package's stage; the sheet shows the others.
+        picture, missing = None, "cannot be drawn"
+    if picture is None:
+        page.canvas[y : y + SIDE, x : x + SIDE] = EMPTY
+        page.write(x + 12, y + 12, missing, 14, FAINT)
+    else:
+        page.canvas[y : y + SIDE, x : x + SIDE] = picture
 
 
 def _present(rows: Sequence[SheetRow], panels: Sequence[Panel]) -> list[Panel]:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from forgeprep.errors import UsageError
 from forgeprep.ops.similarity import similarity_map, unpack_grid
 from forgeprep.schemas.columns import Column
 from forgeprep.stages import columns_of
@@ -110,32 +111,43 @@ OWN_PANELS = (
 
 
 def picture_columns(run: Mapping[str, Any]) -> tuple[Panel, ...]:
-    """All that can be drawn of a run's samples: :data:`OWN_PANELS`, then the columns of other stages.
+    """All that can be drawn of a run's samples: :data:`OWN_PANELS`, then what the columns of other stages say.
 
     Args:
-        run: its ``run.json``. Its ``columns`` say what the shards hold and how reports draw it; runs that do not say
-            have the columns of forgeprep itself. What is drawn by a function is left out where its stage is not
-            installed.
+        run: its ``run.json``. What a function draws is left out where its stage is not installed.
+
+    Raises:
+        UsageError: its list of columns is damaged.
     """
     own = {panel.name for panel in OWN_PANELS}
-    further = [column for column in columns_of(run) if column.is_drawn and column.name not in own]
-    return (*OWN_PANELS, *(_further_panel(column) for column in further))
+    try:
+        columns = columns_of({"stages": [], **run})
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"run.json: its list of columns is damaged ({error}); make the run again") from None
+    return (*OWN_PANELS, *(panel_of(column) for column in columns if column.is_drawn and column.name not in own))
 
 
-def _further_panel(column: Column) -> Panel:
-    draw = partial(_drawn, column) if callable(column.draw) else partial(stored, column.name)
+def panel_of(column: Column) -> Panel:
+    """The panel of a column, drawn as the column says."""
+    draw = partial(stored, column.name) if column.draw == "stored" else partial(_by_function, column)
     return Panel(column.name, column.name.replace("_", " "), _brief(column.doc), draw)
 
 
-def _drawn(column: Column, row: SheetRow) -> UInt8 | None:
-    """What a stage's own function draws of its value; nothing where it fails, so that the others are seen."""
+def _by_function(column: Column, row: SheetRow) -> UInt8 | None:
     value = row.sample.get(column.name)
     if value is None or not callable(column.draw):
         return None
+    place = f"{row.sample['sample_id']}: the column {column.name!r}"
     try:
-        return _fit(np.ascontiguousarray(column.draw(value, row.sample), np.uint8))
-    except Exception:  # another package's code, and one bad picture is no reason to show none
-        return None
+        picture = np.asarray(column.draw(value, row.sample))
+    except Exception as error:  # another package's function may raise anything
+        raise UsageError(f"{place} cannot be drawn ({error!r}); its stage is {column.stage!r}") from error
+    if picture.dtype != np.uint8 or picture.size == 0 or picture.shape[2:] not in ((), (3,)) or picture.ndim < 2:
+        got = f"{picture.dtype} {picture.shape}"
+        raise UsageError(
+            f"{place} must be drawn as uint8 (H, W) or (H, W, 3), got {got}; its stage is {column.stage!r}"
+        )
+    return _fit(picture)
 
 
 def _brief(doc: str) -> str:

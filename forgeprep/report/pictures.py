@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from forgeprep.errors import VerifyError
+from forgeprep.errors import UsageError, VerifyError
 from forgeprep.ops.similarity import similarity_map, unpack_grid
 from forgeprep.report.measure import Pick
 from forgeprep.report.panels import OWN_PANELS, Panel, SheetRow
@@ -100,7 +100,7 @@ def look_at_pictures(picks: dict[str, list[Pick]], panels: Sequence[Panel] = OWN
     for shown in found.looked_at:
         by_method[shown.pick.method].append(shown)
     found.sheets = {method: _worst_first(by_method[method], picks[method]) for method in picks if by_method[method]}
-    _draw([shown for sheet in found.sheets.values() for shown in sheet], panels)
+    _draw([shown for sheet in found.sheets.values() for shown in sheet], found)
     return found
 
 
@@ -180,7 +180,7 @@ def _worst_first(found: list[Shown], picks: list[Pick]) -> list[Shown]:
     return chosen
 
 
-def _draw(sheet: list[Shown], panels: Sequence[Panel]) -> None:
+def _draw(sheet: list[Shown], found: Pictures) -> None:
     """Draw the panels. Pictures are decoded again, so that only those on the page stay in memory."""
     originals = _originals(sheet)
     for shown in sheet:
@@ -193,10 +193,14 @@ def _draw(sheet: list[Shown], panels: Sequence[Panel]) -> None:
         drawn = SheetRow("", row, original)
         if row["label"] and row.get("similarity") is not None:
             shown.panels["similarity"] = _map(row["similarity"], row["similarity_side"])
-        for panel in panels:
+        for panel in found.panels:
             # A real's mask is empty, and so are its difference and its similarity map.
             if panel.name != "similarity" and (row["label"] or not panel.of_fakes):
-                picture = panel.draw(drawn)
+                try:
+                    picture = panel.draw(drawn)
+                except UsageError as error:
+                    found.problems.append(str(error))
+                    continue
                 if picture is not None:
                     shown.panels[panel.name] = encode_image(picture, "jpeg", 82)
 

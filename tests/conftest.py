@@ -134,7 +134,7 @@ def laid_out(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> LaidOut:
 @pytest.fixture(scope="session")
 def quiet(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Checksums of an undisturbed run in one process."""
-    from tests.runs import SMALL, checksums, run
+    from tests.helpers.runs import SMALL, checksums, run
 
     return checksums(made_once(tmp_path_factory, "quiet", lambda folder: run(demo, folder / "out", **SMALL)) / "out")
 
@@ -142,7 +142,7 @@ def quiet(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str
 @pytest.fixture(scope="session")
 def quiet_val(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The same of a run of two shards, for tests that run it again and again."""
-    from tests.runs import VAL, checksums, run
+    from tests.helpers.runs import VAL, checksums, run
 
     return checksums(made_once(tmp_path_factory, "quiet_val", lambda folder: run(demo, folder / "out", **VAL)) / "out")
 
@@ -156,3 +156,15 @@ def couple(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_once(
         tmp_path_factory, "couple", lambda root: make_demo(root / "ffpp", people=2, methods=methods)
     ).joinpath("ffpp")
+
+
+@pytest.fixture
+def tree(demo: Path, tmp_path: Path) -> Path:
+    """A copy of one pair's originals and Deepfakes at c23."""
+    originals, fakes = "original_sequences/youtube/c23/videos", "manipulated_sequences/Deepfakes/c23/videos"
+    root = tmp_path / "FaceForensics++ kopié"
+    for folder, names in ((originals, ("071.mp4", "054.mp4")), (fakes, ("071_054.mp4", "054_071.mp4"))):
+        (root / folder).mkdir(parents=True)
+        for name in names:
+            shutil.copy(demo / folder / name, root / folder / name)
+    return root

@@ -1,0 +1,87 @@
+"""Runs that are stopped, by a person or by a full disk."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import psutil
+import pytest
+
+from forgeprep.errors import StorageError
+from forgeprep.shards.records import iter_records
+from tests.helpers.runs import SMALL, VAL, checksums, command, run, wait_for
+
+
+def test_ctrl_c_stops_cleanly(demo: Path, tmp_path: Path, quiet: dict[str, str]) -> None:
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        command(demo, out, "--workers", "2"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    wait_for(lambda: list(out.glob("state/*/*.json")))
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip().splitlines()[-1].startswith("forgeprep: error: stopped; finished shards stay in")
+    assert not list(out.rglob("*.tmp"))
+    run(demo, out, **SMALL)
+    assert checksums(out) == quiet
+
+
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+def test_a_run_stopped_while_ray_starts_leaves_nothing_behind(
+    stop: signal.Signals, code: int, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Short, for Ray's sockets lie below it.
+    temp = Path(tempfile.mkdtemp(dir="/tmp"))
+    monkeypatch.setenv("TMPDIR", str(temp))
+    out = tmp_path / "out"
+    process = subprocess.Popen(command(demo, out, "--workers", "2"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    started: set[psutil.Process] = set()
+
+    def ray_starts() -> bool:
+        started.update(psutil.Process(process.pid).children(recursive=True))
+        return any(child.is_running() and child.name() == "gcs_server" for child in started)
+
+    wait_for(ray_starts)
+    process.send_signal(stop)
+    process.communicate(timeout=60)
+    assert process.returncode in (code, 128 + stop)
+    assert psutil.wait_procs(started, timeout=10)[1] == []
+    assert not list(out.rglob("*.tmp"))
+    if stop is signal.SIGINT:
+        assert not list(temp.glob("ray/session_2*"))
+    shutil.rmtree(temp)
+
+
+def test_one_worker_needs_no_ray(demo: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom forgeprep.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as end: sys.exit(end.code or 'ray' in sys.modules)"
+    )
+    words = command(demo, tmp_path / "out", "--workers", "1", "--splits", "val")[3:]
+    assert subprocess.run([sys.executable, "-c", code, *words], check=False).returncode == 0
+
+
+def test_a_full_disk_stops_with_one_line_and_resumes(demo: Path, tmp_path: Path, quiet_val: dict[str, str]) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], check=False, stderr=-3)
+    if mounted.returncode != 0:
+        pytest.skip("mounting a small file system is not permitted here")
+    try:
+        with pytest.raises(StorageError, match="no space left"):
+            run(demo, small / "out", **VAL)
+        assert not list(small.rglob("*.tmp"))
+        names = {path.stem for path in small.rglob("*.parquet") if path.parent.parent.name == "shards"}
+        assert names <= {name.split("/")[1] for name, record in iter_records(small / "out") if record}
+        subprocess.run(["mount", "-o", "remount,size=600m", str(small)], check=True)
+        run(demo, small / "out", **VAL)
+        assert checksums(small / "out") == quiet_val
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=True)

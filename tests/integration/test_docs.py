@@ -1,0 +1,118 @@
+"""The site builds without warnings, and what its pages tell to type works."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import run_cli
+
+HERE = Path(__file__).resolve().parents[2]
+DOCS = HERE / "docs"
+FENCE = re.compile(r"^```(bash|python)\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
+PAGES = sorted(
+    page
+    for page in [HERE / "README.md", *DOCS.rglob("*.md")]
+    if not {"reference", "_build"} & set(page.relative_to(HERE).parts) and FENCE.search(page.read_text("utf-8"))
+)
+SMALLER = {
+    "run": ["--workers", "0"],
+    "splice": ["--workers", "0"],
+    "train": ["--set", "epochs=1", "--set", "batch=2", "--set", "workers=0", "--set", "size=64"],
+    "evaluate": ["--workers", "0"],
+    "demo": ["--people", "6", "--seconds", "0.5"],
+}
+"""What is added to commands, so that a page runs in seconds; options that a page gives itself stay as they are."""
+
+
+@pytest.fixture(scope="session")
+def place(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the pages take for granted: two datasets, a folder of one's own, a video and photographs."""
+    from forgeprep.demo import make_demo
+
+    folder = tmp_path_factory.mktemp("pages")
+    (folder / "FaceForensics++").symlink_to(demo)
+    make_demo(folder / "Celeb-DF-v2", people=6, seconds=0.5, layout="celebdf-v2")
+    videos = sorted((demo / "original_sequences/youtube/c23/videos").glob("*.mp4"))
+    fakes = sorted((demo / "manipulated_sequences/Deepfakes/c23/videos").glob("*.mp4"))
+    for real, fake in zip(videos[:3], ("071", "072", "073"), strict=True):
+        copy(real, folder / f"mine/real/{fake}.mp4")
+        match = next(path for path in fakes if path.name.startswith(real.stem))
+        copy(match, folder / f"mine/fake/swap/{fake}_054.mp4")
+    copy(fakes[0], folder / "video.mp4")
+    copy(DOCS / "contact_sheet.png", folder / "photos/sheet.png")
+    rows = [f"real/{n}.mp4,0,,train" for n in ("071", "072", "073")]
+    rows += [f"fake/swap/{n}_054.mp4,1,real/{n}.mp4,train" for n in ("071", "072", "073")]
+    (folder / "mine/manifest.csv").write_text("\n".join(["path,label,original,split", *rows]) + "\n")
+    return folder
+
+
+def copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source, target)
+
+
+def commands(block: str) -> list[list[str]]:
+    lines = re.sub(r"\\\n\s*", " ", block).splitlines()
+    return [shlex.split(line) for line in lines if line.strip()]
+
+
+def smaller(arguments: list[str]) -> list[str]:
+    """The command with what makes it quick; its own options come last, so that they win."""
+    extra = SMALLER.get(arguments[0], [])
+    kept = [
+        part
+        for at in range(0, len(extra), 2)
+        for part in extra[at : at + 2]
+        if extra[at] not in arguments or extra[at] == "--set"
+    ]
+    if "--address" in arguments or "--dry-run" in arguments:
+        kept = []
+    return [arguments[0], *kept, *arguments[1:]]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(HERE)))
+def test_a_page_can_be_followed(page: Path, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for there in place.iterdir():
+        (tmp_path / there.name).symlink_to(there)
+    python = []
+    for language, block in FENCE.findall(page.read_text(encoding="utf-8")):
+        if language == "python":
+            python.append(block)
+            continue
+        for words in commands(block):
+            assert words[0] == "forgeprep", f"a block of bash with another program: {words}"
+            with contextlib.redirect_stdout(io.StringIO()) as said:
+                code = run_cli(*smaller(words[1:]))
+            assert code == 0, f"{' '.join(words)}: exit code {code}\n{said.getvalue()[-2000:]}"
+    if python:
+        environment = {**os.environ, "PYTHONPATH": str(HERE), "HF_HOME": str(tmp_path), "HF_DATASETS_OFFLINE": "1"}
+        done = subprocess.run(
+            [sys.executable, "-c", "\n".join(python)], capture_output=True, text=True, check=False, env=environment
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-d", str(tmp_path / "trees")]
+    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    done = subprocess.run(
+        [*command, str(DOCS), str(tmp_path / "html")], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    pages = {path.stem for path in (tmp_path / "html" / "reference").glob("*.html")}
+    assert pages == {"cli", "columns", "datasets", "drops", "index", "models", "perturbations", "python"}
+
+
+def test_the_readme_is_short() -> None:
+    assert len((HERE / "README.md").read_text(encoding="utf-8").splitlines()) <= 150

@@ -1,0 +1,67 @@
+"""Faces in real footage, and pictures that are faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from forgeprep.faces.detectors import make_detector
+from forgeprep.faces.search import find_faces
+from forgeprep.media.video import read_frames
+from forgeprep.shards.read import iter_rows, shard_paths
+from tests.conftest import SHARED, UInt8, run_cli
+
+
+def test_the_whole_picture_is_the_crop_where_it_is_the_face(tmp_path: Path, face_photo: UInt8) -> None:
+    """For datasets that come as face crops: no face is looked for, and nothing is cut off or resized."""
+    plain = np.full((90, 90, 3), 120, np.uint8)
+    pictures = {"square": face_photo[40:168, 160:288], "plain": plain, "wide": face_photo[40:140, 150:310]}
+    for name, picture in pictures.items():
+        folder = tmp_path / "root" / "real"
+        folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"{name}.png"), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    out = tmp_path / "out"
+    command = ("run", "folder", "--root", str(tmp_path / "root"), "--out", str(out), "--stages", "crop")
+    assert run_cli(*command, "--detector", "whole", "--workers", "0") == 0
+    rows = {Path(row["clip_id"]).name: row for path in shard_paths(out) for row in iter_rows(path)}
+    assert set(rows) == set(pictures)
+    for name in ("square", "plain"):
+        assert np.array_equal(rows[name]["image"], pictures[name])
+    wide = rows["wide"]["image"]
+    assert wide.shape == (160, 160, 3)
+    assert np.array_equal(wide[30:130], pictures["wide"])
+    assert not wide[:30].any()
+    assert pq.read_table(out / "drops.parquet").num_rows == 0
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not (SHARED / "footage").is_dir(), reason="no real footage here")
+def test_faces_in_a_crowd_are_followed() -> None:
+    """Shots of a crowd: many faces, each one track in its shot, none over a cut."""
+    found = find_faces(read_frames(SHARED / "footage" / "dirtydancing.mp4"), make_detector("libfacedetection"))
+    assert found.cuts == [82, 131, 194, 226]
+    assert len(found.faces_at(152)) >= 10
+    # The man alone in the first shot nods fast enough to leave his box behind.
+    assert [[face.track_id for face in found.faces_at(i)] for i in range(82)] == [[0]] * 82
+    for cut in found.cuts:
+        before, after = ({face.track_id for face in found.faces_at(i)} for i in (cut - 1, cut))
+        assert not before & after
+
+
+@pytest.mark.real_data
+def test_a_fist_is_no_face(real_footage: Path) -> None:
+    """The detector is sure of it once in five times."""
+    found = find_faces(read_frames(real_footage), make_detector("libfacedetection"))
+    assert [[face.track_id for face in found.faces_at(i)] for i in range(20)] == [[0, 1]] * 20
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not (SHARED / "footage").is_dir(), reason="no real footage here")
+def test_a_talking_head_is_one_track_in_every_frame() -> None:
+    for name in ("lp_d12", "lp_d20", "lp_s13", "vr_5"):
+        found = find_faces(read_frames(SHARED / "footage" / f"{name}.mp4"), make_detector("libfacedetection"))
+        assert [[face.track_id for face in found.faces_at(i)] for i in found.frames] == [[0]] * len(found.frames), name

@@ -1,0 +1,121 @@
+"""Bad input: one line that says what is wrong and what to do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import run_cli
+
+
+def call(*arguments: object) -> int:
+    return run_cli(*map(str, arguments))
+
+
+def refused(capsys: pytest.CaptureFixture[str], code: int, *arguments: object) -> str:
+    """Run a command that must fail with ``code``; returns its one line."""
+    assert call(*arguments) == code
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("forgeprep: error: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("run", "ffp", "--root", "ROOT", "--out", "OUT"), "unknown dataset 'ffp': did you mean 'ffpp'?"),
+        (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--stages", "crop,mas"), "did you mean 'mask'?"),
+        (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--methods", "FaceSwop"), "did you mean 'FaceSwap'?"),
+        (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--compression", "c32"), "did you mean 'c23'?"),
+        (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--format", "parket"), "did you mean 'parquet'?"),
+        (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--preset", "twostream"), "did you mean 'two-stream'?"),
+        (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--detector", "hog"), "--detector: "),
+        (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--frames", "0"), "--frames: "),
+        (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--frames", "half"), "'all' or 'every:N'"),
+        (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--enlarge", "0.5"), "--enlarge: "),
+        (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--workers", "-1"), "--workers: "),
+        (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--splits", "dev"), "--splits"),
+        (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--stages", "crop", "--side", "7"), "belongs to the stage"),
+        (("run", "ffpp", "--root", "nowhere/at/all", "--out", "OUT"), "nowhere/at/all"),
+        (("run", "ffpp", "--out", "OUT"), "--root is missing"),
+        (("run", "ffpp", "--root", "ROOT"), "--out is missing"),
+        (("run", "ffpp", "--root", "EMPTY", "--out", "OUT"), "original_sequences"),
+        (("run", "ffpp", "--root", "ROOT", "--out", "EMPTY/file.txt/out"), "file.txt"),
+        (("run", "ffpp", "--root", "ROOT", "--out", "ROOT"), "not empty, and no run of forgeprep"),
+        (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--config", "nowhere.yaml"), "nowhere.yaml"),
+        (("verify", "EMPTY"), "EMPTY"),
+        (("inspect", "nowhere"), "nowhere"),
+        (("demo", "ROOT"), "not an empty folder"),
+        (("demo", "OUT", "--people", "5"), "--people: must be even"),
+    ],
+)
+def test_wrong_usage_is_told_in_one_line(
+    tree: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    expected: str,
+) -> None:
+    (tmp_path / "EMPTY").mkdir()
+    places = {"ROOT": str(tree), "OUT": str(tmp_path / "out"), "EMPTY": str(tmp_path / "EMPTY")}
+    if any("file.txt" in argument for argument in arguments):
+        (tmp_path / "EMPTY" / "file.txt").write_text("in the way")
+    filled = [places.get(a, a.replace("EMPTY/", f"{tmp_path}/EMPTY/")) for a in arguments]
+    code = 1 if "file.txt" in expected else 2
+    assert expected in refused(capsys, code, *filled)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("framse: 3\n", "unknown option 'framse': did you mean 'frames'?"),
+        ("[1, 2\n", "not valid YAML"),
+        ("- a\n", "must be a mapping"),
+        ("frames: 2020-13-01\n", "not valid YAML (month must be in 1..12)"),
+        ("frames: &a [1]\nsize: [*a, *a]\n", "aliases (*name) are not supported"),
+        ("frames: " + "[" * 5000 + "\n", "not valid YAML"),
+        ("workers: .inf\n", "--workers: must be a whole number from 0 to"),
+        ("clip_timeout: .nan\n", "--clip-timeout: must be a number of seconds from 1"),
+        ("frames: {train: 3, val: 2}\n", "frames for each split needs exactly train, val, test"),
+        ("enlarge: wide\n", "--enlarge: "),
+        ("!!python/object/apply:os.system ['true']\n", "not valid YAML"),
+    ],
+)
+def test_a_wrong_configuration_file(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, expected: str
+) -> None:
+    file = tmp_path / "my run.yaml"
+    file.write_text(text)
+    line = refused(capsys, 2, "run", "ffpp", "--root", tree, "--out", tmp_path / "out", "--config", file)
+    assert expected in line
+
+
+def test_unknown_flags_exit_with_2_and_debug_shows_the_traceback(tree: Path, tmp_path: Path) -> None:
+    assert call("run", "ffpp", "--framez", "3") == 2
+    assert call("run", "ffpp", "--side", "many") == 2
+    command = [sys.executable, "-m", "forgeprep.cli", "run", "ffpp", "--root", "no/where", "--out", str(tmp_path / "o")]
+    plain = subprocess.run(command, capture_output=True, text=True, check=False)
+    debug = subprocess.run([*command, "--debug"], capture_output=True, text=True, check=False)
+    assert (plain.returncode, len(plain.stderr.strip().splitlines())) == (2, 1)
+    assert "Traceback" in debug.stderr
+
+
+def test_a_dry_run_writes_nothing(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("run", "ffpp", "--root", tree, "--out", tree.parent / "out", "--dry-run") == 0
+    assert "originals c23/train: 2 of 720" in capsys.readouterr().out
+    assert not (tree.parent / "out").exists()
+
+
+def test_detectors_without_weights_say_where_they_belong(
+    tree: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("face_alignment", reason="the extra 'align' is not installed")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    line = refused(capsys, 1, "run", "ffpp", "--root", tree, "--out", tmp_path / "o", "--detector", "face-alignment")
+    assert "s3fd-619a316812.pth" in line
+    assert "forgeprep weights fetch s3fd" in line

@@ -1,0 +1,130 @@
+"""The detectors as a whole: their sizes as published, and that they learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from forgeprep.errors import UsageError
+from forgeprep.training.checkpoint import load_weights
+from forgeprep.training.models import MODELS, build, get_model, meso, parameters, pixel
+from forgeprep.training.models.local_similarity import LocalSimilarity
+from forgeprep.training.models.two_stream import TwoStream
+from forgeprep.training.models.xception import Xception
+from tests.helpers.batches import batch_of
+
+
+@pytest.mark.parametrize(
+    ("count", "net"),
+    [
+        (22_855_952, lambda: Xception(1000)),
+        (210_945, pixel.fn3),
+        (38_785, lambda: pixel.vgg(64, 64)),
+        (260_289, lambda: pixel.vgg(64, 64, "M", 128, 128)),
+        (1_735_745, lambda: pixel.vgg(64, 64, "M", 128, 128, "M", 256, 256, 256)),
+        (1_864_129, lambda: pixel.UNet(2)),
+        (7_700_161, lambda: pixel.UNet(3)),
+        (28_615, meso.MesoClassifier),
+        (12_215, meso.meso_map),
+        (21_486_450, TwoStream),
+    ],
+)
+def test_parameters_are_as_many_as_published(count: int, net: object) -> None:
+    assert sum(parameter.numel() for parameter in net().parameters()) == count  # type: ignore[operator]
+
+
+def test_xception_can_be_tapped_where_the_papers_do() -> None:
+    net = Xception(0).eval()
+    with torch.inference_mode():
+        at = {
+            size: {n: tuple(t.shape[1:]) for n, t in net.features(torch.rand(1, 3, size, size)).items()}
+            for size in (299, 224)
+        }
+    assert at[299] == {
+        "conv2": (64, 147, 147), "block1": (128, 74, 74), "block2": (256, 37, 37), "block11": (728, 19, 19),
+        "bn4": (2048, 10, 10),
+    }  # fmt: skip
+    assert at[224]["block11"] == (728, 14, 14)
+    assert at[224]["conv2"] == (64, 109, 109)
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, m in MODELS.items() if n not in ("cael", "slowfast-r50") and m.takes == "image"]
+)
+def test_every_detector_learns_from_a_batch(name: str) -> None:
+    torch.manual_seed(0)
+    detector, size = build(name), get_model(name).size
+    batch = batch_of(torch.rand(2, 3, size, size), [1.0, 0.0], [True, True])
+    out = detector(batch["image"])
+    terms = detector.losses(out, batch)
+    torch.stack(list(terms.values())).sum().backward()
+    assert all(torch.isfinite(term) for term in terms.values())
+    lacking = [n for n, p in detector.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
+    assert lacking == []
+    score, heat = detector.score(out), detector.heat(out)
+    assert score.shape == (2,)
+    assert ((score >= 0) & (score <= 1)).all()
+    if heat is not None:
+        assert heat.shape[:2] == (2, 1)
+        assert ((heat >= 0) & (heat <= 1)).all()
+
+
+def test_cael_and_its_released_variant_compute_a_verdict() -> None:
+    image = torch.rand(2, 3, 224, 224)
+    for options in ({}, {"official_compat": True, "classes": 3}):
+        detector = build("cael", options)
+        terms = detector.losses(detector(image), batch_of(image, [1.0, 0.0], [False, False]))
+        assert torch.isfinite(terms["label"])
+    assert 150e6 < parameters(detector) < 180e6
+
+
+@pytest.mark.parametrize("name", ["fn3-seg", "unet4x-seg", "unet8x-seg", "vgg5-seg"])
+def test_maps_have_the_size_of_any_picture(name: str) -> None:
+    detector = build(name).eval()
+    with torch.inference_mode():
+        assert detector(torch.rand(1, 3, 75, 102))["mask"].shape == (1, 1, 75, 102)
+
+
+def test_the_decoder_follows_the_encoder_at_odd_sizes() -> None:
+    out = LocalSimilarity(kernel="none").eval()(torch.rand(1, 3, 200, 200))
+    assert out["mask"].shape == (1, 1, 200, 200)
+    assert "similarity" not in out
+    assert "mask" not in LocalSimilarity(flm=False).eval()(torch.rand(1, 3, 224, 224))
+
+
+def test_two_stream_steps_and_options() -> None:
+    image = torch.rand(1, 3, 299, 299)
+    semantic = TwoStream("semantic").eval()(image)
+    assert [tuple(semantic[f"seg{i}"].shape[1:]) for i in range(3)] == [(2, 147, 147), (2, 37, 37), (2, 19, 19)]
+    assert "noise0" not in semantic
+    n_way = TwoStream(classes=5, attention="sigmoid", separable=True).eval()
+    out = n_way(image)
+    torch.testing.assert_close(n_way.score(out), 1 - torch.softmax(out["classes"], 1)[:, 0])
+    heat = n_way.heat(out)
+    assert heat is not None
+    assert heat.shape == (1, 1, 299, 299)
+    assert set(TwoStream("none").eval()(image)) == {"logit"}
+
+
+def test_pretrained_weights_fill_the_backbone_or_say_what_does_not_fit(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    pretrained = Xception(1000)
+    save_file(pretrained.state_dict(), tmp_path / "x.safetensors")
+    torch.save(pretrained.state_dict(), tmp_path / "x.pth")
+    for file in ("x.safetensors", "x.pth"):
+        detector = build("two-stream")
+        load_weights(detector.get_submodule("trunk"), tmp_path / file)
+        own = detector.get_submodule("trunk").state_dict()
+        assert all(torch.equal(value, pretrained.state_dict()[name]) for name, value in own.items())
+    save_file({"conv1.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
+    (tmp_path / "broken.pth").write_bytes(b"no weights")
+    for file, message in (
+        ("other.safetensors", "not this backbone's weights"),
+        ("broken.pth", "no weights that can be read"),
+        ("gone.pth", "no such file; fetch the weights first"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            load_weights(Xception(0), tmp_path / file)

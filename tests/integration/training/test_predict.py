@@ -1,0 +1,103 @@
+"""Prediction as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from forgeprep.stages.crop.params import CropParams
+from forgeprep.training.data import Samples, load_index
+from forgeprep.training.evaluation.evaluate import judge
+from forgeprep.training.inference.predict import get_ready, predict_file
+from tests.conftest import UInt8, run_cli
+
+
+def test_the_command_predicts_pictures_and_videos(
+    trained: Path, demo: Path, tmp_path: Path, face_photo: UInt8, capsys: pytest.CaptureFixture[str]
+) -> None:
+    media = tmp_path / "media"
+    media.mkdir()
+    shutil.copy(demo / "original_sequences/youtube/c23/videos/071.mp4", media / "clip.mp4")
+    cv2.imwrite(str(media / "photo.png"), cv2.cvtColor(face_photo, cv2.COLOR_RGB2BGR))
+    cv2.imwrite(str(media / "nobody.jpg"), np.full((200, 200, 3), 90, np.uint8))
+    (media / "broken.mp4").write_bytes(b"no video")
+    out = tmp_path / "out"
+    assert run_cli("predict", str(trained), str(media), "--to", str(out), "--gpus", "0", "--every", "6") == 1
+    printed = capsys.readouterr().out
+    assert "broken.mp4: not a video that can be opened" in printed
+    assert "nobody.jpg: no face" in printed
+    assert re.search(r"clip\.mp4: (real|fake) 0\.\d{3}; 1 face, \d+ frames; written .*clip\.mp4\.judged\.mp4", printed)
+    clip = json.loads((out / "clip.mp4.json").read_text())
+    assert [face["frame"] for face in clip["faces"]] == list(range(0, clip["faces"][-1]["frame"] + 1, 6))
+    assert {face["track"] for face in clip["faces"]} == {0}
+    assert clip["score"] == pytest.approx(np.mean([face["score"] for face in clip["faces"]]), abs=1e-4)
+    with av.open(str(out / "clip.mp4.judged.mp4")) as made, av.open(str(media / "clip.mp4")) as given:
+        assert sum(1 for _ in made.decode(video=0)) == sum(1 for _ in given.decode(video=0))
+    drawn = cv2.cvtColor(cv2.imread(str(out / "photo.png.judged.png")), cv2.COLOR_BGR2RGB)
+    assert drawn.shape == face_photo.shape
+    assert (drawn != face_photo).any()
+    (face,) = json.loads((out / "photo.png.json").read_text())["faces"]
+    assert 0 <= face["score"] <= 1
+    assert face["box"][2] - face["box"][0] > 60
+    assert not list(out.glob("*broken*"))
+
+
+def test_predictions_replace_neither_inputs_nor_each_other(
+    trained: Path, tmp_path: Path, face_photo: UInt8, capsys: pytest.CaptureFixture[str]
+) -> None:
+    media = tmp_path / "media"
+    names = ["photo.png", "photo.jpg", "fake/photo.png", "real/photo.png"]
+    for name in names:
+        (media / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(media / name), cv2.cvtColor(face_photo, cv2.COLOR_RGB2BGR))
+    before = {name: (media / name).read_bytes() for name in names}
+    judged = sorted(f"{name}{ending}" for name in names for ending in (".judged.png", ".json"))
+    for given in ([str(media)], [str(media), str(media / "real" / ".." / "real" / "photo.png"), str(media / "fake")]):
+        assert run_cli("predict", str(trained), *given, "--to", str(media), "--gpus", "0") == 0
+        assert capsys.readouterr().out.count("; written") == len(names)
+        files = {str(file.relative_to(media)) for file in media.rglob("*") if file.is_file()}
+        assert files == {*names, *judged}
+    assert {name: (media / name).read_bytes() for name in names} == before
+    (media / "photo.png.json").write_bytes(before["photo.png"])
+    assert run_cli("predict", str(trained), str(media), str(media / "photo.png.json"), "--to", str(media)) == 2
+    assert "would be overwritten" in capsys.readouterr().err
+
+
+def test_predict_and_evaluate_agree_on_a_frame(trained: Path, prepared: Path, demo: Path, tmp_path: Path) -> None:
+    index = load_index([prepared], "test")
+    rows = [row for row in Samples(index).read(range(len(index))) if row["label"] == 0]
+    clip = rows[0]["clip_id"].rpartition("/")[2]
+    chosen = np.array([row["number"] for row in rows if row["clip_id"] == rows[0]["clip_id"]])
+    ready = get_ready(trained, device="cpu")
+    assert (ready.crop.size, ready.crop.enlarge) == (96, 1.3)
+    cut = json.loads((trained / "config.json").read_text())["crop"]
+    assert cut["detector"] == "libfacedetection"
+    assert cut["min_face"] == pytest.approx(1 / 15)
+    file = demo / f"original_sequences/youtube/c23/videos/{clip}.mp4"
+    # The whole crop, and the middle of it.
+    for recipe in (ready.recipe, ready.recipe.model_copy(update={"enlarge": 1.1})):
+        judged = judge(ready.detector, index, recipe, ready.size, ready.device, numbers=chosen)
+        told = {row["frame_index"]: score for row, score in zip(judged.rows, judged.scores, strict=True)}
+        found = predict_file(file, replace(ready, recipe=recipe), tmp_path / "clip.mp4", every=6)
+        own = {face["frame"]: face["score"] for face in found["faces"] if face["frame"] in told}
+        assert own == pytest.approx(told, abs=1e-3)
+        assert len(own) == 6
+        assert found["score"] == max(track["score"] for track in found["tracks"])
+        assert found["fake"] == (found["score"] > found["threshold"])
+
+
+def test_a_training_that_does_not_know_the_size_of_its_crops_judges_native_ones(trained: Path, tmp_path: Path) -> None:
+    old = shutil.copytree(trained, tmp_path / "old")
+    config = json.loads((old / "config.json").read_text())
+    del config["crop"]
+    (old / "config.json").write_text(json.dumps(config))
+    assert get_ready(old, device="cpu").crop == CropParams(detector="dlib-hog", enlarge=1.3)
+    assert get_ready(trained, enlarge=2.0, device="cpu").crop == CropParams(enlarge=2.0, size=96)

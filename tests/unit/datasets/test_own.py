@@ -1,0 +1,122 @@
+"""``folder`` and ``manifest``: collections that follow no published layout."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from forgeprep.datasets.splits import leaks
+from forgeprep.errors import UsageError
+from forgeprep.pipeline.configure import make_config
+from tests.helpers.trees import put, scan
+
+
+def test_a_folder_pairs_by_name_or_by_pattern_and_follows_links_once(tmp_path: Path) -> None:
+    put(tmp_path, "real/a.mp4", "real/sub/b_1.png", "fake/swap/a_x_y.mp4", "fake/sub/b_1.png", "fake/lone.mp4")
+    (tmp_path / "real" / "loop").symlink_to(tmp_path / "real")
+    clips = {clip.path: clip for clip in scan("folder", tmp_path, ratios="1,0,0").clips}
+    assert {path: clip.original_id for path, clip in clips.items() if clip.label} == {
+        "fake/swap/a_x_y.mp4": "folder/real/a",
+        "fake/sub/b_1.png": "folder/real/sub/b_1",
+        "fake/lone.mp4": None,
+    }
+    assert {clip.method for clip in clips.values()} == {None, "swap", "sub", "fake"}
+    named = scan("folder", tmp_path, ratios="1,0,0", pattern=r"swap/(?P<original>\w)_(?P<method>\w)_y")
+    assert [(c.method, c.original_id) for c in named.clips if c.label] == [("x", "folder/real/a")]
+    assert any(line.startswith("2 files left out") for line in named.warnings)
+    for bad, what in (
+        ("(", "no regular expression"),
+        ("x", "needs the group"),
+        ("(?P<original>.)(?P<z>.)", "needs the"),
+    ):
+        with pytest.raises(UsageError, match=f"--option pattern: {what}"):
+            make_config("folder", {"options": {"pattern": bad}})
+
+
+def test_whoever_lent_the_face_stays_in_the_split(tmp_path: Path) -> None:
+    names = ["071", "054", "720", "672", "953", "974", "lone"]
+    put(tmp_path, *(f"real/{name}.mp4" for name in names))
+    put(tmp_path, *(f"fake/{m}/{a}_{b}.mp4" for m in "xy" for a, b in (("071", "054"), ("672", "720"), ("953", "974"))))
+    put(tmp_path, "fake/x/gone_1.mp4", "fake/y/gone_1.mp4", "real/clip.txt", "fake/x/caf\udce9.mp4")
+    (tmp_path / "real" / "up").symlink_to("..")
+    (tmp_path / "real" / "nowhere.mp4").symlink_to("nothing")
+    found = scan("folder", tmp_path, ratios="0.4,0.3,0.3")
+    split = {clip.path.rpartition("/")[2][:-4]: set() for clip in found.clips}
+    for clip in found.clips:
+        split[clip.path.rpartition("/")[2][:-4]].add(clip.split)
+    assert "real/nowhere.mp4" in {clip.path for clip in found.clips}
+    assert len([clip for clip in found.clips if clip.label == 0]) == len(names) + 1
+    for a, b in (("071", "054"), ("672", "720"), ("953", "974")):
+        assert split[a] == split[b] == split[f"{a}_{b}"]
+    assert len(split["gone_1"]) == 1
+    assert not leaks(found.clips)
+    assert any(line.startswith("3 fakes for which no original is known") for line in found.warnings)
+    left_out = next(line for line in found.warnings if "left out" in line)
+    assert "1 files left out" in left_out
+    assert "clip.txt" in left_out
+    assert any("1 files cannot be used" in line and "udce9" in line for line in found.warnings)
+
+
+def test_videos_and_pictures_of_every_usual_kind_are_read_and_system_files_are_no_strangers(tmp_path: Path) -> None:
+    kinds = ("3gp", "avi", "avif", "flv", "gif", "jfif", "jp2", "mov", "mpeg", "mpg", "mts", "TS", "webp", "wmv")
+    put(tmp_path, *(f"real/of_{kind}.{kind}" for kind in kinds), "fake/swap/of_mts.mts")
+    put(tmp_path, *(f"real/{name}" for name in ("Thumbs.db", "desktop.ini", ".DS_Store", "._of_ts.ts")))
+    put(tmp_path, "fake/swap/Desktop.ini", "fake/@eaDir/of_ts.jpg", "fake/__MACOSX/._x.mp4")
+    found = scan("folder", tmp_path, ratios="1,0,0")
+    assert sorted(clip.path for clip in found.clips if not clip.label) == sorted(f"real/of_{k}.{k}" for k in kinds)
+    assert [(clip.path, clip.original_id) for clip in found.clips if clip.label] == [
+        ("fake/swap/of_mts.mts", "folder/real/of_mts")
+    ]
+    assert not [line for line in found.warnings if "left out" in line]
+
+
+def test_a_folder_with_splits_keeps_them(tmp_path: Path) -> None:
+    put(tmp_path, "train/real/a.mp4", "train/fake/m/a_1.mp4", "test/real/a.mp4", "test/fake/m/a_1.mp4")
+    (tmp_path / "test/real/a.mp4").write_bytes(b"another one")
+    clips = scan("folder", tmp_path).clips
+    assert Counter((clip.split, clip.label) for clip in clips) == {
+        ("train", 0): 1, ("train", 1): 1, ("test", 0): 1, ("test", 1): 1,
+    }  # fmt: skip
+    assert not leaks(clips)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_manifest_is_a_table_of_either_kind(kind: str, tmp_path: Path) -> None:
+    put(tmp_path, *(f"v/{name}.mp4" for name in "abcd"), "m.mp4")
+    rows = [
+        {"path": "v/a.mp4", "label": "0", "original": "", "method": "", "identity": "Ann", "mask": ""},
+        {
+            "path": "v/b.mp4",
+            "label": "1",
+            "original": "v/a.mp4",
+            "method": "swap",
+            "identity": "Ann;Bob",
+            "mask": "m.mp4",
+            "spans": "0 10 0;10 35 1" if kind == "csv" else [[0, 10, 0], [10, 35, 1]],
+        },
+        {"path": "v/c.mp4", "label": "real", "original": "", "method": "", "identity": "Bob", "mask": ""},
+        {"path": "v/d.mp4", "label": "real", "original": "", "method": "", "identity": "Cleo", "mask": ""},
+        {"path": "v/gone.mp4", "label": "fake", "original": "", "method": "", "identity": "", "mask": ""},
+    ]
+    if kind == "csv":
+        with (tmp_path / "table.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[1]))
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        pq.write_table(pa.Table.from_pylist([{"spans": None, **row} for row in rows]), tmp_path / "table.parquet")
+    found = scan("manifest", tmp_path, file=f"table.{kind}", ratios="0.5,0,0.5")
+    clips = {clip.clip_id: clip for clip in found.clips}
+    assert clips["manifest/v/b"].original_id == clips["manifest/v/b"].source_id == "manifest/v/a"
+    assert clips["manifest/v/b"].companions == {"mask": "m.mp4"}
+    assert clips["manifest/v/b"].spans == [[0, 10, 0], [10, 35, 1]]
+    assert clips["manifest/v/a"].spans is None
+    # Ann and Bob are in one video, so all three of theirs stay together.
+    assert len({clips[f"manifest/v/{name}"].split for name in "abc"}) == 1
+    assert clips["manifest/v/d"].split != clips["manifest/v/a"].split
+    assert "1 files are listed but not there: v/gone.mp4" in found.warnings

@@ -10,7 +10,7 @@ import pytest
 
 from forgeprep.ops.geometry import iou
 from forgeprep.shards.read import iter_rows, shard_paths
-from tests.extend_tools import EXAMPLES, LINES, forgeprep, install
+from tests.helpers.extend_tools import EXAMPLES, LINES, forgeprep, install
 
 SMALL = ("--frames", 2, "--stages", "crop,mask", "--workers", 1)
 

@@ -1,0 +1,147 @@
+"""The rooms of the package: imports go one way, no modules import each other in a circle, and nothing is too long.
+
+Imports are read from the source, those inside functions and for types alone too.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parents[2]
+
+LEVELS = (
+    ("errors",),
+    ("registry",),
+    ("schemas",),
+    ("io",),
+    ("media",),
+    ("ops",),
+    ("faces",),
+    ("params",),
+    ("datasets", "shards", "stages"),
+    ("pipeline",),
+    ("splice", "demo", "export"),
+    ("training",),
+    ("report",),
+    ("commands",),
+    ("cli",),
+    ("__main__",),
+)
+"""Rooms and single modules, from low to high: each may import those of lower levels."""
+MOST_LINES, MOST_OF_FUNCTION, MOST_OF_CLASS = 400, 60, 150
+LONGER = {
+    "forgeprep.training.data.load_index": 65,
+}
+"""What is longer for now, and how long it may be; anything else fails."""
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    found = {}
+    for file in sorted((HERE / "forgeprep").rglob("*.py")):
+        name = ".".join(file.relative_to(HERE).with_suffix("").parts).removesuffix(".__init__")
+        found[name] = ast.parse(file.read_text(encoding="utf-8"))
+    return found
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """The modules of the package that a module imports by name."""
+    found = set()
+    for node in ast.walk(modules()[module]):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: imports by full names only"
+            full = [f"{node.module}.{name.name}" for name in node.names]
+            found |= {name if name in modules() else str(node.module) for name in full}
+    return frozenset(name for name in found if name in modules() and name != module)
+
+
+def room(module: str) -> str | None:
+    """The room of a module; None for the package itself, which holds nothing but its version."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else None
+
+
+def test_every_room_has_a_level() -> None:
+    rooms = {room(module) for module in modules()} - {None}
+    assert rooms <= {name for level in LEVELS for name in level}
+
+
+def test_imports_go_from_high_to_low() -> None:
+    level = {name: number for number, names in enumerate(LEVELS) for name in names}
+    upwards = [
+        f"{module} imports {other}"
+        for module in modules()
+        for other in sorted(imports(module))
+        if (a := room(module)) and (b := room(other)) and a != b and level[b] >= level[a]
+    ]
+    assert upwards == []
+
+
+def test_only_training_needs_torch() -> None:
+    allowed = {"training", "commands"}
+    found = set()
+    for module, tree in modules().items():
+        for node in ast.walk(tree):
+            names = [n.name for n in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            if any(name.split(".")[0] == "torch" for name in names) and room(module) not in allowed:
+                found.add(module)
+    # A detector that computes with torch, torch.hub's folder of weights, and what is told of a machine where torch is.
+    assert found <= {
+        "forgeprep.faces.detectors.face_alignment",
+        "forgeprep.faces.weights",
+        "forgeprep.report.machine",
+    }
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    left = {module: set(imports(module)) for module in modules()}
+    while free := [module for module, others in left.items() if not others & left.keys()]:
+        for module in free:
+            del left[module]
+    # What is left lies on circles, or above them: the latter go now.
+    while above := [module for module in left if not any(module in others for others in left.values())]:
+        for module in above:
+            del left[module]
+    assert sorted(left) == []
+
+
+@pytest.mark.parametrize("room_name", [name for level in LEVELS for name in level])
+def test_nothing_is_too_long(room_name: str) -> None:
+    long = []
+    for module, tree in modules().items():
+        if room(module) == room_name:
+            file = HERE.joinpath(*module.split("."))
+            source = file / "__init__.py" if file.is_dir() else file.with_suffix(".py")
+            lines = len(source.read_text(encoding="utf-8").splitlines())
+            long += [f"{module}: {lines} lines"] if lines > MOST_LINES else []
+            long += [
+                f"{name}: {length} lines"
+                for name, length, most in _parts(module, tree)
+                if length > LONGER.get(name, most)
+            ]
+    assert long == []
+
+
+def _parts(module: str, tree: ast.Module) -> Iterator[tuple[str, int, int]]:
+    """Functions and classes: full name, lines, and how many it may have."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            yield f"{module}.{node.name}", _span(node, node), MOST_OF_CLASS
+        elif isinstance(node, ast.FunctionDef):
+            # The parameters of a command are its flags: a table, however long.
+            first = node.body[0] if room(module) == "commands" else node
+            yield f"{module}.{node.name}", _span(first, node), MOST_OF_FUNCTION
+
+
+def _span(first: ast.stmt, last: ast.stmt) -> int:
+    assert last.end_lineno is not None
+    return last.end_lineno - first.lineno + 1

@@ -81,4 +81,5 @@ def _read(chosen: ExportFormat, options: Sequence[str]) -> ExportParams:
     except ValidationError as error:
         problem = error.errors()[0]
         text = problem["msg"].removeprefix("Value error, ")
-        raise UsageError(f"--option {problem['loc'][0]}: {text[0].lower()}{text[1:]} (got {problem['input']!r})") from None
+        told = f"{text[0].lower()}{text[1:]} (got {problem['input']!r})"
+        raise UsageError(f"--option {problem['loc'][0]}: {told}") from None

@@ -48,8 +48,8 @@ class Source:
     def frames(self, per_video: int | None = None) -> Iterator[Row]:
         """All samples as rows of single frames, in order: pictures encoded as ``{"bytes", "path"}``, or None.
 
-        Of sequences every frame is a row, but for padding. With ``per_video``, each face of a clip gives at most so many,
-        evenly spread.
+        Of sequences every frame is a row, but for padding. With ``per_video``, each face of a clip gives at most so
+        many, evenly spread.
 
         Raises:
             VerifyError: a shard is missing or damaged.
@@ -103,7 +103,7 @@ class Folder:
         """
         parts = PurePosixPath(name).parts
         if not parts or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name:
-            raise VerifyError(f"{name!r}: a sample's name leads out of the folder; check the run with 'forgeprep verify'")
+            raise VerifyError(f"{name!r}: the name leads out of the folder; check the run with 'forgeprep verify'")
         if name in self.sums:
             raise VerifyError(f"{name}: two samples have this name; check the run with 'forgeprep verify'")
         path = self.path / name

@@ -7,9 +7,9 @@ The folder has the shape of DeepfakeBench's own: copy it into that, or train wit
     preprocessing/dataset_json/NAME.json
     label_dict.yaml            labels that have to be added to training/config/*.yaml
 
-The loader takes the first frames where a video has more than its ``frame_num``: export as many with ``frames``. It finds
-masks by putting ``masks`` for ``frames`` in the whole path, and it groups frames into videos by the folder's name, which
-therefore begins with the method. Masks that are missing count as empty.
+The loader takes the first frames where a video has more than its ``frame_num``: export as many with ``frames``. It
+finds masks by putting ``masks`` for ``frames`` in the whole path, and it groups frames into videos by the folder's name,
+which therefore has the method in it. Masks that are missing count as empty.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import json
 import re
 from typing import Any
 
-import cv2
 from pydantic import Field, field_validator
 
 from forgeprep.errors import UsageError
@@ -26,7 +25,8 @@ from forgeprep.export.base import ExportFormat, ExportParams, Folder, Source
 from forgeprep.schemas.clips import SPLITS
 from forgeprep.shards.encode import decode_image, encode_image
 
-Videos = dict[str, dict[str, Any]]
+Key = tuple[str, str, str | None, str]
+"""Label, split, compression and name of a video."""
 
 NAMES = {
     "ffpp": "FaceForensics++", "dfd": "DeepFakeDetection", "celebdf-v1": "Celeb-DF-v1", "celebdf-v2": "Celeb-DF-v2",
@@ -68,7 +68,7 @@ def write(source: Source, folder: Folder, params: DeepfakeBenchParams) -> None:
     """Fill the folder."""
     name = params.name or NAMES.get(source.dataset, source.dataset)
     root = f"datasets/rgb/{name}"
-    videos: dict[tuple[str, str, str | None, str], dict[str, Any]] = {}
+    videos: dict[Key, dict[str, Any]] = {}
     for row in source.frames(params.frames):
         label, video = label_of(name, row), video_of(row)
         place = f"{video}/{row['frame_index']:06d}.png"
@@ -86,7 +86,7 @@ def write(source: Source, folder: Folder, params: DeepfakeBenchParams) -> None:
     _check_compressions(name, videos)
     labels = sorted({label for label, *_ in videos})
     folder.add(f"preprocessing/dataset_json/{name}.json", json.dumps({name: _tree(name, videos)}, indent=1).encode())
-    lines = [f"  {label}: {int(label.rpartition('-')[2] != 'real' and not label.lower().endswith('real'))}" for label in labels]
+    lines = [f"  {label}: {int(not label.lower().endswith('real'))}" for label in labels]
     folder.add("label_dict.yaml", "\n".join(["label_dict:", *lines, ""]).encode())
 
 
@@ -99,15 +99,14 @@ def label_of(name: str, row: dict[str, Any]) -> str:
 
 
 def video_of(row: dict[str, Any]) -> str:
-    """The folder of a face in a clip, e.g. ``Deepfakes__071_054``; of further faces ``Deepfakes__071_054__1``.
+    """The folder of a face in a clip, e.g. ``c23__Deepfakes__071_054``, of a further one with ``__1`` behind it.
 
-    The clip's own folders, which name its method, are in it, so that no two videos have one name.
+    The folders of the clip are in it, which name its method, so that no two videos have one name.
     """
-    _, *parts = row["clip_id"].split("/")
-    parts = [part for part in parts if part != row["compression"]] or [row["clip_id"]]
+    parts = row["clip_id"].split("/")[1:] or [row["clip_id"]]
     parts += [str(row["track_id"])] if row["track_id"] else []
-    kind = "" if row["label"] or row["method"] or parts[0] in ("original", "real") else ""
-    return kind + re.sub("frames|masks|landmarks", lambda found: found.group().upper(), "__".join(parts))
+    # The loader replaces these words wherever they stand in a path.
+    return re.sub("frames|masks|landmarks", lambda found: found.group().upper(), "__".join(parts))
 
 
 def _png(picture: dict[str, Any]) -> bytes:
@@ -115,12 +114,12 @@ def _png(picture: dict[str, Any]) -> bytes:
     return data if picture["path"].endswith(".png") else encode_image(decode_image(data))
 
 
-def _check_compressions(name: str, videos: dict[tuple[str, str, str | None, str], dict[str, Any]]) -> None:
+def _check_compressions(name: str, videos: dict[Key, dict[str, Any]]) -> None:
     if name in WITH_COMPRESSION and any(compression is None for _, _, compression, _ in videos):
         raise UsageError(f"DeepfakeBench expects compressions of {name}, and the run has none; give --option name=…")
 
 
-def _tree(name: str, videos: dict[tuple[str, str, str | None, str], dict[str, Any]]) -> dict[str, Any]:
+def _tree(name: str, videos: dict[Key, dict[str, Any]]) -> dict[str, Any]:
     """label -> split -> (compression ->) video; each label has every split, and each split every compression."""
     compressions = sorted({compression for _, _, compression, _ in videos if compression is not None})
     labels = sorted({label for label, *_ in videos})

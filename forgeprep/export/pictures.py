@@ -30,7 +30,9 @@ class PicturesParams(ExportParams):
     classes: Literal["label", "method"] = Field(
         default="label", description="folders: real and fake, or real and the methods"
     )
-    frames: int | None = Field(default=None, ge=1, description="frames of each face of a clip, evenly spread; default: all")
+    frames: int | None = Field(
+        default=None, ge=1, description="frames of each face of a clip, evenly spread; default: all"
+    )
 
 
 def write(source: Source, folder: Folder, params: PicturesParams) -> None:

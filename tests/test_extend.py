@@ -1,4 +1,4 @@
-"""Packages of other people add stages, shard formats and export formats: installed, used, verified, drawn, taken away."""
+"""Packages of other people add stages, shard formats and export formats: used, verified, drawn, taken away."""
 
 from __future__ import annotations
 

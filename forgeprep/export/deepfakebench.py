@@ -8,8 +8,8 @@ The folder has the shape of DeepfakeBench's own: copy it into that, or train wit
     label_dict.yaml            labels that have to be added to training/config/*.yaml
 
 The loader takes the first frames where a video has more than its ``frame_num``: export as many with ``frames``. It
-finds masks by putting ``masks`` for ``frames`` in the whole path. It groups frames into videos by the folder's name, which
-therefore has the method in it. Masks that are missing count as empty.
+finds masks by putting ``masks`` for ``frames`` in the whole path. It groups frames into videos by the folder's name,
+which therefore has the method in it. Masks that are missing count as empty.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def test_deepfakebench_finds_every_frame_and_its_mask(out: Path, tmp_path: Path)
     """As its loader reads: labels of a split, frames by their number, masks by another word in the path."""
     export(with_dataset(out, "ffpp", tmp_path / "run"), tmp_path / "to", "deepfakebench")
     listed = json.loads((tmp_path / "to/preprocessing/dataset_json/FaceForensics++.json").read_bytes())
-    rows = {(row["clip_id"].rpartition("/")[2], row["frame_index"]): row for row in rows_of(out)}
+    rows = {("__".join(row["clip_id"].split("/")[1:]), row["frame_index"]): row for row in rows_of(out)}
     seen = 0
     for label, splits in listed["FaceForensics++"].items():
         assert splits.keys() == {"train", "val", "test"}
@@ -85,7 +85,7 @@ def test_deepfakebench_finds_every_frame_and_its_mask(out: Path, tmp_path: Path)
                 assert entry["label"] == label in ("FF-real", "FF-DF", "FF-FS")
                 for path in entry["frames"]:
                     assert path.startswith("./datasets/rgb/FaceForensics++/frames/")
-                    row = rows[video.rpartition("__")[2], int(Path(path).stem)]
+                    row = rows[video, int(Path(path).stem)]
                     assert (row["split"], row["label"]) == (split, int(label != "FF-real"))
                     assert (tmp_path / "to" / path).read_bytes() == row["image"]["bytes"]
                     mask = tmp_path / "to" / path.replace("frames", "masks")

@@ -194,3 +194,17 @@ def test_a_column_that_shards_cannot_hold_is_refused(column: Column, problem: st
     with pytest.raises(UsageError, match=problem):
         check_columns([column], ["mask"], "stage 's'")
     check_columns([Column("map", "s", IMAGE_TYPE, "", kind="image")], ["mask"], "stage 's'")
+
+
+def test_a_perturbation_is_applied_where_it_is_named(demo: Path, tmp_path: Path) -> None:
+    package, folder = install(EXAMPLES / "fog", tmp_path / "package"), tmp_path / "out"
+    assert "towards a light gray" in forgeprep("perturbations", installed=[package]).stdout
+    flags = ["--root", demo, "--stages", "crop,perturb", "--perturb", "fog:5", "--frames", "1", "--methods", "FaceSwap"]
+    flags += ["--splits", "test", "--workers", "1"]
+    forgeprep("run", "ffpp", "--out", folder, *flags, installed=[package])
+    assert "all shards are whole" in forgeprep("verify", folder).stdout
+    for row in iter_rows(folder / "shards/test/00000.parquet"):
+        assert (row["perturbation"], json.loads(row["perturbation_params"])) == ("fog:5", [{"share": 0.7}])
+        assert row["image"].min() >= round(0.7 * 220)
+    assert json.loads((folder / "run.json").read_bytes())["versions"]["forgeprep-fog"] == "1.0"
+    assert "unknown perturbation 'fog'" in forgeprep("run", "ffpp", "--out", folder, *flags, expect=2).stderr

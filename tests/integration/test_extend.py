@@ -16,7 +16,7 @@ from forgeprep.errors import UsageError
 from forgeprep.schemas.columns import FACTS, Column, check_columns, column_of, facts_of, type_of, type_text
 from forgeprep.schemas.samples import IMAGE_TYPE, SAMPLE_COLUMNS, sequence_columns
 from forgeprep.shards.read import iter_rows
-from tests.extend_tools import EXAMPLES, LINES, forgeprep, install
+from tests.helpers.extend_tools import EXAMPLES, LINES, forgeprep, install
 
 ROW_SHOWN = 240 + 14
 
@@ -34,7 +34,7 @@ def out(demo: Path, packages: dict[str, Path], tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("extended") / "out"
     forgeprep(
         "run", "ffpp", "--root", demo, "--out", folder, "--stages", "crop,mask,edges", "--frames", "2", "--size", "64",
-        "--methods", "FaceSwap", "--format", "arrow,both", "--workers", "1", "--set", "edges.edges_least=0.2",
+        "--methods", "FaceSwap", "--format", "arrow,both", "--workers", "1", "--set", "edges.edges_least=0.24",
         "--edges-low", "60", installed=[packages["edges"], packages["arrow"]],
     )  # fmt: skip
     return folder
@@ -46,13 +46,13 @@ def shards(out: Path, suffix: str) -> list[list[dict[str, Any]]]:
 
 def test_a_stage_has_parameters_pictures_bytes_and_a_drop_reason(out: Path) -> None:
     run = json.loads((out / "run.json").read_bytes())
-    assert run["config"]["params"]["edges"] == {"edges_low": 60, "edges_least": 0.2}
+    assert run["config"]["params"]["edges"] == {"edges_low": 60, "edges_least": 0.24}
     assert run["drop_reasons"]["no_edges"]["meaning"].startswith("the crop is too smooth")
     assert run["packages"]["forgeprep-edges"] == {"version": "1.0", "stages": ["edges"]}
     assert run["packages"]["forgeprep-arrow"] == {"version": "1.0", "formats": ["arrow"]}
     reasons = [drop["reason"] for drop in pq.read_table(out / "drops.parquet").to_pylist()]
     rows = [row for shard in shards(out, "parquet") for row in shard]
-    assert set(reasons) == {"no_edges"}
+    assert "no_edges" in reasons
     assert rows
     for row in rows:
         crop = cv2.imdecode(np.frombuffer(row["image"]["bytes"], np.uint8), cv2.IMREAD_GRAYSCALE)
@@ -60,7 +60,7 @@ def test_a_stage_has_parameters_pictures_bytes_and_a_drop_reason(out: Path) -> N
         assert crop is not None
         assert edges is not None
         assert edges.shape == crop.shape == (64, 64)
-        assert np.count_nonzero(edges) >= 0.2 * edges.size
+        assert np.count_nonzero(edges) >= 0.24 * edges.size
         assert np.frombuffer(row["edges_directions"], np.float32).sum() == pytest.approx(1)
 
 
@@ -111,7 +111,7 @@ def test_a_sheet_and_the_page_draw_what_the_stage_adds(out: Path, packages: dict
     assert widths[0] - widths[1] == ROW_SHOWN
 
 
-def test_a_run_stays_readable_without_the_packages(demo: Path, out: Path) -> None:
+def test_a_run_stays_readable_without_the_packages(demo: Path, out: Path, packages: dict[str, Path]) -> None:
     verified = forgeprep("verify", out, expect=1).stdout
     problems = [line for line in verified.splitlines() if ".arrow" in line]
     assert len(problems) == len(list(out.glob("shards/*/*.arrow")))
@@ -124,6 +124,8 @@ def test_a_run_stays_readable_without_the_packages(demo: Path, out: Path) -> Non
         "forgeprep: error: the stage 'edges' is of the package forgeprep-edges 1.0, which is not installed here: "
         "pip install 'forgeprep-edges==1.0'"
     )
+    told = forgeprep(*again, installed=[packages["edges"]], expect=2).stderr.strip()
+    assert told.startswith("forgeprep: error: the shard format 'arrow' is of the package forgeprep-arrow 1.0")
 
 
 def test_a_stage_is_added_to_a_finished_run(out: Path, demo: Path, packages: dict[str, Path], tmp_path: Path) -> None:
@@ -208,3 +210,54 @@ def test_a_perturbation_is_applied_where_it_is_named(demo: Path, tmp_path: Path)
         assert row["image"].min() >= round(0.7 * 220)
     assert json.loads((folder / "run.json").read_bytes())["versions"]["forgeprep-fog"] == "1.0"
     assert "unknown perturbation 'fog'" in forgeprep("run", "ffpp", "--out", folder, *flags, expect=2).stderr
+
+
+def package(target: Path, name: str, module: str, group: str, points: dict[str, str]) -> Path:
+    """A package that is written here, installed."""
+    source = target / "source" / name
+    source.mkdir(parents=True)
+    (source / f"forgeprep_{name}.py").write_text(module)
+    lines = "\n".join(f'{point} = "forgeprep_{name}:{value}"' for point, value in points.items())
+    (source / "pyproject.toml").write_text(
+        f'[project]\nname = "forgeprep-{name}"\nversion = "2.1"\n[project.entry-points."{group}"]\n{lines}\n'
+    )
+    return install(source, target / name)
+
+
+STAGE = """
+from forgeprep.stages.base import NoParams, Stage
+
+def apply(samples, params):
+    for sample in samples:
+        sample.drop("bored")
+
+STAGE = Stage(name="{name}", summary="", needs=("crop",), adds=(), params=NoParams, apply=apply)
+"""
+
+
+def test_a_reason_that_a_stage_does_not_declare_stops_its_shards(demo: Path, tmp_path: Path) -> None:
+    bored = package(tmp_path, "bored", STAGE.format(name="bored"), "forgeprep.stages", {"bored": "STAGE"})
+    told = forgeprep(
+        "run", "ffpp", "--root", demo, "--out", tmp_path / "out", "--stages", "bored", "--frames", "1", "--methods",
+        "FaceSwap", "--splits", "test", "--workers", "1", installed=[bored], expect=1,
+    )  # fmt: skip
+    assert "dropped for the reason 'bored', which none of the stages (bored) declares" in told.stdout + told.stderr
+    assert not (tmp_path / "out/shards.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "points", "problem"),
+    [
+        ("1 / 0", {"mine": "STAGE"}, "stage 'mine' of forgeprep-bad cannot be loaded (ZeroDivisionError"),
+        ("STAGE = 3", {"mine": "STAGE"}, "stage 'mine' of forgeprep-bad is a int, not a Stage"),
+        (STAGE.format(name="other"), {"mine": "STAGE"}, "stage 'mine' of forgeprep-bad has another name of its own"),
+        (STAGE.format(name="mask"), {"mask": "STAGE"}, "stage 'mask' is defined by forgeprep and forgeprep-bad"),
+    ],
+)
+def test_a_package_that_does_not_fit_is_named_in_one_line(
+    tmp_path: Path, module: str, points: dict[str, str], problem: str
+) -> None:
+    bad = package(tmp_path, "bad", module, "forgeprep.stages", points)
+    told = forgeprep("stages", installed=[bad], expect=2).stderr
+    assert told.startswith(f"forgeprep: error: {problem}")
+    assert told.count("\n") == 1

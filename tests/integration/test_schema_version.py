@@ -21,9 +21,9 @@ from forgeprep.shards.read import iter_rows, iter_sequences, shard_paths
 from forgeprep.shards.records import read_run
 from forgeprep.shards.verify import verify
 from tests.conftest import run_cli
-from tests.shards_run import make_run
+from tests.helpers.shards_run import make_run
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 RUNS = sorted(path.name for path in DATA.glob("run-schema-*"))
 
 

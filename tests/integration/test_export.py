@@ -17,9 +17,9 @@ from forgeprep.export.base import Folder
 from forgeprep.shards.encode import UInt8
 from forgeprep.shards.read import iter_rows, shard_paths
 from tests.conftest import run_cli
-from tests.shards_run import make_run
+from tests.helpers.shards_run import make_run
 
-SEQUENCES = Path(__file__).parent / "data" / "run-schema-0-sequences"
+SEQUENCES = Path(__file__).parents[1] / "data" / "run-schema-0-sequences"
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ COMMANDS = {
     "inspect": Entry(LOOK, "Show counts per split, method and drop reason."),
     "verify": Entry(LOOK, "Check every shard against its records."),
     "report": Entry(LOOK, "Write one HTML page to judge a run by."),
+    "export": Entry(LOOK, "Write a run's samples as other programs read them."),
     "compare": Entry(LOOK, "Tell whether two runs are the same data."),
     "train": Entry(TRAIN, "Train a forgery detector on shards."),
     "evaluate": Entry(TRAIN, "Judge a split with trained detectors."),

@@ -57,6 +57,13 @@ def _datasets() -> Iterable[str]:
     return dataset_names()
 
 
+def shard_formats() -> Iterable[str]:
+    """The shard formats that are installed."""
+    from forgeprep.shards.formats import FORMATS
+
+    return FORMATS.names()
+
+
 def _stages() -> Iterable[str]:
     from forgeprep.params import stage_names
 

@@ -12,11 +12,11 @@ def perturbations(debug: Debug = False) -> None:
     Those of the stage 'perturb': their groups, and their parameters at severity 1 to 5.
     """
     from forgeprep.commands.terminal import add_cells, console, light_table
-    from forgeprep.ops.perturb.catalogue import CATALOGUE
+    from forgeprep.ops.perturb.catalogue import CATALOGUE, others
     from forgeprep.report.perturbations import levels_text
 
     listed = light_table("perturbations", ["group", "name"], [], ["what it does", "severity 1 to 5"])
-    for entry in CATALOGUE.values():
+    for entry in [*CATALOGUE.values(), *others().values()]:
         add_cells(listed, entry.group, entry.name, entry.summary, levels_text(entry))
     console.print(listed)
 

@@ -27,6 +27,7 @@ from forgeprep.commands.flags import (
     Workers,
     complete_stages,
     completing,
+    shard_formats,
 )
 from forgeprep.commands.groups import Command, single, tell_renamed
 from forgeprep.commands.stage_flags import flag_of, takes_stage_flags
@@ -115,10 +116,10 @@ def run(
         str | None,
         typer.Option(
             "--format",
-            help="parquet, webdataset or both. [default: parquet]",
+            help="Shard formats, comma-separated: parquet, webdataset, or one of another package. [default: parquet]",
             metavar="TEXT",
             rich_help_panel=OUTPUT,
-            autocompletion=completing(lambda: ("parquet", "webdataset", "both")),
+            autocompletion=completing(shard_formats),
         ),
     ] = None,
     image_format: Annotated[

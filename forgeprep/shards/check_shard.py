@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from forgeprep.schemas.columns import Column
 from forgeprep.schemas.drops import DROP_SCHEMA, REASONS
 from forgeprep.schemas.samples import sequence_columns
 from forgeprep.shards.check_sample import row_problems, sequence_problems
+from forgeprep.shards.formats import FORMATS
 from forgeprep.shards.formats.parquet import file_schema
 from forgeprep.shards.random_access import known_format
 from forgeprep.shards.read import iter_rows
@@ -29,12 +30,14 @@ class Contents:
         columns: the columns, of single frames.
         length: frames of a sample; None where samples are single frames.
         reasons: the drop reasons that there may be.
+        packages: shard format -> the package that brings it, of those that are not forgeprep's.
         open_ended: whether shards may have further columns: of a stage that nothing is known of.
     """
 
     columns: Sequence[Column]
     length: int | None = None
     reasons: Collection[str] = tuple(REASONS)
+    packages: Mapping[str, str] = field(default_factory=dict)
     open_ended: bool = False
 
     @property
@@ -85,7 +88,7 @@ def check_shard(out: Path, record: dict[str, Any], contents: Contents) -> Checke
         for what in _record_problems(record, contents.reasons):
             checked.note(where, what)
         there = [file for file in record["files"] if _check_file(out / file["path"], file, checked)]
-        files = [file for file in there if _check_schema(out, file["path"], contents, checked)]
+        files = [file for file in there if _check_schema(out, file, contents, checked)]
         if files:
             _check_rows(out, record, files, contents, checked)
     except MemoryError:
@@ -135,10 +138,11 @@ def _check_file(path: Path, file: dict[str, Any], checked: Checked) -> bool:
     return True
 
 
-def _check_schema(out: Path, path: str, contents: Contents, checked: Checked) -> bool:
+def _check_schema(out: Path, file: dict[str, Any], contents: Contents, checked: Checked) -> bool:
     """Whether the file can be read and has the run's columns."""
-    expected = file_schema(contents.file_columns)
+    path, expected = file["path"], file_schema(contents.file_columns)
     try:
+        FORMATS.get(file["format"], contents.packages)
         found = known_format(out / path).read_schema(out / path)
     except (VerifyError, UsageError) as error:
         checked.note(path, " ".join(str(error).removeprefix(f"{out / path}: ").split()))

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from forgeprep.errors import VerifyError
 from forgeprep.io.storage import parquet_source
 from forgeprep.media import guard
+from forgeprep.registry import made_with
 from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.schemas.columns import Column, columns_of_run
 from forgeprep.schemas.drops import DROP_SCHEMA, reasons_of_run
@@ -55,6 +56,7 @@ def verify(out: Path, *, workers: int | None = None, columns: Iterable[Column] =
         columns=columns_of_run(run, [*SAMPLE_COLUMNS, *(c for c in columns if c.stage not in _BUILT_IN)]),
         length=sequence_length_of(run),
         reasons=reasons_of_run(run).keys(),
+        packages=made_with(run, "formats"),
         # Runs of before version 1 do not tell the columns of such stages.
         open_ended=run.get("columns") is None and not set(run["stages"]) <= _BUILT_IN,
     )

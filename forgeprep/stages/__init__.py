@@ -46,14 +46,12 @@ def all_stages() -> dict[str, Stage]:
     """
     stages = {name: STAGES.get(name) for name in STAGES.names()}
     taken = [column.name for column in (*SAMPLE_COLUMNS, *SEQUENCE_COLUMNS)]
-    fields = {name: "forgeprep" for key in STAGES.built_in for name in stages[key].params.model_fields}
     others = [stage for name, stage in stages.items() if name not in STAGES.built_in]
     for stage in others:
         owner = f"stage '{stage.name}'"
         check_columns(stage.adds, taken, owner)
         taken += [column.name for column in stage.adds]
-        _check_stage(stage, owner, fields)
-        fields |= dict.fromkeys(stage.params.model_fields, owner)
+        _check_stage(stage, owner)
     return _in_order(stages, [stage.name for stage in others])
 
 
@@ -98,10 +96,7 @@ def columns_of(run: Mapping[str, Any]) -> tuple[Column, ...]:
     return columns_of_run(run, [*SAMPLE_COLUMNS, *more])
 
 
-def _check_stage(stage: Stage, owner: str, fields: Mapping[str, str]) -> None:
-    for name in stage.params.model_fields:
-        if name in fields:
-            raise UsageError(f"{owner}: the parameter '{name}' is also one of {fields[name]}; rename it")
+def _check_stage(stage: Stage, owner: str) -> None:
     for reason in stage.drops:
         if not _REASON.fullmatch(reason) or reason in REASONS:
             raise UsageError(f"{owner}: the drop reason {reason!r} is forgeprep's own, or not in small letters and _")

@@ -10,7 +10,7 @@ import numpy as np
 
 from forgeprep.errors import UsageError
 from forgeprep.media.regions import Box
-from forgeprep.ops.perturb.catalogue import CATALOGUE, Step, perturb
+from forgeprep.ops.perturb.catalogue import CATALOGUE, OTHERS, Step, perturb
 from forgeprep.ops.perturb.codecs import missing_encoder
 from forgeprep.ops.perturb.draw import draw, generator, parse
 from forgeprep.ops.perturb.warps import Warp
@@ -104,6 +104,12 @@ def check(params: PerturbParams) -> None:
         )
 
 
+def versions(params: PerturbParams) -> dict[str, str]:
+    """The packages of the perturbations that are named and not forgeprep's own."""
+    packages = OTHERS.packages([name for name, _ in parse(params.perturb).chain]).values()
+    return dict(package.rsplit(" ", 1) for package in packages)
+
+
 STAGE = Stage(
     name="perturb",
     summary="perturb the crops by a catalogue of 36 perturbations and mixtures of them",
@@ -112,4 +118,5 @@ STAGE = Stage(
     params=PerturbParams,
     apply=apply,
     check=check,
+    versions=versions,
 )

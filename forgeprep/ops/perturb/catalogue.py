@@ -1,21 +1,28 @@
 """The catalogue of perturbations: 36 names in 8 groups, 5 severities each, and how they are applied.
 
+Other packages add perturbations through the entry-point group ``forgeprep.perturbations``: name -> a
+:class:`Perturbation`. They are applied where they are named (``--perturb fog:3``); what is drawn by chance is one of
+forgeprep's own, so that a draw does not change with what is installed.
+
 ForgeryNet (He et al. 2021) perturbs nearly all of its pictures by 36 perturbations and mixtures of them, but its list
 is not public: this one is forgeprep's own.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from forgeprep.errors import UsageError
 from forgeprep.media.frames import UInt8
 from forgeprep.ops.perturb import codecs, pixels
 from forgeprep.ops.perturb import warps as geometry
 from forgeprep.ops.perturb.warps import Warp
+from forgeprep.registry import Registry
 
 GROUPS = ("compression", "blur", "noise", "colour", "geometry", "resolution", "sharpening", "codec")
 """The groups, as they are documented."""
@@ -67,9 +74,31 @@ class Step:
     params: Params
 
 
+def others() -> dict[str, Perturbation]:
+    """Name -> perturbation, of those that other packages add.
+
+    Raises:
+        UsageError: one of them cannot be loaded, or has the name of another.
+    """
+    return {name: entry_of(name) for name in OTHERS.names()}
+
+
+@functools.cache
+def entry_of(name: str) -> Perturbation:
+    """The perturbation of that name.
+
+    Raises:
+        UsageError: there is none; or the package that adds it cannot be loaded, or takes a name that is taken.
+    """
+    added = name in OTHERS.names()
+    if added and name in CATALOGUE:
+        raise UsageError(f"perturbation '{name}' is forgeprep's own and one of another package: uninstall that")
+    return OTHERS.get(name) if added or name not in CATALOGUE else CATALOGUE[name]
+
+
 def ready(name: str, severity: int, rng: np.random.Generator) -> Step:
     """The step of a severity, with its random parameters drawn from ``rng``."""
-    entry = CATALOGUE[name]
+    entry = entry_of(name)
     return Step(name, severity, entry.draw(rng, entry.params(severity)))
 
 
@@ -87,7 +116,7 @@ def perturb(image: UInt8, steps: Sequence[Step], rng: np.random.Generator) -> tu
     """
     warps: list[Warp] = []
     for step in steps:
-        entry = CATALOGUE[step.name]
+        entry = entry_of(step.name)
         if entry.move is not None:
             warps.append(entry.move((image.shape[1], image.shape[0]), **step.params))
             image = warps[-1].picture(image)
@@ -367,3 +396,8 @@ CATALOGUE: dict[str, Perturbation] = {
     )
 }
 """Name -> perturbation: all 36, by group."""
+
+OTHERS: Registry[Perturbation] = Registry(
+    "perturbation", "forgeprep.perturbations", {}, "forgeprep.ops.perturb.catalogue:Perturbation"
+)
+"""Those of other packages."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forgeprep.errors import UsageError, unknown_name
-from forgeprep.ops.perturb.catalogue import CATALOGUE, ORDER, SEVERITIES, Step, ready
+from forgeprep.ops.perturb.catalogue import CATALOGUE, ORDER, OTHERS, SEVERITIES, Step, ready
 
 SHARES = ("mixed", "single", "clean")
 """Names that take a share of the clips, as in ``mixed:0.5``."""
@@ -56,8 +56,8 @@ def parse(text: str) -> Recipe:
             shares[name] = _share(name, value)
         elif name in PRESETS:
             raise UsageError(f"--perturb: {name} stands alone, without a severity and without other names")
-        elif name not in CATALOGUE:
-            raise unknown_name("perturbation", name, [*CATALOGUE, *SHARES, *PRESETS])
+        elif name not in CATALOGUE and name not in OTHERS.names():
+            raise unknown_name("perturbation", name, [*CATALOGUE, *OTHERS.names(), *SHARES, *PRESETS])
         else:
             chain.append((name, _severity(name, value) if colon else None))
     if chain and shares:

@@ -184,6 +184,8 @@ def _row(values: Row, members: Mapping[str, bytes], columns: Sequence[str] | Non
         if is_sequence(values) and number.isdigit():
             # Of frame 3, the picture is 003.png and the mask 003.mask.png.
             values.setdefault(rest or MAIN, [None] * len(values[MARK]))[int(number)] = value
+        elif values.get(front or MAIN) is not None:
+            raise ValueError(f"{front or MAIN} stands in the JSON and in a file of its own")
         else:
             values[front or MAIN] = value
     if columns is None:

@@ -1,0 +1,110 @@
+"""Runs of earlier schema versions are read, those of later ones are refused in one line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from forgeprep import __version__
+from forgeprep.errors import UsageError, VerifyError
+from forgeprep.schemas import version
+from forgeprep.shards.encode import UInt8
+from forgeprep.shards.formats import format_of
+from forgeprep.shards.random_access import index_shard, read_at
+from forgeprep.shards.read import iter_rows, iter_sequences, shard_paths
+from forgeprep.shards.records import read_run
+from forgeprep.shards.verify import verify
+from tests.conftest import run_cli
+from tests.helpers.shards_run import make_run
+
+DATA = Path(__file__).parents[1] / "data"
+RUNS = sorted(path.name for path in DATA.glob("run-schema-*"))
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_an_older_run_is_verified_and_shown(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = Path(shutil.copytree(DATA / name, tmp_path / "out"))
+    assert verify(out) == []
+    assert run_cli("inspect", str(out), "--sheet", str(tmp_path / "sheet.png")) == 0
+    assert run_cli("report", str(out)) == 0
+    assert (out / "report/index.html").stat().st_size > 10_000
+    assert "Deepfakes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_an_older_run_is_read_the_same_from_both_formats(name: str) -> None:
+    (path,) = shard_paths(DATA / name)
+    rows = list(iter_rows(path, decode=False))
+    assert len(rows) == 4
+    assert rows == list(iter_rows(path.with_suffix(".tar"), decode=False))
+    for shard in (path, path.with_suffix(".tar")):
+        assert [read_at(place) for _, place in index_shard(shard)] == rows
+    assert {row["label"] for row in rows} == {0, 1}
+    for row in iter_rows(path):
+        assert isinstance(row["similarity"], bytes | list)
+        images = row["image"] if isinstance(row["image"], list) else [row["image"]]
+        assert all(image.shape == (32, 32, 3) for image in images)
+    if "sequences" in name:
+        assert all(arrays.images.shape == (2, 32, 32, 3) for _, arrays in iter_sequences(path))
+
+
+def test_every_version_that_is_read_has_a_run_that_is_kept() -> None:
+    kept = {int(name.split("-")[2]) for name in RUNS}
+    assert kept >= set(range(version.SCHEMA_VERSION))
+    for name in RUNS:
+        assert read_run(DATA / name).get("schema_version", 0) == int(name.split("-")[2])
+
+
+def test_shards_say_their_version(tmp_path: Path, face_photo: UInt8) -> None:
+    out = make_run(tmp_path, face_photo, size=32)
+    expected = {"forgeprep_schema": str(version.SCHEMA_VERSION), "forgeprep_version": __version__, "forgeprep": "k"}
+    for path in out.glob("shards/*/*"):
+        assert format_of(path).metadata(path) == expected
+    metadata = pq.read_schema(out / "shards/train/00000.parquet").metadata
+    assert metadata[b"forgeprep_schema"] == b"1"
+    with tarfile.open(out / "shards/train/00000.tar") as tar:
+        assert tar.pax_headers["FORGEPREP.forgeprep_schema"] == "1"
+        assert all(name.split(".", 1)[1] for name in tar.getnames())
+
+
+def test_newer_runs_and_shards_are_refused_with_the_version_to_install(
+    tmp_path: Path, face_photo: UInt8, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as newer:
+        newer.setattr(version, "SCHEMA_VERSION", 7)
+        newer.setattr(version, "__version__", "9.1.0")
+        out = make_run(tmp_path / "out", face_photo, size=32)
+    run = json.loads((out / "run.json").read_bytes())
+    told = f"has schema version 7, and forgeprep {__version__} knows those up to 1; install forgeprep 9.1.0 or newer"
+    for path in out.glob("shards/train/*"):
+        with pytest.raises(VerifyError, match=told):
+            list(iter_rows(path))
+        with pytest.raises(VerifyError, match=told):
+            list(index_shard(path))
+    assert sorted(problem.what for problem in verify(out)) == [told] * 4
+    newer_run = {**run, "schema_version": 7, "versions": {"forgeprep": "9.1.0"}}
+    (out / "run.json").write_text(json.dumps(newer_run))
+    with pytest.raises(UsageError, match=told):
+        read_run(out)
+    for command in ("verify", "inspect", "report"):
+        assert run_cli(command, str(out)) == 2
+        assert capsys.readouterr().err == f"forgeprep: error: {out}/run.json: {told}\n"
+    (out / "run.json").write_text(json.dumps({**run, "schema_version": "x"}))
+    with pytest.raises(UsageError, match="schema version is 'x', which is no number"):
+        read_run(out)
+
+
+def test_what_a_newer_minor_release_adds_is_no_obstacle(tmp_path: Path, face_photo: UInt8) -> None:
+    """Names in run.json that are not known, and columns that the run tells of."""
+    out = make_run(tmp_path, face_photo, size=32)
+    run = json.loads((out / "run.json").read_bytes())
+    (out / "run.json").write_text(json.dumps({**run, "schema_version": 1, "mood": "good"}))
+    assert verify(out) == []
+    (path, *_) = shard_paths(out)
+    assert all(np.any(row["image"]) for row in iter_rows(path))

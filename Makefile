@@ -3,8 +3,10 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Two processes with one thread each; a file of tests runs in one of them.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test lint docs bench lowest clean
+.PHONY: demo check test lint docs bench lowest clean
 
 # Makes the demo dataset, runs the main job on it, checks the shards and draws the contact sheet.
 demo: $(INSTALLED)
@@ -14,8 +16,12 @@ demo: $(INSTALLED)
 	$(BIN)/forgeprep verify demo/out
 	$(BIN)/forgeprep inspect demo/out --sheet demo/sheet.png
 
+# While you work: lint, types, and the tests of single modules; under a minute.
+check: lint
+	$(PYTEST) tests/unit
+
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -16,16 +16,33 @@ from forgeprep.media.frames import Frame
 UInt8 = npt.NDArray[np.uint8]
 LaidOut = Callable[..., Path]
 
-LONGEST = ("faults", "remote", "training", "examples", "layouts", "localisation", "training_models", "run", "errors")
+LONGEST = (
+    "integration/test_remote",
+    "faults/test_damaged_files",
+    "faults/test_hostile",
+    "faults/test_killed",
+    "integration/test_layouts",
+    "integration/test_spans",
+    "integration/test_docs",
+    "integration/training/test_localisation",
+    "integration/training/test_models",
+    "integration/training/test_training",
+    "integration/test_guesses",
+    "integration/test_examples",
+    "integration/test_run",
+    "faults/test_broken_clips",
+    "integration/test_pairing",
+)
 """Files that take long, the longest first. A file runs in one process; begun late, it would run alone at the end."""
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+TESTS = Path(__file__).resolve().parent
+SHARED = TESTS.parents[1] / "shared" / "data"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest."""
-    rank = {f"test_{name}": number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+    rank = {TESTS / f"{name}.py": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:

@@ -25,7 +25,7 @@ def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A detector of pixels after a minute of training."""
 
     def make(folder: Path) -> None:
-        settings = ["size=96", "workers=0", "steps=60", "epochs=3", "flip=true", "batch=8"]
+        settings = ["size=96", "workers=0", "steps=50", "epochs=2", "flip=true", "batch=8"]
         flags = [part for setting in settings for part in ("--set", setting)]
         where = ["--shards", str(prepared), "--run", str(folder / "fn3")]
         assert run_cli("train", "fn3-seg", *where, *flags, "--gpus", "0") == 0

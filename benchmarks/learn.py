@@ -16,8 +16,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from forgeprep.training.data import Samples, load_index
+from forgeprep.training.data import Samples
 from forgeprep.training.evaluation.tables import evaluate_run
+from forgeprep.training.index import load_index
+from forgeprep.training.inference.loaded import load_model
 from forgeprep.training.recipe import make_recipe
 from forgeprep.training.run_folder import Training
 from forgeprep.training.trainer import train
@@ -69,7 +71,9 @@ def main() -> None:
             recipe = make_recipe(model, {**COMMON, **settings})
             train(Training(model, (given.shards,), Path(folder), recipe, options), device="cpu")
             spent = time.perf_counter() - started
-            found = evaluate_run(Path(folder), [given.shards], device="cpu", workers=0)["sets"][str(given.shards)]
+            found = evaluate_run(load_model(Path(folder), "cpu").with_workers(0), [given.shards])["sets"][
+                str(given.shards)
+            ]
         pixels = found["pixels"]
         figures = [
             found["frames"]["auc"],

@@ -27,7 +27,8 @@ from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.run import execute, prepare_run
 from forgeprep.shards.encode import decode_image
 from forgeprep.shards.read import iter_rows, shard_paths
-from forgeprep.training.data import Ints, Samples, deal, epoch_order, load_batches, load_index, without
+from forgeprep.training.data import Samples, deal, epoch_order, load_batches, without
+from forgeprep.training.index import Ints, load_index
 from forgeprep.training.recipe import Recipe
 from forgeprep.training.transforms import collate, prepare
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from forgeprep.training.evaluation.tables import evaluate_run
+from forgeprep.training.inference.loaded import load_model
 from forgeprep.training.recipe import make_recipe
 from forgeprep.training.run_folder import Training
 from forgeprep.training.trainer import train
@@ -45,7 +46,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter()
             train(Training(given.model, tuple(shards), Path(folder), recipe, {}), device="cpu")
-            found = evaluate_run(Path(folder), [given.clean, *given.perturbed], device="cpu", workers=0)["sets"]
+            found = evaluate_run(load_model(Path(folder), "cpu").with_workers(0), [given.clean, *given.perturbed])[
+                "sets"
+            ]
         spent = time.perf_counter() - started
         auc = {str(s): (f["frames"]["auc"], f["clips"]["auc"]) for s, f in found.items()}
         cells = ["{:.3f} / {:.3f}".format(*np.mean([auc[str(s)] for s in one], axis=0)) for one in sets.values()]

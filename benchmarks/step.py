@@ -1,4 +1,4 @@
-"""Time and memory of a training step: each detector at its recipe's batch and size, plain fp32 against our default.
+"""Time and memory of a training step: each model at its recipe's batch and size, plain fp32 against our default.
 
 The default on a GPU is bf16 and channels_last, and then torch.compile; on a CPU it is fp32 itself. Then the comparison
 of places of local-similarity: the paper's kernel as we compute it, the same by making all pairs, and relu_pair.
@@ -19,12 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from forgeprep.errors import ForgeprepError
-from forgeprep.training.models import MODELS, build
+from forgeprep.training.inference.loaded import pick_device
+from forgeprep.training.models import build, get_model, model_names
 from forgeprep.training.models.local_similarity import LinearPairs, ReluPairs
 from forgeprep.training.recipe import make_recipe
 from forgeprep.training.run_folder import Training
-from forgeprep.training.trainer import Loop, pick_device
-from forgeprep.training.transforms import collate
+from forgeprep.training.tasks import Task, Validation
+from forgeprep.training.trainer import Loop
+from forgeprep.training.transforms import collate, to_device
 
 MODES: dict[str, dict[str, Any]] = {
     "fp32": {"precision": "fp32", "compile": False},
@@ -32,15 +34,16 @@ MODES: dict[str, dict[str, Any]] = {
     "the same, compiled": {"precision": "bf16", "compile": True},
 }
 CHANNELS = 728
+IMAGES = [name for name in model_names() if get_model(name).takes == "image"]
 
 
 def main() -> None:
-    """One line a detector and mode, ratios to fp32."""
+    """One line a model and mode, ratios to fp32."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--device", help="cpu or cuda")
     arguments.add_argument("--batch", type=int, help="images a step; default: the recipe's")
     arguments.add_argument("--steps", type=int, default=10)
-    arguments.add_argument("--only", nargs="*", choices=list(MODELS), default=list(MODELS))
+    arguments.add_argument("--only", nargs="*", choices=IMAGES, default=IMAGES)
     arguments.add_argument("--modes", nargs="*", choices=list(MODES), default=None)
     given = arguments.parse_args()
     place = pick_device(given.device)
@@ -52,22 +55,29 @@ def main() -> None:
         plain = 0.0
         for mode in modes:
             try:
-                seconds, memory = timed(detector_step(name, batch, place, MODES[mode]), place, given.steps)
+                seconds, memory = timed(model_step(name, batch, place, MODES[mode]), place, given.steps)
             except (torch.OutOfMemoryError, ForgeprepError) as error:
-                print(f"{name:<22} {batch:>5} {MODELS[name].size:>5}  {mode:<20} {str(error).splitlines()[0]}")
+                print(f"{name:<22} {batch:>5} {get_model(name).size:>5}  {mode:<20} {str(error).splitlines()[0]}")
                 continue
             plain = plain or seconds
             told = f"{seconds * 1e3:9.1f} {batch / seconds:9.1f} {memory:6.2f} {plain / seconds:7.2f}"
-            print(f"{name:<22} {batch:>5} {MODELS[name].size:>5}  {mode:<20} {told}", flush=True)
+            print(f"{name:<22} {batch:>5} {get_model(name).size:>5}  {mode:<20} {told}", flush=True)
     similarity(place, given.batch or 8, given.steps)
 
 
-def detector_step(name: str, count: int, place: torch.device, settings: dict[str, Any]) -> Callable[[], None]:
+def model_step(name: str, count: int, place: torch.device, settings: dict[str, Any]) -> Callable[[], None]:
     """A step of a training on random samples."""
     recipe = make_recipe(name, {"batch": count, **settings})
-    loop = Loop(Training(name, (), Path(), recipe), build(name), place, lambda _: None)
-    loop.detector.train()
-    batch = random_batch(count, MODELS[name].size)
+    model = build(name)
+    empty: Any = None
+    task = Task(
+        Training(name, (), Path(), recipe), empty, "images", torch.channels_last, lambda *_: [], lambda *_: {},
+        lambda batch, device: to_device(batch, device, noise="noise" in model.needs), "image",
+        lambda _: Validation({}, None),
+    )  # fmt: skip
+    loop = Loop(task, model, place)
+    model.train()
+    batch = random_batch(count, get_model(name).size)
 
     def step() -> None:
         loop.step(batch, 0)

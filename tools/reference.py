@@ -177,18 +177,18 @@ def datasets_page() -> list[str]:
 
 
 def models_page() -> list[str]:
-    """Every forgery detector with its options and recipe."""
-    from forgeprep.training.models import MODELS, build, options_of, parameters
+    """Every forgery model with its options and recipe."""
+    from forgeprep.training.models import build, get_model, model_names, options_of, parameters
     from forgeprep.training.recipe import Recipe, make_recipe
 
     rows = [
-        [f"`{m.name}`", f"{parameters(build(m.name)):,}", str(m.size or "clip"), m.protocol, m.source]
-        for m in MODELS.values()
+        [f"`{m.name}`", f"{parameters(build(m.name)):,}", str(m.size or "clip"), m.recipe_name, m.source]
+        for m in map(get_model, model_names())
     ]
-    lines = ["# Forgery detectors", "", *table(["model", "parameters", "input", "recipe", "paper"], rows), ""]
+    lines = ["# Forgery models", "", *table(["model", "parameters", "input", "recipe", "paper"], rows), ""]
     told = [[f"`{name}`", repr(info.default), info.description or ""] for name, info in Recipe.model_fields.items()]
     lines += ["## Settings of a recipe", "", *table(["`--set`", "default", ""], told), ""]
-    for model in MODELS.values():
+    for model in map(get_model, model_names()):
         own = make_recipe(model.name, {}).model_dump(exclude_defaults=True)
         options = [f"{n}={d!r}" for n, (_, d) in options_of(model.name).items() if n not in ("names", "channels")]
         lines += [f"## {model.name}", ""]

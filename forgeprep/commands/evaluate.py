@@ -22,7 +22,7 @@ from forgeprep.commands.flags import (
 from forgeprep.commands.groups import single
 
 if TYPE_CHECKING:
-    from forgeprep.training.evaluation.evaluate import Judged
+    from forgeprep.training.evaluation.evaluate import Verdicts
 
 PROTOCOL = "Benchmark protocol"
 NAMES = ("cross-method", "cross-generator", "cross-family", "cross-forgery", "cross-dataset")
@@ -144,6 +144,7 @@ def _evaluate(
         refuse_file("--to", to)
     from forgeprep.training.evaluation.pictures import draw_predictions
     from forgeprep.training.evaluation.tables import evaluate_run, markdown, set_names, write_evaluation, write_scores
+    from forgeprep.training.inference.loaded import load_model
     from forgeprep.training.temporal import spans
 
     device = device_of(gpus)
@@ -157,20 +158,21 @@ def _evaluate(
             console.print(f"written: {file}", markup=False)
         return
     folder, names = to or runs[0] / "evaluation", set_names(shards)
-    evaluations, files = [], []
+    evaluations, files, pictures = [], [], []
+    folder.mkdir(parents=True, exist_ok=True)
     for number, run in enumerate(runs):
+        loaded = load_model(run, device).with_workers(workers)
 
-        def keep(out: Path, judged: Judged, number: int = number) -> None:
+        def keep(out: Path, verdicts: Verdicts, number: int = number) -> None:
             files.append(folder / f"scores-{number}-{names[str(out)]}.parquet")
-            write_scores(judged, files[-1])
+            write_scores(verdicts, files[-1])
 
-        evaluations.append(evaluate_run(run, shards, split=split, device=device, workers=workers, watch=keep))
-    console.print(markdown(evaluations), markup=False)
-    files = write_evaluation(evaluations, folder) + files
-    for number, run in enumerate(runs):
+        evaluations.append(evaluate_run(loaded, shards, split=split, watch=keep))
         for out in shards:
-            files.append(folder / f"predictions-{number}-{names[str(out)]}.png")
-            draw_predictions(run, out, files[-1], split=split, device=device)
+            pictures.append(folder / f"predictions-{number}-{names[str(out)]}.png")
+            draw_predictions(loaded, out, pictures[-1], split=split)
+    console.print(markdown(evaluations), markup=False)
+    files = write_evaluation(evaluations, folder) + files + pictures
     for file in files:
         console.print(f"written: {file}", markup=False)
 
@@ -216,8 +218,9 @@ def _evaluate_protocol(
         tell=lambda line: console.print(line, markup=False),
     )
     found = crosstable.document(layout, cells)
-    for figure in ("auc", "acc", "eer"):
-        _print_table(f"{protocol}: {model}, {crosstable.TITLES[figure]}", *crosstable.table_of(found, figure))
+    for figure, title in crosstable.titles().items():
+        if figure != "clip_auc":
+            _print_table(f"{protocol}: {model}, {title}", *crosstable.table_of(found, figure))
     if found["published"]:
         _print_table(crosstable.published_title(found), *crosstable.published_table(found))
     for line in crosstable.notes(found):

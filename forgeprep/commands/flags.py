@@ -72,10 +72,10 @@ def _stages() -> Iterable[str]:
 
 def _models() -> Iterable[str]:
     try:
-        from forgeprep.training.models import MODELS
+        from forgeprep.training.models import model_names
     except ImportError:  # Without the extra train there is nothing to offer.
         return ()
-    return MODELS
+    return model_names()
 
 
 Dataset = Annotated[

@@ -10,14 +10,14 @@ from forgeprep.commands.flags import Debug, Json, complete_models
 from forgeprep.commands.groups import Command
 
 if TYPE_CHECKING:
-    from forgeprep.training.models import Model
+    from forgeprep.training.models.record import ModelRecord
 
 app = typer.Typer(invoke_without_command=True, add_completion=False, rich_markup_mode=None)
 
 
 @app.callback()
 def models(context: typer.Context, as_json: Json = False) -> None:
-    """List the forgery detectors, or show one.
+    """List the forgery models, or show one.
 
     Their options, and the recipe that trains them. Building each takes a moment.
     """
@@ -27,13 +27,13 @@ def models(context: typer.Context, as_json: Json = False) -> None:
     from forgeprep.commands.training import require_training
 
     require_training()
-    from forgeprep.training.models import MODELS
+    from forgeprep.training.models import get_model, model_names
 
-    found = [_facts(model) for model in MODELS.values()]
+    found = [_facts(get_model(name)) for name in model_names()]
     if as_json:
         print_json(found)
         return
-    table = light_table("detectors", ["model", "recipe"], ["parameters", "input"])
+    table = light_table("forgery models", ["model", "recipe"], ["parameters", "input"])
     for one in found:
         add_cells(table, one["name"], one["recipe"], f"{one['parameters']:,}", str(one["size"] or "clip"))
     console.print(table)
@@ -44,12 +44,12 @@ def models(context: typer.Context, as_json: Json = False) -> None:
 @app.command("show", cls=Command)
 def models_show(
     name: Annotated[
-        str, typer.Argument(help="Detector, e.g. two-stream.", metavar="NAME", autocompletion=complete_models)
+        str, typer.Argument(help="Forgery model, e.g. two-stream.", metavar="NAME", autocompletion=complete_models)
     ],
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Show a detector: parameters, options, and the recipe that trains it."""
+    """Show a forgery model: parameters, options, and the recipe that trains it."""
     from forgeprep.commands.terminal import console, print_json
     from forgeprep.commands.training import require_training
 
@@ -61,7 +61,7 @@ def models_show(
     if as_json:
         print_json({**facts, "settings": recipe})
         return
-    takes = f"{facts['size']} x {facts['size']}" if facts["takes"] == "image" else "features of a clip"
+    takes = f"{facts['size']} x {facts['size']}" if facts["size"] else "features of a clip"
     console.print(f"[bold]{facts['name']}[/bold]: {facts['parameters']:,} parameters, input {takes}")
     console.print(f"    {facts['source']}", markup=False)
     console.print(f"    learns from: {', '.join(facts['learns_from'])}")
@@ -74,25 +74,25 @@ def models_show(
         console.print(f"    {setting:<14} {value!s:<14} {described}", markup=False)
 
 
-def _facts(model: Model) -> dict[str, Any]:
-    from forgeprep.training.models import build, options_of, parameters
+def _facts(model: ModelRecord) -> dict[str, Any]:
+    from forgeprep.training.models import FILLED, build, options_of, parameters
 
-    detector = build(model.name)
+    network = build(model.name)
     options = {
         option: {
             "choices": [str(one) for one in get_args(kind)] if get_origin(kind) is Literal else [],
             "default": default,
         }
         for option, (kind, default) in options_of(model.name).items()
-        if option not in ("names", "channels")
+        if option not in FILLED
     }
     return {
         "name": model.name,
-        "recipe": model.protocol,
+        "recipe": model.recipe_name,
         "source": model.source,
-        "parameters": parameters(detector),
+        "parameters": parameters(network),
         "takes": model.takes,
         "size": model.size,
-        "learns_from": ["image", "label", *detector.needs],
+        "learns_from": ["image", "label", *network.needs],
         "options": options,
     }

@@ -51,7 +51,9 @@ def predict(
 
     refuse_file("--to", to)
     quiet_libraries()
-    ready = get_ready(run_folder, enlarge=enlarge, device=device_of(gpus))
+    ready = get_ready(run_folder, {"enlarge": enlarge}, device=device_of(gpus))
+    for note in ready.notes:
+        console.print(note, markup=False)
     broken = 0
     for file, result in predict_all(files, ready, to, every=every):
         if isinstance(result, MediaError):

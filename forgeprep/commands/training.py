@@ -74,11 +74,12 @@ def train_with_bar(training: Training, gpus: int | None) -> dict[str, Any]:
     """Train, and draw the curves; returns the facts of the best state."""
     from forgeprep.training.distributed import train_on_many
     from forgeprep.training.evaluation.plots import draw_training
-    from forgeprep.training.models import get_model
-    from forgeprep.training.temporal.spans import train_spans
+    from forgeprep.training.run_folder import crop_warnings
     from forgeprep.training.trainer import train
 
     run = training.run
+    for line in crop_warnings(training.shards):
+        console.print(line, markup=False)
     columns = (TextColumn("{task.fields[text]}"), BarColumn(), TimeElapsedColumn())
     with interruptible() as stop, Progress(*columns, console=console) as bar:
         task = bar.add_task("train", text=f"{training.model} on {', '.join(map(str, training.shards))}", total=None)
@@ -87,7 +88,7 @@ def train_with_bar(training: Training, gpus: int | None) -> dict[str, Any]:
             if stop.is_set() and "loss" in facts:
                 raise Stopped(f"stopped at step {facts['step']}; {run} keeps the state, run the same command to go on")
             if "loss" in facts:
-                rate = f", {facts['images_s']:.1f} images/s" if "images_s" in facts else ""
+                rate = next((f", {v:.1f} {k[:-2]}/s" for k, v in facts.items() if k.endswith("_s")), "")
                 place = f"epoch {facts['epoch']}, step {facts['step']}"
                 bar.update(task, text=f"{place}: loss {facts['loss']:.4f}{rate}")
             elif "val_map" in facts:
@@ -95,11 +96,7 @@ def train_with_bar(training: Training, gpus: int | None) -> dict[str, Any]:
             else:
                 console.print(f"epoch {facts['epoch']}: val AUC {facts['val_auc']:.4f}, ACC {facts['val_acc']:.4f}")
 
-        if get_model(training.model).takes == "features":
-            if gpus is not None and gpus > 1:
-                raise UsageError(f"--gpus {gpus}: {training.model} learns on one device")
-            best = train_spans(training, device=device_of(gpus), report=report)
-        elif gpus is not None and gpus > 1:
+        if gpus is not None and gpus > 1:
             best = train_on_many(training, gpus)
         else:
             best = train(training, device=device_of(gpus), report=report)

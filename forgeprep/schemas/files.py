@@ -144,6 +144,8 @@ class TrainingFile(_File):
     methods: list[str | None] = []
     enlarge: float | None = None
     crop: dict[str, Any] | None = None
+    crop_versions: dict[str, str] | None = None
+    package: str | None = None
 
 
 class StateFile(_File):

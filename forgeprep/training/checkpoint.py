@@ -26,14 +26,14 @@ MAX_WEIGHTS_BYTES = 16 << 30
 
 
 def save_state(
-    folder: Path, name: str, detector: nn.Module, optimizer: torch.optim.Optimizer | None, facts: dict[str, Any]
+    folder: Path, name: str, model: nn.Module, optimizer: torch.optim.Optimizer | None, facts: dict[str, Any]
 ) -> None:
     """Write ``name.json`` and its tensors.
 
     Raises:
         StorageError: the folder cannot be written.
     """
-    tensors = {f"model/{key}": value for key, value in detector.state_dict().items()}
+    tensors = {f"model/{key}": value for key, value in model.state_dict().items()}
     if optimizer is not None:
         for number, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{number}/{key}": torch.as_tensor(value) for key, value in state.items()}
@@ -59,13 +59,13 @@ def read_facts(folder: Path, name: str) -> dict[str, Any] | None:
 
 
 def load_state(
-    folder: Path, name: str, detector: nn.Module, optimizer: torch.optim.Optimizer | None = None
+    folder: Path, name: str, model: nn.Module, optimizer: torch.optim.Optimizer | None = None
 ) -> dict[str, Any] | None:
-    """Fill the detector, and the optimizer, with a state; returns its facts, or None if there is none.
+    """Fill the model, and the optimizer, with a state; returns its facts, or None if there is none.
 
     Raises:
         VerifyError: a file is damaged, or missing.
-        UsageError: the state is of another detector.
+        UsageError: the state is of another model.
     """
     try:
         facts: dict[str, Any] = read_json(folder / f"{name}.json")
@@ -81,7 +81,7 @@ def load_state(
         raise VerifyError(f"{file}: no such file, but {name}.json names it; copy the training's folder whole") from None
     except (OSError, ValueError, MemoryError, SafetensorError) as error:
         raise VerifyError(f"{folder / name}: damaged checkpoint ({' '.join(str(error).split())[:120]})") from None
-    fill(detector, {key[6:]: value for key, value in tensors.items() if key.startswith("model/")}, str(folder / name))
+    fill(model, {key[6:]: value for key, value in tensors.items() if key.startswith("model/")}, str(folder / name))
     if optimizer is not None:
         states: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():
@@ -97,21 +97,21 @@ def load_state(
     return facts
 
 
-def fill(detector: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+def fill(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     """Load tensors by name, all of them.
 
     Raises:
-        UsageError: names or shapes are not the detector's.
+        UsageError: names or shapes are not the model's.
     """
-    own = detector.state_dict()
+    own = model.state_dict()
     odd = [name for name in own if name not in tensors or tensors[name].shape != own[name].shape]
     odd += [name for name in tensors if name not in own]
     if odd:
         raise UsageError(
-            f"{source}: is of another detector ({len(odd)} tensors differ, the first is {odd[0]}); "
+            f"{source}: is of another model ({len(odd)} tensors differ, the first is {odd[0]}); "
             "give the model and the options that it was trained with"
         )
-    detector.load_state_dict(tensors)
+    model.load_state_dict(tensors)
 
 
 def _check_zip(path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from forgeprep.errors import ForgeprepError, UsageError
 from forgeprep.pipeline.executors.ray import set_environment
 from forgeprep.training.checkpoint import read_facts
+from forgeprep.training.models import get_model
 from forgeprep.training.run_folder import Training
 
 
@@ -20,6 +21,8 @@ def train_on_many(training: Training, ranks: int, *, gpu: bool = True, address: 
         UsageError: the batch cannot be shared out, or there are not as many GPUs.
         ForgeprepError: a process failed.
     """
+    if get_model(training.model).takes == "features":
+        raise UsageError(f"--gpus {ranks}: {training.model} learns on one device")
     set_environment(local=address is None)
     import ray
     from ray.train import RunConfig, ScalingConfig

@@ -1,12 +1,10 @@
-"""How a detector is trained: one YAML file a protocol, and what the user changes."""
+"""How a model is trained: the recipe of its record, and what the user changes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import resources
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from forgeprep.errors import UsageError, unknown_name
@@ -14,7 +12,7 @@ from forgeprep.training.models import get_model
 
 
 class Recipe(BaseModel):
-    """The settings of a training; those of a protocol stand in ``forgeprep/training/recipes/PROTOCOL.yaml``."""
+    """The settings of a training. What a paper gives stands in the record of its model, the rest is as here."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,20 +38,20 @@ class Recipe(BaseModel):
     sigma: float | None = Field(default=None, gt=0, description="noise level; default 10 at c40, else 5")
     clip_norm: float = Field(default=5.0, gt=0, description="largest length of the gradient")
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 on a GPU, else fp32")
-    compile: bool = Field(default=False, description="torch.compile the detector")
+    compile: bool = Field(default=False, description="torch.compile the model")
     save_every: int = Field(default=500, ge=1, description="steps between two states, besides those after each epoch")
     workers: int = Field(default=2, ge=0, description="threads that decode samples")
     seed: int = Field(default=0, description="of weights, order and transforms")
 
 
 def make_recipe(model: str, given: Mapping[str, Any]) -> Recipe:
-    """The recipe of a model's protocol, with what the user gave in its place; None stands for "not given".
+    """A model's recipe, with what the user gave in its place; None stands for "not given".
 
     Raises:
         UsageError: an unknown setting or a value out of range.
     """
-    file = resources.files("forgeprep.training").joinpath("recipes", f"{get_model(model).protocol}.yaml")
-    values = {**yaml.safe_load(file.read_text(encoding="utf-8")), **{k: v for k, v in given.items() if v is not None}}
+    record = get_model(model)
+    values = {**record.recipe_values(), **{k: v for k, v in given.items() if v is not None}}
     for name in values:
         if name not in Recipe.model_fields:
             raise unknown_name("setting", name, Recipe.model_fields)
@@ -64,7 +62,6 @@ def make_recipe(model: str, given: Mapping[str, Any]) -> Recipe:
     except ValidationError as error:
         problem = error.errors()[0]
         raise UsageError(f"{problem['loc'][0]}: {problem['msg'].lower()} (got {problem['input']!r})") from None
-    side = get_model(model).size
-    if get_model(model).fixed and recipe.size not in (None, side):
-        raise UsageError(f"size: {model} takes images of {side} x {side} alone (got {recipe.size})")
+    if record.fixed and recipe.size not in (None, record.size):
+        raise UsageError(f"size: {model} takes images of {record.size} x {record.size} alone (got {recipe.size})")
     return recipe

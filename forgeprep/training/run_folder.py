@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,17 +16,14 @@ from forgeprep.io.safe_files import parse_json, read_bytes, read_json
 from forgeprep.schemas.files import TrainingFile, problem_of
 from forgeprep.shards.records import read_run
 from forgeprep.training.checkpoint import read_facts
-from forgeprep.training.data import SampleIndex
-from forgeprep.training.models import get_model
+from forgeprep.training.index import SampleIndex
+from forgeprep.training.models import FILLED, get_model, package_of
 from forgeprep.training.recipe import Recipe
 
 Report = Callable[[dict[str, Any]], None]
-"""``report(facts)``: after every step (``loss``, ``step``, ``images_s``) and every epoch (``val_auc``, …).
+"""``report(facts)``: after every step (``loss``, ``step``, ``images_s``, …) and every epoch (``val_auc``, …).
 
 What it raises after a step ends the training; the state is kept."""
-
-FILLED = ("names", "channels")
-"""Options that a training fills in from its samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +31,13 @@ class Training:
     """What is trained.
 
     Attributes:
-        model: a name of :data:`forgeprep.training.models.MODELS`.
+        model: a name that :func:`forgeprep.training.models.get_model` knows.
         shards: folders of runs.
         run: folder to fill.
         recipe: how.
         options: of the model.
         weights: pretrained weights of the backbone.
-        init: another training to start from: what it has of this detector is taken.
+        init: another training to start from: what it has of this model is taken.
         limit: steps after which to stop, for a try.
         kind: a column and a value: learn from fakes with that value alone. Methods are chosen by the recipe.
     """
@@ -94,6 +91,7 @@ def settings_of(training: Training) -> dict[str, Any]:
         "kind": list(training.kind) if training.kind else None,
         "weights": str(training.weights) if training.weights else None,
         "init": str(training.init) if training.init else None,
+        "package": package_of(training.model),
     }
 
 
@@ -150,18 +148,39 @@ def claim(training: Training, index: SampleIndex) -> None:
     if path.is_file():
         _refuse_others(training.run, config)
     # How the shards' crops were cut, for `predict`; older trainings, which lack it, go on all the same.
-    config["crop"] = {**_detection_of(training.shards[0]), "enlarge": enlarge, "size": index.crop_size}
+    run = _run_of(training.shards[0])
+    config["crop"] = {**_crop_params(run), "enlarge": enlarge, "size": index.crop_size}
+    config["crop_versions"] = run.get("versions")
     training.run.mkdir(parents=True, exist_ok=True)
     atomic_write_bytes(path, json.dumps(config, indent=1).encode() + b"\n")
 
 
-def _detection_of(out: Path) -> dict[str, Any]:
-    """How faces were found for the shards of a run; nothing where it does not say."""
+def crop_warnings(shards: Sequence[Path]) -> list[str]:
+    """A line for each folder of shards whose crops were cut with other settings than those of the first."""
+    lines = []
+    first = _crop_params(_run_of(shards[0]))
+    for out in shards[1:]:
+        own = _crop_params(_run_of(out))
+        names = [name for name in first if name in own and own[name] != first[name] and name != "bystanders"]
+        if names:
+            told = "; ".join(f"{name}: {first[name]} -> {own[name]}" for name in names)
+            lines.append(f"{out}: was cut with other settings than {shards[0]} ({told}); predict will cut as the first")
+    return lines
+
+
+def _run_of(out: Path) -> dict[str, Any]:
+    """What ``run.json`` says of shards; nothing where it is not there."""
     with suppress(UsageError):
-        config: Any = read_run(out).get("config") or {}
-        cut = config.get("params", {}).get("crop", {})
-        return {name: cut[name] for name in ("detector", "min_face") if name in cut}
+        return read_run(out)
     return {}
+
+
+def _crop_params(run: Mapping[str, Any]) -> dict[str, Any]:
+    """How faces were found and cut for the shards of a run; nothing where it does not say."""
+    config: Any = run.get("config")
+    params = config.get("params") if isinstance(config, dict) else None
+    cut = params.get("crop") if isinstance(params, dict) else None
+    return dict(cut) if isinstance(cut, dict) else {}
 
 
 def logged(run: Path, report: Report, facts: Mapping[str, Any]) -> Report:

@@ -67,6 +67,8 @@ class ShardFormat:
             without reading pictures; by default all rows are read.
         row_at: ``(path, spot, columns)`` to a row with these columns as far as there are, or all for None; by default
             rows are counted from the start, which is slow to train from.
+        tables: as ``values``, but many samples at a time: (first number of their spots, table), where the second number
+            is the row in it; by default made of ``values``, which is slow for millions of samples.
     """
 
     name: str
@@ -78,6 +80,7 @@ class ShardFormat:
     schema: Callable[[Path], dict[str, pa.DataType | None] | None] | None = None
     values: Callable[[Path, Sequence[str]], Iterator[tuple[Spot, Row]]] | None = None
     row_at: Callable[[Path, Spot, Sequence[str] | None], Row] | None = None
+    tables: Callable[[Path, Sequence[str]], Iterator[tuple[int, pa.Table]]] | None = None
 
     def read_schema(self, path: Path) -> dict[str, pa.DataType | None] | None:
         """Column -> Arrow type or None; None for a shard without rows whose format tells nothing."""

@@ -97,13 +97,18 @@ def schema(path: Path) -> dict[str, pa.DataType | None]:
 
 def values(path: Path, columns: Sequence[str]) -> Iterator[tuple[Spot, Row]]:
     """Spots are (row group, row in it)."""
+    for group, table in tables(path, columns):
+        yield from (((group, number), row) for number, row in enumerate(table.to_pylist()))
+
+
+def tables(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
+    """Row groups and their numbers."""
     try:
         with pq.ParquetFile(parquet_source(path), pre_buffer=False) as file:
             present = [name for name in columns if name in file.schema_arrow.names]
             check_claims(path, file)
             for group in range(file.num_row_groups):
-                found = file.read_row_group(group, present).to_pylist()
-                yield from (((group, number), row) for number, row in enumerate(found))
+                yield group, file.read_row_group(group, present)
     except _DAMAGE as error:
         raise VerifyError(f"{path}: {reason_of(error)}") from error
 
@@ -175,4 +180,5 @@ PARQUET = ShardFormat(
     schema=schema,
     values=values,
     row_at=row_at,
+    tables=tables,
 )

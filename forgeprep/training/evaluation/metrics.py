@@ -1,27 +1,97 @@
-"""The figures of the field; fake is 1, scores are probabilities of fake."""
+"""The figures of the field; fake is 1, scores are probabilities of fake.
+
+Metrics of verdicts stand in a plain dict. A third party adds one with an entry point in the group ``forgeprep.metrics``
+whose value is a :class:`Metric`; it then stands in every table, matrix and JSON beside the others::
+
+    [project.entry-points."forgeprep.metrics"]
+    tpr-at-1 = "my_package:TPR_AT_1"
+"""
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
+from forgeprep.errors import UsageError
+from forgeprep.registry import Registry
+
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+_BUILT_IN = {name: f"forgeprep.training.evaluation.metrics:{name.upper()}" for name in ("auc", "eer", "ap")}
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A figure of verdicts.
+
+    Attributes:
+        name: as it stands in tables and JSON.
+        function: ``function(scores, labels)``: float64 (N,), probabilities of fake, and int64 (N,), 1 fake and 0 real,
+            both classes among them, to a float from 0 to 1; NaN where it is not defined. Tables show it in per cent.
+        title: what stands above its own matrix; default: its name.
+    """
+
+    name: str
+    function: Callable[[Floats, Ints], float]
+    title: str = ""
+
+
+@functools.cache
+def metrics() -> tuple[Metric, ...]:
+    """All metrics: forgeprep's own, then those of other packages by name.
+
+    Raises:
+        UsageError: a package cannot be loaded, or brings a name that is there already.
+    """
+    names = REGISTRY.names()
+    if "acc" in names:
+        raise UsageError("metric 'acc' is forgeprep's own: a package that brings one has to name it otherwise")
+    return tuple(REGISTRY.get(name) for name in names)
+
+
+def more_metrics() -> tuple[Metric, ...]:
+    """The metrics of other packages."""
+    return metrics()[len(_BUILT_IN) :]
+
+
+def metric_packages() -> dict[str, str]:
+    """Metrics of other packages -> package and version."""
+    return REGISTRY.packages([metric.name for metric in more_metrics()])
+
+
+def measure(metric: Metric, scores: Floats, labels: Ints) -> float:
+    """A metric's figure; raises UsageError, which names it, where it fails."""
+    try:
+        return float(metric.function(scores, labels))
+    except Exception as error:  # whatever a third party's function raises: the user is told which one it is
+        told = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise UsageError(f"metric '{metric.name}' failed on {len(labels):,} samples ({told})") from error
+
+
+REGISTRY: Registry[Metric] = Registry(
+    "metric", "forgeprep.metrics", _BUILT_IN, "forgeprep.training.evaluation.metrics:Metric"
+)
 
 
 def verdict_figures(labels: npt.ArrayLike, scores: npt.ArrayLike, threshold: float = 0.5) -> dict[str, float]:
-    """ACC of "fake above the threshold", AUC, EER and AP; those that need both classes are NaN where one is missing."""
+    """ACC of "fake above the threshold", and every metric that is installed, by name.
+
+    A metric is NaN where one class is missing.
+
+    Raises:
+        UsageError: a metric of another package fails.
+    """
     truth, score = np.asarray(labels).astype(int), np.asarray(scores, float)
     both = len(np.unique(truth)) == 2
     figures = {"acc": float(np.mean((score > threshold) == truth)) if len(truth) else math.nan}
-    figures["auc"] = float(roc_auc_score(truth, score)) if both else math.nan
-    figures["eer"] = equal_error_rate(truth, score) if both else math.nan
-    figures["ap"] = float(average_precision_score(truth, score)) if both else math.nan
-    return figures
+    return figures | {metric.name: measure(metric, score, truth) if both else math.nan for metric in metrics()}
 
 
 def equal_error_rate(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
@@ -172,3 +242,8 @@ def best_threshold(labels: npt.ArrayLike, values: npt.ArrayLike) -> float:
 
 def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else math.nan
+
+
+AUC = Metric("auc", lambda scores, labels: float(roc_auc_score(labels, scores)), "AUC")
+EER = Metric("eer", lambda scores, labels: equal_error_rate(labels, scores), "EER")
+AP = Metric("ap", lambda scores, labels: float(average_precision_score(labels, scores)), "AP")

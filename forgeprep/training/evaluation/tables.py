@@ -1,102 +1,68 @@
-"""``forgeprep evaluate``: figures of detectors by method, compression and dataset, beside the published ones."""
+"""``forgeprep evaluate``: figures of forgery models by method, compression and dataset, beside the published ones."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import yaml
 
-from forgeprep.errors import UsageError, VerifyError
 from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.shards.records import table_bytes
-from forgeprep.training.checkpoint import load_state
-from forgeprep.training.data import load_index
-from forgeprep.training.evaluation.evaluate import Judged, as_taken, judge, verdict_threshold
+from forgeprep.training.evaluation.evaluate import Verdicts, as_taken, find_verdicts
 from forgeprep.training.evaluation.levels import agreement, level_figures
 from forgeprep.training.evaluation.metrics import (
     MagnitudeCounts,
     PixelCounts,
     clip_means,
     confusion,
+    metrics,
     recalls,
     verdict_figures,
 )
-from forgeprep.training.models import build
-from forgeprep.training.models.detector import Detector
-from forgeprep.training.recipe import Recipe
-from forgeprep.training.run_folder import read_config
-from forgeprep.training.trainer import pick_device
+from forgeprep.training.index import load_index
+from forgeprep.training.inference.loaded import LoadedModel
+from forgeprep.training.models import get_model, model_names
 
 REAL = "real"
 Selection = npt.NDArray[np.bool_]
 
 
-def load_detector(run: Path, state: str = "best") -> tuple[Detector, dict[str, Any], dict[str, Any]]:
-    """A trained detector, its ``config.json`` and the facts of its state.
-
-    Raises:
-        UsageError: the folder holds no training, or none that has come to a first evaluation.
-        VerifyError: the checkpoint is damaged.
-    """
-    config = read_config(run)
-    try:
-        detector = build(config["model"], config["options"])
-        Recipe(**config["recipe"])
-    except (TypeError, ValueError, KeyError, RuntimeError, OverflowError, MemoryError) as error:
-        problem = " ".join(str(error).split())[:160]
-        raise VerifyError(f"{run / 'config.json'}: damaged ({problem}); train again") from None
-    facts = load_state(run, state, detector)
-    if facts is None:
-        raise UsageError(f"{run}: has no state '{state}' yet; let the training finish an epoch")
-    return detector, config, facts
-
-
 def evaluate_run(
-    run: Path,
+    loaded: LoadedModel,
     shards: Sequence[Path],
     *,
     split: str = "test",
-    device: str | None = None,
-    workers: int | None = None,
-    watch: Callable[[Path, Judged], None] = lambda *_: None,
+    watch: Callable[[Path, Verdicts], None] = lambda *_: None,
 ) -> dict[str, Any]:
     """Judge a split of each run of shards; returns what :func:`write_evaluation` writes. ``watch`` is told of each."""
-    detector, config, facts = load_detector(run)
-    place = pick_device(device)
-    detector.to(place)
-    recipe = Recipe(**config["recipe"])
-    if workers is not None:
-        recipe = recipe.model_copy(update={"workers": workers})
-    # A detector of pixels calls an image a fake from the share of forged pixels that was best on val.
-    threshold = verdict_threshold(detector, facts)
+    config = loaded.config
     sets = {}
     for out in shards:
-        index = as_taken(load_index([out], split, numbered=config["methods"]), detector)
-        judged = judge(detector, index, recipe, config["size"], place)
-        watch(out, judged)
-        sets[str(out)] = summary(judged, index.methods, threshold)
-        if judged.levels:
+        index = as_taken(load_index([out], split, numbered=config["methods"]), loaded.model)
+        verdicts = find_verdicts(loaded, index)
+        watch(out, verdicts)
+        # A model of pixels calls an image a fake from the share of forged pixels that was best on val.
+        sets[str(out)] = summary(verdicts, index.methods, loaded.threshold)
+        if verdicts.levels:
             sets[str(out)] |= {
-                "levels": level_figures(judged.rows, judged.levels, config["options"]["names"]),
-                "levels_agree": agreement(judged.rows, judged.levels),
+                "levels": level_figures(verdicts.rows, verdicts.levels, config["options"]["names"]),
+                "levels_agree": agreement(verdicts.rows, verdicts.levels),
             }
     return {
-        "run": str(run), "model": config["model"], "options": config["options"], "step": facts["step"], "split": split,
-        "threshold": threshold, "sets": sets,
+        "run": str(loaded.run), "model": config["model"], "options": config["options"], "step": loaded.facts["step"],
+        "split": split, "threshold": loaded.threshold, "sets": sets,
     }  # fmt: skip
 
 
-def summary(judged: Judged, methods: Sequence[str | None], threshold: float) -> dict[str, Any]:
+def summary(verdicts: Verdicts, methods: Sequence[str | None], threshold: float) -> dict[str, Any]:
     """Frame and clip figures of all samples and by compression and method, pixels, and n-way recalls."""
-    rows, labels, scores = judged.rows, judged.labels, judged.scores
+    rows, labels, scores = verdicts.rows, verdicts.labels, verdicts.scores
     method = np.array([row["method"] or REAL for row in rows])
     quality = np.array([row["compression"] or "-" for row in rows])
     names = [REAL, *sorted({name for name in method if name != REAL})]
@@ -117,22 +83,22 @@ def summary(judged: Judged, methods: Sequence[str | None], threshold: float) -> 
                 "auc": verdict_figures(labels[chosen], scores[chosen], threshold)["auc"],
                 "clip_auc": clip_figures(rows, scores, chosen, threshold)["auc"],
             }),
-            **_pixels(judged, lambda key, name=name: (key[1] or REAL) == name),
+            **_pixels(verdicts, lambda key, name=name: (key[1] or REAL) == name),
         }  # fmt: skip
     for name in sorted(set(quality)):
         chosen = quality == name
         found["compressions"][name] = {
             **verdict_figures(labels[chosen], scores[chosen], threshold),
-            **_pixels(judged, lambda key, name=name: (key[0] or "-") == name),
+            **_pixels(verdicts, lambda key, name=name: (key[0] or "-") == name),
         }
-    found["pixels"] = _pixels(judged, lambda key: True)
+    found["pixels"] = _pixels(verdicts, lambda key: True)
     # Reals have none to be found, so they alone tell nothing.
-    if any(method is not None for method in judged.magnitudes):
-        found["magnitude"] = _magnitudes(judged)
+    if any(method is not None for method in verdicts.magnitudes):
+        found["magnitude"] = _magnitudes(verdicts)
     found["curve"] = _roc(labels, scores)
-    if judged.classes is not None and judged.true_classes is not None:
+    if verdicts.classes is not None and verdicts.true_classes is not None:
         classes = len(methods)
-        table = confusion(judged.true_classes, np.minimum(judged.classes, classes - 1), classes)
+        table = confusion(verdicts.true_classes, np.minimum(verdicts.classes, classes - 1), classes)
         each = recalls(table)
         found["n_way"] = {
             "classes": [name or REAL for name in methods], "confusion": table.tolist(),
@@ -165,9 +131,9 @@ def write_evaluation(evaluations: Sequence[Mapping[str, Any]], to: Path) -> list
     return files
 
 
-def write_scores(judged: Judged, file: Path) -> None:
+def write_scores(verdicts: Verdicts, file: Path) -> None:
     """Write the score of each sample as Parquet, from which all figures of verdicts can be recomputed."""
-    table = pa.Table.from_pylist(judged.rows).append_column("score", pa.array(judged.scores))
+    table = pa.Table.from_pylist(verdicts.rows).append_column("score", pa.array(verdicts.scores))
     atomic_write_bytes(file, table_bytes(table))
 
 
@@ -214,7 +180,7 @@ def markdown(evaluations: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _set_tables(model: str, found: Mapping[str, Any]) -> list[str]:
-    keys = ["acc", "auc", "eer", "ap"]
+    keys = ["acc", *(metric.name for metric in metrics() if metric.name in found["frames"])]
     rows = [
         ["frames", *(per_cent(found["frames"][k]) for k in keys)],
         ["clips", *(per_cent(found["clips"][k]) for k in keys)],
@@ -251,12 +217,23 @@ def _set_tables(model: str, found: Mapping[str, Any]) -> list[str]:
 
 
 def published(model: str) -> dict[str, dict[str, Any]]:
-    """What the model's paper reports: title -> column -> figure; empty where it reports nothing.
+    """What the model's paper reports of single trainings: title -> column -> figure; empty where that is nothing."""
+    return {title: row for title, row in _published(model).items() if not _is_cross(row)}
 
-    Of a protocol: model -> trained on -> tested on -> AUC.
-    """
-    text = resources.files("forgeprep.training").joinpath("published.yaml").read_text(encoding="utf-8")
-    return dict(yaml.safe_load(text).get(model, {}))
+
+def published_cross(protocol: str, model: str) -> dict[str, dict[str, Any]]:
+    """What the model's paper reports of a benchmark protocol: trained on -> tested on -> AUC."""
+    found = _published(model).get(protocol, {})
+    return found if _is_cross(found) else {}
+
+
+def _published(model: str) -> dict[str, dict[str, Any]]:
+    # The evaluation of a model whose package is gone can still be shown.
+    return get_model(model).published_figures() if model in model_names() else {}
+
+
+def _is_cross(figures: Mapping[str, Any]) -> bool:
+    return all(isinstance(row, Mapping) for row in figures.values())
 
 
 def clip_figures(
@@ -276,22 +253,22 @@ def clip_figures(
     return {"clips": int(kept.sum()), **verdict_figures(labels[kept], means[kept], threshold)}
 
 
-def _pixels(judged: Judged, wanted: Any) -> dict[str, float]:
+def _pixels(verdicts: Verdicts, wanted: Any) -> dict[str, float]:
     total = PixelCounts()
-    for key, counts in judged.pixels.items():
+    for key, counts in verdicts.pixels.items():
         if wanted(key):
             total.merge(counts)
     return total.figures() if total.size else {}
 
 
-def _magnitudes(judged: Judged) -> dict[str, dict[str, float]]:
+def _magnitudes(verdicts: Verdicts) -> dict[str, dict[str, float]]:
     """Errors of magnitudes of all samples, of the fakes alone, and by method."""
     everything, fakes = MagnitudeCounts(), MagnitudeCounts()
-    for method, counts in judged.magnitudes.items():
+    for method, counts in verdicts.magnitudes.items():
         everything.merge(counts)
         if method is not None:
             fakes.merge(counts)
-    named = {method or REAL: counts for method, counts in sorted(judged.magnitudes.items(), key=lambda m: m[0] or "")}
+    named = {method or REAL: counts for method, counts in sorted(verdicts.magnitudes.items(), key=lambda m: m[0] or "")}
     return {name: c.figures() for name, c in {"all": everything, "fakes": fakes, **named}.items() if c.size}
 
 

@@ -1,25 +1,24 @@
 """``forgeprep predict``: faces of pictures and videos, each with its score and a map of what looks forged.
 
-Faces are found, tracked and cut as by the stage ``crop``, at the scale of the shards that the detector learned from.
+Faces are found, tracked and cut as by the stage ``crop``, as for the shards that the model learned from.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from pydantic import ValidationError
 
 from forgeprep.datasets.listing import MAX_DEPTH
 from forgeprep.errors import MediaError, UsageError
-from forgeprep.faces.detectors import make_detector
-from forgeprep.faces.search import find_faces
+from forgeprep.faces.lookahead import frames_with_faces
 from forgeprep.faces.tracks import Survey
 from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.media import process as media_process
@@ -28,16 +27,16 @@ from forgeprep.media.pictures import PICTURE_SUFFIXES, is_picture
 from forgeprep.media.regions import IntBox, frame_rgb
 from forgeprep.media.video import VIDEO_SUFFIXES, read_frames, read_rate
 from forgeprep.ops.geometry import square_crop_box
+from forgeprep.params.crop import CropParams
+from forgeprep.pipeline.configure import versions
 from forgeprep.shards.encode import encode_image
+from forgeprep.stages import all_stages
 from forgeprep.stages.crop.crops import cut
-from forgeprep.stages.crop.params import CropParams
-from forgeprep.training.evaluation.evaluate import _fitted, _padded, verdict_threshold
-from forgeprep.training.evaluation.tables import load_detector
+from forgeprep.stages.crop.params import detector_of
 from forgeprep.training.inference.annotate import annotate, written_video
-from forgeprep.training.models.detector import Detector
-from forgeprep.training.recipe import Recipe
-from forgeprep.training.trainer import pick_device
-from forgeprep.training.transforms import collate, prepare, to_device
+from forgeprep.training.inference.loaded import LoadedModel, load_model, outputs
+from forgeprep.training.models import get_model
+from forgeprep.training.transforms import prepare
 
 MINE = "*.judged.*"
 """The names of annotated copies; no input, where a folder is given."""
@@ -45,51 +44,67 @@ MINE = "*.judged.*"
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A detector that is ready to judge.
+    """A model that is ready to judge faces of files.
 
     Attributes:
-        detector: on its device.
-        recipe: how its input is made.
-        size: side of its input.
-        threshold: a score above it means fake.
+        loaded: the model.
         crop: how faces are found and cut.
-        device: where it runs.
+        notes: what the user should know of that, a line each.
     """
 
-    detector: Detector
-    recipe: Recipe
-    size: int
-    threshold: float
+    loaded: LoadedModel
     crop: CropParams
-    device: torch.device
+    notes: tuple[str, ...] = ()
 
 
-def get_ready(run: Path, *, enlarge: float | None = None, device: str | None = None) -> Ready:
+def get_ready(run: Path, given: Mapping[str, Any] | None = None, *, device: str | None = None) -> Ready:
     """The best state of a training, and how the shards that it learned from were cut.
 
     Args:
         run: folder of the training.
-        enlarge: crop over face box, 1 to 4, in place of the shards'.
+        given: parameters of the stage ``crop`` in place of the shards'; None stands for "not given".
         device: cpu or cuda; None takes a GPU where there is one.
 
     Raises:
-        UsageError: no training that judges single frames, ``enlarge`` is out of range, or no such device.
+        UsageError: no training that judges single frames, a parameter is unknown or out of range, or no such device.
         VerifyError: the checkpoint is damaged.
     """
-    detector, config, facts = load_detector(run)
-    if config["model"] == "bmn" or detector.clip_frames:
+    loaded = load_model(run, device)
+    config = loaded.config
+    if get_model(config["model"]).takes != "image":
         raise UsageError(f"{run}: {config['model']} judges clips of shards: use forgeprep evaluate")
-    place = pick_device(device)
-    # Trainings of earlier versions do not say at which size: native resolution.
-    shards = config.get("crop") or {"detector": "dlib-hog", "enlarge": config.get("enlarge") or 1.3}
+    changes = {name: value for name, value in (given or {}).items() if value is not None}
+    crop, notes = _crop_of(run, config)
+    for name, value in changes.items():
+        if getattr(crop, name, None) != value:
+            notes.append(f"{name}: {value} is asked for, the model learned from {getattr(crop, name, None)}")
     try:
-        crop = CropParams(**shards | ({} if enlarge is None else {"enlarge": enlarge}))
+        crop = CropParams(**crop.model_dump() | changes)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = str(problem["loc"][0]) if problem["loc"] else "crop"
+        raise UsageError(f"--{name.replace('_', '-')}: {problem['msg'].lower()} (got {problem['input']!r})") from None
+    return Ready(loaded, crop, tuple(notes))
+
+
+def _crop_of(run: Path, config: Mapping[str, Any]) -> tuple[CropParams, list[str]]:
+    """How the shards were cut as far as ``config.json`` tells, and what has to be said of that."""
+    notes = []
+    told: dict[str, Any] = dict(config.get("crop") or {})
+    if "detector" not in told:
+        # What forgeprep did before trainings said how their shards were cut: dlib-hog, at native resolution.
+        told = {"detector": "dlib-hog", "enlarge": config.get("enlarge") or 1.3, **told}
+        notes.append(f"{run}: does not say how the faces of its shards were found; they are found by dlib-hog")
+    try:
+        crop = CropParams(**told)
     except ValidationError:
-        if enlarge is None:
-            raise UsageError(f"{run / 'config.json'}: the crops are damaged ({shards}); train again") from None
-        raise UsageError(f"--enlarge: must be between 1 and 4 (got {enlarge:g})") from None
-    threshold = verdict_threshold(detector, facts)
-    return Ready(detector.to(place), Recipe(**config["recipe"]), config["size"], threshold, crop, place)
+        raise UsageError(f"{run / 'config.json'}: the crops are damaged ({told}); train again") from None
+    before: Mapping[str, str] = config.get("crop_versions") or {}
+    now = versions([all_stages()["crop"]], {"crop": crop.model_dump()}) if before else {}
+    changed = [f"{name}: {before[name]} -> {now[name]}" for name in now if name in before and before[name] != now[name]]
+    if changed:
+        notes.append(f"{run}: its shards were cut by other versions ({'; '.join(changed)}); faces may differ a little")
+    return crop, notes
 
 
 def media_files(given: Sequence[Path]) -> dict[Path, Path]:
@@ -144,7 +159,7 @@ def _below(folder: Path) -> Iterator[Path]:
             continue
 
 
-def outputs(file: Path, target: Path) -> tuple[Path, Path]:
+def outputs_of(file: Path, target: Path) -> tuple[Path, Path]:
     """The annotated copy and the JSON of a file whose place below the folder of results is ``target``.
 
     Both add to the whole name, so that a.jpg and a.png do not meet, and no input is replaced.
@@ -154,7 +169,7 @@ def outputs(file: Path, target: Path) -> tuple[Path, Path]:
 
 
 def predict_file(file: Path, ready: Ready, target: Path, *, every: int = 1) -> dict[str, Any]:
-    """Judge a file and write its annotated copy and JSON, see :func:`outputs`.
+    """Judge a file and write its annotated copy and JSON, see :func:`outputs_of`.
 
     Returns:
         ``file``, ``threshold``, ``score`` (of the most suspicious track; None without a face), ``fake``, ``tracks``
@@ -165,23 +180,23 @@ def predict_file(file: Path, ready: Ready, target: Path, *, every: int = 1) -> d
         MediaError: the file cannot be read.
         StorageError: the results cannot be written.
     """
-    found = find_faces(read_frames(file), make_detector(ready.crop.detector, ready.crop.min_face))
-    if not found.frames:
-        raise MediaError(str(file), "no frame of it can be decoded; fetch it again")
     faces: list[dict[str, Any]] = []
-    copy, facts = outputs(file, target)
-    pictures = _judged_pictures(file, found, ready, every, faces)
+    copy, facts = outputs_of(file, target)
+    pictures = _judged_pictures(file, ready, every, faces)
+    # Before anything is written, it shows whether the file can be read.
+    first = next(pictures)
     if is_picture(file):
-        atomic_write_bytes(copy, encode_image(next(pictures)))
+        atomic_write_bytes(copy, encode_image(first))
     else:
         with written_video(copy, read_rate(file)) as add:
-            for picture in pictures:
+            for picture in itertools.chain([first], pictures):
                 add(picture)
-    tracks = tracks_of(faces, ready.threshold)
+    threshold = ready.loaded.threshold
+    tracks = tracks_of(faces, threshold)
     score = max((track["score"] for track in tracks), default=None)
     result = {
-        "file": str(file), "threshold": ready.threshold, "score": score,
-        "fake": None if score is None else score > ready.threshold,
+        "file": str(file), "threshold": threshold, "score": score,
+        "fake": None if score is None else score > threshold,
         "tracks": tracks, "faces": faces, "written": str(copy),
     }  # fmt: skip
     atomic_write_bytes(facts, json.dumps(result, indent=1).encode() + b"\n")
@@ -200,46 +215,47 @@ def tracks_of(faces: Sequence[dict[str, Any]], threshold: float) -> list[dict[st
     ]
 
 
-def _judged_pictures(
-    file: Path, found: Survey, ready: Ready, every: int, faces: list[dict[str, Any]]
-) -> Iterator[UInt8]:
-    """The frames of a file with the verdicts drawn, which stay until the next; ``faces`` is filled on the way."""
-    seen = min(ready.recipe.enlarge or ready.crop.enlarge, ready.crop.enlarge)
+def _judged_pictures(file: Path, ready: Ready, every: int, faces: list[dict[str, Any]]) -> Iterator[UInt8]:
+    """The frames of a file with the verdicts drawn, which stay until the next; ``faces`` is filled on the way.
+
+    Raises:
+        MediaError: the file cannot be read, or no frame of it.
+    """
+    crop = ready.crop
+    seen = min(ready.loaded.recipe.enlarge or crop.enlarge, crop.enlarge)
     last: list[tuple[IntBox, float, UInt8 | None]] = []
-    for frame in read_frames(file):
+    found = Survey()
+    for frame, here in frames_with_faces(lambda: read_frames(file), detector_of(crop), found):
         if frame.index % every == 0:
-            own = found.faces_at(frame.index)
-            scores, maps = judge_crops([cut(frame, face.box, ready.crop) for face in own], ready)
-            boxes = [square_crop_box(face.box, seen) for face in own]
+            scores, maps = judge_crops([cut(frame, face.box, crop) for face in here], ready)
+            boxes = [square_crop_box(face.box, seen) for face in here]
             last = list(zip(boxes, scores, maps, strict=True))
             faces += [
                 {"frame": frame.index, "time_s": round(frame.time_s, 3), "track": face.track_id,
                  "box": [round(side, 1) for side in face.box], "score": round(score, 5)}
-                for face, score in zip(own, scores, strict=True)
+                for face, score in zip(here, scores, strict=True)
             ]  # fmt: skip
-        yield annotate(frame_rgb(frame), last, ready.threshold)
+        yield annotate(frame_rgb(frame), last, ready.loaded.threshold)
+    if not found.frames:
+        raise MediaError(str(file), "no frame of it can be decoded; fetch it again")
 
 
 def judge_crops(crops: Sequence[UInt8], ready: Ready) -> tuple[list[float], list[UInt8 | None]]:
-    """Scores of crops, and their maps as uint8 (H, W) at the detector's scale, 255 surely forged."""
-    scores: list[float] = []
-    maps: list[UInt8 | None] = []
-    ready.detector.eval()
-    for crop in crops:
-        row = {
+    """Scores of crops, and their maps as uint8 (H, W) at the model's scale, 255 surely forged."""
+    loaded = ready.loaded
+    rows = (
+        {
             "number": 0, "image": crop, "label": 0, "method_number": 0, "compression": None, "sample_id": "",
             "enlarge": ready.crop.enlarge,
-        }  # fmt: skip
-        batch = to_device(collate([prepare(row, ready.recipe, ready.size, train=False)]), ready.device, noise=False)
-        with torch.inference_mode():
-            out = _padded(ready.detector, batch["image"])
-        scores.append(float(ready.detector.score(out)[0]))
-        heat = ready.detector.heat(out)
-        if heat is None:
-            maps.append(None)
-        else:
-            small = _fitted(heat.float(), batch["image"])[0, 0].clamp(0, 1).cpu().numpy()
-            maps.append(np.asarray(255 * small, np.uint8))
+        }
+        for crop in crops
+    )  # fmt: skip
+    scores: list[float] = []
+    maps: list[UInt8 | None] = []
+    for found in outputs(loaded, ([prepare(row, loaded.recipe, loaded.size, train=False)] for row in rows)):
+        scores.append(float(found.scores[0]))
+        heat = found.maps
+        maps.append(None if heat is None else np.asarray(255 * heat[0, 0].clamp(0, 1).cpu().numpy(), np.uint8))
     return scores, maps
 
 
@@ -257,7 +273,7 @@ def predict_all(
     files = media_files(given)
     inputs = {file.resolve() for file in files.values()}
     for place, file in files.items():
-        for written in outputs(file, to / place):
+        for written in outputs_of(file, to / place):
             if written.resolve() in inputs:
                 raise UsageError(f"{written}: is given, and would be overwritten; give another --to")
     with media_process.reading():

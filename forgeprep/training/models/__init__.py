@@ -1,160 +1,90 @@
-"""The reference detectors, by name."""
+"""The forgery models, by name.
+
+Built-in models stand in a plain dict and are imported when asked for. A third party adds one with an entry point in the
+group ``forgeprep.forgery_models`` whose value is a :class:`forgeprep.training.models.record.ModelRecord`::
+
+    [project.entry-points."forgeprep.forgery_models"]
+    mine = "my_package:MINE"
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal, get_type_hints
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pydantic import ValidationError, create_model
 
 from forgeprep.errors import UsageError, unknown_name
-from forgeprep.training.models.detector import Detector
+from forgeprep.registry import Registry
+from forgeprep.training.models.record import ModelRecord
 
-Maker = Callable[..., Detector]
+if TYPE_CHECKING:
+    from forgeprep.training.models.base import ForgeryModel
 
-XCEPTION_WEIGHTS = "ImageNet weights of timm's legacy_xception, e.g. from huggingface.co/timm/legacy_xception.tf_in1k"
+FILLED = ("names", "channels")
+"""Options that a training fills in from its samples."""
 
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """What is known of a detector before it is built.
-
-    Attributes:
-        name: its name on the command line.
-        load: gives what makes it; keyword arguments are its options.
-        size: side of its input in pixels.
-        protocol: the recipe that trains it, see :mod:`forgeprep.training.recipes`.
-        source: the paper.
-        n_way: whether it can tell methods apart (``classes``).
-        levels: whether it has a head for each level of the label tree; its option ``names`` holds their classes.
-        takes: what it learns from: images, or the features of a clip.
-        backbone: the submodule that ``--weights`` fill; None for a detector without pretrained weights.
-        fixed: whether it takes images of that size alone.
-    """
-
-    name: str
-    load: Callable[[], Maker]
-    size: int
-    protocol: str
-    source: str
-    n_way: bool = False
-    levels: bool = False
-    takes: Literal["image", "features"] = "image"
-    backbone: str | None = None
-    fixed: bool = False
-
-
-def _pixel(net: str, task: str) -> Callable[[], Maker]:
-    def load() -> Maker:
-        from forgeprep.training.models import meso, pixel
-
-        if (net, task) == ("mesoinception4", "cls"):
-            return meso.MesoClassifier
-        return partial(pixel.make, net, task) if task == "seg" else partial(pixel.make, net, task, "mask")
-
-    return load
-
-
-def _two_stream() -> Maker:
-    from forgeprep.training.models.two_stream import TwoStream
-
-    return TwoStream
-
-
-def _local_similarity() -> Maker:
-    from forgeprep.training.models.local_similarity import LocalSimilarity
-
-    return LocalSimilarity
-
-
-def _levels() -> Maker:
-    from forgeprep.training.models.levels import Levels
-
-    return Levels
-
-
-def _bmn() -> Maker:
-    from forgeprep.training.models.bmn import Bmn
-
-    return Bmn
-
-
-def _slowfast() -> Maker:
-    from forgeprep.training.models.slowfast import SlowFast
-
-    return SlowFast
-
-
-def _cael() -> Maker:
-    from forgeprep.training.models.cael import Cael
-
-    return Cael
-
-
-_Z = "Zooming into Face Forensics: A Pixel-level Analysis, 2019"
-_NETS = ("fn3", "vgg3", "vgg5", "vgg8", "unet4x", "unet8x", "mesoinception4", "xception")
-
-MODELS: dict[str, Model] = {
-    model.name: model
-    for model in (
-        *(
-            Model(
-                f"{net}-{task}",
-                _pixel(net, task),
-                256,
-                "pixel-level",
-                _Z,
-                backbone="net.0" if net == "xception" else None,
-                fixed=(net, task) == ("mesoinception4", "cls"),
-            )
-            for net in _NETS
-            for task in ("seg", "cls")
-        ),
-        Model("two-stream", _two_stream, 299, "two-stream", "Detect and Locate", True, backbone="trunk", fixed=True),
-        Model(
-            "local-similarity",
-            _local_similarity,
-            224,
-            "local-similarity",
-            "Learnable Local Similarity for Face Forgery Detection and Localization",
-            backbone="encoder",
-        ),
-        Model("cael", _cael, 224, "cael", "GenFace, 2024; no recipe published", True, fixed=True),
-        Model(
-            "xception-levels",
-            _levels,
-            299,
-            "forgerynet",
-            "ForgeryNet, 2021 (its image baseline), with the levels of GenFace, 2024; the recipe is ours",
-            levels=True,
-            backbone="trunk",
-        ),
-        Model("slowfast-r50", _slowfast, 224, "slowfast", "SlowFast Networks, 2019; the recipe is ours", True),
-        Model("bmn", _bmn, 0, "bmn", "BMN: Boundary-Matching Network, 2019, as ForgeryNet uses it", takes="features"),
-    )
+_HERE = "forgeprep.training.models"
+_BUILT_IN = {
+    "bmn": f"{_HERE}.bmn:BMN",
+    "cael": f"{_HERE}.cael:CAEL",
+    "fn3-cls": f"{_HERE}.pixel:FN3_CLS",
+    "fn3-seg": f"{_HERE}.pixel:FN3_SEG",
+    "local-similarity": f"{_HERE}.local_similarity:LOCAL_SIMILARITY",
+    "mesoinception4-cls": f"{_HERE}.pixel:MESO_CLS",
+    "mesoinception4-seg": f"{_HERE}.pixel:MESO_SEG",
+    "slowfast-r50": f"{_HERE}.slowfast:SLOWFAST_R50",
+    "two-stream": f"{_HERE}.two_stream:TWO_STREAM",
+    "unet4x-cls": f"{_HERE}.pixel:UNET4X_CLS",
+    "unet4x-seg": f"{_HERE}.pixel:UNET4X_SEG",
+    "unet8x-cls": f"{_HERE}.pixel:UNET8X_CLS",
+    "unet8x-seg": f"{_HERE}.pixel:UNET8X_SEG",
+    "vgg3-cls": f"{_HERE}.pixel:VGG3_CLS",
+    "vgg3-seg": f"{_HERE}.pixel:VGG3_SEG",
+    "vgg5-cls": f"{_HERE}.pixel:VGG5_CLS",
+    "vgg5-seg": f"{_HERE}.pixel:VGG5_SEG",
+    "vgg8-cls": f"{_HERE}.pixel:VGG8_CLS",
+    "vgg8-seg": f"{_HERE}.pixel:VGG8_SEG",
+    "xception-cls": f"{_HERE}.pixel:XCEPTION_CLS",
+    "xception-levels": f"{_HERE}.levels:XCEPTION_LEVELS",
+    "xception-seg": f"{_HERE}.pixel:XCEPTION_SEG",
 }
 
+REGISTRY: Registry[ModelRecord] = Registry(
+    "model", "forgeprep.forgery_models", _BUILT_IN, f"{_HERE}.record:ModelRecord"
+)
 
-def get_model(name: str) -> Model:
-    """The model of that name; raises UsageError with the nearest one if there is none."""
-    if name not in MODELS:
-        raise unknown_name("model", name, MODELS)
-    return MODELS[name]
+
+def model_names() -> list[str]:
+    """The names that :func:`get_model` knows, forgeprep's own first; imports none of them."""
+    return REGISTRY.names()
+
+
+def get_model(name: str) -> ModelRecord:
+    """The model of that name.
+
+    Raises:
+        UsageError: the name is unknown, stands for two models, or its package cannot be loaded.
+    """
+    return REGISTRY.get(name)
+
+
+def package_of(name: str) -> str | None:
+    """Package and version that bring a model, e.g. ``my-models 1.2``; None for forgeprep's own."""
+    return REGISTRY.packages([name]).get(name)
 
 
 def options_of(name: str) -> dict[str, tuple[Any, Any]]:
     """The options of a model: name -> type and default."""
-    maker = get_model(name).load()
-    plain: Any = getattr(maker, "func", maker)
+    make = get_model(name).make
+    plain: Any = getattr(make, "func", make)
     hints = get_type_hints(vars(plain)["__init__"] if isinstance(plain, type) else plain, include_extras=True)
-    return {name: (hints[name], info.default) for name, info in inspect.signature(maker).parameters.items()}
+    return {name: (hints.get(name, Any), info.default) for name, info in inspect.signature(make).parameters.items()}
 
 
-def build(name: str, options: Mapping[str, Any] | None = None) -> Detector:
-    """A detector with fresh weights.
+def build(name: str, options: Mapping[str, Any] | None = None) -> ForgeryModel:
+    """A model with fresh weights.
 
     Raises:
         UsageError: an option that it has not, or a value that the option does not take.
@@ -171,9 +101,9 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> Detector:
         raise UsageError(
             f"--model-option {problem['loc'][0]}: {problem['msg'].lower()} (got {problem['input']!r})"
         ) from None
-    return get_model(name).load()(**values)
+    return get_model(name).make(**values)
 
 
-def parameters(detector: Detector) -> int:
+def parameters(model: ForgeryModel) -> int:
     """How many numbers are trained."""
-    return sum(parameter.numel() for parameter in detector.parameters())
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,9 +1,9 @@
-"""CAEL, the cross appearance-edge detector of "GenFace".
+"""CAEL, the cross appearance-edge model of "GenFace".
 
 Three branches of 224 x 224 images: fine features and coarse features of two EfficientNets, and features of the edges.
 Each is one patch token with a class token; four times, the branches attend themselves, then fine and coarse attend one
 another, then the edges attend both. The authors published no training recipe and no figures for single runs: results
-of this detector are not a reproduction.
+of this model are not a reproduction.
 
 The released code has defects that are mended here; ``official_compat`` keeps those that change what is computed: the
 edges of the transposed picture, the first round of the edges' attention thrown away, and the edge token added twice.
@@ -20,7 +20,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from forgeprep.training.models.detector import Batch, Detector, image_loss
+from forgeprep.training.models.base import Batch, ForgeryModel, image_loss
+from forgeprep.training.models.record import ModelRecord
 
 FINE, COARSE = 192, 384
 HEADS, HEAD_WIDTH, MLP, DROPOUT = 8, 64, 2048, 0.15
@@ -29,8 +30,8 @@ COARSE_BLOCKS = 3
 LUMA = (0.299, 0.587, 0.114)
 
 
-class Cael(Detector):
-    """The whole detector; ``classes`` is 2 for real and fake, 3 or more for n-way verdicts with real as class 0.
+class Cael(ForgeryModel):
+    """The whole model; ``classes`` is 2 for real and fake, 3 or more for n-way verdicts with real as class 0.
 
     Outputs: ``classes`` (B, classes) logits, ``logit`` (B,).
     """
@@ -218,3 +219,14 @@ class _Block(nn.Module):
             name: torch.cat([token, patches[name]], dim=1)
             for name, token in (("fine", fine), ("coarse", coarse), ("edge", edge))
         }
+
+
+CAEL = ModelRecord(
+    "cael",
+    Cael,
+    224,
+    "forgeprep.training:recipes/cael.yaml",
+    "GenFace, 2024; no recipe published",
+    n_way=True,
+    fixed=True,
+)

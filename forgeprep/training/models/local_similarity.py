@@ -1,4 +1,4 @@
-"""The Y-shaped detector of "Learnable Local Similarity": verdict, forged region, and which places are alike.
+"""The Y-shaped model of "Learnable Local Similarity": verdict, forged region, and which places are alike.
 
 Encoder: Xception. LLSM compares all pairs of local features; FLM decodes the mask; CLAFFM lets each decoder level be
 weighted by the one before. Sizes are those of 224 x 224 images.
@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from forgeprep.training.models.detector import Batch, Detector, image_loss, pixel_loss, soft_mask, upsample
-from forgeprep.training.models.xception import CHANNELS, Xception
+from forgeprep.training.models.base import Batch, ForgeryModel, image_loss, pixel_loss, soft_mask, upsample
+from forgeprep.training.models.record import ModelRecord, Weights
+from forgeprep.training.models.xception import CHANNELS, XCEPTION_WEIGHTS, Xception
 
 TAP = "block11"
 SKIPS = ("block11", "block2", "block1", "conv2")
@@ -68,8 +69,8 @@ class ReluPairs(nn.Module):
         return pairs.squeeze(-1)
 
 
-class LocalSimilarity(Detector):
-    """The whole detector.
+class LocalSimilarity(ForgeryModel):
+    """The whole model.
 
     Args:
         kernel: how two places are compared; ``none`` leaves LLSM out.
@@ -159,3 +160,14 @@ def _levels() -> list[nn.Module]:
         )  # fmt: skip
         before = width
     return levels
+
+
+LOCAL_SIMILARITY = ModelRecord(
+    "local-similarity",
+    LocalSimilarity,
+    224,
+    "forgeprep.training:recipes/local-similarity.yaml",
+    "Learnable Local Similarity for Face Forgery Detection and Localization",
+    weights=Weights("encoder", XCEPTION_WEIGHTS),
+    published="forgeprep.training:published.yaml",
+)

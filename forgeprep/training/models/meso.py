@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from forgeprep.training.models.detector import Batch, Detector, image_loss
+from forgeprep.training.models.base import Batch, ForgeryModel, image_loss
 
 
 class _Inception(nn.Module):
@@ -48,7 +48,7 @@ def meso_map() -> nn.Module:
     return nn.Sequential(meso_features(1), nn.Conv2d(16, 1, 1))
 
 
-class MesoClassifier(Detector):
+class MesoClassifier(ForgeryModel):
     """The original, with its fully connected layers: it localises nothing. Outputs: ``logit`` (B,)."""
 
     def __init__(self) -> None:

@@ -1,8 +1,8 @@
-"""SlowFast with ResNet-50 pathways (Feichtenhofer et al., ICCV 2019): clips in, a verdict out.
+"""SlowFast with ResNet-50 pathways (Feichtenhofer et al., ICCV 2019): sequences in, a verdict out.
 
 The slow pathway sees every ``alpha``-th frame with many channels, the fast one all frames with an eighth of them; after
 each stage a strided convolution in time brings what the fast one has found to the slow one. 32 frames and an ``alpha``
-of 4 are the paper's 8 x 8; clips of 16 frames suit as well.
+of 4 are the paper's 8 x 8; sequences of 16 frames suit as well.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from forgeprep.errors import UsageError
-from forgeprep.training.models.detector import Batch, Detector, image_loss
+from forgeprep.training.models.base import Batch, ForgeryModel, image_loss
+from forgeprep.training.models.record import ModelRecord
 
 DEPTHS = (3, 4, 6, 3)
 BETA = 8
 """Channels of the slow pathway over those of the fast one."""
 
 
-class SlowFast(Detector):
+class SlowFast(ForgeryModel):
     """The network.
 
     Args:
-        frames: T, frames of a clip, a multiple of ``alpha``.
+        frames: T, frames of a sequence, a multiple of ``alpha``.
         alpha: every so many frames the slow pathway looks at one.
-        step: samples of a track between two frames of a clip.
+        step: samples of a track between two frames of a sequence.
         fusion: frames that a convolution from fast to slow spans: 7, or 5 for the paper's 4 x 16 (``alpha`` 8).
         classes: methods and real for the n-way verdict, or 0 for real and fake.
 
@@ -47,7 +48,7 @@ class SlowFast(Detector):
             raise UsageError(f"--model-option frames: {frames} is no multiple of alpha, {alpha}")
         if fusion % 2 == 0:
             raise UsageError(f"--model-option fusion: has to be odd (got {fusion})")
-        self.clip_frames, self.clip_step, self.alpha = frames, step, alpha
+        self.sequence_frames, self.sequence_step, self.alpha = frames, step, alpha
         self.slow, self.fast = _pathway(64, (1, 1, 1, 3, 3), 2), _pathway(64 // BETA, (5, 3, 3, 3, 3), 0)
         widths = [64 // BETA, *(256 * 2**stage // BETA for stage in range(3))]
         self.fuse = nn.ModuleList(
@@ -82,7 +83,7 @@ class SlowFast(Detector):
         return {"logit": torch.logsumexp(verdict[:, 1:], dim=1) - verdict[:, 0], "classes": verdict}
 
     def losses(self, out: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy per clip, which is fake if any of its frames is."""
+        """Cross-entropy per sequence, which is fake if any of its frames is."""
         if "classes" in out:
             return {"label": nn.functional.cross_entropy(out["classes"].float(), batch["method"])}
         return {"label": image_loss(out["logit"], batch["label"])}
@@ -134,3 +135,14 @@ def _pathway(width: int, times: tuple[int, ...], brought: int) -> nn.ModuleList:
         stages.append(nn.Sequential(_Bottleneck(entering, inner, outputs, time, stride), *more))
         inputs = outputs
     return nn.ModuleList(stages)
+
+
+SLOWFAST_R50 = ModelRecord(
+    "slowfast-r50",
+    SlowFast,
+    224,
+    "forgeprep.training:recipes/slowfast.yaml",
+    "SlowFast Networks, 2019; the recipe is ours",
+    takes="sequence",
+    n_way=True,
+)

@@ -1,4 +1,4 @@
-"""The two-stream detector of "Detect and Locate": semantic maps and noise maps at three scales, fused for the verdict.
+"""The two-stream model of "Detect and Locate": semantic maps and noise maps at three scales, fused for the verdict.
 
 Trunk: Xception up to block 11, tapped at conv2, block2 and block11. Sizes are those of 299 x 299 images: 147, 37, 19.
 """
@@ -12,16 +12,17 @@ from pydantic import Field, NonNegativeFloat
 from torch import Tensor, nn
 from torch.nn import functional
 
-from forgeprep.training.models.detector import Batch, Detector, image_loss, pixel_loss, soft_mask, upsample
-from forgeprep.training.models.xception import CHANNELS, Block, SeparableConv2d, Xception
+from forgeprep.training.models.base import Batch, ForgeryModel, image_loss, pixel_loss, soft_mask, upsample
+from forgeprep.training.models.record import ModelRecord, Weights
+from forgeprep.training.models.xception import CHANNELS, XCEPTION_WEIGHTS, Block, SeparableConv2d, Xception
 
 TAPS = ("conv2", "block2", "block11")
 MAP_WEIGHTS = (0.1, 0.2, 0.7)
 """Shares of the three scales in the map of the forged region."""
 
 
-class TwoStream(Detector):
-    """The whole detector.
+class TwoStream(ForgeryModel):
+    """The whole model.
 
     Args:
         stream: ``both``, ``semantic`` (the first training step: trunk, semantic maps, verdict) or ``none``, the bare
@@ -158,3 +159,16 @@ def _noise_target(noise: Tensor, kind: str) -> Tensor:
     if kind == "abs":
         return noise.abs()
     return noise.clamp(min=0) if kind == "clip" else noise
+
+
+TWO_STREAM = ModelRecord(
+    "two-stream",
+    TwoStream,
+    299,
+    "forgeprep.training:recipes/two-stream.yaml",
+    "Detect and Locate",
+    weights=Weights("trunk", XCEPTION_WEIGHTS),
+    published="forgeprep.training:published.yaml",
+    n_way=True,
+    fixed=True,
+)

@@ -21,17 +21,21 @@ from forgeprep.schemas.files import MatrixFile, problem_of
 from forgeprep.shards.read import shard_paths
 from forgeprep.shards.records import table_bytes
 from forgeprep.training.checkpoint import read_facts
-from forgeprep.training.data import load_index
-from forgeprep.training.evaluation.evaluate import as_taken, judge, verdict_threshold
-from forgeprep.training.evaluation.metrics import verdict_figures
-from forgeprep.training.evaluation.tables import clip_figures, load_detector, plain
+from forgeprep.training.evaluation.evaluate import as_taken, find_verdicts
+from forgeprep.training.evaluation.metrics import metric_packages, metrics, verdict_figures
+from forgeprep.training.evaluation.tables import clip_figures, plain
+from forgeprep.training.index import load_index
+from forgeprep.training.inference.loaded import load_model
 from forgeprep.training.protocols.classes import Layout, Plan, Row, slug
-from forgeprep.training.recipe import Recipe
 from forgeprep.training.run_folder import Training, differing, is_finished, settings_of
-from forgeprep.training.trainer import TooFewSamples, pick_device
+from forgeprep.training.trainer import TooFewSamples
 
-FIGURES = ("acc", "auc", "eer", "ap", "clip_acc", "clip_auc", "clip_eer", "clip_ap")
-"""The figures of a cell; null in a marked one."""
+
+def figure_names() -> list[str]:
+    """The figures of a cell; null in a marked one."""
+    names = ["acc", *(metric.name for metric in metrics())]
+    return [*names, *(f"clip_{name}" for name in names)]
+
 
 _COLUMNS = {
     "sample_id": pa.string(), "clip_id": pa.string(), "label": pa.int8(), "method": pa.string(),
@@ -136,7 +140,8 @@ def _row_cells(
     cells = []
     for name in layout.classes:
         sets = layout.sets_of(name)
-        key = _key(layout, sets, checkpoint)
+        packages = metric_packages()
+        key = _key(layout, sets, checkpoint) | ({"metrics": packages} if packages else {})
         path = layout.plan.to / "cells" / slug(row.name) / f"{slug(name)}.json"
         cell = _read_cell(path, key)
         if cell is None:
@@ -177,24 +182,22 @@ def _scores(
     workers: int | None,
     tell: Callable[[str], None],
 ) -> tuple[pa.Table, float]:
-    """The verdicts of a row's detector on the split of a set, and the score above which a sample is a fake."""
+    """The verdicts of a row's model on the split of a set, and the score above which a sample is a fake."""
     key = _key(layout, [part], checkpoint)
     path = layout.plan.to / "scores" / slug(row.name) / f"{slug(part)}.parquet"
     kept = _read_scores(path, key)
     if kept is not None:
         return kept
-    detector, config, facts = load_detector(row.training.run)
-    threshold = verdict_threshold(detector, facts)
+    loaded = load_model(row.training.run, device).with_workers(workers)
+    threshold = loaded.threshold
     schema = pa.schema(list(_COLUMNS.items()))
     table = schema.empty_table()
     if shard_paths(layout.sets[part], layout.plan.split):
-        index = as_taken(load_index([layout.sets[part]], layout.plan.split, numbered=config["methods"]), detector)
+        numbered = loaded.config["methods"]
+        index = as_taken(load_index([layout.sets[part]], layout.plan.split, numbered=numbered), loaded.model)
         tell(f"{row.name}: judging {len(index):,} samples of {part}")
-        place = pick_device(device)
-        recipe = Recipe(**config["recipe"])
-        recipe = recipe if workers is None else recipe.model_copy(update={"workers": workers})
-        judged = judge(detector.to(place), index, recipe, config["size"], place)
-        rows = [{**found, "score": score} for found, score in zip(judged.rows, judged.scores.tolist(), strict=True)]
+        found = find_verdicts(loaded, index)
+        rows = [{**kept, "score": score} for kept, score in zip(found.rows, found.scores.tolist(), strict=True)]
         table = pa.Table.from_pylist(rows, schema=schema)
     table = table.replace_schema_metadata({"forgeprep": json.dumps({"key": key, "threshold": threshold})})
     atomic_write_bytes(path, table_bytes(table))
@@ -248,7 +251,7 @@ def _cell(layout: Layout, row: str, name: str, table: pa.Table, threshold: float
 
 
 def _marked(row: str, name: str, mark: str) -> dict[str, Any]:
-    return {"row": row, "column": name, "mark": mark, "fakes": None, "reals": None, **dict.fromkeys(FIGURES)}
+    return {"row": row, "column": name, "mark": mark, "fakes": None, "reals": None, **dict.fromkeys(figure_names())}
 
 
 def _json(value: Any) -> bytes:

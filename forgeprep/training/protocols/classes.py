@@ -1,7 +1,7 @@
 """``forgeprep evaluate --protocol``: train on one class of fakes, or one dataset, and test on each.
 
 A row of the matrix is a training, a column is what is tested. All that is done is kept in the folder, and not done
-again: ``trainings/ROW`` (each goes on by itself), ``scores/ROW/SET.parquet`` (one pass of a row's detector over the
+again: ``trainings/ROW`` (each goes on by itself), ``scores/ROW/SET.parquet`` (one pass of a row's model over the
 test split of a set of shards), and ``cells/ROW/COLUMN.json``, made from the scores. Scores and cells name the
 checkpoint and the shards that they are of; those of others are made anew.
 """
@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 
 from forgeprep.errors import UsageError, VerifyError, unknown_name
 from forgeprep.io.safe_files import LIST_BYTES, read_bytes
-from forgeprep.shards.random_access import iter_values
+from forgeprep.shards.random_access import iter_tables
 from forgeprep.shards.read import shard_paths
-from forgeprep.training.data import check_columns
+from forgeprep.training.index import check_columns
 from forgeprep.training.models import build, get_model
 from forgeprep.training.run_folder import Training, differing, read_config, settings_of
 
@@ -36,8 +36,8 @@ PROTOCOLS: dict[str, str | None] = {
 }
 """Protocol -> the column that tells its classes; None: the sets of shards are the classes.
 
-GenFace calls the program that made a picture its generator, which is our ``method``; our ``generator`` is the kind of
-program (gan, diffusion, …), so that is ``cross-family``.
+A *method* is the program that forged, a *family* the kind of program (gan, diffusion, …); the column of the family is
+called ``generator``. GenFace calls a method a generator, so its protocol of that name goes by the method.
 """
 
 
@@ -132,7 +132,7 @@ def lay_out(plan: Plan, tell: Callable[[str, int], None] = lambda *_: None) -> L
         VerifyError: a shard is damaged.
     """
     base = plan.base
-    if get_model(base.model).takes != "image":
+    if get_model(base.model).takes == "features":
         raise UsageError(f"{plan.protocol}: {base.model} gives no verdict on samples, only spans in time")
     _check_sets(plan)
     needs = build(base.model, base.options).needs_columns()
@@ -192,9 +192,10 @@ def _census(shards: Sequence[Path], splits: Sequence[str], tell: Callable[[str, 
     for out in shards:
         for split in dict.fromkeys(splits):
             for path in shard_paths(out, split):
-                counts.update(
-                    Key(str(out), split, *(values[name] for name in wanted)) for _, values in iter_values(path, wanted)
-                )
+                for table in iter_tables(path, wanted):
+                    for kind in table.group_by(list(wanted)).aggregate([([], "count_all")]).to_pylist():
+                        count = kind.pop("count_all")
+                        counts[Key(str(out), split, **kind)] += count
                 tell("samples counted", counts.total())
     return counts
 

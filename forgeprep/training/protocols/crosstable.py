@@ -10,14 +10,19 @@ from typing import Any
 import numpy as np
 
 from forgeprep.io.atomic import atomic_write_bytes
-from forgeprep.training.evaluation.tables import md_table, per_cent, plain, published
-from forgeprep.training.protocols.cells import FIGURES, trained_facts
+from forgeprep.training.evaluation.metrics import more_metrics
+from forgeprep.training.evaluation.tables import md_table, per_cent, plain, published_cross
+from forgeprep.training.protocols.cells import figure_names, trained_facts
 from forgeprep.training.protocols.classes import Layout
 
-TITLES = {"auc": "AUC by frame", "acc": "ACC by frame", "eer": "EER by frame", "clip_auc": "AUC by clip"}
-"""The figures that have a table."""
+_TITLES = {"auc": "AUC by frame", "acc": "ACC by frame", "eer": "EER by frame", "clip_auc": "AUC by clip"}
 AVERAGES = ("all", "others")
 """Means over all columns, as the papers give them, and over all but a row's own class."""
+
+
+def titles() -> dict[str, str]:
+    """The figures that have a table."""
+    return {**_TITLES, **{metric.name: f"{metric.title or metric.name} by frame" for metric in more_metrics()}}
 
 
 def document(layout: Layout, cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -34,7 +39,7 @@ def document(layout: Layout, cells: Sequence[Mapping[str, Any]]) -> dict[str, An
         }
         for row in layout.rows
     ]
-    figures = published(plan.protocol).get(plan.base.model, {}) if "ffpp" in layout.datasets else {}
+    figures = published_cross(plan.protocol, plan.base.model) if "ffpp" in layout.datasets else {}
     return {
         "protocol": plan.protocol,
         "class_column": plan.column,
@@ -91,7 +96,7 @@ def notes(found: Mapping[str, Any]) -> list[str]:
 def cross_markdown(found: Mapping[str, Any]) -> str:
     """The tables as Markdown, and below that of AUC the published one, where the model's paper has one."""
     lines = [f"# {found['protocol']}: {found['model']}", "", *(part for note in notes(found) for part in (note, ""))]
-    for figure, title in TITLES.items():
+    for figure, title in titles().items():
         lines += [f"## {title}", "", *md_table(*table_of(found, figure))]
         if figure == "auc" and found["published"]:
             lines += [published_title(found), "", *md_table(*published_table(found))]
@@ -123,7 +128,7 @@ def _average(cells: Sequence[Mapping[str, Any]], row: str, over: str) -> dict[st
     """Means over the cells of a row that have figures; ``cells`` of ``of``."""
     asked = [cell for cell in cells if cell["row"] == row and (over == "all" or cell["column"] != row)]
     there = [cell for cell in asked if cell["mark"] is None]
-    means = {name: float(np.mean([cell[name] for cell in there])) if there else None for name in FIGURES}
+    means = {name: float(np.mean([cell[name] for cell in there])) if there else None for name in figure_names()}
     return {"row": row, "over": over, "cells": len(there), "of": len(asked), **means}
 
 

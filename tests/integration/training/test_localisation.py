@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from forgeprep.errors import UsageError
-from forgeprep.training.data import Samples, clip_index, load_index, read_values
+from forgeprep.training.data import Samples
 from forgeprep.training.evaluation.metrics import MagnitudeCounts
+from forgeprep.training.index import load_index, read_values, sequence_index
 from forgeprep.training.models import build, parameters
 from forgeprep.training.models.bmn import Bmn
 from forgeprep.training.recipe import Recipe
@@ -166,7 +167,7 @@ def test_clips_are_stretches_of_one_track_and_lose_no_frame(shards: Path) -> Non
     index = load_index([shards], "train")
     rows = list(read_values(index, ["clip_id", "track_id", "frame_index", "label"]))
     for frames, step in ((4, 1), (3, 2), (16, 1)):
-        clips = clip_index(index, frames=frames, step=step)
+        clips = sequence_index(index, frames=frames, step=step)
         assert clips.parts is not None
         members = clips.parts[1]
         assert members.shape == (len(clips), frames)
@@ -222,7 +223,7 @@ def test_videos_are_classified_by_clips_in_the_same_table(
     assert "| clips |" in capsys.readouterr().out
     (found,) = json.loads((run / "evaluation" / "evaluation.json").read_text())[0]["sets"].values()
     assert found["clips"]["auc"] is not None
-    assert found["samples"] == len(clip_index(load_index([shards], "train"), frames=16))
+    assert found["samples"] == len(sequence_index(load_index([shards], "train"), frames=16))
     # The same from clip shards, whose rows are clips; of their frames so many are taken as the detector sees.
     clips = tmp_path / "clips"
     where = ["--root", str(demo), "--out", str(clips), "--stages", "crop", "--size", "32", "--frames", "1"]

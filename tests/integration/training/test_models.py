@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from forgeprep.errors import UsageError
 from forgeprep.training.checkpoint import load_weights
-from forgeprep.training.models import MODELS, build, get_model, meso, parameters, pixel
+from forgeprep.training.models import build, get_model, meso, model_names, parameters, pixel
 from forgeprep.training.models.local_similarity import LocalSimilarity
 from forgeprep.training.models.two_stream import TwoStream
 from forgeprep.training.models.xception import Xception
@@ -51,9 +51,7 @@ def test_xception_can_be_tapped_where_the_papers_do() -> None:
     assert at[224]["conv2"] == (64, 109, 109)
 
 
-@pytest.mark.parametrize(
-    "name", [n for n, m in MODELS.items() if n not in ("cael", "slowfast-r50") and m.takes == "image"]
-)
+@pytest.mark.parametrize("name", [n for n in model_names() if n != "cael" and get_model(n).takes == "image"])
 def test_every_detector_learns_from_a_batch(name: str) -> None:
     torch.manual_seed(0)
     detector, size = build(name), get_model(name).size

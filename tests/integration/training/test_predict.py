@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from forgeprep.stages.crop.params import CropParams
-from forgeprep.training.data import Samples, load_index
-from forgeprep.training.evaluation.evaluate import judge
+from forgeprep.training.data import Samples
+from forgeprep.training.evaluation.evaluate import find_verdicts
+from forgeprep.training.index import load_index
 from forgeprep.training.inference.predict import get_ready, predict_file
 from tests.conftest import UInt8, run_cli
 
@@ -83,10 +84,12 @@ def test_predict_and_evaluate_agree_on_a_frame(trained: Path, prepared: Path, de
     assert cut["min_face"] == pytest.approx(1 / 15)
     file = demo / f"original_sequences/youtube/c23/videos/{clip}.mp4"
     # The whole crop, and the middle of it.
-    for recipe in (ready.recipe, ready.recipe.model_copy(update={"enlarge": 1.1})):
-        judged = judge(ready.detector, index, recipe, ready.size, ready.device, numbers=chosen)
-        told = {row["frame_index"]: score for row, score in zip(judged.rows, judged.scores, strict=True)}
-        found = predict_file(file, replace(ready, recipe=recipe), tmp_path / "clip.mp4", every=6)
+    recipe = ready.loaded.recipe
+    for changed in (recipe, recipe.model_copy(update={"enlarge": 1.1})):
+        loaded = replace(ready.loaded, recipe=changed)
+        verdicts = find_verdicts(loaded, index, numbers=chosen)
+        told = {row["frame_index"]: score for row, score in zip(verdicts.rows, verdicts.scores, strict=True)}
+        found = predict_file(file, replace(ready, loaded=loaded), tmp_path / "clip.mp4", every=6)
         own = {face["frame"]: face["score"] for face in found["faces"] if face["frame"] in told}
         assert own == pytest.approx(told, abs=1e-3)
         assert len(own) == 6
@@ -100,4 +103,4 @@ def test_a_training_that_does_not_know_the_size_of_its_crops_judges_native_ones(
     del config["crop"]
     (old / "config.json").write_text(json.dumps(config))
     assert get_ready(old, device="cpu").crop == CropParams(detector="dlib-hog", enlarge=1.3)
-    assert get_ready(trained, enlarge=2.0, device="cpu").crop == CropParams(enlarge=2.0, size=96)
+    assert get_ready(trained, {"enlarge": 2.0}, device="cpu").crop == CropParams(enlarge=2.0, size=96)

@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from forgeprep.training.evaluation.tables import evaluate_run, published
+from forgeprep.training.evaluation.tables import evaluate_run, published_cross
+from forgeprep.training.inference.loaded import load_model
 from forgeprep.training.protocols import cells as cells_of
 from forgeprep.training.protocols.classes import PROTOCOLS, Plan, lay_out, slug
 from forgeprep.training.protocols.crosstable import cross_markdown, document
@@ -96,7 +97,7 @@ def test_cells_are_what_each_training_gives_by_itself(whole: Path, shards: Path)
     for row in KINDS:
         run = whole / "trainings" / row
         assert json.loads((run / "config.json").read_text())["methods"] == [None, row]
-        apart = evaluate_run(run, [shards], device="cpu", workers=0)["sets"][str(shards)]["methods"]
+        apart = evaluate_run(load_model(run, "cpu").with_workers(0), [shards])["sets"][str(shards)]["methods"]
         scores = pq.read_table(whole / "scores" / row / "ffpp.parquet").to_pylist()
         for column in KINDS:
             one = cell(whole, row, column)
@@ -132,7 +133,7 @@ def test_an_interrupted_matrix_ends_as_one_made_in_one_go(
     interrupt(Loop, "step", 5)  # in the middle of the second training
     assert not (to / "matrix.json").exists()
     before = times(to / "trainings" / "Deepfakes")
-    interrupt(cells_of, "judge", 0)  # before the second training is judged
+    interrupt(cells_of, "find_verdicts", 0)  # before the second training is judged
     interrupt(cells_of, "clip_figures", 1)  # in the middle of its cells
     assert len(list((to / "cells" / "FaceSwap").iterdir())) == 1
     assert evaluate("cross-method", to, shards) == 0
@@ -234,7 +235,7 @@ def test_datasets_are_crossed_and_others_can_be_added(face_photo: UInt8, shards:
     assert evaluate("cross-dataset", to, shards, celeb) == 0
     assert matrix(to)["columns"] == ["ffpp", "celebdf-v2"]
     assert [row["fakes"] for row in matrix(to)["rows"]] == [18, 6]
-    apart = evaluate_run(to / "trainings" / "ffpp", [celeb], device="cpu", workers=0)["sets"][str(celeb)]
+    apart = evaluate_run(load_model(to / "trainings" / "ffpp", "cpu").with_workers(0), [celeb])["sets"][str(celeb)]
     assert cell(to, "ffpp", "celebdf-v2")["auc"] == apart["frames"]["auc"]
     assert "average" in (to / "matrix.md").read_text()
     before = times(to / "trainings") | times(to / "cells")
@@ -262,7 +263,7 @@ def test_the_papers_matrix_stands_beside_ours(whole: Path, shards: Path) -> None
     text = cross_markdown(found)
     assert "Published AUC of local-similarity (on FaceForensics++, not on these samples):" in text
     assert "| FaceSwap | 70.24 | 99.65 | 54.82 | 73.85 |" in text
-    for row in published("cross-method")["local-similarity"].values():
+    for row in published_cross("cross-method", "local-similarity").values():
         average = row.pop("average")
         assert average == pytest.approx(np.mean(list(row.values())), abs=0.006)
 

@@ -16,11 +16,12 @@ from safetensors.torch import load_file
 
 from forgeprep.errors import ForgeprepError, UsageError, VerifyError
 from forgeprep.training.distributed import train_on_many
-from forgeprep.training.evaluation.tables import evaluate_run, load_detector, matrix
-from forgeprep.training.models import MODELS
+from forgeprep.training.evaluation.tables import evaluate_run, matrix
+from forgeprep.training.inference.loaded import load_model, pick_device
+from forgeprep.training.models import model_names
 from forgeprep.training.recipe import Recipe, make_recipe
 from forgeprep.training.run_folder import Training
-from forgeprep.training.trainer import pick_device, train
+from forgeprep.training.trainer import train
 from tests.conftest import run_cli
 
 SMALL = {"size": 64, "batch": 4, "workers": 0, "steps": 6, "epochs": 2, "lr": 1e-3}
@@ -85,13 +86,13 @@ def test_several_processes_train_one_detector_and_go_on(prepared: Path, tmp_path
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [entry["step"] for entry in log if "loss" in entry] == list(range(1, 7))
     assert [entry["epoch"] for entry in log if "val_auc" in entry] == [0, 1]
-    load_detector(tmp_path / "run")
+    load_model(tmp_path / "run")
     with pytest.raises(UsageError, match="--batch 4 cannot be shared out to 3 processes"):
         train_on_many(training("fn3-seg", prepared, tmp_path / "run"), 3, gpu=False)
 
 
 def test_it_learns_where_the_forgery_is(trained: Path, prepared: Path) -> None:
-    found = evaluate_run(trained, [prepared], device="cpu", workers=0)["sets"][str(prepared)]
+    found = evaluate_run(load_model(trained, "cpu").with_workers(0), [prepared])["sets"][str(prepared)]
     # By chance, a map of all forged has the forged share as its IoU, below 0.4 here; other people than in training.
     assert found["pixels"]["fg_iou"] > 0.5
     assert found["pixels"]["miou"] > 0.6
@@ -187,20 +188,20 @@ def test_damaged_and_foreign_checkpoints_are_told(trained: Path, tmp_path: Path)
     file = cut / json.loads((cut / "best.json").read_text())["tensors"]
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(VerifyError, match="damaged checkpoint"):
-        load_detector(cut)
+        load_model(cut)
     other = copy("other")
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps({**config, "model": "vgg3-seg"}))
-    with pytest.raises(UsageError, match="is of another detector"):
-        load_detector(other)
+    with pytest.raises(UsageError, match="is of another model"):
+        load_model(other)
     gone = copy("gone")
     (gone / json.loads((gone / "best.json").read_text())["tensors"]).unlink()
     with pytest.raises(VerifyError, match=r"gone/best-\d+\.safetensors: no such file, but best\.json names it"):
-        load_detector(gone)
+        load_model(gone)
     early = copy("early")
     (early / "best.json").unlink()
     with pytest.raises(UsageError, match="has no state 'best' yet"):
-        load_detector(early)
+        load_model(early)
 
 
 def test_a_training_starts_from_what_another_has_in_common(prepared: Path, tmp_path: Path) -> None:
@@ -217,7 +218,7 @@ def test_models_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None
     assert run_cli("models") == 0
     listed = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["vgg5-seg", "pixel-level", "260,289", "256"] in listed
-    assert {line[0] for line in listed if len(line) == 4} >= set(MODELS)
+    assert {line[0] for line in listed if len(line) == 4} >= set(model_names())
     assert run_cli("models", "show", "two-stream") == 0
     printed = capsys.readouterr().out
     assert "two-stream: 21,486,450 parameters, input 299 x 299" in printed

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forgeprep.errors import UsageError, VerifyError
-from forgeprep.training.data import Ints, SampleIndex, Samples, deal, epoch_order, load_batches, load_index
+from forgeprep.training.data import Samples, deal, epoch_order, load_batches
 from forgeprep.training.evaluation.metrics import (
     PixelCounts,
     best_threshold,
@@ -23,6 +23,7 @@ from forgeprep.training.evaluation.metrics import (
     verdict_figures,
 )
 from forgeprep.training.evaluation.tables import clip_figures
+from forgeprep.training.index import Ints, SampleIndex, load_index
 from forgeprep.training.recipe import Recipe, make_recipe
 from forgeprep.training.transforms import collate, prepare
 from tests.conftest import UInt8

@@ -25,7 +25,7 @@ from tests.helpers.batches import batch_of
 def test_the_mean_of_the_map_is_the_score_of_pooling_first() -> None:
     torch.manual_seed(1)
     net = pixel.vgg(8, 8)
-    detector = pixel.PixelDetector(net, "cls").eval()
+    detector = pixel.PixelModel(net, "cls").eval()
     image = torch.rand(3, 3, 32, 40)
     classifier = net[-1]  # type: ignore[index]
     pooled = net[:-1](image).mean(dim=(2, 3))  # type: ignore[index]

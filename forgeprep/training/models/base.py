@@ -1,4 +1,4 @@
-"""What every detector has in common: what it takes, what it gives, and how its losses see what is absent."""
+"""What every forgery model has in common: what it takes, what it gives, how its losses see what is absent."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch.nn import functional
 
 Batch = dict[str, Any]
 """A batch: ``image`` float (B, 3, H, W) 0 to 1, ``label`` float (B,) 1 fake, ``method`` long (B,) 0 real, ``levels``,
-the class of each sample (None where unknown) at each level of the label tree, and what the detector needs: ``mask``
+the class of each sample (None where unknown) at each level of the label tree, and what the model needs: ``mask``
 float (B, 1, H, W) 0 or 1 with ``has_mask`` bool (B,), ``magnitude`` float (B, 1, H, W) 0 to 1 with ``has_magnitude``,
 ``noise`` float (B, 1, H, W).
 """
 
 
-class Detector(nn.Module):
-    """A detector of forged faces.
+class ForgeryModel(nn.Module):
+    """A network that tells forged faces from real ones.
 
     ``forward`` takes images and returns the named outputs of the network. ``score``, ``heat`` and ``losses`` say what
     these mean.
@@ -25,10 +25,10 @@ class Detector(nn.Module):
 
     needs: tuple[str, ...] = ()
     """What it is trained on besides the image and the label: of ``mask``, ``mask_magnitude``, ``noise``."""
-    clip_frames: int = 0
-    """Frames of the clips that it takes in place of images, float (B, 3, T, H, W); 0 for a detector of images."""
-    clip_step: int = 1
-    """Samples of a track from one frame of a clip to the next."""
+    sequence_frames: int = 0
+    """T, where it takes sequences of frames in place of images, float (B, 3, T, H, W); 0 for a model of images."""
+    sequence_step: int = 1
+    """Samples of a track from one frame of a sequence to the next."""
     tau: float = 0.5
     """A pixel is called forged where the map is at least this."""
 
@@ -49,7 +49,7 @@ class Detector(nn.Module):
         return torch.sigmoid(out["mask"]) if "mask" in out else None
 
     def classes(self, out: dict[str, Tensor]) -> dict[str, list[str]]:
-        """The class found for each image at each level of the label tree that the detector tells apart."""
+        """The class found for each image at each level of the label tree that the model tells apart."""
         return {}
 
     def describe(self, image: Tensor) -> Tensor:

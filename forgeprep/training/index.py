@@ -1,0 +1,278 @@
+"""Where the samples for training lie, and what they are: columns over all shards of a split, no object a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from forgeprep.datasets.taxonomy import LEVELS, class_at
+from forgeprep.errors import UsageError, VerifyError, unknown_name
+from forgeprep.media import guard
+from forgeprep.shards.random_access import iter_tables, known_format
+from forgeprep.shards.read import shard_paths
+from forgeprep.shards.sequences import MARK as SEQUENCES
+
+TAR_GROUP = 64
+"""Samples of a tar that count as a row group."""
+
+_STAGES = {"mask": "mask", "mask_magnitude": "mask", "noise": "noise"}
+_TREE = ("label", "forgery", "generator", "method")
+_SIDES = ("width", "height")
+_MEMORY = 8 << 30
+"""What an index may take: of hostile shards, whose few bytes claim more, it would take all."""
+
+Ints = npt.NDArray[np.int64]
+AnyInts = npt.NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleIndex:
+    """Where all samples of a split lie; arrays of one length, in the order of the shards, as narrow as they can be.
+
+    Attributes:
+        paths: the shards.
+        shard, first, second: place of each sample, see :class:`forgeprep.shards.random_access.Place`.
+        group: number of its row group, over all shards.
+        label: 0 real, 1 fake.
+        method: number of its method in ``methods``, which begins with None, the reals.
+        columns: what the shards hold.
+        enlarge: crop over face box, the least of all samples.
+        classes: the classes at each level of the label tree, real first.
+        parts: where a clip is made of rows: the frames' own index, and the numbers there of each clip's, (N, T).
+        frames: where a row is a clip already: so many of its frames are taken, evenly spread; repeated if it has fewer.
+        crop_size: side in pixels that all crops of the split have; None where they differ, as at native resolution.
+    """
+
+    paths: tuple[Path, ...]
+    shard: AnyInts
+    first: AnyInts
+    second: AnyInts
+    group: AnyInts
+    label: AnyInts
+    method: AnyInts
+    methods: tuple[str | None, ...]
+    columns: frozenset[str]
+    enlarge: float
+    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    frames: int = 0
+    parts: tuple[SampleIndex, Ints] | None = None
+    crop_size: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+
+def load_index(
+    outs: Sequence[Path],
+    split: str,
+    needs: Sequence[str] = (),
+    *,
+    only: Collection[str] | None = None,
+    kind: tuple[str, str] | None = None,
+    numbered: Sequence[str | None] = (None,),
+) -> SampleIndex:
+    """The samples of a split in the runs at ``outs``.
+
+    Args:
+        outs: folders of runs.
+        split: train, val or test.
+        needs: of ``mask`` and ``noise``; the shards have to hold them.
+        only: fakes of these methods, and all reals.
+        kind: fakes with this value in this column (forgery, generator or method), and all reals.
+        numbered: methods that have numbers already; others follow these.
+
+    Raises:
+        UsageError: no run, no sample, no such method, or a column is missing; the message names the stage to add.
+        VerifyError: a shard is damaged.
+    """
+    paths = [path for out in outs for path in shard_paths(out, split)]
+    where = ", ".join(map(str, outs))
+    if not paths:
+        raise UsageError(f"{where}: no shards of the split '{split}'; give the --out folder of a finished run")
+    columns = check_columns(paths, needs)
+    with guard.memory(_MEMORY):
+        table = _read_index(paths)
+    if not table.num_rows:
+        raise UsageError(f"{where}: the split '{split}' holds no sample")
+    enlarge, size = float(pc.min(table["enlarge"]).as_py()), _one_size(table)
+    there = _distinct(table["method"])
+    if only is not None:
+        for name in only:
+            if name not in there:
+                raise unknown_name("method", name, sorted(there))
+        table = table.filter(pc.or_(pc.is_null(table["method"]), _is_in(table["method"], only)))
+    if kind is not None:
+        table = table.filter(pc.or_(pc.equal(table["label"], 0), _is_in(table[kind[0]], [kind[1]])))
+    methods = (*numbered, *sorted(_distinct(table["method"]) - set(numbered)))
+    kinds = table.group_by(list(_TREE)).aggregate([]).to_pylist()
+    arrays = {name: table[name].to_numpy() for name in ("shard", "first", "second", "group", "label")}
+    return SampleIndex(
+        tuple(paths), **arrays, method=_codes(table["method"], methods), methods=methods, columns=columns,
+        enlarge=enlarge, classes=_classes(kinds), crop_size=size,
+    )  # fmt: skip
+
+
+def _read_index(paths: Sequence[Path]) -> pa.Table:
+    """Place, row group, and what the index is made from, of all samples, a row each; names as dictionaries."""
+    tables: list[pa.Table] = []
+    groups = 0
+    for number, path in enumerate(paths):
+        for table in iter_tables(path, ["enlarge", "image_size", *_TREE]):
+            # A table is a row group of a Parquet file, else a multiple of TAR_GROUP samples.
+            rows = np.arange(table.num_rows)
+            group = groups + (rows // TAR_GROUP if path.suffix != ".parquet" else rows * 0)
+            groups = int(group[-1]) + 1 if len(group) else groups
+            try:
+                made = _index_rows(table)
+            except (KeyError, MemoryError, pa.ArrowException) as error:
+                raise VerifyError(f"{path}: {' '.join(str(error).split())}; forgeprep verify tells more") from error
+            made["shard"] = pa.array(np.full(table.num_rows, number, np.int32))
+            made["group"] = pa.array(group.astype(np.int32))
+            tables.append(pa.table(made))
+    return pa.concat_tables(tables).unify_dictionaries() if tables else pa.table({})
+
+
+def _index_rows(table: pa.Table) -> dict[str, pa.ChunkedArray]:
+    return {
+        "first": table["first"],
+        "second": table["second"],
+        "label": table["label"].cast(pa.int8()),
+        "enlarge": table["enlarge"].cast(pa.float64()),
+        **{name: pc.list_element(table["image_size"], at).cast(pa.int32()) for at, name in enumerate(_SIDES)},
+        **{name: table[name].cast(pa.string()).dictionary_encode() for name in _TREE[1:]},
+    }
+
+
+def _one_size(table: pa.Table) -> int | None:
+    """The side that all crops have, or None."""
+    first, *others = table.group_by(list(_SIDES)).aggregate([]).to_pylist()
+    return int(first["width"]) if not others and first["width"] == first["height"] else None
+
+
+def _distinct(column: pa.ChunkedArray) -> set[str]:
+    return {name for name in pc.unique(column.cast(pa.string())).to_pylist() if name is not None}
+
+
+def _is_in(column: pa.ChunkedArray, names: Collection[str]) -> pa.ChunkedArray:
+    return pc.is_in(column.cast(pa.string()), value_set=pa.array(list(names), pa.string()))
+
+
+def _codes(column: pa.ChunkedArray, names: Sequence[str | None]) -> npt.NDArray[np.int32]:
+    """The number of each name; that of None is the first None's."""
+    found = pc.index_in(column.cast(pa.string()), value_set=pa.array(names, pa.string()))
+    return np.asarray(found.to_numpy(), np.int32)
+
+
+def read_columns(index: SampleIndex, columns: Sequence[str]) -> pa.Table:
+    """Value columns of all samples of an index, in its order; columns that a shard lacks are left out.
+
+    Raises:
+        VerifyError: a shard is damaged.
+    """
+    tables: list[pa.Table] = []
+    for number, path in enumerate(index.paths):
+        at, end = (int(place) for place in np.searchsorted(index.shard, [number, number + 1]))
+        for table in iter_tables(path, columns) if at < end else ():
+            keys = _keys(path, table["first"].to_numpy(), table["second"].to_numpy())
+            own = _keys(path, index.first[at:end], index.second[at:end])
+            taken = np.flatnonzero(np.isin(keys, own))
+            tables.append(table.drop_columns(["first", "second"]).take(pa.array(taken)))
+    return pa.concat_tables(tables, promote_options="default")
+
+
+def _keys(path: Path, first: AnyInts, second: AnyInts) -> Ints:
+    """A number for each place in a shard: its first number; in a Parquet file, row group and row."""
+    begin = np.asarray(first, np.int64)
+    return begin if path.suffix != ".parquet" else (begin << 32) | np.asarray(second, np.int64)
+
+
+def read_values(index: SampleIndex, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The rows of :func:`read_columns` as dicts."""
+    for batch in read_columns(index, columns).to_batches(max_chunksize=4096):
+        yield from batch.to_pylist()
+
+
+def sequence_index(index: SampleIndex, *, frames: int, step: int = 1) -> SampleIndex:
+    """The sequences of an index: of each track every ``step``-th sample, ``frames`` of them, then the next so many.
+
+    What is left at a track's end is covered by a sequence that ends with it. A track that is too short for one gives
+    one whose frames repeat; a single picture gives none. A sequence is fake if any of its frames is.
+
+    Raises:
+        UsageError: all samples are single pictures.
+    """
+    table = read_columns(index, ["clip_id", "track_id", "frame_index"])
+    clip = table["clip_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    track, frame = (table[name].to_numpy() for name in ("track_id", "frame_index"))
+    order = np.lexsort((frame, track, clip))
+    ends = np.flatnonzero((np.diff(clip[order]) != 0) | (np.diff(track[order]) != 0)) + 1
+    long = (frames - 1) * step + 1
+    members: list[Ints] = []
+    for numbers in np.split(order, ends):
+        if 1 < len(numbers) < long:
+            members.append(numbers[np.linspace(0, len(numbers) - 1, frames).round().astype(int)])
+        starts = list(range(0, len(numbers) - long + 1, long)) if len(numbers) > 1 else []
+        if starts and starts[-1] + long < len(numbers):
+            starts.append(len(numbers) - long)
+        members += [numbers[start : start + long : step] for start in starts]
+    if not members:
+        raise UsageError(f"{index.paths[0]}: holds single pictures alone; sequences need frames of videos")
+    found = np.stack(members)
+    found = found[np.lexsort(found.T[::-1])]
+    first = found[:, 0]
+    return replace(
+        index, shard=index.shard[first], first=index.first[first], second=index.second[first], group=index.group[first],
+        label=index.label[found].max(axis=1), method=index.method[found].max(axis=1), parts=(index, found),
+    )  # fmt: skip
+
+
+def frames_alone(index: SampleIndex) -> SampleIndex:
+    """The index, whose samples have to be single frames; raises UsageError for clip shards."""
+    if SEQUENCES in index.columns:
+        raise UsageError(
+            f"{index.paths[0]}: its samples are clips of several frames (--sequence-length); this model takes "
+            "single frames: make shards without --sequence-length"
+        )
+    return index
+
+
+def check_columns(paths: Sequence[Path], needs: Sequence[str]) -> frozenset[str]:
+    """The columns that all of these shards hold.
+
+    Raises:
+        UsageError: one of ``needs`` is not among them; the message names the stage to add.
+        VerifyError: a shard is damaged.
+    """
+    found = {path: _columns(path) for path in paths}
+    if len({SEQUENCES in columns for columns in found.values()}) > 1:
+        raise UsageError(f"{paths[0].parents[2]} and others: clips and single frames do not go together")
+    for name in needs:
+        for path, columns in found.items():
+            if name not in columns:
+                raise UsageError(
+                    f"{path}: has no column '{name}'; make the shards with --stages crop,…,{_STAGES[name]}"
+                )
+    return frozenset.intersection(*found.values())
+
+
+def _classes(kinds: Sequence[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """The classes at each level; of ``label`` both always."""
+    found = {}
+    for level in LEVELS:
+        names = {class_at(level, kind) for kind in kinds} | ({"fake"} if level == "label" else set())
+        found[level] = ("real", *sorted(name for name in names if name is not None and name != "real"))
+    return found
+
+
+def _columns(path: Path) -> frozenset[str]:
+    found = known_format(path).read_schema(path) or {}
+    names = frozenset(found)
+    # In a tar, a picture that is null has no file; what the stage `mask` has made is told by its other columns.
+    return names | ({"mask", "mask_magnitude"} if "mask_source" in names and None in found.values() else set())

@@ -1,0 +1,93 @@
+"""What is known of a forgery model before it is built: its network, its recipe, its weights, its published figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+
+from forgeprep.errors import UsageError
+
+if TYPE_CHECKING:
+    from forgeprep.training.models.base import ForgeryModel
+
+Takes = Literal["image", "sequence", "features"]
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Where pretrained weights go and come from.
+
+    Attributes:
+        module: the submodule that ``--weights`` fills, e.g. ``trunk``.
+        source: which file to fetch; forgeprep never does.
+    """
+
+    module: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """A forgery model that can be trained.
+
+    Recipe and figures are values, or ``"package:path.yaml"``, a file of a package.
+
+    Attributes:
+        name: its name on the command line.
+        make: makes the network; its keyword arguments are the options, whose types are checked.
+        size: side of its input in pixels; 0 for one that takes no pictures.
+        recipe: settings of :class:`forgeprep.training.recipe.Recipe` that train it; what is left out is as usual there.
+        source: the paper.
+        takes: single images, sequences of frames, or the features of a whole clip.
+        weights: its pretrained weights; None where it has none.
+        published: what its paper reports, in per cent. Title -> column -> figure makes a table beside our own; a name
+            of a benchmark protocol -> trained on -> tested on -> AUC stands beside that protocol's matrix. In a file,
+            all that is below the model's name.
+        n_way: whether it can tell methods apart (its option ``classes``).
+        levels: whether it has a head for each level of the label tree; its option ``names`` holds their classes.
+        fixed: whether it takes images of that size alone.
+    """
+
+    name: str
+    make: Callable[..., ForgeryModel]
+    size: int
+    recipe: Mapping[str, Any] | str
+    source: str
+    takes: Takes = "image"
+    weights: Weights | None = None
+    published: Mapping[str, Any] | str = field(default_factory=dict)
+    n_way: bool = False
+    levels: bool = False
+    fixed: bool = False
+
+    @property
+    def recipe_name(self) -> str:
+        """What the recipe is called: its file, or the model itself."""
+        return PurePosixPath(self.recipe.partition(":")[2]).stem if isinstance(self.recipe, str) else self.name
+
+    def recipe_values(self) -> dict[str, Any]:
+        """The settings of its recipe; raises UsageError where the file is not there or no YAML mapping."""
+        return _mapping(self.recipe, f"the recipe of {self.name}")
+
+    def published_figures(self) -> dict[str, Any]:
+        """What its paper reports; empty where that is nothing. Raises UsageError as :meth:`recipe_values`."""
+        found = _mapping(self.published, f"the published figures of {self.name}")
+        return _mapping(found.get(self.name) or {}, self.name) if isinstance(self.published, str) else found
+
+
+def _mapping(given: Mapping[str, Any] | str, what: str) -> dict[str, Any]:
+    found: Any = given
+    if isinstance(given, str):
+        package, _, path = given.partition(":")
+        try:
+            found = yaml.safe_load(resources.files(package).joinpath(path).read_text(encoding="utf-8"))
+        except (OSError, ImportError, ValueError, yaml.YAMLError) as error:
+            raise UsageError(f"{given}: {what} cannot be read ({' '.join(str(error).split())[:160]})") from None
+    if not isinstance(found, Mapping):
+        raise UsageError(f"{given}: {what} is no mapping of names to values")
+    return dict(found)

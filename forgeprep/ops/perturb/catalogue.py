@@ -384,16 +384,8 @@ _CODEC = (
 
 CATALOGUE: dict[str, Perturbation] = {
     entry.name: entry
-    for entry in (
-        *_COMPRESSION,
-        *_BLUR,
-        *_NOISE,
-        *_COLOUR,
-        *_GEOMETRY,
-        *_RESOLUTION,
-        *_SHARPENING,
-        *_CODEC,
-    )
+    for group in (_COMPRESSION, _BLUR, _NOISE, _COLOUR, _GEOMETRY, _RESOLUTION, _SHARPENING, _CODEC)
+    for entry in group
 }
 """Name -> perturbation: all 36, by group."""
 

@@ -115,7 +115,9 @@ def make_group(job: GroupJob, attempt: Attempt) -> Progress:
 
 def _job(group: Group, identity: dict[str, Any], root: Path, out: Path, rules: SpliceRules) -> GroupJob:
     name = f"{group.split}-{digest(group.source_id)[:24]}"
-    key = digest([identity, group.source_id, [[c.clip_id, c.path, c.size_bytes] for c in group.members]])
+    # A header that could not be read may be readable the next time.
+    members = [[c.clip_id, c.path, c.size_bytes, *([c.error] if c.error else [])] for c in group.members]
+    key = digest([identity, group.source_id, members])
     return GroupJob(name, key, group, root, out, rules)
 
 

@@ -124,7 +124,7 @@ def test_a_model_of_clips_keeps_states_and_goes_on_from_older_ones(
     facts = json.loads(state.read_text())
     del facts["in_epoch"]
     state.write_text(json.dumps(facts))
-    train(of_clips(shards, seer, run.run), device="cpu")
+    train(of_clips(shards, seer, run.run, save_every=2), device="cpu")
     train(of_clips(shards, seer, tmp_path / "whole"), device="cpu")
     assert same(run.run, tmp_path / "whole")
 
@@ -157,9 +157,10 @@ def test_an_epoch_of_clips_holds_each_clip_once(shards: Path, seer: Path, tmp_pa
         batches = task.batches(epoch, 1, 0)
         assert sorted(np.concatenate(batches).tolist()) == list(range(6))
     assert [b.tolist() for b in task.batches(0, 1, 0)] != [b.tolist() for b in task.batches(1, 1, 0)]
+    bmn = tmp_path / "bmn"
+    train(of_clips(shards, seer, bmn, epochs=1), device="cpu")
     with pytest.raises(UsageError, match="is a training of bmn; features are those of a model of images"):
-        train(of_clips(shards, seer, tmp_path / "bmn"), device="cpu")
-        make_task(of_clips(shards, tmp_path / "bmn", tmp_path / "x"), torch.device("cpu"))
+        make_task(of_clips(shards, bmn, tmp_path / "x"), torch.device("cpu"))
 
 
 def test_columns_come_in_the_order_of_the_index(shards: Path) -> None:

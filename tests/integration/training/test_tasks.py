@@ -129,6 +129,7 @@ def test_a_model_of_clips_keeps_states_and_goes_on_from_older_ones(
     assert same(run.run, tmp_path / "whole")
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own parts
 def test_precision_and_compilation_count_for_every_task(shards: Path, seer: Path, tmp_path: Path) -> None:
     cpu = torch.device("cpu")
     losses: dict[str, float] = {}

@@ -24,7 +24,7 @@ from forgeprep.training.models import build, get_model, model_names
 from forgeprep.training.models.local_similarity import LinearPairs, ReluPairs
 from forgeprep.training.recipe import make_recipe
 from forgeprep.training.run_folder import Training
-from forgeprep.training.tasks import Task, Validation
+from forgeprep.training.task import Task, Validation
 from forgeprep.training.trainer import Loop
 from forgeprep.training.transforms import collate, to_device
 

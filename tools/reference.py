@@ -170,7 +170,7 @@ def datasets_page() -> list[str]:
             published[count.method] += count.clips
         kinds = taxonomy().get(name, {})
         counts = {method: f"{published[method]:,}" if published[method] else "-" for method in kinds}
-        rows = [[method, kind.forgery, kind.generator or "-", counts[method]] for method, kind in kinds.items()]
+        rows = [[method, kind.forgery, kind.family or "-", counts[method]] for method, kind in kinds.items()]
         if rows:
             lines += [*table(["method", "forgery", "family", "clips published"], rows), ""]
     return lines

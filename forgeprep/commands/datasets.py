@@ -131,7 +131,7 @@ def _methods(dataset: Adapter, clips: Sequence[Clip]) -> list[dict[str, Any]]:
     return [
         {
             "forgery": kind.forgery,
-            "generator": kind.generator,
+            "generator": kind.family,
             "method": method,
             "published": published[method] or None,
             "found": {name or "found": found[name, method] for name in compressions},

@@ -1,8 +1,9 @@
 """What each forgery method of each dataset is, in one table: ``taxonomy.csv``.
 
-Four levels, from coarse to fine: ``label`` (real or fake), ``forgery`` (what was done to the face), ``generator`` (what
-kind of program did it) and ``method`` (which one). ForgeryNet's "identity remained" is ``identity_remained`` and
-``attribute_edit`` taken together; its "identity replaced" is ``identity_replaced``.
+Four levels, from coarse to fine: ``label`` (real or fake), ``forgery`` (what was done to the face), the *family* (what
+kind of program did it; its column is called ``generator``) and ``method`` (which program). ForgeryNet's "identity
+remained" is ``identity_remained`` and ``attribute_edit`` taken together; its "identity replaced" is
+``identity_replaced``.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from typing import Any, get_args
 from forgeprep.schemas.clips import Forgery
 
 FORGERIES: tuple[Forgery, ...] = get_args(Forgery)
-GENERATORS = ("autoencoder", "diffusion", "gan", "graphics", "neural_rendering")
-"""Kinds of generator; a method made with several of them, or with unknown ones, has none."""
+FAMILIES = ("autoencoder", "diffusion", "gan", "graphics", "neural_rendering")
+"""Families of methods; a method that combines several, or unknown ones, has none."""
 
 
 LEVELS = ("label", "identity", "forgery", "generator", "method")
@@ -27,10 +28,10 @@ LEVELS = ("label", "identity", "forgery", "generator", "method")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a method does (``forgery``) and what kind of program does it (``generator``; None = unknown or several)."""
+    """What a method does (``forgery``) and what kind of program it is (``family``; None = unknown or several)."""
 
     forgery: Forgery
-    generator: str | None
+    family: str | None
 
 
 @functools.cache

@@ -17,7 +17,8 @@ from forgeprep.training.inference.loaded import load_model, pick_device
 from forgeprep.training.models import build, get_model
 from forgeprep.training.models.base import Batch, ForgeryModel
 from forgeprep.training.run_folder import Report, Training, claim, logged
-from forgeprep.training.tasks import LOOK, Task, make_task
+from forgeprep.training.task import LOOK, Task
+from forgeprep.training.tasks import make_task
 
 
 class TooFewSamples(UsageError):

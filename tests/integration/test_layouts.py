@@ -92,7 +92,7 @@ def test_labels_mean_what_the_table_says(made: Made) -> None:
             assert (row["forgery"], row["method"], row["generator"]) == ("real", None, None)
         elif table:
             kind = table[row["method"]]
-            assert (row["forgery"], row["generator"]) == (kind.forgery, kind.generator)
+            assert (row["forgery"], row["generator"]) == (kind.forgery, kind.family)
         methods.add(row["method"])
     assert None in methods
     assert len(methods) >= 2

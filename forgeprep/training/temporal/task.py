@@ -19,7 +19,7 @@ from forgeprep.training.index import Ints, frames_alone, load_index
 from forgeprep.training.inference.loaded import LoadedModel
 from forgeprep.training.models.base import Batch, ForgeryModel
 from forgeprep.training.run_folder import Training
-from forgeprep.training.tasks import Task, Validation
+from forgeprep.training.task import Task, Validation
 from forgeprep.training.temporal.figures import temporal_figures
 from forgeprep.training.temporal.spans import (
     SHORT,

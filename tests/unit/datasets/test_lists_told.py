@@ -14,7 +14,7 @@ from forgeprep.datasets.dfd import ACTORS, DfdParams, actor_splits
 from forgeprep.datasets.ffpp import FFPP
 from forgeprep.datasets.forgerynet_lists import METHOD_NUMBERS
 from forgeprep.datasets.splits import leaks
-from forgeprep.datasets.taxonomy import FORGERIES, GENERATORS, taxonomy
+from forgeprep.datasets.taxonomy import FAMILIES, FORGERIES, taxonomy
 from forgeprep.errors import UsageError
 from forgeprep.pipeline.configure import make_config
 from tests.helpers.lists import MD5, REAL, celebdf, dfdc, forgerynet
@@ -163,7 +163,7 @@ def test_the_taxonomy_covers_every_method_once() -> None:
         for kind in methods.values():
             assert kind.forgery in FORGERIES
             assert kind.forgery != "real"
-            assert kind.generator is None or kind.generator in GENERATORS
+            assert kind.family is None or kind.family in FAMILIES
     # The numbers of ForgeryNet's folders, as published.
     assert (METHOD_NUMBERS[1], METHOD_NUMBERS[9], METHOD_NUMBERS[15]) == (
         "FaceShifter", "StarGAN-BlendFace-Stack", "DiscoFaceGAN",

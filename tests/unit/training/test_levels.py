@@ -19,7 +19,7 @@ def sample(method: str | None, dataset: str = "genface") -> dict[str, Any]:
     if method is None:
         return {"label": 0, "forgery": "real", "generator": None, "method": None}
     kind = taxonomy()[dataset][method]
-    return {"label": 1, "forgery": kind.forgery, "generator": kind.generator, "method": method}
+    return {"label": 1, "forgery": kind.forgery, "generator": kind.family, "method": method}
 
 
 def test_every_method_has_a_class_at_every_level() -> None:

@@ -1,0 +1,117 @@
+"""The task of models that tell fake images, or sequences of them, from real ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from forgeprep.errors import UsageError
+from forgeprep.training.data import Samples, deal, epoch_order, without
+from forgeprep.training.evaluation.evaluate import Verdicts, as_taken, find_verdicts
+from forgeprep.training.evaluation.metrics import best_threshold, verdict_figures
+from forgeprep.training.index import Ints, SampleIndex, load_index
+from forgeprep.training.inference.loaded import LoadedModel, verdict_threshold
+from forgeprep.training.models import build, get_model
+from forgeprep.training.models.base import Batch, ForgeryModel
+from forgeprep.training.recipe import Recipe
+from forgeprep.training.run_folder import Training
+from forgeprep.training.task import Task, Validation
+from forgeprep.training.transforms import PLANES, collate, prepare, to_device
+
+MAX_VAL = 2000
+"""So many samples of val are judged after an epoch, spread over all of them."""
+
+
+def images_task(training: Training, device: torch.device) -> Task:
+    """Images, or sequences of them, that are fake or real; see :class:`Task`."""
+    recipe, size = training.recipe, training.size
+    plain = build(training.model, training.options)
+    needs, only, kind = plain.needs_columns(), recipe.methods, training.kind
+    index = load_index(training.shards, "train", needs, only=only, kind=kind)
+    val = load_index(training.shards, "val", needs, only=only, kind=kind, numbered=index.methods)
+    index, val = as_taken(index, plain), as_taken(val, plain)
+    if get_model(training.model).levels:
+        # The numbering of the classes, which evaluation keeps to.
+        names = {level: list(names) for level, names in index.classes.items()}
+        training = replace(training, options={**training.options, "names": names})
+    samples = Samples(index, without(set(PLANES) - {"image", *plain.needs}))
+
+    def read(numbers: Ints, epoch: int) -> Batch:
+        rows = samples.read(numbers)
+        return collate([prepare(row, recipe, size, train=True, epoch=epoch) for row in rows], recipe.sigma)
+
+    def validate(model: ForgeryModel) -> Validation:
+        chosen = np.unique(np.linspace(0, len(val) - 1, min(MAX_VAL, len(val))).astype(np.int64))
+        return _validation(model, find_verdicts(LoadedModel(model, recipe, size, device), val, numbers=chosen))
+
+    return Task(
+        training,
+        index,
+        "images",
+        torch.channels_last_3d if plain.sequence_frames else torch.channels_last,
+        lambda epoch, ranks, rank: epoch_batches(index, recipe, epoch, ranks=ranks, rank=rank),
+        read,
+        lambda batch, where: to_device(batch, where, noise="noise" in plain.needs),
+        "image",
+        validate,
+        _map_check(training, plain),
+    )
+
+
+def epoch_batches(index: SampleIndex, recipe: Recipe, epoch: int, *, ranks: int = 1, rank: int = 0) -> list[Ints]:
+    """The batches of an epoch for a rank: one pass, or as many as ``steps`` takes."""
+    share = max(1, recipe.batch // ranks)
+    batches: list[Ints] = []
+    turn = 0
+    while turn == 0 or (recipe.steps is not None and len(batches) < recipe.steps):
+        order = epoch_order(
+            index, seed=recipe.seed, epoch=epoch * 10_000 + turn, real_repeat=recipe.real_repeat, balance=recipe.balance
+        )
+        dealt = deal(order, share, ranks=ranks, rank=rank)
+        batches += dealt
+        turn += 1
+        if not dealt:
+            break
+    return batches[: recipe.steps]
+
+
+def _validation(model: ForgeryModel, verdicts: Verdicts) -> Validation:
+    means = verdicts.mask_means
+    facts = {"threshold": None if means is None else best_threshold(verdicts.labels, means)}
+    figures = verdict_figures(verdicts.labels, verdicts.scores, verdict_threshold(model, facts))
+    score = -_loss(verdicts) if math.isnan(figures["auc"]) else figures["auc"]
+    return Validation(figures, score, facts)
+
+
+def _loss(verdicts: Verdicts) -> float:
+    """Binary cross-entropy of the scores, for a val with one class only."""
+    score = np.clip(verdicts.scores, 1e-6, 1 - 1e-6)
+    return float(-np.mean(np.where(verdicts.labels == 1, np.log(score), np.log(1 - score))))
+
+
+_HAS = {"mask": "has_mask", "mask_magnitude": "has_magnitude"}
+"""What a model learns from -> where a batch says whether a sample has it."""
+
+
+def _map_check(training: Training, model: ForgeryModel) -> Callable[[Mapping[str, Any], bool], None]:
+    """Refuse to learn from reals alone, where no fake has what a model of pixels learns from."""
+    names = [name for name in model.needs if name in _HAS]
+    taught = model.learns_label() or not names
+
+    def check(batch: Mapping[str, Any], last: bool) -> None:
+        nonlocal taught
+        if taught:
+            return
+        present: list[Tensor] = [batch[_HAS[name]] for name in names]
+        taught = bool((torch.stack(present).any(dim=0) & (batch["label"] == 1)).any())
+        if last and not taught:
+            other = "; --model-option target=magnitude-or-mask takes masks too" if names == ["mask_magnitude"] else ""
+            raise UsageError(f"no fake has a {' or '.join(names)} to learn from in {training.shards[0]}{other}")
+
+    return check

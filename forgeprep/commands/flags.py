@@ -63,6 +63,18 @@ def _stages() -> Iterable[str]:
     return stage_names()
 
 
+def _formats() -> Iterable[str]:
+    from forgeprep.shards.formats import FORMATS
+
+    return [*FORMATS.names(), "both"]
+
+
+def _detectors() -> Iterable[str]:
+    from forgeprep.faces.detectors import detector_names
+
+    return detector_names()
+
+
 def _models() -> Iterable[str]:
     try:
         from forgeprep.training.models import MODELS
@@ -80,6 +92,7 @@ Dataset = Annotated[
     ),
 ]
 complete_stages, complete_models = completing(_stages), completing(_models)
+complete_formats, complete_detectors = completing(_formats), completing(_detectors)
 
 Out = Annotated[Path, typer.Argument(help="Folder of a finished run.", parser=parse_path, metavar="OUT")]
 Json = Annotated[bool, typer.Option("--json", help="Print it as JSON, for programs. [default: off]")]

@@ -25,6 +25,7 @@ from forgeprep.commands.flags import (
     Debug,
     WorkerMemory,
     Workers,
+    complete_formats,
     complete_stages,
     completing,
 )
@@ -115,10 +116,10 @@ def run(
         str | None,
         typer.Option(
             "--format",
-            help="parquet, webdataset or both. [default: parquet]",
+            help="Shard formats, comma-separated: parquet, webdataset, or both. [default: parquet]",
             metavar="TEXT",
             rich_help_panel=OUTPUT,
-            autocompletion=completing(lambda: ("parquet", "webdataset", "both")),
+            autocompletion=complete_formats,
         ),
     ] = None,
     image_format: Annotated[

@@ -30,7 +30,7 @@ COMMANDS = {
     "datasets": Entry(LISTS, "List the datasets, or show one."),
     "stages": Entry(LISTS, "List the stages: what they need, add and take."),
     "perturbations": Entry(LISTS, "List the perturbations and their severities."),
-    "models": Entry(LISTS, "List the forgery detectors, or show one."),
+    "models": Entry(LISTS, "List the forgery models, or show one."),
     "weights": Entry(LISTS, "Fetch the weights of optional face detectors."),
     "doctor": Entry(LISTS, "Tell what works on this machine, and what is missing."),
 }

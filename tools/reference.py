@@ -11,8 +11,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 PYTHON = {
     "Make shards": ("forgeprep.pipeline.configure", "forgeprep.pipeline.run", "forgeprep.pipeline.add"),
     "Read shards": ("forgeprep.shards.read", "forgeprep.shards.sequences", "forgeprep.shards.verify"),
@@ -101,30 +99,21 @@ def _options(command: Any) -> list[str]:
     return lines
 
 
-def type_text(column: Any) -> str:
-    """An Arrow type in words."""
-    if column.kind == "image":
-        return "picture"
-    if pa.types.is_fixed_size_list(column.type):
-        return f"{_type_name(column.type.value_type)} x {column.type.list_size}"
-    if pa.types.is_list(column.type):
-        return f"list of {_type_name(column.type.value_type)}"
-    return _type_name(column.type)
+def _kind(column: Any) -> str:
+    from forgeprep.schemas.columns import type_text
 
-
-def _type_name(value: pa.DataType) -> str:
-    return {"float": "float32", "double": "float64"}.get(str(value), str(value))
+    return "picture" if column.kind == "image" else type_text(column.type)
 
 
 def columns_page() -> list[str]:
     """The columns of shards."""
-    from forgeprep.schemas.samples import CLIP_COLUMNS, SAMPLE_COLUMNS
+    from forgeprep.schemas.samples import SAMPLE_COLUMNS, SEQUENCE_COLUMNS
 
     rows = [
-        [f"`{c.name}`", "every" if c.stage == "key" else c.stage, type_text(c), "yes" if c.nullable else "", c.doc]
+        [f"`{c.name}`", "every" if c.stage == "key" else c.stage, _kind(c), "yes" if c.nullable else "", c.doc]
         for c in SAMPLE_COLUMNS
     ]
-    more = [[f"`{c.name}`", type_text(c), c.doc] for c in CLIP_COLUMNS]
+    more = [[f"`{c.name}`", _kind(c), c.doc] for c in SEQUENCE_COLUMNS]
     return [
         "# Columns",
         "",
@@ -168,7 +157,7 @@ def datasets_page() -> list[str]:
         published: Counter[str | None] = Counter()
         for count in dataset.published:
             published[count.method] += count.clips
-        kinds = taxonomy().get(name, {})
+        kinds = {**taxonomy().get(name, {}), **dataset.kinds}
         counts = {method: f"{published[method]:,}" if published[method] else "-" for method in kinds}
         rows = [[method, kind.forgery, kind.family or "-", counts[method]] for method, kind in kinds.items()]
         if rows:

@@ -57,17 +57,22 @@ def _datasets() -> Iterable[str]:
     return dataset_names()
 
 
-def shard_formats() -> Iterable[str]:
-    """The shard formats that are installed."""
-    from forgeprep.shards.formats import FORMATS
-
-    return FORMATS.names()
-
-
 def _stages() -> Iterable[str]:
     from forgeprep.params import stage_names
 
     return stage_names()
+
+
+def _formats() -> Iterable[str]:
+    from forgeprep.shards.formats import FORMATS
+
+    return [*FORMATS.names(), "both"]
+
+
+def _detectors() -> Iterable[str]:
+    from forgeprep.faces.detectors import detector_names
+
+    return detector_names()
 
 
 def _models() -> Iterable[str]:
@@ -87,6 +92,7 @@ Dataset = Annotated[
     ),
 ]
 complete_stages, complete_models = completing(_stages), completing(_models)
+complete_formats, complete_detectors = completing(_formats), completing(_detectors)
 
 Out = Annotated[Path, typer.Argument(help="Folder of a finished run.", parser=parse_path, metavar="OUT")]
 Json = Annotated[bool, typer.Option("--json", help="Print it as JSON, for programs. [default: off]")]

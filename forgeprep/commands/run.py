@@ -25,9 +25,9 @@ from forgeprep.commands.flags import (
     Debug,
     WorkerMemory,
     Workers,
+    complete_formats,
     complete_stages,
     completing,
-    shard_formats,
 )
 from forgeprep.commands.groups import Command, single, tell_renamed
 from forgeprep.commands.stage_flags import flag_of, takes_stage_flags
@@ -119,7 +119,7 @@ def run(
             help="Shard formats, comma-separated: parquet, webdataset, or one of another package. [default: parquet]",
             metavar="TEXT",
             rich_help_panel=OUTPUT,
-            autocompletion=completing(shard_formats),
+            autocompletion=complete_formats,
         ),
     ] = None,
     image_format: Annotated[

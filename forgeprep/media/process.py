@@ -126,7 +126,7 @@ def _take(path: Path) -> _Reader:
     assert _settings is not None
     with _lock:
         # An idle reader may have been killed from outside.
-        fit = [reader for reader in _idle if reader.settings == _settings and reader.process.poll() is None]
+        fit = [reader for reader in _idle if _fits(reader)]
         reader = fit[-1] if fit else None
         if reader is not None:
             _idle.remove(reader)
@@ -134,6 +134,18 @@ def _take(path: Path) -> _Reader:
         reader = _Reader(*_settings)
     reader.path = path
     return reader
+
+
+def _fits(reader: _Reader) -> bool:
+    # Paths may be relative, and a reader stays in the folder that it was started in.
+    return (reader.settings, reader.folder) == (_settings, _folder()) and reader.process.poll() is None
+
+
+def _folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # It has been removed.
+        return ""
 
 
 def _give(reader: _Reader) -> None:
@@ -149,7 +161,7 @@ class _Reader:
     """A process that reads media, and the connection to it."""
 
     def __init__(self, memory: int, seconds: float) -> None:
-        self.settings = (memory, seconds)
+        self.settings, self.folder = (memory, seconds), _folder()
         self.path = Path()
         self.line, theirs = Pipe()
         self.slab = Slab(new_slab())

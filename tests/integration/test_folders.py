@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -236,3 +237,15 @@ def test_videos_come_before_their_frames_unless_asked_and_odd_folders_are_drops(
     assert errors["054"] is None
     assert "the folder holds no pictures" in str(errors["672"])
     assert "its pictures are not numbered" in str(errors["720"])
+
+
+def test_relative_paths_mean_the_folder_that_one_is_in(
+    tmp_path: Path, make_video: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = [np.full((48, 64, 3), level, np.uint8) for level in (0, 120, 240)]
+    for folder, count in (("one", 1), ("three", 3)):
+        make_video(tmp_path / folder / "a.mp4", pictures[:count])
+    with media_process.reading():
+        for folder, count in (("one", 1), ("three", 3), ("one", 1)):
+            monkeypatch.chdir(tmp_path / folder)
+            assert len(list(media_process.frames(Path("a.mp4")))) == count

@@ -70,6 +70,12 @@ def _stages() -> Iterable[str]:
     return stage_names()
 
 
+def _detectors() -> Iterable[str]:
+    from forgeprep.faces.detectors import detector_names
+
+    return detector_names()
+
+
 def _models() -> Iterable[str]:
     try:
         from forgeprep.training.models import model_names
@@ -87,6 +93,7 @@ Dataset = Annotated[
     ),
 ]
 complete_stages, complete_models = completing(_stages), completing(_models)
+complete_detectors = completing(_detectors)
 
 Out = Annotated[Path, typer.Argument(help="Folder of a finished run.", parser=parse_path, metavar="OUT")]
 Json = Annotated[bool, typer.Option("--json", help="Print it as JSON, for programs. [default: off]")]

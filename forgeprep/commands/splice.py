@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forgeprep.commands.flags import ANY, EXECUTION, INPUT, OUTPUT, Address, Dataset, Debug
+from forgeprep.commands.flags import ANY, EXECUTION, INPUT, OUTPUT, Address, Dataset, Debug, complete_detectors
 from forgeprep.commands.groups import single
 
 if TYPE_CHECKING:
@@ -61,7 +61,12 @@ def splice(
     seed: Annotated[int, typer.Option(help="The same seed gives the same spans.", min=0, rich_help_panel=SPANS)] = 0,
     detector: Annotated[
         str,
-        typer.Option(help="Face detector, as in 'run'.", metavar="TEXT", rich_help_panel="Faces"),
+        typer.Option(
+            help="Face detector, as in 'run'.",
+            metavar="TEXT",
+            rich_help_panel="Faces",
+            autocompletion=complete_detectors,
+        ),
     ] = "libfacedetection",
     crf: Annotated[
         int,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from forgeprep.commands.flags import completing
+from forgeprep.commands.flags import complete_detectors, completing
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 HEADINGS = {"crop": "Faces", "mask": "Masks", "perturb": "Perturbations"}
 """Stage -> the heading of its flags where that is not its own name."""
+_NAMED = {"detector": complete_detectors}
+"""Parameters that name something which other packages can add to."""
 _WORDED_DEFAULT = re.compile(r"; default:? (?P<default>.*)$")
 _METAVARS = {bool: "BOOLEAN", int: "INTEGER", float: "NUMBER"}
 
@@ -64,7 +66,7 @@ def _flag(name: str, info: FieldInfo, heading: str) -> inspect.Parameter:
         help=help_of(info),
         metavar=None if switch else next((_METAVARS[kind] for kind in kinds if kind in _METAVARS), "TEXT"),
         rich_help_panel=heading,
-        autocompletion=completing(lambda: choices) if choices else None,
+        autocompletion=_NAMED.get(name) or (completing(lambda: choices) if choices else None),
     )
     # All but switches come as text: the stage's model reads it, and says in one line what is wrong.
     annotation = Annotated[bool | None, option] if switch else Annotated[str | None, option]

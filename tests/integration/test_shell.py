@@ -60,6 +60,8 @@ def shell(*words: str, **environment: str) -> str:
         ("forgeprep run ff", {"ffpp"}),
         ("forgeprep run ffpp --stages crop,no", {"crop,noise"}),
         ("forgeprep run ffpp --preset two", {"two-stream"}),
+        ("forgeprep run ffpp --detector dlib", {"dlib-hog", "dlib-cnn"}),
+        ("forgeprep run ffpp --format w", {"webdataset"}),
         ("forgeprep run ffpp --mask-source p", {"provided"}),
         ("forgeprep run ffpp --sequence-l", {"--sequence-length"}),
         ("forgeprep datasets show celeb", {"celebdf-v1", "celebdf-v2"}),

@@ -143,7 +143,7 @@ def _fits(reader: _Reader) -> bool:
 
 def _folder() -> str:
     try:
-        return os.getcwd()
+        return str(Path.cwd())
     except OSError:  # It has been removed.
         return ""
 

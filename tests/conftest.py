@@ -10,11 +10,16 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import HealthCheck, settings
 
 from forgeprep.media.frames import Frame
 
 UInt8 = npt.NDArray[np.uint8]
 LaidOut = Callable[..., Path]
+
+# Hypothesis times each example and how examples are drawn; on a busy machine that tells nothing of the code.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 LONGEST = (
     "integration/test_remote",

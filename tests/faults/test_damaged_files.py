@@ -48,8 +48,8 @@ def test_clips_that_kill_their_workers_are_drops_and_take_no_other_along(
     assert "worker_died" in REASONS
 
 
-def test_hundreds_of_damaged_files_are_all_accounted_for(tmp_path: Path, face_photo: UInt8) -> None:
-    made = make_fuzz(tmp_path / "data", 320, face_photo[:300, 100:400], seed=1)
+def test_damaged_files_of_all_kinds_are_accounted_for(tmp_path: Path, face_photo: UInt8) -> None:
+    made = make_fuzz(tmp_path / "data", 160, face_photo[:300, 100:400], seed=1)
     out = tmp_path / "out"
     flags = ["--root", str(tmp_path / "data"), "--out", str(out), "--stages", "crop,mask", "--frames", "3"]
     with most_memory() as most:
@@ -68,12 +68,12 @@ def test_hundreds_of_damaged_files_are_all_accounted_for(tmp_path: Path, face_ph
     assert {Path(clip["path"]).name for clip in clips} == names
     unread = {Path(c["path"]).name for c in clips if c["written"] == 0 and c["error"]}
     assert {"line\\nbreak\\x1b[31m.mp4", "pipe.mp4", "self.mp4", "zero.mp4"} <= unread
-    assert made >= 320
+    assert made >= 160
     assert all(clip["requested"] == clip["written"] + clip["dropped"] for clip in clips)
     drops = pq.read_table(out / "drops.parquet").to_pylist()
     assert len(drops) == sum(clip["dropped"] for clip in clips)
     assert not [drop for drop in drops if "defect" in (drop["detail"] or "")]
-    assert sum(clip["written"] for clip in clips) > 100
+    assert sum(clip["written"] for clip in clips) > 50
     assert verify(out) == []
     page = write_report(out).read_text()
     assert "&lt;script&gt;alert(1)" in page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,17 @@ def fake_path(root: Path, method: str, stem: str, compression: str) -> Path:
 
 
 def pictures(path: Path) -> list[UInt8]:
-    """All frames, RGB."""
-    return [frame_rgb(frame) for frame in read_frames(path)]
+    """All frames, RGB; they are kept for the next test and cannot be written to."""
+    there = path.stat()
+    return list(_decoded(path, there.st_mtime_ns, there.st_size))
+
+
+@lru_cache(maxsize=6)
+def _decoded(path: Path, changed: int, size: int) -> tuple[UInt8, ...]:
+    frames = tuple(frame_rgb(frame) for frame in read_frames(path))
+    for frame in frames:
+        frame.flags.writeable = False
+    return frames
 
 
 def place(

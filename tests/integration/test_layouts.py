@@ -214,11 +214,11 @@ def test_a_person_of_val_is_nowhere_else(laid_out: LaidOut) -> None:
 
 def test_the_demo_is_made_in_another_layout_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = tmp_path / "in"
-    assert run_cli("demo", str(root), "--layout", "celebdf-v2", "--people", "2", "--seconds", "0.4") == 0
+    assert run_cli("demo", str(root), "--layout", "celebdf-v2", "--people", "6", "--seconds", "0.2") == 0
     assert "next: forgeprep run celebdf-v2" in capsys.readouterr().out
     assert run_cli("datasets", "show", "celebdf-v2", "--root", str(root)) == 0
     printed = capsys.readouterr().out
-    assert ["identity_replaced", "autoencoder", "Celeb-synthesis", "5,639", "2"] in [
+    assert ["identity_replaced", "autoencoder", "Celeb-synthesis", "5,639", "6"] in [
         line.split() for line in printed.splitlines()
     ]
     assert not list(root.glob(".*"))

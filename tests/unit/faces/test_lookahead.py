@@ -57,7 +57,7 @@ def shots(draw: st.DrawFn) -> tuple[list[Frame], FaceDetector]:
 
 
 @given(clip=shots(), room=st.sampled_from([0, 20 * 160 * 90, lookahead.HELD_BYTES]))
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 def test_faces_are_the_same_whether_settled_on_the_way_or_at_the_end(
     clip: tuple[list[Frame], FaceDetector], room: int
 ) -> None:

@@ -7,8 +7,10 @@ nothing), and an entry-point group for what others add.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection, Mapping
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
@@ -81,8 +83,14 @@ class Registry(Generic[T]):
         result: T = found
         return result
 
-    def _points(self) -> list[EntryPoint]:
-        return list(entry_points(group=self.group))
+    def _points(self) -> tuple[EntryPoint, ...]:
+        # The search reads the metadata of all packages, and a format is asked for at every picture that is read.
+        return _search(entry_points, self.group, tuple(sys.path))
+
+
+@cache
+def _search(search: Callable[..., Iterable[EntryPoint]], group: str, places: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    return tuple(search(group=group))
 
 
 def missing(kind: str, name: str, package: str) -> str:

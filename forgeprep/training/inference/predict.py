@@ -83,7 +83,8 @@ def get_ready(run: Path, given: Mapping[str, Any] | None = None, *, device: str 
     except ValidationError as error:
         problem = error.errors()[0]
         name = str(problem["loc"][0]) if problem["loc"] else "crop"
-        raise UsageError(f"--{name.replace('_', '-')}: {problem['msg'].lower()} (got {problem['input']!r})") from None
+        told = "must be between 1 and 4" if name == "enlarge" else problem["msg"].lower()
+        raise UsageError(f"--{name.replace('_', '-')}: {told} (got {problem['input']!r})") from None
     return Ready(loaded, crop, tuple(notes))
 
 

@@ -110,8 +110,10 @@ def test_paths_behave_like_those_of_this_machine(bucket: str) -> None:
 def test_a_run_from_and_to_remote_storage_gives_the_same_bytes(
     bucket: str, demo: Path, tmp_path: Path, quiet: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for part in ("original_sequences/youtube", *(f"manipulated_sequences/{m}" for m in SMALL["methods"].split(","))):
-        put_tree(demo / part / "c23", f"{bucket}/ffpp/{part}/c23")
+    folders = ["original_sequences/youtube/c23"]
+    folders += [f"manipulated_sequences/{m}/{part}" for m in SMALL["methods"].split(",") for part in ("c23", "masks")]
+    for folder in folders:
+        put_tree(demo / folder, f"{bucket}/ffpp/{folder}")
     out = to_path(f"{bucket}/out")
     process = subprocess.Popen(command(to_path(f"{bucket}/ffpp"), out, "--workers", "2"), stdout=subprocess.DEVNULL)
     wait_for(lambda: process.poll() is not None or any(out.glob("state/*/*.json")))

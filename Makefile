@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# A part of the tests: make test TESTS=tests/faults
+TESTS ?=
 # Two processes with one thread each; a file of tests runs in one of them.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
@@ -21,7 +23,7 @@ check: lint
 	$(PYTEST) tests/unit
 
 test: $(INSTALLED)
-	$(PYTEST)
+	$(PYTEST) $(TESTS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -18,6 +18,8 @@ version = release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
+# Flags begin with two dashes.
+smartquotes = False
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"forgeprep {version}"

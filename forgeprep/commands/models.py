@@ -75,9 +75,9 @@ def models_show(
 
 
 def _facts(model: ModelRecord) -> dict[str, Any]:
-    from forgeprep.training.models import FILLED, build, options_of, parameters
+    from forgeprep.training.models import FILLED, options_of, parameters, without_weights
 
-    network = build(model.name)
+    network = without_weights(model.name)
     options = {
         option: {
             "choices": [str(one) for one in get_args(kind)] if get_origin(kind) is Literal else [],

@@ -120,7 +120,7 @@ def test_odd_sizes_work(demo: Path, tree: Path) -> None:
         encode_video(tree / folder / f"{name}.mp4", frames, crf=18, pix_fmt="yuv444p")
     out = run(tree)
     assert drops(out) == set()
-    assert {tuple(row["frame_size"]) for row in rows(out) if "071" in row["source_id"]} == {(477, 359)}
+    assert {tuple(row["frame_size"]) for row in rows(out) if "071" in row["source_id"]} == {(317, 239)}
 
 
 def test_provided_masks_are_used_and_missing_ones_dropped(demo: Path, tree: Path) -> None:

@@ -236,7 +236,7 @@ def test_videos_come_before_their_frames_unless_asked_and_odd_folders_are_drops(
     errors = {clip.path[-3:]: clip.error for clip in with_headers(found.clips, tmp_path)}
     assert errors["054"] is None
     assert "the folder holds no pictures" in str(errors["672"])
-    assert "its pictures are not numbered" in str(errors["720"])
+    assert "must have one name with different numbers at its end" in str(errors["720"])
 
 
 def test_relative_paths_mean_the_folder_that_one_is_in(

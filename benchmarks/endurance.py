@@ -80,7 +80,7 @@ def write(root: Path, clips: int) -> None:
             path.unlink()
 
 
-def encode(path: Path, frames: Sequence[np.ndarray]) -> Path:  # type: ignore[type-arg]
+def encode(path: Path, frames: Sequence[np.ndarray]) -> Path:
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=25, options={"crf": "23", "preset": "veryfast"})
         stream.width = stream.height = SIDE
@@ -93,7 +93,7 @@ def encode(path: Path, frames: Sequence[np.ndarray]) -> Path:  # type: ignore[ty
 
 def watch(driver: psutil.Process, process: subprocess.Popen[bytes], out: Path, temp: Path) -> list[dict[str, float]]:
     """The figures, once a second, from the first shard to the last."""
-    seen = []
+    seen: list[dict[str, float]] = []
     while process.poll() is None:
         if list(out.glob("state/*/*.json")):
             with contextlib.suppress(psutil.Error, FileNotFoundError):

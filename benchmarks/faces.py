@@ -144,8 +144,8 @@ def print_mapping(clips: list[Path], most: int) -> None:
     rows = [((b[2] - b[0]) / (a[2] - a[0]), ((b[1] + b[3]) - (a[1] + a[3])) / 2 / (a[2] - a[0])) for a, b in pairs[0]]
     side, down = np.median(rows, axis=0)
     print(f"\nbox of libfacedetection to dlib's: side {side:.3f}, down {down:.3f} on {len(rows)} faces of one half")
-    for name, s, d in (("fitted", side, down), ("in use", SIDE, DOWN)):
-        overlaps = [iou(_mapped(a, s, d), b) for a, b in pairs[1]]
+    for name, wide, low_by in (("fitted", side, down), ("in use", SIDE, DOWN)):
+        overlaps = [iou(_mapped(a, wide, low_by), b) for a, b in pairs[1]]
         median, low = np.quantile(overlaps, [0.5, 0.05])
         print(f"  {name}: IoU median {median:.2f}, 5th percentile {low:.2f} on {len(overlaps)} faces of the other half")
 

@@ -91,7 +91,8 @@ def are_near(a: Box, b: Box) -> bool:
 
 def shots_of(clip: Path, most: int) -> list[dict[int, list[Seen]]]:
     """Frame -> faces, for each shot."""
-    detector, small = make_detector("libfacedetection"), None
+    detector = make_detector("libfacedetection")
+    small: npt.NDArray[np.uint8] | None = None
     shots: list[dict[int, list[Seen]]] = [defaultdict(list)]
     before: list[Seen] = []
     links = 0

@@ -55,7 +55,7 @@ def main() -> None:
             "Hugging Face datasets": lambda: hugging(out, Path(folder, "cache"), given.workers),
         }
         best = max(timed(name, len(pictures), act) for name, act in others.items())
-        figures = {}
+        figures: dict[str, float] = {}
         for kind in KINDS:
             rate = timed(f"ours, {kind}", len(pictures), lambda kind=kind: ours(out, kind, given.workers))  # type: ignore[misc]
             print(f"    {rate / best:.2f} x the best of the others, {rate / floor:.2f} x the floor")
@@ -77,7 +77,7 @@ def shards(folder: Path, seconds: float) -> Path:
 def loose(out: Path, folder: Path) -> list[tuple[Path, Path, int]]:
     """The same samples as single files."""
     folder.mkdir()
-    found = []
+    found: list[tuple[Path, Path, int]] = []
     for path in shard_paths(out / "parquet", "train"):
         for row in iter_rows(path, ["sample_id", "image", "mask", "label"], decode=False):
             files = [folder / f"{len(found):06d}.{name}.png" for name in PICTURES]
@@ -141,7 +141,7 @@ class Loose(Dataset[Any]):
 
     def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor, int]:
         image, mask, label = self.files[number]
-        rgb = cv2.cvtColor(cv2.imread(str(image)), cv2.COLOR_BGR2RGB)
+        rgb = cv2.cvtColor(cv2.imread(str(image)), cv2.COLOR_BGR2RGB)  # type: ignore[arg-type]
         return torch.from_numpy(rgb).permute(2, 0, 1), torch.from_numpy(cv2.imread(str(mask), 0))[None], label
 
 

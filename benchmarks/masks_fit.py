@@ -142,7 +142,7 @@ def fit_overlap(runs: list[dict[str, Any]], weights: Any, bias: float) -> tuple[
         for take in (slice(None), slice(0, None, 8)):
             part = evidence.Evidence(odds[take], standing[take], seen[take])
             crops = run["crops"][take]
-            cuts = [masks._cut(part.log_odds[i], crop, 1.3) for i, crop in enumerate(crops)]
+            cuts = [masks._mask_of(part.log_odds[i], crop, 1.3) for i, crop in enumerate(crops)]
             regions = [masks._region(one.mask, crop, odds.shape[1]) for one, crop in zip(cuts, crops, strict=True)]
             rows.append(masks.fit_features(part, regions, crops))
             for region, truth, crop in zip(regions, run["truth"][take], crops, strict=True):

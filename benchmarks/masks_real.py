@@ -108,7 +108,7 @@ def load_shots(footage: Path, names: Sequence[str] | None = None) -> list[Shot]:
             frames = []
             for number, picture in enumerate(container.decode(video=0)):
                 if number >= SKIPPED:
-                    frames.append(picture.to_ndarray(format="bgr24", interpolation="BICUBIC"))
+                    frames.append(np.asarray(picture.to_ndarray(format="bgr24", interpolation="BICUBIC"), np.uint8))
                 if len(frames) == FRAMES:
                     break
         shot = _shot(clip.stem, frames, find, fit)
@@ -211,8 +211,8 @@ def make_tree(
                 for other, own in NULLS
                 if own.replace("/", "-") == original
             ]
-        with (root / f"{name.replace('/', '-')}.csv").open("w", newline="") as file:
-            csv.writer(file).writerows([("path", "label", "original", "method", "split"), *rows])
+        with (root / f"{name.replace('/', '-')}.csv").open("w", newline="") as table:
+            csv.writer(table).writerows([("path", "label", "original", "method", "split"), *rows])
     return truths
 
 

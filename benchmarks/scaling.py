@@ -38,13 +38,14 @@ from forgeprep.demo import make_demo
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.executors import ray as on_ray
 from forgeprep.pipeline.executors.job import Attempt, Job
+from forgeprep.pipeline.executors.ray_board import tell
 from forgeprep.pipeline.index import write_index
 from forgeprep.pipeline.make_shard import ShardJob, make_shard
 from forgeprep.pipeline.plan import Brief, Plan, Select, ShardPlan, make_plan, read_shard
 from forgeprep.pipeline.progress import Progress
 from forgeprep.pipeline.run import Prepared, execute, prepare_run
 from forgeprep.report.summary import summarise
-from forgeprep.schemas.clips import CLIP_SCHEMA, SPLITS, Clip, Split
+from forgeprep.schemas.clips import CLIP_SCHEMA, SPLITS, Clip, Forgery, Split
 from forgeprep.shards.records import record_path
 from forgeprep.stages.frames import FramesParams, select
 
@@ -133,7 +134,7 @@ def reckon(what: str, shard_size: int, times: Times, out: Path) -> None:
     config = make_config(listed.__name__, {"stages": "crop,mask,noise", "shard_size": str(shard_size)})
     params = FramesParams()
 
-    def chosen(count: int, split: Split, known: Sequence[int]) -> tuple[int, ...]:
+    def chosen(count: int, split: Split, known: Sequence[frozenset[int]]) -> tuple[int, ...]:
         return select(count, split, params, known)
 
     (plan, count), planning = timed(lambda: planned(listed(), chosen, shard_size))
@@ -143,13 +144,18 @@ def reckon(what: str, shard_size: int, times: Times, out: Path) -> None:
     write_records(out, plan)
     reading = min(timed(lambda: read_shard(out / "plan.parquet", number // 2))[1] for _ in range(3))
     prepared = Prepared(config, Path("/nowhere"), out, Scan([]), {}, plan, "fingerprint", "settings")
-    on_ray._ray_task = hollow_task
+    on_ray._ray_task = hollow_task  # type: ignore[assignment]
     # So that it is sent to the workers whole: they cannot import this script.
     hollow_task.__module__ = "__main__"
     with live(prepared) as board:
         result, running = timed(lambda: execute(prepared, workers=2, report=board.post))
         assert len(result.made) == number, result.failed[:1]
-        message = timed(lambda: [board.post(plan.briefs[0].name, Progress()) for _ in range(200)])[1] / 200
+
+        def post_many() -> None:
+            for _ in range(200):
+                board.post(plan.briefs[0].name, Progress())
+
+        message = timed(post_many)[1] / 200
     _, indexing = timed(lambda: write_index(out, config, [brief.name for brief in plan.briefs]))
     _, counting = timed(lambda: summarise(out))
     messages = message * times.messages * count
@@ -199,8 +205,8 @@ def makespan(briefs: tuple[Brief, ...], sample: float, sigma: float, seed: int) 
 def hollow_task(job: Job, limits: Any, board: Any) -> None:
     """A task that sends what every task sends, and does nothing."""
     for group in (None, 0):
-        on_ray.tell(board, "begin", job.name, group)
-    on_ray.tell(board, "post", job.name, (1, 1, 0))
+        tell(board, "begin", job.name, group)
+    tell(board, "post", job.name, (1, 1, 0))
 
 
 def ffpp() -> list[Clip]:
@@ -238,7 +244,7 @@ def forgerynet() -> list[Clip]:
 def clip(
     dataset: str, name: str, path: str, split: Split, source: str, method: str | None, original: str, frames: int
 ) -> Clip:
-    kind = "identity_replaced" if method else "real"
+    kind: Forgery = "identity_replaced" if method else "real"
     return Clip(name, dataset, path, split, source, original if method else None, int(bool(method)), kind, method,
                 identities=[source], size_bytes=1_000_000, frame_count=frames)  # fmt: skip
 

@@ -34,7 +34,7 @@ def main() -> None:
     spans = ["--spans", "1-2", "--length", "12-30", "--gap", "8", "--copies", "4"]
     command("splice", "ffpp", "--root", given.root, "--out", clips, "--compression", given.compression, *spans)
     show("masks, spans not told", blind(work, clips))
-    run = ["--root", clips, "--stages", "crop,mask", "--size", "128", "--frames", "all"]
+    run: list[str | Path] = ["--root", clips, "--stages", "crop,mask", "--size", "128", "--frames", "all"]
     command("run", "manifest", *run, "--out", work / "told")
     flags = ["--shards", work / "told", "--gpus", "0"]
     settings = {
@@ -62,7 +62,7 @@ def blind(work: Path, clips: Path) -> dict[str, float]:
         writer = csv.DictWriter(file, [name for name in rows[0] if name != "spans"], extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
-    run = ["--root", clips, "--stages", "crop,mask", "--frames", "all", "--option", "file=blind.csv"]
+    run: list[str | Path] = ["--root", clips, "--stages", "crop,mask", "--frames", "all", "--option", "file=blind.csv"]
     command("run", "manifest", *run, "--out", work / "blind")
     truth, found = {}, {}
     for clip in pq.read_table(work / "blind" / "clips.parquet").to_pylist():

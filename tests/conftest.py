@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -86,6 +87,13 @@ def real_footage() -> Path:
 def rgb_frame(rgb: UInt8) -> Frame:
     planes = tuple(np.ascontiguousarray(rgb[..., i]) for i in range(3))
     return Frame(0, 0.0, planes, "rgb", (0, 0), full_range=True, siting=(0.0, 0.0))
+
+
+def read_picture(path: Path, how: int = cv2.IMREAD_COLOR) -> UInt8:
+    """A picture as OpenCV reads it; it must be one."""
+    picture = cv2.imread(str(path), how)
+    assert picture is not None, path
+    return np.asarray(picture, np.uint8)
 
 
 def encode_video(

@@ -6,6 +6,7 @@ import re
 import tomllib
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
+from typing import Any
 
 HEAD = """# Licences of the direct dependencies
 
@@ -36,7 +37,7 @@ def main() -> None:
 def licence(name: str) -> tuple[str, str]:
     """Version and licence of a package as its metadata say it, on one line."""
     try:
-        about = metadata(name)
+        about: Any = metadata(name)
     except PackageNotFoundError:
         return "not installed", "unknown"
     classifiers = [c.rpartition(" :: ")[2] for c in about.get_all("Classifier") or [] if c.startswith("License ::")]

@@ -74,7 +74,7 @@ def _portraits() -> tuple[tuple[UInt8, Float, float], ...]:
     from matplotlib import cbook
     from skimage import data
 
-    astronaut = np.asarray(data.astronaut(), np.uint8)  # type: ignore[no-untyped-call]
+    astronaut = np.asarray(data.astronaut(), np.uint8)
     file = cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
     hopper = np.asarray(cv2.cvtColor(np.asarray(cv2.imread(str(file))), cv2.COLOR_BGR2RGB), np.uint8)
     return (astronaut, f32(_ASTRONAUT), 88.0), (hopper, f32(_HOPPER), 170.0)

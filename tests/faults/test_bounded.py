@@ -10,6 +10,7 @@ import sys
 import tarfile
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow as pa
@@ -145,10 +146,11 @@ def test_a_checkpoint_names_no_file_of_another_folder(tmp_path: Path) -> None:
     assert facts is not None
     assert load_state(tmp_path / "a", "best", module) == facts
     (tmp_path / "b").mkdir()
-    for change in (
+    changes: tuple[dict[str, Any], ...] = (
         {"tensors": f"../a/{facts['tensors']}"}, {"tensors": str(tmp_path / "a" / facts["tensors"])}, {"tensors": 1},
         {"step": "3"}, {"step": -1}, {"epoch": []}, {"step": 10**400},
-    ):  # fmt: skip
+    )  # fmt: skip
+    for change in changes:
         (tmp_path / "b" / "best.json").write_text(json.dumps({**facts, **change}))
         assert read_facts(tmp_path / "b", "best") is None
         with pytest.raises(VerifyError, match=r"best.json: damaged checkpoint"):

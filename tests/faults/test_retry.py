@@ -96,7 +96,7 @@ def test_a_dry_run_foresees_size_and_count(demo: Path, tmp_path: Path, capsys: p
     assert "manipulated_sequences/<method>/<compression>/videos/AAA_BBB.mp4" in text
     assert "fakes without their original: 0" in text
     samples = int(re.search(r"samples: about (\d+)", text)[1])  # type: ignore[index]
-    size, unit = re.search(r"disk: +about ([\d.]+) (kB|MB)", text).groups()  # type: ignore[union-attr]
+    size, unit = re.search(r"disk: +about ([\d.]+) (kB|MB)", text).groups()
     assert re.search(r"time: +about \d+ s", text)
     assert run(demo, out) == 0
     made = pq.read_table(out / "shards.parquet").to_pylist()

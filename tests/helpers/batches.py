@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from forgeprep.datasets.taxonomy import LEVELS
 
 
-def batch_of(image: Tensor, label: list[float], present: list[bool]) -> dict[str, Tensor]:
+def batch_of(image: Tensor, label: list[float], present: list[bool]) -> dict[str, Any]:
     count, _, height, width = image.shape
     mask = torch.zeros(count, 1, height, width)
     mask[:, :, height // 4 : height // 2, width // 4 : width // 2] = 1

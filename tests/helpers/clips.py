@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -23,7 +24,7 @@ def write_clip(
 ) -> None:
     more = {"crf": crf} if codec == "libx264" else {}
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25, options={**more, **(options or {})})
+        stream: Any = container.add_stream(codec, rate=25, options={**more, **(options or {})})
         stream.width, stream.height, stream.pix_fmt = frames[0].shape[1], frames[0].shape[0], pixel_format
         if aspect is not None:
             stream.codec_context.sample_aspect_ratio = Fraction(*aspect)

@@ -24,7 +24,7 @@ VAL: dict[str, Any] = {**SMALL, "splits": "val"}
 """Two of them."""
 
 
-def run(root: Path, out: Path, workers: int = 0, **given: Any) -> Result:
+def run(root: Path, out: Path, *, workers: int = 0, **given: Any) -> Result:
     prepared = prepare_run(make_config("ffpp", given), root, out)
     return execute(prepared, workers=workers, report=lambda *_: None)
 

@@ -117,7 +117,8 @@ def write_shard(
     for clip_id in dict.fromkeys(row["clip_id"] for row in rows):
         own = [row for row in rows if row["clip_id"] == clip_id]
         dropped = int(clip_id == drop.clip_id)
-        clip = {name: own[0].get(name) for name in CLIP_SCHEMA.names} | {"path": f"{clip_id}.mp4", "size_bytes": 1000}
+        clip: dict[str, Any] = {name: own[0].get(name) for name in CLIP_SCHEMA.names}
+        clip |= {"path": f"{clip_id}.mp4", "size_bytes": 1000}
         counts = {"requested": len(own) + dropped, "decoded": len(own), "detected": len(own), "written": len(own)}
         clips.append({**clip, **counts, "header_frames": 36, "dropped": dropped, "topped_up": 0, "tracks": 1})
     record = {

@@ -19,7 +19,7 @@ from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.run import execute, prepare_run
 from forgeprep.shards.read import iter_rows, shard_paths
 from forgeprep.shards.verify import verify
-from tests.conftest import UInt8, encode_video
+from tests.conftest import UInt8, encode_video, read_picture
 
 CRF = {"raw": 0, "c23": 23, "c40": 40}
 
@@ -102,12 +102,12 @@ def perturb_apart(root: Path, seed: int = 0, names: Sequence[str] = APART) -> in
         home, _, release, *rest = picture.relative_to(root).parts
         rng = generator(seed, *picture.relative_to(root).parts)
         steps = [ready(str(name), int(rng.integers(1, 4)), rng) for name in rng.choice(names, 3, replace=False)]
-        changed, warps = perturb(cv2.cvtColor(cv2.imread(str(picture)), cv2.COLOR_BGR2RGB), steps, rng)
+        changed, warps = perturb(np.ascontiguousarray(read_picture(picture)[..., ::-1]), steps, rng)
         cv2.imwrite(str(picture), cv2.cvtColor(changed, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90])
         mask = root / home / "spatial_localize" / release.replace("_release", "_mask_release") / Path(*rest)
         truth = (root / "truth" / home / release / Path(*rest)).with_suffix(".png")
         for beside in (mask, truth) if mask.is_file() else ():
-            moved = cv2.imread(str(beside), cv2.IMREAD_GRAYSCALE)
+            moved = read_picture(beside, cv2.IMREAD_GRAYSCALE)
             for warp in warps:
                 moved = warp.mask(moved) if beside is truth else warp.levels(moved)
             cv2.imwrite(str(beside), moved)

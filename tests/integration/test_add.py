@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from forgeprep.pipeline.run import execute
 from forgeprep.shards.verify import verify
 from tests.helpers.runs import checksums, run
 
-GIVEN = {"frames": "3", "splits": "val,test", "methods": "Deepfakes,NeuralTextures", "shard_size": 9}
+GIVEN: dict[str, Any] = {"frames": "3", "splits": "val,test", "methods": "Deepfakes,NeuralTextures", "shard_size": 9}
 
 
 @pytest.mark.parametrize("shape", ["both", "webdataset"])

@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 
 from forgeprep.faces.detectors import make_detector
@@ -66,9 +67,9 @@ def two_people(photo: UInt8) -> tuple[UInt8, UInt8]:
     import matplotlib.cbook
 
     with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
-        other = cv2.cvtColor(cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-    size = 120, 150
-    return cv2.resize(photo[20:220, 140:300], size), cv2.resize(other[30:330, 140:380], size)
+        other = np.asarray(PIL.Image.open(file).convert("RGB"))
+    one, two = (cv2.resize(part, (120, 150)) for part in (photo[20:220, 140:300], other[30:330, 140:380]))
+    return np.asarray(one, np.uint8), np.asarray(two, np.uint8)
 
 
 def staged(heads: tuple[UInt8, UInt8], count: int, where: Any) -> Iterator[Frame]:

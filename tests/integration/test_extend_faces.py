@@ -42,16 +42,18 @@ def test_a_detector_of_another_package_cuts_faces(demo: Path, tmp_path: Path) ->
     # Another version of the package is another run; the shards of the other detector do not depend on it.
     info = next(package.glob("*.dist-info"))
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lbp-faces\nVersion: 1.1\n")
-    where = ("--root", demo, "--methods", "Deepfakes", "--splits", "val")
+    shards = ("--root", demo, "--methods", "Deepfakes", "--splits", "val")
     refused = forgeprep(
-        "run", "ffpp", *where, *SMALL, "--out", tmp_path / "lbp", "--detector", "lbp", installed=[package], expect=2
+        "run", "ffpp", *shards, *SMALL, "--out", tmp_path / "lbp", "--detector", "lbp", installed=[package], expect=2
     )
     assert "face detector lbp: lbp-faces 1.0 -> lbp-faces 1.1" in refused.stderr
     forgeprep(
-        "run", "ffpp", *where, *SMALL, "--out", tmp_path / "dlib-hog", "--detector", "dlib-hog", installed=[package]
+        "run", "ffpp", *shards, *SMALL, "--out", tmp_path / "dlib-hog", "--detector", "dlib-hog", installed=[package]
     )
 
-    told = forgeprep("run", "ffpp", *where, "--out", tmp_path / "x", "--detector", "lpb", installed=[package], expect=2)
+    told = forgeprep(
+        "run", "ffpp", *shards, "--out", tmp_path / "x", "--detector", "lpb", installed=[package], expect=2
+    )
     assert "unknown face detector 'lpb': did you mean 'lbp'?" in told.stderr
 
 

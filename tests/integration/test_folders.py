@@ -22,7 +22,7 @@ from forgeprep.media import process as media_process
 from forgeprep.media.video import read_frames
 from forgeprep.pipeline.plan import with_headers
 from forgeprep.shards.read import iter_rows, shard_paths
-from tests.conftest import LaidOut, run_cli
+from tests.conftest import LaidOut, read_picture, run_cli
 from tests.helpers.sabotage import sabotage
 from tests.helpers.trees import explode, put, scan
 
@@ -92,7 +92,7 @@ def test_a_folder_of_frames_is_a_video(
     assert all(len(found) == 1 for found in splits.values())
     assert len(splits) == 6
 
-    frames = defaultdict(dict)
+    frames: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
     for row in rows_of(out):
         frames[row["clip_id"]][row["frame_index"]] = row
         assert row["timestamp_s"] is None
@@ -115,7 +115,7 @@ def test_a_folder_of_frames_is_a_video(
 def assert_cut_from(file: Path, row: dict[str, Any]) -> None:
     x0, y0, x1, y1 = row["crop_box"]
     if row["padding"] == [0, 0, 0, 0]:
-        np.testing.assert_array_equal(row["image"], cv2.imread(str(file))[y0:y1, x0:x1, ::-1])
+        np.testing.assert_array_equal(row["image"], read_picture(file)[y0:y1, x0:x1, ::-1])
 
 
 def test_frames_far_apart_resume_and_a_picture_that_is_mended(demo: Path, tmp_path: Path) -> None:
@@ -165,10 +165,10 @@ def write(root: Path, folder: str, *, video: bool, seed: int = 0) -> None:
     """Four numbered pictures: of one scene that drifts, or of four."""
     random = np.random.default_rng(seed)
     (root / folder).mkdir(parents=True)
-    scene = np.empty(0)
+    scene = np.zeros((120, 160, 3), np.uint8)
     for number in range(4):
         if not (video and number):
-            scene = cv2.resize(random.integers(0, 255, (6, 8, 3)).astype(np.uint8), (160, 120))
+            scene = np.asarray(cv2.resize(random.integers(0, 255, (6, 8, 3)).astype(np.uint8), (160, 120)), np.uint8)
         cv2.imwrite(str(root / folder / f"{number:05d}.png"), np.roll(scene, 2 * number, axis=1))
 
 

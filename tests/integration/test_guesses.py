@@ -14,7 +14,7 @@ import pytest
 
 from forgeprep.demo.layout import PAIRS
 from forgeprep.shards.read import iter_rows, shard_paths
-from tests.conftest import LaidOut, run_cli
+from tests.conftest import LaidOut, read_picture, run_cli
 from tests.helpers.variants import perturb_apart
 
 PICTURES, TRAIN = ("--option", "kind=images"), ("--splits", "train")
@@ -43,7 +43,7 @@ def fakes_of(made: dict[str, Any]) -> list[dict[str, Any]]:
 
 def iou(row: dict[str, Any], truth: Path) -> float:
     x0, y0, x1, y1 = row["crop_box"]
-    true = np.pad(cv2.imread(str(truth), cv2.IMREAD_GRAYSCALE), 500)[y0 + 500 : y1 + 500, x0 + 500 : x1 + 500] > 0
+    true = np.pad(read_picture(truth, cv2.IMREAD_GRAYSCALE), 500)[y0 + 500 : y1 + 500, x0 + 500 : x1 + 500] > 0
     return float((true & (row["mask"] > 0)).sum() / (true | (row["mask"] > 0)).sum())
 
 
@@ -181,11 +181,11 @@ def test_of_several_reals_under_one_id_each_is_written_and_the_right_one_paired(
 def test_the_provided_mask_tells_which_of_several_faces_is_forged(laid_out: LaidOut, tmp_path: Path) -> None:
     root = laid_out("forgerynet", pairs=2, to=tmp_path / "in")
     home = root / "Training"
-    stranger = cv2.imread(str(sorted((home / "image/train_release/16").glob("*/*.jpg"))[-1]))
+    stranger = read_picture(sorted((home / "image/train_release/16").glob("*/*.jpg"))[-1])
     for mask in home.glob("spatial_localize/**/*.jpg"):
         picture = home / "image/train_release" / mask.relative_to(home / "spatial_localize/train_mask_release")
-        cv2.imwrite(str(picture), np.hstack([stranger, cv2.imread(str(picture))]))
-        shape = cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE)
+        cv2.imwrite(str(picture), np.hstack([stranger, read_picture(picture)]))
+        shape = read_picture(mask, cv2.IMREAD_GRAYSCALE)
         cv2.imwrite(str(mask), np.hstack([np.zeros_like(shape), shape]))
     for kept in ("skip", "real"):
         made = run("forgerynet", root, *PICTURES, *TRAIN, "--bystanders", kept)
@@ -218,12 +218,13 @@ def test_what_becomes_of_a_fake_whose_original_is_not_on_disk(demo: Path, tmp_pa
         assert {row["mask_source"] for row in rows} == ({source} - {None})
         assert {drop["reason"] for drop in made["drops"] if drop["clip_id"] == lost} == ({reason} - {None})
     shutil.rmtree(root / "manipulated_sequences/Deepfakes/masks")
-    for more, source, reason in (
+    without: tuple[tuple[tuple[str, ...], str | None, str | None], ...] = (
         (("--missing-original", "absent"), "absent", None),
         (("--missing-original", "absent", "--mask-source", "provided"), "absent", None),
         (("--mask-source", "provided"), None, "no_mask"),
-    ):
-        made = run("ffpp", root, "--methods", "Deepfakes", *more)
+    )
+    for flags, source, reason in without:
+        made = run("ffpp", root, "--methods", "Deepfakes", *flags)
         shutil.rmtree(tmp_path / "in-out")
         rows = [row for row in made["rows"] if row["clip_id"] == lost]
         assert ({row["mask_source"] for row in rows}, len(rows)) == (({source} - {None}), 4 if source else 0)

@@ -20,7 +20,7 @@ from forgeprep.demo.relayout import LAYOUTS
 from forgeprep.media.regions import frame_rgb
 from forgeprep.media.video import read_frames
 from forgeprep.shards.read import iter_rows, shard_paths
-from tests.conftest import LaidOut, UInt8, run_cli
+from tests.conftest import LaidOut, UInt8, read_picture, run_cli
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def test_a_picture_is_cut_without_loss(laid_out: LaidOut, tmp_path: Path) -> Non
     rows = [row for row in made.rows() if clips[row["clip_id"]]["path"].endswith(".png")]
     assert len(rows) > 10
     for row in rows:
-        whole = cv2.imread(str(made.root / clips[row["clip_id"]]["path"]))
+        whole = read_picture(made.root / clips[row["clip_id"]]["path"])
         x0, y0, x1, y1 = row["crop_box"]
         assert row["padding"] == [0, 0, 0, 0]
         np.testing.assert_array_equal(row["image"], whole[y0:y1, x0:x1, ::-1])

@@ -6,6 +6,7 @@ import gc
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -27,7 +28,7 @@ def test_two_runs_in_a_process_leave_no_files(demo: Path, tmp_path: Path, temp: 
     process = psutil.Process()
 
     def once(name: str) -> tuple[int, int]:
-        given = {"stages": "crop,mask,noise", "frames": "2", "splits": "test", "format": "both"}
+        given: dict[str, Any] = {"stages": "crop,mask,noise", "frames": "2", "splits": "test", "format": "both"}
         assert run(demo, tmp_path / name, **given).failed == []
         gc.collect()
         return process.num_fds(), len(process.children())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ N = 70
 
 SAME = letterboxed((480, 360), 0, 0)
 
-FOUND = {
+FOUND: dict[str, tuple[list[int], int, Callable[[UInt8], UInt8], dict[str, Any]]] = {
     "as it should be": (list(range(N)), 25, SAME, {"offset": 0, "rate": 1.0, "scale": 1.0, "shift": [0, 0]}),
     "begins late": (list(range(17, N)), 25, SAME, {"offset": -17}),
     "begins early": (list(range(5, N)), 25, SAME, {"offset": -5}),

@@ -25,7 +25,12 @@ from forgeprep.shards.records import iter_records
 from forgeprep.shards.verify import verify
 from tests.helpers.runs import SMALL, checksums, command, run, wait_for
 
-ALL = {"stages": "crop,mask,noise,similarity", "compression": "raw,c23,c40", "frames": "6", "format": "both"}
+ALL: dict[str, Any] = {
+    "stages": "crop,mask,noise,similarity",
+    "compression": "raw,c23,c40",
+    "frames": "6",
+    "format": "both",
+}
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,8 @@ CLIPS: dict[str, Any] = {
 
 
 def small(source: Path, frames: int) -> list[UInt8]:
-    return [cv2.resize(rgb, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for rgb in pictures(source)[:frames]]
+    halves = (cv2.resize(rgb, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for rgb in pictures(source)[:frames])
+    return [np.asarray(rgb, np.uint8) for rgb in halves]
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +197,13 @@ def test_windows_without_the_face_are_accounted_for(footage: tuple[list[UInt8], 
     real, fake = footage
     away = [np.asarray(cv2.GaussianBlur(frame, (0, 0), 25), np.uint8) for frame in real[30:]]
     root = place(tmp_path / "in", [*real[:30], *away], fake[:20])
-    given = {"stages": "crop,mask", "compression": "raw", "frames": "all", "sequence_length": 8, "workers": 0}
+    given: dict[str, Any] = {
+        "stages": "crop,mask",
+        "compression": "raw",
+        "frames": "all",
+        "sequence_length": 8,
+        "workers": 0,
+    }
     run(root, tmp_path / "out", **given)
     assert verify(tmp_path / "out") == []
     rows = [row for path in shard_paths(tmp_path / "out") for row in iter_rows(path, decode=False)]

@@ -32,7 +32,8 @@ LAG = 4
 
 def small(source: Path) -> list[UInt8]:
     """The first frames of a clip, at half the size."""
-    return [cv2.resize(rgb, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for rgb in pictures(source)[:48]]
+    halves = (cv2.resize(rgb, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for rgb in pictures(source)[:48])
+    return [np.asarray(rgb, np.uint8) for rgb in halves]
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import re
 import sys
@@ -215,7 +216,7 @@ BLUR = Stage("blur", "blurs", ("crop",), (), BlurParams, apply=lambda samples, p
 def add_stage(monkeypatch: pytest.MonkeyPatch, name: str, place: str) -> None:
     """As if a package with a stage were installed."""
     point = EntryPoint(name, place, "forgeprep.stages")
-    known = registry.entry_points
+    known = importlib.metadata.entry_points
     monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == point.group else known(group=group))
     params.all_params.cache_clear()
 

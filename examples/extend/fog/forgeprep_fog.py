@@ -12,7 +12,7 @@ UInt8 = npt.NDArray[np.uint8]
 
 def fog(image: UInt8, *, share: float) -> UInt8:
     """Mix the picture, uint8 (H, W, 3), with a light gray by ``share``, 0 to 1."""
-    return np.rint((1 - share) * image + share * 220).astype(np.uint8)
+    return np.asarray(np.rint((1 - share) * image + share * 220), np.uint8)
 
 
 FOG = Perturbation(

@@ -108,7 +108,7 @@ def gamma(image: UInt8, *, exponent: float) -> UInt8:
     """Raise levels, as shares of white, to ``exponent``; above 1 darkens."""
     from skimage.exposure import adjust_gamma
 
-    return np.asarray(adjust_gamma(image, exponent), np.uint8)  # type: ignore[no-untyped-call]
+    return np.asarray(adjust_gamma(image, exponent), np.uint8)
 
 
 def white_balance(image: UInt8, *, warmth: float) -> UInt8:
@@ -155,7 +155,7 @@ def local_contrast(image: UInt8, *, limit: float) -> UInt8:
 def _random_noise(image: UInt8, rng: np.random.Generator, mode: str, **strength: float) -> UInt8:
     from skimage.util import random_noise
 
-    noisy = random_noise(image, mode=mode, rng=rng, **strength)  # type: ignore[no-untyped-call]
+    noisy = random_noise(image, mode=mode, rng=rng, **strength)
     return _uint8(noisy * 255)
 
 

@@ -18,7 +18,7 @@ from forgeprep.training.data import Samples
 from forgeprep.training.evaluation.evaluate import find_verdicts
 from forgeprep.training.index import load_index
 from forgeprep.training.inference.predict import get_ready, predict_file
-from tests.conftest import UInt8, run_cli
+from tests.conftest import UInt8, read_picture, run_cli
 
 
 def test_the_command_predicts_pictures_and_videos(
@@ -42,7 +42,7 @@ def test_the_command_predicts_pictures_and_videos(
     assert clip["score"] == pytest.approx(np.mean([face["score"] for face in clip["faces"]]), abs=1e-4)
     with av.open(str(out / "clip.mp4.judged.mp4")) as made, av.open(str(media / "clip.mp4")) as given:
         assert sum(1 for _ in made.decode(video=0)) == sum(1 for _ in given.decode(video=0))
-    drawn = cv2.cvtColor(cv2.imread(str(out / "photo.png.judged.png")), cv2.COLOR_BGR2RGB)
+    drawn = read_picture(out / "photo.png.judged.png")[..., ::-1]
     assert drawn.shape == face_photo.shape
     assert (drawn != face_photo).any()
     (face,) = json.loads((out / "photo.png.json").read_text())["faces"]

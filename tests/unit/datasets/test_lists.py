@@ -27,10 +27,16 @@ def manifest(root: Path, text: str) -> None:
 
 VIDEO = f"train_video_release/3/{MD5}/{MD5}/video.mp4"
 
-BAD: dict[str, tuple[str, Callable[[Path], None], str]] = {
+
+def without_list(root: Path) -> None:
+    celebdf(root)
+    (root / LIST).unlink()
+
+
+BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "celebdf: no list": (
         "celebdf-v2",
-        lambda r: (celebdf(r), (r / LIST).unlink())[0],
+        without_list,
         "no such file, so the test videos",
     ),
     "celebdf: digit": (
@@ -213,26 +219,26 @@ BAD: dict[str, tuple[str, Callable[[Path], None], str]] = {
     ),
     "manifest: latin": (
         "manifest",
-        lambda r: (manifest(r, ""), (r / "manifest.csv").write_bytes(b"path,label\na.mp4,0\ncaf\xe9.mp4,0\n"))[0],
+        lambda r: put(r, "a.mp4") and (r / "manifest.csv").write_bytes(b"path,label\na.mp4,0\ncaf\xe9.mp4,0\n"),
         "csv:3: is no text in UTF-8",
     ),
     "folder: two kinds": (
         "folder",
-        lambda r: put(r, "real/a.mp4", "train/real/a.mp4") and None,
+        lambda r: put(r, "real/a.mp4", "train/real/a.mp4"),
         "holds real/ or fake/ and also train with such folders",
     ),
     "folder: one video twice": (
         "folder",
-        lambda r: put(r, "train/real/a.mp4", "test/real/a.mp4") and None,
+        lambda r: put(r, "train/real/a.mp4", "test/real/a.mp4"),
         "folder:a (1 bytes) (train: folder/train/real/a, test: folder/test/real/a)",
     ),
     "folder: test fake of a train real": (
         "folder",
-        lambda r: put(r, "train/real/a.mp4", "test/fake/swap/a_b.mp4") and None,
+        lambda r: put(r, "train/real/a.mp4", "test/fake/swap/a_b.mp4"),
         "folder/train/real/a (train: folder/train/real/a, test: folder/test/fake/swap/a_b)",
     ),
     "folder: empty": ("folder", lambda r: None, "no folder clips under"),
-    "genface: empty": ("genface", lambda r: put(r, "train/real/x.txt") and None, "no GenFace clips under"),
+    "genface: empty": ("genface", lambda r: put(r, "train/real/x.txt"), "no GenFace clips under"),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -46,7 +47,7 @@ def test_whoever_lent_the_face_stays_in_the_split(tmp_path: Path) -> None:
     (tmp_path / "real" / "up").symlink_to("..")
     (tmp_path / "real" / "nowhere.mp4").symlink_to("nothing")
     found = scan("folder", tmp_path, ratios="0.4,0.3,0.3")
-    split = {clip.path.rpartition("/")[2][:-4]: set() for clip in found.clips}
+    split: dict[str, set[str]] = {clip.path.rpartition("/")[2][:-4]: set() for clip in found.clips}
     for clip in found.clips:
         split[clip.path.rpartition("/")[2][:-4]].add(clip.split)
     assert "real/nowhere.mp4" in {clip.path for clip in found.clips}
@@ -88,7 +89,7 @@ def test_a_folder_with_splits_keeps_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_a_manifest_is_a_table_of_either_kind(kind: str, tmp_path: Path) -> None:
     put(tmp_path, *(f"v/{name}.mp4" for name in "abcd"), "m.mp4")
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"path": "v/a.mp4", "label": "0", "original": "", "method": "", "identity": "Ann", "mask": ""},
         {
             "path": "v/b.mp4",

@@ -31,7 +31,7 @@ def test_splits_made_here_never_part_a_source_or_a_person(videos: list[tuple[int
 @given(count=st.integers(0, 200), shares=st.tuples(*[st.integers(0, 10)] * 3).filter(any), seed=st.integers(0, 3))
 def test_ratios_are_kept_to_one_name(count: int, shares: tuple[int, int, int], seed: int) -> None:
     ratios = [share / sum(shares) for share in shares]
-    dealt = Counter(split_by_ratio(map(str, range(count)), ratios, seed).values())
+    dealt: Counter[str] = Counter(split_by_ratio(map(str, range(count)), ratios, seed).values())
     assert dealt.total() == count
     for split, ratio in zip(("train", "val", "test"), ratios, strict=True):
         assert dealt[split] == 0 if ratio == 0 else abs(dealt[split] - ratio * count) <= 2

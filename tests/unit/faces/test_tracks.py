@@ -65,7 +65,8 @@ def test_a_gap_is_bridged_a_false_alarm_ignored_and_a_leaver_ends() -> None:
 
 def test_two_faces_keep_their_ids_and_a_late_one_gets_a_new_one() -> None:
     def place(i: int) -> list[tuple[float, float, float]]:
-        return [(120.0 + 0.5 * i, 150, 90), (520.0 - 0.5 * i, 150, 100)] + ([(320.0, 300, 80)] if i >= 100 else [])
+        late = [(320.0, 300.0, 80.0)] if i >= 100 else []
+        return [(120 + 0.5 * i, 150.0, 90.0), (520 - 0.5 * i, 150.0, 100.0), *late]
 
     found = find_faces(blank(200), detector_of(place))
     for index in range(200):

@@ -6,6 +6,7 @@ import itertools
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -95,7 +96,7 @@ def test_real_clips_equal_ffmpegs_conversion() -> None:
         assert off.mean() <= 0.3, clip.name
 
 
-TURNS = {
+TURNS: dict[str, tuple[Any, Callable[[Any], Any], int, bool]] = {
     "as it is": ((1, 0, 0, 1), lambda a: a, 0, False),
     "clockwise": ((0, 1, -1, 0), lambda a: np.rot90(a, -1), 90, False),
     "half": ((-1, 0, 0, -1), lambda a: np.rot90(a, 2), 180, False),
@@ -186,6 +187,7 @@ def test_frames_that_an_edit_list_leaves_out_have_no_index(tmp_path: Path) -> No
     assert (count, start) == (1, 0)
     with av.open(str(plain)) as container:
         tick = container.streams.video[0].time_base
+    assert tick is not None
     data[at + 4 : at + 12] = struct.pack(">Ii", duration - round(duration * 6 / 20), round(6 / 25 / tick))
     cut.write_bytes(data)
     found = list(read_frames(cut))

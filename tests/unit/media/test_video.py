@@ -52,8 +52,9 @@ def test_a_lost_frame_leaves_a_gap_and_shifts_nothing(tmp_path: Path, make_video
                 garbage = av.Packet(random.Random(0).randbytes(packet.size))
                 garbage.pts, garbage.dts, garbage.time_base = packet.pts, packet.dts, packet.time_base
                 garbage.stream = copy
-                packet = garbage
-            sink.mux(packet)
+                sink.mux(garbage)
+            else:
+                sink.mux(packet)
     found = brightness(broken)
     assert len(found) < 40
     assert set(found) <= set(whole)

@@ -164,7 +164,7 @@ GRAY = np.zeros((20, 20), np.float32)
 @pytest.mark.parametrize(
     ("call", "got"),
     [
-        (lambda: noise_residual(np.zeros((20, 20))), "float64"),
+        (lambda: noise_residual(np.zeros((20, 20))), "float64"),  # type: ignore[arg-type]
         (lambda: noise_residual(np.zeros((20, 20), bool)), "bool"),
         (lambda: noise_residual(np.zeros(20, np.uint8)), r"\(20,\)"),
         (lambda: noise_residual(np.zeros((20, 20, 4), np.uint8)), r"\(20, 20, 4\)"),
@@ -179,7 +179,7 @@ GRAY = np.zeros((20, 20), np.float32)
         (lambda: wiener_dft(np.zeros((20, 20, 3), np.float32)), r"\(20, 20, 3\)"),
         (lambda: wiener_dft(GRAY, sigma=-1), "got -1"),
         (lambda: quantise(GRAY.astype(np.float64)), "float64"),
-        (lambda: dequantise(GRAY), "float32"),
+        (lambda: dequantise(GRAY), "float32"),  # type: ignore[arg-type]
     ],
 )
 def test_bad_input_is_refused_with_what_was_got(call, got):

@@ -82,7 +82,7 @@ def test_points_and_masks_go_where_the_pixels_go(
     (to_x, to_y) = warp.points(np.array([[x + 0.5, y + 0.5]]))[0]
     assume(4 < to_x < width - 4 and 4 < to_y < height - 4)
     bright = moved[..., 0].astype(float)
-    rows, columns = np.indices(bright.shape)
+    rows, columns = (np.asarray(one) for one in np.indices(bright.shape))
     centre = np.array([(columns * bright).sum(), (rows * bright).sum()]) / bright.sum()
     assert np.abs(np.array([to_x, to_y]) - 0.5 - centre).max() < 0.6
     left, top, right, bottom = warp.box((x - 1.0, y - 1.0, x + 2.0, y + 2.0))
@@ -218,7 +218,7 @@ def test_a_clip_has_one_draw_and_pairs_can_share_it() -> None:
     for pairing in ("own", "shared"):
         samples = [crop_of(clip, frame, original=original) for clip, original in names for frame in (0, 1)]
         apply(samples, PerturbParams(perturb="single:1", perturb_pairing=pairing))
-        drawn: dict[str, set[tuple[str, str]]] = defaultdict(set)
+        drawn: dict[str, set[tuple[str | None, str]]] = defaultdict(set)
         for sample in samples:
             drawn[sample.clip_id].add((sample.perturbation, sample.columns["perturbation_params"]))
         assert all(len(draws) == 1 for draws in drawn.values())

@@ -17,6 +17,7 @@ from forgeprep.report.sheet import _choose, contact_sheet
 from forgeprep.report.summary import Counts, Files, Kind, Summary, size_text, summarise
 from forgeprep.shards.encode import UInt8
 from forgeprep.shards.records import record_path
+from tests.conftest import read_picture
 from tests.helpers.shards_run import make_row, make_run, shard_rows, write_shard, write_tables
 
 
@@ -83,7 +84,7 @@ def column(sheet: UInt8, row: int, number: int) -> UInt8:
 
 
 def read_rgb(path: Path) -> UInt8:
-    return np.asarray(cv2.imread(str(path))[..., ::-1], np.uint8)
+    return read_picture(path)[..., ::-1]
 
 
 def test_a_sheet_shows_samples_beside_their_originals(tmp_path: Path, face_photo: UInt8) -> None:

@@ -71,7 +71,7 @@ def test_threads_keep_the_order_and_stop_with_their_reader() -> None:
     made: list[int] = []
     reader = load_batches(batches, lambda batch: made.append(int(batch[0])), 2)
     next(reader)
-    reader.close()
+    reader.close()  # type: ignore[attr-defined]
     assert len(made) < 20
 
     def broken(batch: Ints) -> int:

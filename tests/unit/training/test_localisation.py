@@ -72,8 +72,8 @@ def test_the_truth_as_probabilities_gives_the_span_back(start: int, length: int)
     labels = [int(start <= frame < start + length) for frame in range(40)]
     line = make_timeline("c", range(40), labels)
     told = targets(line, 40)
-    maps = np.stack([told["overlap"], told["overlap"]])
-    best = proposals_of_maps(line, told["start"], told["end"], maps)[0]
+    start_, end, overlap = (told[name].astype(np.float64) for name in ("start", "end", "overlap"))
+    best = proposals_of_maps(line, start_, end, np.stack([overlap, overlap]))[0]
     assert best[:2] == pytest.approx((start, start + length))
     values = np.random.default_rng(start).random(40) * 0.3 + 0.6 * np.array(labels)
     assert proposals_of_scores(line, values)[0][:2] == (start, start + length)
@@ -107,7 +107,7 @@ def test_what_is_unknown_does_not_move_the_network() -> None:
     told = {name: torch.from_numpy(value)[None] for name, value in targets(line, 16).items()}
     torch.stack(list(net.losses(out, told).values())).sum().backward()
     for name in ("start", "end"):
-        moved = out[name].grad != 0  # type: ignore[union-attr]
+        moved = out[name].grad != 0
         assert torch.equal(moved, told["known"])
-    assert torch.equal((out["map"].grad != 0).any(dim=1), told["known_pairs"])  # type: ignore[union-attr]
+    assert torch.equal((out["map"].grad != 0).any(dim=1), told["known_pairs"])
     assert not told["known"].all()

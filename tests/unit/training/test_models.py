@@ -59,7 +59,9 @@ def test_the_linear_kernel_is_the_convolution_over_all_pairs() -> None:
     flat = features.flatten(2).transpose(1, 2)
     pairs = torch.stack([torch.cat([flat[:, i], flat[:, j]], 1) for i in range(20) for j in range(20)], 1)
     weights = torch.cat([kernel.left.weight.flatten(), kernel.right.weight.flatten()])
-    expected = (pairs @ weights + kernel.right.bias).view(2, 20, 20)
+    bias = kernel.right.bias
+    assert bias is not None
+    expected = (pairs @ weights + bias).view(2, 20, 20)
     torch.testing.assert_close(kernel(features), expected, atol=1e-5, rtol=1e-5)
     logits = kernel(features)
     # The flaw: whatever is learnt, this holds, and no truth that has both regions can.
@@ -71,7 +73,7 @@ def test_two_hidden_units_suffice_to_tell_different_places(monkeypatch: pytest.M
     with torch.no_grad():
         kernel.left.weight.copy_(torch.tensor([1.0, -1.0]).view(2, 1, 1, 1))
         kernel.right.weight.copy_(torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1))
-        kernel.right.bias.zero_()  # type: ignore[union-attr]
+        kernel.right.bias.zero_()
         kernel.out.weight.fill_(20.0)
         kernel.out.bias.fill_(-10.0)
     mask = torch.zeros(1, 1, 4, 4)

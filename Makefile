@@ -8,7 +8,7 @@ TESTS ?=
 # Two processes with one thread each; a file of tests runs in one of them.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo check test lint docs bench lowest clean
+.PHONY: demo check unit test lint docs bench lowest clean
 
 # Makes the demo dataset, runs the main job on it, checks the shards and draws the contact sheet.
 demo: $(INSTALLED)
@@ -18,8 +18,11 @@ demo: $(INSTALLED)
 	$(BIN)/forgeprep verify demo/out
 	$(BIN)/forgeprep inspect demo/out --sheet demo/sheet.png
 
-# While you work: lint, types, and the tests of single modules; under a minute.
-check: lint
+# While you work: lint, types, and the tests of single modules, side by side; under a minute.
+check: $(INSTALLED)
+	$(MAKE) --jobs 2 --output-sync lint unit
+
+unit: $(INSTALLED)
 	$(PYTEST) tests/unit
 
 test: $(INSTALLED)

@@ -23,13 +23,13 @@ settings.register_profile("suite", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("suite")
 
 LONGEST = (
+    "integration/test_docs",
     "integration/test_remote",
     "faults/test_damaged_files",
     "faults/test_hostile",
     "faults/test_killed",
     "integration/test_layouts",
     "integration/test_spans",
-    "integration/test_docs",
     "integration/training/test_localisation",
     "integration/training/test_models",
     "integration/training/test_training",

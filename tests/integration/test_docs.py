@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import run_cli
+from tests.conftest import LaidOut, run_cli
 
 HERE = Path(__file__).resolve().parents[2]
 DOCS = HERE / "docs"
@@ -27,7 +27,7 @@ PAGES = sorted(
 SMALLER = {
     "run": ["--workers", "0"],
     "splice": ["--workers", "0"],
-    "train": ["--set", "epochs=1", "--set", "batch=2", "--set", "workers=0", "--set", "size=64"],
+    "train": ["--set", "epochs=1", "--set", "steps=8", "--set", "batch=2", "--set", "workers=0", "--set", "size=64"],
     "evaluate": ["--workers", "0"],
     "demo": ["--people", "6", "--seconds", "0.5"],
 }
@@ -35,13 +35,11 @@ SMALLER = {
 
 
 @pytest.fixture(scope="session")
-def place(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(demo: Path, laid_out: LaidOut, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the pages take for granted: two datasets, a folder of one's own, a video and photographs."""
-    from forgeprep.demo import make_demo
-
     folder = tmp_path_factory.mktemp("pages")
     (folder / "FaceForensics++").symlink_to(demo)
-    make_demo(folder / "Celeb-DF-v2", people=6, seconds=0.5, layout="celebdf-v2")
+    (folder / "Celeb-DF-v2").symlink_to(laid_out("celebdf-v2"))
     videos = sorted((demo / "original_sequences/youtube/c23/videos").glob("*.mp4"))
     fakes = sorted((demo / "manipulated_sequences/Deepfakes/c23/videos").glob("*.mp4"))
     for real, fake in zip(videos[:3], ("071", "072", "073"), strict=True):

@@ -210,7 +210,7 @@ def test_what_becomes_of_a_fake_whose_original_is_not_on_disk(demo: Path, tmp_pa
         (("--mask-source", "provided"), "provided", None),
         (("--missing-original", "absent"), "provided", None),
     ):
-        made = run("ffpp", root, "--methods", "Deepfakes", *more)
+        made = run("ffpp", root, *TRAIN, "--methods", "Deepfakes", *more)
         shutil.rmtree(tmp_path / "in-out")
         assert made["clips"][lost]["pairing"] == "missing"
         rows = [row for row in made["rows"] if row["clip_id"] == lost]
@@ -224,7 +224,7 @@ def test_what_becomes_of_a_fake_whose_original_is_not_on_disk(demo: Path, tmp_pa
         (("--mask-source", "provided"), None, "no_mask"),
     )
     for flags, source, reason in without:
-        made = run("ffpp", root, "--methods", "Deepfakes", *flags)
+        made = run("ffpp", root, *TRAIN, "--methods", "Deepfakes", *flags)
         shutil.rmtree(tmp_path / "in-out")
         rows = [row for row in made["rows"] if row["clip_id"] == lost]
         assert ({row["mask_source"] for row in rows}, len(rows)) == (({source} - {None}), 4 if source else 0)

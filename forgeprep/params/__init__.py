@@ -29,22 +29,26 @@ class NoParams(StageParams):
     """A stage without parameters."""
 
 
-# Stage -> the model of its parameters, in the order in which they run. A string, so that naming them imports nothing.
-_BUILT_IN = {
-    "frames": "FramesParams",
-    "crop": "CropParams",
-    "mask": "MaskParams",
-    "perturb": "PerturbParams",
-    "noise": "NoiseParams",
-    "similarity": "SimilarityParams",
-}
+STAGES: Registry[Any] = Registry(
+    kind="stage",
+    group="forgeprep.stages",
+    built_in={
+        "frames": "forgeprep.stages.frames:STAGE",
+        "crop": "forgeprep.stages.crop:STAGE",
+        "mask": "forgeprep.stages.mask:STAGE",
+        "perturb": "forgeprep.stages.perturb:STAGE",
+        "noise": "forgeprep.stages.noise:STAGE",
+        "similarity": "forgeprep.stages.similarity:STAGE",
+    },
+    type="forgeprep.stages.base:Stage",
+)
+"""All stages (:class:`forgeprep.stages.base.Stage`), in the order in which they run; naming them imports nothing."""
 _ADDITIVE = ("noise", "similarity")
-_OTHERS: Registry[Any] = Registry("stage", "forgeprep.stages", {}, "forgeprep.stages.base:Stage")
 
 
 def stage_names() -> list[str]:
     """The names of all stages; imports none of them."""
-    return [*_BUILT_IN, *_others()]
+    return STAGES.names()
 
 
 @functools.cache
@@ -55,14 +59,14 @@ def all_params() -> dict[str, type[StageParams]]:
         UsageError: the stage of another package cannot be loaded.
     """
     models: dict[str, type[StageParams]] = {
-        name: getattr(importlib.import_module(f"{__name__}.{name}"), model) for name, model in _BUILT_IN.items()
+        name: importlib.import_module(f"{__name__}.{name}").PARAMS for name in STAGES.built_in
     }
-    return models | {name: _OTHERS.get(name).params for name in _others()}
+    return models | {name: STAGES.get(name).params for name in _others()}
 
 
 def additive_params() -> dict[str, type[StageParams]]:
     """The same of those stages that can be added to a finished run."""
-    return {name: all_params()[name] for name in (*_ADDITIVE, *(n for n in _others() if _OTHERS.get(n).additive))}
+    return {name: all_params()[name] for name in (*_ADDITIVE, *(n for n in _others() if STAGES.get(n).additive))}
 
 
 def param_owners() -> dict[str, str]:
@@ -78,4 +82,4 @@ def param_owners() -> dict[str, str]:
 
 
 def _others() -> list[str]:
-    return [name for name in _OTHERS.names() if name not in _BUILT_IN]
+    return [name for name in STAGES.names() if name not in STAGES.built_in]

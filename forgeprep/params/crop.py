@@ -49,3 +49,6 @@ class CropParams(StageParams):
         if isinstance(values, dict) and values.get("detector") == "whole" and values.get("enlarge") is None:
             return {**values, "enlarge": 1.0}
         return values
+
+
+PARAMS = CropParams

@@ -62,3 +62,6 @@ def _rule(value: Any) -> str:
     if not _RULE.fullmatch(text):
         raise ValueError("must be a number from 1, 'all' or 'every:N'")
     return text
+
+
+PARAMS = FramesParams

@@ -24,3 +24,6 @@ class MaskParams(StageParams):
         default="drop",
         description="fakes whose original is not on disk: drop them, or keep them with the provided or an absent mask",
     )
+
+
+PARAMS = MaskParams

@@ -13,3 +13,6 @@ class NoiseParams(StageParams):
     sigma: float | None = Field(
         default=None, gt=0, le=100, description="noise level of the filter, 0-255 scale; default: 10 at c40, else 5"
     )
+
+
+PARAMS = NoiseParams

@@ -52,3 +52,6 @@ class PerturbParams(StageParams):
         if not names:
             raise ValueError(f"name at least one of {', '.join(SPLITS)}")
         return ",".join(split for split in SPLITS if split in names)
+
+
+PARAMS = PerturbParams

@@ -11,3 +11,6 @@ class SimilarityParams(StageParams):
     """Parameters of the stage ``similarity``."""
 
     side: int = Field(default=14, ge=1, le=256, description="cells along each edge of the similarity grid")
+
+
+PARAMS = SimilarityParams

@@ -19,6 +19,7 @@ from forgeprep.io.lock import locked
 from forgeprep.io.safe_files import read_json
 from forgeprep.io.storage import remove_tree
 from forgeprep.media import guard
+from forgeprep.params import STAGES
 from forgeprep.pipeline.configure import fingerprint_of, settings_of, shard_key, versions
 from forgeprep.pipeline.executors.execution import Execution, run_jobs
 from forgeprep.pipeline.executors.job import Job
@@ -36,7 +37,7 @@ from forgeprep.schemas.drops import REASONS, TRANSIENT
 from forgeprep.schemas.version import SCHEMA_VERSION
 from forgeprep.shards.formats import FORMATS
 from forgeprep.shards.records import files_there, read_record
-from forgeprep.stages import STAGES, all_stages, resolve_stages
+from forgeprep.stages import all_stages, resolve_stages
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,26 +13,11 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from forgeprep.errors import UsageError
-from forgeprep.registry import Registry
+from forgeprep.params import STAGES
 from forgeprep.schemas.columns import Column, check_columns, columns_of_run
 from forgeprep.schemas.drops import REASONS
 from forgeprep.schemas.samples import SAMPLE_COLUMNS, SEQUENCE_COLUMNS
 from forgeprep.stages.base import Stage
-
-STAGES: Registry[Stage] = Registry(
-    kind="stage",
-    group="forgeprep.stages",
-    built_in={
-        "frames": "forgeprep.stages.frames:STAGE",
-        "crop": "forgeprep.stages.crop:STAGE",
-        "mask": "forgeprep.stages.mask:STAGE",
-        "perturb": "forgeprep.stages.perturb:STAGE",
-        "noise": "forgeprep.stages.noise:STAGE",
-        "similarity": "forgeprep.stages.similarity:STAGE",
-    },
-    type="forgeprep.stages.base:Stage",
-)
-"""In the order in which they run."""
 
 _REASON = re.compile(r"[a-z][a-z0-9_]{0,62}")
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from forgeprep.errors import StorageError, UsageError, unknown_name
 from forgeprep.export.base import ExportFormat, ExportParams, Folder, Source
-from forgeprep.io.settings import name_and_value
+from forgeprep.io.settings import first_problem, name_and_value
 from forgeprep.registry import Registry
 from forgeprep.shards.records import read_run
 
@@ -79,7 +79,4 @@ def _read(chosen: ExportFormat, options: Sequence[str]) -> ExportParams:
     try:
         return chosen.params(**values)
     except ValidationError as error:
-        problem = error.errors()[0]
-        text = problem["msg"].removeprefix("Value error, ")
-        told = f"{text[0].lower()}{text[1:]} (got {problem['input']!r})"
-        raise UsageError(f"--option {problem['loc'][0]}: {told}") from None
+        raise UsageError(f"--option {': '.join(first_problem(error))}") from None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from forgeprep.errors import UsageError
 from forgeprep.io.safe_files import read_text
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 SETTINGS_BYTES = 1 << 20
 """Limit of a settings file: nobody writes more by hand, and YAML takes a hundred times its bytes in memory."""
@@ -20,6 +23,14 @@ def name_and_value(flag: str, text: str) -> tuple[str, str]:
     if not equals:
         raise UsageError(f"{flag} must be NAME=VALUE, got '{text}'")
     return name.strip().replace("-", "_"), value.strip()
+
+
+def first_problem(error: ValidationError) -> tuple[str, str]:
+    """The setting that a model refuses first, and why in words with the value; the name is empty for no single one."""
+    problem = error.errors()[0]
+    text = problem["msg"].removeprefix("Value error, ")
+    name = str(problem["loc"][0]) if problem["loc"] else ""
+    return name, f"{text[0].lower()}{text[1:]} (got {problem['input']!r})" if name else text
 
 
 class _Loader(yaml.SafeLoader):

@@ -17,7 +17,7 @@ from forgeprep import __version__
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import DatasetParams
 from forgeprep.errors import UsageError, unknown_name
-from forgeprep.io.settings import name_and_value, read_settings_file
+from forgeprep.io.settings import first_problem, name_and_value, read_settings_file
 from forgeprep.io.storage import to_path
 from forgeprep.params import all_params, param_owners
 from forgeprep.registry import made_with
@@ -271,10 +271,6 @@ def _names(value: Any) -> tuple[str, ...]:
 
 def _first_problem(error: ValidationError, stage: str | None = None, by_set: Collection[str] = ()) -> str:
     """The first problem by the option that it is about; ``by_set`` are fields that came by ``--set``."""
-    problem = error.errors()[0]
-    text = problem["msg"].removeprefix("Value error, ")
-    if not problem["loc"]:
-        return f"--option: {text}"
-    name = str(problem["loc"][0])
-    option = f"--set {stage}.{name}" if name in by_set else "--" + name.replace("_", "-")
-    return f"{option}: {text[0].lower()}{text[1:]} (got {problem['input']!r})"
+    name, text = first_problem(error)
+    option = f"--set {stage}.{name}" if name in by_set else "--" + (name or "option").replace("_", "-")
+    return f"{option}: {text}"

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from forgeprep.errors import UsageError, unknown_name
+from forgeprep.io.settings import first_problem
 from forgeprep.training.models import get_model
 
 
@@ -60,8 +61,7 @@ def make_recipe(model: str, given: Mapping[str, Any]) -> Recipe:
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
-        problem = error.errors()[0]
-        raise UsageError(f"{problem['loc'][0]}: {problem['msg'].lower()} (got {problem['input']!r})") from None
+        raise UsageError(": ".join(first_problem(error))) from None
     if record.fixed and recipe.size not in (None, record.size):
         raise UsageError(f"size: {model} takes images of {record.size} x {record.size} alone (got {recipe.size})")
     return recipe

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from pydantic import ValidationError, create_model
 
 from forgeprep.errors import UsageError, unknown_name
+from forgeprep.io.settings import first_problem
 from forgeprep.registry import Registry
 from forgeprep.training.models.record import ModelRecord
 
@@ -97,10 +98,7 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> ForgeryModel:
     try:
         values = checked.model_validate(given).model_dump(include=set(given))
     except ValidationError as error:
-        problem = error.errors()[0]
-        raise UsageError(
-            f"--model-option {problem['loc'][0]}: {problem['msg'].lower()} (got {problem['input']!r})"
-        ) from None
+        raise UsageError(f"--model-option {': '.join(first_problem(error))}") from None
     return get_model(name).make(**values)
 
 

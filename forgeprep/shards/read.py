@@ -18,7 +18,6 @@ from forgeprep.shards.sequences import SequenceArrays, is_sequence, sequence_arr
 __all__ = [
     "decode_row",
     "find_rows",
-    "iter_clips",
     "iter_rows",
     "iter_sequences",
     "known_format",
@@ -111,7 +110,3 @@ def _is_picture(value: Any) -> bool:
 
 def _is_decoded(value: Any) -> bool:
     return isinstance(value, np.ndarray) or (isinstance(value, list) and any(isinstance(v, np.ndarray) for v in value))
-
-
-iter_clips = iter_sequences
-"""The name that it had before version 0.2."""

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeprep.training.data import epoch_order
-from forgeprep.training.index import load_index
+from forgeprep.training.sample_index import load_index
 
 METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
 GROUP = 500

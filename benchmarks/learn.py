@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from forgeprep.training.data import Samples
 from forgeprep.training.evaluation.tables import evaluate_run
-from forgeprep.training.index import load_index
 from forgeprep.training.inference.loaded import load_model
 from forgeprep.training.recipe import make_recipe
 from forgeprep.training.run_folder import Training
+from forgeprep.training.sample_index import load_index
 from forgeprep.training.trainer import train
 
 CROP = {"view": "crop"}

@@ -28,8 +28,8 @@ from forgeprep.pipeline.run import execute, prepare_run
 from forgeprep.shards.encode import decode_image
 from forgeprep.shards.read import iter_rows, shard_paths
 from forgeprep.training.data import Samples, deal, epoch_order, load_batches, without
-from forgeprep.training.index import Ints, load_index
 from forgeprep.training.recipe import Recipe
+from forgeprep.training.sample_index import Ints, load_index
 from forgeprep.training.transforms import collate, prepare
 
 BATCH, SIZE = 32, 224

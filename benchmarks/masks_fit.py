@@ -29,8 +29,8 @@ from forgeprep.media.frames import Frame
 from forgeprep.media.regions import frame_rgb
 from forgeprep.media.video import read_frames
 from forgeprep.ops import evidence, masks
+from forgeprep.params.crop import CropParams
 from forgeprep.stages.crop.crops import compared, window, window_box
-from forgeprep.stages.crop.params import CropParams
 
 NULLS = (("c23", "c40"), ("c40", "c23"), ("c23", "c23/420"), ("c40", "c23/420"))
 """Originals against themselves: nothing is forged."""

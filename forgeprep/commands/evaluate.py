@@ -199,8 +199,8 @@ def _evaluate_protocol(
 
     require_training()
     from forgeprep.training.protocols import crosstable
-    from forgeprep.training.protocols.cells import fill
-    from forgeprep.training.protocols.classes import Plan, get_protocol, lay_out
+    from forgeprep.training.protocols.fill import fill
+    from forgeprep.training.protocols.layout import Plan, get_protocol, lay_out
 
     get_protocol(protocol)
     for flag, value in (("--model", model), ("--to", to)):

@@ -16,7 +16,7 @@ from forgeprep.pipeline.add_columns import added_rows
 from forgeprep.pipeline.executors.job import Attempt, unforeseen
 from forgeprep.pipeline.plan import ShardPlan, read_shard
 from forgeprep.pipeline.progress import Progress
-from forgeprep.pipeline.sequences import Windows, frame_of_plan
+from forgeprep.pipeline.sequences import SequenceBuilder, frame_of_plan
 from forgeprep.schemas.clips import CLIP_SCHEMA, Clip, Split
 from forgeprep.schemas.config import RunConfig
 from forgeprep.schemas.drops import REASONS, Drop
@@ -151,7 +151,7 @@ def group_rows(
     if length is not None and len(group.frames) < length and steps.frames.sequence_short == "drop":
         _drop_short(group, length, log)
         return
-    windows = Windows(group, log, steps.columns) if length is not None else None
+    windows = SequenceBuilder(group, log, steps.columns) if length is not None else None
     for samples in source.source(group, root, params, steps.companions, log):
         alive = samples
         for stage, stage_params in steps.samples:
@@ -223,7 +223,7 @@ def _rows(samples: list[Sample], steps: Steps, config: RunConfig, log: GroupLog)
                     f"{sample.sample_id}: dropped for the reason '{sample.reason}', which none of the stages ({name}) "
                     "declares; it has to stand in Stage.drops"
                 )
-            # Windows are made of the original's frames.
+            # Sequences are made of the original's frames.
             of_plan = frame_of_plan(sample.frame_index, sample.original_frame)
             index = sample.frame_index if steps.frames.sequence_length is None else of_plan
             place = sample.split, sample.source_id, sample.clip_id, index, sample.track_id

@@ -24,7 +24,7 @@ class _Open:
     rows: dict[int, dict[int, Row]] = field(default_factory=lambda: defaultdict(dict))
 
 
-class Windows:
+class SequenceBuilder:
     """Joins the rows of a group's clips; of each clip they come in order of time, and one window is held."""
 
     def __init__(self, group: Group, log: GroupLog, columns: Sequence[Column]) -> None:

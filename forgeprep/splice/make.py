@@ -17,12 +17,12 @@ from forgeprep.media.forward_reader import ForwardReader
 from forgeprep.media.frames import Frame
 from forgeprep.media.h264 import write_video
 from forgeprep.media.video import read_frames, sha256_of
+from forgeprep.params.crop import CropParams
 from forgeprep.pipeline.make_shard import quiet_libraries
 from forgeprep.schemas.clips import Clip
 from forgeprep.splice.pairs import Pair, Skip, Verified, verify_pairs
 from forgeprep.splice.spans import Span, SpanRule, draw_spans, labels_of
 from forgeprep.stages.base import Group
-from forgeprep.stages.crop.params import CropParams
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,12 @@ import numpy as np
 
 from forgeprep.errors import MediaError
 from forgeprep.media.video import read_frames, read_rate
+from forgeprep.params.crop import CropParams
 from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.drops import REASONS, Drop
 from forgeprep.splice.spans import Bools
 from forgeprep.stages.base import ClipLog, Group, GroupLog
 from forgeprep.stages.crop.group import samples_of_group
-from forgeprep.stages.crop.params import CropParams
 
 MOST_ASTRAY = 0.1
 """A fake is refused if more of its frames than this share do not lie on the original."""

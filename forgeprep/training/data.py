@@ -26,7 +26,7 @@ from forgeprep.shards.formats import format_of
 from forgeprep.shards.read import decode_row
 from forgeprep.shards.sequences import MARK as SEQUENCES
 from forgeprep.shards.sequences import split_frames
-from forgeprep.training.index import Ints, SampleIndex
+from forgeprep.training.sample_index import Ints, SampleIndex
 
 WINDOW = 8
 """Row groups whose samples are mixed."""

@@ -15,12 +15,12 @@ from forgeprep.errors import UsageError
 from forgeprep.training.data import Samples, deal, epoch_order, without
 from forgeprep.training.evaluation.evaluate import Verdicts, as_taken, find_verdicts
 from forgeprep.training.evaluation.metrics import best_threshold, verdict_figures
-from forgeprep.training.index import Ints, SampleIndex, load_index
 from forgeprep.training.inference.loaded import LoadedModel, verdict_threshold
 from forgeprep.training.models import build, get_model
 from forgeprep.training.models.base import Batch, ForgeryModel
 from forgeprep.training.recipe import Recipe
 from forgeprep.training.run_folder import Training
+from forgeprep.training.sample_index import Ints, SampleIndex, load_index
 from forgeprep.training.task import Task, Validation
 from forgeprep.training.transforms import PLANES, collate, prepare, to_device
 

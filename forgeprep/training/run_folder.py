@@ -16,9 +16,9 @@ from forgeprep.io.safe_files import parse_json, read_bytes, read_json
 from forgeprep.schemas.files import TrainingFile, problem_of
 from forgeprep.shards.records import read_run
 from forgeprep.training.checkpoint import read_facts
-from forgeprep.training.index import SampleIndex
 from forgeprep.training.models import FILLED, get_model, package_of
 from forgeprep.training.recipe import Recipe
+from forgeprep.training.sample_index import SampleIndex
 
 Report = Callable[[dict[str, Any]], None]
 """``report(facts)``: after every step (``loss``, ``step``, ``images_s``, …) and every epoch (``val_auc``, …).

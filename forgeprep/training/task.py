@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from forgeprep.training.index import Ints, SampleIndex
 from forgeprep.training.models.base import Batch, ForgeryModel
 from forgeprep.training.run_folder import Training
+from forgeprep.training.sample_index import Ints, SampleIndex
 
 LOOK = 100
 """Within so many steps a task has to see what it learns from, see :attr:`Task.check`."""

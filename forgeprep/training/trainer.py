@@ -11,14 +11,14 @@ import torch
 
 from forgeprep.errors import ForgeprepError, UsageError
 from forgeprep.training.checkpoint import load_state, load_weights, save_state
+from forgeprep.training.choose_task import make_task
 from forgeprep.training.data import load_batches
-from forgeprep.training.index import Ints
 from forgeprep.training.inference.loaded import load_model, pick_device
 from forgeprep.training.models import build, get_model
 from forgeprep.training.models.base import Batch, ForgeryModel
 from forgeprep.training.run_folder import Report, Training, claim, logged
+from forgeprep.training.sample_index import Ints
 from forgeprep.training.task import LOOK, Task
-from forgeprep.training.tasks import make_task
 
 
 class TooFewSamples(UsageError):

@@ -20,7 +20,7 @@ from forgeprep.shards.check_sample import sequence_problems
 from forgeprep.shards.read import iter_rows, iter_sequences, shard_paths
 from forgeprep.shards.verify import verify
 from forgeprep.training.data import Samples
-from forgeprep.training.index import frames_alone, load_index
+from forgeprep.training.sample_index import frames_alone, load_index
 from tests.conftest import UInt8, encode_video, run_cli
 from tests.helpers.runs import checksums, run
 from tests.helpers.variants import fake_path, original_path, pictures

@@ -17,10 +17,11 @@ fake as a whole, and :mod:`~forgeprep.stages.crop.own_faces` makes samples of th
 
 from __future__ import annotations
 
+from forgeprep.params.crop import CropParams
 from forgeprep.schemas.samples import columns_of
 from forgeprep.stages.base import Stage
+from forgeprep.stages.crop.detector import check, depends_on, resources_of
 from forgeprep.stages.crop.group import samples_of_group
-from forgeprep.stages.crop.params import CropParams, check, depends_on, resources_of
 
 STAGE = Stage(
     name="crop",

@@ -13,10 +13,10 @@ from forgeprep.media.regions import Box, IntBox, crop_gray, crop_rgb, padding_of
 from forgeprep.ops.evidence import PIXELS, WIDE, Pair, grid_side
 from forgeprep.ops.geometry import resize_square, square_crop_box
 from forgeprep.ops.masks import Crop
+from forgeprep.params.crop import CropParams
 from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.drops import Drop
 from forgeprep.stages.base import Group, Sample
-from forgeprep.stages.crop.params import CropParams
 
 MAX_SKEW = 0.02
 """By so much the sides of a companion may be in another proportion: a codec rounds them to even numbers."""

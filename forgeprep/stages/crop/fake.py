@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from forgeprep.params.crop import CropParams
 from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.drops import Drop
 from forgeprep.stages.base import Group, GroupLog, Sample
@@ -19,7 +20,6 @@ from forgeprep.stages.crop.crops import drop
 from forgeprep.stages.crop.fake_reader import AS_IS, FakeReader, Laid
 from forgeprep.stages.crop.forged import ForgedFaces
 from forgeprep.stages.crop.original import Stretch
-from forgeprep.stages.crop.params import CropParams
 
 FITS = "fits"
 """The verdict on a guess that holds; others are drop reasons."""

@@ -27,12 +27,12 @@ from forgeprep.ops.evidence import Pair
 from forgeprep.ops.geometry import square_crop_box
 from forgeprep.ops.masks import Crop
 from forgeprep.ops.pairing import Alignment, Placement
+from forgeprep.params.crop import CropParams
 from forgeprep.schemas.clips import Clip
 from forgeprep.stages.base import Sample
 from forgeprep.stages.crop.crops import compared, cut, cut_gray, sample_at, window
 from forgeprep.stages.crop.original import Moment, Stretch
 from forgeprep.stages.crop.outside import BEFORE, Likeness, Outside
-from forgeprep.stages.crop.params import CropParams
 
 AS_IS = Alignment(Placement(), {}, 0, 1.0)
 """Frame for frame, pixel on pixel."""

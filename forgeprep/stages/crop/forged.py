@@ -21,9 +21,9 @@ from forgeprep.media.frames import UInt8
 from forgeprep.ops.change import LEAST_GAP, change_signal, forged_frames, forgery_threshold, is_clear
 from forgeprep.ops.evidence import Pair
 from forgeprep.ops.masks import Crop, difference_masks
+from forgeprep.params.crop import CropParams
 from forgeprep.stages.base import Sample
 from forgeprep.stages.crop.crops import call_real
-from forgeprep.stages.crop.params import CropParams
 
 HOLD_BYTES = 256 << 20
 """What the samples of a source group may hold that wait; beyond that the oldest runs wait no longer."""

@@ -13,13 +13,13 @@ from pathlib import Path
 from forgeprep.errors import MediaError
 from forgeprep.media.forward_reader import ForwardReader
 from forgeprep.media.video import Learned
+from forgeprep.params.crop import CropParams
 from forgeprep.schemas.clips import Clip
 from forgeprep.stages.base import ClipLog, Group, GroupLog, Sample
 from forgeprep.stages.crop.crops import drop
 from forgeprep.stages.crop.fake import FITS, Fake
 from forgeprep.stages.crop.original import Stretch, read_original
 from forgeprep.stages.crop.own_faces import own_samples
-from forgeprep.stages.crop.params import CropParams
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,12 @@ from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.video import Learned, read_frames
 from forgeprep.ops.change import face_patch
 from forgeprep.ops.pairing import Mask, is_checked, outside, thumb, thumb_size
+from forgeprep.params.crop import CropParams
 from forgeprep.schemas.clips import Clip
 from forgeprep.stages.base import Group, common
 from forgeprep.stages.crop.choice import Chosen, ProbeFrames, Tubes, choose, find_tubes
 from forgeprep.stages.crop.crops import cut, window
-from forgeprep.stages.crop.params import CropParams, detector_of
+from forgeprep.stages.crop.detector import detector_of
 
 STRETCH_FRAMES = 32
 STRETCH_BYTES = 16 << 20

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from forgeprep.media.forward_reader import ForwardReader
+from forgeprep.params.crop import CropParams
 from forgeprep.schemas.clips import Clip
 from forgeprep.stages.base import Group, GroupLog, Sample
 from forgeprep.stages.crop.crops import call_real, cut_gray, drop, sample_at
 from forgeprep.stages.crop.original import Stretch
-from forgeprep.stages.crop.params import CropParams
 from forgeprep.stages.mask import LEVELS
 
 LEAST_MASKED = 0.02

@@ -13,9 +13,9 @@ import torch
 from forgeprep.shards.sequences import MARK as SEQUENCES
 from forgeprep.training.data import Samples, deal, without
 from forgeprep.training.evaluation.metrics import MagnitudeCounts, PixelCounts
-from forgeprep.training.index import Ints, SampleIndex, frames_alone, sequence_index
 from forgeprep.training.inference.loaded import LoadedModel, outputs, read_prepared
 from forgeprep.training.models.base import ForgeryModel
+from forgeprep.training.sample_index import Ints, SampleIndex, frames_alone, sequence_index
 
 
 @dataclass(slots=True)

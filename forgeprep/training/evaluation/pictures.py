@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from forgeprep.training.data import Samples
 from forgeprep.training.evaluation.evaluate import as_taken
-from forgeprep.training.index import load_index
 from forgeprep.training.inference.loaded import LoadedModel, outputs, read_prepared
+from forgeprep.training.sample_index import load_index
 
 EACH = 4
 """Samples of each method, spread over the split."""

@@ -25,9 +25,9 @@ from forgeprep.training.evaluation.metrics import (
     recalls,
     verdict_figures,
 )
-from forgeprep.training.index import load_index
 from forgeprep.training.inference.loaded import LoadedModel
 from forgeprep.training.models import get_model, model_names
+from forgeprep.training.sample_index import load_index
 
 REAL = "real"
 Selection = npt.NDArray[np.bool_]

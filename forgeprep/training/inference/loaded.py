@@ -15,11 +15,11 @@ from torch import Tensor
 from forgeprep.errors import UsageError, VerifyError
 from forgeprep.training.checkpoint import load_state
 from forgeprep.training.data import Samples, load_batches
-from forgeprep.training.index import Ints
 from forgeprep.training.models import build
 from forgeprep.training.models.base import ForgeryModel
 from forgeprep.training.recipe import Recipe
 from forgeprep.training.run_folder import read_config
+from forgeprep.training.sample_index import Ints
 from forgeprep.training.transforms import collate, prepare, to_device
 
 STRIDE = 32

@@ -21,6 +21,7 @@ from forgeprep.errors import MediaError, UsageError
 from forgeprep.faces.lookahead import frames_with_faces
 from forgeprep.faces.tracks import Survey
 from forgeprep.io.atomic import atomic_write_bytes
+from forgeprep.io.settings import first_problem
 from forgeprep.media import process as media_process
 from forgeprep.media.frames import UInt8
 from forgeprep.media.pictures import PICTURE_SUFFIXES, is_picture
@@ -32,7 +33,7 @@ from forgeprep.pipeline.configure import versions
 from forgeprep.shards.encode import encode_image
 from forgeprep.stages import all_stages
 from forgeprep.stages.crop.crops import cut
-from forgeprep.stages.crop.params import detector_of
+from forgeprep.stages.crop.detector import detector_of
 from forgeprep.training.inference.annotate import annotate, written_video
 from forgeprep.training.inference.loaded import LoadedModel, load_model, outputs
 from forgeprep.training.models import get_model
@@ -81,10 +82,10 @@ def get_ready(run: Path, given: Mapping[str, Any] | None = None, *, device: str 
     try:
         crop = CropParams(**crop.model_dump() | changes)
     except ValidationError as error:
-        problem = error.errors()[0]
-        name = str(problem["loc"][0]) if problem["loc"] else "crop"
-        told = "must be between 1 and 4" if name == "enlarge" else problem["msg"].lower()
-        raise UsageError(f"--{name.replace('_', '-')}: {told} (got {problem['input']!r})") from None
+        name, told = first_problem(error)
+        if name == "enlarge":
+            told = f"must be between 1 and 4 (got {changes[name]!r})"
+        raise UsageError(f"--{(name or 'crop').replace('_', '-')}: {told}") from None
     return Ready(loaded, crop, tuple(notes))
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.training.evaluation.metrics import more_metrics
 from forgeprep.training.evaluation.tables import md_table, per_cent, plain, published_cross
-from forgeprep.training.protocols.cells import figure_names, trained_facts
-from forgeprep.training.protocols.classes import Layout
+from forgeprep.training.protocols.fill import figure_names, trained_facts
+from forgeprep.training.protocols.layout import Layout
 
 _TITLES = {"auc": "AUC by frame", "acc": "ACC by frame", "eer": "EER by frame", "clip_auc": "AUC by clip"}
 AVERAGES = ("all", "others")

@@ -18,11 +18,11 @@ from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.storage import parquet_source
 from forgeprep.training.data import Samples
 from forgeprep.training.evaluation.tables import md_table, per_cent, plain
-from forgeprep.training.index import SampleIndex, frames_alone, load_index, read_values
 from forgeprep.training.inference.loaded import LoadedModel, features, load_model, read_prepared
 from forgeprep.training.models import get_model
 from forgeprep.training.models.base import ForgeryModel
 from forgeprep.training.run_folder import read_config
+from forgeprep.training.sample_index import SampleIndex, frames_alone, load_index, read_values
 from forgeprep.training.temporal.figures import temporal_figures
 from forgeprep.training.temporal.timeline import (
     Proposals,

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from forgeprep.errors import UsageError
 from forgeprep.training.data import Samples, deal
-from forgeprep.training.index import Ints, frames_alone, load_index
 from forgeprep.training.inference.loaded import LoadedModel
 from forgeprep.training.models.base import Batch, ForgeryModel
 from forgeprep.training.run_folder import Training
+from forgeprep.training.sample_index import Ints, frames_alone, load_index
 from forgeprep.training.task import Task, Validation
 from forgeprep.training.temporal.figures import temporal_figures
 from forgeprep.training.temporal.spans import (

@@ -15,10 +15,10 @@ import torch
 from forgeprep.errors import UsageError
 from forgeprep.training.data import Samples
 from forgeprep.training.evaluation.metrics import MagnitudeCounts
-from forgeprep.training.index import load_index, read_values, sequence_index
 from forgeprep.training.models import build, parameters
 from forgeprep.training.models.bmn import Bmn
 from forgeprep.training.recipe import Recipe
+from forgeprep.training.sample_index import load_index, read_values, sequence_index
 from forgeprep.training.temporal.figures import temporal_figures
 from forgeprep.training.temporal.spans import lines_of
 from forgeprep.training.temporal.timeline import (

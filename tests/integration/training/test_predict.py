@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import pytest
 
-from forgeprep.stages.crop.params import CropParams
+from forgeprep.params.crop import CropParams
 from forgeprep.training.data import Samples
 from forgeprep.training.evaluation.evaluate import find_verdicts
-from forgeprep.training.index import load_index
 from forgeprep.training.inference.predict import get_ready, predict_file
+from forgeprep.training.sample_index import load_index
 from tests.conftest import UInt8, read_picture, run_cli
 
 

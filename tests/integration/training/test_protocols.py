@@ -16,9 +16,9 @@ import pytest
 
 from forgeprep.training.evaluation.tables import evaluate_run, published_cross
 from forgeprep.training.inference.loaded import load_model
-from forgeprep.training.protocols import cells as cells_of
-from forgeprep.training.protocols.classes import PROTOCOLS, Plan, lay_out, slug
+from forgeprep.training.protocols import fill as cells_of
 from forgeprep.training.protocols.crosstable import cross_markdown, document
+from forgeprep.training.protocols.layout import PROTOCOLS, Plan, lay_out, slug
 from forgeprep.training.recipe import make_recipe
 from forgeprep.training.run_folder import Training
 from forgeprep.training.trainer import Loop

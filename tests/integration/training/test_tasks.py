@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import load_file
 
 from forgeprep.errors import UsageError
-from forgeprep.training.index import load_index, read_columns
+from forgeprep.training.choose_task import make_task
 from forgeprep.training.inference.loaded import load_model
 from forgeprep.training.models import build
 from forgeprep.training.recipe import make_recipe
 from forgeprep.training.run_folder import Training, crop_warnings
-from forgeprep.training.tasks import make_task
+from forgeprep.training.sample_index import load_index, read_columns
 from forgeprep.training.trainer import Loop, train
 from tests.conftest import UInt8
 from tests.helpers.shards_run import make_row, write_shard, write_tables

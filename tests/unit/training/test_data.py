@@ -23,8 +23,8 @@ from forgeprep.training.evaluation.metrics import (
     verdict_figures,
 )
 from forgeprep.training.evaluation.tables import clip_figures
-from forgeprep.training.index import Ints, SampleIndex, load_index
 from forgeprep.training.recipe import Recipe, make_recipe
+from forgeprep.training.sample_index import Ints, SampleIndex, load_index
 from forgeprep.training.transforms import collate, prepare
 from tests.conftest import UInt8
 from tests.helpers.shards_run import make_run

@@ -23,9 +23,9 @@ from forgeprep.errors import UsageError, VerifyError, unknown_name
 from forgeprep.io.safe_files import LIST_BYTES, read_bytes
 from forgeprep.shards.random_access import iter_tables
 from forgeprep.shards.read import shard_paths
-from forgeprep.training.index import check_columns
 from forgeprep.training.models import build, get_model
 from forgeprep.training.run_folder import Training, differing, read_config, settings_of
+from forgeprep.training.sample_index import check_columns
 
 PROTOCOLS: dict[str, str | None] = {
     "cross-method": "method",

@@ -24,10 +24,10 @@ from forgeprep.training.checkpoint import read_facts
 from forgeprep.training.evaluation.evaluate import as_taken, find_verdicts
 from forgeprep.training.evaluation.metrics import metric_packages, metrics, verdict_figures
 from forgeprep.training.evaluation.tables import clip_figures, plain
-from forgeprep.training.index import load_index
 from forgeprep.training.inference.loaded import load_model
-from forgeprep.training.protocols.classes import Layout, Plan, Row, slug
+from forgeprep.training.protocols.layout import Layout, Plan, Row, slug
 from forgeprep.training.run_folder import Training, differing, is_finished, settings_of
+from forgeprep.training.sample_index import load_index
 from forgeprep.training.trainer import TooFewSamples
 
 
@@ -57,7 +57,7 @@ def fill(
         The layout, in which rows that cannot be trained are marked, and the cells.
 
     Args:
-        layout: of :func:`forgeprep.training.protocols.classes.lay_out`.
+        layout: of :func:`forgeprep.training.protocols.layout.lay_out`.
         fit: trains, or goes on with a training.
         device: where samples are judged; None takes a GPU where there is one.
         workers: threads that decode what is judged.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from forgeprep.faces.detectors import FaceDetector, get_detector, make_detector, versions_of
-from forgeprep.params.crop import CropParams as CropParams
+from forgeprep.params.crop import CropParams
 from forgeprep.schemas.resources import Resources
 
 

@@ -57,7 +57,7 @@ def make_shards(work: Path, rows: int, shards: int) -> None:
                 "label": pa.array((kind > 0).astype(np.int8)),
                 "forgery": ["real" if m is None else "identity_replaced" for m in method],
                 "method": pa.array(method, pa.string()),
-                "generator": pa.array([None if m is None else "graphics" for m in method], pa.string()),
+                "family": pa.array([None if m is None else "graphics" for m in method], pa.string()),
                 "enlarge": pa.array(np.full(each, 1.3, np.float32)),
                 "image_size": pa.array([[299, 299]] * each, pa.list_(pa.int32())),
             }

@@ -269,7 +269,7 @@ def record(shard: ShardPlan) -> dict[str, Any]:
             row |= dict.fromkeys(("requested", "decoded", "detected", "written"), wanted)
             row |= {"sha256": f"{number:064x}", "width": 640, "height": 480, "fps": 25.0, "dropped": 0, "tracks": 1}
             row |= {"header_frames": item.frame_count, "topped_up": 0, "offset": 0, "rate": 1.0, "scale": 1.0}
-            row |= {"shift": [0.0, 0.0], "segments": [[0.0, 12.0]]}
+            row |= {"shift": [0.0, 0.0], "detected_spans": [[0.0, 12.0]]}
             clips.append(row)
             if number % 3 == 0:
                 drops.append([shard.split, group.source_id, item.clip_id, group.frames[-1], 0, "no_face", None])

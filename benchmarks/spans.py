@@ -3,8 +3,8 @@
     forgeprep demo demo && python benchmarks/spans.py --root demo --work DIR
 
 Three ways beside one another, all blind to the spans of the clips they judge but for the last: what the mask stage
-sees (the clips are run as if wholly forged, and `segments` of clips.parquet are the proposals); `bmn` on the features
-of a detector trained on the frames; and, as a bound, the masks that follow from the told spans. DIR is kept.
+sees (the clips are run as if wholly forged, and `detected_spans` of clips.parquet are the proposals); `bmn` on the
+features of a detector trained on the frames; and, as a bound, the masks that follow from the told spans. DIR is kept.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def blind(work: Path, clips: Path) -> dict[str, float]:
-    """The figures of the segments that a run finds in clips of test of which nobody told it the spans."""
+    """The figures of the spans that a run finds in clips of test of which nobody told it the spans."""
     rows = [row for row in csv.DictReader((clips / "manifest.csv").open()) if row["split"] == "test"]
     with (clips / "blind.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, [name for name in rows[0] if name != "spans"], extrasaction="ignore")
@@ -70,7 +70,7 @@ def blind(work: Path, clips: Path) -> dict[str, float]:
             (told,) = [row["spans"] for row in rows if row["path"] == clip["path"]]
             parts = [tuple(map(int, part.split())) for part in told.split(";")]
             truth[clip["clip_id"]] = [(a / clip["fps"], (a + n) / clip["fps"]) for a, n, label in parts if label]
-            found[clip["clip_id"]] = [(a, b, 1.0) for a, b in clip["segments"] or []]
+            found[clip["clip_id"]] = [(a, b, 1.0) for a, b in clip["detected_spans"] or []]
     print(f"{sum(map(len, truth.values()))} spans in {len(truth)} clips of test")
     return temporal_figures(truth, found)
 

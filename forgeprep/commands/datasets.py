@@ -127,11 +127,11 @@ def _methods(dataset: Adapter, clips: Sequence[Clip]) -> list[dict[str, Any]]:
     kinds: dict[str | None, Kind] = {None: Kind("real", None)}
     kinds.update({**taxonomy().get(dataset.name, {}), **dataset.kinds})
     for clip in clips:
-        kinds.setdefault(clip.method, Kind(clip.forgery, clip.generator))
+        kinds.setdefault(clip.method, Kind(clip.forgery, clip.family))
     return [
         {
             "forgery": kind.forgery,
-            "generator": kind.family,
+            "family": kind.family,
             "method": method,
             "published": published[method] or None,
             "found": {name or "found": found[name, method] for name in compressions},
@@ -145,11 +145,11 @@ def _print_methods(methods: Sequence[dict[str, Any]], clips: Sequence[Clip]) -> 
 
     table = light_table(
         "methods: clips published, clips found" if clips else "methods: clips published",
-        ["forgery", "generator", "method"],
+        ["forgery", "family", "method"],
         ["published", *methods[0]["found"]],
     )
     for one in methods:
         told = f"{one['published']:,}" if one["published"] else "-"
         numbers = [f"{number:,}" for number in one["found"].values()]
-        add_cells(table, one["forgery"], one["generator"] or "-", one["method"] or "-", told, *numbers)
+        add_cells(table, one["forgery"], one["family"] or "-", one["method"] or "-", told, *numbers)
     console.print(table)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from forgeprep.commands.groups import tell_renamed
 from forgeprep.commands.terminal import console
 from forgeprep.errors import Stopped, UsageError
 from forgeprep.io.settings import name_and_value, read_settings_file
@@ -43,12 +44,17 @@ def training_of(
 ) -> Training:
     """A training from flags: ``given`` win over ``settings`` (``--set``), and these over the file ``config``."""
     from forgeprep.training.recipe import make_recipe
-    from forgeprep.training.run_folder import Training
+    from forgeprep.training.run_folder import Training, current_options
 
     flags = {name: value for name, value in given.items() if value is not None}
     values = {**(read_settings_file(config) if config else {}), **pairs_of("--set", settings), **flags}
     recipe = make_recipe(model, values)
-    return Training(model, tuple(shards), run, recipe, pairs_of("--model-option", options), weights, init)
+    asked = pairs_of("--model-option", options)
+    known = current_options(model, asked)
+    for name in asked:
+        if known[name] != asked[name]:
+            tell_renamed(f"{name}={asked[name]}", f"{name}={known[name]}", "--model-option ")
+    return Training(model, tuple(shards), run, recipe, known, weights, init)
 
 
 @contextmanager

@@ -143,7 +143,7 @@ def _clip(name: str, key: str, file: VideoFile, split: Split) -> Clip:
         label=int(fake),
         forgery=kind.forgery if fake else "real",
         method=METHOD if fake else None,
-        generator=kind.family if fake else None,
+        family=kind.family if fake else None,
         identities=_people(key),
     )
 

@@ -153,7 +153,7 @@ def _fake(file: VideoFile, compression: str, splits: Mapping[str, Split], mask: 
         label=1,
         forgery=kind.forgery,
         method=METHOD,
-        generator=kind.family,
+        family=kind.family,
         compression=compression,
         companions={} if mask is None else {"mask": mask.path},
         identities=[found["target"], found["source"]],

@@ -197,7 +197,7 @@ def _clip(place: str, file: VideoFile, fake: bool, original: str | None, split: 
         label=int(fake),
         forgery=kind.forgery if fake else "real",
         method=METHOD if fake else None,
-        generator=kind.family if fake else None,
+        family=kind.family if fake else None,
     )
 
 

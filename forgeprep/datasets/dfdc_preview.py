@@ -110,7 +110,7 @@ def _clip(path: str, entry: dict[str, Any], split: Split, people: list[str], pai
         label=int(fake),
         forgery=kind.forgery if kind else "real",
         method=method,
-        generator=kind.family if kind else None,
+        family=kind.family if kind else None,
         guessed=original is not None,
         candidates=swapped,
         identities=people,

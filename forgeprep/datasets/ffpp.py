@@ -183,7 +183,7 @@ def _fake_clips(listing: Listing, compression: str, method: str, masks: Listing)
                 label=1,
                 forgery=kind_of("ffpp", method).forgery,
                 method=method,
-                generator=kind_of("ffpp", method).family,
+                family=kind_of("ffpp", method).family,
                 compression=compression,
                 companions={} if mask is None else {"mask": mask.path},
                 identities=[_video_of(target), _video_of(stem[4:])],

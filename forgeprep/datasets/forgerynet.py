@@ -169,7 +169,7 @@ def _clip(root: Path, part: _Part, entry: Entry, path: tuple[str, int], reals: d
         label=int(fake),
         forgery=kind.forgery if kind else "real",
         method=method,
-        generator=kind.family if kind else None,
+        family=kind.family if kind else None,
         guessed=bool(options),
         candidates=options[1:] or None,
         companions={} if mask is None else {"magnitude": mask[0]},

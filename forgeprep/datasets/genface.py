@@ -31,7 +31,7 @@ from forgeprep.media.pictures import PICTURE_SUFFIXES
 from forgeprep.schemas.clips import SPLITS, Clip, Forgery, Split
 
 _FORGERIES: dict[str, Forgery] = {"efs": "entire_synthesis", "fs": "identity_replaced", "am": "attribute_edit"}
-_GENERATORS = {"diffusion": "diffusion", "gan": "gan"}
+_FAMILIES = {"diffusion": "diffusion", "gan": "gan"}
 _SPELLINGS = {"colladiffusion": "CollaborativeDiffusion"} | {name.lower(): name for name in methods_of("genface")}
 
 
@@ -58,14 +58,14 @@ def scan(root: Path, options: ScanOptions) -> Scan:
         # Its own split first: an original of another one is a leak of the authors' making.
         known = [reals[split], *(reals[other] for other in SPLITS if other != split)]
         for top, forgery in _FORGERIES.items():
-            for branch, generator in _GENERATORS.items():
+            for branch, family in _FAMILIES.items():
                 for folder in find_folders(root, [split], ["fake"], [top], [branch]):
                     for path, size in walk_files(root, folder, PICTURE_SUFFIXES, strangers):
                         method, rest = _method_of(PurePosixPath(path).stem, top, branch)
                         originals = _originals(rest, known) if params.pairs == "name" and top != "efs" else []
                         below = PurePosixPath(path).relative_to(folder.split("/")[0]).with_suffix("")
                         name = f"genface/{split}/{below}"
-                        clips.append(_fake(name, split, path, size, originals, forgery, method, generator))
+                        clips.append(_fake(name, split, path, size, originals, forgery, method, family))
                         _tell(clips, options)
     return make_scan(GENFACE, root, clips, options, strangers=strangers)
 
@@ -75,7 +75,7 @@ def _unknown_folders(root: Path) -> list[str]:
     known = {"": [*SPLITS, "truth"]}
     for split in find_folders(root, SPLITS):
         known |= {split: ["real", "fake"], f"{split}/fake": [*_FORGERIES]}
-        known |= {f"{split}/fake/{top}": [*_GENERATORS] for top in map(str.upper, _FORGERIES)}
+        known |= {f"{split}/fake/{top}": [*_FAMILIES] for top in map(str.upper, _FORGERIES)}
     found = []
     for folder, names in known.items():
         if (root / folder).is_dir():
@@ -118,7 +118,7 @@ def _real(split: Split, below: str, path: str, size: int) -> Clip:
 
 
 def _fake(
-    name: str, split: Split, path: str, size: int, originals: list[str], forgery: Forgery, method: str, generator: str
+    name: str, split: Split, path: str, size: int, originals: list[str], forgery: Forgery, method: str, family: str
 ) -> Clip:
     original = originals[0] if originals else None
     return Clip(
@@ -131,7 +131,7 @@ def _fake(
         label=1,
         forgery=forgery,
         method=method,
-        generator=generator,
+        family=family,
         guessed=bool(originals),
         candidates=originals[1:] or None,
         size_bytes=size,

@@ -8,7 +8,7 @@ label        0 or real, 1 or fake
 original     path of the real that a fake was made of, a row of its own
 method       name of the forgery method; default "fake"
 forgery      identity_replaced (default), identity_remained, attribute_edit, entire_synthesis
-generator    kind of generator
+family       kind of program that forged, e.g. gan or diffusion; ``generator`` in older files
 split        train, val or test; in all rows or in none. In none: sources are dealt out by ``ratios``
 compression  name of the quality
 identity     the people in it, separated by ``;``: nobody stands in two splits
@@ -45,9 +45,10 @@ from forgeprep.io.storage import is_plain, parquet_source
 from forgeprep.media import guard
 from forgeprep.media.pictures import is_picture
 from forgeprep.schemas.clips import SPLITS, Clip
+from forgeprep.schemas.renamed import SAMPLE_COLUMNS_RENAMED, current_name, current_row
 
 COLUMNS = (
-    "path", "label", "original", "method", "forgery", "generator", "split", "compression", "identity", "mask",
+    "path", "label", "original", "method", "forgery", "family", "split", "compression", "identity", "mask",
     "spans",
 )  # fmt: skip
 _LABELS = {"0": 0, "real": 0, "1": 1, "fake": 1}
@@ -68,7 +69,9 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     params = options.params if isinstance(options.params, ManifestParams) else ManifestParams()
     file = root / params.file
     rows: dict[str, tuple[int, dict[str, str]]] = {}
-    for line, row in _rows(file):
+    older: dict[str, str] = {}
+    for line, stored in _rows(file):
+        row = _by_names_of_today(file, stored, older)
         _check(file, line, row)
         if row["path"] in rows:
             refuse(file, line, f"{row['path']} stands there twice, first in line {rows[row['path']][0]}")
@@ -97,7 +100,8 @@ def scan(root: Path, options: ScanOptions) -> Scan:
         refuse(file, None, f"{what}; paths are relative to --root")
     if not with_split[True]:
         clips = split_together(clips, params.ratios, params.seed)
-    return make_scan(MANIFEST, root, clips, options, absent=absent, warnings=told_stills(stills))
+    renamed = [f"{params.file}: the column {old} is now {new}" for old, new in older.items()]
+    return make_scan(MANIFEST, root, clips, options, absent=absent, warnings=[*renamed, *told_stills(stills)])
 
 
 def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -129,10 +133,20 @@ def _table_rows(file: Path) -> Iterator[dict[str, Any]]:
     """The rows of a Parquet file, a few thousand at a time, only the columns that are known."""
     with guard.memory(guard.MEMORY), pq.ParquetFile(parquet_source(file), pre_buffer=False) as table:
         for name in table.schema_arrow.names:
-            if name not in COLUMNS:
+            if current_name(name) not in COLUMNS:
                 refuse(file, 1, str(unknown_name("column", name, COLUMNS)))
         for batch in table.iter_batches(4096):
             yield from batch.to_pylist()
+
+
+def _by_names_of_today(file: Path, row: dict[str, str], older: dict[str, str]) -> dict[str, str]:
+    """The row, older names of columns replaced; these are noted in ``older``."""
+    found = {name: SAMPLE_COLUMNS_RENAMED[name] for name in row if name in SAMPLE_COLUMNS_RENAMED}
+    for old, new in found.items():
+        if new in row:
+            refuse(file, 1, f"'{old}' is the older name of the column '{new}'; give one of them")
+    older |= found
+    return current_row(row)
 
 
 def _text(value: Any) -> str:
@@ -211,7 +225,7 @@ def _clip(row: dict[str, str], file: VideoFile) -> Clip:
         label=int(fake),
         forgery=next(name for name in FORGERIES if name == forgery),
         method=(row.get("method") or "fake") if fake else None,
-        generator=row.get("generator") or None,
+        family=row.get("family") or None,
         compression=row.get("compression") or None,
         companions={"mask": row["mask"]} if row.get("mask") else {},
         identities=[person.strip() for person in row.get("identity", "").split(";") if person.strip()],

@@ -1,9 +1,8 @@
 """What each forgery method of each dataset is, in one table: ``taxonomy.csv``.
 
-Four levels, from coarse to fine: ``label`` (real or fake), ``forgery`` (what was done to the face), the *family* (what
-kind of program did it; its column is called ``generator``) and ``method`` (which program). ForgeryNet's "identity
-remained" is ``identity_remained`` and ``attribute_edit`` taken together; its "identity replaced" is
-``identity_replaced``.
+Four levels, from coarse to fine: ``label`` (real or fake), ``forgery`` (what was done to the face), ``family`` (what
+kind of program did it) and ``method`` (which program). ForgeryNet's "identity remained" is ``identity_remained`` and
+``attribute_edit`` taken together; its "identity replaced" is ``identity_replaced``.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ FAMILIES = ("autoencoder", "diffusion", "gan", "graphics", "neural_rendering")
 """Families of methods; a method that combines several, or unknown ones, has none."""
 
 
-LEVELS = ("label", "identity", "forgery", "generator", "method")
+LEVELS = ("label", "identity", "forgery", "family", "method")
 """Levels at which a sample has a class, from coarse to fine; ``identity`` is ForgeryNet's three-way one."""
 
 
@@ -41,7 +40,7 @@ def taxonomy() -> dict[str, dict[str, Kind]]:
     table: dict[str, dict[str, Kind]] = {}
     for row in csv.DictReader(text.splitlines()):
         forgery = next(name for name in FORGERIES if name == row["forgery"])
-        table.setdefault(row["dataset"], {})[row["method"]] = Kind(forgery, row["generator"] or None)
+        table.setdefault(row["dataset"], {})[row["method"]] = Kind(forgery, row["family"] or None)
     return table
 
 
@@ -60,7 +59,7 @@ def class_at(level: str, sample: Mapping[str, Any]) -> str | None:
 
     Args:
         level: of :data:`LEVELS`.
-        sample: its columns ``label``, ``forgery``, ``generator`` and ``method``.
+        sample: its columns ``label``, ``forgery``, ``family`` and ``method``.
     """
     if sample["label"] == 0:
         return "real"

@@ -23,6 +23,7 @@ from forgeprep.io.storage import is_remote, parquet_source
 from forgeprep.media import process as media_process
 from forgeprep.media.video import read_header
 from forgeprep.schemas.clips import SPLITS, Clip, Split
+from forgeprep.schemas.renamed import CLIP_COLUMNS_RENAMED, current_row
 from forgeprep.stages.base import Group
 
 PLAN_SCHEMA = pa.schema(
@@ -241,7 +242,7 @@ def _shard(plan: pq.ParquetFile, number: int) -> ShardPlan:
 
 
 def _group(source_id: str, split: Split, rows: list[dict[str, Any]]) -> Group:
-    clips = [(Clip(**json.loads(row["clip"])), row["reference"]) for row in rows]
+    clips = [(Clip(**current_row(json.loads(row["clip"]), CLIP_COLUMNS_RENAMED)), row["reference"]) for row in rows]
     return Group(
         source_id,
         split,

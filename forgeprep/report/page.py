@@ -44,7 +44,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Findings], Facts]]] = {
     "agreement": ("Agreement of masks", sections.agreement),
     "sheets": ("Contact sheets", samples.sheets),
     "pairs": ("Pairs", sections.pairs),
-    "segments": ("Forged segments", sections.segments),
+    "spans": ("Detected spans", sections.spans),
     "boxes": ("Face boxes", sections.boxes),
     "perturbations": ("Perturbations", sections.perturbations),
     "noise": ("Noise residual", samples.noise),

@@ -37,7 +37,7 @@ class Clips:
         similarity: ``pair_similarity`` of all pairs.
         oddities: what is unusual -> pairs.
         odd: the most unusual pairs and what is unusual about each, at most ``SHOWN``; ``odd_count`` counts all.
-        segments: method -> number of forged spans, None where they are not known -> clips.
+        spans: method -> number of detected spans, None where they are not known -> clips.
         partial: clips forged in parts, the first ``SHOWN``; ``partial_count`` counts all.
     """
 
@@ -53,7 +53,7 @@ class Clips:
     oddities: Counter[str] = field(default_factory=Counter)
     odd: list[tuple[list[str], dict[str, Any]]] = field(default_factory=list)
     odd_count: int = 0
-    segments: dict[str, Counter[int | None]] = field(default_factory=dict)
+    spans: dict[str, Counter[int | None]] = field(default_factory=dict)
     partial: list[dict[str, Any]] = field(default_factory=list)
     partial_count: int = 0
 
@@ -100,9 +100,9 @@ def unusual(clip: dict[str, Any]) -> list[str]:
     """What is unusual about how a fake lies on its original, in words.
 
     >>> clip = {"offset": 3, "rate": 1.0, "scale": 1.0, "shift": [0.0, 0.0], "pair_similarity": 0.99,
-    ...         "visual_change": True, "segments": [[0.0, 2.0], [3.0, 4.0]]}
+    ...         "visual_change": True, "detected_spans": [[0.0, 2.0], [3.0, 4.0]]}
     >>> unusual(clip)
-    ['starts at another frame', 'several segments']
+    ['starts at another frame', 'several spans']
     """
     similarity = clip["pair_similarity"]
     signs = {
@@ -112,7 +112,7 @@ def unusual(clip: dict[str, Any]) -> list[str]:
         "moved": any(abs(part) > 0.5 for part in clip["shift"] or ()),
         f"similarity below {LOW_SIMILARITY:g}": similarity is not None and similarity < LOW_SIMILARITY,
         "no visual change": clip["visual_change"] is False,
-        "several segments": len(clip["segments"] or ()) > 1,
+        "several spans": len(clip["detected_spans"] or ()) > 1,
     }
     return [sign for sign, there in signs.items() if there]
 
@@ -139,9 +139,9 @@ def _add(found: Clips, clip: dict[str, Any]) -> None:
         found.odd.append((signs, clip))
         if len(found.odd) > _KEPT:
             found.odd = _least_usual(found.odd)[:SHOWN]
-    spans = clip["segments"]
+    spans = clip["detected_spans"]
     method = method_name(clip["method"], clip["label"])
-    found.segments.setdefault(method, Counter())[None if spans is None else len(spans)] += 1
+    found.spans.setdefault(method, Counter())[None if spans is None else len(spans)] += 1
     if spans and _in_parts(clip):
         found.partial_count += 1
         found.partial += [clip] if len(found.partial) < SHOWN else []
@@ -149,9 +149,9 @@ def _add(found: Clips, clip: dict[str, Any]) -> None:
 
 def _in_parts(clip: dict[str, Any]) -> bool:
     length = duration_s(clip)
-    forged = sum(end - start for start, end in clip["segments"])
+    forged = sum(end - start for start, end in clip["detected_spans"])
     # Ends are exact to about a frame, and the header may claim one frame too many.
-    return len(clip["segments"]) > 1 or (length is not None and forged < 0.95 * length)
+    return len(clip["detected_spans"]) > 1 or (length is not None and forged < 0.95 * length)
 
 
 def _least_usual(odd: list[tuple[list[str], dict[str, Any]]]) -> list[tuple[list[str], dict[str, Any]]]:

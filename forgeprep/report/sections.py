@@ -172,7 +172,7 @@ def pairs(found: Findings) -> Facts:
 def _unusual_pairs(clips: Clips) -> Table | None:
     if not clips.odd:
         return None
-    names = ("offset", "rate", "scale", "similarity", "segments")
+    names = ("offset", "rate", "scale", "similarity", "spans")
     rows = [
         (
             clip["clip_id"],
@@ -180,7 +180,7 @@ def _unusual_pairs(clips: Clips) -> Table | None:
             _number(clip["rate"]),
             _number(clip["scale"]),
             _number(clip["pair_similarity"], 3),
-            "-" if clip["segments"] is None else len(clip["segments"]),
+            "-" if clip["detected_spans"] is None else len(clip["detected_spans"]),
             {True: "yes", False: "no", None: "-"}[clip["visual_change"]],
             ", ".join(signs),
         )
@@ -190,16 +190,16 @@ def _unusual_pairs(clips: Clips) -> Table | None:
     return Table("odd-table", _counted("unusual pairs", clips.odd_count), heads, rows)
 
 
-def segments(found: Findings) -> Facts:
-    """How many forged spans clips have, and the clips that are forged in parts."""
+def spans(found: Findings) -> Facts:
+    """How many detected spans clips have, and the clips that are forged in parts."""
     clips = found.clips
-    if not clips.segments:
+    if not clips.spans:
         return {"counts": None}
-    counts = sorted({count for own in clips.segments.values() for count in own}, key=lambda n: (n is None, n or 0))
+    counts = sorted({count for own in clips.spans.values() for count in own}, key=lambda n: (n is None, n or 0))
     heads = [Head("method"), *numbers(*("not known" if n is None else f"{n}" for n in counts))]
-    rows = [(method, *(f"{own[n]:,}" for n in counts)) for method, own in sorted(clips.segments.items())]
+    rows = [(method, *(f"{own[n]:,}" for n in counts)) for method, own in sorted(clips.spans.items())]
     return {
-        "counts": Table("segments-table", "clips by number of forged segments", heads, rows),
+        "counts": Table("spans-table", "clips by number of detected spans", heads, rows),
         "partial": _partial_clips(clips),
     }
 
@@ -209,7 +209,7 @@ def _partial_clips(clips: Clips) -> Table | None:
         return None
     rows = []
     for clip in clips.partial:
-        spans = clip["segments"]
+        spans = clip["detected_spans"]
         length = duration_s(clip) or max(end for _, end in spans)
         words = ", ".join(f"{start:.2f} to {end:.2f}" for start, end in spans[:SHOWN_SPANS])
         words += ", …" if len(spans) > SHOWN_SPANS else ""

@@ -28,6 +28,7 @@ class Clip:
             there are none, which takes no memory where clips are counted in millions.
         label: 0 real, 1 fake.
         method: the dataset's name of the forgery method; None for a real.
+        family: what kind of program that is, e.g. ``gan``; None for a real, or where it is not known.
         compression: ``raw``, ``c23``, ``c40``; None where the dataset has one quality.
         companions: further files that go with the clip frame by frame: ``{"mask": path}``, the dataset's own masks, or
             ``{"magnitude": path}`` where these are not black and white but say how much was altered.
@@ -51,7 +52,7 @@ class Clip:
     label: int
     forgery: Forgery
     method: str | None = None
-    generator: str | None = None
+    family: str | None = None
     compression: str | None = None
     guessed: bool = False
     candidates: list[str] | None = None
@@ -134,7 +135,7 @@ CLIP_SCHEMA = pa.schema(
         pa.field("label", pa.int8(), nullable=False),
         pa.field("forgery", pa.string(), nullable=False),
         pa.field("method", pa.string()),
-        pa.field("generator", pa.string()),
+        pa.field("family", pa.string()),
         pa.field("compression", pa.string()),
         pa.field("identities", pa.list_(pa.string())),
         pa.field("spans", pa.list_(pa.list_(pa.int32(), 3))),
@@ -172,7 +173,7 @@ CLIP_SCHEMA = pa.schema(
         pa.field("shift", pa.list_(pa.float64())),
         pa.field("pair_similarity", pa.float64()),
         pa.field("visual_change", pa.bool_()),
-        pa.field("segments", pa.list_(pa.list_(pa.float64(), 2))),
+        pa.field("detected_spans", pa.list_(pa.list_(pa.float64(), 2))),
         pa.field("error", pa.string()),
     ]
 )
@@ -182,7 +183,7 @@ CLIP_SCHEMA = pa.schema(
 face, ``written`` and ``dropped`` count samples (faces); ``topped_up`` frames stand in for wanted ones that showed no
 face. ``sha256`` is of the file; null where it could not be read. Where ``path`` is a folder of numbered pictures,
 ``header_frames`` is how many there are, ``size_bytes`` and ``sha256`` are of them all (the latter of the lines that
-``sha256sum`` prints for them by number), and ``fps`` and ``segments`` are null: nothing tells the rate.
+``sha256sum`` prints for them by number), and ``fps`` and ``detected_spans`` are null: nothing tells the rate.
 
 How the file is coded, null where it is unreadable: ``codec``, ``profile`` and ``pixel_format`` as FFmpeg names them;
 ``color_range`` (limited, full) and ``color_matrix`` (bt601, bt709, …; null for RGB and gray) as they were taken, and
@@ -196,8 +197,8 @@ boxes count pixels after this. ``interlaced`` frames are made of two fields and 
 How a fake lies on its original; null for a real and for a fake without an original: frame ``i`` of the original is
 frame ``i * rate + offset`` of the fake, about; a pixel ``(x, y)`` of the original is ``(x, y) * scale + shift`` of the
 fake. ``pair_similarity`` is the correlation of the two outside the faces, -1 to 1. ``visual_change`` is false where
-nothing visible was forged (an audio-only fake). ``segments`` are the forged spans, ``[start_s, end_s)``, as seen in the
-differences; empty where nothing was forged, null where the differences are too faint to tell when.
+nothing visible was forged (an audio-only fake). ``detected_spans`` are the forged spans, ``[start_s, end_s)``, as seen
+in the differences; empty where nothing was forged, null where the differences are too faint to tell when.
 
 ``pairing`` says where ``original_id`` is from, see :data:`PAIRINGS`; null for a real. ``guesses`` are the originals
 that names suggested and that the pictures were compared with, in this order, each with its verdict: ``fits`` or why it

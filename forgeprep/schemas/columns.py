@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from forgeprep.errors import UsageError
+from forgeprep.schemas.renamed import SAMPLE_COLUMNS_RENAMED, current_name
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -30,7 +31,7 @@ Draw = Literal["stored", "none"] | Callable[[Any, Row], UInt8]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _SUFFIX = re.compile(r"[a-z][a-z0-9]{0,15}")
-_TAKEN = frozenset({"json", "png", "jpg", "webp"})
+_TAKEN = frozenset({"json", "png", "jpg", "webp", *SAMPLE_COLUMNS_RENAMED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ def columns_of_run(run: Mapping[str, Any], known: Iterable[Column]) -> tuple[Col
     if run.get("columns") is None:
         stages = ("key", *run.get("stages", ()))
         return tuple(column for stage in stages for column in here.values() if column.stage == stage)
-    found = [column_of(facts) for facts in run["columns"]]
+    found = [column_of({**facts, "name": current_name(facts["name"])}) for facts in run["columns"]]
     return tuple(_with_functions(column, here.get((column.stage, column.name))) for column in found)
 
 

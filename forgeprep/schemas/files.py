@@ -143,6 +143,7 @@ class TrainingFile(_File):
     shards: Names = []
     methods: list[str | None] = []
     enlarge: float | None = None
+    kind: Annotated[list[str], Field(min_length=2, max_length=2)] | None = None
     crop: dict[str, Any] | None = None
     crop_versions: dict[str, str] | None = None
     package: str | None = None

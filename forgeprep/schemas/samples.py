@@ -94,7 +94,12 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         in_sequence="lead",
     ),
     Column(
-        "generator", "key", pa.string(), "generator behind the method, where known", nullable=True, in_sequence="lead"
+        "family",
+        "key",
+        pa.string(),
+        "kind of program that forged, e.g. gan; null for a real, and where it is not known",
+        nullable=True,
+        in_sequence="lead",
     ),
     Column(
         "compression",

@@ -19,6 +19,10 @@ What may change:
 Version 1 wrote down the columns, drop reasons and packages of a run in ``run.json``, so that a run stays readable where
 a package that added a stage is missing; in tars, binary values of columns other than ``similarity`` became members of
 their own.
+
+Version 2 gave two columns other names: ``generator``, the kind of program that forged, became ``family``, and
+``segments`` of clips became ``detected_spans``. Files of before are read by the names of today
+(:mod:`forgeprep.schemas.renamed`).
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from typing import Any
 
 from forgeprep import __version__
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """What this forgeprep writes, and the newest that it reads."""
 
 SCHEMA_KEY, VERSION_KEY = "forgeprep_schema", "forgeprep_version"

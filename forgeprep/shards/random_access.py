@@ -61,8 +61,9 @@ def iter_tables(path: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
         UsageError: no such format is installed.
     """
     found = known_format(path)
-    if found.tables is not None:
-        for first, table in found.tables(path, columns):
+    tables = found.read_tables(path, columns)
+    if tables is not None:
+        for first, table in tables:
             rows = np.arange(table.num_rows, dtype=np.int64)
             yield _placed(table, np.full(len(rows), first, np.int64), rows)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from forgeprep.errors import UsageError, VerifyError
+from forgeprep.schemas.renamed import current_name
 from forgeprep.shards.encode import decode_image
 from forgeprep.shards.formats import format_of, suffixes
 from forgeprep.shards.formats.webdataset import tar_rows
@@ -32,6 +34,7 @@ def iter_rows(path: Path, columns: Sequence[str] | None = None, decode: bool = T
     Args:
         path: a shard, of any format that is installed.
         columns: the columns to read; default: all. Pictures that are not asked for are not read from a Parquet file.
+            A name of an earlier version is taken, and a ``FutureWarning`` gives that of today.
         decode: give pictures as uint8 arrays, (H, W, 3) RGB or (H, W) gray; else as ``{"bytes", "path"}``.
 
     Yields:
@@ -41,8 +44,14 @@ def iter_rows(path: Path, columns: Sequence[str] | None = None, decode: bool = T
         VerifyError: the file, or a picture in it, is missing or damaged, or a newer forgeprep made it.
         UsageError: there is no such column, or no such format is installed.
     """
-    for number, row in enumerate(known_format(path).rows(path, columns)):
-        yield decode_row(row, path, f"row {number}") if decode else row
+    names = {name: current_name(name) for name in columns or ()}
+    for name, new in names.items():
+        if name != new:
+            warnings.warn(f"the column {name!r} is now {new!r}; give this name", FutureWarning, stacklevel=2)
+    asked = None if columns is None else list(dict.fromkeys(names.values()))
+    for number, row in enumerate(known_format(path).read_rows(path, asked)):
+        found = row if columns is None else {name: row[new] for name, new in names.items()}
+        yield decode_row(found, path, f"row {number}") if decode else found
 
 
 def find_rows(path: Path, sample_ids: Iterable[str]) -> dict[str, dict[str, Any]]:

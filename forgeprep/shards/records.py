@@ -16,6 +16,7 @@ from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.safe_files import LIST_BYTES, read_json
 from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.schemas.files import RunFile, ShardRecord, problem_of
+from forgeprep.schemas.renamed import CLIP_COLUMNS_RENAMED, current_row
 from forgeprep.schemas.version import problem_of_run
 
 
@@ -84,6 +85,7 @@ def read_record(out: Path, shard: str) -> dict[str, Any] | None:
         return None
     if problem_of(ShardRecord, record) is not None or record["shard"] != shard:
         return None
+    record["clips"] = [current_row(clip, CLIP_COLUMNS_RENAMED) for clip in record["clips"]]
     return dict(record) if _clips_fit(record) else None
 
 

@@ -98,7 +98,7 @@ def split_frames(row: Row, once: Collection[str] = ONCE) -> list[Row]:
         }
         frame["label"] = label
         if label == 0:
-            real = {"forgery": "real", "method": None, "generator": None}
+            real = {"forgery": "real", "method": None, "family": None}
             frame |= {name: value for name, value in real.items() if name in frame}
         if "frame_index" in frame and "track_id" in frame and "clip_id" in frame:
             frame["sample_id"] = f"{frame['clip_id']}/{frame['track_id']}/{frame['frame_index']:06d}"

@@ -20,6 +20,7 @@ from forgeprep.registry import made_with
 from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.schemas.columns import Column, columns_of_run
 from forgeprep.schemas.drops import DROP_SCHEMA, reasons_of_run
+from forgeprep.schemas.renamed import CLIP_COLUMNS_RENAMED, current_row
 from forgeprep.schemas.samples import SAMPLE_COLUMNS
 from forgeprep.shards.bounds import check_claims
 from forgeprep.shards.check_shard import Checked, Contents, Problem, check_shard
@@ -178,7 +179,7 @@ def _table_rows(path: Path, columns: list[str] | None = None) -> list[dict[str, 
             check_claims(path, file)
             with guard.memory(max(guard.MEMORY, 64 * path.stat().st_size)):
                 rows: list[dict[str, Any]] = file.read(columns).to_pylist()
-            return rows
+            return [current_row(row, CLIP_COLUMNS_RENAMED) for row in rows]
     except FileNotFoundError:
         return "the file is missing; run again to remake it"
     except MemoryError:

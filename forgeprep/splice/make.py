@@ -136,7 +136,7 @@ def _entry(
         "split": clip.split,
         "method": clip.method,
         "forgery": clip.forgery,
-        "generator": clip.generator,
+        "family": clip.family,
         "compression": clip.compression,
         "identities": clip.identities,
         "source": clip.clip_id,

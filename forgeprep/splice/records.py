@@ -15,6 +15,7 @@ from forgeprep.io.safe_files import read_json
 from forgeprep.pipeline.configure import versions
 from forgeprep.pipeline.run import settings_differences
 from forgeprep.schemas.files import SpliceRecord, problem_of
+from forgeprep.schemas.renamed import CLIP_COLUMNS_RENAMED, current_row
 from forgeprep.splice.make import SpliceRules
 from forgeprep.stages import resolve_stages
 
@@ -77,7 +78,8 @@ def read_group(out: Path, name: str, key: str) -> dict[str, Any] | None:
         if problem_of(SpliceRecord, record) is not None or record["key"] != key:
             return None
         there = all((out / clip["path"]).stat().st_size == clip["bytes"] for clip in record["clips"])
-        return {"clips": record["clips"], "skipped": record["skipped"]} if there else None
+        clips = [current_row(clip, CLIP_COLUMNS_RENAMED) for clip in record["clips"]]
+        return {"clips": clips, "skipped": record["skipped"]} if there else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

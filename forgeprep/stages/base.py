@@ -58,7 +58,7 @@ class Sample:
     label: int
     forgery: str
     method: str | None
-    generator: str | None
+    family: str | None
     compression: str | None
     frame_size: IntPair
     face_box: Box
@@ -211,7 +211,7 @@ class ClipLog:
     shift: tuple[float, float] | None = None
     pair_similarity: float | None = None
     visual_change: bool | None = None
-    segments: list[tuple[float, float]] | None = None
+    detected_spans: list[tuple[float, float]] | None = None
     error: str | None = None
 
     def learn(self, learned: Learned) -> None:

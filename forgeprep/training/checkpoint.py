@@ -21,6 +21,7 @@ from forgeprep.io.atomic import atomic_write_bytes, storage_errors
 from forgeprep.io.safe_files import check_regular, read_json
 from forgeprep.media import guard
 from forgeprep.schemas.files import StateFile, problem_of
+from forgeprep.schemas.renamed import current_name
 
 MAX_WEIGHTS_BYTES = 16 << 30
 
@@ -104,6 +105,8 @@ def fill(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
         UsageError: names or shapes are not the model's.
     """
     own = model.state_dict()
+    # Layers that are named after a column may have its older name.
+    tensors = {name if name in own else ".".join(map(current_name, name.split("."))): t for name, t in tensors.items()}
     odd = [name for name in own if name not in tensors or tensors[name].shape != own[name].shape]
     odd += [name for name in tensors if name not in own]
     if odd:

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from forgeprep.errors import VerifyError
 from forgeprep.io.storage import is_remote, parquet_source
+from forgeprep.schemas.renamed import current_table, stored_names
 from forgeprep.shards.formats import format_of
 from forgeprep.shards.read import decode_row
 from forgeprep.shards.sequences import MARK as SEQUENCES
@@ -34,7 +35,7 @@ HELD = 2 * WINDOW
 """Row groups in memory: a window that ends, and the next."""
 
 KEPT = (
-    "sample_id", "dataset", "clip_id", "frame_index", "label", "forgery", "method", "generator", "compression",
+    "sample_id", "dataset", "clip_id", "frame_index", "label", "forgery", "method", "family", "compression",
     "enlarge", "image", "mask", "mask_magnitude", "noise",
 )  # fmt: skip
 _OF_SEQUENCES = (SEQUENCES, "padded")
@@ -182,6 +183,6 @@ def _repeats(index: SampleIndex, real_repeat: float, balance: bool) -> npt.NDArr
 def _read_group(path: Path, group: int, columns: Sequence[str]) -> pa.Table:
     try:
         with pq.ParquetFile(parquet_source(path), pre_buffer=is_remote(path)) as file:
-            return file.read_row_group(group, list(columns))
+            return current_table(file.read_row_group(group, stored_names(columns, file.schema_arrow.names)))
     except (OSError, ValueError, pa.ArrowException) as error:
         raise VerifyError(f"{path}: {' '.join(str(error).split())}; forgeprep verify tells more") from error

@@ -14,6 +14,7 @@ from forgeprep.errors import UsageError
 from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.safe_files import parse_json, read_bytes, read_json
 from forgeprep.schemas.files import TrainingFile, problem_of
+from forgeprep.schemas.renamed import SAMPLE_COLUMNS_RENAMED, current_name, current_row
 from forgeprep.shards.records import read_run
 from forgeprep.training.checkpoint import read_facts
 from forgeprep.training.models import FILLED, get_model, package_of
@@ -77,7 +78,27 @@ def read_config(run: Path) -> dict[str, Any]:
     problem = problem_of(TrainingFile, config)
     if problem is not None:
         raise UsageError(f"{run / 'config.json'}: damaged ({problem}); train again")
+    config["options"] = current_options(config["model"], config["options"])
+    if config.get("kind"):
+        config["kind"] = [current_name(config["kind"][0]), *config["kind"][1:]]
     return dict(config)
+
+
+def current_options(model: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a model, whose levels may be named as in an earlier version, by the names of today."""
+    found = dict(options)
+    with suppress(UsageError):
+        if get_model(model).levels:
+            for name in _BY_LEVEL & found.keys():
+                value = found[name]
+                if isinstance(value, str):
+                    found[name] = ",".join(SAMPLE_COLUMNS_RENAMED.get(part.strip(), part) for part in value.split(","))
+                elif isinstance(value, dict):
+                    found[name] = current_row(value)
+    return found
+
+
+_BY_LEVEL = {"levels", "weights", "names"}
 
 
 def settings_of(training: Training) -> dict[str, Any]:

@@ -23,7 +23,7 @@ TAR_GROUP = 64
 """Samples of a tar that count as a row group."""
 
 _STAGES = {"mask": "mask", "mask_magnitude": "mask", "noise": "noise"}
-_TREE = ("label", "forgery", "generator", "method")
+_TREE = ("label", "forgery", "family", "method")
 _SIDES = ("width", "height")
 _MEMORY = 8 << 30
 """What an index may take: of hostile shards, whose few bytes claim more, it would take all."""
@@ -85,7 +85,7 @@ def load_index(
         split: train, val or test.
         needs: of ``mask`` and ``noise``; the shards have to hold them.
         only: fakes of these methods, and all reals.
-        kind: fakes with this value in this column (forgery, generator or method), and all reals.
+        kind: fakes with this value in this column (forgery, family or method), and all reals.
         numbered: methods that have numbers already; others follow these.
 
     Raises:

@@ -57,7 +57,7 @@ def make_row(photo: UInt8, split: str, source: int, method: str | None, frame: i
         "label": int(method is not None),
         "forgery": "real" if method is None else "identity_replaced",
         "method": method,
-        "generator": None,
+        "family": None,
         "compression": "c23",
         "perturbation": None,
         "frame_size": [1280, 720],

@@ -83,7 +83,7 @@ def test_a_dataset_of_another_package_is_run(studio: Path, tmp_path: Path) -> No
     forgeprep("verify", out, installed=[package])
     forgeprep("report", out, installed=[package])
     rows = [row for path in shard_paths(out) for row in iter_rows(path)]
-    assert {(row["method"], row["forgery"], row["generator"]) for row in rows} == {
+    assert {(row["method"], row["forgery"], row["family"]) for row in rows} == {
         (None, "real", None),
         ("swap", "identity_replaced", "gan"),
         ("relit", "attribute_edit", "graphics"),

@@ -84,7 +84,7 @@ def test_a_folder_of_frames_is_a_video(
     for clip in clips.values():
         splits[clip["source_id"]].add(clip["split"])
         assert (root / clip["path"]).is_dir()
-        assert (clip["header_frames"], clip["fps"], clip["segments"] or None) == (8, None, None)
+        assert (clip["header_frames"], clip["fps"], clip["detected_spans"] or None) == (8, None, None)
         assert clip["size_bytes"] == sum(file.stat().st_size for file in (root / clip["path"]).iterdir())
         if clip["label"]:
             assert clips[clip["original_id"]]["source_id"] == clip["source_id"]

@@ -89,10 +89,10 @@ def test_labels_mean_what_the_table_says(made: Made) -> None:
     methods = set()
     for row in made.rows():
         if row["label"] == 0:
-            assert (row["forgery"], row["method"], row["generator"]) == ("real", None, None)
+            assert (row["forgery"], row["method"], row["family"]) == ("real", None, None)
         elif table:
             kind = table[row["method"]]
-            assert (row["forgery"], row["generator"]) == (kind.forgery, kind.family)
+            assert (row["forgery"], row["family"]) == (kind.forgery, kind.family)
         methods.add(row["method"])
     assert None in methods
     assert len(methods) >= 2

@@ -89,7 +89,7 @@ def test_a_re_encoded_original_is_no_fake(couple: Path, tmp_path: Path) -> None:
         place(couple, tmp_path / name, STEM, "Deepfakes", frames, compression=own, original_compression=original)
         rows, drops, clips = shards(tmp_path / name, tmp_path / f"{name}-out", compression=own)
         clip = clips[f"ffpp/{own}/Deepfakes/{STEM}"]
-        assert (clip["visual_change"], clip["segments"], clip["written"]) == (False, [], 0), name
+        assert (clip["visual_change"], clip["detected_spans"], clip["written"]) == (False, [], 0), name
         assert {row["label"] for row in rows} == {0}, name
         assert {drop["reason"] for drop in drops} == {"no_visual_change"}, name
 

@@ -44,7 +44,7 @@ def test_forged_spans_are_found_to_two_frames(
     place(couple, tmp_path / "in", STEM, method, frames, compression=compression)
     rows, _, clips = shards(tmp_path / "in", tmp_path / "out", compression=compression, frames="all")
     clip = f"ffpp/{compression}/{method}/{STEM}"
-    found = [[round(t * FPS) for t in span] for span in clips[clip]["segments"]]
+    found = [[round(t * FPS) for t in span] for span in clips[clip]["detected_spans"]]
     assert len(found) == len(spans)
     assert np.abs(np.array(found) - np.array(spans)).max() <= 2
     inside = {i for start, end in spans for i in range(start, end)}
@@ -84,7 +84,7 @@ def test_a_clip_that_is_forged_throughout_has_no_real_frame(compression: str, de
     rows, drops, clips = shards(demo, tmp_path / "out", compression=compression, frames="all", splits="train")
     assert {row["label"] for row in rows if row["original_id"] is not None} == {1}
     assert {clip["visual_change"] for clip in clips.values() if clip["label"]} == {True}
-    assert max(len(clip["segments"] or ()) for clip in clips.values()) == 1
+    assert max(len(clip["detected_spans"] or ()) for clip in clips.values()) == 1
     assert sum(drop["reason"] == "no_difference" for drop in drops) < 0.03 * len(rows)
 
 
@@ -198,7 +198,7 @@ def test_masks_can_be_cut_again_from_what_is_stored(couple: Path, tmp_path: Path
 
 @pytest.mark.parametrize("crf", [40, 46, 51])
 def test_what_is_forged_is_judged_once_whatever_frames_are_wanted(crf: int, couple: Path, tmp_path: Path) -> None:
-    """From a faint forgery to one that coding has drowned: labels, segments and masks say the same."""
+    """From a faint forgery to one that coding has drowned: labels, spans and masks say the same."""
     source, fake = (
         original_path(tmp_path / "in", STEM, "c40"),
         fake_path(tmp_path / "in", "NeuralTextures", STEM, "c40"),
@@ -214,5 +214,5 @@ def test_what_is_forged_is_judged_once_whatever_frames_are_wanted(crf: int, coup
         assert len(kept) == (int(frames) if clip["visual_change"] else 0)
         assert all(row["mask"].any() for row in kept)
         assert {drop["reason"] for drop in drops} <= {"no_visual_change"}
-        verdicts.add((clip["visual_change"], str(clip["segments"])))
+        verdicts.add((clip["visual_change"], str(clip["detected_spans"])))
     assert len(verdicts) == 1

@@ -61,7 +61,7 @@ def _clip(stem: str, facts: dict[str, object]) -> Clip:
         label=int(method is not None),
         forgery=kind.forgery,
         method=method,
-        generator=kind.family,
+        family=kind.family,
         identities=[person, face] if face else [person],
         **facts,  # type: ignore[arg-type]
     )

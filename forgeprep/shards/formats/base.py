@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from forgeprep.schemas.columns import Column
+from forgeprep.schemas.renamed import current_row, current_table, stored_names, with_older_names
 
 Row = dict[str, Any]
 Spot = tuple[int, int]
@@ -54,6 +55,9 @@ def _spots(rows: Callable[[Path, Sequence[str] | None], Iterator[Row]]) -> Calla
 class ShardFormat:
     """A shard format. Equal tables must give equal bytes: no time stamps, no names of machines.
 
+    The functions know the names of columns that stand in the file; the methods, by which shards are read, those of
+    today (:mod:`forgeprep.schemas.renamed`).
+
     Attributes:
         name: what users write after ``--format``.
         suffix: the end of its files' names, without the dot.
@@ -84,20 +88,38 @@ class ShardFormat:
 
     def read_schema(self, path: Path) -> dict[str, pa.DataType | None] | None:
         """Column -> Arrow type or None; None for a shard without rows whose format tells nothing."""
+        found = self._stored_schema(path)
+        return None if found is None else current_row(found)
+
+    def _stored_schema(self, path: Path) -> dict[str, pa.DataType | None] | None:
         if self.schema is not None:
             return self.schema(path)
         first = next(self.rows(path, None), None)
         return None if first is None else dict.fromkeys(first)
 
+    def read_rows(self, path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
+        """As ``rows``."""
+        if columns is not None and with_older_names(columns) != list(columns):
+            columns = stored_names(columns, self._stored_schema(path) or {})
+        return map(current_row, self.rows(path, columns))
+
     def read_values(self, path: Path, columns: Sequence[str]) -> Iterator[tuple[Spot, Row]]:
         """As ``values``."""
-        return (self.values or _spots(self.rows))(path, columns)
+        read = self.values or _spots(self.rows)
+        return ((spot, current_row(row)) for spot, row in read(path, with_older_names(columns)))
+
+    def read_tables(self, path: Path, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table]] | None:
+        """As ``tables``; None where the format has none."""
+        if self.tables is None:
+            return None
+        return ((first, current_table(table)) for first, table in self.tables(path, with_older_names(columns)))
 
     def read_at(self, path: Path, spot: Spot, columns: Sequence[str] | None) -> Row:
         """As ``row_at``."""
         if self.row_at is not None:
-            return self.row_at(path, spot, columns)
-        row = next(itertools.islice(self.rows(path, None), spot[0], None))
+            # Names that a Parquet file lacks are left out where it is read.
+            return current_row(self.row_at(path, spot, None if columns is None else with_older_names(columns)))
+        row = current_row(next(itertools.islice(self.rows(path, None), spot[0], None)))
         return row if columns is None else {name: row[name] for name in columns if name in row}
 
 

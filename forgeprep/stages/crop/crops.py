@@ -112,7 +112,7 @@ def sample_at(
         label=clip.label,
         forgery=clip.forgery,
         method=clip.method,
-        generator=clip.generator,
+        family=clip.family,
         compression=clip.compression,
         frame_size=size_wh,
         face_box=face.box,
@@ -128,7 +128,7 @@ def sample_at(
 
 def call_real(sample: Sample) -> None:
     """Label a sample of a fake that is not altered itself."""
-    sample.label, sample.forgery, sample.method, sample.generator = 0, "real", None, None
+    sample.label, sample.forgery, sample.method, sample.family = 0, "real", None, None
 
 
 def drop(group: Group, clip: Clip, index: int, track: int | None, reason: str, detail: str | None = None) -> Drop:

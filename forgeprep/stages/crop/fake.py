@@ -86,7 +86,7 @@ class Fake:
             return []
         self.verdict = FITS
         entry.tracks = tracks
-        entry.visual_change, entry.segments = verdict.visual_change, verdict.segments
+        entry.visual_change, entry.detected_spans = verdict.visual_change, verdict.spans
         if self.correlations:
             entry.pair_similarity = sum(self.correlations) / len(self.correlations)
             found = self.reader.alignment or AS_IS

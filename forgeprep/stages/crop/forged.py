@@ -6,8 +6,8 @@ same frames of a clip whatever samples are wanted. One that does not differ at a
 another face of the clip is. As long as no face differs clearly, samples wait for one to do so: what looks faint may be
 the first frames of a clear span.
 
-This is the only judgement of what is forged: labels and segments follow it, and every sample that it leaves a fake gets
-a mask.
+This is the only judgement of what is forged: labels and detected spans follow it, and every sample that it leaves a
+fake gets a mask.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class Verdict:
 
     Attributes:
         visual_change: whether anything visible was forged; None if no face could be compared.
-        segments: forged spans, [start_s, end_s); None as above, where the differences are too faint to tell when, and
-            where frames have no time.
+        spans: those detected as forged, [start_s, end_s); None as above, where the differences are too faint to tell
+            when, and where frames have no time.
         given_up: (frame of the original, track) of samples that waited for a forged frame in vain.
         samples: those that waited and count all the same, in runs.
     """
 
     visual_change: bool | None
-    segments: list[tuple[float, float]] | None
+    spans: list[tuple[float, float]] | None
     given_up: list[tuple[int, int]]
     samples: list[list[Sample]]
 

@@ -88,7 +88,7 @@ def find_verdicts(loaded: LoadedModel, index: SampleIndex, *, numbers: Ints | No
     return found
 
 
-_KEPT = ("sample_id", "clip_id", "dataset", "frame_index", "label", "forgery", "method", "generator", "compression")
+_KEPT = ("sample_id", "clip_id", "dataset", "frame_index", "label", "forgery", "method", "family", "compression")
 
 
 def _count_pixels(

@@ -32,7 +32,7 @@ class Levels(ForgeryModel):
 
     def __init__(
         self,
-        levels: str | Sequence[str] = "label,forgery,generator,method",
+        levels: str | Sequence[str] = "label,forgery,family,method",
         weights: Mapping[str, NonNegativeFloat] | None = None,
         names: Mapping[str, Sequence[str]] | None = None,
     ) -> None:

@@ -18,6 +18,7 @@ from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.lock import locked
 from forgeprep.io.safe_files import LIST_BYTES, open_regular, read_bytes, read_json
 from forgeprep.schemas.files import MatrixFile, problem_of
+from forgeprep.schemas.renamed import current_table
 from forgeprep.shards.read import shard_paths
 from forgeprep.shards.records import table_bytes
 from forgeprep.training.checkpoint import read_facts
@@ -39,7 +40,7 @@ def figure_names() -> list[str]:
 
 _COLUMNS = {
     "sample_id": pa.string(), "clip_id": pa.string(), "label": pa.int8(), "method": pa.string(),
-    "forgery": pa.string(), "generator": pa.string(), "score": pa.float64(),
+    "forgery": pa.string(), "family": pa.string(), "score": pa.float64(),
 }  # fmt: skip
 
 
@@ -207,7 +208,7 @@ def _scores(
 def _read_scores(path: Path, key: Mapping[str, Any]) -> tuple[pa.Table, float] | None:
     """Scores that were kept; None if there are none, or of another checkpoint, or damaged: they can be made again."""
     try:
-        table = pq.read_table(pa.BufferReader(read_bytes(path, LIST_BYTES)))
+        table = current_table(pq.read_table(pa.BufferReader(read_bytes(path, LIST_BYTES))))
         facts = json.loads((table.schema.metadata or {})[b"forgeprep"])
         return (table, float(facts["threshold"])) if facts["key"] == key else None
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):

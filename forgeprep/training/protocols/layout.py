@@ -30,14 +30,14 @@ from forgeprep.training.sample_index import check_columns
 PROTOCOLS: dict[str, str | None] = {
     "cross-method": "method",
     "cross-generator": "method",
-    "cross-family": "generator",
+    "cross-family": "family",
     "cross-forgery": "forgery",
     "cross-dataset": None,
 }
 """Protocol -> the column that tells its classes; None: the sets of shards are the classes.
 
-A *method* is the program that forged, a *family* the kind of program (gan, diffusion, …); the column of the family is
-called ``generator``. GenFace calls a method a generator, so its protocol of that name goes by the method.
+A *method* is the program that forged, a *family* the kind of program (gan, diffusion, …). GenFace calls a method a
+generator, so its protocol of that name goes by the method.
 """
 
 
@@ -77,7 +77,7 @@ class Key(NamedTuple):
     label: int
     method: str | None
     forgery: str
-    generator: str | None
+    family: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ def test_the_label_tree_comes_back_as_the_adapter_told_it(
     found = json.loads((run / "evaluation" / "evaluation.json").read_text())[0]["sets"][str(out)]
     clips = [asdict(clip) for clip in get_dataset("genface").scan(root, ScanOptions()).clips]
     tested = [clip for clip in clips if clip["split"] == "test"]
-    assert list(found["levels"]) == ["label", "forgery", "generator", "method"]
+    assert list(found["levels"]) == ["label", "forgery", "family", "method"]
     for level, figures in found["levels"].items():
         truth = Counter(class_at(level, clip) for clip in tested)
         counts = dict(zip(figures["classes"], map(sum, figures["confusion"]), strict=True))

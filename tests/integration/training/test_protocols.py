@@ -44,10 +44,10 @@ def make_shards(
         rows = []
         for number in (source, source + 3):
             for method in (methods or {}).get(split, ALL):
-                forgery, generator = KINDS.get(method or "", ("real", None))
+                forgery, family = KINDS.get(method or "", ("real", None))
                 for frame in (0, 12, 24):
                     row = make_row(photo, split, number, method, frame, 48)
-                    kind = {"dataset": dataset, "forgery": forgery, "generator": generator}
+                    kind = {"dataset": dataset, "forgery": forgery, "family": family}
                     names = {k: row[k].replace("ffpp", dataset, 1) for k in ("sample_id", "clip_id")}
                     image = 255 - row["image"] if method == "NeuralTextures" else row["image"]
                     rows.append({**row, **kind, **names, "image": image // (1 + number % 2)})
@@ -223,9 +223,9 @@ def test_classes_are_groups_of_methods(shards: Path, tmp_path: Path) -> None:
         assert {cell(tmp_path, row, name)["fakes"] for row in classes} == {6 * len(methods)}
     base = Training("fn3-cls", (shards,), tmp_path, make_recipe("fn3-cls", {}))
     rows = lay_out(Plan("cross-family", base)).rows
-    # The generator of NeuralTextures is not known here: it is of no class.
+    # The family of NeuralTextures is not known here: it is of no class.
     assert [(row.name, row.training.kind, row.fakes, row.reals) for row in rows] == [
-        (name, ("generator", name), 6, 6) for name in ("autoencoder", "graphics")
+        (name, ("family", name), 6, 6) for name in ("autoencoder", "graphics")
     ]
 
 
@@ -319,4 +319,4 @@ def test_names_of_files_are_distinct_and_stay_in_their_folder() -> None:
     assert len(set(slugs)) == len(names)
     assert not any("/" in text or text.startswith(".") for text in slugs)
     assert slug("FaceForensics++") == "FaceForensics++"
-    assert set(PROTOCOLS.values()) == {"method", "generator", "forgery", None}
+    assert set(PROTOCOLS.values()) == {"method", "family", "forgery", None}

@@ -83,7 +83,7 @@ def test_clips_carry_names_pairs_labels_and_sizes(tmp_path: Path) -> None:
         label=1,
         forgery="identity_replaced",
         method="Deepfakes",
-        generator="autoencoder",
+        family="autoencoder",
         compression="c23",
         companions={"mask": mask("071_054")},
         identities=["071", "054"],

@@ -104,7 +104,7 @@ def test_genface_names_tell_the_generator(tmp_path: Path) -> None:
     put(tmp_path, "train/fake/FS/GAN/0001_FSLSD.png", "train/fake/FS/Diffusion/0001_0002_DiffFace.png")
     put(tmp_path, "train/fake/AM/Diffusion/0001.png", "train/fake/AM/GAN/8888.png")
     clips = {clip.path.rpartition("/")[2]: clip for clip in scan("genface", tmp_path).clips}
-    told = {name: (c.method, c.generator, c.forgery, c.original_id and c.original_id[-4:]) for name, c in clips.items()}
+    told = {name: (c.method, c.family, c.forgery, c.original_id and c.original_id[-4:]) for name, c in clips.items()}
     assert told == {
         "0001.jpg": (None, None, "real", None),
         "latentdiffusion_7.png": ("LatentDiffusion", "diffusion", "entire_synthesis", None),

@@ -159,7 +159,7 @@ def crop_of(clip: str, frame: int, *, original: str | None = None, side: int = 1
         label=int(original is not None),
         forgery="real" if original is None else "identity_replaced",
         method=None,
-        generator=None,
+        family=None,
         compression=None,
         frame_size=(300, 300),
         face_box=(-30.0 + 2 * (x - 1), 40.0 + 2 * (y - 1), -30.0 + 2 * (x + 2), 40.0 + 2 * (y + 2)),

@@ -21,7 +21,7 @@ from tests.conftest import run_cli
 from tests.helpers.html import NASTY, Parsed, parsed
 from tests.helpers.shards_run import make_run, shard_rows, write_shard, write_tables
 
-SECTIONS = ["samples", "coverage", "masks", "agreement", "sheets", "pairs", "segments", "boxes", "noise", "similarity"]
+SECTIONS = ["samples", "coverage", "masks", "agreement", "sheets", "pairs", "spans", "boxes", "noise", "similarity"]
 
 
 def number(text: str) -> float:
@@ -96,7 +96,13 @@ def test_what_comes_from_outside_is_escaped(tmp_path: Path, face_photo: UInt8) -
         row |= {"method": NASTY, "compression": NASTY, "clip_id": NASTY, "sample_id": NASTY + row["sample_id"]}
     record = write_shard(tmp_path, "train/00000", rows)
     for clip in record["clips"]:
-        clip |= {"written": 0, "error": NASTY, "pair_similarity": 0.2, "offset": 3, "segments": [[0.0, 0.1], [0.5, 1]]}
+        clip |= {
+            "written": 0,
+            "error": NASTY,
+            "pair_similarity": 0.2,
+            "offset": 3,
+            "detected_spans": [[0.0, 0.1], [0.5, 1]],
+        }
     record["drops"][0][5] = NASTY
     write_record(tmp_path, record)
     write_tables(tmp_path, [])
@@ -166,14 +172,14 @@ def test_the_command_writes_where_it_is_told(
 def test_unusual_pairs_and_partial_forgeries_are_listed(tmp_path: Path, face_photo: UInt8) -> None:
     out = make_run(tmp_path, face_photo)
     plain = {"offset": 0, "rate": 1.0, "scale": 1.0, "shift": [0.0, 0.0], "pair_similarity": 0.99}
-    plain |= {"visual_change": True, "segments": [[0.0, 1.44]], "fps": 25.0}
+    plain |= {"visual_change": True, "detected_spans": [[0.0, 1.44]], "fps": 25.0}
     odd = {"offset": -4, "rate": 0.5, "scale": 0.75, "shift": [0.0, 8.0], "pair_similarity": 0.4}
 
     def change(clip: dict[str, Any]) -> None:
         if clip["label"]:
             clip |= plain
         if clip["clip_id"] == "ffpp/c23/FaceSwap/000_001":
-            clip |= {**odd, "visual_change": False, "segments": [[0.0, 0.2], [1.0, 1.2]]}
+            clip |= {**odd, "visual_change": False, "detected_spans": [[0.0, 0.2], [1.0, 1.2]]}
 
     edit_clips(out, change)
     clips = look_at_clips(out)
@@ -184,4 +190,4 @@ def test_unusual_pairs_and_partial_forgeries_are_listed(tmp_path: Path, face_pho
     assert tables["odd-table"][1][:-1] == cells
     assert len(tables["odd-table"][1][-1].split(", ")) == 7
     assert tables["partial-table"][1] == [cells[0], "1.44", "0.00 to 0.20, 1.00 to 1.20", ""]
-    assert tables["segments-table"] == [["method", "1", "2"], ["Deepfakes", "2", "0"], ["FaceSwap", "1", "1"]]
+    assert tables["spans-table"] == [["method", "1", "2"], ["Deepfakes", "2", "0"], ["FaceSwap", "1", "1"]]

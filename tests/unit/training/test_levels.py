@@ -17,9 +17,9 @@ from forgeprep.training.models.levels import UNKNOWN
 
 def sample(method: str | None, dataset: str = "genface") -> dict[str, Any]:
     if method is None:
-        return {"label": 0, "forgery": "real", "generator": None, "method": None}
+        return {"label": 0, "forgery": "real", "family": None, "method": None}
     kind = taxonomy()[dataset][method]
-    return {"label": 1, "forgery": kind.forgery, "generator": kind.family, "method": method}
+    return {"label": 1, "forgery": kind.forgery, "family": kind.family, "method": method}
 
 
 def test_every_method_has_a_class_at_every_level() -> None:
@@ -28,7 +28,7 @@ def test_every_method_has_a_class_at_every_level() -> None:
         "fake", "identity_remained", "attribute_edit", "diffusion", "Diffae",
     ]  # fmt: skip
     assert class_at("identity", sample("DDPM")) is None
-    assert class_at("generator", sample("DeepFakeDetection", "dfd")) is None
+    assert class_at("family", sample("DeepFakeDetection", "dfd")) is None
     for name, methods in taxonomy().items():
         assert {class_at("method", sample(method, name)) for method in methods} == set(methods)
     ways = Counter(class_at("identity", sample(method, "forgerynet")) for method in taxonomy()["forgerynet"])
@@ -37,27 +37,27 @@ def test_every_method_has_a_class_at_every_level() -> None:
 
 def test_an_unknown_class_is_no_part_of_the_loss() -> None:
     torch.manual_seed(0)
-    detector = build("xception-levels", {"levels": "label,generator", "names": {"generator": ["real", "gan"]}})
+    detector = build("xception-levels", {"levels": "label,family", "names": {"family": ["real", "gan"]}})
     out = {"level_label": torch.randn(3, 2), "level_generator": torch.randn(3, 2)}
-    levels = {"label": ["real", "fake", "fake"], "generator": ["real", None, "gan"]}
+    levels = {"label": ["real", "fake", "fake"], "family": ["real", None, "gan"]}
     terms = detector.losses(out, {"levels": levels})
     two = out["level_generator"][[0, 2]]
-    torch.testing.assert_close(terms["generator"], torch.nn.functional.cross_entropy(two, torch.tensor([0, 1])))
-    assert detector.losses(out, {"levels": {**levels, "generator": [None] * 3}})["generator"] == 0
+    torch.testing.assert_close(terms["family"], torch.nn.functional.cross_entropy(two, torch.tensor([0, 1])))
+    assert detector.losses(out, {"levels": {**levels, "family": [None] * 3}})["family"] == 0
     assert UNKNOWN == -100
     with pytest.raises(UsageError, match="unknown level 'metod': did you mean 'method'"):
         build("xception-levels", {"levels": "label,metod"})
 
 
 def test_figures_of_a_case_by_hand() -> None:
-    rows = [sample(None), sample("Diffae"), sample("FSLSD"), {**sample("FSLSD"), "generator": None}]
-    found = {"label": ["real", "fake", "fake", "real"], "generator": ["real", "diffusion", "diffusion", "real"]}
-    figures = level_figures(rows, found, {"label": ["real", "fake"], "generator": ["real", "diffusion"]})
+    rows = [sample(None), sample("Diffae"), sample("FSLSD"), {**sample("FSLSD"), "family": None}]
+    found = {"label": ["real", "fake", "fake", "real"], "family": ["real", "diffusion", "diffusion", "real"]}
+    figures = level_figures(rows, found, {"label": ["real", "fake"], "family": ["real", "diffusion"]})
     assert figures["label"]["confusion"] == [[1, 0], [1, 2]]
     assert figures["label"]["recall"] == [1, pytest.approx(2 / 3)]
-    # A generator that training never saw can not be found, and counts as missed.
-    assert figures["generator"]["classes"] == ["real", "diffusion", "gan"]
-    assert figures["generator"]["confusion"] == [[1, 0, 0], [0, 1, 0], [0, 1, 0]]
-    assert (figures["generator"]["average"], figures["generator"]["unknown"]) == (pytest.approx(2 / 3), 1)
+    # A family that training never saw can not be found, and counts as missed.
+    assert figures["family"]["classes"] == ["real", "diffusion", "gan"]
+    assert figures["family"]["confusion"] == [[1, 0, 0], [0, 1, 0], [0, 1, 0]]
+    assert (figures["family"]["average"], figures["family"]["unknown"]) == (pytest.approx(2 / 3), 1)
     assert agreement(rows, found) == 1
-    assert agreement(rows[:3], {"label": ["real", "real", "fake"], "generator": ["real", "gan", "gan"]}) == 2 / 3
+    assert agreement(rows[:3], {"label": ["real", "real", "fake"], "family": ["real", "gan", "gan"]}) == 2 / 3

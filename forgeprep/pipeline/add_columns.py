@@ -35,6 +35,9 @@ def added_rows(
     columns = [column for stage, _ in steps for column in stage.adds]
     read = {MAIN, *(name for stage, _ in steps for name in stage.reads)}
     rows = iter_rows(out / file["path"], decode=False)
+    if not steps:
+        yield from rows
+        return
     while held := list(itertools.islice(rows, BATCH)):
         samples = [
             sample_of({name: _decoded(value) if name in read else value for name, value in row.items()}) for row in held

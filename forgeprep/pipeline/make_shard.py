@@ -22,6 +22,7 @@ from forgeprep.schemas.config import RunConfig
 from forgeprep.schemas.drops import REASONS, Drop
 from forgeprep.schemas.resources import Resources
 from forgeprep.schemas.samples import Column, columns_of, sequence_columns
+from forgeprep.schemas.version import SCHEMA_VERSION
 from forgeprep.shards.encode import encode_row
 from forgeprep.shards.records import write_record
 from forgeprep.shards.write import ShardWriter
@@ -35,7 +36,7 @@ class ShardJob:
     """Everything that a worker needs to make one shard of the plan in ``out``.
 
     ``key`` names its content: inputs, configuration, versions. ``record`` is that of the shard as it is, where only
-    stages are added to it.
+    stages are added to it, or it is of an earlier schema version.
     """
 
     number: int
@@ -90,12 +91,12 @@ def make_shard(job: ShardJob, attempt: Attempt | None = None) -> Progress:
 
 
 def _add_stages(job: ShardJob, record: Mapping[str, Any], attempt: Attempt) -> Progress:
-    """Make the shard again from itself, with further stages."""
+    """Make the shard again from itself, with further stages, or with none to have it as it is written today."""
     steps = prepare(job.config)
     new = [(stage, params) for stage, params in steps.samples if stage.name not in record["stages"]]
     clips, drops = len(record["clips"]), len(record["drops"])
     with (
-        ShardWriter(job.out, job.name, steps.columns, job.config.formats, {"forgeprep": job.key}) as writer,
+        ShardWriter(job.out, job.name, steps.file_columns, job.config.formats, {"forgeprep": job.key}) as writer,
         attempt.limits(),
     ):
         for row in added_rows(job.out, record, new, job.config):
@@ -103,7 +104,12 @@ def _add_stages(job: ShardJob, record: Mapping[str, Any], attempt: Attempt) -> P
             writer.add(row)
             attempt.report(Progress(0, writer.rows, drops))
         files = writer.commit()
-    done = {"key": job.key, "stages": list(job.config.stages), "files": [asdict(file) for file in files]}
+    done = {
+        "key": job.key,
+        "schema_version": SCHEMA_VERSION,
+        "stages": list(job.config.stages),
+        "files": [asdict(file) for file in files],
+    }
     write_record(job.out, {**record, **done})
     return Progress(clips, record["rows"], drops)
 
@@ -261,6 +267,7 @@ def _record(job: ShardJob, plan: ShardPlan, logs: list[GroupLog], files: list[An
     rows = sum(entry.written for entry in entries)
     return {
         "key": job.key,
+        "schema_version": SCHEMA_VERSION,
         "split": plan.split,
         "shard": plan.name,
         "stages": list(job.config.stages),

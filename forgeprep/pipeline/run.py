@@ -137,7 +137,19 @@ def prepare_run(
             write_run(prepared, identity)
     elif write and not same:
         _claim(prepared, identity)
+    elif write and old is not None:
+        _bring_up_to_date(prepared, identity, old.get("schema_version", 0))
     return prepared
+
+
+def _bring_up_to_date(prepared: Prepared, identity: dict[str, Any], found: Any) -> None:
+    """Have a run of an earlier schema version go on as one of today; its shards are made again from themselves."""
+    if found in range(SCHEMA_VERSION):
+        prepared.scan.warnings.append(
+            f"{prepared.out}: is of schema version {found}; its shards are brought to {SCHEMA_VERSION}, from themselves"
+        )
+        with locked(prepared.out):
+            write_run(prepared, identity)
 
 
 def _scan(config: RunConfig, root: Path, progress: Callable[[str, int], None]) -> Scan:
@@ -250,12 +262,13 @@ def _jobs_left(prepared: Prepared, result: Result, report: Report) -> list[Job]:
         key = shard_key(prepared.settings, shard.name, shard.inputs)
         record = read_record(prepared.out, shard.name)
         there = record if record is not None and files_there(prepared.out, record) else None
-        if there is not None and there["key"] == key:
+        whole = there is not None and there["key"] == key
+        if there is not None and whole and there.get("schema_version", 0) not in range(SCHEMA_VERSION):
             result.kept.append(shard.name)
             report(shard.name, Progress(len(there["clips"]), there["rows"], len(there["drops"])))
             continue
         base = shard_key(prepared.adds_to, shard.name, shard.inputs) if prepared.adds_to else None
-        grows = there if there is not None and there["key"] == base else None
+        grows = there if there is not None and (whole or there["key"] == base) else None
         made = ShardJob(number, shard.name, prepared.config, root, out, key, grows)
         jobs.append(Job(shard.name, functools.partial(make_shard, made), needs))
     return jobs

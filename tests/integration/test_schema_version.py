@@ -8,18 +8,25 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from forgeprep import __version__
 from forgeprep.errors import UsageError, VerifyError
+from forgeprep.pipeline.configure import make_config, shard_key, versions
+from forgeprep.pipeline.plan import open_plan
+from forgeprep.pipeline.run import execute, prepare_run
 from forgeprep.schemas import version
+from forgeprep.schemas.clips import CLIP_SCHEMA
+from forgeprep.schemas.config import RunConfig
 from forgeprep.shards.encode import UInt8
 from forgeprep.shards.formats import format_of
-from forgeprep.shards.random_access import index_shard, read_at
+from forgeprep.shards.random_access import index_shard, iter_tables, read_at
 from forgeprep.shards.read import iter_rows, iter_sequences, shard_paths
-from forgeprep.shards.records import read_run
+from forgeprep.shards.records import read_record, read_run, write_record
 from forgeprep.shards.verify import verify
+from forgeprep.stages import resolve_stages
 from tests.conftest import run_cli
 from tests.helpers.shards_run import make_run
 
@@ -46,12 +53,67 @@ def test_an_older_run_is_read_the_same_from_both_formats(name: str) -> None:
     for shard in (path, path.with_suffix(".tar")):
         assert [read_at(place) for _, place in index_shard(shard)] == rows
     assert {row["label"] for row in rows} == {0, 1}
+    assert {row["family"] for row in rows} == {None, "autoencoder"}
+    assert not {"generator", "segments"} & {*rows[0]}
+    for shard in (path, path.with_suffix(".tar")):
+        known = [{"sample_id": row["sample_id"], "family": row["family"]} for row in rows]
+        assert list(iter_rows(shard, ["sample_id", "family"])) == known
+        assert pa.concat_tables(iter_tables(shard, ["sample_id", "family"])).select([0, 1]).to_pylist() == known
+        assert [read_at(place, ("family",)) for _, place in index_shard(shard)] == [
+            {"family": k["family"]} for k in known
+        ]
+        with pytest.warns(FutureWarning, match="the column 'generator' is now 'family'"):
+            assert [row["generator"] for row in iter_rows(shard, ["generator"])] == [k["family"] for k in known]
     for row in iter_rows(path):
         assert isinstance(row["similarity"], bytes | list)
         images = row["image"] if isinstance(row["image"], list) else [row["image"]]
         assert all(image.shape == (32, 32, 3) for image in images)
     if "sequences" in name:
         assert all(arrays.images.shape == (2, 32, 32, 3) for _, arrays in iter_sequences(path))
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_an_older_run_goes_on_as_one_of_today(name: str, demo: Path, tmp_path: Path) -> None:
+    """Its finished shards are brought to the version of today from themselves."""
+    out = Path(shutil.copytree(DATA / name, tmp_path / "out"))
+    before = list(iter_rows(out / "shards/train/00000.parquet", decode=False))
+    given = {"splits": "train", "methods": "Deepfakes", "frames": "1", "size": 32, "format": "both"}
+    given |= {"stages": "crop,mask,noise,similarity", "sequence_length": 2 if "sequences" in name else None}
+    config = make_config("ffpp", given)
+    today = prepare_run(config, demo, tmp_path / "never", write=False)
+    # As if the run had been made by the libraries that are installed here.
+    run, record = read_run(out), read_record(out, "train/00000")
+    assert record is not None
+    run |= {"fingerprint": today.fingerprint, "versions": versions(resolve_stages(config.stages), config.params)}
+    record["key"] = shard_key(today.settings, "train/00000", open_plan(out / "plan.parquet").briefs[0].inputs)
+    (out / "run.json").write_text(json.dumps(run))
+    write_record(out, record)
+    assert _go_on(config, demo, out) == (["train/00000"], [])
+    assert list(iter_rows(out / "shards/train/00000.parquet", decode=False)) == before
+    for path in out.glob("shards/train/*"):
+        assert "family" in {*next(format_of(path).rows(path, None))}
+        assert format_of(path).metadata(path)["forgeprep_schema"] == str(version.SCHEMA_VERSION)
+    assert pq.read_schema(out / "clips.parquet").names == CLIP_SCHEMA.names
+    assert read_run(out)["schema_version"] == version.SCHEMA_VERSION
+    assert verify(out) == []
+    assert _go_on(config, demo, out) == ([], ["train/00000"])
+
+
+def _go_on(config: RunConfig, demo: Path, out: Path) -> tuple[list[str], list[str]]:
+    result = execute(prepare_run(config, demo, out), workers=0, report=lambda *_: None)
+    return result.made, result.kept
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_an_older_run_is_trained_on(name: str) -> None:
+    pytest.importorskip("torch", reason="the extra 'train' is not installed")
+    from forgeprep.training.data import KEPT, Samples
+    from forgeprep.training.sample_index import load_index
+
+    index = load_index([DATA / name], "train", kind=("family", "autoencoder"))
+    assert index.classes["family"] == ("real", "autoencoder")
+    rows = Samples(index, KEPT).read(range(len(index)))
+    assert [row["family"] for row in rows] == ["autoencoder" if row["label"] else None for row in rows]
 
 
 def test_every_version_that_is_read_has_a_run_that_is_kept() -> None:

@@ -121,3 +121,17 @@ def test_a_manifest_is_a_table_of_either_kind(kind: str, tmp_path: Path) -> None
     assert len({clips[f"manifest/v/{name}"].split for name in "abc"}) == 1
     assert clips["manifest/v/d"].split != clips["manifest/v/a"].split
     assert "1 files are listed but not there: v/gone.mp4" in found.warnings
+
+
+def test_a_manifest_may_have_the_older_name_of_a_column(tmp_path: Path) -> None:
+    put(tmp_path, "a.mp4", "b.mp4")
+    table = pa.table({"path": ["a.mp4", "b.mp4"], "label": ["0", "1"], "generator": ["", "gan"]})
+    pq.write_table(table, tmp_path / "m.parquet")
+    (tmp_path / "m.csv").write_text("path,label,generator\na.mp4,0,\nb.mp4,1,gan\n")
+    for name in ("m.parquet", "m.csv"):
+        found = scan("manifest", tmp_path, file=name)
+        assert {clip.clip_id: clip.family for clip in found.clips} == {"manifest/a": None, "manifest/b": "gan"}
+        assert f"{name}: the column generator is now family" in found.warnings
+    (tmp_path / "m.csv").write_text("path,label,generator,family\na.mp4,0,,\n")
+    with pytest.raises(UsageError, match="'generator' is the older name of the column 'family'; give one of them"):
+        scan("manifest", tmp_path, file="m.csv")

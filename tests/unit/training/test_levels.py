@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +12,11 @@ import torch
 
 from forgeprep.datasets.taxonomy import LEVELS, class_at, taxonomy
 from forgeprep.errors import UsageError
+from forgeprep.training.checkpoint import fill
 from forgeprep.training.evaluation.levels import agreement, level_figures
 from forgeprep.training.models import build
 from forgeprep.training.models.levels import UNKNOWN
+from forgeprep.training.run_folder import read_config
 
 
 def sample(method: str | None, dataset: str = "genface") -> dict[str, Any]:
@@ -38,15 +42,32 @@ def test_every_method_has_a_class_at_every_level() -> None:
 def test_an_unknown_class_is_no_part_of_the_loss() -> None:
     torch.manual_seed(0)
     detector = build("xception-levels", {"levels": "label,family", "names": {"family": ["real", "gan"]}})
-    out = {"level_label": torch.randn(3, 2), "level_generator": torch.randn(3, 2)}
+    out = {"level_label": torch.randn(3, 2), "level_family": torch.randn(3, 2)}
     levels = {"label": ["real", "fake", "fake"], "family": ["real", None, "gan"]}
     terms = detector.losses(out, {"levels": levels})
-    two = out["level_generator"][[0, 2]]
+    two = out["level_family"][[0, 2]]
     torch.testing.assert_close(terms["family"], torch.nn.functional.cross_entropy(two, torch.tensor([0, 1])))
     assert detector.losses(out, {"levels": {**levels, "family": [None] * 3}})["family"] == 0
     assert UNKNOWN == -100
     with pytest.raises(UsageError, match="unknown level 'metod': did you mean 'method'"):
         build("xception-levels", {"levels": "label,metod"})
+
+
+def test_a_training_of_before_the_family_had_its_name_is_read(tmp_path: Path) -> None:
+    """Its column was called ``generator``, and so was the head."""
+    options = {"levels": "label, generator", "weights": {"generator": 0.5}, "names": {"generator": ["real", "gan"]}}
+    config = {"model": "xception-levels", "options": options, "recipe": {}, "kind": ["generator", "gan"]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    read = read_config(tmp_path)
+    assert read["options"] == {
+        "levels": "label,family", "weights": {"family": 0.5}, "names": {"family": ["real", "gan"]},
+    }  # fmt: skip
+    assert read["kind"] == ["family", "gan"]
+    detector, other = (build("xception-levels", read["options"]) for _ in range(2))
+    older = {name.replace("heads.family", "heads.generator"): value for name, value in detector.state_dict().items()}
+    assert "heads.generator.weight" in older
+    fill(other, older, "old")
+    assert torch.equal(other.heads["family"].weight, detector.heads["family"].weight)
 
 
 def test_figures_of_a_case_by_hand() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.run import execute, prepare_run
 from forgeprep.shards.verify import verify
+from forgeprep.text import counted
 
 
 def main() -> None:
@@ -29,7 +30,8 @@ def main() -> None:
         prepared, workers=given.workers, report=lambda shard, progress: samples.update({shard: progress.rows})
     )
     problems = verify(given.out) if not result.failed else result.failed
-    print(f"{sum(samples.values())} samples in {len(samples)} shards, {len(problems)} problems")
+    told = [counted(len(samples), "shard"), counted(len(problems), "problem")]
+    print(f"{counted(sum(samples.values()), 'sample')} in {', '.join(told)}")
     for problem in problems:
         print(problem)
     sys.exit(1 if problems else 0)

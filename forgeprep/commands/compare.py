@@ -10,6 +10,7 @@ import typer
 
 from forgeprep.commands.flags import ANY, Debug, parse_path
 from forgeprep.commands.groups import single
+from forgeprep.text import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,7 +61,7 @@ def _print(found: Comparison, a: Path, b: Path) -> None:
         _say("drops: " + ", ".join(f"{reason} {x:,} -> {y:,}" for reason, (x, y) in found.drops.items()))
     for name, count, examples in (("A", found.only_a, found.examples_a), ("B", found.only_b, found.examples_b)):
         if count:
-            _say(f"only in {name}: {count:,} samples, e.g. {', '.join(examples[:2])}")
+            _say(f"only in {name}: {counted(count, 'sample')}, e.g. {', '.join(examples[:2])}")
     for name, columns in (("A", found.columns_only_a), ("B", found.columns_only_b)):
         if columns:
             _say(f"columns only in {name}: {', '.join(columns)}")
@@ -94,11 +95,11 @@ def _table(found: Comparison) -> Table:
 def _summary(found: Comparison) -> str:
     parts = []
     if found.only_a or found.only_b:
-        parts.append(f"{found.only_a + found.only_b:,} samples are in one run alone")
+        parts.append(f"{counted(found.only_a + found.only_b, 'sample is', 'samples are')} in one run alone")
     if found.columns_only_a or found.columns_only_b:
-        parts.append(f"{len(found.columns_only_a) + len(found.columns_only_b)} columns are in one run alone")
+        alone = len(found.columns_only_a) + len(found.columns_only_b)
+        parts.append(f"{counted(alone, 'column is', 'columns are')} in one run alone")
     if found.columns:
-        parts.append(
-            f"{len(found.columns)} columns differ in {max(c.samples for c in found.columns):,} samples or less"
-        )
+        most = counted(max(column.samples for column in found.columns), "sample")
+        parts.append(f"{counted(len(found.columns), 'column differs', 'columns differ')} in {most} or less")
     return "; ".join(parts)

@@ -9,6 +9,7 @@ import typer
 
 from forgeprep.commands.flags import Debug, parse_local
 from forgeprep.commands.groups import single
+from forgeprep.text import counted
 
 EXAMPLES = """
 forgeprep demo demo
@@ -41,7 +42,9 @@ def demo(
         raise UsageError(f"{folder}: exists and is not an empty folder; give a new one")
     started = time.perf_counter()
     summary = make_demo(folder, people=people, seconds=seconds, seed=seed, layout=layout)
-    console.print(f"{folder}: {summary.clips} files, {size_text(summary.bytes)}, {time.perf_counter() - started:.1f} s")
+    console.print(
+        f"{folder}: {counted(summary.clips, 'file')}, {size_text(summary.bytes)}, {time.perf_counter() - started:.1f} s"
+    )
     console.print(f"next: forgeprep run {layout} --root {folder} --out OUT --stages crop,mask,noise", markup=False)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from forgeprep.errors import UsageError
 from forgeprep.media import guard
 from forgeprep.pipeline.executors.ray_start import RayStart
+from forgeprep.text import counted
 
 if TYPE_CHECKING:
     from forgeprep.pipeline.run import Prepared
@@ -80,7 +81,7 @@ def execute_shown(prepared: Prepared, force: Force, ray: RayStart | None, *, not
     for name, message in result.failed:
         console.print(f"failed: shard {name}: {' '.join(message.split())}", markup=False)
     if result.failed:
-        console.print(f"{len(result.failed)} of {len(prepared.shards)} shards failed; the others are kept")
+        console.print(f"{len(result.failed):,} of {counted(len(prepared.shards), 'shard')} failed; the others are kept")
         return 1
     show_counts(prepared.out)
     return 0

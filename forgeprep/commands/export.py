@@ -10,6 +10,7 @@ import typer
 
 from forgeprep.commands.flags import LOCAL, Debug, Out, completing
 from forgeprep.commands.groups import single
+from forgeprep.text import counted
 
 EXAMPLES = """
 forgeprep export out --to pictures --as pictures --option classes=method
@@ -45,7 +46,7 @@ def export(
     from forgeprep.export import export as write
 
     folder = write(out, to, format_name, option or ())
-    console.print(f"{to}: {folder.samples:,} samples in {len(folder.sums):,} files", markup=False)
+    console.print(f"{to}: {counted(folder.samples, 'sample')} in {counted(len(folder.sums), 'file')}", markup=False)
 
 
 app = single(export, examples=EXAMPLES)

@@ -10,6 +10,7 @@ import typer
 
 from forgeprep.commands.flags import LOCAL, OUTPUT, Debug, Gpus, parse_local
 from forgeprep.commands.groups import single
+from forgeprep.text import counted
 
 EXAMPLES = """
 forgeprep predict runs/two-stream clip.mp4 --to predictions
@@ -63,14 +64,10 @@ def predict(
             console.print(f"{file}: no face", markup=False)
         else:
             verdict = f"{'fake' if result['fake'] else 'real'} {result['score']:.3f}"
-            faces = _counted(len(result["tracks"]), "face")
-            frames = _counted(len({face["frame"] for face in result["faces"]}), "frame")
+            faces = counted(len(result["tracks"]), "face")
+            frames = counted(len({face["frame"] for face in result["faces"]}), "frame")
             console.print(f"{file}: {verdict}; {faces}, {frames}; written {result['written']}", markup=False)
     sys.exit(1 if broken else 0)
 
 
 app = single(predict, examples=EXAMPLES)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

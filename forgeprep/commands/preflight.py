@@ -10,6 +10,7 @@ from forgeprep.pipeline.preflight import estimate, makespan
 from forgeprep.pipeline.run import Prepared
 from forgeprep.report.summary import size_text
 from forgeprep.schemas.clips import SPLITS
+from forgeprep.text import counted
 
 SHOWN = 5
 """So many names of a list are shown."""
@@ -69,7 +70,7 @@ def print_estimate(prepared: Prepared, workers: int | None) -> None:
     else:
         used = min(workers, len(prepared.shards))
         seconds = found.seconds * makespan([shard.requested for shard in prepared.shards], used)
-        console.print(f"time:    about {_duration(seconds)} with {used} shards at a time")
+        console.print(f"time:    about {_duration(seconds)} with {counted(used, 'shard')} at a time")
 
 
 def _print_folders(prepared: Prepared) -> None:

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from forgeprep.commands.terminal import console
 from forgeprep.errors import Stopped
 from forgeprep.pipeline.progress import Progress as ShardProgress
+from forgeprep.text import counted
 
 if TYPE_CHECKING:
     from forgeprep.pipeline.run import Prepared
@@ -49,8 +50,8 @@ class Board:
         """Print how much was made how fast; ``kept`` are shards that were there already."""
         spent = time.perf_counter() - self.started
         made = sum(progress.rows for shard, progress in self.latest.items() if shard not in kept)
-        note = f"; {len(kept)} shards were there already" if kept else ""
-        console.print(f"{made} samples in {spent:.1f} s, {made / max(spent, 1e-9):.1f} samples/s{note}")
+        note = f"; {counted(len(kept), 'shard was', 'shards were')} there already" if kept else ""
+        console.print(f"{counted(made, 'sample')} in {spent:.1f} s, {made / max(spent, 1e-9):.1f} samples/s{note}")
 
 
 @contextmanager
@@ -87,7 +88,7 @@ def live(prepared: Prepared) -> Iterator[Board]:
         BarColumn(),
         TextColumn("clips"),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rows]} samples, {task.fields[rate]}/s, {task.fields[drops]} drops"),
+        TextColumn("samples {task.fields[rows]}, {task.fields[rate]}/s, drops {task.fields[drops]}"),
         TimeElapsedColumn(),
         TextColumn("ETA"),
         TimeRemainingColumn(),

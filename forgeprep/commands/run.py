@@ -33,6 +33,7 @@ from forgeprep.commands.groups import Command, single, tell_renamed
 from forgeprep.commands.stage_flags import flag_of, takes_stage_flags
 from forgeprep.params import all_params
 from forgeprep.schemas.config import PRESETS, RENAMED
+from forgeprep.text import counted
 
 EXAMPLES = """
 forgeprep run ffpp --root FaceForensics++ --out shards --dry-run
@@ -276,6 +277,6 @@ def _check_coverage(out: Path) -> None:
     lost = summary.drops.total() - summary.drops["bystander"]
     if lost or summary.total.empty:
         raise ForgeprepError(
-            f"{out}: short of the plan (--strict): {lost:,} samples were dropped, "
-            f"{summary.total.empty:,} clips gave none; see {out / 'drops.parquet'}"
+            f"{out}: short of the plan (--strict): {counted(lost, 'sample was', 'samples were')} dropped, "
+            f"{counted(summary.total.empty, 'clip')} gave none; see {out / 'drops.parquet'}"
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from forgeprep.commands.terminal import add_cells, light_table
 from forgeprep.report.summary import Counts, Summary, size_text
 from forgeprep.schemas.clips import PAIRINGS
+from forgeprep.text import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,7 +36,8 @@ def _samples_table(summary: Summary) -> Table:
     add_cells(table, "all", "", "", *_numbers(summary.total))
     notes = ["planned samples were written or dropped; an empty clip gave none"]
     if summary.planned_shards is not None and summary.shards < summary.planned_shards:
-        notes.append(f"{summary.shards} of {summary.planned_shards} shards are made; run again for the rest")
+        planned = counted(summary.planned_shards, "shard is", "shards are")
+        notes.append(f"{summary.shards:,} of {planned} made; run again for the rest")
     if summary.damaged:
         notes.append(f"damaged records: {', '.join(summary.damaged)}; run again to remake these shards")
     table.caption = "\n".join(notes)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from forgeprep.commands.flags import Debug, Json, Out
 from forgeprep.commands.groups import single
+from forgeprep.text import counted
 
 
 def verify(out: Out, as_json: Json = False, debug: Debug = False) -> None:
@@ -29,9 +30,9 @@ def verify(out: Out, as_json: Json = False, debug: Debug = False) -> None:
     for problem in problems:
         console.print(f"{problem.where}: {problem.what}", markup=False)
     if problems:
-        console.print(f"{out}: {len(problems)} problems", markup=False)
+        console.print(f"{out}: {counted(len(problems), 'problem')}", markup=False)
         sys.exit(1)
-    console.print(f"{out}: all shards are whole ({rows} rows)", markup=False)
+    console.print(f"{out}: all shards are whole ({counted(rows or 0, 'row')})", markup=False)
 
 
 app = single(verify)

@@ -30,6 +30,7 @@ from forgeprep.datasets.splits import split_by_ratio
 from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.errors import UsageError
 from forgeprep.schemas.clips import Clip, Split
+from forgeprep.text import counted
 
 LIST = "List_of_testing_videos.txt"
 METHOD = "Celeb-synthesis"
@@ -64,7 +65,8 @@ def scan(name: str, root: Path, options: ScanOptions) -> Scan:
     splits = _splits(set(files), listed, params)
     clips = [_clip(name, key, file, splits[key]) for key, file in files.items() if key in splits]
     mixed = sorted(files.keys() - splits.keys())
-    warnings = [f"{len(mixed):,} videos left out, they would leak people of val: {shown(mixed)}"] if mixed else []
+    left_out = counted(len(mixed), "video left out, it", "videos left out, they")
+    warnings = [f"{left_out} would leak people of val: {shown(mixed)}"] if mixed else []
     warnings += told_unused(unused)
     absent = [f"{key}.mp4" for key in listed if key not in files]
     return make_scan(DATASETS[name], root, clips, options, warnings=warnings, strangers=strangers, absent=absent)

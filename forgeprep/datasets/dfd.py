@@ -28,6 +28,7 @@ from forgeprep.datasets.scan import make_scan
 from forgeprep.datasets.splits import Ratios, split_by_ratio
 from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.schemas.clips import Clip, Split
+from forgeprep.text import counted
 
 METHOD = "DeepFakeDetection"
 ACTORS = tuple(f"{number:02d}" for number in range(1, 29))
@@ -100,8 +101,8 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     warnings: list[str] = []
     if crossing:
         warnings.append(
-            f"{len(crossing):,} of {sum(clip.label for clip in clips):,} fakes left out, their two actors stand in "
-            f"different splits: {shown(sorted(crossing))}"
+            f"{len(crossing):,} of {counted(sum(clip.label for clip in clips), 'fake')} left out, made of two actors "
+            f"of different splits: {shown(sorted(crossing))}"
         )
     warnings += told_unused(unused)
     kept = [clip for clip in clips if clip.clip_id not in crossing]

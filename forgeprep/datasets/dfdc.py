@@ -31,6 +31,7 @@ from forgeprep.datasets.lists import read_json_object, read_lines, refuse, refus
 from forgeprep.datasets.scan import make_scan
 from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.schemas.clips import Clip, Split
+from forgeprep.text import counted
 
 METHOD = "DFDC"
 LAST_PART = 49
@@ -106,7 +107,7 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     if unlabelled and not clips:
         refuse(root / min(unlabelled) / "metadata.json", None, "no such file, and it tells the labels; fetch it")
     warnings = [
-        f"{folder} left out, all its {count:,} videos: it has no metadata.json, which tells the labels; fetch it"
+        f"{folder} left out, with {counted(count, 'video')}: it has no metadata.json, which tells the labels; fetch it"
         for folder, count in unlabelled.items()
     ]
     warnings += told_unused(unused)

@@ -28,6 +28,7 @@ from forgeprep.datasets.scan import make_scan
 from forgeprep.datasets.splits import split_by_ratio
 from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.schemas.clips import Clip, Split
+from forgeprep.text import counted
 
 _FAKE = re.compile(r"(?P<source>[0-9]+)_(?P<clip>(?P<target>[0-9]+)_(?P<take>[A-Za-z]))_.*")
 
@@ -63,7 +64,11 @@ def scan(root: Path, options: ScanOptions) -> Scan:
             clips.append(_clip(path, entry, split, people[path], params.pairs == "name", size))
     reals = {clip.clip_id for clip in clips if clip.label == 0}
     clips = [c if reals.issuperset(c.candidates or ()) else replace(c, candidates=None) for c in clips]
-    warnings = [f"{len(mixed):,} fakes left out, they would leak actors of val: {shown(mixed)}"] if mixed else []
+    warnings = (
+        [f"{counted(len(mixed), 'fake left out, it', 'fakes left out, they')} would leak actors of val: {shown(mixed)}"]
+        if mixed
+        else []
+    )
     folders = ("original_videos", *methods_of("dfdc-preview"))
     strangers = [path for name in folders for path, _ in walk_files(root, name, {".mp4"}) if path not in entries]
     return make_scan(DFDC_PREVIEW, root, clips, options, warnings=warnings, strangers=strangers, absent=absent)

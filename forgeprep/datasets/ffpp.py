@@ -42,6 +42,7 @@ from forgeprep.datasets.listing import Listing, check_root, shown
 from forgeprep.datasets.scan import check_leaks
 from forgeprep.datasets.taxonomy import kind_of
 from forgeprep.schemas.clips import Clip, Split
+from forgeprep.text import counted
 
 _LATER_METHODS = {"FaceShifter"}  # published after the other four: most copies lack it, which is nothing to report
 
@@ -207,18 +208,20 @@ def _warnings(
     warnings = []
     if strangers:
         warnings.append(
-            f"{len(strangers)} entries left out, not files named AAA.mp4 (originals) or AAA_BBB.mp4 (fakes, masks) "
-            f"with three digits each: {shown(strangers)}"
+            f"{counted(len(strangers), 'entry', 'entries')} left out, not files named AAA.mp4 (originals) or "
+            f"AAA_BBB.mp4 (fakes, masks) with three digits each: {shown(strangers)}"
         )
     if crossing:
         warnings.append(
-            f"{len(crossing)} fakes left out, no official pairs and made from clips of two splits: {shown(crossing)}"
+            f"{counted(len(crossing), 'fake')} left out, of no official pair and made from clips of two splits: "
+            f"{shown(crossing)}"
         )
     if absent:
         warnings.append(f"methods without a folder, left out: {', '.join(absent)}")
     if orphans:
         originals = sorted({clip.original_id for clip in orphans if clip.original_id is not None})
-        warnings.append(f"{len(orphans)} fakes have no original on disk; missing originals: {shown(originals)}")
+        fakes_have = counted(len(orphans), "fake has", "fakes have")
+        warnings.append(f"{fakes_have} no original on disk; missing originals: {shown(originals)}")
     fakes = Counter(clip.method for clip in clips if clip.method is not None)
     masked = Counter(clip.method for clip in clips if "mask" in clip.companions)
     partly = [f"{method} {masked[method]} of {fakes[method]}" for method in fakes if 0 < masked[method] < fakes[method]]

@@ -38,6 +38,7 @@ from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.media.pictures import PICTURE_SUFFIXES
 from forgeprep.media.video import VIDEO_SUFFIXES
 from forgeprep.schemas.clips import Clip, Split
+from forgeprep.text import counted
 
 NOBODY = "7283059e2ee6ec302df2936c7d23313b"
 """Stands in A's place where a fake has no second source."""
@@ -75,7 +76,8 @@ def scan(root: Path, options: ScanOptions) -> Scan:
         odd = sum(entry.odd_kind for entry in entries)
         if odd:
             warnings.append(
-                f"{part.file}: {odd:,} lines call another kind of forgery than their folder; the folder counts"
+                f"{part.file}: {counted(odd, 'line calls', 'lines call')} another kind of forgery than its folder; "
+                "the folder counts"
             )
         if not entries:
             refuse(part.file, None, "lists no file; fetch it again")

@@ -25,6 +25,7 @@ from forgeprep.media.pictures import is_picture, read_picture
 from forgeprep.ops.pairing import correlation
 from forgeprep.ops.spread import evenly
 from forgeprep.schemas.clips import Clip, runs_of
+from forgeprep.text import counted
 
 Choice = Literal["auto", "videos", "folders"]
 """Which of both is taken: folders only where there are no videos, or always one kind."""
@@ -102,9 +103,12 @@ def told(clips: Iterable[Clip]) -> list[str]:
         return []
     count = sum(clip.frame_count for clip in taken)
     return [
-        f"{len(taken):,} folders of numbered pictures are taken as clips, {count:,} frames in all: "
+        f"{counted(len(taken), *_NUMBERED)} taken as clips, {counted(count, 'frame')} in all: "
         f"{shown([f'{clip.path}/' for clip in taken])}"
     ]
+
+
+_NUMBERED = "folder of numbered pictures is", "folders of numbered pictures are"
 
 
 def told_unused(unused: Sequence[str]) -> list[str]:
@@ -112,8 +116,8 @@ def told_unused(unused: Sequence[str]) -> list[str]:
     if not unused:
         return []
     return [
-        f"{len(unused):,} folders of pictures are left out, their videos are used: {shown(unused)}; "
-        "--option frames=folders takes the folders"
+        f"{counted(len(unused), 'folder of pictures is', 'folders of pictures are')} left out, the videos are used: "
+        f"{shown(unused)}; --option frames=folders takes the folders"
     ]
 
 
@@ -123,8 +127,8 @@ def told_stills(stills: Sequence[str]) -> list[str]:
         return []
     places = shown([f"{folder}/" for folder in sorted(stills)])
     return [
-        f"{len(stills):,} folders of numbered pictures are taken as stills, their pictures do not look like the frames "
-        f"of a video: {places}; --option frames=folders makes each a clip"
+        f"{counted(len(stills), *_NUMBERED)} taken as stills, the pictures do not look like the frames of a video: "
+        f"{places}; --option frames=folders makes each a clip"
     ]
 
 

@@ -46,6 +46,7 @@ from forgeprep.media import guard
 from forgeprep.media.pictures import is_picture
 from forgeprep.schemas.clips import SPLITS, Clip
 from forgeprep.schemas.renamed import SAMPLE_COLUMNS_RENAMED, current_name, current_row
+from forgeprep.text import counted
 
 COLUMNS = (
     "path", "label", "original", "method", "forgery", "family", "split", "compression", "identity", "mask",
@@ -96,7 +97,7 @@ def scan(root: Path, options: ScanOptions) -> Scan:
             clips.append(_clip(row, found))
             options.progress(len(clips))
     if not clips:
-        what = f"lists {len(rows):,} files, and none of them is there" if rows else "lists no file"
+        what = f"lists {counted(len(rows), 'file')}, and none is there" if rows else "lists no file"
         refuse(file, None, f"{what}; paths are relative to --root")
     if not with_split[True]:
         clips = split_together(clips, params.ratios, params.seed)

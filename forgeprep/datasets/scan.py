@@ -12,6 +12,7 @@ from forgeprep.datasets.listing import safe_file, shown
 from forgeprep.datasets.splits import leak_text, leaks
 from forgeprep.errors import UsageError
 from forgeprep.schemas.clips import Clip
+from forgeprep.text import counted
 
 
 def make_scan(
@@ -76,7 +77,7 @@ def _chosen(
     ]
     if not chosen:
         raise UsageError(
-            f"none of the {len(clips):,} {dataset.title} clips under {root} is in: {', '.join(options.splits)}"
+            f"of {counted(len(clips), f'{dataset.title} clip')} under {root} none is in: {', '.join(options.splits)}"
         )
     chosen.sort(key=lambda clip: clip.clip_id)
     _check_names(root, chosen)
@@ -89,22 +90,22 @@ def _told(
     """Warnings of what was left out, and of fakes without an original."""
     told = []
     if strangers:
-        told.append(f"{len(strangers):,} files left out, nothing says what they are: {shown(sorted(strangers))}")
+        told.append(f"{counted(len(strangers), 'file')} left out, of no known kind: {shown(sorted(strangers))}")
     # Under such a name nothing lies there: it is the escaped form of one that no table can hold.
     odd = [clip.path for clip in chosen if "\\" in clip.path and safe_file(root, clip.path) is None]
     if odd:
         told.append(
-            f"{len(odd):,} files cannot be used, their names hold control characters or are no UTF-8: {shown(odd)}; "
-            "rename them"
+            f"{counted(len(odd), 'file')} cannot be used, with control characters or no UTF-8 in the name: "
+            f"{shown(odd)}; rename what is named so"
         )
     if absent:
-        told.append(f"{len(absent):,} files are listed but not there: {shown(sorted(absent))}")
+        told.append(f"{counted(len(absent), 'file is', 'files are')} listed but not there: {shown(sorted(absent))}")
     if orphans:
-        told.append(f"{len(orphans):,} fakes without their original, so without a mask: {shown(orphans)}")
+        told.append(f"{counted(len(orphans), 'fake')} without an original on disk, so without a mask: {shown(orphans)}")
     unpaired = [c.clip_id for c in chosen if c.label == 1 and c.original_id is None and c.forgery != "entire_synthesis"]
     if unpaired:
         told.append(
-            f"{len(unpaired):,} fakes for which no original is known, so their masks are provided or absent: "
+            f"{counted(len(unpaired), 'fake')} for which no original is known, so that masks are provided or absent: "
             f"{shown(unpaired)}"
         )
     return told
@@ -119,15 +120,12 @@ def check_leaks(dataset: Dataset, clips: Sequence[Clip]) -> list[str]:
     found = leaks(clips)
     if not found:
         return []
+    leaking = counted(len(found), "source video or person stands", "source videos or people stand")
     if not dataset.official_split:
         raise UsageError(
-            f"{len(found):,} source videos or people would stand in more than one split: {leak_text(found)}; "
-            "change the splits so that each stands in one"
+            f"the splits leak, {leaking} in more than one: {leak_text(found)}; change them so that each stands in one"
         )
-    return [
-        f"the official split is kept as published, but {len(found):,} source videos or people stand in more than one "
-        f"split of it: {leak_text(found)}"
-    ]
+    return [f"the official split is kept as published, but {leaking} in more than one part of it: {leak_text(found)}"]
 
 
 def _check_names(root: Path, clips: Sequence[Clip]) -> None:
@@ -135,5 +133,6 @@ def _check_names(root: Path, clips: Sequence[Clip]) -> None:
     if doubles:
         paths = [clip.path for clip in clips if clip.clip_id == doubles[0]]
         raise UsageError(
-            f"{len(doubles)} clips under {root} have two files each: {doubles[0]} ({' and '.join(paths)}); keep one"
+            f"{counted(len(doubles), 'clip has', 'clips have')} two files under {root}: {doubles[0]} "
+            f"({' and '.join(paths)}); keep one"
         )

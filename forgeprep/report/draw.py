@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from forgeprep.errors import UsageError
 from forgeprep.report.panels import EMPTY, OWN_PANELS, SIDE, Panel, SheetRow
+from forgeprep.text import counted
 
 UInt8 = npt.NDArray[np.uint8]
 GAP = 14
@@ -87,7 +88,7 @@ def _draw_title(page: _Page, rows: Sequence[SheetRow], panels: Sequence[Panel]) 
     dataset = rows[0].sample["dataset"]
     page.write(MARGIN, 22, dataset, 24, weight="bold")
     why = " or ".join(sorted({row.why for row in rows if row.why}))
-    page.write(MARGIN, 56, f"{len(rows)} samples" + (f", some of {why}" if why else ""), 13, FAINT)
+    page.write(MARGIN, 56, counted(len(rows), "sample") + (f", some of {why}" if why else ""), 13, FAINT)
     for number, panel in enumerate(panels):
         x = MARGIN + TEXT + number * (SIDE + GAP)
         page.write(x, 30, panel.heading, 18, weight="bold")

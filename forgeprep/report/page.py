@@ -18,6 +18,7 @@ from forgeprep.report.render import render
 from forgeprep.report.summary import size_text, summarise
 from forgeprep.report.tables import Table, texts
 from forgeprep.shards.records import read_run
+from forgeprep.text import counted
 
 SHOWN_DOUBTS = 5
 """The most lines about doubtful masks at the top of the page; the section of masks shows all."""
@@ -101,8 +102,8 @@ def _alerts(found: Findings) -> list[str]:
     if planned is not None and summary.shards < planned:
         left = (found.run.get("requested") or 0) - found.clips.requested
         alerts.append(
-            f"This run is unfinished: {summary.shards:,} of {planned:,} shards are made, {max(0, left):,} frames were "
-            "not tried yet. The page shows what is there."
+            f"This run is unfinished: {summary.shards:,} of {counted(planned, 'shard is', 'shards are')} made, "
+            f"{counted(max(0, left), 'frame was', 'frames were')} not tried yet. The page shows what is there."
         )
     if not measures.rows:
         alerts.append("This run has no samples (0 rows).")

@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from forgeprep.report.charts import CHARTS
+from forgeprep.text import counted
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -42,5 +43,6 @@ def _environment() -> Environment:
     )
     made.filters["data_uri"] = data_uri
     made.filters["thousands"] = "{:,}".format
+    made.filters["counted"] = counted
     made.tests["chart"] = lambda value: isinstance(value, CHARTS)
     return made

@@ -20,6 +20,7 @@ from forgeprep.shards.formats import FORMATS
 from forgeprep.shards.formats.parquet import file_schema
 from forgeprep.shards.random_access import known_format
 from forgeprep.shards.read import iter_rows
+from forgeprep.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,8 @@ def check_shard(out: Path, record: dict[str, Any], contents: Contents) -> Checke
 def _record_problems(record: dict[str, Any], reasons: Collection[str]) -> Iterator[str]:
     rows, drops = record["rows"], [dict(zip(DROP_SCHEMA.names, drop, strict=True)) for drop in record["drops"]]
     if record["planned"] != rows + len(drops):
-        yield f"{record['planned']} samples were planned, but there are {rows} rows and {len(drops)} drops"
+        there = f"{counted(rows, 'row')} and {counted(len(drops), 'drop')}"
+        yield f"{counted(record['planned'], 'sample was', 'samples were')} planned, but the shard has {there}"
     for drop in drops:
         if drop["reason"] not in reasons:
             yield f"{drop['clip_id']}: frame {drop['frame_index']}: unknown drop reason '{drop['reason']}'"
@@ -110,12 +112,13 @@ def _record_problems(record: dict[str, Any], reasons: Collection[str]) -> Iterat
     for clip in record["clips"]:
         name = clip["clip_id"]
         if clip["dropped"] != dropped[name]:
-            yield f"{name}: {clip['dropped']} samples are said to be dropped, but {dropped[name]} drops are listed"
+            said = counted(clip["dropped"], "sample is", "samples are")
+            yield f"{name}: {said} said to be dropped, but {counted(dropped[name], 'drop is', 'drops are')} listed"
         if clip["split"] != record["split"]:
             yield f"{name}: split is '{clip['split']}', but the shard's is '{record['split']}'"
     for file in record["files"]:
         if file["rows"] != rows:
-            yield f"{file['path']}: {file['rows']} rows, but the shard has {rows}"
+            yield f"{file['path']}: {counted(file['rows'], 'row')}, but the shard has {rows}"
 
 
 def _check_file(path: Path, file: dict[str, Any], checked: Checked) -> bool:
@@ -166,7 +169,7 @@ def _check_rows(
 ) -> None:
     """Read the shard's files in step: the first is checked, the others must hold the same rows."""
     checked.file = files[0]["path"]
-    read = [_counted(out, file, checked) for file in files]
+    read = [_rows_of(out, file, checked) for file in files]
     for row, *others in itertools.zip_longest(*read):
         if row is None:
             continue
@@ -187,13 +190,12 @@ def _check_rows(
     found = Counter({clip_id: rows for (_, clip_id), rows in checked.clips.items()})
     for clip_id in sorted(written.keys() | found.keys()):
         if written.get(clip_id, 0) != found[clip_id]:
-            what = (
-                f"{clip_id}: {written.get(clip_id, 0)} samples are said to be written, but {found[clip_id]} are there"
-            )
+            said = counted(written.get(clip_id, 0), "sample is", "samples are")
+            what = f"{clip_id}: {said} said to be written, but {counted(found[clip_id], 'is', 'are')} there"
             checked.note(f"state/{record['shard']}.json", what)
 
 
-def _counted(out: Path, file: dict[str, Any], checked: Checked) -> Iterator[dict[str, Any]]:
+def _rows_of(out: Path, file: dict[str, Any], checked: Checked) -> Iterator[dict[str, Any]]:
     """The rows of a file up to where it is damaged, and a problem if they are more or fewer than the record says."""
     count = 0
     try:
@@ -204,4 +206,4 @@ def _counted(out: Path, file: dict[str, Any], checked: Checked) -> Iterator[dict
         checked.starved |= isinstance(error.__cause__, MemoryError)
         checked.note(file["path"], str(error).removeprefix(f"{out / file['path']}: "))
     if count != file["rows"]:
-        checked.note(file["path"], f"{count} rows, but the record says {file['rows']}")
+        checked.note(file["path"], f"{counted(count, 'row')}, but the record says {file['rows']}")

@@ -25,6 +25,7 @@ from forgeprep.schemas.samples import SAMPLE_COLUMNS
 from forgeprep.shards.bounds import check_claims
 from forgeprep.shards.check_shard import Checked, Contents, Problem, check_shard
 from forgeprep.shards.records import iter_records, read_run, sequence_length_of
+from forgeprep.text import counted
 
 __all__ = ["Problem", "verify"]
 
@@ -165,7 +166,9 @@ def _index_problems(out: Path, records: Sequence[Record]) -> Iterator[Problem]:
                 yield Problem(name, f"cannot be compared: the records' values do not fit it ({error})")
                 continue
         if sorted(map(_canonical, rows)) != sorted(map(_canonical, expected)):
-            yield Problem(name, f"does not agree with the records ({len(rows)} rows here, {len(expected)} there)")
+            yield Problem(
+                name, f"does not agree with the records ({counted(len(rows), 'row')} here, {len(expected):,} there)"
+            )
 
 
 def _canonical(row: dict[str, Any]) -> str:

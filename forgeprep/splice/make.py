@@ -23,6 +23,7 @@ from forgeprep.schemas.clips import Clip
 from forgeprep.splice.pairs import Pair, Skip, Verified, verify_pairs
 from forgeprep.splice.spans import Span, SpanRule, draw_spans, labels_of
 from forgeprep.stages.base import Group
+from forgeprep.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ def _splice(
         gap=rule.gap.frames(fps)[0],
     )
     if spans is None:
-        detail = f"{int(usable.sum())} of {verified.frames} frames can be replaced"
+        detail = f"{int(usable.sum())} of {counted(verified.frames, 'frame')} can be replaced"
         return Skip(fake.clip_id, fake.split, "too_short", detail)
     path = file_name(fake, copy if rules.copies > 1 else None)
     try:

@@ -20,6 +20,7 @@ from forgeprep.schemas.drops import REASONS, Drop
 from forgeprep.splice.spans import Bools
 from forgeprep.stages.base import ClipLog, Group, GroupLog
 from forgeprep.stages.crop.group import samples_of_group
+from forgeprep.text import counted
 
 MOST_ASTRAY = 0.1
 """A fake is refused if more of its frames than this share do not lie on the original."""
@@ -138,7 +139,10 @@ def _judge(
     # Without a detail: no frame of the fake shows this one, as at the end of one that lags.
     astray = sum(drop.reason == "size_mismatch" or (drop.reason == "unaligned" and bool(drop.detail)) for drop in drops)
     if astray > MOST_ASTRAY * frames:
-        return "unaligned", f"{astray} of {frames} frames show something else outside the faces"
+        return (
+            "unaligned",
+            f"{astray} of {counted(frames, 'frame shows', 'frames show')} something else outside the faces",
+        )
     if partner:
         return None, ""
     if fake.visual_change is False:

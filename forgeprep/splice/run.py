@@ -28,6 +28,7 @@ from forgeprep.splice.index import write_index
 from forgeprep.splice.make import SpliceRules, splice_group
 from forgeprep.splice.records import claim, has_died, identity_of, read_group, write_group
 from forgeprep.stages.base import Group
+from forgeprep.text import counted
 
 GROUPS_A_PLAN = 1 << 40
 """The planner is asked for one shard a split: only its groups are used."""
@@ -148,7 +149,8 @@ def _make_all(jobs: Sequence[GroupJob], how: Execution, progress: Callable[[str,
             progress("clips", done)
     if failed:
         raise ForgeprepError(
-            f"{len(failed):,} of {len(jobs):,} source groups failed, the others are kept: {'; '.join(failed[:3])}"
+            f"{len(failed):,} of {counted(len(jobs), 'source group')} failed, the others are kept: "
+            f"{'; '.join(failed[:3])}"
         )
     return list(records.values())
 
@@ -177,6 +179,6 @@ def _check_lengths(groups: Sequence[Group], root: Path, rules: SpliceRules) -> N
     if longest == 0:
         raise UsageError(f"{root}: no fake with an original to be spliced into")
     raise UsageError(
-        f"--length, --spans, --gap: spans longer than the clips: the longest original has {longest:,} frames; "
+        f"--length, --spans, --gap: spans longer than the clips: the longest original has {counted(longest, 'frame')}; "
         "give shorter or fewer spans"
     )

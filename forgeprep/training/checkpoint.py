@@ -22,6 +22,7 @@ from forgeprep.io.safe_files import check_regular, read_json
 from forgeprep.media import guard
 from forgeprep.schemas.files import StateFile, problem_of
 from forgeprep.schemas.renamed import current_name
+from forgeprep.text import counted
 
 MAX_WEIGHTS_BYTES = 16 << 30
 
@@ -111,8 +112,8 @@ def fill(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     odd += [name for name in tensors if name not in own]
     if odd:
         raise UsageError(
-            f"{source}: is of another model ({len(odd)} tensors differ, the first is {odd[0]}); "
-            "give the model and the options that it was trained with"
+            f"{source}: is of another model ({counted(len(odd), 'tensor differs', 'tensors differ')}, the first is "
+            f"{odd[0]}); give the model and the options that it was trained with"
         )
     model.load_state_dict(tensors)
 
@@ -155,7 +156,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
     unfit = [name for name in own if name in tensors and tensors[name].shape != own[name].shape]
     if lacking or unfit:
         raise UsageError(
-            f"{path}: not this backbone's weights: {len(lacking)} tensors are missing, {len(unfit)} have another "
-            f"shape; the first is {(lacking + unfit)[0]}"
+            f"{path}: not this backbone's weights: {counted(len(lacking), 'tensor is', 'tensors are')} missing, "
+            f"{len(unfit):,} of another shape; the first is {(lacking + unfit)[0]}"
         )
     module.load_state_dict({name: value for name, value in tensors.items() if name in own}, strict=False)

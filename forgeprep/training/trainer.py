@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from forgeprep.errors import ForgeprepError, UsageError
+from forgeprep.text import counted
 from forgeprep.training.checkpoint import load_state, load_weights, save_state
 from forgeprep.training.choose_task import make_task
 from forgeprep.training.data import load_batches
@@ -106,7 +107,8 @@ class Loop:
         dealt = task.batches(facts["epoch"], self.ranks, self.rank)
         if not dealt:
             raise TooFewSamples(
-                f"train holds {len(task.index)} samples, less than a batch of {recipe.batch}; give --set batch=N"
+                f"train holds {counted(len(task.index), 'sample')}, less than a batch of {recipe.batch}; "
+                "give --set batch=N"
             )
         self.model.train()
         started, seen = time.perf_counter(), 0

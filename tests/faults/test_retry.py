@@ -84,7 +84,7 @@ def test_strict_turns_a_shortfall_into_an_exit_code(
     assert run(tree, tmp_path / "out") == 0
     assert run(tree, tmp_path / "out", "--strict") == 1
     printed = capsys.readouterr()
-    assert "short of the plan (--strict): 4 samples were dropped, 1 clips gave none" in printed.err
+    assert "short of the plan (--strict): 4 samples were dropped, 1 clip gave none" in printed.err
     assert re.search(r"train\s+c23\s+Deepfakes\s+2\s+1\s+8\s+4\s+4", printed.out)
 
 

@@ -209,7 +209,7 @@ def test_rows_of_a_manifest_that_are_frames_of_one_video_are_one_clip(tmp_path: 
         ("manifest/v/ann", None, [[0, 2, 1], [3, 1, 1]], 3),
         ("manifest/v/ann_bob", "manifest/v/ann", [[0, 2, 1], [3, 1, 1]], 3),
     ]
-    assert "1 files are listed but not there: v/none/0.png" in found.warnings
+    assert "1 file is listed but not there: v/none/0.png" in found.warnings
     assert len(scan("manifest", tmp_path, frames="pictures").clips) == 6
     (tmp_path / "manifest.csv").write_text("\n".join([*rows[:-1], rows[-1].replace("Bob", "Cleo")]))
     assert len([clip for clip in scan("manifest", tmp_path).clips if clip.label]) == 3
@@ -227,7 +227,7 @@ def test_videos_come_before_their_frames_unless_asked_and_odd_folders_are_drops(
     found = scan("ffpp", tmp_path)
     assert [clip.path for clip in found.clips] == [f"{home}/videos/071.mp4"]
     assert any(
-        f"3 folders of pictures are left out, their videos are used: {home}/images/054" in w for w in found.warnings
+        f"3 folders of pictures are left out, the videos are used: {home}/images/054" in w for w in found.warnings
     )
     found = scan("ffpp", tmp_path, frames="folders")
     assert [(clip.path[-3:], clip.frames) for clip in found.clips] == [

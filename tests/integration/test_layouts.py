@@ -236,7 +236,9 @@ def test_an_official_split_that_leaks_is_kept_and_told(
     arguments = ["--root", str(made.root), "--out", str(made.out), "--stages", "crop,mask", "--frames", "3"]
     assert run_cli("run", "celebdf-v2", *arguments, "--workers", "0") == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "the official split is kept as published, but 3 source videos or people stand in more than one" in printed
+    assert (
+        "the official split is kept as published, but 3 source videos or people stand in more than one part" in printed
+    )
     assert "celebdf-v2:id1 (train: celebdf-v2/Celeb-real/id1_0000, test: celebdf-v2/Celeb-synthesis/id0_id1" in printed
     assert run_cli("verify", str(made.out)) == 0
     tested = [row for row in made.rows() if row["split"] == "test"]

@@ -15,7 +15,7 @@ import pytest
 HERE = Path(__file__).resolve().parents[2]
 
 LEVELS = (
-    ("errors",),
+    ("errors", "text"),
     ("registry",),
     ("schemas",),
     ("io",),

@@ -20,6 +20,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from forgeprep.errors import UsageError
 from forgeprep.registry import Registry
+from forgeprep.text import counted
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -72,7 +73,7 @@ def measure(metric: Metric, scores: Floats, labels: Ints) -> float:
         return float(metric.function(scores, labels))
     except Exception as error:  # whatever a third party's function raises: the user is told which one it is
         told = " ".join(f"{type(error).__name__}: {error}".split())[:160]
-        raise UsageError(f"metric '{metric.name}' failed on {len(labels):,} samples ({told})") from error
+        raise UsageError(f"metric '{metric.name}' failed on {counted(len(labels), 'sample')} ({told})") from error
 
 
 REGISTRY: Registry[Metric] = Registry(

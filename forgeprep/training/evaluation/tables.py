@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.shards.records import table_bytes
+from forgeprep.text import counted
 from forgeprep.training.evaluation.evaluate import Verdicts, as_taken, find_verdicts
 from forgeprep.training.evaluation.levels import agreement, level_figures
 from forgeprep.training.evaluation.metrics import (
@@ -175,7 +176,11 @@ def markdown(evaluations: Sequence[Mapping[str, Any]]) -> str:
         lines += [f"## {evaluation['model']}, {evaluation['run']} at step {evaluation['step']}", ""]
         lines += [f"Split {evaluation['split']}; fake from a score above {evaluation['threshold']:.3f}.", ""]
         for name, found in evaluation["sets"].items():
-            lines += [f"### {name}: {found['samples']:,} samples", "", *_set_tables(evaluation["model"], found)]
+            lines += [
+                f"### {name}: {counted(found['samples'], 'sample')}",
+                "",
+                *_set_tables(evaluation["model"], found),
+            ]
     return "\n".join(lines) + "\n"
 
 

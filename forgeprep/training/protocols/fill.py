@@ -21,6 +21,7 @@ from forgeprep.schemas.files import MatrixFile, problem_of
 from forgeprep.schemas.renamed import current_table
 from forgeprep.shards.read import shard_paths
 from forgeprep.shards.records import table_bytes
+from forgeprep.text import counted
 from forgeprep.training.checkpoint import read_facts
 from forgeprep.training.evaluation.evaluate import as_taken, find_verdicts
 from forgeprep.training.evaluation.metrics import metric_packages, metrics, verdict_figures
@@ -196,7 +197,7 @@ def _scores(
     if shard_paths(layout.sets[part], layout.plan.split):
         numbered = loaded.config["methods"]
         index = as_taken(load_index([layout.sets[part]], layout.plan.split, numbered=numbered), loaded.model)
-        tell(f"{row.name}: judging {len(index):,} samples of {part}")
+        tell(f"{row.name}: judging {counted(len(index), 'sample')} of {part}")
         found = find_verdicts(loaded, index)
         rows = [{**kept, "score": score} for kept, score in zip(found.rows, found.scores.tolist(), strict=True)]
         table = pa.Table.from_pylist(rows, schema=schema)

@@ -16,6 +16,7 @@ import torch
 from forgeprep.errors import UsageError
 from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.storage import parquet_source
+from forgeprep.text import counted
 from forgeprep.training.data import Samples
 from forgeprep.training.evaluation.tables import md_table, per_cent, plain
 from forgeprep.training.inference.loaded import LoadedModel, features, load_model, read_prepared
@@ -197,7 +198,8 @@ def markdown(evaluations: Sequence[Mapping[str, Any]]) -> str:
     for evaluation in evaluations:
         lines += [f"## {evaluation['model']}, {evaluation['run']} at step {evaluation['step']}", ""]
         for name, found in evaluation["sets"].items():
-            lines += [f"### {name}, {evaluation['split']}: {found['spans']:,} spans in {found['clips']:,} clips", ""]
+            told = f"{counted(found['spans'], 'span')} in {counted(found['clips'], 'clip')}"
+            lines += [f"### {name}, {evaluation['split']}: {told}", ""]
             heads = list(next(iter(found["ways"].values())))
             cells = [[way, *(per_cent(figures[head]) for head in heads)] for way, figures in found["ways"].items()]
             lines += md_table(["", *heads], cells)

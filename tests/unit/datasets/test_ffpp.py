@@ -192,7 +192,7 @@ def test_fakes_of_one_train_clip_and_one_test_clip_are_left_out(tmp_path: Path) 
     found = scan(tmp_path, methods=("Deepfakes",))
     assert ids(found) == ["ffpp/c23/Deepfakes/071_054", "ffpp/c23/youtube/071"]
     assert found.warnings == [
-        f"1 fakes left out, no official pairs and made from clips of two splits: {fake('071_953')}"
+        f"1 fake left out, of no official pair and made from clips of two splits: {fake('071_953')}"
     ]
 
 

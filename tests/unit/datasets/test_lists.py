@@ -180,7 +180,7 @@ BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "manifest: leak": (
         "manifest",
         lambda r: manifest(r, "path,label,split,identity\na.mp4,0,train,Ann;Bob\nb.mp4,0,test,Bob\n"),
-        "would stand in more than one split: manifest:Bob (train: manifest/a, test: manifest/b)",
+        "1 source video or person stands in more than one: manifest:Bob (train: manifest/a, test: manifest/b)",
     ),
     "manifest: missing": ("manifest", lambda r: None, "manifest.csv: cannot be read"),
     "manifest: quotes": (
@@ -200,7 +200,7 @@ BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "manifest: nothing there": (
         "manifest",
         lambda r: manifest(r, "path,label\nz.mp4,0\n"),
-        "csv: lists 1 files, and none",
+        "csv: lists 1 file, and none",
     ),
     "manifest: doubled column": (
         "manifest",

@@ -25,20 +25,20 @@ def test_what_is_listed_but_not_there_and_there_but_not_listed_is_told(tmp_path:
     celebdf(tmp_path / "c", "1 Celeb-real/id0_0000.mp4", "0 Celeb-synthesis/id8_id9_0001.mp4")
     (tmp_path / "c" / "Celeb-real" / "notes.txt").write_text("x")
     told = scan("celebdf-v2", tmp_path / "c").warnings
-    assert "1 files are listed but not there: Celeb-synthesis/id8_id9_0001.mp4" in told
-    assert "1 files left out, nothing says what they are: Celeb-real/notes.txt" in told
+    assert "1 file is listed but not there: Celeb-synthesis/id8_id9_0001.mp4" in told
+    assert "1 file left out, of no known kind: Celeb-real/notes.txt" in told
     dfdc(
         tmp_path / "d",
         '{"aaaaaaaaaa.mp4": {"label": "FAKE", "original": "zzzzzzzzzz.mp4"}, "c.mp4": {"label": "REAL"}}',
     )
     found = scan("dfdc", tmp_path / "d")
-    assert "1 files are listed but not there: dfdc_train_part_0/c.mp4" in found.warnings
-    assert "1 files left out, nothing says what they are: dfdc_train_part_0/bbbbbbbbbb.mp4" in found.warnings
+    assert "1 file is listed but not there: dfdc_train_part_0/c.mp4" in found.warnings
+    assert "1 file left out, of no known kind: dfdc_train_part_0/bbbbbbbbbb.mp4" in found.warnings
     assert found.without_original == ["dfdc/part_0/aaaaaaaaaa"]
     forgerynet(tmp_path / "f", "image", f"{REAL} 0 0 0", f"train_release/1/{MD5}/{MD5}/frame00000.jpg 1 1 7")
     told = scan("forgerynet", tmp_path / "f").warnings
-    assert any("1 lines call another kind of forgery than their folder" in line for line in told)
-    assert any("1 files are listed but not there" in line for line in told)
+    assert any("1 line calls another kind of forgery than its folder" in line for line in told)
+    assert any("1 file is listed but not there" in line for line in told)
 
 
 def test_dfdc_parts_and_the_authors_own_folders_are_splits(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_dfdc_part_without_its_metadata_costs_no_other_part(tmp_path: Path) ->
     dfdc(tmp_path, '{"aaaaaaaaaa.mp4": {"label": "REAL"}, "bbbbbbbbbb.mp4": {"label": "REAL"}}')
     found = scan("dfdc", tmp_path)
     assert [clip.clip_id for clip in found.clips] == ["dfdc/part_0/aaaaaaaaaa", "dfdc/part_0/bbbbbbbbbb"]
-    left_out = "dfdc_train_part_7 left out, all its 1 videos: it has no metadata.json, which tells the labels; fetch it"
+    left_out = "dfdc_train_part_7 left out, with 1 video: it has no metadata.json, which tells the labels; fetch it"
     assert found.warnings == [left_out]
 
 
@@ -80,7 +80,7 @@ def test_a_swap_of_actors_of_two_splits_is_left_out(tmp_path: Path) -> None:
     put(tmp_path, f"{base}/{a}_{b}__kitchen_pan__AAAAAAAA.mp4", f"{base}/{a}_{c}__kitchen_pan__BBBBBBBB.mp4")
     found = scan("dfd", tmp_path)
     assert [clip.method for clip in found.clips] == ["DeepFakeDetection", None, None, None]
-    assert any(line.startswith("1 of 2 fakes left out, their two actors") for line in found.warnings)
+    assert any(line.startswith("1 of 2 fakes left out, made of two actors") for line in found.warnings)
     assert not leaks(found.clips)
     chosen = scan("dfd", tmp_path, val_actors=a, test_actors=b)
     assert {clip.identities[0]: clip.split for clip in chosen.clips} == {a: "val", b: "test", c: "train"}
@@ -95,7 +95,7 @@ def test_videos_of_one_youtube_video_are_known(tmp_path: Path) -> None:
     leaking = leaks(found.clips)
     assert len({person for clip in found.clips for person in clip.identities}) == 977
     assert {name.removeprefix("ffpp:") for name in leaking} == {"605", "639", "755", "837", "875", "954", "982"}
-    assert any("7 source videos or people stand in more than one split" in line for line in found.warnings)
+    assert any("7 source videos or people stand in more than one part of it" in line for line in found.warnings)
 
 
 def test_genface_names_tell_the_generator(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_what_lies_beside_the_layout_is_told(tmp_path: Path) -> None:
     forgerynet(tmp_path / "f", "image", f"{REAL} 0 0 0")
     put(tmp_path / "f", f"Training/image/train_release/16/{MD5}/frame00001.jpg")
     told = scan("forgerynet", tmp_path / "f").warnings
-    assert any("1 files left out" in line and "frame00001.jpg" in line for line in told)
+    assert any("1 file left out" in line and "frame00001.jpg" in line for line in told)
     assert "Training has no video_list.txt, so its videos are left out" in told
     put(tmp_path / "a", "original_sequences/actors/c23/videos/77__kitchen.mp4")
     put(tmp_path / "a", "manipulated_sequences/DeepFakeDetection/c23/videos/77_03__kitchen__ABCDEFGH.mp4")

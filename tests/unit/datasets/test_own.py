@@ -58,9 +58,9 @@ def test_whoever_lent_the_face_stays_in_the_split(tmp_path: Path) -> None:
     assert not leaks(found.clips)
     assert any(line.startswith("3 fakes for which no original is known") for line in found.warnings)
     left_out = next(line for line in found.warnings if "left out" in line)
-    assert "1 files left out" in left_out
+    assert "1 file left out" in left_out
     assert "clip.txt" in left_out
-    assert any("1 files cannot be used" in line and "udce9" in line for line in found.warnings)
+    assert any("1 file cannot be used" in line and "udce9" in line for line in found.warnings)
 
 
 def test_videos_and_pictures_of_every_usual_kind_are_read_and_system_files_are_no_strangers(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_manifest_is_a_table_of_either_kind(kind: str, tmp_path: Path) -> None
     # Ann and Bob are in one video, so all three of theirs stay together.
     assert len({clips[f"manifest/v/{name}"].split for name in "abc"}) == 1
     assert clips["manifest/v/d"].split != clips["manifest/v/a"].split
-    assert "1 files are listed but not there: v/gone.mp4" in found.warnings
+    assert "1 file is listed but not there: v/gone.mp4" in found.warnings
 
 
 def test_a_manifest_may_have_the_older_name_of_a_column(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ FILE_DAMAGE: dict[str, tuple[Callable[[Path], object], list[tuple[str, str]]]] =
         [
             ("clips.parquet", "does not agree"),
             ("shards.parquet", "2 rows here, 4 there"),
-            ("drops.parquet", "1 rows here"),
+            ("drops.parquet", "1 row here"),
         ],
     ),
 }

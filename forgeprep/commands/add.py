@@ -9,7 +9,7 @@ import typer
 
 from forgeprep.commands.flags import Address, ClipTimeout, Debug, Out, WorkerMemory, Workers, complete_stages
 from forgeprep.commands.groups import single
-from forgeprep.commands.stage_flags import takes_stage_flags
+from forgeprep.commands.stage_flags import StageCommand, takes_stage_flags
 from forgeprep.params import additive_params
 
 _ADDITIVE = additive_params()
@@ -66,4 +66,4 @@ def add(
     sys.exit(code)
 
 
-app = single(takes_stage_flags(add, _ADDITIVE, "settings"), examples=EXAMPLES)
+app = single(takes_stage_flags(add, _ADDITIVE, "settings"), examples=EXAMPLES, cls=StageCommand)

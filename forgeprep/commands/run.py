@@ -29,8 +29,8 @@ from forgeprep.commands.flags import (
     complete_stages,
     completing,
 )
-from forgeprep.commands.groups import Command, single, tell_renamed
-from forgeprep.commands.stage_flags import flag_of, takes_stage_flags
+from forgeprep.commands.groups import single, tell_renamed
+from forgeprep.commands.stage_flags import StageCommand, flag_of, takes_stage_flags
 from forgeprep.params import all_params
 from forgeprep.schemas.config import PRESETS, RENAMED
 from forgeprep.text import counted
@@ -202,7 +202,7 @@ def run(
     sys.exit(code)
 
 
-class _Run(Command):
+class _Run(StageCommand):
     renamed: ClassVar[Mapping[str, str]] = {flag_of(old): flag_of(new) for old, new in RENAMED.items()}
 
 

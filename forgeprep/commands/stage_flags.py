@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
 from forgeprep.commands.flags import complete_detectors, completing
+from forgeprep.commands.groups import Command
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -22,6 +25,45 @@ _NAMED = {"detector": complete_detectors}
 """Parameters that name something which other packages can add to."""
 _WORDED_DEFAULT = re.compile(r"; default:? (?P<default>.*)$")
 _METAVARS = {bool: "BOOLEAN", int: "INTEGER", float: "NUMBER"}
+
+
+class StageCommand(Command):
+    """A command with the flags of stages; of an unknown flag it says if the package of a stage is missing."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments."""
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            # Some versions of typer raise click's errors, others their own.
+            if getattr(error, "option_name", None) is None:
+                raise
+            _tell_missing_stages(str(error.format_message()), given)  # type: ignore[attr-defined]
+            raise
+
+
+def _tell_missing_stages(problem: str, args: Sequence[str]) -> None:
+    """Raise UsageError if a stage is not known that ``--stages`` names, or that the run named here was made with."""
+    from forgeprep.errors import UsageError
+    from forgeprep.params import STAGES
+    from forgeprep.registry import made_with
+    from forgeprep.shards.records import read_run
+
+    made: dict[str, str] = {}
+    asked: list[str] = []
+    for number, text in enumerate(args):
+        name, _, value = text.partition("=") if text.startswith("-") else ("", "", text)
+        if name == "--stages":
+            asked += (value or "".join(args[number + 1 : number + 2])).split(",")
+        with suppress(UsageError):
+            made |= made_with(read_run(Path(value)), "stages") if value else {}
+    for stage in (*made, *filter(None, map(str.strip, asked))):
+        if stage not in STAGES.names():
+            try:
+                STAGES.get(stage, made)
+            except UsageError as error:
+                raise UsageError(f"{problem}; {error}") from None
 
 
 def takes_stage_flags(

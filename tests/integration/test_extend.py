@@ -119,11 +119,14 @@ def test_a_run_stays_readable_without_the_packages(demo: Path, out: Path, packag
     assert verified.splitlines()[-1].endswith(f"{len(problems)} problems")
     assert "the crop is too smooth" in forgeprep("inspect", out).stdout
     again = ["run", "ffpp", "--root", demo, "--out", out, "--stages", "crop,mask,edges", "--format", "arrow,both"]
-    told = forgeprep(*again, expect=2).stderr.strip()
-    assert told == (
-        "forgeprep: error: the stage 'edges' is of the package forgeprep-edges 1.0, which is not installed here: "
+    missing = (
+        "the stage 'edges' is of the package forgeprep-edges 1.0, which is not installed here: "
         "pip install 'forgeprep-edges==1.0'"
     )
+    assert forgeprep(*again, expect=2).stderr.strip() == f"forgeprep: error: {missing}"
+    # The stage's own flags are missing too.
+    told = forgeprep(*again, "--edges-low", "60", expect=2).stderr.strip()
+    assert told == f"forgeprep: error: No such option: --edges-low; {missing}"
     told = forgeprep(*again, installed=[packages["edges"]], expect=2).stderr.strip()
     assert told.startswith("forgeprep: error: the shard format 'arrow' is of the package forgeprep-arrow 1.0")
 

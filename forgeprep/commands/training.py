@@ -77,7 +77,7 @@ def interruptible() -> Iterator[Event]:
 
 def train_with_bar(training: Training, gpus: int | None) -> dict[str, Any]:
     """Train, and draw the curves; returns the facts of the best state."""
-    from forgeprep.training.distributed import train_on_many
+    from forgeprep.training.distributed import train_on_gpus
     from forgeprep.training.evaluation.plots import draw_training
     from forgeprep.training.run_folder import crop_warnings
     from forgeprep.training.trainer import train
@@ -102,7 +102,7 @@ def train_with_bar(training: Training, gpus: int | None) -> dict[str, Any]:
                 console.print(f"epoch {facts['epoch']}: val AUC {facts['val_auc']:.4f}, ACC {facts['val_acc']:.4f}")
 
         if gpus is not None and gpus > 1:
-            best = train_on_many(training, gpus)
+            best = train_on_gpus(training, gpus)
         else:
             best = train(training, device=device_of(gpus), report=report)
     log = run / "log.jsonl"

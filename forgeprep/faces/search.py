@@ -19,7 +19,7 @@ import numpy as np
 from forgeprep.faces.appearance import Look, look_at, same_face
 from forgeprep.faces.carry import MIN_IOU, Carrier, face_height
 from forgeprep.faces.detectors import Detection, FaceDetector
-from forgeprep.faces.tracks import KEY_EVERY, LEAST_HEIGHT, SPAN, Face, Point, Survey, Track, judge
+from forgeprep.faces.tracks import KEY_EVERY, LEAST_HEIGHT, SPAN, Face, Point, Survey, Track, settle
 from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.regions import Box
 from forgeprep.ops.geometry import area_mean, iou
@@ -149,7 +149,7 @@ class Search:
                 high = track.points[0].height >= LEAST_HEIGHT * self.detector.smallest
                 track.counts = high and track.points[0].score >= min(best, self.detector.sure)
         for track in self.unnumbered:
-            judge(track, self.detector, least)
+            settle(track, self.detector, least)
         self._number(None)
         return self.survey
 
@@ -171,7 +171,7 @@ class Search:
         for track in tracks:
             track.end(self.detector)
             if judged and not self.sparse:
-                judge(track, self.detector)
+                settle(track, self.detector)
         self.alive = [track for track in self.alive if track.alive]
 
     def _detect(self, frame: Frame) -> None:
@@ -198,7 +198,7 @@ class Search:
         self.unnumbered += new
         if not self.sparse:
             for track in self.alive:
-                judge(track, self.detector)
+                settle(track, self.detector)
         self.busy = astray or len(pairs) < len(alive) or bool(fresh)
         self.keys += 1
         self.last_key = now

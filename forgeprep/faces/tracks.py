@@ -109,7 +109,7 @@ class Track:
             del self.points[-loose:]
 
 
-def judge(track: Track, detector: FaceDetector, least: int = 2) -> None:
+def settle(track: Track, detector: FaceDetector, least: int = 2) -> None:
     """Settle whether a track is a face, as soon as its first detections tell.
 
     It needs ``least`` detections, since a single one is most often a false alarm, and a share of them sure.

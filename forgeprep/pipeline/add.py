@@ -86,7 +86,7 @@ def _check(
     if not (config.image_format == "png" or (config.image_format == "webp" and config.image_quality == 100)):
         raise UsageError(f"{out}: its crops are stored as {config.image_format}, with losses; make a new run")
     if config.params["frames"].get("sequence_length"):
-        raise UsageError(f"{out}: its samples are clips of several frames; make a new run")
+        raise UsageError(f"{out}: its samples are sequences; make a new run")
     # What only the new stages use cannot have changed.
     changed = settings_differences(
         {"versions": old["versions"]}, {"versions": {name: now[name] for name in old["versions"]}}

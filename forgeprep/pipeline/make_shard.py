@@ -152,12 +152,12 @@ def group_rows(
     source, params = steps.source
     length = steps.frames.sequence_length
     choose = functools.partial(_choose, group.split, steps.frames)
-    group = replace(group, top_up=tops_up(group.split, steps.frames), window=length, choose=choose)
+    group = replace(group, top_up=tops_up(group.split, steps.frames), sequence_length=length, choose=choose)
     assert source.source is not None
     if length is not None and len(group.frames) < length and steps.frames.sequence_short == "drop":
         _drop_short(group, length, log)
         return
-    windows = SequenceBuilder(group, log, steps.columns) if length is not None else None
+    sequences = SequenceBuilder(group, log, steps.columns) if length is not None else None
     for samples in source.source(group, root, params, steps.companions, log):
         alive = samples
         for stage, stage_params in steps.samples:
@@ -165,9 +165,9 @@ def group_rows(
             alive = [sample for sample in alive if sample.reason is None]
             stage.apply(alive, stage_params)
         rows = _rows(samples, steps, config, log)
-        yield rows if windows is None else (joined for row in rows for joined in windows.add(row))
-    if windows is not None:
-        yield windows.finish()
+        yield rows if sequences is None else (joined for row in rows for joined in sequences.add(row))
+    if sequences is not None:
+        yield sequences.finish()
 
 
 def _choose(

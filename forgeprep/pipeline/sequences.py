@@ -1,4 +1,4 @@
-"""From frames to samples of several frames: rows are collected window by window, and drops are counted in windows."""
+"""From frames to sequences: rows are collected sequence by sequence, and drops are counted in sequences."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ Row = dict[str, Any]
 
 @dataclass(slots=True)
 class _Open:
-    """The window of a clip whose frames are coming in: track -> frame of the plan -> row."""
+    """The sequence of a clip whose frames are coming in: track -> frame of the plan -> row."""
 
     number: int
     rows: dict[int, dict[int, Row]] = field(default_factory=lambda: defaultdict(dict))
 
 
 class SequenceBuilder:
-    """Joins the rows of a group's clips; of each clip they come in order of time, and one window is held."""
+    """Joins the rows of a group's clips; of each clip they come in order of time, and one sequence is held."""
 
     def __init__(self, group: Group, log: GroupLog, columns: Sequence[Column]) -> None:
         self.group, self.log = group, log
         self.once = frozenset(column.name for column in columns if column.in_sequence != "each")
         self.same = tuple(column.name for column in columns if column.in_sequence == "same")
-        self.length = group.window or 1
+        self.length = group.sequence_length or 1
         self.numbers: dict[tuple[int, ...], dict[int, int]] = {}
         self.open: dict[str, _Open] = {}
-        # (clip, window) -> track -> why the face is not in all of it; None where the sample was made.
+        # (clip, sequence) -> track -> why the face is not in all of it; None where the sample was made.
         self.verdicts: dict[tuple[str, int], dict[int, str | None]] = defaultdict(dict)
 
     def add(self, row: Row) -> Iterator[Row]:
         """Take a frame's row; yields the samples that are complete by it."""
         frame = frame_of_plan(row["frame_index"], row["original_frame"])
         number = self._numbers(row["clip_id"])[frame]
-        window = self.open.get(row["clip_id"])
-        if window is None or window.number != number:
+        sequence = self.open.get(row["clip_id"])
+        if sequence is None or sequence.number != number:
             yield from self._close(row["clip_id"])
-            window = self.open[row["clip_id"]] = _Open(number)
-        window.rows[row["track_id"]][frame] = row
+            sequence = self.open[row["clip_id"]] = _Open(number)
+        sequence.rows[row["track_id"]][frame] = row
 
     def finish(self) -> Iterator[Row]:
         """The last samples; then the group's drops are counted in samples."""
@@ -53,31 +53,31 @@ class SequenceBuilder:
             yield from self._close(clip_id)
         self.log.drops = list(self._drops())
 
-    def _windows(self, clip_id: str) -> list[tuple[int, ...]]:
-        """The windows of a clip: the group's, unless it turned out to have another original."""
-        return replace(self.group, frames=self.log.clips[clip_id].frames).windows
+    def _sequences(self, clip_id: str) -> list[tuple[int, ...]]:
+        """The sequences of a clip: the group's, unless it turned out to have another original."""
+        return replace(self.group, frames=self.log.clips[clip_id].frames).sequences
 
     def _numbers(self, clip_id: str) -> dict[int, int]:
-        """Frame -> number of its window."""
+        """Frame -> number of its sequence."""
         frames = self.log.clips[clip_id].frames
         if frames not in self.numbers:
-            windows = enumerate(self._windows(clip_id))
-            self.numbers[frames] = {frame: number for number, window in windows for frame in window}
+            sequences = enumerate(self._sequences(clip_id))
+            self.numbers[frames] = {frame: number for number, sequence in sequences for frame in sequence}
         return self.numbers[frames]
 
     def _close(self, clip_id: str) -> Iterator[Row]:
-        window = self.open.pop(clip_id, None)
-        if window is None:
+        sequence = self.open.pop(clip_id, None)
+        if sequence is None:
             return
-        frames = self._windows(clip_id)[window.number]
-        for track, rows in sorted(window.rows.items()):
+        frames = self._sequences(clip_id)[sequence.number]
+        for track, rows in sorted(sequence.rows.items()):
             there = [rows[frame] for frame in frames if frame in rows]
             problem = None
             if len(there) < len(frames):
                 problem = f"{len(there)} of {len(frames)} frames"
             elif changing := [name for name in self.same if any(row[name] != there[0][name] for row in there)]:
                 problem = "the picture changes its size" if changing[0] in SAME else f"{changing[0]} changes"
-            self.verdicts[clip_id, window.number][track] = problem
+            self.verdicts[clip_id, sequence.number][track] = problem
             if problem is None:
                 self.log.clips[clip_id].written += 1
                 yield join_frames(there, self.length, self.once)
@@ -90,11 +90,11 @@ class SequenceBuilder:
             if drop.frame_index in numbers:
                 frames[drop.clip_id, numbers[drop.frame_index]].append(drop)
         for clip in self.group.clips:
-            for number, window in enumerate(self._windows(clip.clip_id)):
+            for number, sequence in enumerate(self._sequences(clip.clip_id)):
                 drops = frames[clip.clip_id, number]
                 verdicts = self.verdicts[clip.clip_id, number]
                 tracks = verdicts.keys() | {drop.track_id for drop in drops if drop.track_id is not None}
-                place = self.group.split, self.group.source_id, clip.clip_id, window[0]
+                place = self.group.split, self.group.source_id, clip.clip_id, sequence[0]
                 if not tracks:
                     yield Drop(*place, None, *_of_nobody(drops))
                 for track in sorted(tracks):
@@ -108,7 +108,7 @@ def frame_of_plan(frame: int, original_frame: int | None) -> int:
 
 
 def _of_nobody(drops: list[Drop]) -> tuple[str, str | None]:
-    """Reason and detail of a window in which no face is known: what is true of most frames."""
+    """Reason and detail of a sequence in which no face is known: what is true of most frames."""
     counts = Counter(drop.reason for drop in drops)
     reason = max(counts, key=lambda name: (counts[name], name)) if counts else "no_face"
     return reason, next((drop.detail for drop in drops if drop.reason == reason), None)

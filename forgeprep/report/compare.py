@@ -149,7 +149,7 @@ def _differs(a: Any, b: Any, tally: _Tally) -> bool:
     if _is_picture(a) and _is_picture(b):
         return _pictures_differ(a["bytes"], b["bytes"], tally)
     if _are_pictures(a) and _are_pictures(b) and len(a) == len(b):
-        # Of a clip sample: all are looked at, for the figures.
+        # Of a sequence: all are looked at, for the figures.
         return sum(_differs(one, other, tally) for one, other in zip(a, b, strict=True)) > 0
     if a == b:
         return False

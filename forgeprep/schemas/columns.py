@@ -25,13 +25,13 @@ IMAGE_TYPE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.stri
 
 Kind = Literal["value", "image", "images"]
 Packing = Literal["smooth", "runs", "residual"]
-InSequence = Literal["each", "lead", "same"]
+InSequence = Literal["each", "once", "same"]
 Row = Mapping[str, Any]
 Draw = Literal["stored", "none"] | Callable[[Any, Row], UInt8]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _SUFFIX = re.compile(r"[a-z][a-z0-9]{0,15}")
-_TAKEN = frozenset({"json", "png", "jpg", "webp", *SAMPLE_COLUMNS_RENAMED})
+_TAKEN = frozenset({"json", "png", "jpg", "webp"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Column:
             in ``KEY.json``, which only a column of forgeprep itself may have.
         check: ``(value, row)`` to what is wrong with a stored value, in a few words, or None; called by ``verify``. A
             picture is decoded; ``row`` has the sample's other values.
-        in_sequence: where a sample has several frames, ``each`` has its own value, in a list; ``lead``: the sample
+        in_sequence: where a sample has several frames, ``each`` has its own value, in a list; ``once``: the sample
             has one, that of the first forged frame, or else of the first; ``same``: one, which all frames must share.
         draw: how reports draw it: a picture as it is ``stored``, or ``none``, not at all; or a function,
             ``(value, row)`` to uint8 (H, W, 3) RGB or (H, W) gray, called as ``check``.
@@ -120,6 +120,8 @@ def facts_of(column: Column) -> dict[str, Any]:
 def column_of(facts: Mapping[str, Any]) -> Column:
     """A column from :func:`facts_of`; what it does not say has its default. Raises ValueError where it is none."""
     known = {name: facts[name] for name in (*FACTS, "draw") if name in facts}
+    if known.get("in_sequence") == "lead":
+        known["in_sequence"] = "once"  # as schema version 1 called it
     return Column(**{**known, "type": type_of(facts["type"])})
 
 
@@ -153,6 +155,8 @@ def check_columns(columns: Sequence[Column], taken: Iterable[str], owner: str) -
             raise UsageError(
                 f"{place}: a name has small letters, digits and _, and is none of {', '.join(sorted(_TAKEN))}"
             )
+        if column.name in SAMPLE_COLUMNS_RENAMED:
+            raise UsageError(f"{place}: this is an older name of the column {current_name(column.name)!r}; rename it")
         if column.name in names:
             raise UsageError(f"{place}: another stage has a column of this name; rename it")
         if column.kind == "image" and column.type != IMAGE_TYPE:

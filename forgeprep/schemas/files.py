@@ -59,7 +59,7 @@ class ColumnFacts(_File):
     channels: Literal[1, 3] | None = None
     like_crop: bool = False
     suffix: Annotated[str, Field(max_length=16)] = "bin"
-    in_sequence: Literal["each", "lead", "same"] = "each"
+    in_sequence: Literal["each", "once", "lead", "same"] = "each"
     draw: Literal["stored", "none"] = "stored"
 
 

@@ -43,25 +43,25 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         "key",
         pa.string(),
         "clip_id/track/frame, e.g. ffpp/c23/Deepfakes/071_054/0/000123",
-        in_sequence="lead",
+        in_sequence="once",
     ),
-    Column("dataset", "key", pa.string(), "name of the dataset, e.g. ffpp", in_sequence="lead"),
-    Column("split", "key", pa.string(), "train, val or test", in_sequence="lead"),
+    Column("dataset", "key", pa.string(), "name of the dataset, e.g. ffpp", in_sequence="once"),
+    Column("split", "key", pa.string(), "train, val or test", in_sequence="once"),
     Column(
         "source_id",
         "key",
         pa.string(),
         "the source group: an original and its fakes at one compression",
-        in_sequence="lead",
+        in_sequence="once",
     ),
-    Column("clip_id", "key", pa.string(), "the clip, e.g. ffpp/c23/Deepfakes/071_054", in_sequence="lead"),
+    Column("clip_id", "key", pa.string(), "the clip, e.g. ffpp/c23/Deepfakes/071_054", in_sequence="once"),
     Column(
         "original_id",
         "key",
         pa.string(),
         "clip_id of the original; null for a clip that is real itself",
         nullable=True,
-        in_sequence="lead",
+        in_sequence="once",
     ),
     Column("frame_index", "key", pa.int32(), "index of the frame in the clip, from 0, in order of presentation"),
     Column(
@@ -75,15 +75,15 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         nullable=True,
     ),
     Column(
-        "track_id", "key", pa.int32(), "the face's track; the same in an original and its fakes", in_sequence="lead"
+        "track_id", "key", pa.int32(), "the face's track; the same in an original and its fakes", in_sequence="once"
     ),
-    Column("label", "key", pa.int8(), "0 real, 1 fake; of this face at this frame", in_sequence="lead"),
+    Column("label", "key", pa.int8(), "0 real, 1 fake; of this face at this frame", in_sequence="once"),
     Column(
         "forgery",
         "key",
         pa.string(),
         "real, or what was forged: identity_replaced, identity_remained, …",
-        in_sequence="lead",
+        in_sequence="once",
     ),
     Column(
         "method",
@@ -91,7 +91,7 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         pa.string(),
         "forgery method as the dataset calls it; null for a real",
         nullable=True,
-        in_sequence="lead",
+        in_sequence="once",
     ),
     Column(
         "family",
@@ -99,7 +99,7 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         pa.string(),
         "kind of program that forged, e.g. gan; null for a real, and where it is not known",
         nullable=True,
-        in_sequence="lead",
+        in_sequence="once",
     ),
     Column(
         "compression",
@@ -107,7 +107,7 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         pa.string(),
         "raw, c23, c40; null where there is one quality",
         nullable=True,
-        in_sequence="lead",
+        in_sequence="once",
     ),
     Column(
         "perturbation",
@@ -115,7 +115,7 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         pa.string(),
         "perturbations and severities, e.g. zoom:2+jpeg:3; null for none",
         nullable=True,
-        in_sequence="lead",
+        in_sequence="once",
     ),
     Column("frame_size", "crop", _ints(2), "width, height of the frame in pixels", in_sequence="same"),
     Column("face_box", "crop", pa.list_(pa.float32(), 4), "x0, y0, x1, y1 of the smoothed face box in frame pixels"),
@@ -126,7 +126,7 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         "x0, y0, x1, y1 of the crop in frame pixels; may reach outside the frame",
         in_sequence="same",
     ),
-    Column("enlarge", "crop", pa.float32(), "side of the crop over side of the face box", in_sequence="lead"),
+    Column("enlarge", "crop", pa.float32(), "side of the crop over side of the face box", in_sequence="once"),
     Column(
         "padding",
         "crop",
@@ -134,7 +134,7 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         "left, top, right, bottom: pixels of crop_box outside the frame (black)",
         in_sequence="same",
     ),
-    Column("detector", "crop", pa.string(), "detector that found the face, e.g. libfacedetection", in_sequence="lead"),
+    Column("detector", "crop", pa.string(), "detector that found the face, e.g. libfacedetection", in_sequence="once"),
     Column(
         "detection", "crop", pa.string(), "detected (on this frame), interpolated (between two detections) or tracked"
     ),
@@ -240,7 +240,7 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         pa.string(),
         "JSON list: for each perturbation in turn its exact parameters; null for none",
         nullable=True,
-        in_sequence="lead",
+        in_sequence="once",
     ),
     Column(
         "noise",
@@ -252,7 +252,7 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         channels=1,
         like_crop=True,
     ),
-    Column("noise_sigma", "noise", pa.float32(), "sigma of the noise filter on the 0-255 scale", in_sequence="lead"),
+    Column("noise_sigma", "noise", pa.float32(), "sigma of the noise filter on the 0-255 scale", in_sequence="once"),
     Column(
         "similarity",
         "similarity",
@@ -262,7 +262,7 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         nullable=True,
         suffix="hex",
     ),
-    Column("similarity_side", "similarity", pa.int16(), "side of the grid", in_sequence="lead"),
+    Column("similarity_side", "similarity", pa.int16(), "side of the grid", in_sequence="once"),
 )
 
 
@@ -272,10 +272,10 @@ SEQUENCE_COLUMNS: tuple[Column, ...] = (
         "key",
         pa.list_(pa.int8()),
         "label of each frame; label is 1 if one of them is",
-        in_sequence="lead",
+        in_sequence="once",
     ),
     Column(
-        "padded", "key", pa.int16(), "frames at the end that repeat the last one of a short clip", in_sequence="lead"
+        "padded", "key", pa.int16(), "frames at the end that repeat the last one of a short clip", in_sequence="once"
     ),
 )
 """Columns that only shards of sequences have, after ``label``."""

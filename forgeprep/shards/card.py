@@ -46,7 +46,7 @@ def dataset_card(config: RunConfig, files: Sequence[dict[str, Any]], clips: Sequ
         "`drops.parquet`; `clips.parquet` accounts for every clip. The source data's licence applies to these crops:",
         "check it before you share them.",
         "",
-        *_about_clips(clip_length, config.params.get("frames", {}).get("sequence_stride", 1)),
+        *_about_sequences(clip_length, config.params.get("frames", {}).get("sequence_stride", 1)),
         "| compression | method | " + " | ".join(SPLITS) + " |",
         "|---|---|" + "--:|" * len(SPLITS),
     ]
@@ -56,7 +56,7 @@ def dataset_card(config: RunConfig, files: Sequence[dict[str, Any]], clips: Sequ
     return "\n".join(lines) + "\n"
 
 
-def _about_clips(length: int | None, stride: int) -> list[str]:
+def _about_sequences(length: int | None, stride: int) -> list[str]:
     if length is None:
         return []
     apart = "consecutive frames" if stride == 1 else f"frames, {stride} apart"

@@ -67,12 +67,12 @@ def join_frames(frames: Sequence[Row], length: int, once: Collection[str] = ONCE
         once: columns that it has once: they come from the first forged frame, else from the first.
     """
     padded = [*frames, *[frames[-1]] * (length - len(frames))]
-    lead = next((frame for frame in frames if frame["label"] == 1), frames[0])
+    first = next((frame for frame in frames if frame["label"] == 1), frames[0])
     sample_id = frames[0]["sample_id"]
     row: Row = {}
     for name in frames[0]:
         if name in once:
-            row[name] = lead[name]
+            row[name] = first[name]
         else:
             row[name] = [_renamed(frame[name], sample_id, frame, place) for place, frame in enumerate(padded)]
         if name == "label":

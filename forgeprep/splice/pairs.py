@@ -103,7 +103,7 @@ def verify_pairs(group: Group, root: Path, params: CropParams) -> Verified:
     for clip in fakes:
         drops = [drop for drop in log.drops if drop.clip_id == clip.clip_id]
         entries = log.clips[clip.clip_id], log.clips[original.clip_id]
-        reason, detail = _judge(entries, drops, partners[clip.clip_id], found.frames)
+        reason, detail = _unfit(entries, drops, partners[clip.clip_id], found.frames)
         if reason is None:
             found.pairs.append(Pair(clip, partners[clip.clip_id]))
         else:
@@ -126,7 +126,7 @@ def _refuse(clip: Clip, original: Clip | None, group: Group) -> tuple[str | None
     return None, ""
 
 
-def _judge(
+def _unfit(
     entries: tuple[ClipLog, ClipLog], drops: list[Drop], partner: dict[int, int], frames: int
 ) -> tuple[str | None, str]:
     """Why a fake that was compared gives no pieces."""

@@ -104,11 +104,11 @@ _OF_EVERY_SAMPLE = tuple(one.name for one in fields(Sample))[: [one.name for one
 class Group:
     """A source group as planned: an original (where there is one) and its fakes, and the frames wanted of each.
 
-    With ``top_up``, frames with a face stand in for wanted ones without. With ``window``, each so many frames make one
-    sample, and a face is cut out of all of them by one box. ``references`` are reals of other groups that the fakes
-    are compared with and that give no samples here: the original where it stands in another split than these fakes, and
-    what else may be the original of a fake whose pair is a guess. ``choose(frame_count, labelled)`` chooses the frames
-    again for a clip that turns out to have another original, or none.
+    With ``top_up``, frames with a face stand in for wanted ones without. With ``sequence_length``, each so many frames
+    make one sample, and a face is cut out of all of them by one box. ``references`` are reals of other groups that the
+    fakes are compared with and that give no samples here: the original where it stands in another split than these
+    fakes, and what else may be the original of a fake whose pair is a guess. ``choose(frame_count, labelled)`` chooses
+    the frames again for a clip that turns out to have another original, or none.
     """
 
     source_id: str
@@ -116,7 +116,7 @@ class Group:
     clips: tuple[Clip, ...]
     frames: tuple[int, ...]
     top_up: bool = False
-    window: int | None = None
+    sequence_length: int | None = None
     references: tuple[Clip, ...] = ()
     choose: Callable[[int, Sequence[frozenset[int]]], tuple[int, ...]] | None = None
 
@@ -125,12 +125,12 @@ class Group:
         """Its clips and its references: all that is read for it."""
         return (*self.clips, *self.references)
 
-    def part(self, lead: Clip, fakes: Sequence[Clip] = ()) -> Group:
-        """These fakes as a group of their own, or ``lead`` alone, with the frames that ``lead`` has."""
-        own = replace(self, clips=tuple(fakes) or (lead,))
-        frames = self.choose(max(1, lead.end), own.labelled) if self.choose else self.frames
+    def part(self, clip: Clip, fakes: Sequence[Clip] = ()) -> Group:
+        """These fakes as a group of their own, or ``clip`` alone, with the frames that ``clip`` has."""
+        own = replace(self, clips=tuple(fakes) or (clip,))
+        frames = self.choose(max(1, clip.end), own.labelled) if self.choose else self.frames
         # Too few for one sample: those that were planned are dropped.
-        return own if len(frames) < (self.window or 1) else replace(own, frames=frames)
+        return own if len(frames) < (self.sequence_length or 1) else replace(own, frames=frames)
 
     @property
     def labelled(self) -> tuple[frozenset[int], ...]:
@@ -163,9 +163,9 @@ class Group:
         return tuple(frames for frames in labelled if frames)
 
     @property
-    def windows(self) -> list[tuple[int, ...]]:
-        """The frames of each sample of several frames, see ``window``; the last one may be short."""
-        step = self.window or max(1, len(self.frames))
+    def sequences(self) -> list[tuple[int, ...]]:
+        """The frames of each sample of several frames, see ``sequence_length``; the last one may be short."""
+        step = self.sequence_length or max(1, len(self.frames))
         return [self.frames[at : at + step] for at in range(0, len(self.frames), step)]
 
     @property

@@ -34,7 +34,7 @@ def select(
     found = common(labelled) if rule.isdigit() else frozenset().union(*labelled)
     known = sorted(index for index in found if index < frame_count)
     if params.sequence_length is not None:
-        return _windows(_stretches(known) or [(0, frame_count)], rule, params)
+        return _sequence_frames(_stretches(known) or [(0, frame_count)], rule, params)
     chosen = _spread(len(known) or frame_count, rule)
     return tuple(known[i] for i in chosen) if known else chosen
 
@@ -47,7 +47,7 @@ def _spread(frame_count: int, rule: str) -> tuple[int, ...]:
     return evenly(frame_count, int(rule))
 
 
-def _windows(stretches: list[tuple[int, int]], rule: str, params: FramesParams) -> tuple[int, ...]:
+def _sequence_frames(stretches: list[tuple[int, int]], rule: str, params: FramesParams) -> tuple[int, ...]:
     """The frames of windows that lie in stretches (first frame, frames) of a clip, one after the other."""
     span, stride, length = params.span, params.sequence_stride, params.sequence_length or 1
     starts: list[int] = []

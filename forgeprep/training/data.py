@@ -89,7 +89,7 @@ class Samples:
     def read(self, numbers: Iterable[int]) -> list[dict[str, Any]]:
         """Rows with pictures as uint8 arrays; ``number`` is the sample's, ``method_number`` its method's.
 
-        A clip is the row of its first forged frame, or of its first; ``frames`` holds the rows of all.
+        A sequence is the row of its first forged frame, or of its first; ``frames`` holds the rows of all.
 
         Raises:
             VerifyError: a shard is damaged; ``forgeprep verify`` tells more.
@@ -132,7 +132,7 @@ class Samples:
 
 
 def _with_frames(row: dict[str, Any], count: int) -> dict[str, Any]:
-    """A row of a clip shard as that of its first forged frame, or of its first; ``frames`` holds ``count`` rows."""
+    """A row of a sequence as that of its first forged frame, or of its first; ``frames`` holds ``count`` rows."""
     every = split_frames(row)
     frames = [every[at] for at in np.linspace(0, len(every) - 1, count).round().astype(int)]
     first: dict[str, Any] = max(frames, key=lambda frame: int(frame["label"]))

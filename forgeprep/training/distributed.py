@@ -12,7 +12,7 @@ from forgeprep.training.models import get_model
 from forgeprep.training.run_folder import Training
 
 
-def train_on_many(training: Training, ranks: int, *, gpu: bool = True, address: str | None = None) -> dict[str, Any]:
+def train_on_gpus(training: Training, ranks: int, *, gpu: bool = True, address: str | None = None) -> dict[str, Any]:
     """Train with ``ranks`` processes, each with a GPU of its own unless ``gpu`` is False; returns the best's facts.
 
     The folder of the run has to be one that all of them see. Without ``address`` Ray runs on this machine.

@@ -45,8 +45,8 @@ class SampleIndex:
         columns: what the shards hold.
         enlarge: crop over face box, the least of all samples.
         classes: the classes at each level of the label tree, real first.
-        parts: where a clip is made of rows: the frames' own index, and the numbers there of each clip's, (N, T).
-        frames: where a row is a clip already: so many of its frames are taken, evenly spread; repeated if it has fewer.
+        parts: where a sequence is made of rows: the frames' own index, and the numbers there of each one's, (N, T).
+        frames: where a row is a sequence already: so many of its frames are taken, evenly spread, or repeated.
         crop_size: side in pixels that all crops of the split have; None where they differ, as at native resolution.
     """
 
@@ -234,10 +234,10 @@ def sequence_index(index: SampleIndex, *, frames: int, step: int = 1) -> SampleI
 
 
 def frames_alone(index: SampleIndex) -> SampleIndex:
-    """The index, whose samples have to be single frames; raises UsageError for clip shards."""
+    """The index, whose samples have to be single frames; raises UsageError for shards of sequences."""
     if SEQUENCES in index.columns:
         raise UsageError(
-            f"{index.paths[0]}: its samples are clips of several frames (--sequence-length); this model takes "
+            f"{index.paths[0]}: its samples are sequences (--sequence-length); this model takes "
             "single frames: make shards without --sequence-length"
         )
     return index
@@ -252,7 +252,7 @@ def check_columns(paths: Sequence[Path], needs: Sequence[str]) -> frozenset[str]
     """
     found = {path: _columns(path) for path in paths}
     if len({SEQUENCES in columns for columns in found.values()}) > 1:
-        raise UsageError(f"{paths[0].parents[2]} and others: clips and single frames do not go together")
+        raise UsageError(f"{paths[0].parents[2]} and others: sequences and single frames do not go together")
     for name in needs:
         for path, columns in found.items():
             if name not in columns:

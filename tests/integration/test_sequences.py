@@ -155,7 +155,7 @@ def test_what_reads_runs_reads_clip_shards(made: tuple[Path, Path], tmp_path: Pa
     assert run_cli("compare", str(out), str(out)) == 0
     assert run_cli("status", str(out)) == 0
     index = load_index([out], "train")
-    with pytest.raises(UsageError, match="clips of several frames"):
+    with pytest.raises(UsageError, match="its samples are sequences"):
         frames_alone(index)
     (_, arrays), (row,) = next(iter_sequences(shard_paths(out)[0])), Samples(replace(index, frames=3)).read([0])
     for frame, at in zip(row["frames"], (0, 2, 5), strict=True):

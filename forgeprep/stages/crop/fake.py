@@ -57,7 +57,7 @@ class Fake:
         if self.is_refused() or not stretch.moments:
             return []
         laid = self.reader.lay(stretch)
-        self.verdict = self.verdict or self._judge_guess(laid)
+        self.verdict = self.verdict or self._verdict_on_guess(laid)
         if self.is_refused():
             return []
         samples = self._settle(stretch, laid, group)
@@ -98,7 +98,7 @@ class Fake:
         ]
         return verdict.samples
 
-    def _judge_guess(self, laid: Sequence[Laid]) -> str | None:
+    def _verdict_on_guess(self, laid: Sequence[Laid]) -> str | None:
         """The verdict on a guess by what was seen; None where nothing could be compared."""
         if self.reader.unfit is not None:
             return "size_mismatch"

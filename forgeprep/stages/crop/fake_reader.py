@@ -203,12 +203,12 @@ class FakeReader:
     ) -> Iterator[Sample]:
         beside = {name: reader.at(frame.index) for name, reader in self.companions.items()}
         place = frame.index, frame.time_s, frame.size_wh
-        for face, lead, original, pair in zip(faces, moment.faces, moment.crops, pairs, strict=True):
+        for face, of_original, original, pair in zip(faces, moment.faces, moment.crops, pairs, strict=True):
             crop = cut(frame, face.cut_box, self.params)
             sample = sample_at(self.clip, place, moment.index, face, crop, self.params)
             sample.original, sample.guessed, sample.compared = original, self.guessed, pair
             if not placement.is_identity:
-                box, own = (square_crop_box(f.cut_box, self.params.enlarge) for f in (lead, face))
+                box, own = (square_crop_box(f.cut_box, self.params.enlarge) for f in (of_original, face))
                 sample.original = _laid_on(original, crop, box, own, placement)
             for name, companion in beside.items():
                 part = None if companion is None else cut_gray(companion, face.cut_box, frame.size_wh, self.params)
@@ -217,14 +217,12 @@ class FakeReader:
             yield sample
 
 
-def _laid_on(original: UInt8, crop: UInt8, lead: IntBox, own: IntBox, placement: pairing.Placement) -> UInt8:
+def _laid_on(original: UInt8, crop: UInt8, box: IntBox, own: IntBox, placement: pairing.Placement) -> UInt8:
     """The original's crop in the pixels of the fake's, to a fraction of a pixel; both may have been resized."""
-    grow = original.shape[0] / (lead[2] - lead[0]), (own[2] - own[0]) / crop.shape[0]
+    grow = original.shape[0] / (box[2] - box[0]), (own[2] - own[0]) / crop.shape[0]
     step = grow[0] * grow[1] / placement.scale
     # Of the fake's crop to the frame, to the original's frame, to the original's crop; pixels lie at their centres.
-    start = [
-        ((own[i] + 0.5 * grow[1] - placement.shift[i]) / placement.scale - lead[i]) * grow[0] - 0.5 for i in (0, 1)
-    ]
+    start = [((own[i] + 0.5 * grow[1] - placement.shift[i]) / placement.scale - box[i]) * grow[0] - 0.5 for i in (0, 1)]
     if step > 1.2:
         original = np.asarray(cv2.GaussianBlur(original, (0, 0), 0.45 * step), np.uint8)
     matrix = np.array([[step, 0, start[0]], [0, step, start[1]]])

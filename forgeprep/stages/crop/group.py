@@ -1,4 +1,4 @@
-"""The way of a source group: the original is read in stretches, each of its fakes follows, and samples are handed on.
+"""The way of a source group: the original is read in stretches, each fake comes to the same frames, samples go on.
 
 A fake whose original was guessed tries one candidate after the other until one fits. What is left without an original,
 or has one that cannot be read, is cut by the faces found on itself.
@@ -66,27 +66,27 @@ def _originals(group: Group) -> list[Clip]:
 
 
 def _original_and_fakes(
-    original: Clip, fakes: list[Clip], group: Group, make: _Making
+    original: Clip, clips: list[Clip], group: Group, make: _Making
 ) -> Iterator[tuple[list[Sample], list[str]]]:
     """Runs of samples of a real and of its fakes; at the end, the fakes that are settled by it."""
     log = make.log
     # A reference is accounted for in its own group.
     own = log if original.clip_id in log.clips else GroupLog({original.clip_id: ClipLog(original)})
-    for clip in (original, *fakes) if own is log else fakes:
+    for clip in (original, *clips) if own is log else clips:
         log.clips[clip.clip_id].frames = group.frames
-    followers = [Fake(clip, original, make.root, make.params, make.companions, log, len(fakes)) for clip in fakes]
+    fakes = [Fake(clip, original, make.root, make.params, make.companions, log, len(clips)) for clip in clips]
     readable, end = False, None
-    for stretch in _stretches(original, group, make, own, followed=bool(fakes)):
+    for stretch in _stretches(original, group, make, own, with_fakes=bool(clips)):
         readable, end = True, stretch.chosen
         if own is log:
             yield own_samples(original, stretch, make.params, log, group, {}), []
-        for fake in followers:
+        for fake in fakes:
             for samples in fake.samples(stretch, group):
                 yield samples, []
-        if own is not log and all(fake.is_refused() for fake in followers):
+        if own is not log and all(fake.is_refused() for fake in fakes):
             break
     settled = []
-    for fake in followers:
+    for fake in fakes:
         for samples in fake.finish(group, *end) if end is not None else []:
             yield samples, []
         if _settle(fake, original, group, log, readable=readable):
@@ -124,17 +124,17 @@ def _alone(clip: Clip, group: Group, make: _Making) -> Iterator[list[Sample]]:
     # A guess costs nothing, also one of what is not on disk, where the dataset has a mask of its own.
     if clip.guessed and (entry.guesses or beside):
         clip = entry.clip = replace(clip, original_id=None)
-    for stretch in _stretches(clip, group, make, make.log, followed=False):
+    for stretch in _stretches(clip, group, make, make.log, with_fakes=False):
         yield own_samples(clip, stretch, make.params, make.log, group, beside)
     for reader in beside.values():
         reader.close()
 
 
-def _stretches(clip: Clip, group: Group, make: _Making, log: GroupLog, *, followed: bool) -> Iterator[Stretch]:
+def _stretches(clip: Clip, group: Group, make: _Making, log: GroupLog, *, with_fakes: bool) -> Iterator[Stretch]:
     """The clip that faces are found on, in stretches; drops for the whole clip if it cannot be opened."""
     entry, learned = log.clips[clip.clip_id], Learned()
     try:
-        for stretch in read_original(clip, make.root / clip.path, group, make.params, learned, followed=followed):
+        for stretch in read_original(clip, make.root / clip.path, group, make.params, learned, with_fakes=with_fakes):
             if stretch.chosen is not None:
                 chosen, entry.tracks = stretch.chosen
                 entry.decoded, entry.detected, entry.topped_up = chosen.decoded, chosen.detected, chosen.topped_up

@@ -1,6 +1,6 @@
 """Steps 1 to 3, for the clip that faces are found on: an original, or a fake without one.
 
-It is decoded, its faces are followed, and what its fakes need of each frame is cut out: only that outlives the frame,
+It is decoded, its faces are tracked, and what its fakes need of each frame is cut out: only that outlives the frame,
 in stretches of a few dozen wanted frames, at whose end the fakes come to the same frames.
 
 Most clips are read once. Twice are read: clips of which frames without a face are replaced by others, since which ones
@@ -49,8 +49,8 @@ class Moment:
         wanted: whether samples are made of it.
         probe: whether it is one of the frames by which faint forgeries are told, see :data:`choice.PROBES`.
         crops: uint8 (H, H, 3) RGB, one for each face, if the frame is wanted.
-        patches: uint8 (48, 48) luma, one for each face, if fakes follow.
-        windows: uint8 (S, S, 3) RGB, one for each face, if fakes follow and the frame is wanted or a probe.
+        patches: uint8 (48, 48) luma, one for each face, with fakes.
+        windows: uint8 (S, S, 3) RGB, one for each face, with fakes and the frame is wanted or a probe.
         thumb: the whole picture in small with the cells outside all faces; only where the pairing is checked.
     """
 
@@ -87,26 +87,26 @@ class Stretch:
 
 
 def read_original(
-    clip: Clip, path: Path, group: Group, params: CropParams, learned: Learned, *, followed: bool
+    clip: Clip, path: Path, group: Group, params: CropParams, learned: Learned, *, with_fakes: bool
 ) -> Iterator[Stretch]:
     """Read the clip that faces are found on, in stretches; the last one may be without frames.
 
-    With ``followed``, frames that are not wanted are in the stretches too, with what it takes to tell where a fake was
-    forged and whether it lies on its original.
+    With ``with_fakes``, frames that are not wanted are in the stretches too, with what it takes to tell where a fake
+    was forged and whether it lies on its original.
 
     Raises:
         MediaError: the clip cannot be opened.
     """
 
     def stretches(frames: Iterable[tuple[Frame, Sequence[Face]]], wanted: Iterable[int]) -> Iterator[Stretch]:
-        probes, asked = ProbeFrames(clip.end if followed else 0), frozenset(wanted)
+        probes, asked = ProbeFrames(clip.end if with_fakes else 0), frozenset(wanted)
         moments = (
-            (_moment(frame, faces, frame.index in asked, probes, params, followed=followed), frame.size_wh)
+            (_moment(frame, faces, frame.index in asked, probes, params, with_fakes=with_fakes), frame.size_wh)
             for frame, faces in frames
         )
-        return _joined(moments, learned, followed=followed)
+        return _joined(moments, learned, with_fakes=with_fakes)
 
-    if group.window is not None or is_frame_folder(path):
+    if group.sequence_length is not None or is_frame_folder(path):
         found = _survey(path, params)
     else:
         found = Survey()
@@ -124,8 +124,8 @@ def read_original(
             yield Stretch(chosen=(chosen, found.tracks))
             return
     chosen = _chosen(clip, group, found)
-    tubes = find_tubes(group.windows, found) if group.window else None
-    until = math.inf if followed else max(chosen.frames, default=-1)
+    tubes = find_tubes(group.sequences, found) if group.sequence_length else None
+    until = math.inf if with_fakes else max(chosen.frames, default=-1)
     frames = takewhile(lambda frame: frame.index <= until, read_frames(path, learned))
     yield from stretches(_known(frames, found, tubes), chosen.frames)
     yield Stretch(chosen=(chosen, found.tracks))
@@ -165,13 +165,13 @@ def _known(frames: Iterable[Frame], found: Survey, tubes: Tubes | None) -> Itera
 
 
 def _moment(
-    frame: Frame, faces: Sequence[Face], asked: bool, probes: ProbeFrames, params: CropParams, *, followed: bool
+    frame: Frame, faces: Sequence[Face], asked: bool, probes: ProbeFrames, params: CropParams, *, with_fakes: bool
 ) -> Moment:
     """Cut out of a frame what is needed of it."""
     wanted = asked and bool(faces)
-    probe = followed and bool(faces) and probes.take(frame.index)
+    probe = with_fakes and bool(faces) and probes.take(frame.index)
     small = thumb_size(frame.size_wh)
-    checked = followed and (wanted or is_checked(frame.index))
+    checked = with_fakes and (wanted or is_checked(frame.index))
     return Moment(
         index=frame.index,
         time_s=frame.time_s,
@@ -179,8 +179,10 @@ def _moment(
         wanted=wanted,
         probe=probe,
         crops=tuple(cut(frame, face.cut_box, params) for face in faces) if wanted else (),
-        patches=tuple(face_patch(frame, face.box) for face in faces) if followed else (),
-        windows=tuple(window(frame, face.cut_box, params) for face in faces) if followed and (wanted or probe) else (),
+        patches=tuple(face_patch(frame, face.box) for face in faces) if with_fakes else (),
+        windows=tuple(window(frame, face.cut_box, params) for face in faces)
+        if with_fakes and (wanted or probe)
+        else (),
         thumb=(thumb(frame, (0, 0, *frame.size_wh), small), outside([f.box for f in faces], frame.size_wh, small))
         if checked
         else None,
@@ -188,9 +190,9 @@ def _moment(
 
 
 def _joined(
-    moments: Iterable[tuple[Moment, tuple[int, int]]], learned: Learned, *, followed: bool
+    moments: Iterable[tuple[Moment, tuple[int, int]]], learned: Learned, *, with_fakes: bool
 ) -> Iterator[Stretch]:
-    """Moments in stretches; where no fakes follow, without those that are not wanted."""
+    """Moments in stretches; without fakes, without those that are not wanted."""
     stretch, held, wanted = Stretch(), 0, 0
     for moment, size_wh in moments:
         if stretch.moments and stretch.size_wh != size_wh:
@@ -198,7 +200,7 @@ def _joined(
             stretch = Stretch()
         if not stretch.moments:
             stretch, held, wanted = Stretch(size_wh, learned.fps or 0.0), 0, 0
-        if moment.wanted or followed:
+        if moment.wanted or with_fakes:
             stretch.moments.append(moment)
         held, wanted = held + moment.nbytes, wanted + moment.wanted
         if wanted >= STRETCH_FRAMES or held > STRETCH_BYTES or len(stretch.moments) >= STRETCH_MOMENTS:

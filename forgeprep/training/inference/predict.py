@@ -73,7 +73,7 @@ def get_ready(run: Path, given: Mapping[str, Any] | None = None, *, device: str 
     loaded = load_model(run, device)
     config = loaded.config
     if get_model(config["model"]).takes != "image":
-        raise UsageError(f"{run}: {config['model']} judges clips of shards: use forgeprep evaluate")
+        raise UsageError(f"{run}: {config['model']} takes sequences, from shards: use forgeprep evaluate")
     changes = {name: value for name, value in (given or {}).items() if value is not None}
     crop, notes = _crop_of(run, config)
     for name, value in changes.items():
@@ -184,7 +184,7 @@ def predict_file(file: Path, ready: Ready, target: Path, *, every: int = 1) -> d
     """
     faces: list[dict[str, Any]] = []
     copy, facts = outputs_of(file, target)
-    pictures = _judged_pictures(file, ready, every, faces)
+    pictures = _scored_pictures(file, ready, every, faces)
     # Before anything is written, it shows whether the file can be read.
     first = next(pictures)
     if is_picture(file):
@@ -217,7 +217,7 @@ def tracks_of(faces: Sequence[dict[str, Any]], threshold: float) -> list[dict[st
     ]
 
 
-def _judged_pictures(file: Path, ready: Ready, every: int, faces: list[dict[str, Any]]) -> Iterator[UInt8]:
+def _scored_pictures(file: Path, ready: Ready, every: int, faces: list[dict[str, Any]]) -> Iterator[UInt8]:
     """The frames of a file with the verdicts drawn, which stay until the next; ``faces`` is filled on the way.
 
     Raises:
@@ -229,7 +229,7 @@ def _judged_pictures(file: Path, ready: Ready, every: int, faces: list[dict[str,
     found = Survey()
     for frame, here in frames_with_faces(lambda: read_frames(file), detector_of(crop), found):
         if frame.index % every == 0:
-            scores, maps = judge_crops([cut(frame, face.box, crop) for face in here], ready)
+            scores, maps = score_crops([cut(frame, face.box, crop) for face in here], ready)
             boxes = [square_crop_box(face.box, seen) for face in here]
             last = list(zip(boxes, scores, maps, strict=True))
             faces += [
@@ -242,7 +242,7 @@ def _judged_pictures(file: Path, ready: Ready, every: int, faces: list[dict[str,
         raise MediaError(str(file), "no frame of it can be decoded; fetch it again")
 
 
-def judge_crops(crops: Sequence[UInt8], ready: Ready) -> tuple[list[float], list[UInt8 | None]]:
+def score_crops(crops: Sequence[UInt8], ready: Ready) -> tuple[list[float], list[UInt8 | None]]:
     """Scores of crops, and their maps as uint8 (H, W) at the model's scale, 255 surely forged."""
     loaded = ready.loaded
     rows = (

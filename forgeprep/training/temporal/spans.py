@@ -28,8 +28,8 @@ from forgeprep.training.temporal.figures import temporal_figures
 from forgeprep.training.temporal.timeline import (
     Proposals,
     Timeline,
-    judged,
     make_timeline,
+    on_known_frames,
     proposals_of_maps,
     proposals_of_scores,
     spread,
@@ -131,7 +131,7 @@ def model_proposals(
         out = model(torch.from_numpy(values).to(device))
     told = {name: torch.sigmoid(value.double()).cpu().numpy() for name, value in out.items()}
     return {
-        time.clip_id: judged(time, proposals_of_maps(time, told["start"][i], told["end"][i], told["map"][i]))
+        time.clip_id: on_known_frames(time, proposals_of_maps(time, told["start"][i], told["end"][i], told["map"][i]))
         for i, time in enumerate(times)
     }
 
@@ -173,8 +173,8 @@ def evaluate_spans(
             cells = cells.astype(np.float16).astype(np.float32)  # as in training
             found = {
                 "bmn": model_proposals(loaded.model, [time], cells[None], loaded.device)[time.clip_id],
-                "frame scores": judged(time, proposals_of_scores(time, values[:, -1])),
-                "oracle: masks": judged(time, proposals_of_scores(time, line.mask)),
+                "frame scores": on_known_frames(time, proposals_of_scores(time, values[:, -1])),
+                "oracle: masks": on_known_frames(time, proposals_of_scores(time, line.mask)),
             }
             for way, proposals in found.items():
                 ways[way][time.clip_id] = proposals

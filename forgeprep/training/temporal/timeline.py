@@ -206,7 +206,7 @@ def suppress(proposals: Iterable[tuple[float, float, float]], length: float) -> 
     return kept
 
 
-def judged(line: Timeline, proposals: Proposals) -> Proposals:
+def on_known_frames(line: Timeline, proposals: Proposals) -> Proposals:
     """Proposals that lie on known frames, for the most part; of the others nothing can be said."""
     return [p for p in proposals if line.known_share(p[0], p[1]) >= KNOWN]
 

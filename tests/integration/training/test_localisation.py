@@ -224,7 +224,7 @@ def test_videos_are_classified_by_clips_in_the_same_table(
     (found,) = json.loads((run / "evaluation" / "evaluation.json").read_text())[0]["sets"].values()
     assert found["clips"]["auc"] is not None
     assert found["samples"] == len(sequence_index(load_index([shards], "train"), frames=16))
-    # The same from clip shards, whose rows are clips; of their frames so many are taken as the detector sees.
+    # The same from shards of sequences; of their frames so many are taken as the detector sees.
     clips = tmp_path / "clips"
     where = ["--root", str(demo), "--out", str(clips), "--stages", "crop", "--size", "32", "--frames", "1"]
     assert run_cli("run", "ffpp", *where, "--sequence-length", "5", "--sequence-stride", "3", "--workers", "0") == 0
@@ -234,6 +234,6 @@ def test_videos_are_classified_by_clips_in_the_same_table(
     assert found["samples"] == len(load_index([clips], "test"))
     where = ["--shards", str(clips), "--run", str(tmp_path / "fn3"), "--gpus", "0"]
     assert run_cli("train", "fn3-cls", *where) == 2
-    assert "clips of several frames (--sequence-length)" in capsys.readouterr().err
+    assert "sequences (--sequence-length)" in capsys.readouterr().err
     assert run_cli("predict", str(run), str(run), "--to", str(tmp_path / "to")) == 2
-    assert "slowfast-r50 judges clips of shards" in capsys.readouterr().err
+    assert "slowfast-r50 takes sequences, from shards" in capsys.readouterr().err

@@ -22,7 +22,7 @@ from forgeprep.shards.write import ShardWriter
 from tests.helpers.shards_run import columns, shard_rows
 
 CODE = Column("code", "mine", pa.binary(), "bytes of the stage 'mine'", nullable=True, suffix="vec")
-KIND = Column("kind", "mine", pa.string(), "one for all frames", in_sequence="lead")
+KIND = Column("kind", "mine", pa.string(), "one for all frames", in_sequence="once")
 
 
 def write(out: Path, photo: UInt8, *, sequences: bool) -> list[Path]:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from forgeprep.training.evaluation.metrics import MagnitudeCounts
 from forgeprep.training.models.bmn import Bmn, sampling
 from forgeprep.training.temporal.timeline import (
-    judged,
     make_timeline,
+    on_known_frames,
     proposals_of_maps,
     proposals_of_scores,
     suppress,
@@ -52,7 +52,7 @@ def test_a_line_of_time_by_hand() -> None:
     assert line.spans() == [(1, 6), (20, 22)]
     assert line.known_share(0, 7) == 1
     assert line.known_share(6, 20) == pytest.approx(1 / 14)
-    assert judged(line, [(5, 8, 0.9), (6, 20, 0.8), (19, 22, 0.7)]) == [(5, 8, 0.9), (19, 22, 0.7)]
+    assert on_known_frames(line, [(5, 8, 0.9), (6, 20, 0.8), (19, 22, 0.7)]) == [(5, 8, 0.9), (19, 22, 0.7)]
     told = targets(line, 22)
     assert told["known"].tolist() == [True] * 7 + [False] * 13 + [True] * 2
     assert (told["start"][:5].tolist(), told["end"][4:8].tolist()) == ([1, 1, 0.5, 0, 0], [0.5, 1, 1, 0.5])

@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # A part of the tests: make test TESTS=tests/faults
 TESTS ?=
-# Two processes with one thread each; a file of tests runs in one of them.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# One process more than two cores have, since some tests wait; one thread each. A file of tests runs in one of them.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo check unit test lint docs bench lowest clean
 

@@ -187,7 +187,7 @@ class Flaky(socketserver.BaseRequestHandler):
         Flaky.seen = next(Flaky.requests)
         kind = Flaky.seen // 7 % 3 if Flaky.seen % 7 == 0 else -1
         if kind == 0:
-            time.sleep(1)
+            time.sleep(0.2)
         elif kind == 1:
             self.request.sendall(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         return kind > 0

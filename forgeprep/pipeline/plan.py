@@ -23,6 +23,7 @@ from forgeprep.io.storage import is_remote, parquet_source
 from forgeprep.media import process as media_process
 from forgeprep.media.video import read_header
 from forgeprep.schemas.clips import SPLITS, Clip, Split
+from forgeprep.shards.names import shard_name
 from forgeprep.stages.base import Group
 
 PLAN_SCHEMA = pa.schema(
@@ -49,7 +50,7 @@ _CLIP_FIELDS = [field.name for field in fields(Clip)]
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
-    """A shard to be made: ``name`` is ``split/number``, its groups are sorted by source_id."""
+    """A shard to be made; its groups are sorted by source_id. ``name``: :func:`forgeprep.shards.names.shard_name`."""
 
     name: str
     split: Split
@@ -61,7 +62,7 @@ class Brief:
     """What the driver keeps of a shard; all else stays in the file.
 
     Attributes:
-        name: ``split/number``.
+        name: as of the :class:`ShardPlan`.
         split: its split.
         groups: source groups in it.
         clips: clips in it.
@@ -102,16 +103,22 @@ def make_plan(
     select: Select,
     shard_size: int,
     progress: Callable[[int], None] = lambda _: None,
+    dataset: str | None = None,
 ) -> Plan:
     """Group the clips, choose their frames and cut the groups into shards of about equal cost.
 
-    ``select(frame_count, split, labelled)`` is the frames stage; ``progress`` is told how many headers are read. The
-    result depends on the clips alone, not on their order.
+    ``select(frame_count, split, labelled)`` is the frames stage; ``progress`` is told how many headers are read;
+    ``dataset`` stands in the names of the shards. The result depends on the clips alone, not on their order.
     """
     by_split: dict[Split, list[Group]] = {split: [] for split in SPLITS}
     for group in _groups(with_headers(list(clips), root, progress), select):
         by_split[group.split].append(group)
-    return pack_plan(shard for split in SPLITS for shard in _cut(split, by_split[split], shard_size))
+    parts = {split: _cut(by_split[split], shard_size) for split in SPLITS}
+    return pack_plan(
+        ShardPlan(shard_name(dataset, split, number), split, groups)
+        for split, shards in parts.items()
+        for number, groups in enumerate(shards)
+    )
 
 
 def pack_plan(shards: Iterable[ShardPlan]) -> Plan:
@@ -200,7 +207,7 @@ def _groups(clips: list[Clip], select: Select) -> list[Group]:
     return groups
 
 
-def _cut(split: Split, groups: list[Group], shard_size: int) -> list[ShardPlan]:
+def _cut(groups: list[Group], shard_size: int) -> list[tuple[Group, ...]]:
     """Spread groups over as few shards as ``shard_size`` samples allow: largest first, each to the emptiest shard."""
     total = sum(_cost(group) for group in groups)
     count = min(len(groups), max(1, math.ceil(total / shard_size)))
@@ -210,8 +217,8 @@ def _cut(split: Split, groups: list[Group], shard_size: int) -> list[ShardPlan]:
         load, emptiest = loads[0]
         bins[emptiest].append(group)
         heapq.heapreplace(loads, (load + _cost(group), emptiest))
-    ordered = sorted((sorted(b, key=lambda g: g.source_id) for b in bins), key=lambda b: b[0].source_id)
-    return [ShardPlan(f"{split}/{number:05d}", split, tuple(b)) for number, b in enumerate(ordered)]
+    ordered = [tuple(sorted(b, key=lambda g: g.source_id)) for b in bins]
+    return sorted(ordered, key=lambda b: b[0].source_id)
 
 
 def _cost(group: Group) -> int:

@@ -36,6 +36,7 @@ from forgeprep.schemas.config import RunConfig, current_names
 from forgeprep.schemas.drops import REASONS, TRANSIENT
 from forgeprep.schemas.version import SCHEMA_VERSION
 from forgeprep.shards.formats import FORMATS
+from forgeprep.shards.names import has_first_names
 from forgeprep.shards.records import files_there, read_record
 from forgeprep.stages import all_stages, resolve_stages
 
@@ -185,7 +186,8 @@ def _plan(
         return frames.select(count, split, params, labelled)  # type: ignore[misc]
 
     if out is None or not (out / "plan.parquet").is_file():
-        return make_plan(scan.clips, root, select, config.shard_size, lambda n: progress("headers read", n))
+        dataset = None if out is not None and has_first_names(out) else config.dataset
+        return make_plan(scan.clips, root, select, config.shard_size, lambda n: progress("headers read", n), dataset)
     old = open_plan(out / "plan.parquet")
     return repaired_plan(old, scan.clips, failed, root, select) if failed is not None else old
 

@@ -136,7 +136,7 @@ def _set_state(out: Path, status: Status, holder: Holder | None) -> None:
         status.process, status.began = holder.process or None, _clock(holder.began_s)
     if holder is not None and holder.works:
         status.state = "working"
-        # Half-written files have names like .00012.parquet.0123456789ab.tmp.
+        # Half-written files have names like .ffpp-train-00012.parquet.0123456789ab.tmp.
         halves = {f"{path.parent.name}/{path.name.split('.')[1]}" for path in out.glob("shards/*/.*.tmp")}
         status.in_work = sorted(halves)
     elif status.shards == status.shards_planned and all((out / name).is_file() for name in INDEX):

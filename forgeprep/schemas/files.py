@@ -120,7 +120,7 @@ class ClipEntry(_File):
 
 
 class ShardRecord(_File):
-    """``state/SPLIT/NUMBER.json``, the commit record of a shard."""
+    """``state/SPLIT/NAME.json``, the commit record of a shard."""
 
     key: str
     split: str

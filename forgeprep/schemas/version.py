@@ -19,6 +19,9 @@ What may change:
 Version 1 wrote down the columns, drop reasons and packages of a run in ``run.json``, so that a run stays readable where
 a package that added a stage is missing; in tars, binary values of columns other than ``similarity`` became members of
 their own.
+
+Version 2 named shards after dataset and split (``ffpp-train-00000.tar``). A run that was begun with the names of before
+goes on with them.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from typing import Any
 
 from forgeprep import __version__
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """What this forgeprep writes, and the newest that it reads."""
 
 SCHEMA_KEY, VERSION_KEY = "forgeprep_schema", "forgeprep_version"

@@ -45,7 +45,7 @@ class ShardWriter:
 
     Args:
         out: the run's folder.
-        shard: ``split/number``.
+        shard: its name, see :func:`forgeprep.shards.names.shard_name`.
         columns: the shard's columns, in file order.
         formats: names of formats, see :mod:`forgeprep.shards.formats`.
         metadata: goes into each file, with the schema version.

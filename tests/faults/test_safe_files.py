@@ -160,7 +160,7 @@ def test_paths_in_a_record_stay_in_its_folder(out: Path) -> None:
     path = next(out.glob("state/*/*.json"))
     record = json.loads(path.read_bytes())
     assert problem_of(ShardRecord, record) is None
-    for place in ("/etc/passwd", "../other/shards/train/00000.parquet", "", "a\0b"):
+    for place in ("/etc/passwd", "../other/shards/train/ffpp-train-00000.parquet", "", "a\0b"):
         record["files"][0]["path"] = place
         path.write_text(json.dumps(record))
         assert read_record(out, record["shard"]) is None

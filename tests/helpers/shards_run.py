@@ -156,7 +156,7 @@ def write_tables(out: Path, records: list[dict[str, Any]], stages: Sequence[str]
 def make_run(out: Path, photo: UInt8, *, size: int = 96, **options: Any) -> Path:
     """A run of two shards, train and test, each of one source group."""
     records = [
-        write_shard(out, f"{split}/00000", shard_rows(photo, split, [source], size), **options)
+        write_shard(out, f"{split}/ffpp-{split}-00000", shard_rows(photo, split, [source], size), **options)
         for split, source in (("train", 0), ("test", 10))
     ]
     write_tables(out, records, options.get("stages", STAGES))

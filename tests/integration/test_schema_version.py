@@ -66,10 +66,10 @@ def test_shards_say_their_version(tmp_path: Path, face_photo: UInt8) -> None:
     expected = {"forgeprep_schema": str(version.SCHEMA_VERSION), "forgeprep_version": __version__, "forgeprep": "k"}
     for path in out.glob("shards/*/*"):
         assert format_of(path).metadata(path) == expected
-    metadata = pq.read_schema(out / "shards/train/00000.parquet").metadata
-    assert metadata[b"forgeprep_schema"] == b"1"
-    with tarfile.open(out / "shards/train/00000.tar") as tar:
-        assert tar.pax_headers["FORGEPREP.forgeprep_schema"] == "1"
+    metadata = pq.read_schema(out / "shards/train/ffpp-train-00000.parquet").metadata
+    assert metadata[b"forgeprep_schema"] == b"2"
+    with tarfile.open(out / "shards/train/ffpp-train-00000.tar") as tar:
+        assert tar.pax_headers["FORGEPREP.forgeprep_schema"] == "2"
         assert all(name.split(".", 1)[1] for name in tar.getnames())
 
 
@@ -81,7 +81,8 @@ def test_newer_runs_and_shards_are_refused_with_the_version_to_install(
         newer.setattr(version, "__version__", "9.1.0")
         out = make_run(tmp_path / "out", face_photo, size=32)
     run = json.loads((out / "run.json").read_bytes())
-    told = f"has schema version 7, and forgeprep {__version__} knows those up to 1; install forgeprep 9.1.0 or newer"
+    known = f"forgeprep {__version__} knows those up to {version.SCHEMA_VERSION}"
+    told = f"has schema version 7, and {known}; install forgeprep 9.1.0 or newer"
     for path in out.glob("shards/train/*"):
         with pytest.raises(VerifyError, match=told):
             list(iter_rows(path))
@@ -104,7 +105,7 @@ def test_what_a_newer_minor_release_adds_is_no_obstacle(tmp_path: Path, face_pho
     """Names in run.json that are not known, and columns that the run tells of."""
     out = make_run(tmp_path, face_photo, size=32)
     run = json.loads((out / "run.json").read_bytes())
-    (out / "run.json").write_text(json.dumps({**run, "schema_version": 1, "mood": "good"}))
+    (out / "run.json").write_text(json.dumps({**run, "schema_version": 2, "mood": "good"}))
     assert verify(out) == []
     (path, *_) = shard_paths(out)
     assert all(np.any(row["image"]) for row in iter_rows(path))

@@ -51,7 +51,7 @@ def make_shards(
                     names = {k: row[k].replace("ffpp", dataset, 1) for k in ("sample_id", "clip_id")}
                     image = 255 - row["image"] if method == "NeuralTextures" else row["image"]
                     rows.append({**row, **kind, **names, "image": image // (1 + number % 2)})
-        records.append(write_shard(out, f"{split}/00000", rows, formats=("parquet",), stages=STAGES))
+        records.append(write_shard(out, f"{split}/ffpp-{split}-00000", rows, formats=("parquet",), stages=STAGES))
     write_tables(out, records, STAGES)
     return out
 

@@ -36,7 +36,7 @@ def write(out: Path, photo: UInt8, *, sequences: bool) -> list[Path]:
         once = {column.name for column in added if column.in_sequence != "each"}
         rows = [join_frames(rows[at : at + 3], 3, once) for at in range(0, len(rows), 3)]
         added = list(sequence_columns(added))
-    with ShardWriter(out, "train/00000", added, FORMATS.names(), {"forgeprep": "k"}) as writer:
+    with ShardWriter(out, "train/ffpp-train-00000", added, FORMATS.names(), {"forgeprep": "k"}) as writer:
         for row in rows:
             writer.add(row)
         files = writer.commit()
@@ -120,4 +120,4 @@ def test_formats_that_there_are_not_are_refused(text: str, problem: str) -> None
 
 def test_a_shard_of_no_known_format_is_refused() -> None:
     with pytest.raises(UsageError, match=r"no shard format that is installed here ends in .zip"):
-        next(iter_rows(Path("shards/train/00000.zip")))
+        next(iter_rows(Path("shards/train/ffpp-train-00000.zip")))

@@ -270,6 +270,7 @@ def _read_config(file: Path | None) -> dict[str, Any]:
 def _check_coverage(out: Path) -> None:
     from forgeprep.errors import ForgeprepError
     from forgeprep.report.summary import summarise
+    from forgeprep.shards.names import table_path
 
     summary = summarise(out)
     # A bystander was never forged: it is no loss.
@@ -277,5 +278,5 @@ def _check_coverage(out: Path) -> None:
     if lost or summary.total.empty:
         raise ForgeprepError(
             f"{out}: short of the plan (--strict): {lost:,} samples were dropped, "
-            f"{summary.total.empty:,} clips gave none; see {out / 'drops.parquet'}"
+            f"{summary.total.empty:,} clips gave none; see {table_path(out, 'drops')}"
         )

@@ -19,6 +19,7 @@ from forgeprep.schemas.config import RunConfig
 from forgeprep.schemas.drops import DROP_SCHEMA
 from forgeprep.shards.card import dataset_card
 from forgeprep.shards.croissant import croissant
+from forgeprep.shards.names import all_tables
 from forgeprep.shards.records import read_record, table_bytes
 
 SHARD_SCHEMA = pa.schema(
@@ -54,16 +55,11 @@ def write_index(out: Path, config: RunConfig, shards: Sequence[str]) -> None:
         clips += record["clips"]
         drops += [dict(zip(DROP_SCHEMA.names, drop, strict=True)) for drop in record["drops"]]
     _check_splits(config, clips)
-    tables = {
-        name: table_bytes(pa.Table.from_pylist(rows, schema=schema))
-        for name, rows, schema in (
-            ("shards.parquet", files, SHARD_SCHEMA),
-            ("clips.parquet", clips, CLIP_SCHEMA),
-            ("drops.parquet", drops, DROP_SCHEMA),
-        )
-    }
-    for name, data in tables.items():
-        atomic_write_bytes(out / name, data)
+    rows = {"shards": (files, SHARD_SCHEMA), "clips": (clips, CLIP_SCHEMA), "drops": (drops, DROP_SCHEMA)}
+    tables: dict[str, bytes] = {}
+    for name, path in all_tables(out).items():
+        tables[path.relative_to(out).as_posix()] = data = table_bytes(pa.Table.from_pylist(*rows[name]))
+        atomic_write_bytes(path, data)
     atomic_write_bytes(out / "README.md", dataset_card(config, files, clips).encode())
     atomic_write_bytes(out / "croissant.json", croissant(config, prepare(config).file_columns, tables).encode())
 

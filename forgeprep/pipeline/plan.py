@@ -37,7 +37,7 @@ PLAN_SCHEMA = pa.schema(
         pa.field("reference", pa.bool_(), nullable=False),
     ]
 )
-"""``plan.parquet``: a row group a shard, a row a clip; ``clip`` is the :class:`Clip` as JSON.
+"""``meta/plan.pq``: a row group a shard, a row a clip; ``clip`` is the :class:`Clip` as JSON.
 
 ``frames`` are the wanted ones. ``reference`` is true for a real of another group that fakes of this one are compared
 with. The file's metadata hold the :class:`Brief` of each shard.

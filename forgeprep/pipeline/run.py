@@ -36,7 +36,7 @@ from forgeprep.schemas.config import RunConfig, current_names
 from forgeprep.schemas.drops import REASONS, TRANSIENT
 from forgeprep.schemas.version import SCHEMA_VERSION
 from forgeprep.shards.formats import FORMATS
-from forgeprep.shards.names import has_first_names
+from forgeprep.shards.names import TABLES, final_files, has_first_names, table_path
 from forgeprep.shards.records import files_there, read_record
 from forgeprep.stages import all_stages, resolve_stages
 
@@ -138,6 +138,9 @@ def prepare_run(
             write_run(prepared, identity)
     elif write and not same:
         _claim(prepared, identity)
+    elif write and not table_path(out, "plan").is_file():
+        with locked(out):
+            atomic_write_bytes(table_path(out, "plan"), plan.data)
     return prepared
 
 
@@ -185,10 +188,10 @@ def _plan(
     def select(count: int, split: Split, labelled: Sequence[frozenset[int]]) -> tuple[int, ...]:
         return frames.select(count, split, params, labelled)  # type: ignore[misc]
 
-    if out is None or not (out / "plan.parquet").is_file():
+    if out is None or not table_path(out, "plan").is_file():
         dataset = None if out is not None and has_first_names(out) else config.dataset
         return make_plan(scan.clips, root, select, config.shard_size, lambda n: progress("headers read", n), dataset)
-    old = open_plan(out / "plan.parquet")
+    old = open_plan(table_path(out, "plan"))
     return repaired_plan(old, scan.clips, failed, root, select) if failed is not None else old
 
 
@@ -270,10 +273,11 @@ def _claim(prepared: Prepared, identity: dict[str, Any]) -> None:
         out.mkdir(parents=True, exist_ok=True)
         with locked(out):
             (out / "run.json").unlink(missing_ok=True)
-            for stale in ("shards", "state", "report"):
-                remove_tree(out / stale)
-            for stale in ("clips.parquet", "drops.parquet", "shards.parquet", "README.md", "croissant.json"):
-                (out / stale).unlink(missing_ok=True)
+            for folder in ("shards", "state", "meta", "report"):
+                remove_tree(out / folder)
+            first = (out / f"{name}.parquet" for name in (*TABLES, "plan"))
+            for stale in (*final_files(out), *first):
+                stale.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"{out}: cannot be written ({error.strerror}); give another --out") from None
     write_run(prepared, identity)
@@ -285,7 +289,7 @@ def write_run(prepared: Prepared, identity: dict[str, Any]) -> None:
     Raises:
         StorageError: they cannot be written.
     """
-    atomic_write_bytes(prepared.out / "plan.parquet", prepared.plan.data)
+    atomic_write_bytes(table_path(prepared.out, "plan"), prepared.plan.data)
     stages = resolve_stages(prepared.config.stages)
     document = {
         "schema_version": SCHEMA_VERSION,
@@ -354,9 +358,14 @@ def _text(value: Any) -> str:
 
 def _only_leftovers(out: Path) -> bool:
     """Whether the folder holds nothing but what a run that died while planning leaves."""
-    return {entry.name for entry in out.iterdir()} <= {"plan.parquet", "state"}
+    return {entry.name for entry in out.iterdir()} <= {"meta", "plan.parquet", "state"}
 
 
 def _remove_leftovers(out: Path) -> None:
-    for stale in (*out.glob("shards/*/.*.tmp*"), *out.glob("state/*/.*.tmp*"), *out.glob(".*.tmp*")):
+    for stale in (
+        *out.glob("shards/*/.*.tmp*"),
+        *out.glob("state/*/.*.tmp*"),
+        *out.glob("meta/.*.tmp*"),
+        *out.glob(".*.tmp*"),
+    ):
         stale.unlink(missing_ok=True)

@@ -20,8 +20,8 @@ Version 1 wrote down the columns, drop reasons and packages of a run in ``run.js
 a package that added a stage is missing; in tars, binary values of columns other than ``similarity`` became members of
 their own.
 
-Version 2 named shards after dataset and split (``ffpp-train-00000.tar``). A run that was begun with the names of before
-goes on with them.
+Version 2 named shards after dataset and split (``ffpp-train-00000.tar``), and put the tables into ``meta/``. A run that
+was begun with the names of before goes on with them.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ def dataset_card(config: RunConfig, files: Sequence[dict[str, Any]], clips: Sequ
 
     Args:
         config: the run's configuration.
-        files: rows of ``shards.parquet``.
-        clips: rows of ``clips.parquet``.
+        files: rows of ``meta/shards.pq``.
+        clips: rows of ``meta/clips.pq``.
     """
     # Of other packages' formats, Hugging Face's loader knows nothing.
     suffix = next((FORMATS.get(name).suffix for name in FORMATS.built_in if name in config.formats), None)
@@ -43,7 +43,7 @@ def dataset_card(config: RunConfig, files: Sequence[dict[str, Any]], clips: Sequ
         f"# {config.dataset}, prepared by forgeprep",
         "",
         f"Stages: {', '.join(config.stages)}. Settings and versions are in `run.json`; what is missing and why is in",
-        "`drops.parquet`; `clips.parquet` accounts for every clip. The source data's licence applies to these crops:",
+        "`meta/drops.pq`; `meta/clips.pq` accounts for every clip. The source data's licence applies to these crops:",
         "check it before you share them.",
         "",
         *_about_clips(clip_length, config.params.get("frames", {}).get("sequence_stride", 1)),

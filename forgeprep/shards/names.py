@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 TABLES = ("shards", "clips", "drops")
-"""What a run writes at its end, beside the plan."""
+"""The tables that a run writes at its end, see :func:`table_path`; ``plan`` is written at its beginning."""
 _LONGEST = 100
 
 
@@ -41,3 +41,22 @@ def shard_name(dataset: str | None, split: str, number: int) -> str:
 def has_first_names(out: Path) -> bool:
     """Whether the shards of a run have the names of schema versions before 2: such a run goes on with them."""
     return any(re.fullmatch(r"[0-9]{5,}", path.stem) for path in out.glob("state/*/*.json"))
+
+
+def table_path(out: Path, name: str) -> Path:
+    """Where a table of a run lies: ``meta/NAME.pq``, or ``NAME.parquet`` in a run of a schema version before 2.
+
+    The bytes are Parquet's. The ending is another one, so that ``**/*.parquet`` finds the samples and nothing else.
+    """
+    first = out / f"{name}.parquet"
+    return first if first.is_file() or (out / "plan.parquet").is_file() else out / "meta" / f"{name}.pq"
+
+
+def final_files(out: Path) -> list[Path]:
+    """What a run writes when all its shards are made."""
+    return [*all_tables(out).values(), out / "README.md", out / "croissant.json"]
+
+
+def all_tables(out: Path) -> dict[str, Path]:
+    """The tables that a run writes at its end, by name."""
+    return {name: table_path(out, name) for name in TABLES}

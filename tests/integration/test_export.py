@@ -171,7 +171,7 @@ def test_an_export_that_was_killed_is_no_obstacle(out: Path, tmp_path: Path) -> 
 
 def test_an_unfinished_run_is_refused(out: Path, tmp_path: Path) -> None:
     run = with_dataset(out, "ffpp", tmp_path / "run")
-    (run / "shards.parquet").unlink()
+    (run / "meta/shards.pq").unlink()
     with pytest.raises(UsageError, match="the run is not finished"):
         export(run, tmp_path / "to", "pictures")
 

@@ -50,7 +50,7 @@ def test_a_stage_has_parameters_pictures_bytes_and_a_drop_reason(out: Path) -> N
     assert run["drop_reasons"]["no_edges"]["meaning"].startswith("the crop is too smooth")
     assert run["packages"]["forgeprep-edges"] == {"version": "1.0", "stages": ["edges"]}
     assert run["packages"]["forgeprep-arrow"] == {"version": "1.0", "formats": ["arrow"]}
-    reasons = [drop["reason"] for drop in pq.read_table(out / "drops.parquet").to_pylist()]
+    reasons = [drop["reason"] for drop in pq.read_table(out / "meta/drops.pq").to_pylist()]
     rows = [row for shard in shards(out, "parquet") for row in shard]
     assert "no_edges" in reasons
     assert rows
@@ -242,7 +242,7 @@ def test_a_reason_that_a_stage_does_not_declare_stops_its_shards(demo: Path, tmp
         "FaceSwap", "--splits", "test", "--workers", "1", installed=[bored], expect=1,
     )  # fmt: skip
     assert "dropped for the reason 'bored', which none of the stages (bored) declares" in told.stdout + told.stderr
-    assert not (tmp_path / "out/shards.parquet").exists()
+    assert not (tmp_path / "out/meta/shards.pq").exists()
 
 
 @pytest.mark.parametrize(

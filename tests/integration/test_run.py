@@ -50,7 +50,7 @@ def test_every_planned_sample_is_a_row_or_a_drop(everything: Path, rows: list[di
     assert sum(record["rows"] for record in records) == len(rows)
     for record in records:
         assert record["planned"] == record["rows"] + len(record["drops"]) == record["requested"]
-    clips = pq.read_table(everything / "clips.parquet").to_pylist()
+    clips = pq.read_table(everything / "meta/clips.pq").to_pylist()
     assert len(clips) == 3 * 6 * 5
     assert all(c["requested"] == 6 == c["written"] + c["dropped"] for c in clips)
     assert all((c["fps"], c["width"], c["height"]) == (25.0, 320, 240) for c in clips)

@@ -13,14 +13,18 @@ import pytest
 
 from forgeprep import __version__
 from forgeprep.errors import UsageError, VerifyError
+from forgeprep.pipeline.add import prepare_added
+from forgeprep.pipeline.configure import make_config
+from forgeprep.pipeline.run import execute, prepare_run
 from forgeprep.schemas import version
 from forgeprep.shards.encode import UInt8
 from forgeprep.shards.formats import format_of
 from forgeprep.shards.random_access import index_shard, read_at
 from forgeprep.shards.read import iter_rows, iter_sequences, shard_paths
-from forgeprep.shards.records import read_run
+from forgeprep.shards.records import read_run, record_path
 from forgeprep.shards.verify import verify
 from tests.conftest import run_cli
+from tests.helpers.runs import VAL, run, with_first_names
 from tests.helpers.shards_run import make_run
 
 DATA = Path(__file__).parents[1] / "data"
@@ -59,6 +63,29 @@ def test_every_version_that_is_read_has_a_run_that_is_kept() -> None:
     assert kept >= set(range(version.SCHEMA_VERSION))
     for name in RUNS:
         assert read_run(DATA / name).get("schema_version", 0) == int(name.split("-")[2])
+
+
+def test_a_run_with_names_of_before_goes_on_with_them(demo: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    given = {**VAL, "stages": "crop,mask", "frames": "2", "methods": "Deepfakes", "shard_size": 4}
+    first, second = run(demo, out, **given).made
+    assert (first, second) == ("val/ffpp-val-00000", "val/ffpp-val-00001")
+    assert not list(out.glob("*.parquet"))
+    with_first_names(out)
+    record_path(out, "val/00001").unlink()
+    again = run(demo, out, **given)
+    assert (again.kept, again.made) == (["val/00000"], ["val/00001"])
+    assert verify(out) == []
+    execute(prepare_added(out, ["noise"], {}), workers=0, report=lambda *_: None)
+    (out / "plan.parquet").unlink()
+    assert run(demo, out, **{**given, "stages": "crop,mask,noise"}).kept == ["val/00000", "val/00001"]
+    assert verify(out) == []
+    assert sorted(path.name for path in out.rglob("*.parquet") if path.parent != out) == [
+        "00000.parquet",
+        "00001.parquet",
+    ]
+    prepare_run(make_config("ffpp", given), demo, out, overwrite=True)
+    assert sorted(path.name for path in out.rglob("*") if path.is_file()) == ["plan.pq", "run.json"]
 
 
 def test_shards_say_their_version(tmp_path: Path, face_photo: UInt8) -> None:

@@ -75,14 +75,14 @@ FILE_DAMAGE: dict[str, tuple[Callable[[Path], object], list[tuple[str, str]]]] =
         lambda out: (out / "shards/train/ffpp-train-00009.tar").touch(),
         [("shards/train/ffpp-train-00009.tar", "no record")],
     ),
-    "lost index": (lambda out: (out / "drops.parquet").unlink(), [("drops.parquet", "missing")]),
-    "damaged index": (lambda out: truncate(out / "clips.parquet"), [("clips.parquet", "damaged")]),
+    "lost index": (lambda out: (out / "meta/drops.pq").unlink(), [("meta/drops.pq", "missing")]),
+    "damaged index": (lambda out: truncate(out / "meta/clips.pq"), [("meta/clips.pq", "damaged")]),
     "old index": (
         lambda out: write_tables(out, [read_record(out, "test/ffpp-test-00000") or {}]),
         [
-            ("clips.parquet", "does not agree"),
-            ("shards.parquet", "2 rows here, 4 there"),
-            ("drops.parquet", "1 rows here"),
+            ("meta/clips.pq", "does not agree"),
+            ("meta/shards.pq", "2 rows here, 4 there"),
+            ("meta/drops.pq", "1 rows here"),
         ],
     ),
 }

@@ -143,6 +143,24 @@ def run(
         int | None,
         typer.Option(help="Samples a shard, about. [default: 2000]", metavar="INTEGER", rich_help_panel=OUTPUT),
     ] = None,
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            help="Shards of each split, instead of --shard-size. [default: by --shard-size]",
+            metavar="INTEGER",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    absent: Annotated[
+        str | None,
+        typer.Option(
+            help="What tars have of a picture that a sample lacks: null, no file; or placeholder, a black one, for "
+            "readers that want the same files in every sample. [default: null]",
+            metavar="TEXT",
+            rich_help_panel=OUTPUT,
+            autocompletion=completing(lambda: ("null", "placeholder")),
+        ),
+    ] = None,
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", help="Throw away another run in --out. [default: off]", rich_help_panel=OUTPUT),
@@ -191,6 +209,7 @@ def run(
     given |= {"dataset": dataset, "root": root, "out": out, "stages": stages, "preset": preset}
     given |= {"compression": compression, "methods": methods, "splits": splits, "options": option or None}
     given |= {"format": format, "image_format": image_format, "image_quality": image_quality, "shard_size": shard_size}
+    given |= {"shards": shards, "absent": absent}
     given |= {"workers": workers, "address": address, "clip_timeout": clip_timeout, "worker_memory": worker_memory}
     given["set"] = settings or None
 

@@ -64,7 +64,7 @@ def make_shard(job: ShardJob, attempt: Attempt | None = None) -> Progress:
     logs: list[GroupLog] = []
     done = Progress()
     with (
-        ShardWriter(job.out, job.name, steps.file_columns, job.config.formats, {"forgeprep": job.key}) as writer,
+        ShardWriter(job.out, job.name, steps.file_columns, job.config.formats, _metadata(job)) as writer,
         attempt.limits(),
     ):
         for number, group in enumerate(plan.groups):
@@ -90,13 +90,17 @@ def make_shard(job: ShardJob, attempt: Attempt | None = None) -> Progress:
     return done
 
 
+def _metadata(job: ShardJob) -> dict[str, str]:
+    return {"forgeprep": job.key, **({} if job.config.absent == "null" else {"absent": job.config.absent})}
+
+
 def _add_stages(job: ShardJob, record: Mapping[str, Any], attempt: Attempt) -> Progress:
     """Make the shard again from itself, with further stages."""
     steps = prepare(job.config)
     new = [(stage, params) for stage, params in steps.samples if stage.name not in record["stages"]]
     clips, drops = len(record["clips"]), len(record["drops"])
     with (
-        ShardWriter(job.out, job.name, steps.columns, job.config.formats, {"forgeprep": job.key}) as writer,
+        ShardWriter(job.out, job.name, steps.columns, job.config.formats, _metadata(job)) as writer,
         attempt.limits(),
     ):
         for row in added_rows(job.out, record, new, job.config):

@@ -104,20 +104,22 @@ def make_plan(
     shard_size: int,
     progress: Callable[[int], None] = lambda _: None,
     dataset: str | None = None,
+    shards: int | None = None,
 ) -> Plan:
     """Group the clips, choose their frames and cut the groups into shards of about equal cost.
 
     ``select(frame_count, split, labelled)`` is the frames stage; ``progress`` is told how many headers are read;
-    ``dataset`` stands in the names of the shards. The result depends on the clips alone, not on their order.
+    ``dataset`` stands in the names of the shards. Each split gets that many ``shards``, or for None as few as
+    ``shard_size`` samples a shard allow. The result depends on the clips alone, not on their order.
     """
     by_split: dict[Split, list[Group]] = {split: [] for split in SPLITS}
     for group in _groups(with_headers(list(clips), root, progress), select):
         by_split[group.split].append(group)
-    parts = {split: _cut(by_split[split], shard_size) for split in SPLITS}
+    parts = {split: _cut(by_split[split], shard_size, shards) for split in SPLITS}
     return pack_plan(
         ShardPlan(shard_name(dataset, split, number), split, groups)
-        for split, shards in parts.items()
-        for number, groups in enumerate(shards)
+        for split, part in parts.items()
+        for number, groups in enumerate(part)
     )
 
 
@@ -207,10 +209,10 @@ def _groups(clips: list[Clip], select: Select) -> list[Group]:
     return groups
 
 
-def _cut(groups: list[Group], shard_size: int) -> list[tuple[Group, ...]]:
-    """Spread groups over as few shards as ``shard_size`` samples allow: largest first, each to the emptiest shard."""
+def _cut(groups: list[Group], shard_size: int, shards: int | None) -> list[tuple[Group, ...]]:
+    """Spread groups over the shards of a split: largest first, each to the emptiest shard."""
     total = sum(_cost(group) for group in groups)
-    count = min(len(groups), max(1, math.ceil(total / shard_size)))
+    count = min(len(groups), shards or max(1, math.ceil(total / shard_size)))
     bins: list[list[Group]] = [[] for _ in range(count)]
     loads = [(0, number) for number in range(count)]
     for group in sorted(groups, key=lambda g: (-_cost(g), g.source_id)):

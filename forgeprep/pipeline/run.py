@@ -190,7 +190,8 @@ def _plan(
 
     if out is None or not table_path(out, "plan").is_file():
         dataset = None if out is not None and has_first_names(out) else config.dataset
-        return make_plan(scan.clips, root, select, config.shard_size, lambda n: progress("headers read", n), dataset)
+        tell = functools.partial(progress, "headers read")
+        return make_plan(scan.clips, root, select, config.shard_size, tell, dataset, config.shards)
     old = open_plan(table_path(out, "plan"))
     return repaired_plan(old, scan.clips, failed, root, select) if failed is not None else old
 

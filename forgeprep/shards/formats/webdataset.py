@@ -9,8 +9,8 @@ prefix for long names they know nothing either, so names have 100 bytes at most 
 in each sample's JSON, under ``_forgeprep``; before schema version 2 it was in a global header.
 
 A picture that a sample lacks is null in its JSON and has no file. Where the metadata say ``absent: placeholder``, there
-is a file all the same, black or empty, and the JSON names it under ``_absent``: some readers want the same files in all
-samples.
+is a file all the same, black or empty, and zeros or empty texts stand for null in the JSON; ``_absent`` names all that
+is not there. Some readers want the same files and types in all samples.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class TarWriter:
     def __init__(self, file: WriteOnly, columns: Sequence[Column], metadata: Mapping[str, str]) -> None:
         self._columns = [column for column in columns if column.is_picture]
         self._bytes = {column.name: column.suffix for column in columns if column.is_binary and column.suffix != "hex"}
+        self._types = {c.name: c.type for c in columns if not c.is_picture and c.name not in self._bytes}
         self._metadata = dict(metadata)
         self._placeholders = metadata.get("absent") == "placeholder"
         endings = [f".000.{c.name}.{self._bytes.get(c.name, 'webp')}" for c in columns if c.is_picture or c.is_binary]
@@ -62,30 +63,34 @@ class TarWriter:
     def write(self, table: pa.Table) -> None:
         """Append samples."""
         for row in table.to_pylist():
-            key, absent = tar_key(row["sample_id"], self._ending), list[str]()
-            lead = next(p for p in pictures_of(row[MAIN]) if p is not None)
-            for column in self._columns:
-                pictures = pictures_of(row[column.name])
-                for number, picture in enumerate(pictures):
-                    if picture is not None:
-                        self._member(key + picture["path"].removeprefix(row["sample_id"]), picture["bytes"])
-                    elif self._placeholders:
-                        frame = f".{number:03d}" if isinstance(row[column.name], list) else ""
-                        ending, data = _black(column, lead)
-                        absent.append(f"{frame}.{column.name}"[1:])
-                        self._member(f"{key}{frame}.{column.name}.{ending}", data)
-                if any(pictures):
-                    del row[column.name]
-            for name, suffix in self._bytes.items():
-                members = _bytes_members(row[name])
-                for frame, value in members:
-                    if value is not None or self._placeholders:
-                        self._member(f"{key}{frame}.{name}.{suffix}", value or b"")
-                absent += [f"{frame}.{name}"[1:] for frame, value in members if value is None and self._placeholders]
-                if any(value is not None for _, value in members):
-                    del row[name]
-            marks = {_ABSENT: " ".join(absent)} if self._placeholders else {}
-            self._member(f"{key}.json", _json_bytes({**row, **marks, _META: self._metadata}))
+            key, marks = tar_key(row["sample_id"], self._ending), list[str]()
+            for ending, data in self._files(row, marks):
+                self._member(key + ending, data)
+            if self._placeholders:
+                for name, kind in self._types.items():
+                    row[name] = _filled(row[name], kind, name, marks)
+                row[_ABSENT] = " ".join(marks)
+            self._member(f"{key}.json", _json_bytes({**row, _META: self._metadata}))
+
+    def _files(self, row: Row, marks: list[str]) -> Iterator[tuple[str, bytes]]:
+        """End of its name and bytes of each file; what has files is taken out of the row, and ``marks`` the absent."""
+        lead = next(picture for picture in pictures_of(row[MAIN]) if picture is not None)
+        black = {column.name: _black(column, lead) for column in self._columns} if self._placeholders else {}
+        for name in (*(column.name for column in self._columns), *self._bytes):
+            frames, there = isinstance(row[name], list), False
+            for number, value in enumerate(row[name] if frames else [row[name]]):
+                front = f".{number:03d}" if frames else ""
+                there = there or value is not None
+                if isinstance(value, dict):
+                    yield value["path"].removeprefix(row["sample_id"]), value["bytes"]
+                elif value is not None:
+                    yield f"{front}.{name}.{self._bytes[name]}", value
+                elif self._placeholders:
+                    suffix, data = black.get(name) or (self._bytes[name], b"")
+                    marks.append(f"{front}.{name}"[1:])
+                    yield f"{front}.{name}.{suffix}", data
+            if there or self._placeholders:
+                del row[name]
 
     def finish(self) -> None:
         """Write the end of the archive."""
@@ -104,6 +109,29 @@ def _black(column: Column, lead: Mapping[str, Any]) -> tuple[str, bytes]:
     shape = (high, wide, 3) if column.channels == 3 else (high, wide)
     name = next(name for name, extension in EXTENSIONS.items() if extension == suffix)
     return suffix, encode_image(np.zeros(shape, np.uint8), name, packing=column.packing)
+
+
+def _filled(value: Any, kind: pa.DataType, name: str, marks: list[str]) -> Any:
+    """The value without a null, also within its list; ``marks`` gets the names of those that there were."""
+    if value is None:
+        marks.append(name)
+        return _nothing(kind)
+    if not isinstance(value, list):
+        return value
+    return [_filled(item, kind.value_type, f"{number:03d}.{name}", marks) for number, item in enumerate(value)]
+
+
+def _nothing(kind: pa.DataType) -> Any:
+    """A value of that type that stands for null in JSON."""
+    if pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind):
+        return [_nothing(kind.value_type)] * (kind.list_size if pa.types.is_fixed_size_list(kind) else 1)
+    if pa.types.is_struct(kind):
+        return {field.name: _nothing(field.type) for field in kind}
+    if pa.types.is_boolean(kind):
+        return False
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return 0 if pa.types.is_integer(kind) else 0.0
+    return b"" if pa.types.is_binary(kind) else ""
 
 
 def tar_key(sample_id: str, ending: int = _LONGEST_ENDING) -> str:
@@ -225,16 +253,15 @@ def _tar_stream(path: Path, part: tuple[int, int] | None) -> BinaryIO:
 def _row(values: Row, members: Mapping[str, bytes], columns: Sequence[str] | None) -> Row:
     """The row of a sample's JSON and its other files, by the ends of their names."""
     values.pop(_META, None)
-    absent = frozenset(str(values.pop(_ABSENT, "")).split())
+    absent = set(str(values.pop(_ABSENT, "")).split())
     for name in _HEX & values.keys():
         values[name] = _from_hex(values[name])
     for extension, data in members.items():
         front, _, suffix = extension.rpartition(".")
         number, _, rest = front.partition(".")
-        picture = suffix in _PICTURES
-        value = {"bytes": data, "path": f"{values['sample_id']}.{extension}"} if picture else data
-        if front in absent:
-            continue
+        picture = {"bytes": data, "path": f"{values['sample_id']}.{extension}"}
+        value = None if front in absent else picture if suffix in _PICTURES else data
+        absent.discard(front)
         if is_sequence(values) and number.isdigit():
             # Of frame 3, the picture is 003.png and the mask 003.mask.png.
             values.setdefault(rest or MAIN, [None] * len(values[MARK]))[int(number)] = value
@@ -242,17 +269,18 @@ def _row(values: Row, members: Mapping[str, bytes], columns: Sequence[str] | Non
             raise ValueError(f"{front or MAIN} stands in the JSON and in a file of its own")
         else:
             values[front or MAIN] = value
+    for mark in sorted(absent):
+        number, _, name = mark.partition(".")
+        if not name:
+            values[mark] = None
+        elif isinstance(values.get(name), list):
+            values[name][int(number)] = None
     if columns is None:
         return values
     for name in columns:
         if name not in values:
             raise unknown_name("column", name, values)
     return {name: values[name] for name in columns}
-
-
-def _bytes_members(value: Any) -> list[tuple[str, bytes | None]]:
-    """The members of a binary value: (``.003`` for a frame or "", bytes or None)."""
-    return [(f".{number:03d}", data) for number, data in enumerate(value)] if isinstance(value, list) else [("", value)]
 
 
 def _hex(value: Any) -> Any:

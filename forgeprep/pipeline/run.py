@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -295,6 +297,7 @@ def write_run(prepared: Prepared, identity: dict[str, Any]) -> None:
     document = {
         "schema_version": SCHEMA_VERSION,
         "fingerprint": prepared.fingerprint,
+        "planned_on": (_read_json(prepared.out / "run.json") or {}).get("planned_on") or _today(),
         **identity,
         "stages": list(prepared.config.stages),
         "formats": list(prepared.config.formats),
@@ -311,6 +314,13 @@ def write_run(prepared: Prepared, identity: dict[str, Any]) -> None:
         },
     }
     atomic_write_bytes(prepared.out / "run.json", json.dumps(document, indent=2).encode() + b"\n")
+
+
+def _today() -> str:
+    """The day in UTC, or that of ``SOURCE_DATE_EPOCH`` (reproducible-builds.org), which makes equal runs equal."""
+    seconds = os.environ.get("SOURCE_DATE_EPOCH", "")
+    now = datetime.fromtimestamp(int(seconds), UTC) if seconds.isdecimal() else datetime.now(UTC)
+    return now.date().isoformat()
 
 
 def _packages(config: RunConfig) -> dict[str, Any]:

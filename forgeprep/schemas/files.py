@@ -93,6 +93,7 @@ class RunFile(_File):
     formats: Names | None = None
     root: str | None = None
     adds_to: str | None = None
+    planned_on: str | None = None
 
 
 class ShardFile(_File):

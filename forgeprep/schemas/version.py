@@ -21,7 +21,8 @@ a package that added a stage is missing; in tars, binary values of columns other
 their own.
 
 Version 2 named shards after dataset and split (``ffpp-train-00000.tar``), and put the tables into ``meta/``. A run that
-was begun with the names of before goes on with them.
+was begun with the names of before goes on with them. The column ``split`` says ``validation``, in tables too, and tars
+are USTAR, with their metadata in the JSON files.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``croissant.json`` of a run's folder: what lies there, for programs, in MLCommons' Croissant format 1.0.
 
-The format: https://docs.mlcommons.org/croissant/docs/croissant-spec.html. Like the card it has no date and no path of
-this machine, so that equal runs give equal bytes.
+The format: https://docs.mlcommons.org/croissant/docs/croissant-spec.html. It has no path of this machine, and the date
+is that of the plan, so that a run that was stopped gives the same bytes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ _TERMS = (
 """The words that the specification asks a document to map to its own vocabulary."""
 
 
-def croissant(config: RunConfig, columns: Sequence[Column], tables: Mapping[str, bytes]) -> str:
+def croissant(
+    config: RunConfig, columns: Sequence[Column], tables: Mapping[str, bytes], facts: Mapping[str, str]
+) -> str:
     """The document, as JSON.
 
     Args:
@@ -36,6 +38,7 @@ def croissant(config: RunConfig, columns: Sequence[Column], tables: Mapping[str,
         columns: the columns of its shards.
         tables: the run's tables, path in its folder to Parquet bytes; their checksums stand here, those of the shards
             in ``meta/shards.pq``.
+        facts: further properties of the dataset, by their names in schema.org: ``license``, ``version`` and so on.
     """
     names = {path: PurePosixPath(path).stem for path in tables}
     files: list[dict[str, Any]] = [
@@ -66,6 +69,7 @@ def croissant(config: RunConfig, columns: Sequence[Column], tables: Mapping[str,
         "name": f"{config.dataset}-forgeprep",
         "description": f"{config.dataset}, prepared by forgeprep; stages: {', '.join(config.stages)}. The source "
         "data's licence applies to these crops.",
+        **facts,
         "keywords": ["face-forgery", config.dataset],
         "distribution": files,
         "recordSet": records,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from forgeprep.errors import UsageError, VerifyError
+from forgeprep.schemas.splits import with_read_split
 from forgeprep.shards.encode import decode_image
 from forgeprep.shards.formats import format_of, suffixes
 from forgeprep.shards.formats.webdataset import tar_rows
@@ -41,7 +42,8 @@ def iter_rows(path: Path, columns: Sequence[str] | None = None, decode: bool = T
         VerifyError: the file, or a picture in it, is missing or damaged, or a newer forgeprep made it.
         UsageError: there is no such column, or no such format is installed.
     """
-    for number, row in enumerate(known_format(path).rows(path, columns)):
+    for number, stored in enumerate(known_format(path).rows(path, columns)):
+        row = with_read_split(stored)
         yield decode_row(row, path, f"row {number}") if decode else row
 
 

@@ -21,6 +21,7 @@ from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.schemas.columns import Column, columns_of_run
 from forgeprep.schemas.drops import DROP_SCHEMA, reasons_of_run
 from forgeprep.schemas.samples import SAMPLE_COLUMNS
+from forgeprep.schemas.splits import with_read_split
 from forgeprep.shards.bounds import check_claims
 from forgeprep.shards.check_shard import Checked, Contents, Problem, check_shard
 from forgeprep.shards.names import all_tables, table_path
@@ -165,6 +166,7 @@ def _index_problems(out: Path, records: Sequence[Record]) -> Iterator[Problem]:
             except (pa.ArrowException, OverflowError) as error:
                 yield Problem(name, f"cannot be compared: the records' values do not fit it ({error})")
                 continue
+        rows = [with_read_split(row) for row in rows]
         if sorted(map(_canonical, rows)) != sorted(map(_canonical, expected)):
             yield Problem(name, f"does not agree with the records ({len(rows)} rows here, {len(expected)} there)")
 

@@ -253,6 +253,7 @@ def write_records(out: Path, plan: Plan) -> None:
     """The plan and, without waiting for the disk, a commit record of each shard; one sample of a hundred is dropped."""
     for split in SPLITS:
         (out / "state" / split).mkdir(parents=True)
+    (out / "meta").mkdir()
     (out / "meta/plan.pq").write_bytes(plan.data)
     (out / "run.json").write_text(json.dumps({"root": "/nowhere", "formats": ["parquet"], "stages": ["crop"]}))
     for shard in plan.shards():

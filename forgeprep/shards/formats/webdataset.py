@@ -112,13 +112,14 @@ def _black(column: Column, lead: Mapping[str, Any]) -> tuple[str, bytes]:
 
 
 def _filled(value: Any, kind: pa.DataType, name: str, marks: list[str]) -> Any:
-    """The value without a null, also within its list; ``marks`` gets the names of those that there were."""
+    """The value without a null, also right within its list; ``marks`` gets the names of those that there were."""
     if value is None:
         marks.append(name)
         return _nothing(kind)
     if not isinstance(value, list):
         return value
-    return [_filled(item, kind.value_type, f"{number:03d}.{name}", marks) for number, item in enumerate(value)]
+    marks += [f"{number:03d}.{name}" for number, item in enumerate(value) if item is None]
+    return [_nothing(kind.value_type) if item is None else item for item in value]
 
 
 def _nothing(kind: pa.DataType) -> Any:

@@ -11,17 +11,17 @@ from forgeprep.datasets.base import Scan
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.plan import Plan, make_plan
 from forgeprep.pipeline.run import Prepared
-from forgeprep.schemas.clips import Clip, Split
+from forgeprep.schemas.clips import Clip, Forgery, Split
 
 
 def planned(*, shards: int | None = None, dataset: str | None = "ffpp", frames: int = 10) -> Plan:
     """Of 6 reals in train and 2 in val, each of 100 frames, with two fakes."""
-    splits: list[Split] = ["train"] * 6 + ["val"] * 2
+    splits: list[Split] = ["train", "train", "train", "train", "train", "train", "val", "val"]
     clips = []
     for number, split in enumerate(splits):
         real = f"ffpp/{number}"
         for method in (None, "a", "b"):
-            kind = "identity_replaced" if method else "real"
+            kind: Forgery = "identity_replaced" if method else "real"
             name = f"{real}/{method}" if method else real
             clips.append(
                 Clip(

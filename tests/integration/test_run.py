@@ -180,7 +180,7 @@ def test_others_readers_open_the_folder_as_it_is(
         assert {part.features["label"].int2str(n) for n in part["label"]} == {"real", "fake"}
     assert loaded["train"][0]["image"].mode == "RGB"
     everywhere = f"'{everything}/**/*.parquet'"
-    assert duckdb.sql(f"SELECT count(*), count(DISTINCT sample_id) FROM {everywhere}").fetchone() == (len(rows),) * 2
+    assert duckdb.sql(f"SELECT count(*), count(DISTINCT sample_id) FROM {everywhere}").fetchall() == [(len(rows),) * 2]
     by_table = duckdb.sql(f"SELECT split, sum(written) FROM read_parquet('{everything}/meta/clips.pq') GROUP BY 1")
     by_shard = duckdb.sql(f"SELECT split, count(*) FROM {everywhere} GROUP BY 1")
     assert sorted(by_table.fetchall()) == sorted(by_shard.fetchall())

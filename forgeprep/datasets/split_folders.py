@@ -48,6 +48,8 @@ def split_folders(root: Path, kinds: Collection[str] = ()) -> dict[str, Split]:
 def unknown_folders(root: Path, home: str, used: Collection[str], ignored: Collection[str] = ()) -> list[str]:
     """Folders with videos or pictures that stand beside those that are used, each with a slash at its end.
 
+    Runs of forgeprep are passed over: ``--out`` may lie in the dataset's folder, and a report has pictures.
+
     Args:
         root: the dataset.
         home: the folder to look into, relative to ``root``; "" for ``root`` itself.
@@ -62,6 +64,7 @@ def unknown_folders(root: Path, home: str, used: Collection[str], ignored: Colle
         if folder not in used
         and folder.rpartition("/")[2] not in ignored
         and real_name(root / folder) not in known
+        and not (root / folder / "run.json").is_file()
         and next(walk_files(root, folder, MEDIA), None) is not None
     ]
 

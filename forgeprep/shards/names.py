@@ -25,16 +25,17 @@ def shard_name(dataset: str | None, split: str, number: int) -> str:
     >>> shard_name("ffpp", "train", 0)
     'train/ffpp-train-00000'
     >>> shard_name("my set.v2/é", "val", 7)
-    'val/my%20set%2Ev2%2F%C3%A9-val-00007'
+    'val/my~20set~2Ev2~2F~C3~A9-val-00007'
     >>> shard_name(None, "val", 7)
     'val/00007'
     """
     if dataset is None:
         return f"{split}/{number:05d}"
-    # No two names become the same: "%" is replaced too, and of long ones the digest tells them apart.
-    plain = re.sub(r"[^A-Za-z0-9_-]", lambda found: "".join(f"%{b:02X}" for b in found[0].encode()), dataset)
+    # No two names become the same: "~" is replaced too, and of long ones the digest tells them apart. Not "%", which
+    # readers that take paths for URLs would decode.
+    plain = re.sub(r"[^A-Za-z0-9_-]", lambda found: "".join(f"~{b:02X}" for b in found[0].encode()), dataset)
     if len(plain) > _LONGEST:
-        plain = f"{plain[:_LONGEST]}%{hashlib.sha256(dataset.encode()).hexdigest()[:16]}"
+        plain = f"{plain[:_LONGEST]}~{hashlib.sha256(dataset.encode()).hexdigest()[:16]}"
     return f"{split}/{plain}-{split}-{number:05d}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from forgeprep.datasets.base import Scan
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.plan import Plan, make_plan
 from forgeprep.pipeline.run import Prepared
-from forgeprep.schemas.clips import Clip, Forgery, Split
+from forgeprep.schemas.clips import SPLITS, Clip, Forgery, Split
+from forgeprep.shards.names import shard_name
 
 
 def planned(*, shards: int | None = None, dataset: str | None = "ffpp", frames: int = 10) -> Plan:
@@ -49,6 +51,30 @@ def test_as_many_shards_as_are_asked_for_but_no_group_is_divided() -> None:
     assert len({name.rpartition("/")[2] for name in names}) == 6
     assert names == [shard.name for shard in plan.shards()]
     assert [brief.name for brief in planned(dataset=None).briefs] == ["train/00000", "val/00000"]
+
+
+def test_base_names_differ_whatever_a_dataset_is_called(tmp_path: Path) -> None:
+    odd = [
+        "a",
+        "a-train",
+        "a b",
+        "a_b",
+        "a~20b",
+        "a.b",
+        "a/b",
+        ".a",
+        "é",
+        "e\u0301",
+        "日本" * 60,
+        "日本" * 61,
+        "x" * 300,
+    ]
+    names = [shard_name(dataset, split, n) for dataset in odd for split in SPLITS for n in (0, 1, 123456)]
+    bases = [name.partition("/")[2] for name in names]
+    assert len({base.lower() for base in bases}) == len(bases)
+    for name in bases:
+        assert re.fullmatch(r"[A-Za-z0-9_~-]{1,140}", name)
+        (tmp_path / f".{name}.parquet.0123456789ab.tmp").touch()
 
 
 def test_few_shards_are_told_before_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -97,7 +97,7 @@ def evaluate(
         assert not failed, failed
         found = [one for path in shard_paths(out) for one in _measured(path, demo)]
         lost: dict[str, int] = defaultdict(int)
-        for drop in pq.read_table(out / "drops.parquet").to_pylist():
+        for drop in pq.read_table(out / "meta/drops.pq").to_pylist():
             if drop["reason"] in DROPPED:
                 lost[drop["clip_id"].split("/")[2]] += 1
     return sorted(found, key=lambda one: (one.clip_id, one.frame)), lost

@@ -226,7 +226,7 @@ def evaluate(root: Path, name: str, truths: dict[tuple[str, str], Any]) -> tuple
         ).failed
         assert not failed, failed
         lost: dict[str, int] = defaultdict(int)
-        for drop in pq.read_table(out / "drops.parquet").to_pylist():
+        for drop in pq.read_table(out / "meta/drops.pq").to_pylist():
             lost[_way(drop["clip_id"])] += 1
         rows = [row for path in shard_paths(out) for row in iter_rows(path)]
     reals = {

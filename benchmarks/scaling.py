@@ -142,7 +142,7 @@ def reckon(what: str, shard_size: int, times: Times, out: Path) -> None:
     print(f"{what}, --shard-size {shard_size}: {number:,} shards, {samples:,} samples", flush=True)
     print(f"  plan                {planning:8.1f} s     {len(plan.data) / 1e6:.1f} MB, headers not read")
     write_records(out, plan)
-    reading = min(timed(lambda: read_shard(out / "plan.parquet", number // 2))[1] for _ in range(3))
+    reading = min(timed(lambda: read_shard(out / "meta/plan.pq", number // 2))[1] for _ in range(3))
     prepared = Prepared(config, Path("/nowhere"), out, Scan([]), {}, plan, "fingerprint", "settings")
     on_ray._ray_task = hollow_task  # type: ignore[assignment]
     # So that it is sent to the workers whole: they cannot import this script.
@@ -253,7 +253,8 @@ def write_records(out: Path, plan: Plan) -> None:
     """The plan and, without waiting for the disk, a commit record of each shard; one sample of a hundred is dropped."""
     for split in SPLITS:
         (out / "state" / split).mkdir(parents=True)
-    (out / "plan.parquet").write_bytes(plan.data)
+    (out / "meta").mkdir()
+    (out / "meta/plan.pq").write_bytes(plan.data)
     (out / "run.json").write_text(json.dumps({"root": "/nowhere", "formats": ["parquet"], "stages": ["crop"]}))
     for shard in plan.shards():
         record_path(out, shard.name).write_text(json.dumps(record(shard)))

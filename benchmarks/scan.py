@@ -36,7 +36,7 @@ def main() -> None:
         scan = timed("scan", lambda: len(get_dataset("genface").scan(root, ScanOptions()).clips))
         config = make_config("genface", {"stages": "crop"})
         plan = timed("scan and plan", lambda: len(prepare_run(config, root, out).shards))
-        size = (out / "plan.parquet").stat().st_size
+        size = (out / "meta/plan.pq").stat().st_size
         print(f"scan {scan / bare:.1f} x a bare walk, scan and plan {plan / bare:.1f} x; plan {size / 1e6:.1f} MB")
     if given.json:
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

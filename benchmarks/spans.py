@@ -3,7 +3,7 @@
     forgeprep demo demo && python benchmarks/spans.py --root demo --work DIR
 
 Three ways beside one another, all blind to the spans of the clips they judge but for the last: what the mask stage
-sees (the clips are run as if wholly forged, and `detected_spans` of clips.parquet are the proposals); `bmn` on the
+sees (the clips are run as if wholly forged, and `detected_spans` of meta/clips.pq are the proposals); `bmn` on the
 features of a detector trained on the frames; and, as a bound, the masks that follow from the told spans. DIR is kept.
 """
 
@@ -65,7 +65,7 @@ def blind(work: Path, clips: Path) -> dict[str, float]:
     run: list[str | Path] = ["--root", clips, "--stages", "crop,mask", "--frames", "all", "--option", "file=blind.csv"]
     command("run", "manifest", *run, "--out", work / "blind")
     truth, found = {}, {}
-    for clip in pq.read_table(work / "blind" / "clips.parquet").to_pylist():
+    for clip in pq.read_table(work / "blind" / "meta/clips.pq").to_pylist():
         if clip["label"] == 1:
             (told,) = [row["spans"] for row in rows if row["path"] == clip["path"]]
             parts = [tuple(map(int, part.split())) for part in told.split(";")]

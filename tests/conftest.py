@@ -22,6 +22,8 @@ LaidOut = Callable[..., Path]
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
+os.environ.setdefault("SOURCE_DATE_EPOCH", "1700000000")  # Equal runs on both sides of midnight are equal.
+
 LONGEST = (
     "integration/test_docs",
     "integration/test_remote",

@@ -15,6 +15,8 @@ from forgeprep.text import counted
 SHOWN = 5
 """So many names of a list are shown."""
 MOST_FOLDERS = 40
+LOADERS = 8
+"""Fewer shards than this leave workers of usual loaders without work."""
 
 
 def print_plan(prepared: Prepared) -> None:
@@ -39,6 +41,14 @@ def print_plan(prepared: Prepared) -> None:
             table, key[0], key[1], key[2] or "real", f"{clips[key]:,}", f"{frames[key]:,}", str(shards.pop(key[0], ""))
         )
     console.print(table)
+    # Of a split of few shards, readers that give whole shards to their workers keep few of these busy.
+    train = [shard for shard in prepared.shards if shard.split == "train"]
+    groups = sum(shard.groups for shard in train)
+    if 0 < len(train) < LOADERS and len(train) < groups:
+        console.print(
+            f"note: train has {len(train)} {'shard' if len(train) == 1 else 'shards'}, and loaders that read shard by "
+            f"shard use no more workers than that; --shards N makes more, up to one a source group ({groups:,})"
+        )
 
 
 def print_estimate(prepared: Prepared, workers: int | None) -> None:

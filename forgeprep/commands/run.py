@@ -144,6 +144,24 @@ def run(
         int | None,
         typer.Option(help="Samples a shard, about. [default: 2000]", metavar="INTEGER", rich_help_panel=OUTPUT),
     ] = None,
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            help="Shards of each split, instead of --shard-size. [default: by --shard-size]",
+            metavar="INTEGER",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    absent: Annotated[
+        str | None,
+        typer.Option(
+            help="What tars have of a picture that a sample lacks: null, no file; or placeholder, a black one, for "
+            "readers that want the same files in every sample. [default: null]",
+            metavar="TEXT",
+            rich_help_panel=OUTPUT,
+            autocompletion=completing(lambda: ("null", "placeholder")),
+        ),
+    ] = None,
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", help="Throw away another run in --out. [default: off]", rich_help_panel=OUTPUT),
@@ -192,6 +210,7 @@ def run(
     given |= {"dataset": dataset, "root": root, "out": out, "stages": stages, "preset": preset}
     given |= {"compression": compression, "methods": methods, "splits": splits, "options": option or None}
     given |= {"format": format, "image_format": image_format, "image_quality": image_quality, "shard_size": shard_size}
+    given |= {"shards": shards, "absent": absent}
     given |= {"workers": workers, "address": address, "clip_timeout": clip_timeout, "worker_memory": worker_memory}
     given["set"] = settings or None
 
@@ -271,6 +290,7 @@ def _read_config(file: Path | None) -> dict[str, Any]:
 def _check_coverage(out: Path) -> None:
     from forgeprep.errors import ForgeprepError
     from forgeprep.report.summary import summarise
+    from forgeprep.shards.names import table_path
 
     summary = summarise(out)
     # A bystander was never forged: it is no loss.
@@ -278,5 +298,5 @@ def _check_coverage(out: Path) -> None:
     if lost or summary.total.empty:
         raise ForgeprepError(
             f"{out}: short of the plan (--strict): {counted(lost, 'sample was', 'samples were')} dropped, "
-            f"{counted(summary.total.empty, 'clip')} gave none; see {out / 'drops.parquet'}"
+            f"{counted(summary.total.empty, 'clip')} gave none; see {table_path(out, 'drops')}"
         )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forgeprep.commands.terminal import add_cells, light_table
 from forgeprep.report.summary import Counts, Summary, size_text
 from forgeprep.schemas.clips import PAIRINGS
+from forgeprep.shards.names import table_path
 from forgeprep.text import counted
 
 if TYPE_CHECKING:
@@ -78,8 +80,16 @@ def _short_table(summary: Summary) -> Table | None:
     for clip in summary.short[:SHOWN_CLIPS]:
         add_cells(table, clip["clip_id"], *(f"{clip[name]:,}" for name in numbers), clip["error"] or "")
     more = len(summary.short) - SHOWN_CLIPS
-    table.caption = f"and {more:,} more: see clips.parquet and drops.parquet" if more > 0 else None
+    table.caption = (
+        f"and {more:,} more: see {' and '.join(_relative(summary.out, name) for name in ('clips', 'drops'))}"
+        if more > 0
+        else None
+    )
     return table
+
+
+def _relative(out: Path, table: str) -> str:
+    return table_path(out, table).relative_to(out).as_posix()
 
 
 def _files_table(summary: Summary) -> Table | None:

@@ -42,6 +42,7 @@ def _rows(out: Path) -> int:
     import pyarrow.parquet as pq
 
     from forgeprep.io.storage import parquet_source
+    from forgeprep.shards.names import table_path
 
-    table = pq.read_table(parquet_source(out / "clips.parquet"), columns=["written"])
+    table = pq.read_table(parquet_source(table_path(out, "clips")), columns=["written"])
     return sum(clip["written"] for clip in table.to_pylist())

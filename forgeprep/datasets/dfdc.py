@@ -5,7 +5,8 @@
     dfdc_train_part_0/metadata.json           {"x.mp4": {"label": "FAKE", "split": "train", "original": "y.mp4"}, …}
     dfdc_train_part_0/x.mp4                   … to dfdc_train_part_49
     dfdc_train_part_0/x/NNNN.png              instead of x.mp4: its frames
-    validation/labels.csv, test/labels.csv    filename,label; 1 = fake; their videos beside them or in videos/
+    validation/labels.csv, test/labels.csv    filename,label; 1 = fake; their videos beside them or in videos/; the
+                                              folders may be called val, valid, dev and testing too
 
 The authors name no method and no people, and their parts are all "train": the options ``val_parts`` and ``test_parts``
 deal whole parts out, by default in the usual way, 35-39 and 40-49. Where the authors' validation or test folder is
@@ -29,6 +30,7 @@ from forgeprep.datasets.frame_folders import HOMES, Choice, SequenceParams, list
 from forgeprep.datasets.listing import Listing, VideoFile, check_root, find_folders
 from forgeprep.datasets.lists import read_json_object, read_lines, refuse, refuse_entry
 from forgeprep.datasets.scan import make_scan
+from forgeprep.datasets.split_folders import split_folders
 from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.schemas.clips import Clip, Split
 from forgeprep.text import counted
@@ -37,7 +39,6 @@ METHOD = "DFDC"
 LAST_PART = 49
 _PART = re.compile(r"dfdc_train_part_0*([0-9]+)", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
-_LABELLED: dict[str, Split] = {"validation": "val", "test": "test"}
 
 
 def _parts(text: object) -> str:
@@ -74,7 +75,7 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     clips: list[Clip] = []
     strangers: list[str] = []
     absent: list[str] = []
-    labelled = {split: folder for name, split in _LABELLED.items() for folder in find_folders(root, [name])}
+    labelled: dict[Split, str] = {split: home for home, split in split_folders(root).items() if split != "train"}
     for split, folder in labelled.items():
         files, labels = _labelled_files(root, folder, params.frames)
         clips += [_clip(split, file, labels[stem], None, split) for stem, file in files.items() if stem in labels]

@@ -5,7 +5,10 @@
     real/**                            originals
     fake/**                            a folder below fake/ names the method: fake/METHOD/**
     masks/**                           optional: under the path of the fake below fake/, any suffix
-    {train,val,test}/{real,fake,masks}/**      the same, where the split is made already
+    {train,val,test}/{real,fake,masks}/**      the same, where the split is made already; training, valid, validation,
+                                               dev and testing are such names too
+
+Any other folder of videos or pictures beside these is refused, unless the option ``ignore`` names it.
 
 A folder of numbered pictures anywhere below real/ and fake/ is one clip if its pictures are the frames of a video: if
 each looks like the next (``frames=auto``). Pictures that lie in real/ or fake/ themselves are clips of their own.
@@ -28,15 +31,13 @@ from pydantic import Field, field_validator
 
 from forgeprep.datasets.base import Dataset, DatasetParams, Scan, ScanOptions
 from forgeprep.datasets.frame_folders import STILL_TEXT, StillChoice, candidates, clip_folders, joined, told_stills
-from forgeprep.datasets.listing import VideoFile, check_root, find_folders, walk_files
+from forgeprep.datasets.listing import VideoFile, check_root, find_folders, listed, walk_files
 from forgeprep.datasets.scan import make_scan
+from forgeprep.datasets.split_folders import MEDIA, SPLIT_NAMES, refuse_others, split_folders
 from forgeprep.datasets.splits import Ratios, split_together
 from forgeprep.errors import UsageError
-from forgeprep.media.pictures import PICTURE_SUFFIXES, is_picture
-from forgeprep.media.video import VIDEO_SUFFIXES
+from forgeprep.media.pictures import is_picture
 from forgeprep.schemas.clips import SPLITS, Clip, Split
-
-_MEDIA = PICTURE_SUFFIXES | VIDEO_SUFFIXES
 
 
 class FolderParams(DatasetParams):
@@ -54,6 +55,8 @@ class FolderParams(DatasetParams):
         default="identity_replaced", description="what kind of forgery the fakes are"
     )
 
+    ignore: str = Field(default="", description="names of folders beside real/ and fake/ to leave out, comma-separated")
+
     @field_validator("pattern")
     @classmethod
     def _check(cls, value: str) -> str:
@@ -70,11 +73,12 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     """List the clips under ``root``; raises UsageError where there are none."""
     check_root(root)
     params = options.params if isinstance(options.params, FolderParams) else FolderParams()
-    homes = {home: split for split in SPLITS for home in find_folders(root, [split]) if _kinds(root, home)}
-    if homes and _kinds(root, ""):
+    homes = split_folders(root, ("real", "fake"))
+    if homes and find_folders(root, ["real", "fake"]):
         raise UsageError(f"{root} holds real/ or fake/ and also {', '.join(homes)} with such folders; keep one kind")
+    _refuse_others(root, homes, params)
     clips: list[Clip] = []
-    strangers: list[str] = []
+    strangers = [path for home in homes or ("",) for path in _files_beside(root, home)]
     stills: list[str] = []
     clip_of = functools.partial(clip_folders, root, params.frames, stills)
     for home, split in (homes or {"": SPLITS[0]}).items():
@@ -133,7 +137,23 @@ def _facts(
 
 def _kinds(root: Path, home: str) -> list[str]:
     levels = [[home.lower()]] if home else []
-    return find_folders(root, *levels, ["real", "fake"])
+    return find_folders(root, *levels, ["real", "fake", "masks"])
+
+
+def _files_beside(root: Path, home: str) -> list[str]:
+    """Videos and pictures that lie in a home itself."""
+    inside = (name for name, size in listed(root, home) if size is not None)
+    return [f"{home}/{name}".lstrip("/") for name in inside if PurePosixPath(name).suffix.lower() in MEDIA]
+
+
+def _refuse_others(root: Path, homes: Mapping[str, Split], params: FolderParams) -> None:
+    ignored = [name.strip() for name in params.ignore.split(",")]
+    splits = f"{', '.join(SPLIT_NAMES)}, with real/, fake/ and masks/ in each"
+    if homes:
+        refuse_others(root, "", homes, splits, ignored)
+    for home in homes or ("",):
+        if kinds := _kinds(root, home):
+            refuse_others(root, home, kinds, f"real, fake, masks{'' if homes else f'; or {splits}'}", ignored)
 
 
 def _prefix(home: str) -> str:
@@ -153,7 +173,7 @@ def _files(
     """
     files: list[VideoFile] = []
     for folder in find_folders(root, *([home.lower()], [kind]) if home else ([kind],)):
-        sizes = dict(walk_files(root, folder, _MEDIA, strangers))
+        sizes = dict(walk_files(root, folder, MEDIA, strangers))
         found = {place[len(folder) + 1 :]: paths for place, paths in candidates(sizes).items() if place != folder}
         clips = clip_of(found)
         for below in sorted(found.keys() & set(clips)):
@@ -195,7 +215,8 @@ FOLDER = Dataset(
         "real/**",
         "fake/** or fake/METHOD/**",
         "masks/** (optional)",
-        "or all of these in train/, val/ and test/; each a video, a picture or a folder of a video's frames",
+        "or all of these in train/, val/ and test/ (or training, valid, validation, dev, testing); each a video, a "
+        "picture or a folder of a video's frames",
     ),
     published=(),
     scan=scan,

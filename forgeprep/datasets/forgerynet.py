@@ -34,6 +34,7 @@ from forgeprep.datasets.forgerynet_lists import FIRST_REAL, LAST_REAL, METHOD_NU
 from forgeprep.datasets.listing import check_root, find_folders, walk_files
 from forgeprep.datasets.lists import refuse
 from forgeprep.datasets.scan import make_scan
+from forgeprep.datasets.split_folders import SPLIT_NAMES
 from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.media.pictures import PICTURE_SUFFIXES
 from forgeprep.media.video import VIDEO_SUFFIXES
@@ -114,7 +115,7 @@ def _is_listed(path: str, bases: tuple[str, ...], listed: set[str]) -> bool:
 
 def _without_list(root: Path, params: ForgeryNetParams) -> Iterator[tuple[str, str]]:
     """Homes with a folder of pictures or videos whose list is missing."""
-    for home in find_folders(root, ["training", "validation"]):
+    for home in find_folders(root, [name for name, split in SPLIT_NAMES.items() if split != "test"]):
         for kind in ("image", "video"):
             lists = [root / home, *(root / place for place in find_folders(root, ["list", "lists"], [home.lower()]))]
             there = any((place / f"{kind}_list.txt").is_file() for place in lists)
@@ -123,9 +124,10 @@ def _without_list(root: Path, params: ForgeryNetParams) -> Iterator[tuple[str, s
 
 
 def _parts(root: Path, params: ForgeryNetParams) -> Iterator[_Part]:
-    splits: dict[str, Split] = {"training": "train", "validation": params.validation}
-    for name, split in splits.items():
-        homes = [*find_folders(root, [name]), *find_folders(root, ["list", "lists"], [name])]
+    splits: dict[Split, Split] = {"train": "train", "val": params.validation}
+    for called, split in splits.items():
+        names = [name for name, other in SPLIT_NAMES.items() if other == called]
+        homes = [*find_folders(root, names), *find_folders(root, ["list", "lists"], names)]
         for kind in ("image", "video"):
             if params.kind not in ("both", f"{kind}s"):
                 continue

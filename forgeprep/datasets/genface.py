@@ -7,6 +7,9 @@
     {train,val,test}/fake/FS/{Diffusion,GAN}/*_GENERATOR.*      face swap
     {train,val,test}/fake/AM/{Diffusion,GAN}/*                  attribute manipulation
 
+``training``, ``valid``, ``validation``, ``dev`` and ``testing`` are such splits too; other folders with pictures beside
+them, and beside real/ and fake/, are refused.
+
 The tree is known from the authors' loaders alone; the GAN folders of EFS and AM are inferred. Which pictures were
 swapped or edited is not documented: a fake whose name, without its generator, is that of a real of the same split (or
 begins with it) is guessed to be made of it. Both sets of reals hold the same numbers, so the pipeline compares the fake
@@ -26,6 +29,7 @@ from pydantic import Field
 from forgeprep.datasets.base import Dataset, DatasetParams, Scan, ScanOptions
 from forgeprep.datasets.listing import check_root, find_folders, walk_files
 from forgeprep.datasets.scan import make_scan
+from forgeprep.datasets.split_folders import SPLIT_NAMES, refuse_others, split_folders, unknown_folders
 from forgeprep.datasets.taxonomy import methods_of
 from forgeprep.media.pictures import PICTURE_SUFFIXES
 from forgeprep.schemas.clips import SPLITS, Clip, Forgery, Split
@@ -46,20 +50,21 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     check_root(root)
     params = options.params if isinstance(options.params, GenFaceParams) else GenFaceParams()
     clips: list[Clip] = []
-    strangers = _unknown_folders(root)
+    homes = {split: home for home, split in split_folders(root, ("real", "fake")).items()}
+    strangers = _unknown(root, homes)
     reals: dict[Split, dict[str, list[str]]] = {split: {} for split in SPLITS}
-    for split in SPLITS:
-        for folder in find_folders(root, [split], ["real"]):
+    for split, home in homes.items():
+        for folder in find_folders(root, [home.lower()], ["real"]):
             for path, size in walk_files(root, folder, PICTURE_SUFFIXES, strangers):
                 clips.append(_real(split, path[len(folder) + 1 :], path, size))
                 reals[split].setdefault(PurePosixPath(path).stem, []).append(clips[-1].clip_id)
                 _tell(clips, options)
-    for split in SPLITS:
+    for split, home in homes.items():
         # Its own split first: an original of another one is a leak of the authors' making.
         known = [reals[split], *(reals[other] for other in SPLITS if other != split)]
         for top, forgery in _FORGERIES.items():
             for branch, family in _FAMILIES.items():
-                for folder in find_folders(root, [split], ["fake"], [top], [branch]):
+                for folder in find_folders(root, [home.lower()], ["fake"], [top], [branch]):
                     for path, size in walk_files(root, folder, PICTURE_SUFFIXES, strangers):
                         method, rest = _method_of(PurePosixPath(path).stem, top, branch)
                         originals = _originals(rest, known) if params.pairs == "name" and top != "efs" else []
@@ -70,18 +75,19 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     return make_scan(GENFACE, root, clips, options, strangers=strangers)
 
 
-def _unknown_folders(root: Path) -> list[str]:
-    """Folders where pictures would be looked for in vain: ``valid/``, ``train/fake/XX/`` and the like."""
-    known = {"": [*SPLITS, "truth"]}
-    for split in find_folders(root, SPLITS):
-        known |= {split: ["real", "fake"], f"{split}/fake": [*_FORGERIES]}
-        known |= {f"{split}/fake/{top}": [*_FAMILIES] for top in map(str.upper, _FORGERIES)}
+def _unknown(root: Path, homes: Mapping[Split, str]) -> list[str]:
+    """Folders where pictures would be looked for in vain, such as ``train/fake/XX/``; such splits are refused."""
+    tops, branches = list(_FORGERIES), list(_FAMILIES)
+    refuse_others(root, "", [*homes.values(), *find_folders(root, ["truth"])], ", ".join(SPLIT_NAMES))
     found = []
-    for folder, names in known.items():
-        if (root / folder).is_dir():
-            for entry in sorted((root / folder).iterdir()):
-                if not entry.name.startswith(".") and entry.name.lower() not in names:
-                    found.append(f"{folder}/{entry.name}".lstrip("/"))
+    for home in homes.values():
+        levels = [home.lower()]
+        refuse_others(root, home, find_folders(root, levels, ["real", "fake"]), "real and fake")
+        for fake in find_folders(root, levels, ["fake"]):
+            found += unknown_folders(root, fake, find_folders(root, levels, ["fake"], tops))
+        for top in tops:
+            for folder in find_folders(root, levels, ["fake"], [top]):
+                found += unknown_folders(root, folder, find_folders(root, levels, ["fake"], [top], branches))
     return found
 
 

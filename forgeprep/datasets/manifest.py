@@ -38,13 +38,14 @@ from forgeprep.datasets.listing import VideoFile, check_root
 from forgeprep.datasets.lists import refuse, text_lines
 from forgeprep.datasets.manifest_frames import clip_file, join_rows
 from forgeprep.datasets.scan import make_scan
+from forgeprep.datasets.split_folders import SPLIT_NAMES
 from forgeprep.datasets.splits import Ratios, split_together
 from forgeprep.datasets.taxonomy import FORGERIES
 from forgeprep.errors import unknown_name
 from forgeprep.io.storage import is_plain, parquet_source
 from forgeprep.media import guard
 from forgeprep.media.pictures import is_picture
-from forgeprep.schemas.clips import SPLITS, Clip
+from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.renamed import SAMPLE_COLUMNS_RENAMED, current_name, current_row
 from forgeprep.text import counted
 
@@ -168,8 +169,8 @@ def _check(file: Path, line: int, row: dict[str, str]) -> None:
             refuse(file, line, f"{name} {value[:40]!a} holds control characters")
     if row["label"].lower() not in _LABELS:
         refuse(file, line, f"label must be 0, 1, real or fake, got '{row['label'][:40]}'")
-    if row.get("split") and row["split"] not in SPLITS:
-        refuse(file, line, f"split must be {', '.join(SPLITS)}, got '{row['split'][:40]}'")
+    if row.get("split") and row["split"].lower() not in SPLIT_NAMES:
+        refuse(file, line, f"split must be {', '.join(SPLIT_NAMES)}, got '{row['split'][:40]}'")
     if row.get("forgery") and (row["forgery"] == "real") != (_LABELS[row["label"].lower()] == 0):
         refuse(file, line, f"label {row['label']} and forgery '{row['forgery'][:40]}' contradict each other")
     if row.get("forgery") and row["forgery"] not in FORGERIES:
@@ -220,7 +221,7 @@ def _clip(row: dict[str, str], file: VideoFile) -> Clip:
         clip_id=_name(row["path"]),
         dataset="manifest",
         **{"frame_count": int(is_picture(PurePosixPath(row["path"]))), **file.facts},
-        split=next((split for split in SPLITS if split == row.get("split")), "train"),
+        split=SPLIT_NAMES.get(row.get("split", "").lower(), "train"),
         source_id=_name(source),
         original_id=_name(row["original"]) if row.get("original") else None,
         label=int(fake),

@@ -17,6 +17,7 @@ from forgeprep.errors import StorageError, UsageError, unknown_name
 from forgeprep.export.base import ExportFormat, ExportParams, Folder, Source
 from forgeprep.io.settings import first_problem, name_and_value
 from forgeprep.registry import Registry
+from forgeprep.shards.names import table_path
 from forgeprep.shards.records import read_run
 
 FORMATS: Registry[ExportFormat] = Registry(
@@ -47,7 +48,7 @@ def export(out: Path, to: Path, name: str, options: Sequence[str] = ()) -> Folde
     chosen = FORMATS.get(name)
     params = _read(chosen, options)
     source = Source(out, read_run(out))
-    if not (out / "shards.parquet").is_file():
+    if not table_path(out, "shards").is_file():
         raise UsageError(f"{out}: the run is not finished; run its own command again first")
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise UsageError(f"{to}: not an empty folder; give a new one with --to")

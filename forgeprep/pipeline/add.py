@@ -16,6 +16,7 @@ from forgeprep.pipeline.plan import Plan, open_plan
 from forgeprep.pipeline.run import Prepared, settings_differences, write_run
 from forgeprep.registry import made_with
 from forgeprep.schemas.config import RunConfig
+from forgeprep.shards.names import table_path
 from forgeprep.shards.records import files_there, read_record, read_run
 from forgeprep.stages import resolve_stages
 from forgeprep.stages.base import Stage
@@ -49,7 +50,7 @@ def prepare_added(out: Path, names: Sequence[str], given: Mapping[str, Any]) -> 
     kept = {name: params[name] for name in params if name in before.params and name in touched}
     if any(before.params[name] != value for name, value in kept.items()):
         raise UsageError(f"{out}: has the stage '{next(iter(kept))}' already, with other settings; make a new run")
-    plan = open_plan(out / "plan.parquet")
+    plan = open_plan(table_path(out, "plan"))
     now = {**old["versions"], **versions(more, params)} if more else old["versions"]
     if more:
         _check(out, old, before, plan, more, now)

@@ -28,7 +28,7 @@ from forgeprep.stages import packages_of, resolve_stages
 from forgeprep.stages.base import Stage
 
 DEFAULT_STAGES = ("crop", "mask", "noise")
-_DIRECT = ("compression", "methods", "splits", "image_format", "image_quality", "shard_size")
+_DIRECT = ("compression", "methods", "splits", "image_format", "image_quality", "shard_size", "shards", "absent")
 EXECUTION = ("root", "out", "workers", "address", "clip_timeout", "worker_memory")
 """Names that a configuration file may hold too, though they do not change what comes out."""
 _VERSIONED = (
@@ -75,6 +75,8 @@ def make_config(dataset: str, given: Mapping[str, Any]) -> RunConfig:
         for key, value in given.items()
         if value is not None and key not in (*EXECUTION, "dataset")
     }
+    if "shards" in values and "shard_size" in values:
+        raise UsageError("--shards, --shard-size: give one of them")
     name = values.get("preset")
     if name is not None:
         if name not in PRESETS:

@@ -17,9 +17,12 @@ from forgeprep.pipeline.make_shard import prepare
 from forgeprep.schemas.clips import CLIP_SCHEMA, Clip
 from forgeprep.schemas.config import RunConfig
 from forgeprep.schemas.drops import DROP_SCHEMA
+from forgeprep.schemas.splits import with_stored_split
+from forgeprep.schemas.version import SCHEMA_VERSION
 from forgeprep.shards.card import dataset_card
 from forgeprep.shards.croissant import croissant
-from forgeprep.shards.records import read_record, table_bytes
+from forgeprep.shards.names import all_tables
+from forgeprep.shards.records import read_record, read_run, table_bytes
 
 SHARD_SCHEMA = pa.schema(
     [
@@ -54,18 +57,30 @@ def write_index(out: Path, config: RunConfig, shards: Sequence[str]) -> None:
         clips += record["clips"]
         drops += [dict(zip(DROP_SCHEMA.names, drop, strict=True)) for drop in record["drops"]]
     _check_splits(config, clips)
-    tables = {
-        name: table_bytes(pa.Table.from_pylist(rows, schema=schema))
-        for name, rows, schema in (
-            ("shards.parquet", files, SHARD_SCHEMA),
-            ("clips.parquet", clips, CLIP_SCHEMA),
-            ("drops.parquet", drops, DROP_SCHEMA),
-        )
+    rows = {"shards": (files, SHARD_SCHEMA), "clips": (clips, CLIP_SCHEMA), "drops": (drops, DROP_SCHEMA)}
+    tables: dict[str, bytes] = {}
+    for name, path in all_tables(out).items():
+        content, schema = rows[name]
+        table = pa.Table.from_pylist([with_stored_split(row) for row in content], schema=schema)
+        tables[path.relative_to(out).as_posix()] = data = table_bytes(table)
+        atomic_write_bytes(path, data)
+    columns, facts = prepare(config).file_columns, _facts(out, config)
+    card = dataset_card(config, files, clips, columns, facts["license"])
+    atomic_write_bytes(out / "README.md", card.encode())
+    atomic_write_bytes(out / "croissant.json", croissant(config, columns, tables, facts).encode())
+
+
+def _facts(out: Path, config: RunConfig) -> dict[str, str]:
+    """What ``croissant.json`` says of the dataset as a whole."""
+    run, dataset = read_run(out), get_dataset(config.dataset)
+    return {
+        "license": dataset.url or "the terms of the source data",
+        # The layout's version, and after the plus sign what the run was made of.
+        "version": f"{SCHEMA_VERSION}.0.0+{str(run.get('fingerprint'))[:12]}",
+        **({"datePublished": run["planned_on"]} if run.get("planned_on") else {}),
+        **({"url": dataset.url} if dataset.url else {}),
+        "citeAs": dataset.citation or dataset.title,
     }
-    for name, data in tables.items():
-        atomic_write_bytes(out / name, data)
-    atomic_write_bytes(out / "README.md", dataset_card(config, files, clips).encode())
-    atomic_write_bytes(out / "croissant.json", croissant(config, prepare(config).file_columns, tables).encode())
 
 
 def _check_splits(config: RunConfig, clips: Sequence[dict[str, Any]]) -> None:

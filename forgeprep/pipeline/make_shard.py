@@ -24,6 +24,7 @@ from forgeprep.schemas.resources import Resources
 from forgeprep.schemas.samples import Column, columns_of, sequence_columns
 from forgeprep.schemas.version import SCHEMA_VERSION
 from forgeprep.shards.encode import encode_row
+from forgeprep.shards.names import table_path
 from forgeprep.shards.records import write_record
 from forgeprep.shards.write import ShardWriter
 from forgeprep.stages import resolve_stages
@@ -59,12 +60,12 @@ def make_shard(job: ShardJob, attempt: Attempt | None = None) -> Progress:
     attempt = attempt or Attempt()
     if job.record is not None:
         return _add_stages(job, job.record, attempt)
-    plan = read_shard(job.out / "plan.parquet", job.number)
+    plan = read_shard(table_path(job.out, "plan"), job.number)
     steps = prepare(job.config)
     logs: list[GroupLog] = []
     done = Progress()
     with (
-        ShardWriter(job.out, job.name, steps.file_columns, job.config.formats, {"forgeprep": job.key}) as writer,
+        ShardWriter(job.out, job.name, steps.file_columns, job.config.formats, _metadata(job)) as writer,
         attempt.limits(),
     ):
         for number, group in enumerate(plan.groups):
@@ -90,13 +91,17 @@ def make_shard(job: ShardJob, attempt: Attempt | None = None) -> Progress:
     return done
 
 
+def _metadata(job: ShardJob) -> dict[str, str]:
+    return {"forgeprep": job.key, **({} if job.config.absent == "null" else {"absent": job.config.absent})}
+
+
 def _add_stages(job: ShardJob, record: Mapping[str, Any], attempt: Attempt) -> Progress:
     """Make the shard again from itself, with further stages, or with none to have it as it is written today."""
     steps = prepare(job.config)
     new = [(stage, params) for stage, params in steps.samples if stage.name not in record["stages"]]
     clips, drops = len(record["clips"]), len(record["drops"])
     with (
-        ShardWriter(job.out, job.name, steps.file_columns, job.config.formats, {"forgeprep": job.key}) as writer,
+        ShardWriter(job.out, job.name, steps.file_columns, job.config.formats, _metadata(job)) as writer,
         attempt.limits(),
     ):
         for row in added_rows(job.out, record, new, job.config):

@@ -24,6 +24,7 @@ from forgeprep.media import process as media_process
 from forgeprep.media.video import read_header
 from forgeprep.schemas.clips import SPLITS, Clip, Split
 from forgeprep.schemas.renamed import CLIP_COLUMNS_RENAMED, current_row
+from forgeprep.shards.names import shard_name
 from forgeprep.stages.base import Group
 
 PLAN_SCHEMA = pa.schema(
@@ -37,7 +38,7 @@ PLAN_SCHEMA = pa.schema(
         pa.field("reference", pa.bool_(), nullable=False),
     ]
 )
-"""``plan.parquet``: a row group a shard, a row a clip; ``clip`` is the :class:`Clip` as JSON.
+"""``meta/plan.pq``: a row group a shard, a row a clip; ``clip`` is the :class:`Clip` as JSON.
 
 ``frames`` are the wanted ones. ``reference`` is true for a real of another group that fakes of this one are compared
 with. The file's metadata hold the :class:`Brief` of each shard.
@@ -50,7 +51,7 @@ _CLIP_FIELDS = [field.name for field in fields(Clip)]
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
-    """A shard to be made: ``name`` is ``split/number``, its groups are sorted by source_id."""
+    """A shard to be made; its groups are sorted by source_id. ``name``: :func:`forgeprep.shards.names.shard_name`."""
 
     name: str
     split: Split
@@ -62,7 +63,7 @@ class Brief:
     """What the driver keeps of a shard; all else stays in the file.
 
     Attributes:
-        name: ``split/number``.
+        name: as of the :class:`ShardPlan`.
         split: its split.
         groups: source groups in it.
         clips: clips in it.
@@ -103,16 +104,24 @@ def make_plan(
     select: Select,
     shard_size: int,
     progress: Callable[[int], None] = lambda _: None,
+    dataset: str | None = None,
+    shards: int | None = None,
 ) -> Plan:
     """Group the clips, choose their frames and cut the groups into shards of about equal cost.
 
-    ``select(frame_count, split, labelled)`` is the frames stage; ``progress`` is told how many headers are read. The
-    result depends on the clips alone, not on their order.
+    ``select(frame_count, split, labelled)`` is the frames stage; ``progress`` is told how many headers are read;
+    ``dataset`` stands in the names of the shards. Each split gets that many ``shards``, or for None as few as
+    ``shard_size`` samples a shard allow. The result depends on the clips alone, not on their order.
     """
     by_split: dict[Split, list[Group]] = {split: [] for split in SPLITS}
     for group in _groups(with_headers(list(clips), root, progress), select):
         by_split[group.split].append(group)
-    return pack_plan(shard for split in SPLITS for shard in _cut(split, by_split[split], shard_size))
+    parts = {split: _cut(by_split[split], shard_size, shards) for split in SPLITS}
+    return pack_plan(
+        ShardPlan(shard_name(dataset, split, number), split, groups)
+        for split, part in parts.items()
+        for number, groups in enumerate(part)
+    )
 
 
 def pack_plan(shards: Iterable[ShardPlan]) -> Plan:
@@ -201,18 +210,18 @@ def _groups(clips: list[Clip], select: Select) -> list[Group]:
     return groups
 
 
-def _cut(split: Split, groups: list[Group], shard_size: int) -> list[ShardPlan]:
-    """Spread groups over as few shards as ``shard_size`` samples allow: largest first, each to the emptiest shard."""
+def _cut(groups: list[Group], shard_size: int, shards: int | None) -> list[tuple[Group, ...]]:
+    """Spread groups over the shards of a split: largest first, each to the emptiest shard."""
     total = sum(_cost(group) for group in groups)
-    count = min(len(groups), max(1, math.ceil(total / shard_size)))
+    count = min(len(groups), shards or max(1, math.ceil(total / shard_size)))
     bins: list[list[Group]] = [[] for _ in range(count)]
     loads = [(0, number) for number in range(count)]
     for group in sorted(groups, key=lambda g: (-_cost(g), g.source_id)):
         load, emptiest = loads[0]
         bins[emptiest].append(group)
         heapq.heapreplace(loads, (load + _cost(group), emptiest))
-    ordered = sorted((sorted(b, key=lambda g: g.source_id) for b in bins), key=lambda b: b[0].source_id)
-    return [ShardPlan(f"{split}/{number:05d}", split, tuple(b)) for number, b in enumerate(ordered)]
+    ordered = [tuple(sorted(b, key=lambda g: g.source_id)) for b in bins]
+    return sorted(ordered, key=lambda b: b[0].source_id)
 
 
 def _cost(group: Group) -> int:

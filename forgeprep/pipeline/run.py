@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from forgeprep.schemas.config import RunConfig, current_names
 from forgeprep.schemas.drops import REASONS, TRANSIENT
 from forgeprep.schemas.version import SCHEMA_VERSION
 from forgeprep.shards.formats import FORMATS
+from forgeprep.shards.names import TABLES, final_files, has_first_names, table_path
 from forgeprep.shards.records import files_there, read_record
 from forgeprep.stages import all_stages, resolve_stages
 
@@ -139,6 +142,9 @@ def prepare_run(
         _claim(prepared, identity)
     elif write and old is not None:
         _bring_up_to_date(prepared, identity, old.get("schema_version", 0))
+        if not table_path(out, "plan").is_file():
+            with locked(out):
+                atomic_write_bytes(table_path(out, "plan"), plan.data)
     return prepared
 
 
@@ -196,9 +202,11 @@ def _plan(
     def select(count: int, split: Split, labelled: Sequence[frozenset[int]]) -> tuple[int, ...]:
         return frames.select(count, split, params, labelled)  # type: ignore[misc]
 
-    if out is None or not (out / "plan.parquet").is_file():
-        return make_plan(scan.clips, root, select, config.shard_size, lambda n: progress("headers read", n))
-    old = open_plan(out / "plan.parquet")
+    if out is None or not table_path(out, "plan").is_file():
+        dataset = None if out is not None and has_first_names(out) else config.dataset
+        tell = functools.partial(progress, "headers read")
+        return make_plan(scan.clips, root, select, config.shard_size, tell, dataset, config.shards)
+    old = open_plan(table_path(out, "plan"))
     return repaired_plan(old, scan.clips, failed, root, select) if failed is not None else old
 
 
@@ -281,10 +289,11 @@ def _claim(prepared: Prepared, identity: dict[str, Any]) -> None:
         out.mkdir(parents=True, exist_ok=True)
         with locked(out):
             (out / "run.json").unlink(missing_ok=True)
-            for stale in ("shards", "state", "report"):
-                remove_tree(out / stale)
-            for stale in ("clips.parquet", "drops.parquet", "shards.parquet", "README.md", "croissant.json"):
-                (out / stale).unlink(missing_ok=True)
+            for folder in ("shards", "state", "meta", "report"):
+                remove_tree(out / folder)
+            first = (out / f"{name}.parquet" for name in (*TABLES, "plan"))
+            for stale in (*final_files(out), *first):
+                stale.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"{out}: cannot be written ({error.strerror}); give another --out") from None
     write_run(prepared, identity)
@@ -296,11 +305,12 @@ def write_run(prepared: Prepared, identity: dict[str, Any]) -> None:
     Raises:
         StorageError: they cannot be written.
     """
-    atomic_write_bytes(prepared.out / "plan.parquet", prepared.plan.data)
+    atomic_write_bytes(table_path(prepared.out, "plan"), prepared.plan.data)
     stages = resolve_stages(prepared.config.stages)
     document = {
         "schema_version": SCHEMA_VERSION,
         "fingerprint": prepared.fingerprint,
+        "planned_on": (_read_json(prepared.out / "run.json") or {}).get("planned_on") or _today(),
         **identity,
         "stages": list(prepared.config.stages),
         "formats": list(prepared.config.formats),
@@ -317,6 +327,13 @@ def write_run(prepared: Prepared, identity: dict[str, Any]) -> None:
         },
     }
     atomic_write_bytes(prepared.out / "run.json", json.dumps(document, indent=2).encode() + b"\n")
+
+
+def _today() -> str:
+    """The day in UTC, or that of ``SOURCE_DATE_EPOCH`` (reproducible-builds.org), which makes equal runs equal."""
+    seconds = os.environ.get("SOURCE_DATE_EPOCH", "")
+    now = datetime.fromtimestamp(int(seconds), UTC) if seconds.isdecimal() else datetime.now(UTC)
+    return now.date().isoformat()
 
 
 def _packages(config: RunConfig) -> dict[str, Any]:
@@ -365,9 +382,14 @@ def _text(value: Any) -> str:
 
 def _only_leftovers(out: Path) -> bool:
     """Whether the folder holds nothing but what a run that died while planning leaves."""
-    return {entry.name for entry in out.iterdir()} <= {"plan.parquet", "state"}
+    return {entry.name for entry in out.iterdir()} <= {"meta", "plan.parquet", "state"}
 
 
 def _remove_leftovers(out: Path) -> None:
-    for stale in (*out.glob("shards/*/.*.tmp*"), *out.glob("state/*/.*.tmp*"), *out.glob(".*.tmp*")):
+    for stale in (
+        *out.glob("shards/*/.*.tmp*"),
+        *out.glob("state/*/.*.tmp*"),
+        *out.glob("meta/.*.tmp*"),
+        *out.glob(".*.tmp*"),
+    ):
         stale.unlink(missing_ok=True)

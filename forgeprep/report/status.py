@@ -12,10 +12,8 @@ from forgeprep.errors import ForgeprepError, UsageError
 from forgeprep.io.lock import Holder, last_holder
 from forgeprep.pipeline.configure import settings_of, shard_key
 from forgeprep.pipeline.plan import Brief, open_plan
+from forgeprep.shards.names import final_files, table_path
 from forgeprep.shards.records import files_there, iter_records, read_run, record_path
-
-INDEX = ("shards.parquet", "clips.parquet", "drops.parquet", "README.md", "croissant.json")
-"""What a run writes when all its shards are made."""
 
 
 @dataclass(slots=True)
@@ -89,7 +87,7 @@ def _settings(out: Path, status: Status) -> str | None:
 
 def _briefs(out: Path, status: Status) -> dict[str, Brief]:
     try:
-        briefs = open_plan(out / "plan.parquet").briefs
+        briefs = open_plan(table_path(out, "plan")).briefs
     except ForgeprepError as error:
         status.problems.append(str(error))
         return {}
@@ -136,10 +134,10 @@ def _set_state(out: Path, status: Status, holder: Holder | None) -> None:
         status.process, status.began = holder.process or None, _clock(holder.began_s)
     if holder is not None and holder.works:
         status.state = "working"
-        # Half-written files have names like .00012.parquet.0123456789ab.tmp.
+        # Half-written files have names like .ffpp-train-00012.parquet.0123456789ab.tmp.
         halves = {f"{path.parent.name}/{path.name.split('.')[1]}" for path in out.glob("shards/*/.*.tmp")}
         status.in_work = sorted(halves)
-    elif status.shards == status.shards_planned and all((out / name).is_file() for name in INDEX):
+    elif status.shards == status.shards_planned and all(path.is_file() for path in final_files(out)):
         status.state = "finished"
 
 

@@ -37,7 +37,7 @@ class Counts:
         return self.written + self.dropped
 
     def add(self, clip: dict[str, Any]) -> None:
-        """Count a row of ``clips.parquet``."""
+        """Count a row of ``meta/clips.pq``."""
         self.clips += 1
         self.empty += not clip["written"]
         self.written += clip["written"]
@@ -64,7 +64,7 @@ class Summary:
         counts: samples by split, compression, method and label.
         drops: reason -> samples.
         meanings: reason -> what it means.
-        short: rows of ``clips.parquet`` of clips that lost samples or gave none, those that lost most first.
+        short: rows of ``meta/clips.pq`` of clips that lost samples or gave none, those that lost most first.
         files: (split, format) -> what lies on the disk.
         pairings: how fakes came to their originals, one of :data:`forgeprep.schemas.clips.PAIRINGS` -> fakes.
         exchanged: fakes whose first guess was exchanged for another candidate.

@@ -177,7 +177,7 @@ CLIP_SCHEMA = pa.schema(
         pa.field("error", pa.string()),
     ]
 )
-"""``clips.parquet``: the clip, its file, and what became of it.
+"""``meta/clips.pq``: the clip, its file, and what became of it.
 
 ``requested`` frames were planned, ``decoded`` of them came out of the decoder, ``detected`` of them showed at least one
 face, ``written`` and ``dropped`` count samples (faces); ``topped_up`` frames stand in for wanted ones that showed no

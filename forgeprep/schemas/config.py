@@ -19,13 +19,16 @@ RENAMED = {
 }
 """Names of earlier versions -> their names of today, in flags, configuration files and ``run.json``."""
 _FIRST_NAMES = {new: old for old, new in RENAMED.items()}
+_LATER = {"shards": None, "absent": "null"}
+"""Settings that came after runs were made, with the values that say nothing new: they are no part of a digest then."""
 
 
 class RunConfig(BaseModel):
     """What a run does. Equal configurations on equal inputs give byte-identical shards.
 
     Where and on how many workers it runs (``out``, ``workers``, ``address``) is no part of it. ``options`` are the
-    dataset's own, ``params`` the stages'.
+    dataset's own, ``params`` the stages'. ``shards`` of a split are made where that is given, else about ``shard_size``
+    samples are put into each.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +43,8 @@ class RunConfig(BaseModel):
     image_format: ImageFormat = "png"
     image_quality: int = Field(default=95, ge=1, le=100)
     shard_size: int = Field(default=2000, ge=1)
+    shards: int | None = Field(default=None, ge=1)
+    absent: Literal["null", "placeholder"] = "null"
     options: dict[str, Any] = Field(default_factory=dict)
     params: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
@@ -60,7 +65,8 @@ def current_names(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def first_names(config: Mapping[str, Any]) -> dict[str, Any]:
     """The same by the names that each value had first: what a digest is made of, so that it outlives a new name."""
-    return _with_names(config, _FIRST_NAMES)
+    found = _with_names(config, _FIRST_NAMES)
+    return {name: value for name, value in found.items() if name not in _LATER or value != _LATER[name]}
 
 
 def _with_names(config: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

@@ -93,6 +93,7 @@ class RunFile(_File):
     formats: Names | None = None
     root: str | None = None
     adds_to: str | None = None
+    planned_on: str | None = None
 
 
 class ShardFile(_File):
@@ -120,7 +121,7 @@ class ClipEntry(_File):
 
 
 class ShardRecord(_File):
-    """``state/SPLIT/NUMBER.json``, the commit record of a shard."""
+    """``state/SPLIT/NAME.json``, the commit record of a shard."""
 
     key: str
     split: str

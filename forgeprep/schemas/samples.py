@@ -46,7 +46,7 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         in_sequence="once",
     ),
     Column("dataset", "key", pa.string(), "name of the dataset, e.g. ffpp", in_sequence="once"),
-    Column("split", "key", pa.string(), "train, val or test", in_sequence="once"),
+    Column("split", "key", pa.string(), "train, validation or test", in_sequence="once"),
     Column(
         "source_id",
         "key",

@@ -24,6 +24,9 @@ their own.
 Version 2 gave two columns other names: ``generator``, the kind of program that forged, became ``family``, and
 ``segments`` of clips became ``detected_spans``. Files of before are read by the names of today
 (:mod:`forgeprep.schemas.renamed`).
+It also named shards after dataset and split (``ffpp-train-00000.tar``), and put the tables into ``meta/``. A run that
+was begun with the names of before goes on with them. The column ``split`` says ``validation``, in tables too, and tars
+are USTAR, with their metadata in the JSON files.
 """
 
 from __future__ import annotations

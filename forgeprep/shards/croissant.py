@@ -1,7 +1,7 @@
 """``croissant.json`` of a run's folder: what lies there, for programs, in MLCommons' Croissant format 1.0.
 
-The format: https://docs.mlcommons.org/croissant/docs/croissant-spec.html. Like the card it has no date and no path of
-this machine, so that equal runs give equal bytes.
+The format: https://docs.mlcommons.org/croissant/docs/croissant-spec.html. It has no path of this machine, and the date
+is that of the plan, so that a run that was stopped gives the same bytes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -27,21 +28,26 @@ _TERMS = (
 """The words that the specification asks a document to map to its own vocabulary."""
 
 
-def croissant(config: RunConfig, columns: Sequence[Column], tables: Mapping[str, bytes]) -> str:
+def croissant(
+    config: RunConfig, columns: Sequence[Column], tables: Mapping[str, bytes], facts: Mapping[str, str]
+) -> str:
     """The document, as JSON.
 
     Args:
         config: the run's configuration.
         columns: the columns of its shards.
-        tables: the run's tables, file name to Parquet bytes; their checksums stand here, those of the shards in
-            ``shards.parquet``.
+        tables: the run's tables, path in its folder to Parquet bytes; their checksums stand here, those of the shards
+            in ``meta/shards.pq``.
+        facts: further properties of the dataset, by their names in schema.org: ``license``, ``version`` and so on.
     """
+    names = {path: PurePosixPath(path).stem for path in tables}
     files: list[dict[str, Any]] = [
         {
-            "@type": "cr:FileObject", "@id": name, "name": name, "contentUrl": name, "contentSize": f"{len(data)} B",
-            "encodingFormat": "application/x-parquet", "sha256": hashlib.sha256(data).hexdigest(),
+            "@type": "cr:FileObject", "@id": path, "name": names[path], "contentUrl": path,
+            "contentSize": f"{len(data)} B", "encodingFormat": "application/x-parquet",
+            "sha256": hashlib.sha256(data).hexdigest(),
         }
-        for name, data in tables.items()
+        for path, data in tables.items()
     ]  # fmt: skip
     for kind in config.formats:
         shard_format = FORMATS.get(kind)
@@ -51,7 +57,7 @@ def croissant(config: RunConfig, columns: Sequence[Column], tables: Mapping[str,
                 "encodingFormat": shard_format.mime, "includes": f"shards/*/*.{shard_format.suffix}",
             }
         )  # fmt: skip
-    records = [_records(name.removesuffix(".parquet"), name, _of_schema(data)) for name, data in tables.items()]
+    records = [_records(names[path], path, _of_schema(data)) for path, data in tables.items()]
     if "parquet" in config.formats:
         # Bytes that are no picture, as the packed grid of similarity, have no type in Croissant 1.0.
         shown = [(c.name, c.type, c.doc) for c in columns if not c.is_binary]
@@ -63,6 +69,7 @@ def croissant(config: RunConfig, columns: Sequence[Column], tables: Mapping[str,
         "name": f"{config.dataset}-forgeprep",
         "description": f"{config.dataset}, prepared by forgeprep; stages: {', '.join(config.stages)}. The source "
         "data's licence applies to these crops.",
+        **facts,
         "keywords": ["face-forgery", config.dataset],
         "distribution": files,
         "recordSet": records,

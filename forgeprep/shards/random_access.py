@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from forgeprep.errors import VerifyError
+from forgeprep.schemas.splits import with_read_split
 from forgeprep.schemas.version import problem_of_shard
 from forgeprep.shards.formats import format_of
 from forgeprep.shards.formats.base import ShardFormat
@@ -48,7 +49,7 @@ def iter_values(path: Path, columns: Sequence[str]) -> Iterator[tuple[Place, dic
         UsageError: no such format is installed.
     """
     for (first, second), row in known_format(path).read_values(path, columns):
-        yield Place(path, first, second), row
+        yield Place(path, first, second), with_read_split(row)
 
 
 def iter_tables(path: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
@@ -88,7 +89,7 @@ def read_at(place: Place, columns: tuple[str, ...] | None = None) -> dict[str, A
         VerifyError: the file is missing or damaged.
         UsageError: no such format is installed.
     """
-    return format_of(place.path).read_at(place.path, (place.first, place.second), columns)
+    return with_read_split(format_of(place.path).read_at(place.path, (place.first, place.second), columns))
 
 
 def known_format(path: Path) -> ShardFormat:

@@ -11,6 +11,7 @@ import numpy as np
 
 from forgeprep.errors import UsageError, VerifyError
 from forgeprep.schemas.renamed import current_name
+from forgeprep.schemas.splits import with_read_split
 from forgeprep.shards.encode import decode_image
 from forgeprep.shards.formats import format_of, suffixes
 from forgeprep.shards.formats.webdataset import tar_rows
@@ -51,6 +52,7 @@ def iter_rows(path: Path, columns: Sequence[str] | None = None, decode: bool = T
     asked = None if columns is None else list(dict.fromkeys(names.values()))
     for number, row in enumerate(known_format(path).read_rows(path, asked)):
         found = row if columns is None else {name: row[new] for name, new in names.items()}
+        found = with_read_split(found)
         yield decode_row(found, path, f"row {number}") if decode else found
 
 

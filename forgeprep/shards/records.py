@@ -63,7 +63,7 @@ def sequence_length_of(run: Mapping[str, Any]) -> int | None:
 
 
 def record_path(out: Path, shard: str) -> Path:
-    """Where the commit record of ``shard`` (``split/number``) lies."""
+    """Where the commit record of a shard lies."""
     return out / "state" / f"{shard}.json"
 
 

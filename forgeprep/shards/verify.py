@@ -22,8 +22,10 @@ from forgeprep.schemas.columns import Column, columns_of_run
 from forgeprep.schemas.drops import DROP_SCHEMA, reasons_of_run
 from forgeprep.schemas.renamed import CLIP_COLUMNS_RENAMED, current_row
 from forgeprep.schemas.samples import SAMPLE_COLUMNS
+from forgeprep.schemas.splits import with_read_split
 from forgeprep.shards.bounds import check_claims
 from forgeprep.shards.check_shard import Checked, Contents, Problem, check_shard
+from forgeprep.shards.names import all_tables, table_path
 from forgeprep.shards.records import iter_records, read_run, sequence_length_of
 from forgeprep.text import counted
 
@@ -89,9 +91,10 @@ def verify(out: Path, *, workers: int | None = None, columns: Iterable[Column] =
 
 def _not_made(out: Path, present: set[str]) -> Iterator[Problem]:
     """Shards that the plan has and the run has not."""
-    rows = _table_rows(out / "plan.parquet", ["shard"])
+    plan = table_path(out, "plan")
+    rows = _table_rows(plan, ["shard"])
     if isinstance(rows, str):
-        yield Problem("plan.parquet", rows)
+        yield Problem(plan.relative_to(out).as_posix(), rows)
     else:
         for shard in sorted({str(row.get("shard")) for row in rows} - present):
             yield Problem(f"state/{shard}.json", "the shard is planned, but has not been made; run again to make it")
@@ -100,7 +103,9 @@ def _not_made(out: Path, present: set[str]) -> Iterator[Problem]:
 def _leftovers(out: Path, records: Sequence[Record]) -> Iterator[Problem]:
     """Temporary files, and shards that no record speaks of."""
     known = {file["path"] for record in records for file in record["files"]}
-    for path in sorted({*out.glob("shards/*/*"), *out.glob("state/*/*.tmp"), *out.glob(".*.tmp")}):
+    for path in sorted(
+        {*out.glob("shards/*/*"), *out.glob("state/*/*.tmp"), *out.glob("meta/.*.tmp"), *out.glob(".*.tmp")}
+    ):
         name = path.relative_to(out).as_posix()
         if path.name.endswith(".tmp"):
             yield Problem(name, "left over from an interrupted write; delete it, or run again")
@@ -146,25 +151,24 @@ def _leaks(records: Sequence[Record], checked: Sequence[Checked], *, official: b
 def _index_problems(out: Path, records: Sequence[Record]) -> Iterator[Problem]:
     """Tables that are missing, or do not say what the records say."""
     tables = {
-        "shards.parquet": [{**file, "split": record["split"]} for record in records for file in record["files"]],
-        "clips.parquet": [clip for record in records for clip in record["clips"]],
-        "drops.parquet": [
-            dict(zip(DROP_SCHEMA.names, drop, strict=True)) for record in records for drop in record["drops"]
-        ],
+        "shards": [{**file, "split": record["split"]} for record in records for file in record["files"]],
+        "clips": [clip for record in records for clip in record["clips"]],
+        "drops": [dict(zip(DROP_SCHEMA.names, drop, strict=True)) for record in records for drop in record["drops"]],
     }
-    schemas = {"clips.parquet": CLIP_SCHEMA, "drops.parquet": DROP_SCHEMA}
-    for name, expected in tables.items():
-        rows = _table_rows(out / name)
+    schemas = {"clips": CLIP_SCHEMA, "drops": DROP_SCHEMA}
+    for table, path in all_tables(out).items():
+        name, expected, rows = path.relative_to(out).as_posix(), tables[table], _table_rows(path)
         if isinstance(rows, str):
             yield Problem(name, rows)
             continue
-        if name in schemas:
+        if table in schemas:
             # The records are JSON; the table's types are those that count.
             try:
-                expected = pa.Table.from_pylist(expected, schema=schemas[name]).to_pylist()
+                expected = pa.Table.from_pylist(expected, schema=schemas[table]).to_pylist()
             except (pa.ArrowException, OverflowError) as error:
                 yield Problem(name, f"cannot be compared: the records' values do not fit it ({error})")
                 continue
+        rows = [with_read_split(row) for row in rows]
         if sorted(map(_canonical, rows)) != sorted(map(_canonical, expected)):
             yield Problem(
                 name, f"does not agree with the records ({counted(len(rows), 'row')} here, {len(expected):,} there)"

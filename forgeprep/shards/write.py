@@ -17,6 +17,7 @@ from forgeprep.errors import VerifyError
 from forgeprep.io.atomic import publish, storage_errors, temporary_name
 from forgeprep.io.storage import is_remote, upload
 from forgeprep.schemas.columns import Column
+from forgeprep.schemas.splits import with_stored_split
 from forgeprep.schemas.version import stamp
 from forgeprep.shards.formats import FORMATS
 from forgeprep.shards.formats.base import Writer, picture_bytes
@@ -45,7 +46,7 @@ class ShardWriter:
 
     Args:
         out: the run's folder.
-        shard: ``split/number``.
+        shard: its name, see :func:`forgeprep.shards.names.shard_name`.
         columns: the shard's columns, in file order.
         formats: names of formats, see :mod:`forgeprep.shards.formats`.
         metadata: goes into each file, with the schema version.
@@ -92,7 +93,7 @@ class ShardWriter:
         empty = [name for name in self._required if row.get(name) is None]
         if empty:
             raise VerifyError(f"{row.get('sample_id')}: '{empty[0]}' is empty, and a sample may not lack it")
-        self._pending.append(row)
+        self._pending.append(with_stored_split(row))
         self._held += picture_bytes({name: row.get(name) for name in self._pictures})
         self.rows += 1
         if self._held >= GROUP_BYTES or len(self._pending) >= GROUP_ROWS:

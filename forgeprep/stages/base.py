@@ -183,7 +183,7 @@ def common(labelled: Sequence[frozenset[int]]) -> frozenset[int]:
 
 @dataclass(slots=True)
 class ClipLog:
-    """What became of a clip; ends up in ``clips.parquet``.
+    """What became of a clip; ends up in ``meta/clips.pq``.
 
     ``clip`` is as planned, but for the original that it turned out to have; ``frames`` are those chosen of it.
     ``guesses`` are (clip_id, verdict).

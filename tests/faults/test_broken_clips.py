@@ -34,7 +34,7 @@ def run(root: Path, *more: object, stages: str = "crop,mask,noise", frames: int 
 
 
 def drops(out: Path) -> set[tuple[str, int, str]]:
-    table = pq.read_table(out / "drops.parquet").to_pylist()
+    table = pq.read_table(out / "meta/drops.pq").to_pylist()
     return {(d["clip_id"].split("/", 2)[2], d["frame_index"], d["reason"]) for d in table}
 
 
@@ -59,7 +59,7 @@ def test_a_broken_fake_is_dropped_and_the_run_goes_on(
     assert {(clip, why) for clip, _, why in found} == {("Deepfakes/071_054", reason)}
     assert len(found) == 4
     assert len(rows(out)) == 12
-    clip = next(c for c in pq.read_table(out / "clips.parquet").to_pylist() if c["clip_id"].endswith("071_054"))
+    clip = next(c for c in pq.read_table(out / "meta/clips.pq").to_pylist() if c["clip_id"].endswith("071_054"))
     assert clip["error"]
 
 

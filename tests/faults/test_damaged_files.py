@@ -36,7 +36,7 @@ def test_clips_that_kill_their_workers_are_drops_and_take_no_other_along(
         [sys.executable, "-m", "forgeprep.cli", "run", "ffpp", *flags], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    drops = pq.read_table(out / "drops.parquet").to_pylist()
+    drops = pq.read_table(out / "meta/drops.pq").to_pylist()
     assert len(drops) == 4 * len(told)
     assert {drop["clip_id"] for drop in drops} == {f"ffpp/c23/Deepfakes/{stem}" for stem in told}
     for drop in drops:
@@ -62,7 +62,7 @@ def test_damaged_files_of_all_kinds_are_accounted_for(tmp_path: Path, face_photo
     assert done.returncode == 0, done.stdout + done.stderr
     assert most[0] < 1 << 30
     assert "\x1b[31m" not in done.stdout
-    clips = pq.read_table(out / "clips.parquet").to_pylist()
+    clips = pq.read_table(out / "meta/clips.pq").to_pylist()
     names = {plain(path.name) for path in (tmp_path / "data").rglob("*") if not path.is_dir()}
     assert "line\\nbreak\\x1b[31m.mp4" in names
     assert {Path(clip["path"]).name for clip in clips} == names
@@ -70,7 +70,7 @@ def test_damaged_files_of_all_kinds_are_accounted_for(tmp_path: Path, face_photo
     assert {"line\\nbreak\\x1b[31m.mp4", "pipe.mp4", "self.mp4", "zero.mp4"} <= unread
     assert made >= 160
     assert all(clip["requested"] == clip["written"] + clip["dropped"] for clip in clips)
-    drops = pq.read_table(out / "drops.parquet").to_pylist()
+    drops = pq.read_table(out / "meta/drops.pq").to_pylist()
     assert len(drops) == sum(clip["dropped"] for clip in clips)
     assert not [drop for drop in drops if "defect" in (drop["detail"] or "")]
     assert sum(clip["written"] for clip in clips) > 50

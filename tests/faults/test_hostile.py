@@ -58,11 +58,11 @@ def test_a_folder_of_bombs_takes_neither_memory_nor_time(workers: str, bombs: Pa
     assert code == 0
     assert time.monotonic() - started < 200
     assert max(most.values()) < 1.5 * (1 << 30), most
-    clips = pq.read_table(tmp_path / "out" / "clips.parquet").to_pylist()
+    clips = pq.read_table(tmp_path / "out" / "meta/clips.pq").to_pylist()
     written = Counter(Path(clip["path"]).name for clip in clips if clip["written"])
     assert set(written) == {"good.mp4", "good_x.mp4"}
     assert len(clips) == 32
-    drops = pq.read_table(tmp_path / "out" / "drops.parquet").to_pylist()
+    drops = pq.read_table(tmp_path / "out" / "meta/drops.pq").to_pylist()
     assert not [drop for drop in drops if "defect" in (drop["detail"] or "")]
     claims = {Path(d["clip_id"]).name for d in drops if "claims more than it holds" in (d["detail"] or "")}
     assert {"sparse", "hollow", "holes"} <= claims
@@ -190,10 +190,10 @@ def test_without_workers_clips_take_nothing_along_either(
     code, _ = run_watched(tmp_path / "data", tmp_path / "out", "--clip-timeout", "3", *more)
     assert code == 0
     if "--dry-run" not in more:
-        drops = pq.read_table(tmp_path / "out" / "drops.parquet").to_pylist()
+        drops = pq.read_table(tmp_path / "out" / "meta/drops.pq").to_pylist()
         killers = {f"folder/real/{name.removesuffix('.mp4')}" for name in deeds}
         assert {(drop["clip_id"], drop["reason"]) for drop in drops} == {(name, "worker_died") for name in killers}
-        clips = pq.read_table(tmp_path / "out" / "clips.parquet").to_pylist()
+        clips = pq.read_table(tmp_path / "out" / "meta/clips.pq").to_pylist()
         assert {clip["clip_id"]: clip["written"] for clip in clips} == {
             **dict.fromkeys(killers, 0),
             "folder/real/good": 4,

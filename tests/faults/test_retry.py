@@ -29,7 +29,7 @@ def run(root: Path, out: Path, *more: str) -> int:
 
 
 def sums(out: Path) -> dict[str, str]:
-    return {row["path"]: row["sha256"] for row in pq.read_table(out / "shards.parquet").to_pylist()}
+    return {row["path"]: row["sha256"] for row in pq.read_table(out / "meta/shards.pq").to_pylist()}
 
 
 def cut(path: Path, bytes_left: int) -> bytes:
@@ -53,7 +53,7 @@ def test_a_repaired_file_is_made_again_and_nothing_else(
     untouched = {path: path.stat().st_mtime_ns for path in out.glob("shards/*/*")}
     assert run(tree, out, "--retry-failed") == 0
     assert sums(out) == sums(tmp_path / "quiet")
-    assert pq.read_table(out / "drops.parquet").equals(pq.read_table(tmp_path / "quiet/drops.parquet"))
+    assert pq.read_table(out / "meta/drops.pq").equals(pq.read_table(tmp_path / "quiet/meta/drops.pq"))
     remade = {str(path.relative_to(out)) for path, then in untouched.items() if path.stat().st_mtime_ns != then}
     assert remade == {path for path, digest in before.items() if sums(out)[path] != digest}
     assert 0 < len(remade) < len(before)
@@ -99,7 +99,7 @@ def test_a_dry_run_foresees_size_and_count(demo: Path, tmp_path: Path, capsys: p
     size, unit = re.search(r"disk: +about ([\d.]+) (kB|MB)", text).groups()
     assert re.search(r"time: +about \d+ s", text)
     assert run(demo, out) == 0
-    made = pq.read_table(out / "shards.parquet").to_pylist()
+    made = pq.read_table(out / "meta/shards.pq").to_pylist()
     assert samples == pytest.approx(sum(row["rows"] for row in made), rel=0.1)
     bytes_made = sum(row["bytes"] for row in made)
     assert float(size) * {"kB": 1e3, "MB": 1e6}[unit] == pytest.approx(bytes_made, rel=0.3)

@@ -90,7 +90,7 @@ def test_pipes_devices_and_hollow_files_are_refused_wherever_a_file_is_read(
 
 
 @pytest.mark.parametrize("make", SPECIAL)
-@pytest.mark.parametrize("name", ["run.json", "plan.parquet", "clips.parquet", "state/.lock", "record", "shard", "tar"])
+@pytest.mark.parametrize("name", ["run.json", "meta/plan.pq", "meta/clips.pq", "state/.lock", "record", "shard", "tar"])
 def test_special_files_in_a_runs_folder_end_in_one_line(
     name: str, make: Callable[[Path], None], out: Path, demo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,7 +99,7 @@ def test_special_files_in_a_runs_folder_end_in_one_line(
     named = {"record": record, "shard": shard, "tar": shard.with_suffix(".tar")}
     make(named.get(name, out / name))
     commands = [["verify", str(out)], ["inspect", str(out)], ["status", str(out)]]
-    if name in ("run.json", "plan.parquet", "state/.lock"):
+    if name in ("run.json", "meta/plan.pq", "state/.lock"):
         commands.append(["run", "ffpp", "--root", str(demo), "--out", str(out), "--workers", "0"])
     for command in commands:
         code = run_cli(*command)
@@ -160,7 +160,7 @@ def test_paths_in_a_record_stay_in_its_folder(out: Path) -> None:
     path = next(out.glob("state/*/*.json"))
     record = json.loads(path.read_bytes())
     assert problem_of(ShardRecord, record) is None
-    for place in ("/etc/passwd", "../other/shards/train/00000.parquet", "", "a\0b"):
+    for place in ("/etc/passwd", "../other/shards/train/ffpp-train-00000.parquet", "", "a\0b"):
         record["files"][0]["path"] = place
         path.write_text(json.dumps(record))
         assert read_record(out, record["shard"]) is None

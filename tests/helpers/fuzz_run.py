@@ -49,8 +49,8 @@ def main(folder: Path, count: int) -> None:
     with_bad, without = folder / "out", folder / "out-clean"
     _run(folder / "clean", without, "--format", "both")
     _run(folder / "data", with_bad, "--format", "both")
-    clips = pq.read_table(with_bad / "clips.parquet").to_pylist()
-    drops = pq.read_table(with_bad / "drops.parquet").to_pylist()
+    clips = pq.read_table(with_bad / "meta/clips.pq").to_pylist()
+    drops = pq.read_table(with_bad / "meta/drops.pq").to_pylist()
     print(f"{made} bad files; {len(clips)} clips, {sum(c['written'] for c in clips)} samples")
     print(f"drops {dict(Counter(drop['reason'] for drop in drops))}")
     print(f"defects told: {sum('defect' in (drop['detail'] or '') for drop in drops)}")

@@ -142,10 +142,10 @@ def write_tables(out: Path, records: list[dict[str, Any]], stages: Sequence[str]
     drops = [dict(zip(DROP_SCHEMA.names, drop, strict=True)) for record in records for drop in record["drops"]]
     files = [{**file, "split": record["split"]} for record in records for file in record["files"]]
     tables = {
-        "plan.parquet": pa.Table.from_pylist([{"shard": record["shard"]} for record in records]),
-        "shards.parquet": pa.Table.from_pylist(files),
-        "clips.parquet": pa.Table.from_pylist(clips, schema=CLIP_SCHEMA),
-        "drops.parquet": pa.Table.from_pylist(drops, schema=DROP_SCHEMA),
+        "meta/plan.pq": pa.Table.from_pylist([{"shard": record["shard"]} for record in records]),
+        "meta/shards.pq": pa.Table.from_pylist(files),
+        "meta/clips.pq": pa.Table.from_pylist(clips, schema=CLIP_SCHEMA),
+        "meta/drops.pq": pa.Table.from_pylist(drops, schema=DROP_SCHEMA),
     }
     for name, table in tables.items():
         atomic_write_bytes(out / name, table_bytes(table))
@@ -156,7 +156,7 @@ def write_tables(out: Path, records: list[dict[str, Any]], stages: Sequence[str]
 def make_run(out: Path, photo: UInt8, *, size: int = 96, **options: Any) -> Path:
     """A run of two shards, train and test, each of one source group."""
     records = [
-        write_shard(out, f"{split}/00000", shard_rows(photo, split, [source], size), **options)
+        write_shard(out, f"{split}/ffpp-{split}-00000", shard_rows(photo, split, [source], size), **options)
         for split, source in (("train", 0), ("test", 10))
     ]
     write_tables(out, records, options.get("stages", STAGES))

@@ -74,8 +74,8 @@ def shards(root: Path, out: Path, **given: Any) -> tuple[list[dict[str, Any]], l
     assert execute(prepared, workers=0, report=lambda *_: None).failed == []
     assert verify(out) == []
     rows = [row for path in shard_paths(out) for row in iter_rows(path)]
-    clips = {clip["clip_id"]: clip for clip in pq.read_table(out / "clips.parquet").to_pylist()}
-    return rows, pq.read_table(out / "drops.parquet").to_pylist(), clips
+    clips = {clip["clip_id"]: clip for clip in pq.read_table(out / "meta/clips.pq").to_pylist()}
+    return rows, pq.read_table(out / "meta/drops.pq").to_pylist(), clips
 
 
 def letterboxed(size_wh: tuple[int, int], top: int, left: int) -> Callable[[UInt8], UInt8]:

@@ -97,7 +97,7 @@ def test_a_changed_mask_is_found_with_its_iou(first: Path, tmp_path: Path) -> No
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), sink)
     path.write_bytes(sink.getvalue())
     # The record still has the old checksum, so equality by record says nothing: make it as a new run would.
-    record_path = other / "state/train/00000.json"
+    record_path = other / "state/train/ffpp-train-00000.json"
     record = json.loads(record_path.read_bytes())
     record["files"][0]["sha256"] = "0" * 64
     record_path.write_text(json.dumps(record))
@@ -120,7 +120,7 @@ def test_what_cannot_be_compared_is_one_line(first: Path, tmp_path: Path, capsys
     shutil.copytree(first, tmp_path / "cut")
     path = next((tmp_path / "cut/shards/val").iterdir())
     path.write_bytes(path.read_bytes()[:1000])
-    record_path = tmp_path / "cut/state/val/00000.json"
+    record_path = tmp_path / "cut/state/val/ffpp-val-00000.json"
     record_path.write_text(record_path.read_text().replace('"sha256":"', '"sha256":"x'))
     assert run_cli("compare", str(first), str(tmp_path / "cut")) == 1
     assert str(path) in capsys.readouterr().err

@@ -97,7 +97,7 @@ def test_a_stage_of_another_package_works_once_it_is_installed(demo: Path, tmp_p
             env={"PATH": "", "PYTHONPATH": f"{HERE}:{tmp_path}"},
         )
         assert done.returncode == 0, done.stdout + done.stderr
-    levels = pq.read_table(folder / "shards/train/00000.parquet")["brightness"]
+    levels = pq.read_table(folder / "shards/train/ffpp-train-00000.parquet")["brightness"]
     assert levels.type == pa.float32()
     assert all(10 < level < 250 for level in levels.to_pylist())
 
@@ -119,7 +119,7 @@ def test_the_card_makes_the_folder_loadable(out: Path, tmp_path: Path) -> None:
     ("script", "arguments", "expected"),
     [
         ("one_dataset.py", ["ROOT", "NEW", "--frames", "2", "--workers", "0"], r"59 samples in 3 shards, 0 problems"),
-        ("cluster.py", ["ROOT", "NEW", "--frames", "2"], r"train/00000: 19 samples, 1 drop\b"),
+        ("cluster.py", ["ROOT", "NEW", "--frames", "2"], r"train/ffpp-train-00000: 19 samples, 1 drop\b"),
         ("read_in_pytorch.py", ["OUT", "--size", "64"], r"19 samples, \d+\.\d % of their pixels forged"),
     ],
 )

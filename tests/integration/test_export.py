@@ -156,7 +156,7 @@ def test_a_damaged_shard_leaves_no_half_export(out: Path, tmp_path: Path) -> Non
     run = with_dataset(out, "ffpp", tmp_path / "run")
     for path in run.glob("shards/train/*"):
         path.write_bytes(path.read_bytes()[:-2000])
-    with pytest.raises(ForgeprepError, match=r"shards/train/00000.parquet"):
+    with pytest.raises(ForgeprepError, match=r"shards/train/ffpp-train-00000.parquet"):
         export(run, tmp_path / "to", "pictures")
     assert {path.name for path in tmp_path.iterdir()} == {"run"}
 
@@ -171,7 +171,7 @@ def test_an_export_that_was_killed_is_no_obstacle(out: Path, tmp_path: Path) -> 
 
 def test_an_unfinished_run_is_refused(out: Path, tmp_path: Path) -> None:
     run = with_dataset(out, "ffpp", tmp_path / "run")
-    (run / "shards.parquet").unlink()
+    (run / "meta/shards.pq").unlink()
     with pytest.raises(UsageError, match="the run is not finished"):
         export(run, tmp_path / "to", "pictures")
 

@@ -50,7 +50,7 @@ def test_a_stage_has_parameters_pictures_bytes_and_a_drop_reason(out: Path) -> N
     assert run["drop_reasons"]["no_edges"]["meaning"].startswith("the crop is too smooth")
     assert run["packages"]["forgeprep-edges"] == {"version": "1.0", "stages": ["edges"]}
     assert run["packages"]["forgeprep-arrow"] == {"version": "1.0", "formats": ["arrow"]}
-    reasons = [drop["reason"] for drop in pq.read_table(out / "drops.parquet").to_pylist()]
+    reasons = [drop["reason"] for drop in pq.read_table(out / "meta/drops.pq").to_pylist()]
     rows = [row for shard in shards(out, "parquet") for row in shard]
     assert "no_edges" in reasons
     assert rows
@@ -71,20 +71,20 @@ def test_bytes_come_back_from_tars_as_they_were(out: Path) -> None:
 def test_verify_checks_what_the_stage_and_the_format_add(out: Path, packages: dict[str, Path], tmp_path: Path) -> None:
     here = [packages["edges"], packages["arrow"]]
     assert "all shards are whole" in forgeprep("verify", out, installed=here).stdout
-    table = pq.read_table(out / "shards/train/00000.parquet")
+    table = pq.read_table(out / "shards/train/ffpp-train-00000.parquet")
     short = pa.array([b"short", *table["edges_directions"].to_pylist()[1:]])
     index = table.schema.get_field_index("edges_directions")
     pq.write_table(table.set_column(index, table.schema.field(index), short), tmp_path / "changed.parquet")
     changed = copied(out, tmp_path / "out")
-    (changed / "shards/train/00000.parquet").write_bytes((tmp_path / "changed.parquet").read_bytes())
+    (changed / "shards/train/ffpp-train-00000.parquet").write_bytes((tmp_path / "changed.parquet").read_bytes())
     told = forgeprep("verify", changed, installed=here, expect=1).stdout
     assert "edges_directions: 5 bytes, not 64" in told
     assert "00000.arrow" in told
-    assert "not as in shards/train/00000.parquet: edges_directions" in told
+    assert "not as in shards/train/ffpp-train-00000.parquet: edges_directions" in told
     # Without the stage its own check is missing, but files that disagree are found.
     told = forgeprep("verify", changed, installed=[packages["arrow"]], expect=1).stdout
     assert "5 bytes, not 64" not in told
-    assert "not as in shards/train/00000.parquet: edges_directions" in told
+    assert "not as in shards/train/ffpp-train-00000.parquet: edges_directions" in told
 
 
 def copied(out: Path, to: Path) -> Path:
@@ -208,7 +208,7 @@ def test_a_perturbation_is_applied_where_it_is_named(demo: Path, tmp_path: Path)
     flags += ["--splits", "test", "--workers", "1"]
     forgeprep("run", "ffpp", "--out", folder, *flags, installed=[package])
     assert "all shards are whole" in forgeprep("verify", folder).stdout
-    for row in iter_rows(folder / "shards/test/00000.parquet"):
+    for row in iter_rows(folder / "shards/test/ffpp-test-00000.parquet"):
         assert (row["perturbation"], json.loads(row["perturbation_params"])) == ("fog:5", [{"share": 0.7}])
         assert row["image"].min() >= round(0.7 * 220)
     assert json.loads((folder / "run.json").read_bytes())["versions"]["forgeprep-fog"] == "1.0"
@@ -245,7 +245,7 @@ def test_a_reason_that_a_stage_does_not_declare_stops_its_shards(demo: Path, tmp
         "FaceSwap", "--splits", "test", "--workers", "1", installed=[bored], expect=1,
     )  # fmt: skip
     assert "dropped for the reason 'bored', which none of the stages (bored) declares" in told.stdout + told.stderr
-    assert not (tmp_path / "out/shards.parquet").exists()
+    assert not (tmp_path / "out/meta/shards.pq").exists()
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,9 @@ def run(name: str, root: Path, *more: str, frames: str = "4", stages: str = "cro
     assert run_cli("run", name, *where, *more) == 0
     assert run_cli("verify", str(out)) == 0
     return {
-        "clips": {clip["clip_id"]: clip for clip in pq.read_table(out / "clips.parquet").to_pylist()},
+        "clips": {clip["clip_id"]: clip for clip in pq.read_table(out / "meta/clips.pq").to_pylist()},
         "rows": [row for path in shard_paths(out) for row in iter_rows(path)],
-        "drops": pq.read_table(out / "drops.parquet").to_pylist(),
+        "drops": pq.read_table(out / "meta/drops.pq").to_pylist(),
     }
 
 

@@ -32,7 +32,7 @@ def test_a_run_is_that_of_the_authors_layout(demo: Path, tmp_path: Path, capsys:
         rows = [row for path in shard_paths(tmp_path / out) for row in iter_rows(path)]
         names.append({(row["sample_id"], row["split"], row["source_id"], row["compression"]) for row in rows})
         masks += sum(bool(row["mask"].any()) for row in rows)
-        clips = pq.read_table(tmp_path / out / "clips.parquet").to_pylist()
+        clips = pq.read_table(tmp_path / out / "meta/clips.pq").to_pylist()
         assert {clip["pairing"] for clip in clips if clip["label"]} == {"stated"}
     assert names[0] == names[1]
     assert masks >= 2 * 2 * 6 * 2

@@ -35,7 +35,7 @@ class Made:
         return [row for path in shard_paths(self.out) for row in iter_rows(path)]
 
     def clips(self) -> dict[str, dict[str, Any]]:
-        return {clip["clip_id"]: clip for clip in pq.read_table(self.out / "clips.parquet").to_pylist()}
+        return {clip["clip_id"]: clip for clip in pq.read_table(self.out / "meta/clips.pq").to_pylist()}
 
     def truth(self, row: dict[str, Any]) -> UInt8:
         """The true mask of a sample, cut by its own box."""
@@ -132,7 +132,7 @@ def test_a_fake_of_the_sound_alone_gives_no_sample(laid_out: LaidOut, tmp_path: 
     assert told == {None: 6, True: 12, False: 3}
     silent = {name for name, clip in made.clips().items() if clip["visual_change"] is False}
     assert not silent & {row["clip_id"] for row in made.rows()}
-    drops = pq.read_table(made.out / "drops.parquet").to_pylist()
+    drops = pq.read_table(made.out / "meta/drops.pq").to_pylist()
     assert {drop["clip_id"] for drop in drops if drop["reason"] == "no_visual_change"} == silent
 
 
@@ -153,7 +153,7 @@ def test_frames_are_labelled_as_the_list_says_and_unknown_ones_are_not_used(laid
             labels[row["clip_id"]].add(row["label"])
     assert len(labels) == 18
     assert all(both == {0, 1} for both in labels.values())
-    drops = Counter(drop["reason"] for drop in pq.read_table(made.out / "drops.parquet").to_pylist())
+    drops = Counter(drop["reason"] for drop in pq.read_table(made.out / "meta/drops.pq").to_pylist())
     # Two frames at each edge of a span look like their neighbours; NeuralTextures is no video of ForgeryNet here.
     # What is labelled in one fake of a source alone is a drop of the others.
     assert set(drops) <= {"no_difference", "past_end", "unlabelled"}

@@ -14,7 +14,7 @@ from tests.helpers.clips import write_clip
 def test_clips_that_are_not_as_a_player_shows_them_are_told(
     tmp_path: Path, face_photo: UInt8, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two fields a frame, and brightness for HDR displays: in clips.parquet, in the report and by inspect."""
+    """Two fields a frame, and brightness for HDR displays: in meta/clips.pq, in the report and by inspect."""
     root = tmp_path / "in"
     kinds = {"plain": "", "fields": "tff=1", "pq": "transfer=smpte2084", "hlg": "transfer=arib-std-b67"}
     for name, told in kinds.items():

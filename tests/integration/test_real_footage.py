@@ -35,7 +35,7 @@ def test_the_whole_picture_is_the_crop_where_it_is_the_face(tmp_path: Path, face
     assert wide.shape == (160, 160, 3)
     assert np.array_equal(wide[30:130], pictures["wide"])
     assert not wide[:30].any()
-    assert pq.read_table(out / "drops.parquet").num_rows == 0
+    assert pq.read_table(out / "meta/drops.pq").num_rows == 0
 
 
 @pytest.mark.real_data

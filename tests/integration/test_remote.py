@@ -119,7 +119,7 @@ def test_a_run_from_and_to_remote_storage_gives_the_same_bytes(
     wait_for(lambda: process.poll() is not None or any(out.glob("state/*/*.json")))
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
-    assert not out.joinpath("clips.parquet").exists()
+    assert not out.joinpath("meta/clips.pq").exists()
     again = subprocess.run(command(to_path(f"{bucket}/ffpp"), out, "--workers", "2"), capture_output=True, check=False)
     assert again.returncode == 0, again.stderr
     assert checksums(out) == quiet

@@ -50,7 +50,7 @@ def test_every_planned_sample_is_a_row_or_a_drop(everything: Path, rows: list[di
     assert sum(record["rows"] for record in records) == len(rows)
     for record in records:
         assert record["planned"] == record["rows"] + len(record["drops"]) == record["requested"]
-    clips = pq.read_table(everything / "clips.parquet").to_pylist()
+    clips = pq.read_table(everything / "meta/clips.pq").to_pylist()
     assert len(clips) == 3 * 6 * 5
     assert all(c["requested"] == 6 == c["written"] + c["dropped"] for c in clips)
     assert all((c["fps"], c["width"], c["height"]) == (25.0, 320, 240) for c in clips)
@@ -154,7 +154,8 @@ def test_croissant_reads_the_run(everything: Path, rows: list[dict[str, Any]]) -
     import mlcroissant  # takes seconds
 
     described = mlcroissant.Dataset(jsonld=str(everything / "croissant.json"))
-    assert not described.metadata.issues.errors
+    assert not described.metadata.issues.errors | described.metadata.issues.warnings
+    assert described.metadata.date_published is not None
     found = {record["samples/sample_id"].decode(): record for record in described.records("samples")}
     assert set(found) == {row["sample_id"] for row in rows}
     for row in rows[::7]:
@@ -163,7 +164,31 @@ def test_croissant_reads_the_run(everything: Path, rows: list[dict[str, Any]]) -
         assert (record["samples/label"], record["samples/crop_box"]) == (row["label"], row["crop_box"])
         assert record["samples/noise_sigma"] == row["noise_sigma"]
     for table in ("shards", "clips", "drops"):
-        assert len(list(described.records(table))) == pq.read_metadata(everything / f"{table}.parquet").num_rows
+        assert len(list(described.records(table))) == pq.read_metadata(everything / f"meta/{table}.pq").num_rows
+
+
+def test_others_readers_open_the_folder_as_it_is(
+    everything: Path, rows: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets, duckdb = pytest.importorskip("datasets"), pytest.importorskip("duckdb")
+    loaded = datasets.load_dataset(str(everything), cache_dir=str(tmp_path / "cache"))
+    assert list(loaded) == ["train", "validation", "test"]
+    for split, part in loaded.items():
+        assert set(part["split"]) == {split}
+        assert part.features["label"].names == ["real", "fake"]
+        assert {part.features["label"].int2str(n) for n in part["label"]} == {"real", "fake"}
+    assert loaded["train"][0]["image"].mode == "RGB"
+    everywhere = f"'{everything}/**/*.parquet'"
+    assert duckdb.sql(f"SELECT count(*), count(DISTINCT sample_id) FROM {everywhere}").fetchall() == [(len(rows),) * 2]
+    by_table = duckdb.sql(f"SELECT split, sum(written) FROM read_parquet('{everything}/meta/clips.pq') GROUP BY 1")
+    by_shard = duckdb.sql(f"SELECT split, count(*) FROM {everywhere} GROUP BY 1")
+    assert sorted(by_table.fetchall()) == sorted(by_shard.fetchall())
+    column = pq.read_metadata(shard_paths(everything)[0]).row_group(0).column(0)
+    assert column.has_column_index
+    assert column.has_offset_index
+    names = [path.name for path in everything.glob("shards/*/*")]
+    assert len(set(names)) == len(names)
 
 
 def test_a_folder_belongs_to_one_configuration_and_one_run(demo: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from forgeprep import __version__
 from forgeprep.errors import UsageError, VerifyError
+from forgeprep.pipeline.add import prepare_added
 from forgeprep.pipeline.configure import make_config, shard_key, versions
 from forgeprep.pipeline.plan import open_plan
 from forgeprep.pipeline.run import execute, prepare_run
@@ -24,10 +25,11 @@ from forgeprep.shards.encode import UInt8
 from forgeprep.shards.formats import format_of
 from forgeprep.shards.random_access import index_shard, iter_tables, read_at
 from forgeprep.shards.read import iter_rows, iter_sequences, shard_paths
-from forgeprep.shards.records import read_record, read_run, write_record
+from forgeprep.shards.records import read_record, read_run, record_path, write_record
 from forgeprep.shards.verify import verify
 from forgeprep.stages import resolve_stages
 from tests.conftest import run_cli
+from tests.helpers.runs import VAL, run, with_first_names
 from tests.helpers.shards_run import make_run
 
 DATA = Path(__file__).parents[1] / "data"
@@ -82,11 +84,11 @@ def test_an_older_run_goes_on_as_one_of_today(name: str, demo: Path, tmp_path: P
     config = make_config("ffpp", given)
     today = prepare_run(config, demo, tmp_path / "never", write=False)
     # As if the run had been made by the libraries that are installed here.
-    run, record = read_run(out), read_record(out, "train/00000")
+    found, record = read_run(out), read_record(out, "train/00000")
     assert record is not None
-    run |= {"fingerprint": today.fingerprint, "versions": versions(resolve_stages(config.stages), config.params)}
+    found |= {"fingerprint": today.fingerprint, "versions": versions(resolve_stages(config.stages), config.params)}
     record["key"] = shard_key(today.settings, "train/00000", open_plan(out / "plan.parquet").briefs[0].inputs)
-    (out / "run.json").write_text(json.dumps(run))
+    (out / "run.json").write_text(json.dumps(found))
     write_record(out, record)
     assert _go_on(config, demo, out) == (["train/00000"], [])
     assert list(iter_rows(out / "shards/train/00000.parquet", decode=False)) == before
@@ -123,16 +125,43 @@ def test_every_version_that_is_read_has_a_run_that_is_kept() -> None:
         assert read_run(DATA / name).get("schema_version", 0) == int(name.split("-")[2])
 
 
+def test_a_run_with_names_of_before_goes_on_with_them(demo: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    given = {**VAL, "stages": "crop,mask", "frames": "2", "methods": "Deepfakes", "shard_size": 4}
+    first, second = run(demo, out, **given).made
+    assert (first, second) == ("val/ffpp-val-00000", "val/ffpp-val-00001")
+    assert not list(out.glob("*.parquet"))
+    with_first_names(out)
+    record_path(out, "val/00001").unlink()
+    again = run(demo, out, **given)
+    assert (again.kept, again.made) == (["val/00000"], ["val/00001"])
+    assert verify(out) == []
+    execute(prepare_added(out, ["noise"], {}), workers=0, report=lambda *_: None)
+    (out / "plan.parquet").unlink()
+    assert run(demo, out, **{**given, "stages": "crop,mask,noise"}).kept == ["val/00000", "val/00001"]
+    assert verify(out) == []
+    assert sorted(path.name for path in out.rglob("*.parquet") if path.parent != out) == [
+        "00000.parquet",
+        "00001.parquet",
+    ]
+    prepare_run(make_config("ffpp", given), demo, out, overwrite=True)
+    assert sorted(path.name for path in out.rglob("*") if path.is_file()) == ["plan.pq", "run.json"]
+
+
 def test_shards_say_their_version(tmp_path: Path, face_photo: UInt8) -> None:
     out = make_run(tmp_path, face_photo, size=32)
     expected = {"forgeprep_schema": str(version.SCHEMA_VERSION), "forgeprep_version": __version__, "forgeprep": "k"}
     for path in out.glob("shards/*/*"):
         assert format_of(path).metadata(path) == expected
-    metadata = pq.read_schema(out / "shards/train/00000.parquet").metadata
+    metadata = pq.read_schema(out / "shards/train/ffpp-train-00000.parquet").metadata
     assert metadata[b"forgeprep_schema"] == b"2"
-    with tarfile.open(out / "shards/train/00000.tar") as tar:
-        assert tar.pax_headers["FORGEPREP.forgeprep_schema"] == "2"
-        assert all(name.split(".", 1)[1] for name in tar.getnames())
+    with tarfile.open(out / "shards/train/ffpp-train-00000.tar") as tar:
+        assert not tar.pax_headers
+        for name in tar.getnames():
+            content = tar.extractfile(name)
+            assert content is not None
+            if name.endswith(".json"):
+                assert json.loads(content.read())["_forgeprep"] == expected
 
 
 def test_newer_runs_and_shards_are_refused_with_the_version_to_install(
@@ -143,7 +172,8 @@ def test_newer_runs_and_shards_are_refused_with_the_version_to_install(
         newer.setattr(version, "__version__", "9.1.0")
         out = make_run(tmp_path / "out", face_photo, size=32)
     run = json.loads((out / "run.json").read_bytes())
-    told = f"has schema version 7, and forgeprep {__version__} knows those up to 2; install forgeprep 9.1.0 or newer"
+    known = f"forgeprep {__version__} knows those up to {version.SCHEMA_VERSION}"
+    told = f"has schema version 7, and {known}; install forgeprep 9.1.0 or newer"
     for path in out.glob("shards/train/*"):
         with pytest.raises(VerifyError, match=told):
             list(iter_rows(path))

@@ -178,7 +178,7 @@ def test_short_clips_are_padded_or_dropped(
     assert run_cli(*command, "--workers", "0") == 0
     assert verify(tmp_path / "out") == []
     rows = [row for path in shard_paths(tmp_path / "out") for row in iter_rows(path)]
-    drops = pq.read_table(tmp_path / "out/drops.parquet").to_pylist()
+    drops = pq.read_table(tmp_path / "out/meta/drops.pq").to_pylist()
     if short == "drop":
         assert rows == []
         assert [(d["clip_id"], d["reason"]) for d in drops] == [(FAKE, "short_clip"), (ORIGINAL, "short_clip")]
@@ -207,14 +207,14 @@ def test_windows_without_the_face_are_accounted_for(footage: tuple[list[UInt8], 
     run(root, tmp_path / "out", **given)
     assert verify(tmp_path / "out") == []
     rows = [row for path in shard_paths(tmp_path / "out") for row in iter_rows(path, decode=False)]
-    drops = pq.read_table(tmp_path / "out/drops.parquet").to_pylist()
+    drops = pq.read_table(tmp_path / "out/meta/drops.pq").to_pylist()
     windows = [0, 8, 16, 24, 32, 40]
     got = {(row["clip_id"], row["frame_index"][0]): "made" for row in rows}
     got |= {(drop["clip_id"], drop["frame_index"]): drop["reason"] for drop in drops}
     assert len(got) == len(rows) + len(drops) == 2 * len(windows)
     assert [got[ORIGINAL, start] for start in windows] == ["made"] * 3 + ["tube_broken"] + ["no_face"] * 2
     assert [got[FAKE, start] for start in windows[:3]] == ["made", "made", "past_end"]
-    clips = {clip["clip_id"]: clip for clip in pq.read_table(tmp_path / "out/clips.parquet").to_pylist()}
+    clips = {clip["clip_id"]: clip for clip in pq.read_table(tmp_path / "out/meta/clips.pq").to_pylist()}
     assert [(clips[c]["written"], clips[c]["dropped"]) for c in (ORIGINAL, FAKE)] == [(3, 3), (2, 4)]
 
 

@@ -131,5 +131,5 @@ def test_11_names_are_posix_and_numbers_have_their_width(out: Path) -> None:
         for row in iter_rows(path, decode=False):
             assert "\\" not in row["sample_id"] + row["image"]["path"] + row["clip_id"]
             assert row["image"]["path"].startswith(row["sample_id"])
-    clips = pq.read_table(out / "clips.parquet").to_pylist()
+    clips = pq.read_table(out / "meta/clips.pq").to_pylist()
     assert all("\\" not in clip["path"] and not clip["path"].startswith("/") for clip in clips)

@@ -114,7 +114,7 @@ def test_each_fake_gives_the_frames_that_the_dataset_labels_in_it(
     rows = [row for path in shard_paths(tmp_path / "out") for row in iter_rows(path)]
     for method, indices in wanted.items():
         assert [row["frame_index"] for row in rows if row["method"] == method] == list(indices)
-    drops = pq.read_table(tmp_path / "out/drops.parquet").to_pylist()
+    drops = pq.read_table(tmp_path / "out/meta/drops.pq").to_pylist()
     assert {drop["reason"] for drop in drops} == ({"unlabelled"} if frames == "all" else set())
     assert len(rows) + len(drops) == (3 * 22 if frames == "all" else 15)
 

@@ -104,7 +104,7 @@ def test_damage_is_told_and_stops_nothing(half: Path, capsys: pytest.CaptureFixt
     record_path(half, first).write_bytes(b"{")
     status = gather(half)
     assert (status.shards, status.to_remake, status.state) == (before.shards - 1, [first], "stopped")
-    for name, problem in (("plan.parquet", "plan.parquet: damaged"), ("run.json", "run.json: damaged")):
+    for name, problem in (("meta/plan.pq", "meta/plan.pq: damaged"), ("run.json", "run.json: damaged")):
         (half / name).write_bytes(b"\xff")
         assert any(problem in line for line in lines(gather(half)))
     assert run_cli("status", str(half)) == 0

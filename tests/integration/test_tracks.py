@@ -43,7 +43,7 @@ def test_of_two_people_the_forged_one_is_told_by_its_difference(couple: Path, tm
     assert all(row["crop_box"][0] > 380 for row in fake)
     import pyarrow.parquet as pq
 
-    drops = pq.read_table(tmp_path / "out/drops.parquet").to_pylist()
+    drops = pq.read_table(tmp_path / "out/meta/drops.pq").to_pylist()
     assert [d["reason"] for d in drops] == ["bystander"] * 6
 
 

@@ -37,6 +37,7 @@ class ParquetWriter:
             compression=dict.fromkeys(values + paths, "zstd"),
             use_dictionary=values,
             write_statistics=values,
+            write_page_index=True,
         )
 
     def write(self, table: pa.Table) -> None:
@@ -163,10 +164,11 @@ def _feature_of(kind: pa.DataType) -> dict[str, Any]:
         length = {"length": kind.list_size} if pa.types.is_fixed_size_list(kind) else {}
         # Newer versions call it List, and still read this name.
         return {"feature": _feature_of(kind.value_type), **length, "_type": "Sequence"}
-    return {"dtype": _dtype(kind), "_type": "Value"}
+    return {"dtype": hugging_face_dtype(kind), "_type": "Value"}
 
 
-def _dtype(kind: pa.DataType) -> str:
+def hugging_face_dtype(kind: pa.DataType) -> str:
+    """What Hugging Face ``datasets`` calls a type that is neither a list nor a struct."""
     return {"float": "float32", "double": "float64"}.get(str(kind), str(kind))
 
 

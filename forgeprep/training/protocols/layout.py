@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from forgeprep.errors import UsageError, VerifyError, unknown_name
 from forgeprep.io.safe_files import LIST_BYTES, read_bytes
+from forgeprep.shards.names import table_path
 from forgeprep.shards.random_access import iter_tables
 from forgeprep.shards.read import shard_paths
 from forgeprep.training.models import build, get_model
@@ -258,14 +259,13 @@ def _with_given(runs: Sequence[Path], rows: Sequence[Row]) -> tuple[Row, ...]:
 
 
 def _fingerprint(out: Path) -> str:
-    """A hash over the checksums of a set's shards; over names and sizes, where ``shards.parquet`` is not there."""
+    """A hash over the checksums of a set's shards; over names and sizes, where the table of them is not there."""
+    path = table_path(out, "shards")
     try:
-        table = pq.read_table(
-            pa.BufferReader(read_bytes(out / "shards.parquet", LIST_BYTES)), columns=["path", "sha256"]
-        )
+        table = pq.read_table(pa.BufferReader(read_bytes(path, LIST_BYTES)), columns=["path", "sha256"])
         lines = sorted(f"{row['path']} {row['sha256']}" for row in table.to_pylist())
     except FileNotFoundError:
-        lines = [f"{path.relative_to(out)} {path.stat().st_size}" for path in shard_paths(out)]
+        lines = [f"{file.relative_to(out)} {file.stat().st_size}" for file in shard_paths(out)]
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        raise VerifyError(f"{out}/shards.parquet: {' '.join(str(error).split())}") from error
+        raise VerifyError(f"{path}: {' '.join(str(error).split())}") from error
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -16,6 +16,7 @@ import torch
 from forgeprep.errors import UsageError
 from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.storage import parquet_source
+from forgeprep.shards.names import table_path
 from forgeprep.text import counted
 from forgeprep.training.data import Samples
 from forgeprep.training.evaluation.tables import md_table, per_cent, plain
@@ -113,11 +114,11 @@ def lines_of(index: SampleIndex) -> list[Line]:
 
 
 def _told(index: SampleIndex) -> dict[str, list[list[int]]]:
-    """The annotated spans of the clips that have any, from the ``clips.parquet`` of each run."""
+    """The annotated spans of the clips that have any, from the table of clips of each run."""
     found: dict[str, list[list[int]]] = {}
     for out in dict.fromkeys(path.parents[2] for path in index.paths):
-        if (out / "clips.parquet").is_file():
-            table = pq.read_table(parquet_source(out / "clips.parquet"), columns=["clip_id", "spans"])
+        if (clips := table_path(out, "clips")).is_file():
+            table = pq.read_table(parquet_source(clips), columns=["clip_id", "spans"])
             found |= {clip["clip_id"]: clip["spans"] for clip in table.to_pylist() if clip["spans"]}
     return found
 

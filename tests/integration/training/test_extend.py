@@ -33,7 +33,7 @@ def shards(face_photo: UInt8, tmp_path_factory: pytest.TempPathFactory) -> Path:
             for method in (None, "Deepfakes", "FaceSwap")
             for frame in (0, 12, 24)
         ]
-        records.append(write_shard(out, f"{split}/00000", rows, formats=("parquet",), stages=STAGES))
+        records.append(write_shard(out, f"{split}/ffpp-{split}-00000", rows, formats=("parquet",), stages=STAGES))
     write_tables(out, records, STAGES)
     cut = {"detector": "dlib-hog", "min_face": 0.2, "enlarge": 1.3, "size": 64}
     document = json.loads((out / "run.json").read_text())

@@ -51,7 +51,7 @@ def make_shards(
                     names = {k: row[k].replace("ffpp", dataset, 1) for k in ("sample_id", "clip_id")}
                     image = 255 - row["image"] if method == "NeuralTextures" else row["image"]
                     rows.append({**row, **kind, **names, "image": image // (1 + number % 2)})
-        records.append(write_shard(out, f"{split}/00000", rows, formats=("parquet",), stages=STAGES))
+        records.append(write_shard(out, f"{split}/ffpp-{split}-00000", rows, formats=("parquet",), stages=STAGES))
     write_tables(out, records, STAGES)
     return out
 
@@ -185,7 +185,7 @@ def test_trainings_that_are_there_are_taken(whole: Path, shards: Path, tmp_path:
 def test_empty_classes_are_marked_and_the_rest_is_printed(face_photo: UInt8, tmp_path: Path, capsys: Any) -> None:
     lacking = {"train": (None, "Deepfakes", "FaceSwap"), "test": (None, "Deepfakes", "NeuralTextures")}
     out, to = make_shards(tmp_path / "shards", face_photo, lacking), tmp_path / "to"
-    (out / "shards.parquet").unlink()
+    (out / "meta/shards.pq").unlink()
     assert evaluate("cross-method", to, out) == 0
     marks = {(c["row"], c["column"]): c["mark"] for c in matrix(to)["cells"]}
     assert {marks["NeuralTextures", name] for name in KINDS} == {"not trained"}

@@ -43,7 +43,7 @@ def shards(face_photo: UInt8, tmp_path_factory: pytest.TempPathFactory) -> Path:
                     row = make_row(face_photo, split, number, forged, frame, 48)
                     names = {name: whole[name] for name in ("clip_id", "original_id")}
                     rows.append({**row, **names, "sample_id": f"{whole['clip_id']}/0/{frame:06d}"})
-        records.append(write_shard(out, f"{split}/00000", rows, formats=("parquet",), stages=STAGES))
+        records.append(write_shard(out, f"{split}/ffpp-{split}-00000", rows, formats=("parquet",), stages=STAGES))
     write_tables(out, records, STAGES)
     return out
 

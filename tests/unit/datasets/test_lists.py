@@ -144,7 +144,7 @@ BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "manifest: width": ("manifest", lambda r: manifest(r, "path,label\na.mp4\n"), "csv:2: must have 2 values"),
     "manifest: split": (
         "manifest",
-        lambda r: manifest(r, "path,label,split\na.mp4,0,dev\n"),
+        lambda r: manifest(r, "path,label,split\na.mp4,0,held\n"),
         "csv:2: split must be train",
     ),
     "manifest: some splits": (

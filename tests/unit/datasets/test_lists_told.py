@@ -127,7 +127,8 @@ def test_what_lies_beside_the_layout_is_told(tmp_path: Path) -> None:
         "test/fake/FS/GAN/1_FSLSD.png",
     )
     found = scan("genface", tmp_path / "g")
-    assert any("valid" in line and "train/fake/ZZ" in line for line in found.warnings)
+    assert any("left out" in line and "train/fake/ZZ/" in line for line in found.warnings)
+    assert [clip.split for clip in found.clips if "/2" in clip.path] == ["val"]
     assert any("the official split is kept as published, but 1 source" in line for line in found.warnings)
     assert [clip.original_id for clip in found.clips if clip.label] == ["genface/train/real/X/1"]
     put(tmp_path / "d", "dfdc_train_part_x/a.mp4")

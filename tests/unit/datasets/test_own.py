@@ -86,6 +86,46 @@ def test_a_folder_with_splits_keeps_them(tmp_path: Path) -> None:
     assert not leaks(clips)
 
 
+@pytest.mark.parametrize("dataset", ["folder", "genface"])
+def test_a_split_by_another_name_is_used_and_never_left_out(dataset: str, tmp_path: Path) -> None:
+    names = {"Training": "train", "valid": "val", "testing": "test"}
+    kind = "X/" if dataset == "genface" else ""
+    put(tmp_path, *(f"{name}/real/{kind}{name}.png" for name in names))
+    assert {clip.path: clip.split for clip in scan(dataset, tmp_path).clips} == {
+        f"{name}/real/{kind}{name}.png": split for name, split in names.items()
+    }
+    put(tmp_path, f"dev/real/{kind}dev.png")
+    with pytest.raises(UsageError, match="valid, dev are both the split val; keep one"):
+        scan(dataset, tmp_path)
+
+
+@pytest.mark.parametrize("dataset", ["folder", "genface"])
+@pytest.mark.parametrize(
+    "stranger",
+    ["holdout/real/X/b.png", "train/fakes/X/b.png", "train/Originals/b.png", "val/X/b.png", "pictures/b.png"],
+)
+def test_a_folder_that_nothing_is_known_of_is_refused(dataset: str, stranger: str, tmp_path: Path) -> None:
+    put(tmp_path, "train/real/X/a.png", "train/notes/x.txt", "notes/y.txt")
+    (tmp_path / "train/links").symlink_to("real")
+    assert len(scan(dataset, tmp_path).clips) == 1
+    put(tmp_path, stranger)
+    folder = "/".join(stranger.split("/")[: 2 if stranger.startswith("train") else 1])
+    with pytest.raises(UsageError, match=f"nothing says what the videos or pictures in {folder}/ are; known there are"):
+        scan(dataset, tmp_path)
+    if dataset == "folder":
+        assert len(scan(dataset, tmp_path, ignore=f"other, {folder.rpartition('/')[2]}").clips) == 1
+
+
+def test_what_lies_beside_real_and_fake_is_refused_or_told(tmp_path: Path) -> None:
+    put(tmp_path, "real/a.mp4", "fake/m/a.mp4", "masks/m/a.png", "c.mp4", "readme.txt")
+    put(tmp_path, "shards/run.json", "shards/report/a.png")
+    (warning,) = [line for line in scan("folder", tmp_path, ratios="1,0,0").warnings if "left out" in line]
+    assert warning == "1 files left out, nothing says what they are: c.mp4"
+    put(tmp_path, "fakes2/b.mp4")
+    with pytest.raises(UsageError, match=r"in fakes2/ are; known there are real, fake, masks; or train, training"):
+        scan("folder", tmp_path, ratios="1,0,0")
+
+
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_a_manifest_is_a_table_of_either_kind(kind: str, tmp_path: Path) -> None:
     put(tmp_path, *(f"v/{name}.mp4" for name in "abcd"), "m.mp4")

@@ -106,7 +106,7 @@ TURNS: dict[str, tuple[Any, Callable[[Any], Any], int, bool]] = {
     "transposed": ((0, 1, 1, 0), lambda a: np.swapaxes(a, 0, 1), 270, True),
     "transposed over": ((0, -1, -1, 0), lambda a: np.rot90(np.swapaxes(a, 0, 1), 2), 90, True),
 }
-"""The display matrix's a, b, c, d; what it does to a picture; and its name in clips.parquet."""
+"""The display matrix's a, b, c, d; what it does to a picture; and its name in meta/clips.pq."""
 
 
 @pytest.mark.parametrize("name", TURNS)

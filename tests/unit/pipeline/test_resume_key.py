@@ -35,6 +35,14 @@ def test_a_run_that_uses_nothing_more_keeps_the_key_that_it_had(detector: str) -
     assert key == settings_of({"config": config.model_dump(mode="json"), "versions": COMMON})
 
 
+def test_settings_that_came_later_leave_the_keys_of_older_runs() -> None:
+    config = make_config("ffpp", {}).model_dump(mode="json")
+    older = {name: value for name, value in config.items() if name not in ("shards", "absent")}
+    assert len(older) == len(config) - 2
+    keys = [settings_of({"config": c, "versions": {}}) for c in (config, older, {**config, "shards": 3})]
+    assert keys[0] == keys[1] != keys[2]
+
+
 def test_other_weights_are_another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = set()
     for number, content in enumerate((b"first", b"second")):

@@ -27,7 +27,7 @@ def test_few_pictures_are_decoded_and_the_worst_are_among_them(
         for row in rows:
             if row["method"] == "FaceSwap" and source == 5 and row["frame_index"] == 12:
                 row["mask_confidence"] = 0.1
-        records.append(write_shard(tmp_path, f"train/{source:05d}", rows))
+        records.append(write_shard(tmp_path, f"train/ffpp-train-{source:05d}", rows))
     write_tables(tmp_path, records)
     found = measure.measure(tmp_path)
     assert [sum(pick.even for pick in own) for own in found.picks.values()] == [4, 4, 4]
@@ -125,7 +125,7 @@ def test_masks_that_are_likely_wrong_are_told_in_words(
         for row in rows:
             if row["method"] == "FaceSwap":
                 change(row)
-        records.append(write_shard(tmp_path, f"train/{source:05d}", rows))
+        records.append(write_shard(tmp_path, f"train/ffpp-train-{source:05d}", rows))
     write_tables(tmp_path, records)
     lines = [f"{line}; look at the contact sheet" for line in lines]
     assert doubt.doubts_of(tmp_path) == lines

@@ -94,7 +94,7 @@ def test_what_comes_from_outside_is_escaped(tmp_path: Path, face_photo: UInt8) -
     rows = shard_rows(face_photo, "train", [0])
     for row in rows[3:6]:
         row |= {"method": NASTY, "compression": NASTY, "clip_id": NASTY, "sample_id": NASTY + row["sample_id"]}
-    record = write_shard(tmp_path, "train/00000", rows)
+    record = write_shard(tmp_path, "train/ffpp-train-00000", rows)
     for clip in record["clips"]:
         clip |= {
             "written": 0,
@@ -144,12 +144,12 @@ def test_an_empty_run_an_unfinished_one_and_a_damaged_one_get_a_page(tmp_path: P
     out = make_run(tmp_path / "run", face_photo, formats=("parquet",))
     run = json.loads((out / "run.json").read_bytes())
     (out / "run.json").write_text(json.dumps({**run, "shards": 3, "requested": 30}))
-    (out / "shards/train/00000.parquet").unlink()
-    (out / "shards/test/00000.parquet").write_bytes(b"PAR1")
+    (out / "shards/train/ffpp-train-00000.parquet").unlink()
+    (out / "shards/test/ffpp-test-00000.parquet").write_bytes(b"PAR1")
     text = parsed(out).text
     assert "unfinished: 2 of 3 shards are made, 10 frames" in text
-    assert "Not readable: train/00000: shards/train/00000.parquet is missing" in text
-    assert "Not readable: test/00000: " in text
+    assert "Not readable: train/ffpp-train-00000: shards/train/ffpp-train-00000.parquet is missing" in text
+    assert "Not readable: test/ffpp-test-00000: " in text
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

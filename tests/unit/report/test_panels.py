@@ -34,7 +34,9 @@ def run_with_edges(out: Path, photo: UInt8, facts: list[dict[str, Any]]) -> Path
     """A run whose shards have the column of a stage that forgeprep does not know, and whose run.json tells of it."""
     make_run(out, photo, formats=("parquet",))
     for split, source in (("train", 0), ("test", 10)):
-        with ShardWriter(out, f"{split}/00000", [*columns(), EDGES], ("parquet",), {"forgeprep": "k"}) as writer:
+        with ShardWriter(
+            out, f"{split}/ffpp-{split}-00000", [*columns(), EDGES], ("parquet",), {"forgeprep": "k"}
+        ) as writer:
             for row in shard_rows(photo, split, [source]):
                 writer.add(encode_row({**row, "edge_map": edges_of(row["image"])}, [*columns(), EDGES], "png", 95))
             writer.commit()

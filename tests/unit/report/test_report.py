@@ -40,7 +40,7 @@ def test_a_run_is_counted_from_its_records(tmp_path: Path, face_photo: UInt8) ->
     assert summary.total == Counts(clips=6, written=18, dropped=2)
     assert summary.drops == {"past_end": 2}
     assert [clip["clip_id"] for clip in summary.short] == ["ffpp/c23/FaceSwap/000_001", "ffpp/c23/FaceSwap/010_011"]
-    size = (tmp_path / "shards/train/00000.tar").stat().st_size
+    size = (tmp_path / "shards/train/ffpp-train-00000.tar").stat().st_size
     assert summary.files["train", "webdataset"] == Files(1, 9, size)
     text = text_of(summary)
     for part in ("the clip ends before this frame", "Deepfakes", size_text(size), "all"):
@@ -51,12 +51,12 @@ def test_a_run_is_counted_from_its_records(tmp_path: Path, face_photo: UInt8) ->
 def test_an_unfinished_run_says_so(tmp_path: Path, face_photo: UInt8) -> None:
     out = make_run(tmp_path, face_photo)
     (out / "run.json").write_text('{"stages": [], "shards": 3}')
-    record_path(out, "test/00000").write_bytes(b"{")
+    record_path(out, "test/ffpp-test-00000").write_bytes(b"{")
     summary = summarise(out)
-    assert (summary.shards, summary.planned_shards, summary.damaged) == (1, 3, ["test/00000"])
+    assert (summary.shards, summary.planned_shards, summary.damaged) == (1, 3, ["test/ffpp-test-00000"])
     text = text_of(summary, 120)
     assert "1 of 3 shards are made" in text
-    assert "damaged records: test/00000" in text
+    assert "damaged records: test/ffpp-test-00000" in text
 
 
 def test_names_with_brackets_are_printed_as_they_are(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_sheet_shows_samples_beside_their_originals(tmp_path: Path, face_photo
 
 def test_samples_are_spread_over_clips_and_frames(tmp_path: Path, face_photo: UInt8) -> None:
     records = [
-        write_shard(tmp_path, f"train/{source:05d}", shard_rows(face_photo, "train", [source], 32))
+        write_shard(tmp_path, f"train/ffpp-train-{source:05d}", shard_rows(face_photo, "train", [source], 32))
         for source in range(4)
     ]
     write_tables(tmp_path, records)
@@ -134,7 +134,7 @@ def test_half_of_the_samples_have_the_least_sure_masks(
         low = {1: [0.2, 0.1, 0.3], 3: [0.8, 0.4, 0.8]}.get(number, [0.9] * 3)
         for row, value in zip([row for row in rows if row["method"] == "FaceSwap"], low, strict=True):
             row[figure] = value
-        records.append(write_shard(tmp_path, f"train/{number:05d}", rows))
+        records.append(write_shard(tmp_path, f"train/ffpp-train-{number:05d}", rows))
     write_tables(tmp_path, records)
     picks = [pick for picks in _choose(tmp_path, 5).values() for pick in picks if pick.group[0] == "FaceSwap"]
     assert len({pick.sample_id for pick in picks}) == 5
@@ -204,7 +204,7 @@ def test_a_sheet_of_reals_or_of_fakes_without_originals(tmp_path: Path, face_pho
     rows: list[dict[str, Any]] = [
         row for row in shard_rows(face_photo, "train", [0]) if (row["label"] == 0) == (kept == "reals")
     ]
-    write_tables(tmp_path, [write_shard(tmp_path, "train/00000", rows)])
+    write_tables(tmp_path, [write_shard(tmp_path, "train/ffpp-train-00000", rows)])
     contact_sheet(tmp_path, tmp_path / "sheet.png")
     sheet = read_rgb(tmp_path / "sheet.png")
     blank = (column(sheet, 0, 0)[-20:] == panels.EMPTY).all()

@@ -17,9 +17,9 @@ from tests.helpers.shards_run import make_run, shard_rows, write_shard, write_ta
 
 Rows = list[dict[str, Any]]
 
-PARQUET = "shards/train/00000.parquet"
-TAR = "shards/train/00000.tar"
-RECORD = "state/train/00000.json"
+PARQUET = "shards/train/ffpp-train-00000.parquet"
+TAR = "shards/train/ffpp-train-00000.tar"
+RECORD = "state/train/ffpp-train-00000.json"
 FAKE = f"{PARQUET}: ffpp/c23/Deepfakes/000_001/0/000000"
 """The train shard's row 3."""
 
@@ -35,12 +35,12 @@ def truncate(path: Path, lost: int = 3000) -> None:
 
 
 def edit_record(out: Path, **changes: Any) -> None:
-    path = record_path(out, "train/00000")
+    path = record_path(out, "train/ffpp-train-00000")
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def rename_drop(out: Path) -> None:
-    record = read_record(out, "train/00000")
+    record = read_record(out, "train/ffpp-train-00000")
     assert record is not None
     record["drops"][0][5] = "bad_luck"
     edit_record(out, drops=record["drops"])
@@ -60,26 +60,29 @@ FILE_DAMAGE: dict[str, tuple[Callable[[Path], object], list[tuple[str, str]]]] =
     "lost sample": (lambda out: edit_record(out, planned=11), [(RECORD, "11 samples were planned")]),
     "drop reason": (rename_drop, [(RECORD, "unknown drop reason 'bad_luck'")]),
     "damaged record": (
-        lambda out: truncate(record_path(out, "train/00000")),
+        lambda out: truncate(record_path(out, "train/ffpp-train-00000")),
         [(RECORD, "damaged"), (PARQUET, "no record speaks of this file")],
     ),
     "lost record": (
-        lambda out: record_path(out, "train/00000").unlink(),
+        lambda out: record_path(out, "train/ffpp-train-00000").unlink(),
         [(RECORD, "not been made")],
     ),
     "leftover": (
         lambda out: (out / "shards/train/.1.parquet.tmp").touch(),
         [("shards/train/.1.parquet.tmp", "left over")],
     ),
-    "stray shard": (lambda out: (out / "shards/train/00009.tar").touch(), [("shards/train/00009.tar", "no record")]),
-    "lost index": (lambda out: (out / "drops.parquet").unlink(), [("drops.parquet", "missing")]),
-    "damaged index": (lambda out: truncate(out / "clips.parquet"), [("clips.parquet", "damaged")]),
+    "stray shard": (
+        lambda out: (out / "shards/train/ffpp-train-00009.tar").touch(),
+        [("shards/train/ffpp-train-00009.tar", "no record")],
+    ),
+    "lost index": (lambda out: (out / "meta/drops.pq").unlink(), [("meta/drops.pq", "missing")]),
+    "damaged index": (lambda out: truncate(out / "meta/clips.pq"), [("meta/clips.pq", "damaged")]),
     "old index": (
-        lambda out: write_tables(out, [read_record(out, "test/00000") or {}]),
+        lambda out: write_tables(out, [read_record(out, "test/ffpp-test-00000") or {}]),
         [
-            ("clips.parquet", "does not agree"),
-            ("shards.parquet", "2 rows here, 4 there"),
-            ("drops.parquet", "1 row here"),
+            ("meta/clips.pq", "does not agree"),
+            ("meta/shards.pq", "2 rows here, 4 there"),
+            ("meta/drops.pq", "1 row here"),
         ],
     ),
 }
@@ -153,24 +156,28 @@ def test_wrong_samples_are_found(tmp_path: Path, face_photo: UInt8, damage: str)
     assert_found(verify(out), [(FAKE, what)])
 
 
-def rewrite(out: Path, rows: Rows, shard: str = "train/00000") -> None:
+def rewrite(out: Path, rows: Rows, shard: str = "train/ffpp-train-00000") -> None:
     write_shard(out, shard, rows)
-    records = [read_record(out, name) for name in sorted({"train/00000", "test/00000", shard})]
+    records = [read_record(out, name) for name in sorted({"train/ffpp-train-00000", "test/ffpp-test-00000", shard})]
     write_tables(out, [record for record in records if record is not None])
 
 
 def test_a_sample_that_is_there_twice_is_found(tmp_path: Path, face_photo: UInt8) -> None:
     out = make_run(tmp_path, face_photo)
-    rewrite(out, shard_rows(face_photo, "train", [5])[:2] + shard_rows(face_photo, "train", [0])[1:2], "train/00001")
+    rewrite(
+        out,
+        shard_rows(face_photo, "train", [5])[:2] + shard_rows(face_photo, "train", [0])[1:2],
+        "train/ffpp-train-00001",
+    )
     problems = verify(out)
     place = f"its sample_id is also that of row 1 of {PARQUET}"
-    assert_found(problems, [("shards/train/00001.parquet: row 2", place)])
+    assert_found(problems, [("shards/train/ffpp-train-00001.parquet: row 2", place)])
     assert len(problems) == 1
 
 
 def test_a_source_group_in_two_splits_is_found(tmp_path: Path, face_photo: UInt8) -> None:
     out = make_run(tmp_path, face_photo)
-    rewrite(out, shard_rows(face_photo, "test", [0])[:3], "test/00000")
+    rewrite(out, shard_rows(face_photo, "test", [0])[:3], "test/ffpp-test-00000")
     problems = verify(out)
     assert_found(problems, [(PARQUET, "the source group ffpp/c23/000 is in the splits test, train")])
     assert_found(problems, [(PARQUET, "the clip ffpp/c23/original/000 is in the splits test, train")])
@@ -180,12 +187,12 @@ def test_formats_with_different_rows_are_found(tmp_path: Path, face_photo: UInt8
     out = make_run(tmp_path, face_photo)
     rows = shard_rows(face_photo, "train", [0])
     rows[3]["timestamp_s"] = 9.0
-    other = write_shard(tmp_path / "other", "train/00000", rows)["files"][1]
+    other = write_shard(tmp_path / "other", "train/ffpp-train-00000", rows)["files"][1]
     (out / TAR).write_bytes((tmp_path / "other" / TAR).read_bytes())
-    record = read_record(out, "train/00000")
+    record = read_record(out, "train/ffpp-train-00000")
     assert record is not None
     edit_record(out, files=[record["files"][0], other])
-    assert_found(verify(out), [(TAR, "not as in shards/train/00000.parquet: timestamp_s")])
+    assert_found(verify(out), [(TAR, "not as in shards/train/ffpp-train-00000.parquet: timestamp_s")])
 
 
 def test_columns_must_be_those_of_the_stages(tmp_path: Path, face_photo: UInt8) -> None:

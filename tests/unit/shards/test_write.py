@@ -54,8 +54,8 @@ def test_both_formats_give_back_the_rows(
 ) -> None:
     monkeypatch.setattr(write, "GROUP_ROWS", 7)
     rows[3]["difference"] = None
-    write_shard(tmp_path, "train/00000", rows)
-    path = tmp_path / f"shards/train/00000.{extension}"
+    write_shard(tmp_path, "train/ffpp-train-00000", rows)
+    path = tmp_path / f"shards/train/ffpp-train-00000.{extension}"
     assert_same_rows(iter_rows(path), [as_stored(row) for row in rows])
     assert [r["image"]["path"] for r in iter_rows(path, ["image"], decode=False)] == [
         f"{row['sample_id']}.png" for row in rows
@@ -68,11 +68,12 @@ def test_row_groups_end_by_content_and_bytes_repeat(
     tmp_path: Path, rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write, "GROUP_BYTES", 100_000)
-    first = write_shard(tmp_path / "a", "train/00000", rows)
-    again = write_shard(tmp_path / "b", "train/00000", rows)
+    first = write_shard(tmp_path / "a", "train/ffpp-train-00000", rows)
+    again = write_shard(tmp_path / "b", "train/ffpp-train-00000", rows)
     assert first == again
     sizes = [
-        pq.ParquetFile(tmp_path / "a/shards/train/00000.parquet").metadata.row_group(i).total_byte_size for i in (0, 1)
+        pq.ParquetFile(tmp_path / "a/shards/train/ffpp-train-00000.parquet").metadata.row_group(i).total_byte_size
+        for i in (0, 1)
     ]
     assert all(100_000 < size < 140_000 for size in sizes)
     for file in first["files"]:
@@ -87,27 +88,27 @@ def test_reading_holds_no_more_than_a_row_group(
     monkeypatch.setattr(write, "GROUP_BYTES", 500_000)
     monkeypatch.setattr(parquet, "_BATCH_ROWS", 2)
     rows = shard_rows(face_photo, "train", range(5), size=200)
-    record = write_shard(tmp_path, "train/00000", rows, formats=("parquet",))
+    record = write_shard(tmp_path, "train/ffpp-train-00000", rows, formats=("parquet",))
     assert record["files"][0]["bytes"] > 4_000_000
     before = pa.total_allocated_bytes()
-    held = [pa.total_allocated_bytes() - before for _ in iter_rows(tmp_path / "shards/train/00000.parquet")]
+    held = [pa.total_allocated_bytes() - before for _ in iter_rows(tmp_path / "shards/train/ffpp-train-00000.parquet")]
     assert len(held) == len(rows)
     assert max(held) < 2_000_000
 
 
 def test_a_shard_without_rows_opens(tmp_path: Path) -> None:
-    with ShardWriter(tmp_path, "val/00003", columns(), ("parquet", "webdataset"), {}) as writer:
+    with ShardWriter(tmp_path, "val/ffpp-val-00003", columns(), ("parquet", "webdataset"), {}) as writer:
         files = writer.commit()
     assert [(file.path, file.rows) for file in files] == [
-        ("shards/val/00003.parquet", 0),
-        ("shards/val/00003.tar", 0),
+        ("shards/val/ffpp-val-00003.parquet", 0),
+        ("shards/val/ffpp-val-00003.tar", 0),
     ]
     assert all(list(iter_rows(tmp_path / file.path)) == [] for file in files)
-    assert shard_paths(tmp_path) == shard_paths(tmp_path, "val") == [tmp_path / "shards/val/00003.parquet"]
+    assert shard_paths(tmp_path) == shard_paths(tmp_path, "val") == [tmp_path / "shards/val/ffpp-val-00003.parquet"]
 
 
 def write_all(out: Path, rows: list[dict[str, Any]], formats: tuple[str, ...], fault: type[Exception] | None) -> None:
-    with ShardWriter(out, "train/00000", columns(), formats, {}) as writer:
+    with ShardWriter(out, "train/ffpp-train-00000", columns(), formats, {}) as writer:
         for row in rows:
             writer.add(encode_row(row, columns(), "png", 95))
         if fault is not None:
@@ -123,7 +124,7 @@ def test_nothing_stays_without_a_commit(tmp_path: Path, rows: list[dict[str, Any
 
 def test_a_row_that_does_not_fit_is_named(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     row = encode_row(rows[0], columns(), "png", 95)
-    with ShardWriter(tmp_path, "train/00000", columns(), ("webdataset",), {}) as writer:
+    with ShardWriter(tmp_path, "train/ffpp-train-00000", columns(), ("webdataset",), {}) as writer:
         with pytest.raises(VerifyError, match=r"000000: 'image' is empty"):
             writer.add({**row, "image": None})
         writer.add({**row, "detection_score": float("nan")})
@@ -171,16 +172,16 @@ def test_a_full_disk_is_one_line_and_leaves_no_shard(
 def test_an_output_that_cannot_be_a_folder_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "shards").write_bytes(b"")
     with pytest.raises(StorageError, match=r"00000\.parquet: cannot be written"):
-        ShardWriter(tmp_path, "train/00000", columns(), ("parquet",), {})
+        ShardWriter(tmp_path, "train/ffpp-train-00000", columns(), ("parquet",), {})
     with pytest.raises(StorageError, match="x: cannot be written"):
         atomic_write_bytes(tmp_path / "shards" / "x", b"")
 
 
 def test_a_record_is_read_whole_or_not_at_all(tmp_path: Path, face_photo: UInt8) -> None:
-    record = write_shard(tmp_path, "train/00000", [make_row(face_photo, "train", 0, None, 0)])
-    assert read_record(tmp_path, "train/00000") == record
-    assert read_record(tmp_path, "train/00001") is None
-    text = record_path(tmp_path, "train/00000").read_bytes()
+    record = write_shard(tmp_path, "train/ffpp-train-00000", [make_row(face_photo, "train", 0, None, 0)])
+    assert read_record(tmp_path, "train/ffpp-train-00000") == record
+    assert read_record(tmp_path, "train/ffpp-train-00001") is None
+    text = record_path(tmp_path, "train/ffpp-train-00000").read_bytes()
     for damaged in (
         b"",
         b"[]",
@@ -188,11 +189,11 @@ def test_a_record_is_read_whole_or_not_at_all(tmp_path: Path, face_photo: UInt8)
         text.replace(b'"rows":1', b'"rows":"1"'),
         text.replace(b'"drops":[[', b'"drops":[4,['),
     ):
-        record_path(tmp_path, "train/00000").write_bytes(damaged)
-        assert read_record(tmp_path, "train/00000") is None
-        assert list(iter_records(tmp_path)) == [("train/00000", None)]
+        record_path(tmp_path, "train/ffpp-train-00000").write_bytes(damaged)
+        assert read_record(tmp_path, "train/ffpp-train-00000") is None
+        assert list(iter_records(tmp_path)) == [("train/ffpp-train-00000", None)]
     write_record(tmp_path, record)
-    assert list(iter_records(tmp_path)) == [("train/00000", record)]
+    assert list(iter_records(tmp_path)) == [("train/ffpp-train-00000", record)]
 
 
 def test_hugging_face_datasets_shows_pictures(
@@ -229,7 +230,7 @@ def test_duckdb_counts_shards(tmp_path: Path, face_photo: UInt8) -> None:
 def test_webdataset_reads_tars(tmp_path: Path, face_photo: UInt8, decoder: str) -> None:
     webdataset = pytest.importorskip("webdataset")
     run = make_run(tmp_path, face_photo)
-    dataset = webdataset.WebDataset(str(run / "shards/train/00000.tar"), shardshuffle=False).decode(decoder)
+    dataset = webdataset.WebDataset(str(run / "shards/train/ffpp-train-00000.tar"), shardshuffle=False).decode(decoder)
     samples = list(dataset)
     assert len(samples) == len({sample["__key__"] for sample in samples}) == 9
     assert np.asarray(samples[3]["png"]).shape == (96, 96, 3)

@@ -142,20 +142,23 @@ def prepare_run(
         _claim(prepared, identity)
     elif write and old is not None:
         _bring_up_to_date(prepared, identity, old.get("schema_version", 0))
-        if not table_path(out, "plan").is_file():
-            with locked(out):
-                atomic_write_bytes(table_path(out, "plan"), plan.data)
     return prepared
 
 
 def _bring_up_to_date(prepared: Prepared, identity: dict[str, Any], found: Any) -> None:
-    """Have a run of an earlier schema version go on as one of today; its shards are made again from themselves."""
+    """Have a run of an earlier schema version go on as one of today, and write its plan again where it is lost.
+
+    Shards of an earlier version are made again from themselves.
+    """
     if found in range(SCHEMA_VERSION):
         prepared.scan.warnings.append(
             f"{prepared.out}: is of schema version {found}; its shards are brought to {SCHEMA_VERSION}, from themselves"
         )
         with locked(prepared.out):
             write_run(prepared, identity)
+    elif not table_path(prepared.out, "plan").is_file():
+        with locked(prepared.out):
+            atomic_write_bytes(table_path(prepared.out, "plan"), prepared.plan.data)
 
 
 def _scan(config: RunConfig, root: Path, progress: Callable[[str, int], None]) -> Scan:

@@ -36,6 +36,7 @@ METHOD = "DFDC"
 LAST_PART = 49
 _PART = re.compile(r"dfdc_train_part_0*([0-9]+)", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
+_LABELS = ("labels.csv", "label.csv")
 _LABELLED: dict[str, Split] = {"validation": "val", "test": "test"}
 
 
@@ -165,9 +166,7 @@ def _list(root: Path, folder: str, videos: list[str], frames: Choice, unused: li
 def _labelled_files(root: Path, folder: str, frames: Choice) -> tuple[dict[str, VideoFile], dict[str, bool]]:
     """The videos of an official validation or test folder, and which of them are fake."""
     files = _list(root, folder, [folder, *find_folders(root, [folder.lower()], ["videos"])], frames).files
-    path = next(
-        (root / folder / name for name in ("labels.csv", "label.csv") if (root / folder / name).is_file()), None
-    )
+    path = next((root / folder / name for name in _LABELS if (root / folder / name).is_file()), None)
     labels: dict[str, bool] = {}
     if path is None:
         return files, labels
@@ -205,6 +204,14 @@ def _published() -> Sequence[PublishedCount]:
     return (PublishedCount("originals", None, None, 19154 + 2000 + 2500), PublishedCount("fakes", METHOD, None, 104500))
 
 
+def looks_like(root: Path) -> bool:
+    """Whether a part of the training videos is there, or a labelled folder of validation or test."""
+    if next(_part_folders(root), None) is not None:
+        return True
+    homes = find_folders(root, list(_LABELLED))
+    return any((root / home / name).is_file() for home in homes for name in _LABELS)
+
+
 DFDC = Dataset(
     name="dfdc",
     title="DFDC",
@@ -219,6 +226,7 @@ DFDC = Dataset(
     ),
     published=tuple(_published()),
     scan=scan,
+    looks_like=looks_like,
     params=DfdcParams,
     official_split=False,
 )

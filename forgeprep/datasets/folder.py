@@ -183,6 +183,13 @@ def _clip(name: str, file: VideoFile, split: Split, **facts: Any) -> Clip:
     return Clip(clip_id=name, dataset="folder", split=split, **{**plain, **file.facts, **facts})
 
 
+def looks_like(root: Path) -> bool:
+    """Whether reals and fakes are there, in two folders or in two of each split, and it is not GenFace."""
+    homes = ["", *find_folders(root, SPLITS)]
+    both = any(len(_kinds(root, home)) >= 2 for home in homes)
+    return both and not find_folders(root, SPLITS, ["fake"], ["efs", "fs", "am"], ["diffusion", "gan"])
+
+
 FOLDER = Dataset(
     name="folder",
     title="folder",
@@ -199,6 +206,7 @@ FOLDER = Dataset(
     ),
     published=(),
     scan=scan,
+    looks_like=looks_like,
     params=FolderParams,
     official_split=False,
 )

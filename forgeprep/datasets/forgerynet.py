@@ -188,6 +188,11 @@ def _reals_of(entry: Entry, reals: Mapping[str, int]) -> Iterator[str]:
         yield from (f"{n}/{source}" for n in range(FIRST_REAL, LAST_REAL + 1) if numbers >> n - FIRST_REAL & 1)
 
 
+def looks_like(root: Path) -> bool:
+    """Whether a list of pictures or videos is there."""
+    return next(_parts(root, ForgeryNetParams()), None) is not None
+
+
 FORGERYNET = Dataset(
     name="forgerynet",
     title="ForgeryNet",
@@ -205,5 +210,6 @@ FORGERYNET = Dataset(
     # Pictures and videos, of which the authors hold back the test part.
     published=(PublishedCount("originals", None, None, 1438201 + 99630),),
     scan=scan,
+    looks_like=looks_like,
     params=ForgeryNetParams,
 )

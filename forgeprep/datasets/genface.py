@@ -139,6 +139,11 @@ def _fake(
     )
 
 
+def looks_like(root: Path) -> bool:
+    """Whether a split has a folder of one of the three kinds of forgery."""
+    return bool(find_folders(root, SPLITS, ["fake"], list(_FORGERIES)))
+
+
 GENFACE = Dataset(
     name="genface",
     title="GenFace",
@@ -155,5 +160,6 @@ GENFACE = Dataset(
     ),
     published=(),
     scan=scan,
+    looks_like=looks_like,
     params=GenFaceParams,
 )

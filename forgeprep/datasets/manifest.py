@@ -40,7 +40,7 @@ from forgeprep.datasets.manifest_frames import clip_file, join_rows
 from forgeprep.datasets.scan import make_scan
 from forgeprep.datasets.splits import Ratios, split_together
 from forgeprep.datasets.taxonomy import FORGERIES
-from forgeprep.errors import unknown_name
+from forgeprep.errors import UsageError, unknown_name
 from forgeprep.io.storage import is_plain, parquet_source
 from forgeprep.media import guard
 from forgeprep.media.pictures import is_picture
@@ -223,6 +223,15 @@ def _name(path: str) -> str:
     return f"manifest/{PurePosixPath(path).with_suffix('')}"
 
 
+def looks_like(root: Path) -> bool:
+    """Whether there is a manifest under its usual name that has the columns ``path`` and ``label``."""
+    try:
+        _, head = next(text_lines(root / str(ManifestParams.model_fields["file"].default)))
+    except (OSError, UsageError, StopIteration):
+        return False
+    return {"path", "label"} <= {name.strip() for name in head.split(",")}
+
+
 MANIFEST = Dataset(
     name="manifest",
     title="manifest",
@@ -234,6 +243,7 @@ MANIFEST = Dataset(
     layout=("manifest.csv or another file (--option file=NAME) with the columns " + ", ".join(COLUMNS),),
     published=(),
     scan=scan,
+    looks_like=looks_like,
     params=ManifestParams,
     official_split=False,
 )

@@ -100,12 +100,12 @@ def datasets_add(
     """
     from forgeprep.commands.terminal import console
     from forgeprep.datasets import get_dataset
-    from forgeprep.io.storage import is_remote
+    from forgeprep.io.storage import absolute
     from forgeprep.io.user_settings import keep_root, read_roots
     from forgeprep.pipeline.configure import read_options
 
     dataset = get_dataset(name)
-    root = folder if is_remote(folder) else folder.absolute()
+    root = absolute(folder)
     before = read_roots().get(dataset.name)
     clips, _ = _clips(dataset, root, read_options(name, option or []))
     file = keep_root(dataset.name, str(root))

@@ -28,12 +28,18 @@ def root_of(taken: Mapping[str, Taken], dataset: str, here: Path, words: Sequenc
     Raises:
         UsageError: none is found, or several are.
     """
+    from forgeprep.io.storage import absolute, is_remote
     from forgeprep.pipeline.precedence import Source, Taken
-    from forgeprep.pipeline.resolve import path_of
+    from forgeprep.pipeline.resolve import FLAGS, path_of
 
     given = taken.get("root")
     if given is not None:
-        return Taken(path_of("--root", given.value), given.source)
+        root, origin = path_of("root", given.value), given.source.origin
+        if origin != FLAGS and not is_remote(root) and not root.is_dir():
+            raise UsageError(
+                f"{root}: there is no such folder, where {origin} has {dataset}; mend that, or give --root"
+            )
+        return Taken(absolute(root), given.source)
     from forgeprep.datasets import get_dataset
     from forgeprep.datasets.find import find_roots
 
@@ -83,7 +89,7 @@ def root_near(dataset: str, flag: Path | None, here: Path) -> Taken | None:
 def roots_given(here: Path) -> list[dict[str, Any]]:
     """All roots that are kept or configured: dataset, root, origin, and whether there is such a folder."""
     from forgeprep.datasets import dataset_names
-    from forgeprep.io.storage import is_remote
+    from forgeprep.io.storage import absolute, is_remote
     from forgeprep.pipeline.precedence import take
     from forgeprep.pipeline.resolve import path_of, sources
 
@@ -93,7 +99,7 @@ def roots_given(here: Path) -> list[dict[str, Any]]:
         if given is not None:
             root, origin = path_of(f"{given.source.origin}: {name}", given.value), given.source.origin
             there = is_remote(root) or root.is_dir()
-            found.append({"dataset": name, "root": _absolute(root), "origin": origin, "there": there})
+            found.append({"dataset": name, "root": absolute(root), "origin": origin, "there": there})
     return found
 
 
@@ -103,7 +109,7 @@ def tell(dataset: str, asked: str, taken: Mapping[str, Taken], root: Taken, out:
     from forgeprep.pipeline.resolve import FLAGS
 
     lines = [] if asked == dataset else [("dataset", dataset, f"'{asked}'")]
-    lines.append(("root", str(_absolute(root.value)), origin_of("root", root)))
+    lines.append(("root", str(root.value), origin_of("root", root)))
     lines.append(("out", str(out.value), origin_of("out", out)))
     others: dict[str, list[str]] = {}
     for name, one in taken.items():
@@ -119,9 +125,3 @@ def origin_of(name: str, taken: Taken) -> str:
     from forgeprep.pipeline.resolve import FLAGS
 
     return f"--{name}" if taken.source.origin == FLAGS else taken.source.origin
-
-
-def _absolute(path: Any) -> Any:
-    from forgeprep.io.storage import is_remote
-
-    return path if is_remote(path) else path.absolute()

@@ -121,6 +121,15 @@ def media_source(path: Path) -> Any:
     return path.open("rb") if is_remote(path) else f"file:{path}"
 
 
+def absolute(path: Path) -> Path:
+    """A path from the root on, without dots; links stay as they are, a remote path too."""
+    if is_remote(path):
+        return path
+    plain = os.path.abspath(path)  # noqa: PTH100 -- takes dots away, which a path keeps
+    # Behind a link, ".." leads elsewhere than the name says.
+    return Path(plain if os.path.realpath(plain) == os.path.realpath(path) else os.path.realpath(path))
+
+
 def real_name(path: Path) -> str:
     """The path without links, to see whether two paths are the same file."""
     return str(path) if is_remote(path) else os.path.realpath(path)

@@ -32,7 +32,7 @@ class Taken:
 def take(sources: Iterable[Source]) -> dict[str, Taken]:
     """Every name that is given, from the first of the sources that gives it.
 
-    >>> taken = take([Source("flag", {"root": None}), Source("file", {"root": "/a", "size": 8}), Source("c", {"size": 9})])
+    >>> taken = take([Source("flag", {"root": None}), Source("file", {"root": "/a", "size": 8})])
     >>> [(name, one.value, one.source.origin) for name, one in taken.items()]
     [('root', '/a', 'file'), ('size', 8, 'file')]
     """
@@ -65,4 +65,4 @@ def default_out(kind: str, dataset: str, here: PurePath, root: PurePath | None) 
     """
     beside = [] if root is None else [root.parent / kind, root.parent / f"{root.name}-{kind}"]
     homes = [here / kind, *beside]
-    return next((home / dataset for home in homes if root is None or not (home / dataset).is_relative_to(root)))
+    return next(home / dataset for home in homes if root is None or not (home / dataset).is_relative_to(root))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, cast
 
-from forgeprep.datasets import dataset_name, get_dataset
-from forgeprep.errors import UsageError
-from forgeprep.io.storage import is_plain, is_remote, real_name, to_path
+from forgeprep.datasets import dataset_name, dataset_names
+from forgeprep.errors import UsageError, unknown_name
+from forgeprep.io.storage import absolute, is_plain, is_remote, real_name, to_path
 from forgeprep.io.user_settings import read_roots, settings_path
 from forgeprep.pipeline.configure import read_yaml
 from forgeprep.pipeline.precedence import Source, Taken, default_out, root_variable, take
@@ -77,8 +77,8 @@ def read_project(file: Path, dataset: str, renamed: Renamed) -> dict[str, Any]:
     if not isinstance(roots, dict):
         raise UsageError(f"{file}: roots must be a mapping of datasets to folders, such as {{ffpp: DIR}}")
     places = {dataset_name(str(name)): place for name, place in roots.items()}
-    for name in places:
-        get_dataset(name)
+    for name in places.keys() - set(dataset_names()):
+        raise UsageError(f"{file}: {unknown_name('dataset', name, dataset_names())}")
     values["root"] = _beside(file, "roots", places.get(dataset))
     out = values.get("out")
     values["out"] = _beside(file, "out", out.replace("{dataset}", dataset) if isinstance(out, str) else out)
@@ -90,13 +90,13 @@ def _beside(file: Path, what: str, place: Any) -> Path | None:
     if place is None:
         return None
     path = path_of(f"{file}: {what}", place)
-    return path if is_remote(path) or path.is_absolute() else file.parent / path
+    return path if is_remote(path) else absolute(file.parent / path)
 
 
 def path_of(what: str, value: Any) -> Path:
     """A path of flags, of a file or of the environment; raises UsageError for what is none, saying ``what`` it is."""
-    if isinstance(value, Path) or is_remote(value):
-        return Path(value) if isinstance(value, Path) else value
+    if isinstance(value, PurePath):
+        return cast(Path, value)
     if not isinstance(value, str) or not value or not is_plain(value):
         raise UsageError(f"{what}: must be the path of a folder (got {value!r})")
     return to_path(value)
@@ -113,8 +113,7 @@ def out_of(kind: str, dataset: str, given: Taken | None, here: Path, root: Path)
         if at is not None and at.parent == at:
             raise UsageError(f"--out is missing: {root} is the root of everything, there is no place beside it")
         given = Taken(Path(default_out(kind, dataset, here, at)), Source(DEFAULT, {}))
-    out = path_of("--out", given.value)
-    out = out if is_remote(out) else Path(os.path.abspath(out))  # noqa: PTH100 -- links stay as given, dots go
+    out = absolute(path_of("--out", given.value))
     around = None if (out / "run.json").is_file() else run_around(out)
     if around is not None:
         raise UsageError(f"--out {out} lies inside another run, {around}; give a folder outside of it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from forgeprep.commands.groups import given_words
@@ -35,7 +36,16 @@ def _missing(error: Any, context: Any) -> str:
     missing = [param for param in context.command.params if param.required and param.name not in context.params]
     names = [_name(param) for param in missing or [error.param]]
     listed = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
-    return f"{listed} {'are' if names[1:] else 'is'} missing; {_example(context)}"
+    runs = _runs_here() if names == ["OUT"] else []
+    command = shlex.join(given_words(context) or [context.command_path])
+    example = f"runs that are here: {', '.join(f'{command} {run}' for run in runs)}" if runs else _example(context)
+    return f"{listed} {'are' if names[1:] else 'is'} missing; {example}"
+
+
+def _runs_here() -> list[str]:
+    from forgeprep.shards.records import runs_near
+
+    return [run for folder in ("shards", ".") if Path(folder).is_dir() for run in runs_near(Path(folder))][:3]
 
 
 def _no_option(error: Any, context: Any) -> str:

@@ -36,7 +36,7 @@ def read_run(out: Path) -> dict[str, Any]:
     try:
         run = read_json(out / "run.json")
     except (FileNotFoundError, NotADirectoryError):
-        near = _runs_near(out)
+        near = runs_near(out)
         advice = f"did you mean {' or '.join(near)}?" if near else "give the --out folder of a run"
         raise UsageError(f"{out}: holds no run of forgeprep (no run.json); {advice}") from None
     except OSError as error:
@@ -59,7 +59,7 @@ def run_around(folder: Path) -> Path | None:
     return next((above for above in folder.absolute().parents if (above / "run.json").is_file()), None)
 
 
-def _runs_near(folder: Path) -> list[str]:
+def runs_near(folder: Path) -> list[str]:
     """Where a run lies that may have been meant: around the folder, else right in it."""
     try:
         around = run_around(folder)

@@ -21,7 +21,7 @@ _KINDS = {
 }
 _EXTRA = re.compile(r"Got unexpected extra arguments?(?:\(s\))? \((?P<words>.*)\)")
 _UNKNOWN = re.compile(r"No such command '(?P<name>[^']*)'")
-_REFUSED = re.compile(r"^'?(?P<value>.*?)'? is not (?:a valid|in the range)")
+_REFUSED = re.compile(r"^'?(?P<value>.*?)'? is not (?P<what>a valid|in the range)")
 
 
 def words_of(error: Any) -> str:
@@ -73,9 +73,11 @@ def _refused(error: Any) -> str:
     found = _REFUSED.match(error.message)
     if wanted is None or found is None:
         return str(error.message)
-    low, high = getattr(kind, "min", None), getattr(kind, "max", None)
-    limits = f" from {low} to {high}" if high is not None else f", at least {low}" if low is not None else ""
-    return f"must be {wanted}{limits} (got {found['value']!r})"
+    if found["what"] == "a valid":
+        return f"must be {wanted} (got {found['value']!r})"
+    low, value = getattr(kind, "min", None), float(found["value"])
+    limit = f"at least {low}" if low is not None and value < low else f"at most {getattr(kind, 'max', None)}"
+    return f"must be {limit} (got {found['value']!r})"
 
 
 def _told(error: Any, context: Any) -> str:

@@ -37,7 +37,7 @@ def root_of(taken: Mapping[str, Taken], dataset: str, here: Path, words: Sequenc
         root, origin = path_of("root", given.value), given.source.origin
         if origin != FLAGS and not is_remote(root) and not root.is_dir():
             raise UsageError(
-                f"{root}: there is no such folder, where {origin} has {dataset}; mend that, or give --root"
+                f"{origin} has {dataset} in {root}, and there is no such folder; mend that, or give --root"
             )
         return Taken(absolute(root), given.source)
     from forgeprep.datasets import get_dataset

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from forgeprep.datasets import dataset_names, get_dataset
@@ -12,6 +15,8 @@ from forgeprep.io.storage import is_remote, real_name, visible_entries
 
 MOST_FOLDERS = 1000
 """So many folders below the working folder are looked into: it may be a home folder on a slow disk."""
+MOST_ENTRIES = 10_000
+"""A folder with more entries is no root, but one of pictures: it is not looked into."""
 
 
 def find_roots(dataset: Dataset, here: Path) -> list[Path]:
@@ -37,24 +42,28 @@ def find_roots(dataset: Dataset, here: Path) -> list[Path]:
 def recognised(dataset: Dataset, folder: Path) -> bool:
     """Whether a folder looks like a root of the dataset; one that cannot be read does not."""
     try:
-        return dataset.looks_like is not None and dataset.looks_like(folder)
+        return dataset.looks_like is not None and not _is_crowded(folder) and dataset.looks_like(folder)
     except (OSError, UsageError):
         return False
 
 
 def scan_root(dataset: Dataset, root: Path, options: ScanOptions) -> Scan:
-    """List the clips under ``root``, as the dataset's ``scan`` does.
+    """List the clips under ``root``, as the dataset's ``scan`` does; warns where another version of it lies there.
 
     Raises:
         UsageError: there are none; where the folder is another dataset's, or this one's lies near, that is said.
     """
     try:
-        return dataset.scan(root, options)
+        scan = dataset.scan(root, options)
     except UsageError as error:
         hint = _hint(dataset, root)
         if hint is None or "did you mean --root" in str(error):
             raise
         raise UsageError(f"{error}; {hint}") from None
+    others = [] if dataset.looks_like is None or recognised(dataset, root) else _others(root)
+    twins = [name for name in others if get_dataset(name).layout == dataset.layout]
+    told = [f"{root} looks like {' or '.join(twins)}, and {dataset.name} is asked for"] if twins else []
+    return replace(scan, warnings=[*told, *scan.warnings])
 
 
 def _hint(dataset: Dataset, root: Path) -> str | None:
@@ -64,8 +73,12 @@ def _hint(dataset: Dataset, root: Path) -> str | None:
         near = find_roots(dataset, root.absolute())
         if len(near) == 1:
             return f"did you mean --root {near[0]}?"
-    others = [name for name in _names() if recognised(get_dataset(name), root)]
+    others = _others(root)
     return f"{root} looks like {' or '.join(others)}: did you mean 'forgeprep run {others[0]}'?" if others else None
+
+
+def _others(root: Path) -> list[str]:
+    return [name for name in _names() if recognised(get_dataset(name), root)]
 
 
 def _names() -> Iterator[str]:
@@ -93,8 +106,17 @@ def _folders_below(here: Path) -> Iterator[Path]:
                 yield folder
 
 
+def _is_crowded(folder: Path) -> bool:
+    if is_remote(folder):
+        return False
+    with os.scandir(folder) as entries:
+        return next(itertools.islice(entries, MOST_ENTRIES, None), None) is not None
+
+
 def _children(folder: Path) -> Iterator[Path]:
     try:
+        if _is_crowded(folder):
+            return
         yield from (folder / entry.name for entry in visible_entries(folder) if entry.is_dir())
     except OSError:
         return

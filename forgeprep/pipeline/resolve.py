@@ -47,7 +47,9 @@ def sources(
     name = dataset_name(dataset)
     found = [Source(FLAGS, flags)]
     if config is not None:
-        found.append(Source(f"--config {config}", read_yaml(config, lambda old, new: renamed(old, new, config))))
+        values = read_yaml(config, lambda old, new: renamed(old, new, config), more=("roots",))
+        place = _root_in(config, values, name)
+        found.append(Source(f"--config {config}", {**values, "root": values.get("root") or place}))
     variable = root_variable(name)
     found.append(Source(variable, {"root": os.environ.get(variable) or None}))
     project = project_file(here)
@@ -73,16 +75,21 @@ def read_project(file: Path, dataset: str, renamed: Renamed) -> dict[str, Any]:
         UsageError: it cannot be read, or holds a name that is no setting.
     """
     values = read_yaml(file, lambda old, new: renamed(old, new, file), more=("roots",), without=("dataset", "root"))
+    values["root"] = _beside(file, "roots", _root_in(file, values, dataset))
+    out = values.get("out")
+    values["out"] = _beside(file, "out", out.replace("{dataset}", dataset) if isinstance(out, str) else out)
+    return values
+
+
+def _root_in(file: Path, values: dict[str, Any], dataset: str) -> Any:
+    """Take ``roots`` out of a file's values; returns what it has for the dataset."""
     roots = values.pop("roots", None) or {}
     if not isinstance(roots, dict):
         raise UsageError(f"{file}: roots must be a mapping of datasets to folders, such as {{ffpp: DIR}}")
     places = {dataset_name(str(name)): place for name, place in roots.items()}
     for name in places.keys() - set(dataset_names()):
         raise UsageError(f"{file}: {unknown_name('dataset', name, dataset_names())}")
-    values["root"] = _beside(file, "roots", places.get(dataset))
-    out = values.get("out")
-    values["out"] = _beside(file, "out", out.replace("{dataset}", dataset) if isinstance(out, str) else out)
-    return values
+    return places.get(dataset)
 
 
 def _beside(file: Path, what: str, place: Any) -> Path | None:

@@ -106,7 +106,7 @@ def test_a_wrong_configuration_file(
         ("run ffpp --workers", "--workers needs a value"),
         ("run ffpp --strict=3", "--strict takes no value"),
         ("run ffpp --workers many", "run: --workers: must be a whole number (got 'many')"),
-        ("run ffpp --clip-timeout 0", "--clip-timeout: must be at least 1 (got '0')"),
+        ("run ffpp --clip-timeout 0", "--clip-timeout: must be at least 1 (got '0"),
         ("splice ffpp --crf 99", "--crf: must be at most 51 (got '99')"),
         ("run ffpp --stages crop, mask", "no space after a comma: forgeprep run ffpp --stages crop,mask"),
         ("verify a b", "verify: 'b' is too much"),

@@ -8,14 +8,18 @@ from pathlib import Path
 import pytest
 
 from forgeprep.commands import where
+from forgeprep.commands.flags import parse_path
 from forgeprep.datasets import dataset_name, dataset_names, get_dataset
-from forgeprep.datasets.find import MOST_FOLDERS, find_roots
+from forgeprep.datasets.base import ScanOptions
+from forgeprep.datasets.find import MOST_FOLDERS, find_roots, scan_root
 from forgeprep.errors import StorageError, UsageError
+from forgeprep.io.storage import to_path
 from forgeprep.io.user_settings import keep_root, read_roots, settings_path
 from forgeprep.pipeline.precedence import Source, Taken, take
 from forgeprep.pipeline.resolve import out_of, sources
 from forgeprep.schemas.config import RENAMED
 
+VERSIONS = ("celebdf-v1", "celebdf-v2")
 FFPP = "original_sequences/youtube/c23/videos"
 
 
@@ -74,6 +78,27 @@ def test_a_wrong_project_file_is_named(here: Path, text: str, expected: str) -> 
         sources("ffpp", {}, here)
 
 
+def test_a_config_file_may_have_roots_too(here: Path) -> None:
+    file = here / "run.yaml"
+    file.write_text("roots: {FF++: /a, dfd: /b}\n")
+    for name, root in (("ffpp", "/a"), ("dfd", "/b"), ("dfdc", None)):
+        taken = take(sources(name, {}, here, config=file)).get("root")
+        assert (taken and taken.value) == root
+    file.write_text("roots: {FF++: /a}\nroot: /c\n")
+    assert take(sources("ffpp", {}, here, config=file))["root"].value == "/c"
+
+
+def test_another_version_of_the_dataset_is_told(here: Path) -> None:
+    root = here / "Celeb-DF-v2"
+    for name in ("Celeb-real/id0_0000.mp4", "Celeb-synthesis/id0_id1_0000.mp4"):
+        (root / name).parent.mkdir(parents=True)
+        (root / name).touch()
+    (root / "List_of_testing_videos.txt").write_text("1 Celeb-real/id0_0000.mp4\n")
+    warnings = {name: scan_root(get_dataset(name), root, ScanOptions()).warnings for name in VERSIONS}
+    told = f"{root} looks like celebdf-v2, and celebdf-v1 is asked for"
+    assert [told in warnings[name] for name in VERSIONS] == [True, False]
+
+
 def test_old_names_in_a_project_file_are_told(here: Path) -> None:
     (here / "forgeprep.yaml").write_text("clip_length: 8\n")
     told: list[tuple[str, str, Path]] = []
@@ -128,6 +153,16 @@ def test_the_finder_looks_above_and_two_levels_below_and_lists_what_it_finds(her
         where.root_of({}, "ffpp", here, ["forgeprep", "run", "ffpp"])
 
 
+def test_a_folder_with_very_many_pictures_is_not_searched(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forgeprep.datasets.find.MOST_ENTRIES", 5)
+    (here / "FaceForensics++" / FFPP).mkdir(parents=True)
+    for number in range(5):
+        (here / "FaceForensics++" / f"{number}.png").touch()
+    assert find_roots(get_dataset("ffpp"), here) == []
+    (here / "FaceForensics++" / "0.png").unlink()
+    assert find_roots(get_dataset("ffpp"), here) == [here / "FaceForensics++"]
+
+
 def test_a_folder_of_very_many_is_not_searched_forever(here: Path) -> None:
     for number in range(MOST_FOLDERS + 20):
         (here / f"{number:05}").mkdir()
@@ -172,3 +207,21 @@ def test_what_people_call_datasets() -> None:
     assert {text: dataset_name(text) for text in called} == called
     assert all(dataset_name(name) == name for name in dataset_names())
     assert get_dataset("FF++").name == "ffpp"
+
+
+def test_paths_as_people_write_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    written = {
+        "~/a": tmp_path / "a",
+        "file:///a/b%20c": Path("/a/b c"),
+        "FILE://localhost/a?b#c": Path("/a?b#c"),
+        "./~": Path("~"),
+        "a:b": Path("a:b"),
+    }
+    assert {text: to_path(text) for text in written} == written
+    assert str(to_path("S3://Bucket/Key")) == "s3://Bucket/Key"
+    for wrong in ("~nobody-of-this-name/a", "file://elsewhere/a", "s3://bucket/../a"):
+        with pytest.raises(UsageError, match=re.escape(wrong)):
+            to_path(wrong)
+    with pytest.raises(UsageError, match="control characters"):
+        parse_path("file:///a%0Ab")

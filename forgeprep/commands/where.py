@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from forgeprep.errors import UsageError
 
 if TYPE_CHECKING:
+    from forgeprep.datasets.base import Dataset
     from forgeprep.pipeline.precedence import Taken
 
 _DEMOS = {"ffpp": "FaceForensics++", "celebdf-v1": "Celeb-DF", "celebdf-v2": "Celeb-DF-v2"}
@@ -53,23 +54,24 @@ def root_of(taken: Mapping[str, Taken], dataset: str, here: Path, words: Sequenc
             f"{len(found)} folders look like {kind.title}: {', '.join(map(str, found))}; choose one: "
             f"{shlex.join([*words, '--root', str(found[0])])}"
         )
-    raise UsageError(_not_found(kind.name, kind.title, here, words))
+    raise UsageError(_not_found(kind, here, words))
 
 
-def _not_found(dataset: str, title: str, here: Path, words: Sequence[str]) -> str:
+def _not_found(kind: Dataset, here: Path, words: Sequence[str]) -> str:
     from forgeprep.demo.relayout import LAYOUTS
     from forgeprep.io.user_settings import settings_path
     from forgeprep.pipeline.precedence import root_variable
     from forgeprep.pipeline.resolve import PROJECT
 
     places = f"{here}, the folders above it and those down to two levels below it"
+    dataset, title = kind.name, kind.title if kind.title != kind.name else f"dataset of the kind '{kind.name}'"
     files = [root_variable(dataset), PROJECT, str(settings_path() or "the user's settings")]
     demo = ["forgeprep", "demo", _DEMOS.get(dataset, dataset)]
     demo += [] if dataset == "ffpp" else ["--layout", dataset]
     try_it = f"; to try it on a small one: {shlex.join(demo)}" if dataset in {"ffpp", *LAYOUTS} else ""
     return (
         f"no {title} found: looked for it in {places}, and for its place in {', '.join(files)}; "
-        f"say where it is: {shlex.join(words)} --root DIR{try_it}"
+        f"give the folder that holds {kind.layout[0]}: {shlex.join(words)} --root DIR{try_it}"
     )
 
 

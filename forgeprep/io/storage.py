@@ -130,6 +130,14 @@ def absolute(path: Path) -> Path:
     return Path(plain if os.path.realpath(plain) == os.path.realpath(path) else os.path.realpath(path))
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file, as far as this user may look."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def real_name(path: Path) -> str:
     """The path without links, to see whether two paths are the same file."""
     return str(path) if is_remote(path) else os.path.realpath(path)

@@ -10,6 +10,7 @@ import yaml
 from forgeprep.errors import StorageError, UsageError
 from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.settings import read_settings_file
+from forgeprep.io.storage import is_file
 
 
 def settings_path() -> Path | None:
@@ -33,11 +34,7 @@ def read_roots() -> dict[str, str]:
         UsageError: the file is none of ours.
     """
     path = settings_path()
-    try:
-        there = path is not None and path.is_file()
-    except OSError:  # A home folder that may not be looked into holds no settings of this user.
-        there = False
-    if path is None or not there:
+    if path is None or not is_file(path):
         return {}
     roots = read_settings_file(path).get("roots") or {}
     if not isinstance(roots, dict) or not all(isinstance(text, str) for pair in roots.items() for text in pair):

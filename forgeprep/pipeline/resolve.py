@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from forgeprep.datasets import dataset_name, dataset_names
 from forgeprep.errors import UsageError, unknown_name
-from forgeprep.io.storage import absolute, is_plain, is_remote, real_name, to_path
+from forgeprep.io.storage import absolute, is_file, is_plain, is_remote, real_name, to_path
 from forgeprep.io.user_settings import read_roots, settings_path
 from forgeprep.pipeline.configure import read_yaml
 from forgeprep.pipeline.precedence import Source, Taken, default_out, root_variable, take
@@ -63,7 +63,7 @@ def sources(
 
 def project_file(here: Path) -> Path | None:
     """The ``forgeprep.yaml`` of a folder or of the nearest above it."""
-    return next((folder / PROJECT for folder in (here, *here.parents) if (folder / PROJECT).is_file()), None)
+    return next((folder / PROJECT for folder in (here, *here.parents) if is_file(folder / PROJECT)), None)
 
 
 def read_project(file: Path, dataset: str, renamed: Renamed) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def out_of(kind: str, dataset: str, given: Taken | None, here: Path, root: Path)
             raise UsageError(f"--out is missing: {root} is the root of everything, there is no place beside it")
         given = Taken(Path(default_out(kind, dataset, here, at)), Source(DEFAULT, {}))
     out = absolute(path_of("--out", given.value))
-    around = None if (out / "run.json").is_file() else run_around(out)
+    around = None if is_file(out / "run.json") else run_around(out)
     if around is not None:
         raise UsageError(f"--out {out} lies inside another run, {around}; give a folder outside of it")
     return Taken(out, given.source)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from forgeprep.errors import UsageError
 from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.safe_files import LIST_BYTES, read_json
-from forgeprep.io.storage import is_remote, visible_entries
+from forgeprep.io.storage import is_file, is_remote, visible_entries
 from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.schemas.files import RunFile, ShardRecord, problem_of
 from forgeprep.schemas.version import problem_of_run
@@ -56,7 +56,7 @@ def run_around(folder: Path) -> Path | None:
     """The run that a local folder lies in, as its ``shards/train``; None without one."""
     if is_remote(folder):
         return None
-    return next((above for above in folder.absolute().parents if (above / "run.json").is_file()), None)
+    return next((above for above in folder.absolute().parents if is_file(above / "run.json")), None)
 
 
 def runs_near(folder: Path) -> list[str]:
@@ -66,7 +66,7 @@ def runs_near(folder: Path) -> list[str]:
         if around is not None:
             return [str(around)]
         inside = [] if is_remote(folder) else visible_entries(folder)
-        return [str(folder / entry.name) for entry in inside if (folder / entry.name / "run.json").is_file()][:5]
+        return [str(folder / entry.name) for entry in inside if is_file(folder / entry.name / "run.json")][:5]
     except OSError:
         return []
 

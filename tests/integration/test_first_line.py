@@ -112,4 +112,4 @@ def test_the_module_runs_as_a_program(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert done.stderr.startswith("forgeprep: error: no FaceForensics++ found: ")
-    assert "say where it is: forgeprep run ffpp --root DIR" in done.stderr
+    assert "/videos/AAA.mp4: forgeprep run ffpp --root DIR; " in done.stderr

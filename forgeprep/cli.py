@@ -11,6 +11,9 @@ import typer
 from forgeprep import __version__
 from forgeprep.commands.groups import Entry, LazyGroup
 
+# The class of all errors in how a command is written: its module is typer's own in some versions, click's in others.
+_TyperError: Any = typer.BadParameter.__mro__[1]
+
 SHARDS, LOOK, TRAIN, LISTS = "Make shards", "Look at a run", "Train and use detectors", "What there is"
 
 COMMANDS = {
@@ -72,8 +75,21 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     arguments = sys.argv[1:] if arguments is None else arguments
     from forgeprep.errors import ForgeprepError
 
+    code: Any = 0
     try:
-        app(args=arguments, prog_name="forgeprep")
+        # Not as typer would: it writes five lines about a wrong flag.
+        code = app(args=arguments, prog_name="forgeprep", standalone_mode=False)
+    except _TyperError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+            sys.exit(2)
+        if "--debug" in arguments:
+            raise
+        from forgeprep.commands.usage import words_of
+
+        _fail(words_of(error), 2)
+    except typer.Abort:
+        _fail("stopped", 130)
     except ForgeprepError as error:
         if "--debug" in arguments:
             raise
@@ -87,7 +103,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if "--debug" in arguments:
             raise
         _fail(f"{type(error).__name__}: {error} (a defect of forgeprep; --debug shows where)", 1)
-    sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _fail(message: Any, code: int) -> NoReturn:

@@ -20,7 +20,9 @@ that could not be made, recorded with a reason from :data:`forgeprep.schemas.dro
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable
+from difflib import SequenceMatcher
 
 _LONGEST = 500
 """Letters of what is told of a media file: it stands in tables, once for each sample that was lost."""
@@ -121,6 +123,21 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """
     names = sorted(known)
     plain = {known.lower(): known for known in names}
-    near = difflib.get_close_matches(name.lower(), plain, n=1, cutoff=0.5)
-    hint = f": did you mean '{plain[near[0]]}'?" if near else ""
+    near = nearest(name.lower(), plain)
+    hint = f": did you mean '{plain[near]}'?" if near else ""
     return UsageError(f"unknown {kind} '{name}'{hint} (known: {', '.join(names) or 'none'})")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like this one; of equals, the one that begins alike.
+
+    >>> nearest("c24", ["c40", "c23", "raw"])
+    'c23'
+    """
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    return max(near, key=lambda one: (SequenceMatcher(None, name, one).ratio(), _alike(name, one)), default=None)
+
+
+def _alike(a: str, b: str) -> int:
+    """With how many same letters both begin."""
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forgeprep.commands.flags import ANY, Debug, parse_path
+from forgeprep.commands.flags import Debug, Json, parse_path
 from forgeprep.commands.groups import single
 from forgeprep.text import counted
 
@@ -21,32 +21,26 @@ if TYPE_CHECKING:
 def compare(
     a: Annotated[Path, typer.Argument(help="Folder of a run.", parser=parse_path, metavar="A")],
     b: Annotated[Path, typer.Argument(help="Folder of another run.", parser=parse_path, metavar="B")],
-    json_file: Annotated[
-        Path | None,
-        typer.Option("--json", help="Write the findings to this file too; - prints them alone. [default: none]", **ANY),
-    ] = None,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Tell whether two runs are the same data.
 
     Settings, sample sets, and every column. Exit code 1 if they are not.
     """
-    from forgeprep.io.atomic import atomic_write_bytes
     from forgeprep.media import guard
     from forgeprep.report.compare import compare as compare_runs
 
     with guard.memory(2 * guard.MEMORY):
         found = compare_runs(a, b)
-    if str(json_file) == "-":
+    if as_json:
         print(found.to_json(), end="")
     else:
         _print(found, a, b)
-        if json_file is not None:
-            atomic_write_bytes(json_file, found.to_json().encode())
     sys.exit(0 if found.same else 1)
 
 
-app = single(compare, examples="forgeprep compare shards other\nforgeprep compare shards other --json -")
+app = single(compare, examples="forgeprep compare shards other\nforgeprep compare shards other --json > found.json")
 
 
 def _print(found: Comparison, a: Path, b: Path) -> None:

@@ -1,4 +1,4 @@
-"""``forgeprep datasets``: what is known of each dataset, and how much of it is there."""
+"""``forgeprep datasets``: what is known of each dataset, where it lies, and how much of it is there."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forgeprep.commands.flags import ANY, Dataset, Debug, Json
-from forgeprep.commands.groups import Command
+from forgeprep.commands.flags import ANY, Dataset, Debug, Json, parse_path
+from forgeprep.commands.groups import Command, refuse_json_before
 
 if TYPE_CHECKING:
     from forgeprep.datasets.base import Dataset as Adapter
@@ -27,6 +27,7 @@ def datasets(context: typer.Context, as_json: Json = False) -> None:
     Layout, options, methods and what they are, published counts.
     """
     if context.invoked_subcommand is not None:
+        refuse_json_before(context, as_json)
         return
     from forgeprep.commands.terminal import print_json
     from forgeprep.datasets import dataset_names, get_dataset
@@ -43,15 +44,17 @@ def datasets_show(
     name: Dataset,
     root: Annotated[
         Path | None,
-        typer.Option(help="Folder of a copy: its counts stand beside the published ones. [default: none]", **ANY),
+        typer.Option(help="Folder of a copy, whose clips are counted. [default: as for 'forgeprep run']", **ANY),
     ] = None,
     option: Annotated[list[str] | None, typer.Option(help="An option of the dataset.", metavar="NAME=VALUE")] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Show a dataset: layout, options, every method and what it is, counts published and found."""
+    from forgeprep.commands import where
     from forgeprep.commands.terminal import console, print_json
     from forgeprep.datasets import get_dataset
+    from forgeprep.errors import UsageError
     from forgeprep.pipeline.configure import read_options
 
     dataset = get_dataset(name)
@@ -60,15 +63,86 @@ def datasets_show(
         _print_facts(dataset)
         for label, info in dataset.params.model_fields.items():
             console.print(f"    --option {label}=… (default {info.default!r}): {info.description}", markup=False)
-    clips, warnings = ([], []) if root is None else _clips(dataset, root, params)
+    clips: list[Clip] = []
+    warnings: list[str] = []
+    taken = where.root_near(dataset.name, root, Path.cwd())
+    try:
+        if taken is not None:
+            clips, warnings = _clips(dataset, taken.value, params)
+    except UsageError as error:
+        # A root that nobody gave here is no reason to fail.
+        if root is not None:
+            raise
+        warnings = [str(error)]
     methods = _methods(dataset, clips)
     if as_json:
         options = dataset.params.model_json_schema().get("properties", {})
-        print_json({**_facts(dataset), "options": options, "methods": methods, "warnings": warnings})
+        place = None if taken is None else str(taken.value)
+        print_json({**_facts(dataset), "root": place, "options": options, "methods": methods, "warnings": warnings})
         return
+    if taken is not None:
+        console.print(f"    {'root':<14} {taken.value} ({where.origin_of('root', taken)})", markup=False)
     for warning in warnings:
         console.print(f"warning: {warning}", markup=False)
     _print_methods(methods, clips)
+
+
+@app.command("add", cls=Command, epilog="forgeprep datasets add ffpp /data/FaceForensics++")
+def datasets_add(
+    name: Dataset,
+    folder: Annotated[Path, typer.Argument(help="Folder of the dataset.", parser=parse_path, metavar="FOLDER")],
+    option: Annotated[list[str] | None, typer.Option(help="An option of the dataset.", metavar="NAME=VALUE")] = None,
+    debug: Debug = False,
+) -> None:
+    """Keep where a dataset lies, so that no command has to be told.
+
+    Its layout is looked at first. A forgeprep.yaml, the environment and --root win over what is kept.
+    """
+    from forgeprep.commands.terminal import console
+    from forgeprep.datasets import get_dataset
+    from forgeprep.io.storage import absolute
+    from forgeprep.io.user_settings import keep_root, read_roots
+    from forgeprep.pipeline.configure import read_options
+
+    dataset = get_dataset(name)
+    root = absolute(folder)
+    before = read_roots().get(dataset.name)
+    clips, _ = _clips(dataset, root, read_options(name, option or []))
+    file = keep_root(dataset.name, str(root))
+    instead = f" instead of {before}" if before not in (None, str(root)) else ""
+    console.print(f"{dataset.name}: {root}{instead}, {len(clips):,} clips; kept in {file}", markup=False)
+
+
+@app.command("remove", cls=Command)
+def datasets_remove(name: Dataset, debug: Debug = False) -> None:
+    """Forget where a dataset lies. Its files stay."""
+    from forgeprep.commands.terminal import console
+    from forgeprep.datasets import dataset_name
+    from forgeprep.errors import UsageError
+    from forgeprep.io.user_settings import keep_root, read_roots
+
+    kept, name = read_roots(), dataset_name(name)
+    if name not in kept:
+        raise UsageError(f"no folder is kept for '{name}'; those that are: {', '.join(sorted(kept)) or 'none'}")
+    file = keep_root(name, None)
+    console.print(f"{name}: {kept[name]} is forgotten, in {file}; its files stay", markup=False)
+
+
+@app.command("roots", cls=Command)
+def datasets_roots(as_json: Json = False, debug: Debug = False) -> None:
+    """List where datasets lie, as far as that is kept or configured here."""
+    from forgeprep.commands.terminal import console, print_json
+    from forgeprep.commands.where import roots_given
+
+    found = roots_given(Path.cwd())
+    if as_json:
+        print_json([{**one, "root": str(one["root"])} for one in found])
+        return
+    for one in found:
+        absent = "" if one["there"] else "; there is no such folder"
+        console.print(f"{one['dataset']:<13} {one['root']} ({one['origin']}{absent})", markup=False)
+    if not found:
+        console.print("no folder is kept or configured; 'forgeprep datasets add NAME FOLDER' keeps one")
 
 
 def _facts(dataset: Adapter) -> dict[str, Any]:
@@ -81,6 +155,7 @@ def _clips(dataset: Adapter, root: Path, params: DatasetParams) -> tuple[list[Cl
     """What lies under ``root``, at every compression, of which some may not be there; and warnings."""
     from forgeprep.commands.terminal import counting
     from forgeprep.datasets.base import ScanOptions
+    from forgeprep.datasets.find import scan_root
     from forgeprep.errors import UsageError
 
     clips: list[Clip] = []
@@ -94,7 +169,7 @@ def _clips(dataset: Adapter, root: Path, params: DatasetParams) -> tuple[list[Cl
                 progress=lambda files, tell=tell: tell("files found", files),  # type: ignore[misc]
             )
             try:
-                scan = dataset.scan(root, asked)
+                scan = scan_root(dataset, root, asked)
             except UsageError as error:
                 problems.append(error)
                 continue

@@ -12,8 +12,8 @@ from forgeprep.commands.groups import single
 from forgeprep.text import counted
 
 EXAMPLES = """
-forgeprep demo demo
-forgeprep demo demo --layout celebdf-v2 --people 12
+forgeprep demo FaceForensics++
+forgeprep demo Celeb-DF-v2 --layout celebdf-v2 --people 12
 """
 
 
@@ -31,13 +31,16 @@ def demo(
 
     It has the layout of a real one, and is made from two portraits that ship with Python packages.
     """
+    import shlex
     import time
 
     from forgeprep.commands.terminal import console
+    from forgeprep.datasets import dataset_name
     from forgeprep.demo import make_demo
     from forgeprep.errors import UsageError
     from forgeprep.report.summary import size_text
 
+    layout = dataset_name(layout)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: exists and is not an empty folder; give a new one")
     started = time.perf_counter()
@@ -45,7 +48,8 @@ def demo(
     console.print(
         f"{folder}: {counted(summary.clips, 'file')}, {size_text(summary.bytes)}, {time.perf_counter() - started:.1f} s"
     )
-    console.print(f"next: forgeprep run {layout} --root {folder} --out OUT --stages crop,mask,noise", markup=False)
+    words = ["forgeprep", "run", layout, "--root", str(folder), "--stages", "crop,mask,noise"]
+    console.print(f"next: {shlex.join(words)}", markup=False)
 
 
 app = single(demo, examples=EXAMPLES)

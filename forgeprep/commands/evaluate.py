@@ -102,6 +102,9 @@ def evaluate(
     Figures by method, compression and dataset, as tables and plots. With --protocol: train a detector on each class
     of fakes, or each dataset, and test it on all; the same command goes on after a stop.
     """
+    from forgeprep.schemas.splits import split_name
+
+    split = split_name(split)
     trained: dict[str, Any] = {
         "config": config,
         "settings": setting or [],

@@ -16,10 +16,12 @@ def parse_path(text: str) -> Path:
     from forgeprep.errors import UsageError
     from forgeprep.io.storage import is_plain, to_path
 
+    if not text:
+        raise UsageError("a path is empty; is the shell variable set that it comes from?")
     # Shards and tables hold text; a name that is no UTF-8 arrives here with stand-ins.
-    if not is_plain(text):
+    if not is_plain(text) or not is_plain(str(path := to_path(text))):
         raise UsageError(f"{text!a}: paths must be UTF-8 without control characters; use or make another folder")
-    return to_path(text)
+    return path
 
 
 def parse_local(text: str) -> Path:

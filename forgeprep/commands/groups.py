@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -43,14 +42,6 @@ class LazyGroup(TyperGroup):
         command.name = cmd_name
         return command
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """As in click, with the nearest name where there is no such command."""
-        name = args[0]
-        if name not in self.entries and not name.startswith("-") and not ctx.resilient_parsing:
-            near = difflib.get_close_matches(name, self.entries, n=1)
-            ctx.fail(f"No such command '{name}'.{f' Did you mean {near[0]!r}?' if near else ''}")
-        return super().resolve_command(ctx, args)
-
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The list of commands, from their entries alone."""
         headings: dict[str, list[tuple[str, str]]] = {}
@@ -73,6 +64,7 @@ class Command(TyperCommand):
         """Read the arguments, those of earlier versions under their new names."""
         if not ctx.resilient_parsing:
             args = current_flags(args, self.renamed)
+        ctx.meta[_WORDS] = [*ctx.command_path.split(), *args]
         return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -95,6 +87,14 @@ class Command(TyperCommand):
                     formatter.write(f"  {line}\n")
 
 
+_WORDS = "forgeprep.words"
+
+
+def given_words(context: Any) -> list[str]:
+    """The command as it was given, word by word, from ``forgeprep`` on."""
+    return list(context.meta.get(_WORDS, ()))
+
+
 def current_flags(args: Sequence[str], renamed: Mapping[str, str]) -> list[str]:
     """The arguments with the names of today; says on stderr which name has changed.
 
@@ -109,6 +109,15 @@ def current_flags(args: Sequence[str], renamed: Mapping[str, str]) -> list[str]:
             argument = renamed[name] + equals + value
         found.append(argument)
     return found
+
+
+def refuse_json_before(context: Any, as_json: bool) -> None:
+    """Raise UsageError for a ``--json`` before a subcommand, which would not reach it."""
+    if as_json:
+        from forgeprep.errors import UsageError
+
+        command = f"{context.command_path} {context.invoked_subcommand}"
+        raise UsageError(f"--json goes behind the command: {command} … --json")
 
 
 def tell_renamed(old: str, new: str, where: str = "") -> None:

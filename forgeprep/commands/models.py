@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 import typer
 
 from forgeprep.commands.flags import Debug, Json, complete_models
-from forgeprep.commands.groups import Command
+from forgeprep.commands.groups import Command, refuse_json_before
 
 if TYPE_CHECKING:
     from forgeprep.training.models.record import ModelRecord
@@ -22,6 +22,7 @@ def models(context: typer.Context, as_json: Json = False) -> None:
     Their options, and the recipe that trains them. Building each takes a moment.
     """
     if context.invoked_subcommand is not None:
+        refuse_json_before(context, as_json)
         return
     from forgeprep.commands.terminal import add_cells, console, light_table, print_json
     from forgeprep.commands.training import require_training

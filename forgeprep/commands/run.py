@@ -6,7 +6,7 @@ A run begins with what takes long to start, in processes and threads of their ow
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -29,25 +29,30 @@ from forgeprep.commands.flags import (
     complete_stages,
     completing,
 )
-from forgeprep.commands.groups import single, tell_renamed
+from forgeprep.commands.groups import given_words, single, tell_renamed
 from forgeprep.commands.stage_flags import StageCommand, flag_of, takes_stage_flags
 from forgeprep.params import all_params
 from forgeprep.schemas.config import PRESETS, RENAMED
 from forgeprep.text import counted
 
 EXAMPLES = """
-forgeprep run ffpp --root FaceForensics++ --out shards --dry-run
-forgeprep run ffpp --root FaceForensics++ --out shards --compression c23,c40
+forgeprep run ffpp --dry-run
+forgeprep run ffpp --stages crop,mask,noise --compression c23,c40
 forgeprep run ffpp --root FaceForensics++ --out papers --preset two-stream
 forgeprep run folder --root clips --out shards --set crop.size=256
 """
 
 
 def run(
+    context: typer.Context,
     dataset: Dataset,
     root: Annotated[
         Path | None,
-        typer.Option(help="Folder of the raw dataset. [required, here or in --config]", rich_help_panel=INPUT, **ANY),
+        typer.Option(
+            help="Folder of the raw dataset. [default: as configured, or the one found near here]",
+            rich_help_panel=INPUT,
+            **ANY,
+        ),
     ] = None,
     compression: Annotated[
         str | None,
@@ -111,7 +116,7 @@ def run(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder to fill. [required, here or in --config]", rich_help_panel=OUTPUT, **ANY),
+        typer.Option(help="Folder to fill. [default: shards/DATASET]", rich_help_panel=OUTPUT, **ANY),
     ] = None,
     format: Annotated[
         str | None,
@@ -205,7 +210,9 @@ def run(
 ) -> None:
     """Turn a raw dataset into shards.
 
-    Run it again to resume: finished shards are kept.
+    Run it again to resume: finished shards are kept. What no flag says is taken from --config, then from the variable
+    FORGEPREP_FFPP_ROOT (or another dataset's), then from forgeprep.yaml here or in a folder above, then from
+    'forgeprep datasets add'.
     """
     given |= {"dataset": dataset, "root": root, "out": out, "stages": stages, "preset": preset}
     given |= {"compression": compression, "methods": methods, "splits": splits, "options": option or None}
@@ -217,7 +224,7 @@ def run(
     from forgeprep.commands.terminal import unattended
 
     with unattended():
-        code = _run(given, config, _Switches(dry_run, overwrite, retry_failed, strict))
+        code = _run(given, config, _Switches(dry_run, overwrite, retry_failed, strict), given_words(context))
     sys.exit(code)
 
 
@@ -236,32 +243,37 @@ class _Switches:
     strict: bool
 
 
-def _run(given: Mapping[str, Any], config_file: Path | None, switches: _Switches) -> int:
+def _run(given: Mapping[str, Any], config_file: Path | None, switches: _Switches, words: Sequence[str]) -> int:
     from forgeprep.commands.execution import execute_shown, force_of, ray_begun
-    from forgeprep.errors import UsageError
     from forgeprep.media import process as media_process
+    from forgeprep.pipeline.precedence import take
+    from forgeprep.pipeline.resolve import out_of, sources
 
-    values = {**_read_config(config_file), **{key: value for key, value in given.items() if value is not None}}
-    for name in ("root", "out"):
-        if values.get(name) is None:
-            raise UsageError(f"--{name} is missing: give it as a flag or in the file of --config")
+    here, asked = Path.cwd(), str(given["dataset"])
+    taken = take(sources(asked, {**given, "dataset": None}, here, config=config_file, renamed=_tell_renamed))
+    values = {name: one.value for name, one in taken.items()}
     force = force_of(values)
     with ray_begun(None if switches.dry_run else force) as ray:
         with media_process.reading(memory=force.worker_memory, seconds=force.clip_timeout_s, ahead=1):
+            from forgeprep.commands import where
             from forgeprep.commands.preflight import print_estimate, print_plan
             from forgeprep.commands.terminal import counting
-            from forgeprep.io.storage import spare_pandas, to_path
+            from forgeprep.datasets import get_dataset
+            from forgeprep.io.storage import spare_pandas
             from forgeprep.pipeline.configure import make_config
             from forgeprep.pipeline.run import prepare_run
 
             spare_pandas()
-            root, out = to_path(values["root"]), to_path(values["out"])
-            config = make_config(str(values["dataset"]), values)
+            dataset = get_dataset(asked).name
+            root = where.root_of(taken, dataset, here, words)
+            out = out_of("shards", dataset, taken.get("out"), here, root.value)
+            config = make_config(dataset, {**values, "out": out.value})
+            where.tell(dataset, asked, taken, root, out)
             with counting() as tell:
                 prepared = prepare_run(
                     config,
-                    root,
-                    out,
+                    root.value,
+                    out.value,
                     overwrite=switches.overwrite,
                     retry=switches.retry_failed,
                     write=not switches.dry_run,
@@ -275,16 +287,12 @@ def _run(given: Mapping[str, Any], config_file: Path | None, switches: _Switches
                 return 0
         code = execute_shown(prepared, force, ray, nothing="nothing to retry" if switches.retry_failed else None)
     if code == 0 and switches.strict:
-        _check_coverage(out)
+        _check_coverage(out.value)
     return code
 
 
-def _read_config(file: Path | None) -> dict[str, Any]:
-    if file is None:
-        return {}
-    from forgeprep.pipeline.configure import read_yaml
-
-    return read_yaml(file, lambda old, new: tell_renamed(f"'{old}'", f"'{new}'", f"{file}: "))
+def _tell_renamed(old: str, new: str, file: Path) -> None:
+    tell_renamed(f"'{old}'", f"'{new}'", f"{file}: ")
 
 
 def _check_coverage(out: Path) -> None:

@@ -8,23 +8,30 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from forgeprep.commands.flags import ANY, EXECUTION, INPUT, OUTPUT, Address, Dataset, Debug, complete_detectors
-from forgeprep.commands.groups import single
+from forgeprep.commands.groups import given_words, single
 
 if TYPE_CHECKING:
     from forgeprep.splice.run import Spliced
 
 SPANS = "Spans"
 EXAMPLES = """
-forgeprep splice ffpp --root FaceForensics++ --out spliced
+forgeprep splice ffpp
 forgeprep splice ffpp --root FaceForensics++ --out short --length 0.4-2s
-forgeprep run manifest --root spliced --out shards
+forgeprep run manifest --root short --out shards
 """
 
 
 def splice(
+    context: typer.Context,
     dataset: Dataset,
-    root: Annotated[Path, typer.Option(help="Folder of the raw dataset.", rich_help_panel=INPUT, **ANY)],
-    out: Annotated[Path, typer.Option(help="Folder of the new dataset.", rich_help_panel=OUTPUT, **ANY)],
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the raw dataset. [default: as for 'run']", rich_help_panel=INPUT, **ANY),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the new dataset. [default: spliced/DATASET]", rich_help_panel=OUTPUT, **ANY),
+    ] = None,
     compression: Annotated[
         str | None,
         typer.Option(help="As in 'run'. [default: the dataset's]", metavar="TEXT", rich_help_panel=INPUT),
@@ -90,6 +97,7 @@ def splice(
     """
     import os
 
+    from forgeprep.commands import where
     from forgeprep.commands.progress import stoppable
     from forgeprep.commands.terminal import console, counting, unattended
     from forgeprep.datasets import get_dataset
@@ -97,6 +105,8 @@ def splice(
     from forgeprep.errors import UsageError
     from forgeprep.pipeline.configure import make_config
     from forgeprep.pipeline.executors.execution import Execution
+    from forgeprep.pipeline.precedence import Source, Taken, take
+    from forgeprep.pipeline.resolve import FLAGS, out_of, sources
     from forgeprep.splice.make import SpliceRules
     from forgeprep.splice.run import splice as make_clips
     from forgeprep.splice.spans import SpanRule, read_count, read_extent
@@ -113,13 +123,18 @@ def splice(
         crf=crf,
         detector=config.params["crop"]["detector"],
     )
+    taken, here = take(sources(dataset, {"root": root}, Path.cwd())), Path.cwd()
+    source = where.root_of(taken, config.dataset, here, given_words(context))
+    given = None if out is None else Taken(out, Source(FLAGS, {}))
+    target = out_of("spliced", config.dataset, given, here, source.value)
+    where.tell(config.dataset, dataset, {}, source, target)
     params = get_dataset(config.dataset).params(**config.options)
     how = Execution(workers if workers is not None else os.cpu_count() or 1, address)
-    with unattended(), stoppable(out), counting() as tell:
+    with unattended(), stoppable(target.value), counting() as tell:
         options = ScanOptions(config.compression, config.methods, config.splits, params, lambda n: tell("files", n))
-        made = make_clips(config.dataset, root, out, options, rules, how=how, progress=tell)
+        made = make_clips(config.dataset, source.value, target.value, options, rules, how=how, progress=tell)
     _print(made)
-    console.print(f"next: forgeprep run manifest --root {out} --out OUT", markup=False)
+    console.print(f"next: forgeprep run manifest --root {target.value}", markup=False)
 
 
 app = single(splice, examples=EXAMPLES)

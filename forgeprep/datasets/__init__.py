@@ -16,7 +16,7 @@ from forgeprep.registry import Registry
 if TYPE_CHECKING:
     from forgeprep.datasets.base import Dataset
 
-__all__ = ["dataset_names", "get_dataset"]
+__all__ = ["dataset_name", "dataset_names", "get_dataset"]
 
 # name -> "module:attribute": a string, so that listing the names imports nothing
 _BUILT_IN = {
@@ -36,15 +36,43 @@ _BUILT_IN = {
 DATASETS: Registry[Dataset] = Registry("dataset", "forgeprep.datasets", _BUILT_IN, "forgeprep.datasets.base:Dataset")
 
 
+_ALIASES = {
+    "celebdf": "celebdf-v2",
+    "deepfakedetection": "dfd",
+    "deepfakedetectionchallenge": "dfdc",
+    "faceforensics": "ffpp",
+    "faceforensics++": "ffpp",
+    "faceforensicspp": "ffpp",
+    "ff++": "ffpp",
+}
+"""What people call a dataset, in lower case without spaces, dashes and underscores -> its name here."""
+
+
 def dataset_names() -> list[str]:
     """The names that :func:`get_dataset` knows, sorted; imports none of them."""
     return sorted(DATASETS.names())
 
 
+def dataset_name(text: str) -> str:
+    """The name of a dataset that is called so; the text itself where there is none.
+
+    >>> dataset_name("FaceForensics++"), dataset_name("Celeb-DF-v2"), dataset_name("ffp")
+    ('ffpp', 'celebdf-v2', 'ffp')
+    """
+    names = DATASETS.names()
+    if text in names:
+        return text
+    return {**{_squeezed(name): name for name in names}, **_ALIASES}.get(_squeezed(text), text)
+
+
+def _squeezed(text: str) -> str:
+    return "".join(letter for letter in text.lower() if letter not in " -_")
+
+
 def get_dataset(name: str) -> Dataset:
-    """The dataset of that name.
+    """The dataset of that name, or that is called so (:func:`dataset_name`).
 
     Raises:
         UsageError: the name is unknown, stands for two datasets, or its package cannot be loaded.
     """
-    return DATASETS.get(name)
+    return DATASETS.get(dataset_name(name))

@@ -116,6 +116,8 @@ class Dataset:
         params: its own options.
         official_split: whether the authors made the split; then it is kept even where it leaks.
         scan: lists the clips under a root; raises :class:`forgeprep.errors.UsageError` where it finds none.
+        looks_like: whether a folder is likely to be a root, told from a few names in it, in milliseconds. Without it
+            the root is never found by itself.
     """
 
     name: str
@@ -129,6 +131,7 @@ class Dataset:
     published: tuple[PublishedCount, ...]
     scan: Callable[[Path, ScanOptions], Scan]
     params: type[DatasetParams] = DatasetParams
+    looks_like: Callable[[Path], bool] | None = None
     official_split: bool = True
     kinds: Mapping[str, Kind] = field(default_factory=dict)
 

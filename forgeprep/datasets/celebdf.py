@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import Field
@@ -39,6 +40,10 @@ _PATTERNS = {
     "YouTube-real": re.compile(r"[0-9]{5}"),
     METHOD: re.compile(r"id(?P<target>[0-9]+)_id(?P<source>[0-9]+)_(?P<number>[0-9]{4})"),
 }
+
+
+_LIST_LINES = {100: "celebdf-v1", 518: "celebdf-v2"}
+"""Lines of the authors' test list -> the version that it comes with."""
 
 
 class CelebDfParams(SequenceParams):
@@ -99,7 +104,7 @@ def _people(key: str) -> list[str]:
 
 def _read_list(root: Path) -> set[str]:
     """The test videos, as ``Celeb-real/id0_0001``."""
-    path = next((p for p in sorted(root.iterdir()) if p.name.lower() == LIST.lower()), None)
+    path = _list_file(root)
     if path is None:
         raise UsageError(f"{root / LIST}: no such file, so the test videos are unknown; it comes with the dataset")
     found: set[str] = set()
@@ -120,6 +125,10 @@ def _read_list(root: Path) -> set[str]:
     if not found:
         refuse(path, None, "names no video; fetch it again")
     return found
+
+
+def _list_file(root: Path) -> Path | None:
+    return next((path for path in sorted(root.iterdir()) if path.name.lower() == LIST.lower()), None)
 
 
 def _source(key: str) -> str:
@@ -150,6 +159,22 @@ def _clip(name: str, key: str, file: VideoFile, split: Split) -> Clip:
     )
 
 
+def looks_like(name: str, root: Path) -> bool:
+    """Whether the folders of Celeb-DF are there, and neither the root's name nor its list is that of another version.
+
+    Both versions have the same folders; the test lists of the authors differ in length.
+    """
+    if not (find_folders(root, ["celeb-real"]) and find_folders(root, [METHOD.lower()])):
+        return False
+    with suppress(OSError, UsageError):
+        path = _list_file(root)
+        version = _LIST_LINES.get(sum(1 for _ in read_lines(path))) if path is not None else None
+        if version is not None:
+            return version == name
+    told = re.search(r"v([12])(?![0-9])", root.name.lower())
+    return told is None or name == f"celebdf-v{told[1]}"
+
+
 def _dataset(name: str, version: int, real: tuple[int, int], fake: tuple[int, int]) -> Dataset:
     return Dataset(
         name=name,
@@ -173,6 +198,7 @@ def _dataset(name: str, version: int, real: tuple[int, int], fake: tuple[int, in
             PublishedCount("fakes", METHOD, "test", fake[1]),
         ),
         scan=functools.partial(scan, name),
+        looks_like=functools.partial(looks_like, name),
         params=CelebDfParams,
     )
 

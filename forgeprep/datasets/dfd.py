@@ -161,6 +161,12 @@ def _fake(file: VideoFile, compression: str, splits: Mapping[str, Split], mask: 
     )
 
 
+def looks_like(root: Path) -> bool:
+    """Whether the folder of the actors or that of the swaps is there."""
+    swaps = find_folders(root, ["manipulated_sequences"], [METHOD.lower()])
+    return bool(swaps or find_folders(root, ["original_sequences"], ["actors"]))
+
+
 DFD = Dataset(
     name="dfd",
     title="DeepFakeDetection",
@@ -176,6 +182,7 @@ DFD = Dataset(
     ),
     published=(PublishedCount("originals", None, None, 363), PublishedCount("fakes", METHOD, None, 3068)),
     scan=scan,
+    looks_like=looks_like,
     params=DfdParams,
     official_split=False,
 )

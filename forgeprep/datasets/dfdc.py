@@ -33,12 +33,14 @@ from forgeprep.datasets.scan import make_scan
 from forgeprep.datasets.split_folders import split_folders
 from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.schemas.clips import Clip, Split
+from forgeprep.schemas.splits import SPLIT_NAMES
 from forgeprep.text import counted
 
 METHOD = "DFDC"
 LAST_PART = 49
 _PART = re.compile(r"dfdc_train_part_0*([0-9]+)", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
+_LABELS = ("labels.csv", "label.csv")
 
 
 def _parts(text: object) -> str:
@@ -167,9 +169,7 @@ def _list(root: Path, folder: str, videos: list[str], frames: Choice, unused: li
 def _labelled_files(root: Path, folder: str, frames: Choice) -> tuple[dict[str, VideoFile], dict[str, bool]]:
     """The videos of an official validation or test folder, and which of them are fake."""
     files = _list(root, folder, [folder, *find_folders(root, [folder.lower()], ["videos"])], frames).files
-    path = next(
-        (root / folder / name for name in ("labels.csv", "label.csv") if (root / folder / name).is_file()), None
-    )
+    path = next((root / folder / name for name in _LABELS if (root / folder / name).is_file()), None)
     labels: dict[str, bool] = {}
     if path is None:
         return files, labels
@@ -207,6 +207,14 @@ def _published() -> Sequence[PublishedCount]:
     return (PublishedCount("originals", None, None, 19154 + 2000 + 2500), PublishedCount("fakes", METHOD, None, 104500))
 
 
+def looks_like(root: Path) -> bool:
+    """Whether a part of the training videos is there, or a labelled folder of validation or test."""
+    if next(_part_folders(root), None) is not None:
+        return True
+    homes = find_folders(root, [name for name, split in SPLIT_NAMES.items() if split != "train"])
+    return any((root / home / name).is_file() for home in homes for name in _LABELS)
+
+
 DFDC = Dataset(
     name="dfdc",
     title="DFDC",
@@ -221,6 +229,7 @@ DFDC = Dataset(
     ),
     published=tuple(_published()),
     scan=scan,
+    looks_like=looks_like,
     params=DfdcParams,
     official_split=False,
 )

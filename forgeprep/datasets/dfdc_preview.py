@@ -123,6 +123,11 @@ def _clip(path: str, entry: dict[str, Any], split: Split, people: list[str], pai
     )
 
 
+def looks_like(root: Path) -> bool:
+    """Whether the list of all videos and the folder of the originals are there."""
+    return (root / "dataset.json").is_file() and (root / "original_videos").is_dir()
+
+
 DFDC_PREVIEW = Dataset(
     name="dfdc-preview",
     title="DFDC preview",
@@ -146,5 +151,6 @@ DFDC_PREVIEW = Dataset(
         PublishedCount("fakes", "method_B", "test", 27),
     ),
     scan=scan,
+    looks_like=looks_like,
     params=DfdcPreviewParams,
 )

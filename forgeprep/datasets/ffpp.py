@@ -38,7 +38,7 @@ from forgeprep.datasets.ffpp_layout import (
     method_folders,
 )
 from forgeprep.datasets.frame_folders import Choice, SequenceParams, list_clips, told, told_unused
-from forgeprep.datasets.listing import Listing, check_root, shown
+from forgeprep.datasets.listing import Listing, check_root, find_folders, shown
 from forgeprep.datasets.scan import check_leaks
 from forgeprep.datasets.taxonomy import kind_of
 from forgeprep.schemas.clips import Clip, Split
@@ -238,6 +238,15 @@ def _published() -> tuple[PublishedCount, ...]:
     )
 
 
+def looks_like(root: Path) -> bool:
+    """Whether the originals' folder or that of a method is there, as the authors or Kaggle have them."""
+    if find_folders(root, ["original_sequences"], ["youtube"]):
+        return True
+    methods = [method.lower() for method in METHODS]
+    flat = find_folders(root, ["original"]) and find_folders(root, methods)
+    return bool(flat or find_folders(root, ["manipulated_sequences"], methods))
+
+
 FFPP = Dataset(
     name="ffpp",
     title="FaceForensics++",
@@ -255,5 +264,6 @@ FFPP = Dataset(
     ),
     published=_published(),
     scan=scan,
+    looks_like=looks_like,
     params=SequenceParams,
 )

@@ -33,11 +33,12 @@ from forgeprep.datasets.base import Dataset, DatasetParams, Scan, ScanOptions
 from forgeprep.datasets.frame_folders import STILL_TEXT, StillChoice, candidates, clip_folders, joined, told_stills
 from forgeprep.datasets.listing import VideoFile, check_root, find_folders, listed, walk_files
 from forgeprep.datasets.scan import make_scan
-from forgeprep.datasets.split_folders import MEDIA, SPLIT_NAMES, refuse_others, split_folders
+from forgeprep.datasets.split_folders import MEDIA, refuse_others, split_folders
 from forgeprep.datasets.splits import Ratios, split_together
 from forgeprep.errors import UsageError
 from forgeprep.media.pictures import is_picture
 from forgeprep.schemas.clips import SPLITS, Clip, Split
+from forgeprep.schemas.splits import SPLIT_NAMES
 
 
 class FolderParams(DatasetParams):
@@ -203,6 +204,13 @@ def _clip(name: str, file: VideoFile, split: Split, **facts: Any) -> Clip:
     return Clip(clip_id=name, dataset="folder", split=split, **{**plain, **file.facts, **facts})
 
 
+def looks_like(root: Path) -> bool:
+    """Whether reals and fakes are there, in two folders or in two of each split, and it is not GenFace."""
+    homes = ["", *find_folders(root, SPLITS)]
+    both = any(len(_kinds(root, home)) >= 2 for home in homes)
+    return both and not find_folders(root, SPLITS, ["fake"], ["efs", "fs", "am"], ["diffusion", "gan"])
+
+
 FOLDER = Dataset(
     name="folder",
     title="folder",
@@ -220,6 +228,7 @@ FOLDER = Dataset(
     ),
     published=(),
     scan=scan,
+    looks_like=looks_like,
     params=FolderParams,
     official_split=False,
 )

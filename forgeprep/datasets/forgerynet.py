@@ -34,11 +34,11 @@ from forgeprep.datasets.forgerynet_lists import FIRST_REAL, LAST_REAL, METHOD_NU
 from forgeprep.datasets.listing import check_root, find_folders, walk_files
 from forgeprep.datasets.lists import refuse
 from forgeprep.datasets.scan import make_scan
-from forgeprep.datasets.split_folders import SPLIT_NAMES
 from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.media.pictures import PICTURE_SUFFIXES
 from forgeprep.media.video import VIDEO_SUFFIXES
 from forgeprep.schemas.clips import Clip, Split
+from forgeprep.schemas.splits import SPLIT_NAMES
 from forgeprep.text import counted
 
 NOBODY = "7283059e2ee6ec302df2936c7d23313b"
@@ -192,6 +192,11 @@ def _reals_of(entry: Entry, reals: Mapping[str, int]) -> Iterator[str]:
         yield from (f"{n}/{source}" for n in range(FIRST_REAL, LAST_REAL + 1) if numbers >> n - FIRST_REAL & 1)
 
 
+def looks_like(root: Path) -> bool:
+    """Whether a list of pictures or videos is there."""
+    return next(_parts(root, ForgeryNetParams()), None) is not None
+
+
 FORGERYNET = Dataset(
     name="forgerynet",
     title="ForgeryNet",
@@ -209,5 +214,6 @@ FORGERYNET = Dataset(
     # Pictures and videos, of which the authors hold back the test part.
     published=(PublishedCount("originals", None, None, 1438201 + 99630),),
     scan=scan,
+    looks_like=looks_like,
     params=ForgeryNetParams,
 )

@@ -29,10 +29,11 @@ from pydantic import Field
 from forgeprep.datasets.base import Dataset, DatasetParams, Scan, ScanOptions
 from forgeprep.datasets.listing import check_root, find_folders, walk_files
 from forgeprep.datasets.scan import make_scan
-from forgeprep.datasets.split_folders import SPLIT_NAMES, refuse_others, split_folders, unknown_folders
+from forgeprep.datasets.split_folders import refuse_others, split_folders, unknown_folders
 from forgeprep.datasets.taxonomy import methods_of
 from forgeprep.media.pictures import PICTURE_SUFFIXES
 from forgeprep.schemas.clips import SPLITS, Clip, Forgery, Split
+from forgeprep.schemas.splits import SPLIT_NAMES
 
 _FORGERIES: dict[str, Forgery] = {"efs": "entire_synthesis", "fs": "identity_replaced", "am": "attribute_edit"}
 _FAMILIES = {"diffusion": "diffusion", "gan": "gan"}
@@ -145,6 +146,11 @@ def _fake(
     )
 
 
+def looks_like(root: Path) -> bool:
+    """Whether a split has a folder of one of the three kinds of forgery."""
+    return bool(find_folders(root, SPLITS, ["fake"], list(_FORGERIES)))
+
+
 GENFACE = Dataset(
     name="genface",
     title="GenFace",
@@ -161,5 +167,6 @@ GENFACE = Dataset(
     ),
     published=(),
     scan=scan,
+    looks_like=looks_like,
     params=GenFaceParams,
 )

@@ -38,15 +38,15 @@ from forgeprep.datasets.listing import VideoFile, check_root
 from forgeprep.datasets.lists import refuse, text_lines
 from forgeprep.datasets.manifest_frames import clip_file, join_rows
 from forgeprep.datasets.scan import make_scan
-from forgeprep.datasets.split_folders import SPLIT_NAMES
 from forgeprep.datasets.splits import Ratios, split_together
 from forgeprep.datasets.taxonomy import FORGERIES
-from forgeprep.errors import unknown_name
+from forgeprep.errors import UsageError, unknown_name
 from forgeprep.io.storage import is_plain, parquet_source
 from forgeprep.media import guard
 from forgeprep.media.pictures import is_picture
 from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.renamed import SAMPLE_COLUMNS_RENAMED, current_name, current_row
+from forgeprep.schemas.splits import SPLIT_NAMES
 from forgeprep.text import counted
 
 COLUMNS = (
@@ -239,6 +239,15 @@ def _name(path: str) -> str:
     return f"manifest/{PurePosixPath(path).with_suffix('')}"
 
 
+def looks_like(root: Path) -> bool:
+    """Whether there is a manifest under its usual name that has the columns ``path`` and ``label``."""
+    try:
+        _, head = next(text_lines(root / str(ManifestParams.model_fields["file"].default)))
+    except (OSError, UsageError, StopIteration):
+        return False
+    return {"path", "label"} <= {name.strip() for name in head.split(",")}
+
+
 MANIFEST = Dataset(
     name="manifest",
     title="manifest",
@@ -250,6 +259,7 @@ MANIFEST = Dataset(
     layout=("manifest.csv or another file (--option file=NAME) with the columns " + ", ".join(COLUMNS),),
     published=(),
     scan=scan,
+    looks_like=looks_like,
     params=ManifestParams,
     official_split=False,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 
 from forgeprep.datasets.listing import find_folders, listed, shown, walk_files
@@ -10,19 +10,8 @@ from forgeprep.errors import UsageError
 from forgeprep.io.storage import real_name
 from forgeprep.media.pictures import PICTURE_SUFFIXES
 from forgeprep.media.video import VIDEO_SUFFIXES
-from forgeprep.schemas.clips import Split
+from forgeprep.schemas.splits import SPLIT_NAMES, Split
 
-SPLIT_NAMES: Mapping[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
-"""What people call a split, in lower case -> the split."""
 MEDIA = PICTURE_SUFFIXES | VIDEO_SUFFIXES
 
 

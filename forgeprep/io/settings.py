@@ -26,11 +26,49 @@ def name_and_value(flag: str, text: str) -> tuple[str, str]:
 
 
 def first_problem(error: ValidationError) -> tuple[str, str]:
-    """The setting that a model refuses first, and why in words with the value; the name is empty for no single one."""
+    """The setting that a model refuses first, and why in words with the value; the name is empty for no single one.
+
+    The value is left out where it is the whole model's.
+    """
     problem = error.errors()[0]
-    text = problem["msg"].removeprefix("Value error, ")
+    text = _in_words(problem["type"], problem.get("ctx") or {}) or problem["msg"].removeprefix("Value error, ")
     name = str(problem["loc"][0]) if problem["loc"] else ""
-    return name, f"{text[0].lower()}{text[1:]} (got {problem['input']!r})" if name else text
+    return name, f"{text[0].lower()}{text[1:]} (got {problem['input']!r})" if name or not isinstance(
+        problem["input"], dict
+    ) else text
+
+
+_KINDS = {
+    "bool": "must be true or false",
+    "dict": "must be a mapping of names to values",
+    "extra": "is no name that is known here",
+    "finite": "must be a number that is not infinite",
+    "float": "must be a number",
+    "int": "must be a whole number",
+    "list": "must be a list",
+    "missing": "must be given",
+    "model": "must be a mapping of names to values",
+    "set": "must be a list without repeats",
+    "string": "must be a text",
+    "tuple": "must be a list",
+}
+"""What pydantic calls a problem, up to the first underscore -> our words."""
+_LIMITS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+
+
+def _in_words(kind: str, context: dict[str, Any]) -> str | None:
+    """What a model asks for; None for what it says in words of its own."""
+    for limit, words in _LIMITS.items():
+        if limit in context:
+            return f"must be {words} {context[limit]:g}"
+    if kind in ("literal_error", "enum"):
+        return f"must be {context['expected']}"
+    if kind in ("too_short", "too_long"):
+        words, limit = ("at least", "min_length") if kind == "too_short" else ("at most", "max_length")
+        return f"must have {words} {context[limit]} of them"
+    if kind in ("string_too_short", "string_too_long", "string_pattern_mismatch", "value_error"):
+        return None
+    return _KINDS.get(kind.partition("_")[0])
 
 
 class _Loader(yaml.SafeLoader):

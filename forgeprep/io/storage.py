@@ -21,7 +21,7 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -29,7 +29,7 @@ import pyarrow.fs as pafs
 from forgeprep.errors import UsageError
 from forgeprep.io.safe_files import check_regular
 
-_URI = re.compile(r"^([a-z][a-z0-9+]+):/+")
+_URI = re.compile(r"^([A-Za-z][A-Za-z0-9+]+):/+")
 _BUFFER = 1 << 20
 _SYSTEM = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir"})
 """Files that Windows, macOS and network storage leave in folders, in lower case: no data, so they are not reported."""
@@ -61,16 +61,42 @@ def spare_pandas() -> None:
 def to_path(text: str | os.PathLike[str]) -> Path:
     """The path that a user gave: a local one, or a URI.
 
+    A leading ``~`` is the home folder, which a shell leaves alone in ``--out=~/shards``; ``file://`` is this machine;
+    the case of a scheme does not matter.
+
     Raises:
-        UsageError: a URI has no bucket, or contains ``..``.
+        UsageError: a URI has no bucket, contains ``..`` or names another machine's file; no home folder is known.
     """
     name = os.fspath(text)
-    if _URI.match(name):
-        parts = PurePosixPath(name).parts
-        if len(parts) < 2 or ".." in parts:
-            raise UsageError(f"{name}: must be scheme://bucket/folder, without '..'")
+    if name.startswith("~"):
+        try:
+            return Path(name).expanduser()
+        except RuntimeError:
+            raise UsageError(f"{name}: no such user, or no home folder is known; give the whole path") from None
+    scheme = _URI.match(name)
+    if scheme is None:
+        return Path(name)
+    if scheme[1].lower() == "file":
+        return _local_path(name)
+    parts = PurePosixPath(name).parts
+    if len(parts) < 2 or ".." in parts:
+        raise UsageError(f"{name}: must be scheme://bucket/folder, without '..'")
+    return path_of_name(scheme[1].lower() + name[len(scheme[1]) :])
+
+
+def path_of_name(name: str) -> Path:
+    """The path whose ``str()`` is ``name``, to the letter: a folder that is called ``~`` stays that folder."""
     # Typed as a Path: it has all methods of a Path that forgeprep uses.
     return cast(Path, RemotePath(name)) if _URI.match(name) else Path(name)
+
+
+def _local_path(uri: str) -> Path:
+    """The path of ``file:///folder`` or ``file://localhost/folder``."""
+    # Not by urlsplit: a name may hold "?" and "#", which are parts of a URI for it.
+    host, slash, below = uri.partition(":")[2].removeprefix("//").partition("/")
+    if host not in ("", "localhost") or not slash:
+        raise UsageError(f"{uri}: must be file:///folder, a folder of this machine")
+    return Path("/" + unquote(below).lstrip("/"))
 
 
 def is_remote(path: object) -> bool:
@@ -93,6 +119,23 @@ def media_source(path: Path) -> Any:
     """A path as PyAV takes it."""
     # With "file:" in front, "concat:a|b.mp4" is a file's name and no protocol.
     return path.open("rb") if is_remote(path) else f"file:{path}"
+
+
+def absolute(path: Path) -> Path:
+    """A path from the root on, without dots; links stay as they are, a remote path too."""
+    if is_remote(path):
+        return path
+    plain = os.path.abspath(path)  # noqa: PTH100 -- takes dots away, which a path keeps
+    # Behind a link, ".." leads elsewhere than the name says.
+    return Path(plain if os.path.realpath(plain) == os.path.realpath(path) else os.path.realpath(path))
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file, as far as this user may look."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def real_name(path: Path) -> str:

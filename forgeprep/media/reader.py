@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from forgeprep.errors import MediaError
-from forgeprep.io.storage import to_path
+from forgeprep.io.storage import path_of_name
 from forgeprep.media import guard, video
 from forgeprep.media.process import NO_MEMORY
 from forgeprep.media.shared_frames import Slab
@@ -32,7 +32,7 @@ def serve(line: Connection, slab: Slab, seconds: float) -> None:
     """Answer requests until the other side is gone."""
     while True:
         what, name = line.recv()
-        path = to_path(name)
+        path = path_of_name(name)
         try:
             if what in ("frames", "frames and facts"):
                 _stream(line, slab, path, seconds, video.Learned() if what != "frames" else None)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from forgeprep.params import StageParams
-from forgeprep.schemas.splits import SPLITS
+from forgeprep.schemas.splits import SPLITS, split_name
 
 _RULE = re.compile(r"all|[1-9]\d*|every:[1-9]\d*")
 
@@ -39,6 +39,7 @@ class FramesParams(StageParams):
     @classmethod
     def _check(cls, value: Any) -> Any:
         if isinstance(value, dict):
+            value = {split_name(str(name)): rule for name, rule in value.items()}
             if set(value) != set(SPLITS):
                 raise ValueError(f"frames for each split needs exactly {', '.join(SPLITS)}; got {', '.join(value)}")
             return {split: _rule(rule) for split, rule in value.items()}

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from forgeprep.errors import unknown_name
 from forgeprep.params import StageParams
-from forgeprep.schemas.splits import SPLITS
+from forgeprep.schemas.splits import SPLITS, split_name
 
 
 class PerturbParams(StageParams):
@@ -45,7 +45,7 @@ class PerturbParams(StageParams):
     @field_validator("perturb_splits")
     @classmethod
     def _check_splits(cls, value: str) -> str:
-        names = [part.strip() for part in value.split(",") if part.strip()]
+        names = [split_name(part.strip()) for part in value.split(",") if part.strip()]
         for name in names:
             if name not in SPLITS:
                 raise unknown_name("split of --perturb-splits", name, SPLITS)

@@ -14,7 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from forgeprep import __version__
-from forgeprep.datasets import get_dataset
+from forgeprep.datasets import dataset_name, get_dataset
 from forgeprep.datasets.base import DatasetParams
 from forgeprep.errors import UsageError, unknown_name
 from forgeprep.io.settings import first_problem, name_and_value, read_settings_file
@@ -22,6 +22,7 @@ from forgeprep.io.storage import to_path
 from forgeprep.params import all_params, param_owners
 from forgeprep.registry import made_with
 from forgeprep.schemas.config import PRESETS, RENAMED, RunConfig, first_names
+from forgeprep.schemas.splits import split_name
 from forgeprep.shards.formats import resolve_formats
 from forgeprep.shards.records import read_run
 from forgeprep.stages import packages_of, resolve_stages
@@ -38,16 +39,24 @@ _VERSIONED = (
 """Packages that every run depends on."""
 
 
-def read_yaml(path: Path, renamed: Callable[[str, str], None] = lambda old, new: None) -> dict[str, Any]:
+def read_yaml(
+    path: Path,
+    renamed: Callable[[str, str], None] = lambda old, new: None,
+    *,
+    more: Collection[str] = (),
+    without: Collection[str] = (),
+) -> dict[str, Any]:
     """Read a configuration file: the flags' names, without the dashes, and their values.
 
-    Names of earlier versions are taken too; ``renamed`` is told the old one and that of today.
+    Names of earlier versions are taken too; ``renamed`` is told the old one and that of today. The names ``more`` are
+    known besides, those of ``without`` are not.
 
     Raises:
         UsageError: it is missing, no YAML, no mapping, or holds a name that is no flag, or one twice.
     """
     named = read_settings_file(path)
     known = {*_DIRECT, *EXECUTION, *param_owners(), "dataset", "stages", "preset", "format", "options"}
+    known = {*known, *more} - {*without}
     found: dict[str, Any] = {}
     for key, value in named.items():
         name = RENAMED.get(key, key)
@@ -87,6 +96,9 @@ def make_config(dataset: str, given: Mapping[str, Any]) -> RunConfig:
             del preset["enlarge"]
         values = {**preset, **values}
     before = _run_in(given.get("out"))
+    dataset = dataset_name(dataset)
+    if "splits" in values:
+        values["splits"] = [split_name(name) for name in _names(values["splits"])]
     stages = resolve_stages(_names(values.pop("stages", DEFAULT_STAGES)), made_with(before, "stages"))
     owners = param_owners()
     asked = {key: values.pop(key) for key in list(values) if key in owners}

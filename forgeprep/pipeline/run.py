@@ -15,6 +15,7 @@ from typing import Any
 
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import Scan, ScanOptions
+from forgeprep.datasets.find import scan_root
 from forgeprep.errors import ConfigMismatch, StorageError, UsageError
 from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.lock import locked
@@ -170,7 +171,7 @@ def _scan(config: RunConfig, root: Path, progress: Callable[[str, int], None]) -
         dataset.params(**config.options),
         lambda files: progress("files found", files),
     )
-    return dataset.scan(root, asked)
+    return scan_root(dataset, root, asked)
 
 
 def _inputs(scan: Scan) -> str:

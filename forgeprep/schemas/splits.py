@@ -8,6 +8,18 @@ from typing import Any, Literal
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
+SPLIT_NAMES: Mapping[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""What people call a split, in lower case -> the split."""
+
 _STORED = {"val": "validation"}
 _READ = {stored: split for split, stored in _STORED.items()}
 
@@ -40,3 +52,12 @@ def with_read_split(row: dict[str, Any]) -> dict[str, Any]:
     if isinstance(row.get("split"), str):
         row["split"] = read_split(row["split"])
     return row
+
+
+def split_name(text: str) -> str:
+    """The name of a split that is called so; the text itself where there is none.
+
+    >>> split_name("Validation"), split_name("test"), split_name("holdout")
+    ('val', 'test', 'holdout')
+    """
+    return SPLIT_NAMES.get(text.strip().lower(), text)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from forgeprep.errors import UsageError
 from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.safe_files import LIST_BYTES, read_json
+from forgeprep.io.storage import is_file, is_remote, visible_entries
 from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.schemas.files import RunFile, ShardRecord, problem_of
 from forgeprep.schemas.renamed import CLIP_COLUMNS_RENAMED, current_row
@@ -36,7 +37,9 @@ def read_run(out: Path) -> dict[str, Any]:
     try:
         run = read_json(out / "run.json")
     except (FileNotFoundError, NotADirectoryError):
-        raise UsageError(f"{out}: holds no run of forgeprep (no run.json); give the --out folder of a run") from None
+        near = runs_near(out)
+        advice = f"did you mean {' or '.join(near)}?" if near else "give the --out folder of a run"
+        raise UsageError(f"{out}: holds no run of forgeprep (no run.json); {advice}") from None
     except OSError as error:
         raise UsageError(f"{out}/run.json: cannot be read ({error.strerror})") from None
     except ValueError:
@@ -48,6 +51,25 @@ def read_run(out: Path) -> dict[str, Any]:
     if problem is not None:
         raise UsageError(f"{out}/run.json: damaged ({problem}); make the run again with --overwrite")
     return dict(run)
+
+
+def run_around(folder: Path) -> Path | None:
+    """The run that a local folder lies in, as its ``shards/train``; None without one."""
+    if is_remote(folder):
+        return None
+    return next((above for above in folder.absolute().parents if is_file(above / "run.json")), None)
+
+
+def runs_near(folder: Path) -> list[str]:
+    """Where a run lies that may have been meant: around the folder, else right in it."""
+    try:
+        around = run_around(folder)
+        if around is not None:
+            return [str(around)]
+        inside = [] if is_remote(folder) else visible_entries(folder)
+        return [str(folder / entry.name) for entry in inside if is_file(folder / entry.name / "run.json")][:5]
+    except OSError:
+        return []
 
 
 def sequence_length_of(run: Mapping[str, Any]) -> int | None:

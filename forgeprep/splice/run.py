@@ -11,6 +11,7 @@ from typing import Any
 
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import ScanOptions
+from forgeprep.datasets.find import scan_root
 from forgeprep.errors import ForgeprepError, MediaError, UsageError
 from forgeprep.faces.detectors import get_detector, make_detector
 from forgeprep.io.lock import locked
@@ -77,7 +78,7 @@ def splice(
     """
     make_detector(rules.detector)
     kind = get_dataset(dataset)
-    scan = kind.scan(root, options)
+    scan = scan_root(kind, root, options)
     groups = _groups(scan.clips, root, lambda count: progress("headers read", count))
     with media_process.reading():
         _check_lengths(groups, root, rules)

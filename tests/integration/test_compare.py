@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import shutil
@@ -31,9 +32,12 @@ def run(root: Path, out: Path, *more: str) -> Path:
     return out
 
 
-def compared(a: Path, b: Path, folder: Path) -> tuple[int, Found]:
-    code = run_cli("compare", str(a), str(b), "--json", str(folder / "found.json"))
-    return code, json.loads((folder / "found.json").read_bytes())
+def compared(a: Path, b: Path) -> tuple[int, Found]:
+    """Exit code and JSON; the text for people goes to stdout."""
+    with contextlib.redirect_stdout(io.StringIO()) as document:
+        code = run_cli("compare", str(a), str(b), "--json")
+    assert run_cli("compare", str(a), str(b)) == code
+    return code, json.loads(document.getvalue())
 
 
 def columns(found: Found) -> dict[str, Found]:
@@ -48,33 +52,33 @@ def columns(found: Found) -> dict[str, Found]:
 def test_the_same_samples_are_the_same_data_however_packed(
     more: tuple[str, ...], first: Path, demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, found = compared(first, run(demo, tmp_path / "out", *more), tmp_path)
+    code, found = compared(first, run(demo, tmp_path / "out", *more))
     assert (code, found["same"], found["columns"]) == (0, True, [])
     assert found["common"] == 32
     assert found["by_checksum"] is (more == ())
     assert capsys.readouterr().out.strip().endswith("same data")
-    assert compared(tmp_path / "out", first, tmp_path)[0] == 0
+    assert compared(tmp_path / "out", first)[0] == 0
 
 
 def test_what_differs_is_said(first: Path, demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, found = compared(first, run(demo, tmp_path / "jpeg", "--image-format", "jpeg"), tmp_path)
+    code, found = compared(first, run(demo, tmp_path / "jpeg", "--image-format", "jpeg"))
     assert code == 1
     assert set(columns(found)) == {"image"}
     assert columns(found)["image"]["samples"] == 32
     assert 0 < columns(found)["image"]["mean"] < 5 < columns(found)["image"]["largest"]
     assert found["settings"] == ["image_format: png -> jpeg"]
 
-    code, found = compared(first, run(demo, tmp_path / "wide", "--enlarge", "2"), tmp_path)
+    code, found = compared(first, run(demo, tmp_path / "wide", "--enlarge", "2"))
     assert code == 1
     assert columns(found)["enlarge"]["largest"] == pytest.approx(0.7)
     assert columns(found)["mask"]["mean_iou"] < 0.8
     assert {"crop_box", "image", "mask_fraction"} <= set(columns(found))
     assert "face_box" not in columns(found)
 
-    code, found = compared(first, run(demo, tmp_path / "large", "--size", "128"), tmp_path)
+    code, found = compared(first, run(demo, tmp_path / "large", "--size", "128"))
     assert columns(found)["image"]["other_size"] == 32
 
-    code, found = compared(first, run(demo, tmp_path / "fewer", "--frames", "2", "--stages", "crop"), tmp_path)
+    code, found = compared(first, run(demo, tmp_path / "fewer", "--frames", "2", "--stages", "crop"))
     assert code == 1
     assert found["only_a"] > 0
     assert "mask" in found["columns_only_a"]
@@ -101,7 +105,7 @@ def test_a_changed_mask_is_found_with_its_iou(first: Path, tmp_path: Path) -> No
     record = json.loads(record_path.read_bytes())
     record["files"][0]["sha256"] = "0" * 64
     record_path.write_text(json.dumps(record))
-    code, found = compared(first, other, tmp_path)
+    code, found = compared(first, other)
     assert code == 1
     (column,) = found["columns"]
     assert (column["name"], column["samples"], column["example"]) == ("mask", 1, rows[number]["sample_id"])

@@ -25,7 +25,7 @@ PAGES = sorted(
     if not {"reference", "_build"} & set(page.relative_to(HERE).parts) and FENCE.search(page.read_text("utf-8"))
 )
 SMALLER = {
-    "run": ["--workers", "0"],
+    "run": ["--workers", "0", "--frames", "8"],
     "splice": ["--workers", "0"],
     "train": ["--set", "epochs=1", "--set", "steps=8", "--set", "batch=2", "--set", "workers=0", "--set", "size=64"],
     "evaluate": ["--workers", "0"],

@@ -127,8 +127,8 @@ def test_sequences_are_exported_frame_by_frame(tmp_path: Path) -> None:
     [
         (["picture"], "unknown export format 'picture': did you mean 'pictures'?"),
         (["pictures", "class=method"], "did you mean 'classes'?"),
-        (["pictures", "classes=none"], "--option classes: input should be 'label' or 'method'"),
-        (["pictures", "frames=0"], "--option frames: input should be greater than or equal to 1"),
+        (["pictures", "classes=none"], "--option classes: must be 'label' or 'method'"),
+        (["pictures", "frames=0"], "--option frames: must be at least 1"),
         (["deepfakebench", "name=my frames"], "not the words frames, masks or landmarks"),
     ],
 )

@@ -14,6 +14,7 @@ import pytest
 
 from forgeprep.datasets import dataset_names, get_dataset
 from forgeprep.datasets.base import ScanOptions
+from forgeprep.datasets.find import find_roots
 from forgeprep.datasets.taxonomy import taxonomy
 from forgeprep.demo import load_truth
 from forgeprep.demo.relayout import LAYOUTS
@@ -263,3 +264,14 @@ def test_a_mask_of_another_shape_is_no_mask(laid_out: LaidOut, tmp_path: Path) -
     assert "Deepfakes" not in dict(frames)
     # A picture is the mask of the first frame alone.
     assert [index for method, index in frames if method == "FaceSwap"] == [0]
+
+
+def test_every_dataset_is_found_by_its_layout_and_by_no_other(laid_out: LaidOut, demo: Path, tmp_path: Path) -> None:
+    folders = {name: laid_out(name) for name in dataset_names() if name != "ffpp"} | {"ffpp": demo}
+    for name, folder in folders.items():
+        # The versions of Celeb-DF look alike: their folders' names tell.
+        (tmp_path / (f"Celeb-DF-{name[-2:]}" if name.startswith("celebdf") else name)).symlink_to(folder)
+    for name in folders:
+        (found,) = find_roots(get_dataset(name), tmp_path)
+        assert found.resolve() == folders[name].resolve()
+        assert find_roots(get_dataset(name), found) == [found]

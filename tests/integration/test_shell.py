@@ -93,8 +93,10 @@ def test_json_stands_alone_on_stdout(out: Path, demo: Path) -> None:
             ("datasets",),
             ("datasets", "show", "ffpp", "--root", str(demo)),
             ("stages",),
+            ("perturbations",),
         ]
     }
+    assert {one["name"] for one in documents["perturbations",]} >= {"jpeg"}
     assert documents["status", str(out)]["state"] == "finished"
     counts = documents["inspect", str(out)]
     assert counts["total"]["written"] == sum(kind["written"] for kind in counts["counts"]) > 0
@@ -108,7 +110,7 @@ def test_json_stands_alone_on_stdout(out: Path, demo: Path) -> None:
     shown = documents["datasets", "show", "ffpp", "--root", str(demo)]
     assert {method["method"] for method in shown["methods"] if any(method["found"].values())} >= {None, "Deepfakes"}
     assert {stage["name"] for stage in documents["stages",]} == set(all_stages())
-    compared = json.loads(shell("compare", str(out), str(out), "--json", "-"))
+    compared = json.loads(shell("compare", str(out), str(out), "--json"))
     assert compared["same"] is True
 
 

@@ -41,8 +41,9 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, *arguments: object) -
         (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--splits", "dev"), "--splits"),
         (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--stages", "crop", "--side", "7"), "belongs to the stage"),
         (("run", "ffpp", "--root", "nowhere/at/all", "--out", "OUT"), "nowhere/at/all"),
-        (("run", "ffpp", "--out", "OUT"), "--root is missing"),
-        (("run", "ffpp", "--root", "ROOT"), "--out is missing"),
+        (("run", "ffpp", "--root", "", "--out", "OUT"), "a path is empty"),
+        (("run", "dfd", "--root", "ROOT", "--out", "OUT"), "looks like ffpp: did you mean 'forgeprep run ffpp'?"),
+        (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--compression", "c24"), "did you mean 'c23'?"),
         (("run", "ffpp", "--root", "EMPTY", "--out", "OUT"), "original_sequences"),
         (("run", "ffpp", "--root", "ROOT", "--out", "EMPTY/file.txt/out"), "file.txt"),
         (("run", "ffpp", "--root", "ROOT", "--out", "ROOT"), "not empty, and no run of forgeprep"),
@@ -93,6 +94,32 @@ def test_a_wrong_configuration_file(
     file.write_text(text)
     line = refused(capsys, 2, "run", "ffpp", "--root", tree, "--out", tmp_path / "out", "--config", file)
     assert expected in line
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("run", "run: DATASET is missing; for example: forgeprep run ffpp"),
+        ("train", "train: MODEL, --shards and --run are missing; for example: forgeprep train two-stream --shards"),
+        ("verify", "verify: OUT is missing; it is written: forgeprep verify OUT"),
+        ("run ffpp --framez 3", "run: there is no --framez: did you mean --frames?"),
+        ("run ffpp --workers", "--workers needs a value"),
+        ("run ffpp --strict=3", "--strict takes no value"),
+        ("run ffpp --workers many", "run: --workers: must be a whole number (got 'many')"),
+        ("run ffpp --clip-timeout 0", "--clip-timeout: must be at least 1 (got '0"),
+        ("splice ffpp --crf 99", "--crf: must be at most 51 (got '99')"),
+        ("run ffpp --stages crop, mask", "no space after a comma: forgeprep run ffpp --stages crop,mask"),
+        ("verify a b", "verify: 'b' is too much"),
+        ("datasets shwo", "datasets: there is no command 'shwo': did you mean 'show'?"),
+        ("datasets --json show ffpp", "--json goes behind the command"),
+        ("datasets remove ffpp", "no folder is kept for 'ffpp'"),
+    ],
+)
+def test_what_typer_refuses_is_told_in_one_line_in_our_words(
+    words: str, expected: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert expected in refused(capsys, 2, *words.split())
 
 
 def test_unknown_flags_exit_with_2_and_debug_shows_the_traceback(tree: Path, tmp_path: Path) -> None:

@@ -171,8 +171,8 @@ def test_set_reaches_every_parameter() -> None:
         ("crop.size", "--set must be STAGE.NAME=VALUE"),
         ("corp.size=80", "unknown stage of --set 'corp': did you mean 'crop'?"),
         ("crop.siez=80", "unknown parameter of the stage 'crop' 'siez': did you mean 'size'?"),
-        ("crop.size=big", "--set crop.size: input should be a valid integer"),
-        ("crop.size=8", "--set crop.size: input should be greater than or equal to 16 (got 8)"),
+        ("crop.size=big", "--set crop.size: must be a whole number"),
+        ("crop.size=8", "--set crop.size: must be at least 16 (got 8)"),
         ("crop.detector=hog", "--set crop.detector: unknown face detector 'hog': did you mean 'dlib-hog'?"),
         ("similarity.side=3", "--set similarity.side belongs to the stage 'similarity', which is not among --stages"),
     ],
@@ -263,4 +263,4 @@ def test_a_stage_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_wrong_command_is_told_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli("inspct", "out") == 2
-    assert "Did you mean 'inspect'?" in capsys.readouterr().err
+    assert "did you mean 'inspect'?" in capsys.readouterr().err

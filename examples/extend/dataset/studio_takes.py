@@ -79,6 +79,7 @@ STUDIO = Dataset(
     layout=("takes/PERSON.mp4", "takes/PERSON-as-PERSON.mp4", "takes/PERSON-relit.mp4"),
     published=(PublishedCount("originals", None, None, 8), PublishedCount("fakes", "swap", None, 6)),
     scan=scan,
+    looks_like=lambda root: (root / "takes").is_dir(),
     params=StudioParams,
     official_split=False,
 )

@@ -79,7 +79,7 @@ def test_magnitudes_are_read_with_their_picture_and_known_or_not(shards: Path) -
         detector.losses(out, batch)["magnitude"].backward()
         assert out["mask"].grad is not None
         assert (out["mask"].grad.abs().amax(dim=(1, 2, 3)) > 0).tolist() == known
-    with pytest.raises(UsageError, match="--model-option target: input should be 'mask', 'magnitude' or"):
+    with pytest.raises(UsageError, match="--model-option target: must be 'mask', 'magnitude' or"):
         build("fn3-seg", {"target": "magnitud"})
 
 

@@ -180,7 +180,7 @@ def test_options_of_a_dataset_are_checked_and_part_of_the_configuration() -> Non
     assert config.options == {"val": 0.25, "seed": 0, "frames": "auto"}
     for given_, message in (
         (["vall=1"], "unknown --option of celebdf-v2 'vall': did you mean 'val'"),
-        (["val=2"], "--option val: input should be less than 1"),
+        (["val=2"], "--option val: must be below 1"),
         (["val"], "--option must be NAME=VALUE, got 'val'"),
     ):
         with pytest.raises(UsageError, match=message):

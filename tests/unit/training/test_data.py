@@ -194,7 +194,7 @@ def test_recipes_follow_the_papers_and_what_is_given() -> None:
     assert make_recipe("cael", {"batch": 3, "lr": None}).batch == 3
     with pytest.raises(UsageError, match="unknown setting 'lrr'"):
         make_recipe("cael", {"lrr": 1})
-    with pytest.raises(UsageError, match="lr: input should be greater than 0"):
+    with pytest.raises(UsageError, match="lr: must be above 0"):
         make_recipe("cael", {"lr": -1})
 
 

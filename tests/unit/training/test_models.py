@@ -122,15 +122,15 @@ def test_unknown_models_and_options_are_told() -> None:
     with pytest.raises(UsageError, match="unknown model 'two-strem': did you mean 'two-stream'"):
         build("two-strem")
     wrong: list[tuple[str, dict[str, Any], str]] = [
-        ("two-stream", {"stream": "triple"}, "--model-option stream: input should be 'both', 'semantic' or 'none'"),
+        ("two-stream", {"stream": "triple"}, "--model-option stream: must be 'both', 'semantic' or 'none'"),
         ("fn3-seg", {"width": 3}, "unknown option of fn3-seg 'width' (known: target)"),
         ("fn3-cls", {"target": "mask"}, "unknown option of fn3-cls 'target' (known: none)"),
-        ("bmn", {"scale": 0}, "--model-option scale: input should be greater than or equal to 8 (got 0)"),
-        ("bmn", {"samples": "many"}, "--model-option samples: input should be a valid integer"),
-        ("slowfast-r50", {"step": 0}, "--model-option step: input should be greater than 0"),
+        ("bmn", {"scale": 0}, "--model-option scale: must be at least 8 (got 0)"),
+        ("bmn", {"samples": "many"}, "--model-option samples: must be a whole number"),
+        ("slowfast-r50", {"step": 0}, "--model-option step: must be above 0"),
         ("xception-levels", {"levels": "label,label"}, "--model-option levels: a level stands twice"),
         ("xception-levels", {"levels": "label", "weights": {"label": 0}}, "--model-option weights: all levels weigh 0"),
-        ("xception-levels", {"weights": {"label": -1}}, "--model-option weights: input should be greater than"),
+        ("xception-levels", {"weights": {"label": -1}}, "--model-option weights: must be at least 0"),
     ]
     for name, options, message in wrong:
         with pytest.raises(UsageError, match=re.escape(message)):

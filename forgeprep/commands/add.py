@@ -7,7 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from forgeprep.commands.flags import Address, ClipTimeout, Debug, Out, WorkerMemory, Workers, complete_stages
+from forgeprep.commands.flags import (
+    Address,
+    ClipTimeout,
+    Debug,
+    Out,
+    StartTimeout,
+    WorkerMemory,
+    Workers,
+    complete_stages,
+)
 from forgeprep.commands.groups import single
 from forgeprep.commands.stage_flags import takes_stage_flags
 from forgeprep.params import additive_params
@@ -43,6 +52,7 @@ def add(
     address: Address = None,
     clip_timeout: ClipTimeout = None,
     worker_memory: WorkerMemory = None,
+    start_timeout: StartTimeout = None,
     debug: Debug = False,
     **given: Any,
 ) -> None:
@@ -54,9 +64,8 @@ def add(
     from forgeprep.commands.terminal import unattended
     from forgeprep.pipeline.add import prepare_added
 
-    force = force_of(
-        {"workers": workers, "address": address, "clip_timeout": clip_timeout, "worker_memory": worker_memory}
-    )
+    given_force = {"workers": workers, "address": address, "clip_timeout": clip_timeout}
+    force = force_of({**given_force, "worker_memory": worker_memory, "start_timeout": start_timeout})
     with unattended():
         names = [name.strip() for name in stages.split(",") if name.strip()]
         asked = {name: value for name, value in given.items() if value is not None}

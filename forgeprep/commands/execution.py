@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,8 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from forgeprep.errors import UsageError
+from forgeprep.io.machine import usable_cpus, usable_memory
 from forgeprep.media import guard
-from forgeprep.pipeline.executors.ray_start import RayStart
+from forgeprep.pipeline.executors.ray_start import RayStart, cluster_address
+from forgeprep.schemas.resources import Resources
 
 if TYPE_CHECKING:
     from forgeprep.pipeline.run import Prepared
@@ -19,35 +20,49 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Force:
-    """Who does the work; ``workers`` is None for as many as there are cores and shards."""
+    """Who does the work; ``workers`` is None for as many as CPUs, memory and shards allow."""
 
     workers: int | None
     address: str | None
     clip_timeout_s: float
     worker_memory: int
+    start_timeout_s: float | None
 
-    @property
-    def most(self) -> int:
-        """Workers at most."""
-        return (os.cpu_count() or 1) if self.workers is None else self.workers
+    def most(self, needs: Resources | None = None) -> int:
+        """Workers at most, each of which ``needs`` so much: no more than this process may use CPUs and memory."""
+        if self.workers is not None:
+            return self.workers
+        memory = usable_memory()
+        room = usable_cpus() if memory is None else memory // (needs or Resources()).memory
+        return max(1, min(usable_cpus(), room))
 
 
 def force_of(values: Mapping[str, Any]) -> Force:
-    """From the flags ``workers``, ``address``, ``clip_timeout`` and ``worker_memory``; raises UsageError."""
+    """From the flags ``workers``, ``address``, ``clip_timeout``, ``worker_memory`` and ``start_timeout``.
+
+    Without an address, more than one worker are those of the cluster that ``RAY_ADDRESS`` names, if it does.
+
+    Raises:
+        UsageError: a value is none, or two do not go together.
+    """
     workers, address = _workers(values.get("workers")), values.get("address")
     if address is not None and workers == 0:
         raise UsageError("--workers 0 works in this process, --address on a cluster; give one of them")
-    timeout, memory = _clip_timeout(values.get("clip_timeout")), _worker_memory(values.get("worker_memory"))
-    return Force(workers, address, timeout, memory)
+    if address is not None or workers is None or workers > 1:
+        address = cluster_address(address)
+    timeout = _seconds("--clip-timeout", values.get("clip_timeout"))
+    start = _seconds("--start-timeout", values.get("start_timeout"))
+    memory = _worker_memory(values.get("worker_memory"))
+    return Force(workers, address, guard.TIMEOUT_S if timeout is None else timeout, memory, start)
 
 
 @contextmanager
 def ray_begun(force: Force | None) -> Iterator[RayStart | None]:
     """Ray on its way up, where it may be needed."""
-    if force is None or (force.address is None and force.most <= 1):
+    if force is None or (force.address is None and force.most() <= 1):
         yield None
         return
-    ray = RayStart(force.most, force.address)
+    ray = RayStart(force.most(), force.address or "local")
     try:
         yield ray
     finally:
@@ -59,9 +74,11 @@ def execute_shown(prepared: Prepared, force: Force, ray: RayStart | None, *, not
     from forgeprep.commands.inspect import show_counts
     from forgeprep.commands.progress import live, stoppable
     from forgeprep.commands.terminal import console
+    from forgeprep.pipeline.make_shard import resources_of
     from forgeprep.pipeline.run import execute
 
-    workers = min(force.most, len(prepared.shards)) if force.workers is None else force.workers
+    most = force.most(resources_of(prepared.config))
+    workers = min(most, len(prepared.shards)) if force.workers is None else force.workers
     if ray is not None and force.address is None and workers <= 1:
         ray.end(wait=False)
     with live(prepared) as board, stoppable(prepared.out):
@@ -73,6 +90,7 @@ def execute_shown(prepared: Prepared, force: Force, ray: RayStart | None, *, not
             ray=ray,
             clip_timeout_s=force.clip_timeout_s,
             worker_memory=force.worker_memory,
+            start_timeout_s=force.start_timeout_s,
         )
     board.print_rate(result.kept)
     if nothing and not result.made and not result.failed:
@@ -86,15 +104,15 @@ def execute_shown(prepared: Prepared, force: Force, ray: RayStart | None, *, not
     return 0
 
 
-def _clip_timeout(value: Any) -> float:
+def _seconds(flag: str, value: Any) -> float | None:
     if value is None:
-        return guard.TIMEOUT_S
+        return None
     try:
         seconds = float(value)
     except (TypeError, ValueError, OverflowError):
         seconds = 0.0
     if not 1 <= seconds <= 1e6:
-        raise UsageError(f"--clip-timeout: must be a number of seconds from 1 to a million (got {value!r})")
+        raise UsageError(f"{flag}: must be a number of seconds from 1 to a million (got {value!r})")
     return seconds
 
 

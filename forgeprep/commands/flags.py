@@ -100,7 +100,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print it as JSON, for progra
 Workers = Annotated[
     int | None,
     typer.Option(
-        help="Shards made at a time; 1 works in this process, without Ray. [default: one a core]",
+        help="Shards made at a time; 1 works in this process, without Ray. [default: as CPUs and memory allow]",
         metavar="INTEGER",
         rich_help_panel=EXECUTION,
     ),
@@ -108,7 +108,9 @@ Workers = Annotated[
 Address = Annotated[
     str | None,
     typer.Option(
-        help="Ray cluster: auto or ray://host:port. [default: this machine]", metavar="TEXT", rich_help_panel=EXECUTION
+        help="Ray cluster: auto, ray://host:port or local. [default: RAY_ADDRESS, else this machine]",
+        metavar="TEXT",
+        rich_help_panel=EXECUTION,
     ),
 ]
 ClipTimeout = Annotated[
@@ -125,6 +127,16 @@ WorkerMemory = Annotated[
     typer.Option(
         help="What a process that reads media may take, e.g. 2GB or 800MB. [default: 2GB]",
         metavar="SIZE",
+        rich_help_panel=EXECUTION,
+    ),
+]
+
+StartTimeout = Annotated[
+    float | None,
+    typer.Option(
+        help="Fail if no worker of Ray has begun after so many seconds. [default: 300; no limit on a cluster]",
+        min=1,
+        metavar="SECONDS",
         rich_help_panel=EXECUTION,
     ),
 ]

@@ -23,6 +23,7 @@ from forgeprep.commands.flags import (
     ClipTimeout,
     Dataset,
     Debug,
+    StartTimeout,
     WorkerMemory,
     Workers,
     complete_formats,
@@ -151,6 +152,7 @@ def run(
     address: Address = None,
     clip_timeout: ClipTimeout = None,
     worker_memory: WorkerMemory = None,
+    start_timeout: StartTimeout = None,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -192,6 +194,7 @@ def run(
     given |= {"compression": compression, "methods": methods, "splits": splits, "options": option or None}
     given |= {"format": format, "image_format": image_format, "image_quality": image_quality, "shard_size": shard_size}
     given |= {"workers": workers, "address": address, "clip_timeout": clip_timeout, "worker_memory": worker_memory}
+    given["start_timeout"] = start_timeout
     given["set"] = settings or None
 
     from forgeprep.commands.terminal import unattended
@@ -232,11 +235,15 @@ def _run(given: Mapping[str, Any], config_file: Path | None, switches: _Switches
             from forgeprep.commands.terminal import counting
             from forgeprep.io.storage import spare_pandas, to_path
             from forgeprep.pipeline.configure import make_config
+            from forgeprep.pipeline.make_shard import resources_of
             from forgeprep.pipeline.run import prepare_run
 
             spare_pandas()
             root, out = to_path(values["root"]), to_path(values["out"])
             config = make_config(str(values["dataset"]), values)
+            most = force.most(resources_of(config))
+            if ray is not None:
+                ray.workers = most
             with counting() as tell:
                 prepared = prepare_run(
                     config,
@@ -247,11 +254,11 @@ def _run(given: Mapping[str, Any], config_file: Path | None, switches: _Switches
                     write=not switches.dry_run,
                     progress=tell,
                     # Of a single shard it is not sure yet that it needs Ray.
-                    planning=lambda shards: ray.begin() if ray and (force.workers or shards) > 1 else None,
+                    planning=lambda shards: ray.begin() if ray and (force.workers or min(shards, most)) > 1 else None,
                 )
             print_plan(prepared)
             if switches.dry_run:
-                print_estimate(prepared, None if force.address else max(1, force.most))
+                print_estimate(prepared, None if force.address else max(1, most))
                 return 0
         code = execute_shown(prepared, force, ray, nothing="nothing to retry" if switches.retry_failed else None)
     if code == 0 and switches.strict:

@@ -207,21 +207,25 @@ def execute(
     ray: RayStart | None = None,
     clip_timeout_s: float = guard.TIMEOUT_S,
     worker_memory: int = guard.MEMORY,
+    start_timeout_s: float | None = None,
 ) -> Result:
     """Make all shards that are not there yet, then write the indexes.
 
     ``workers=1`` (or 0) works in this process, but for the reading of media, which has its own; else Ray runs that many
-    tasks at a time, on this machine or, with ``address``, on a cluster. ``ray`` may have been begun for them before;
-    it is ended here. One shard's failure does not stop the others; a full or unwritable disk stops the run. A worker
-    that shows no progress for ``clip_timeout_s`` is replaced; a clip that kills or hangs its worker each time is
+    tasks at a time, on this machine; or as many as there is room for, on the cluster at ``address``, in the Ray that
+    this process has initialised, or on the cluster that ``RAY_ADDRESS`` names. ``ray`` may have been begun for them
+    before; it is ended here. One shard's failure does not stop the others; a full or unwritable disk stops the run. A
+    worker that shows no progress for ``clip_timeout_s`` is replaced; a clip that kills or hangs its worker each time is
     dropped. ``worker_memory`` is how many bytes a process that reads media may take beyond what it has at its start.
+    ``start_timeout_s`` is how long Ray's workers may take to begin: without it 300 s here, and any time on a cluster.
 
     Raises:
         StorageError: the output cannot be written.
+        ForgeprepError: Ray cannot start here, or none of its workers has begun in time.
         KeyboardInterrupt: stopped by the user; finished shards stay.
     """
     result = Result()
-    how = Execution(workers, address, Limits(clip_timeout_s, worker_memory))
+    how = Execution(workers, address, Limits(clip_timeout_s, worker_memory, start_timeout_s))
     with locked(prepared.out):
         jobs = _jobs_left(prepared, result, report)
         _remove_leftovers(prepared.out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeprep.errors import VerifyError
+from forgeprep.io.machine import usable_cpus
 from forgeprep.io.storage import parquet_source
 from forgeprep.media import guard
 from forgeprep.registry import made_with
@@ -69,7 +69,7 @@ def verify(out: Path, *, workers: int | None = None, columns: Iterable[Column] =
     ]
     problems += _not_made(out, {shard for shard, _ in found})
     problems += _leftovers(out, records)
-    threads = workers or os.cpu_count() or 1
+    threads = workers or usable_cpus()
     with guard.memory(MEMORY + threads * THREAD_MEMORY), ThreadPoolExecutor(threads) as pool:
         checked = list(pool.map(lambda record: check_shard(out, record, contents), records))
         # Which of those that were read at the same time asked for too much shows when each is read alone.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import warnings
 from contextlib import suppress
 from typing import Annotated, Any, NoReturn
 
@@ -72,6 +74,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     arguments = sys.argv[1:] if arguments is None else arguments
     from forgeprep.errors import ForgeprepError
 
+    _speak_plainly()
     try:
         app(args=arguments, prog_name="forgeprep")
     except ForgeprepError as error:
@@ -88,6 +91,24 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             raise
         _fail(f"{type(error).__name__}: {error} (a defect of forgeprep; --debug shows where)", 1)
     sys.exit(0)
+
+
+def _speak_plainly() -> None:
+    """Warnings of forgeprep's own are one line each; what a terminal's encoding lacks is spelled out, as ``\\xfc``."""
+    from forgeprep.errors import ForgeprepWarning, one_line
+
+    def show(message: Any, category: type[Warning], *place: Any) -> None:
+        if issubclass(category, ForgeprepWarning):
+            with suppress(OSError):
+                print(f"forgeprep: warning: {one_line(message)}", file=sys.stderr)
+        else:
+            show_others(message, category, *place)
+
+    show_others = warnings.showwarning
+    warnings.showwarning = show
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _fail(message: Any, code: int) -> NoReturn:

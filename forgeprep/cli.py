@@ -97,12 +97,12 @@ def _speak_plainly() -> None:
     """Warnings of forgeprep's own are one line each; what a terminal's encoding lacks is spelled out, as ``\\xfc``."""
     from forgeprep.errors import ForgeprepWarning, one_line
 
-    def show(message: Any, category: type[Warning], *place: Any) -> None:
+    def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, ForgeprepWarning):
             with suppress(OSError):
                 print(f"forgeprep: warning: {one_line(message)}", file=sys.stderr)
         else:
-            show_others(message, category, *place)
+            show_others(message, category, *place, **more)
 
     show_others = warnings.showwarning
     warnings.showwarning = show

@@ -15,7 +15,8 @@ from forgeprep.pipeline.executors.ray_start import RayStart, cluster_address
 from forgeprep.schemas.resources import Resources
 
 if TYPE_CHECKING:
-    from forgeprep.pipeline.run import Prepared
+    from forgeprep.commands.events import Emit
+    from forgeprep.pipeline.run import Prepared, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,9 @@ def ray_begun(force: Force | None) -> Iterator[RayStart | None]:
         ray.end()
 
 
-def execute_shown(prepared: Prepared, force: Force, ray: RayStart | None, *, nothing: str | None) -> int:
+def execute_shown(prepared: Prepared, force: Force, ray: RayStart | None, *, nothing: str | None, emit: Emit) -> Result:
     """Make the shards and show what became of them; ``nothing`` is said where all were there already."""
+    from forgeprep.commands.events import emit_drops
     from forgeprep.commands.inspect import show_counts
     from forgeprep.commands.progress import live, stoppable
     from forgeprep.commands.terminal import console
@@ -81,12 +83,13 @@ def execute_shown(prepared: Prepared, force: Force, ray: RayStart | None, *, not
     workers = min(most, len(prepared.shards)) if force.workers is None else force.workers
     if ray is not None and force.address is None and workers <= 1:
         ray.end(wait=False)
-    with live(prepared) as board, stoppable(prepared.out):
+    with live(prepared, emit) as board, stoppable(prepared.out):
         result = execute(
             prepared,
             workers=workers,
             address=force.address,
             report=board.post,
+            ended=board.end_shard,
             ray=ray,
             clip_timeout_s=force.clip_timeout_s,
             worker_memory=force.worker_memory,
@@ -99,9 +102,10 @@ def execute_shown(prepared: Prepared, force: Force, ray: RayStart | None, *, not
         console.print(f"failed: shard {name}: {' '.join(message.split())}", markup=False)
     if result.failed:
         console.print(f"{len(result.failed)} of {len(prepared.shards)} shards failed; the others are kept")
-        return 1
-    show_counts(prepared.out)
-    return 0
+    else:
+        show_counts(prepared.out)
+        emit_drops(emit, prepared.out)
+    return result
 
 
 def _seconds(flag: str, value: Any) -> float | None:

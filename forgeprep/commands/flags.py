@@ -97,6 +97,15 @@ complete_formats, complete_detectors = completing(_formats), completing(_detecto
 Out = Annotated[Path, typer.Argument(help="Folder of a finished run.", parser=parse_path, metavar="OUT")]
 Json = Annotated[bool, typer.Option("--json", help="Print it as JSON, for programs. [default: off]")]
 
+JsonLines = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print events as JSON, one a line, for schedulers; text goes to standard error. [default: off]",
+        rich_help_panel=EXECUTION,
+    ),
+]
+
 Workers = Annotated[
     int | None,
     typer.Option(

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -23,6 +23,7 @@ from forgeprep.commands.flags import (
     ClipTimeout,
     Dataset,
     Debug,
+    JsonLines,
     StartTimeout,
     WorkerMemory,
     Workers,
@@ -34,6 +35,9 @@ from forgeprep.commands.groups import Command, single, tell_renamed
 from forgeprep.commands.stage_flags import flag_of, takes_stage_flags
 from forgeprep.params import all_params
 from forgeprep.schemas.config import PRESETS, RENAMED
+
+if TYPE_CHECKING:
+    from forgeprep.commands.events import Emit
 
 EXAMPLES = """
 forgeprep run ffpp --root FaceForensics++ --out shards --dry-run
@@ -183,6 +187,7 @@ def run(
             rich_help_panel=EXECUTION,
         ),
     ] = False,
+    as_json: JsonLines = False,
     debug: Debug = False,
     **given: Any,
 ) -> None:
@@ -197,10 +202,11 @@ def run(
     given["start_timeout"] = start_timeout
     given["set"] = settings or None
 
+    from forgeprep.commands.events import events
     from forgeprep.commands.terminal import unattended
 
-    with unattended():
-        code = _run(given, config, _Switches(dry_run, overwrite, retry_failed, strict))
+    with unattended(), events(as_json) as emit:
+        code = _run(given, config, _Switches(dry_run, overwrite, retry_failed, strict), emit)
     sys.exit(code)
 
 
@@ -219,7 +225,8 @@ class _Switches:
     strict: bool
 
 
-def _run(given: Mapping[str, Any], config_file: Path | None, switches: _Switches) -> int:
+def _run(given: Mapping[str, Any], config_file: Path | None, switches: _Switches, emit: Emit) -> int:
+    from forgeprep.commands.events import emit_finished, emit_planned
     from forgeprep.commands.execution import execute_shown, force_of, ray_begun
     from forgeprep.errors import UsageError
     from forgeprep.media import process as media_process
@@ -256,14 +263,17 @@ def _run(given: Mapping[str, Any], config_file: Path | None, switches: _Switches
                     # Of a single shard it is not sure yet that it needs Ray.
                     planning=lambda shards: ray.begin() if ray and (force.workers or min(shards, most)) > 1 else None,
                 )
+            emit_planned(emit, prepared)
             print_plan(prepared)
             if switches.dry_run:
                 print_estimate(prepared, None if force.address else max(1, most))
+                emit("finished", exit_code=0)
                 return 0
-        code = execute_shown(prepared, force, ray, nothing="nothing to retry" if switches.retry_failed else None)
-    if code == 0 and switches.strict:
+        nothing = "nothing to retry" if switches.retry_failed else None
+        result = execute_shown(prepared, force, ray, nothing=nothing, emit=emit)
+    if switches.strict and not result.failed:
         _check_coverage(out)
-    return code
+    return emit_finished(emit, result)
 
 
 def _read_config(file: Path | None) -> dict[str, Any]:

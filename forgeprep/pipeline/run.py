@@ -202,6 +202,7 @@ def execute(
     workers: int,
     address: str | None = None,
     report: Report,
+    ended: Callable[[str, str, str | None], None] = lambda shard, state, failure: None,
     ray: RayStart | None = None,
     clip_timeout_s: float = guard.TIMEOUT_S,
     worker_memory: int = guard.MEMORY,
@@ -215,6 +216,7 @@ def execute(
     before; it is ended here. One shard's failure does not stop the others; a full or unwritable disk stops the run. A
     worker that shows no progress for ``clip_timeout_s`` is replaced; a clip that kills or hangs its worker each time is
     dropped. ``worker_memory`` is how many bytes a process that reads media may take beyond what it has at its start.
+    ``ended`` is told of each shard whether it was ``made``, ``kept`` or has ``failed``, and why.
     ``start_timeout_s`` is how long Ray's workers may take to begin: without it 300 s here, and any time on a cluster.
 
     Raises:
@@ -228,6 +230,8 @@ def execute(
         if (_read_json(prepared.out / "run.json") or {}).get("fingerprint") != prepared.fingerprint:
             raise _taken(prepared.out)
         jobs = _jobs_left(prepared, result, report)
+        for name in result.kept:
+            ended(name, "kept", None)
         _remove_leftovers(prepared.out)
         outcomes = run_jobs(jobs, how, report, ray)
         try:
@@ -236,6 +240,7 @@ def execute(
                     result.made.append(name)
                 else:
                     result.failed.append((name, failure))
+                ended(name, "made" if failure is None else "failed", failure)
         finally:
             # Ends Ray's workers first, so that none of them writes on.
             outcomes.close()

@@ -1,12 +1,15 @@
-"""Start the same command twice in the same instant, again and again: one has to work, the other to be refused.
+"""Start the same command twice in the same instant, again and again: no shard may be made twice.
 
-``python -m tests.helpers.at_once TRIES WORDS…``: WORDS are those of ``forgeprep``, with OUT for the folder.
+``python -m tests.helpers.at_once TRIES WORDS…``: WORDS are those of ``forgeprep run``, with OUT for the folder.
 
 Each try forks two processes that have imported all and wait for the same moment, which is closer than a shell gets.
+Usually one works and the other is refused, ``(0, 2)``. Both may end well where the second comes so late that the first
+has ended already; it makes nothing then.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -15,14 +18,14 @@ from collections import Counter
 from pathlib import Path
 
 
-def start_at(moment_s: float, words: list[str]) -> int:
-    """Fork a process that gives a command at a moment of the monotonic clock."""
+def start_at(moment_s: float, words: list[str], told: Path) -> int:
+    """Fork a process that gives a command at a moment of the monotonic clock; its output goes to a file."""
     child = os.fork()
     if child:
         return child
-    void = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(void, 1)
-    os.dup2(void, 2)
+    file = os.open(told, os.O_WRONLY | os.O_CREAT, 0o600)
+    os.dup2(file, 1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     code = 70
     try:
         from forgeprep.cli import main
@@ -33,15 +36,19 @@ def start_at(moment_s: float, words: list[str]) -> int:
     except SystemExit as end:
         code = int(end.code or 0)
     finally:
+        sys.stdout.flush()
         os._exit(code)
 
 
-def codes_of(words: list[str], out: Path) -> tuple[int, ...]:
-    """The exit codes of the command, given twice at once, sorted."""
-    words = [str(out) if word == "OUT" else word for word in words]
+def outcome(words: list[str], folder: Path) -> tuple[tuple[int, ...], int]:
+    """The exit codes of the command, given twice at once, sorted; and how often a shard was made."""
+    words = [*(str(folder / "out") if word == "OUT" else word for word in words), "--json"]
     moment_s = time.monotonic() + 0.1
-    children = [start_at(moment_s, words) for _ in range(2)]
-    return tuple(sorted(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
+    told = [folder / f"told{number}" for number in range(2)]
+    children = [start_at(moment_s, words, file) for file in told]
+    codes = tuple(sorted(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
+    found = [json.loads(line) for file in told for line in file.read_text().splitlines()]
+    return codes, sum(event.get("state") == "made" for event in found)
 
 
 if __name__ == "__main__":
@@ -49,8 +56,8 @@ if __name__ == "__main__":
     import forgeprep.commands.run
     import forgeprep.pipeline.run  # noqa: F401
 
-    found: Counter[tuple[int, ...]] = Counter()
+    counts: Counter[tuple[tuple[int, ...], int]] = Counter()
     for turn in range(int(sys.argv[1])):
         with tempfile.TemporaryDirectory() as folder:
-            found[codes_of(sys.argv[2:], Path(folder) / "out")] += 1
-            print(turn + 1, dict(found), flush=True)
+            counts[outcome(sys.argv[2:], Path(folder))] += 1
+            print(turn + 1, dict(counts), flush=True)

@@ -147,7 +147,7 @@ def reckon(what: str, shard_size: int, times: Times, out: Path) -> None:
     on_ray._ray_task = hollow_task  # type: ignore[assignment]
     # So that it is sent to the workers whole: they cannot import this script.
     hollow_task.__module__ = "__main__"
-    with live(prepared) as board:
+    with live(prepared, lambda event, **facts: None) as board:
         result, running = timed(lambda: execute(prepared, workers=2, report=board.post))
         assert len(result.made) == number, result.failed[:1]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import warnings
 from contextlib import suppress
 from typing import Annotated, Any, NoReturn
 
@@ -76,6 +78,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     from forgeprep.errors import ForgeprepError
 
     code: Any = 0
+    _speak_plainly()
     try:
         # Not as typer would: it writes five lines about a wrong flag.
         code = app(args=arguments, prog_name="forgeprep", standalone_mode=False)
@@ -104,6 +107,24 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             raise
         _fail(f"{type(error).__name__}: {error} (a defect of forgeprep; --debug shows where)", 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _speak_plainly() -> None:
+    """Warnings of forgeprep's own are one line each; what a terminal's encoding lacks is spelled out, as ``\\xfc``."""
+    from forgeprep.errors import ForgeprepWarning, one_line
+
+    def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, ForgeprepWarning):
+            with suppress(OSError):
+                print(f"forgeprep: warning: {one_line(message)}", file=sys.stderr)
+        else:
+            show_others(message, category, *place, **more)
+
+    show_others = warnings.showwarning
+    warnings.showwarning = show
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _fail(message: Any, code: int) -> NoReturn:

@@ -34,6 +34,10 @@ class ForgeprepError(Exception):
     exit_code = 1
 
 
+class ForgeprepWarning(UserWarning):
+    """Something that works, but not as well as it should; the command line shows it as one line."""
+
+
 class UsageError(ForgeprepError):
     """The command line, the configuration or the input folder is not usable as given."""
 

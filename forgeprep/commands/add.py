@@ -7,7 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from forgeprep.commands.flags import Address, ClipTimeout, Debug, Out, WorkerMemory, Workers, complete_stages
+from forgeprep.commands.flags import (
+    Address,
+    ClipTimeout,
+    Debug,
+    JsonLines,
+    Out,
+    StartTimeout,
+    WorkerMemory,
+    Workers,
+    complete_stages,
+)
 from forgeprep.commands.groups import single
 from forgeprep.commands.stage_flags import StageCommand, takes_stage_flags
 from forgeprep.params import additive_params
@@ -43,6 +53,8 @@ def add(
     address: Address = None,
     clip_timeout: ClipTimeout = None,
     worker_memory: WorkerMemory = None,
+    start_timeout: StartTimeout = None,
+    as_json: JsonLines = False,
     debug: Debug = False,
     **given: Any,
 ) -> None:
@@ -50,19 +62,21 @@ def add(
 
     They are made from the crops and masks in its shards.
     """
+    from forgeprep.commands.events import emit_finished, emit_planned, events
     from forgeprep.commands.execution import execute_shown, force_of, ray_begun
     from forgeprep.commands.terminal import unattended
     from forgeprep.pipeline.add import prepare_added
 
-    force = force_of(
-        {"workers": workers, "address": address, "clip_timeout": clip_timeout, "worker_memory": worker_memory}
-    )
-    with unattended():
+    given_force = {"workers": workers, "address": address, "clip_timeout": clip_timeout}
+    force = force_of({**given_force, "worker_memory": worker_memory, "start_timeout": start_timeout})
+    with unattended(), events(as_json) as emit:
         names = [name.strip() for name in stages.split(",") if name.strip()]
         asked = {name: value for name, value in given.items() if value is not None}
         with ray_begun(force) as ray:
             prepared = prepare_added(out, names, {**asked, **({"set": settings} if settings else {})})
-            code = execute_shown(prepared, force, ray, nothing="nothing to add")
+            emit_planned(emit, prepared)
+            result = execute_shown(prepared, force, ray, nothing="nothing to add", emit=emit)
+            code = emit_finished(emit, result)
     sys.exit(code)
 
 

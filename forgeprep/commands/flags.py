@@ -99,10 +99,19 @@ complete_formats, complete_detectors = completing(_formats), completing(_detecto
 Out = Annotated[Path, typer.Argument(help="Folder of a finished run.", parser=parse_path, metavar="OUT")]
 Json = Annotated[bool, typer.Option("--json", help="Print it as JSON, for programs. [default: off]")]
 
+JsonLines = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print events as JSON, one a line, for schedulers; text goes to standard error. [default: off]",
+        rich_help_panel=EXECUTION,
+    ),
+]
+
 Workers = Annotated[
     int | None,
     typer.Option(
-        help="Shards made at a time; 1 works in this process, without Ray. [default: one a core]",
+        help="Shards made at a time; 1 works in this process, without Ray. [default: as CPUs and memory allow]",
         metavar="INTEGER",
         rich_help_panel=EXECUTION,
     ),
@@ -110,7 +119,9 @@ Workers = Annotated[
 Address = Annotated[
     str | None,
     typer.Option(
-        help="Ray cluster: auto or ray://host:port. [default: this machine]", metavar="TEXT", rich_help_panel=EXECUTION
+        help="Ray cluster: auto, ray://host:port or local. [default: RAY_ADDRESS, else this machine]",
+        metavar="TEXT",
+        rich_help_panel=EXECUTION,
     ),
 ]
 ClipTimeout = Annotated[
@@ -127,6 +138,16 @@ WorkerMemory = Annotated[
     typer.Option(
         help="What a process that reads media may take, e.g. 2GB or 800MB. [default: 2GB]",
         metavar="SIZE",
+        rich_help_panel=EXECUTION,
+    ),
+]
+
+StartTimeout = Annotated[
+    float | None,
+    typer.Option(
+        help="Fail if no worker of Ray has begun after so many seconds. [default: 300; no limit on a cluster]",
+        min=1,
+        metavar="SECONDS",
         rich_help_panel=EXECUTION,
     ),
 ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar, NamedTuple
 
 import typer
@@ -59,13 +60,36 @@ class Command(TyperCommand):
     """
 
     renamed: ClassVar[Mapping[str, str]] = {}
+    as_given: Mapping[str, str] = {}
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments, those of earlier versions under their new names."""
-        if not ctx.resilient_parsing:
-            args = current_flags(args, self.renamed)
+        if ctx.resilient_parsing:
+            return super().parse_args(ctx, args)
+        given = {argument.partition("=")[0] for argument in args}
+        self.as_given = {new: old for old, new in self.renamed.items() if old in given}
+        args = current_flags(args, self.renamed)
         ctx.meta[_WORDS] = [*ctx.command_path.split(), *args]
-        return super().parse_args(ctx, args)
+        with self._told_as_given():
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Call the command."""
+        with self._told_as_given():
+            return super().invoke(ctx)
+
+    @contextmanager
+    def _told_as_given(self) -> Iterator[None]:
+        """Let errors name a flag as the user gave it, by the name of an earlier version where it was that."""
+        from forgeprep.errors import UsageError
+
+        try:
+            yield
+        except UsageError as error:
+            text = str(error)
+            for new, old in self.as_given.items():
+                text = re.sub(rf"(?<![\w-]){re.escape(new)}(?![\w-])", old, text)
+            raise type(error)(text) from error
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Arguments and flags, each under its heading."""

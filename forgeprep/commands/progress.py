@@ -8,12 +8,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from forgeprep.commands.terminal import console
+from forgeprep.commands.events import Emit
+from forgeprep.commands.terminal import console, now_and_then
 from forgeprep.errors import Stopped
 from forgeprep.pipeline.progress import Progress as ShardProgress
 from forgeprep.text import counted
@@ -24,12 +26,15 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Board:
-    """The live progress of a run."""
+    """The live progress of a run: a bar in a terminal, else a line now and then."""
 
-    bar: Progress
-    task: Any
+    clips: int
+    bar: Progress | None = None
+    task: Any = None
+    emit: Emit = lambda event, **facts: None
     latest: dict[str, ShardProgress] = field(default_factory=dict)
     total: ShardProgress = field(default_factory=ShardProgress)
+    kept: ShardProgress = field(default_factory=ShardProgress)
     started: float = field(default_factory=time.perf_counter)
 
     def post(self, shard: str, progress: ShardProgress) -> None:
@@ -37,14 +42,32 @@ class Board:
         before, total = self.latest.get(shard, ShardProgress()), self.total
         self.latest[shard] = progress
         # Kept, not summed anew: a thousand workers send thousands of messages a second.
-        self.total = ShardProgress(
-            total.clips - before.clips + progress.clips,
-            total.rows - before.rows + progress.rows,
-            total.drops - before.drops + progress.drops,
+        self.total = _sum(total, before, progress)
+        if self.bar is not None:
+            rows, drops = self.total.rows, self.total.drops
+            rate = rows / max(1e-9, time.perf_counter() - self.started)
+            self.bar.update(self.task, completed=self.total.clips, rows=rows, drops=drops, rate=f"{rate:.1f}")
+
+    def end_shard(self, shard: str, state: str, failure: str | None) -> None:
+        """Take note that a shard was ``made``, ``kept``, or has ``failed``."""
+        told = self.latest.get(shard, ShardProgress())
+        if state == "kept":
+            self.kept = _sum(self.kept, ShardProgress(), told)
+        facts = {"clips": told.clips, "samples": told.rows, "drops": told.drops}
+        self.emit("shard", shard=shard, state=state, **facts, **({"error": failure} if failure else {}))
+
+    def say(self) -> None:
+        """Print a line that tells how far the run is, and how long it will go on at this speed."""
+        spent, total = time.perf_counter() - self.started, self.total
+        made, rows = total.clips - self.kept.clips, total.rows - self.kept.rows
+        left = spent * (self.clips - total.clips) / made if made > 0 else None
+        facts = {"clips": total.clips, "clips_planned": self.clips, "samples": total.rows, "drops": total.drops}
+        self.emit("progress", **facts, seconds=round(spent, 1), seconds_left=None if left is None else round(left))
+        to_go = "" if left is None else f", about {timedelta(seconds=round(left))} to go"
+        console.print(
+            f"{time.strftime('%H:%M:%S')}  {total.clips:,} of {self.clips:,} clips, {total.rows:,} samples, "
+            f"{rows / max(spent, 1e-9):.1f}/s, {total.drops:,} drops{to_go}"
         )
-        rows, drops = self.total.rows, self.total.drops
-        rate = rows / max(1e-9, time.perf_counter() - self.started)
-        self.bar.update(self.task, completed=self.total.clips, rows=rows, drops=drops, rate=f"{rate:.1f}")
 
     def print_rate(self, kept: list[str]) -> None:
         """Print how much was made how fast; ``kept`` are shards that were there already."""
@@ -80,10 +103,19 @@ def stoppable(out: Path) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before_term)
 
 
+def _sum(total: ShardProgress, before: ShardProgress, now: ShardProgress) -> ShardProgress:
+    clips, rows = total.clips - before.clips + now.clips, total.rows - before.rows + now.rows
+    return ShardProgress(clips, rows, total.drops - before.drops + now.drops)
+
+
 @contextmanager
-def live(prepared: Prepared) -> Iterator[Board]:
-    """Show a bar over all clips while shards are made."""
-    clips = sum(shard.clips for shard in prepared.shards)
+def live(prepared: Prepared, emit: Emit) -> Iterator[Board]:
+    """Show how far the run is, of all clips, while shards are made."""
+    board = Board(sum(shard.clips for shard in prepared.shards), emit=emit)
+    if not console.is_terminal:
+        with now_and_then(board.say):
+            yield board
+        return
     columns = (
         BarColumn(),
         TextColumn("clips"),
@@ -94,4 +126,5 @@ def live(prepared: Prepared) -> Iterator[Board]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as bar:
-        yield Board(bar, bar.add_task("run", total=clips, rows=0, drops=0, rate="0.0"))
+        board.bar, board.task = bar, bar.add_task("run", total=board.clips, rows=0, drops=0, rate="0.0")
+        yield board

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -23,6 +23,8 @@ from forgeprep.commands.flags import (
     ClipTimeout,
     Dataset,
     Debug,
+    JsonLines,
+    StartTimeout,
     WorkerMemory,
     Workers,
     complete_formats,
@@ -34,6 +36,9 @@ from forgeprep.commands.stage_flags import StageCommand, flag_of, takes_stage_fl
 from forgeprep.params import all_params
 from forgeprep.schemas.config import PRESETS, RENAMED
 from forgeprep.text import counted
+
+if TYPE_CHECKING:
+    from forgeprep.commands.events import Emit
 
 EXAMPLES = """
 forgeprep run ffpp --dry-run
@@ -175,6 +180,7 @@ def run(
     address: Address = None,
     clip_timeout: ClipTimeout = None,
     worker_memory: WorkerMemory = None,
+    start_timeout: StartTimeout = None,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -205,6 +211,7 @@ def run(
             rich_help_panel=EXECUTION,
         ),
     ] = False,
+    as_json: JsonLines = False,
     debug: Debug = False,
     **given: Any,
 ) -> None:
@@ -219,12 +226,15 @@ def run(
     given |= {"format": format, "image_format": image_format, "image_quality": image_quality, "shard_size": shard_size}
     given |= {"shards": shards, "absent": absent}
     given |= {"workers": workers, "address": address, "clip_timeout": clip_timeout, "worker_memory": worker_memory}
+    given["start_timeout"] = start_timeout
     given["set"] = settings or None
 
+    from forgeprep.commands.events import events
     from forgeprep.commands.terminal import unattended
 
-    with unattended():
-        code = _run(given, config, _Switches(dry_run, overwrite, retry_failed, strict), given_words(context))
+    switches = _Switches(dry_run, overwrite, retry_failed, strict)
+    with unattended(), events(as_json) as emit:
+        code = _run(given, config, switches, given_words(context), emit)
     sys.exit(code)
 
 
@@ -243,7 +253,10 @@ class _Switches:
     strict: bool
 
 
-def _run(given: Mapping[str, Any], config_file: Path | None, switches: _Switches, words: Sequence[str]) -> int:
+def _run(
+    given: Mapping[str, Any], config_file: Path | None, switches: _Switches, words: Sequence[str], emit: Emit
+) -> int:
+    from forgeprep.commands.events import emit_finished, emit_planned
     from forgeprep.commands.execution import execute_shown, force_of, ray_begun
     from forgeprep.media import process as media_process
     from forgeprep.pipeline.precedence import take
@@ -261,6 +274,7 @@ def _run(given: Mapping[str, Any], config_file: Path | None, switches: _Switches
             from forgeprep.datasets import get_dataset
             from forgeprep.io.storage import spare_pandas
             from forgeprep.pipeline.configure import make_config
+            from forgeprep.pipeline.make_shard import resources_of
             from forgeprep.pipeline.run import prepare_run
 
             spare_pandas()
@@ -269,6 +283,9 @@ def _run(given: Mapping[str, Any], config_file: Path | None, switches: _Switches
             out = out_of("shards", dataset, taken.get("out"), here, root.value)
             config = make_config(dataset, {**values, "out": out.value})
             where.tell(dataset, asked, taken, root, out)
+            most = force.most(resources_of(config))
+            if ray is not None:
+                ray.workers = most
             with counting() as tell:
                 prepared = prepare_run(
                     config,
@@ -279,16 +296,19 @@ def _run(given: Mapping[str, Any], config_file: Path | None, switches: _Switches
                     write=not switches.dry_run,
                     progress=tell,
                     # Of a single shard it is not sure yet that it needs Ray.
-                    planning=lambda shards: ray.begin() if ray and (force.workers or shards) > 1 else None,
+                    planning=lambda shards: ray.begin() if ray and (force.workers or min(shards, most)) > 1 else None,
                 )
+            emit_planned(emit, prepared)
             print_plan(prepared)
             if switches.dry_run:
-                print_estimate(prepared, None if force.address else max(1, force.most))
+                print_estimate(prepared, None if force.address else max(1, most))
+                emit("finished", exit_code=0)
                 return 0
-        code = execute_shown(prepared, force, ray, nothing="nothing to retry" if switches.retry_failed else None)
-    if code == 0 and switches.strict:
+        nothing = "nothing to retry" if switches.retry_failed else None
+        result = execute_shown(prepared, force, ray, nothing=nothing, emit=emit)
+    if switches.strict and not result.failed:
         _check_coverage(out.value)
-    return code
+    return emit_finished(emit, result)
 
 
 def _tell_renamed(old: str, new: str, file: Path) -> None:

@@ -95,14 +95,14 @@ def splice(
 
     Each is an original, in parts replaced by the frames of its fake.
     """
-    import os
-
     from forgeprep.commands import where
+    from forgeprep.commands.execution import force_of
     from forgeprep.commands.progress import stoppable
     from forgeprep.commands.terminal import console, counting, unattended
     from forgeprep.datasets import get_dataset
     from forgeprep.datasets.base import ScanOptions
     from forgeprep.errors import UsageError
+    from forgeprep.faces.detectors import get_detector
     from forgeprep.pipeline.configure import make_config
     from forgeprep.pipeline.executors.execution import Execution
     from forgeprep.pipeline.precedence import Source, Taken, take
@@ -129,7 +129,8 @@ def splice(
     target = out_of("spliced", config.dataset, given, here, source.value)
     where.tell(config.dataset, dataset, {}, source, target)
     params = get_dataset(config.dataset).params(**config.options)
-    how = Execution(workers if workers is not None else os.cpu_count() or 1, address)
+    force = force_of({"workers": workers, "address": address})
+    how = Execution(force.most(get_detector(rules.detector).resources), force.address or "local")
     with unattended(), stoppable(target.value), counting() as tell:
         options = ScanOptions(config.compression, config.methods, config.splits, params, lambda n: tell("files", n))
         made = make_clips(config.dataset, source.value, target.value, options, rules, how=how, progress=tell)

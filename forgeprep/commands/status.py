@@ -63,11 +63,13 @@ def lines(status: Status) -> list[str]:
         found.append(("left", f"about {timedelta(seconds=round(status.left_s))}"))
     elif status.state == "working":
         found.append(("left", "not known before this process has finished a shard"))
+    if status.to_extend:
+        found.append(("to extend", _some(status.to_extend)))
     if status.to_remake:
         found.append(("to remake", _some(status.to_remake)))
     found += [("damaged", problem) for problem in status.problems]
     if status.state == "stopped":
-        found.append(("next", "give the same 'forgeprep run' command again for the rest"))
+        found.append(("next", f"give the same 'forgeprep {status.command}' command again for the rest"))
     return [f"{name:<9}  {text}" for name, text in found]
 
 

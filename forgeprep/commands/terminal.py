@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
@@ -14,6 +15,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+LINES_S = 30.0
+"""Seconds between two lines that tell how far work is, where there is no terminal."""
 
 console = Console(soft_wrap=True, highlight=False)
 
@@ -44,8 +48,36 @@ def print_json(value: Any) -> None:
 @contextmanager
 def counting() -> Iterator[Callable[[str, int], None]]:
     """A line that shows how far something is while it is not known how much there is: ``tell(what, count)``."""
+    if not console.is_terminal:
+        latest = ""
+
+        def note(what: str, count: int) -> None:
+            nonlocal latest
+            latest = f"{count:,} {what}"
+
+        with now_and_then(lambda: console.print(latest) if latest else None):
+            yield note
+        return
     with console.status("…") as status:
         yield lambda what, count: status.update(f"{count:,} {what}")
+
+
+@contextmanager
+def now_and_then(say: Callable[[], object]) -> Iterator[None]:
+    """Inside, ``say()`` is called every :data:`LINES_S`: in a log, lines tell what a bar tells in a terminal."""
+    over = threading.Event()
+
+    def speak() -> None:
+        while not over.wait(LINES_S):
+            say()
+
+    thread = threading.Thread(target=speak, daemon=True, name="forgeprep-lines")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 @contextmanager

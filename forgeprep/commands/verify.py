@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from forgeprep.commands.flags import Debug, Json, Out
 from forgeprep.commands.groups import single
 from forgeprep.text import counted
 
 
-def verify(out: Out, as_json: Json = False, debug: Debug = False) -> None:
+def verify(
+    out: Out,
+    as_json: Json = False,
+    rebuild: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild",
+            help="First make missing records anew from the tables, as for a copy without state/. [default: off]",
+        ),
+    ] = False,
+    debug: Debug = False,
+) -> None:
     """Check every shard against its records.
 
     Checksums, schema, counts, pictures. Exit code 1 and a list if something is off.
@@ -22,6 +36,12 @@ def verify(out: Out, as_json: Json = False, debug: Debug = False) -> None:
     from forgeprep.shards.verify import verify as problems_of
     from forgeprep.stages import columns_of
 
+    if rebuild:
+        from forgeprep.pipeline.rebuild import rebuild_records
+
+        count = rebuild_records(out)
+        if not as_json:
+            console.print(f"{out}: {count:,} records made anew from the tables", markup=False)
     problems = problems_of(out, columns=columns_of(read_run(out)))
     rows = None if problems else _rows(out)
     if as_json:

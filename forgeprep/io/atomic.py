@@ -5,20 +5,23 @@ from __future__ import annotations
 import errno
 import os
 import uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from forgeprep.errors import StorageError
+from forgeprep.errors import ForgeprepWarning, StorageError
 from forgeprep.io.storage import is_remote
 
 _REMEDY = {
     errno.ENOSPC: "no space left; free some and run the same command again",
     errno.EDQUOT: "disk quota exceeded; free some space and run the same command again",
-    errno.EACCES: "permission denied; give a folder that you may write to with --out",
-    errno.EPERM: "not permitted; give a folder that you may write to with --out",
-    errno.EROFS: "the file system is read-only; give another --out",
+    # Many commands write, each with a flag of its own for the place.
+    errno.EACCES: "permission denied; give a place that you may write to",
+    errno.EPERM: "not permitted; give a place that you may write to",
+    errno.EROFS: "the file system is read-only; give a place that you may write to",
 }
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
@@ -42,11 +45,21 @@ def temporary_name(path: Path) -> Path:
 def publish(temporary: Path, path: Path) -> None:
     """Rename a finished local temporary file to ``path``, durably. The caller has flushed and synced it."""
     temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
+        warnings.warn(
+            f"this file system cannot write folders through to the disk ({error.strerror}): after a power cut, "
+            "files that were finished last may be gone, and are made again",
+            ForgeprepWarning,
+            stacklevel=1,
+        )
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:

@@ -1,7 +1,12 @@
-"""The lock on a run's folder: who works there, and since when."""
+"""The lock on a run's folder: who works there, and since when.
+
+Its file lies in the folder itself, beside all that an ``--overwrite`` removes: two processes that hold files of one
+name, the first of them removed, would both think that they are alone.
+"""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -9,20 +14,24 @@ import socket
 import threading
 import time
 import uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-from forgeprep.errors import StorageError, UsageError
+from forgeprep.errors import ForgeprepWarning, StorageError, UsageError
 from forgeprep.io.safe_files import check_regular, open_regular, read_json
 from forgeprep.io.storage import is_remote
 
+LOCK = ".lock"
+"""The file's name in the folder."""
 BEAT_S = 20.0
 """The holder of a remote folder renews its lock after this many seconds."""
 DEAD_S = 90.0
 """A holder that has not renewed its lock for this many seconds counts as dead."""
+_CANNOT_LOCK = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 TRIES = 10
 """How often a taken lock is tried, 0.1 s apart: :func:`last_holder` takes it for a moment to see whether it is free."""
 
@@ -44,15 +53,26 @@ def locked(out: Path, flag: str = "--out") -> Iterator[None]:
         UsageError: another run holds it.
         StorageError: the folder cannot be written.
     """
-    with _leased(out) if is_remote(out) else _flocked(out, flag):
+    if is_remote(out):
+        with _leased(out, flag):
+            yield
+        return
+    with _taken(out, flag) as handle:
+        if handle is not None:
+            yield
+            return
+    with _leased(out, flag):
         yield
 
 
 @contextmanager
-def _flocked(out: Path, flag: str) -> Iterator[None]:
-    """Lock by the operating system, which ends the lock with the process, however that ends."""
+def _taken(out: Path, flag: str) -> Iterator[FileIO | None]:
+    """Lock by the operating system, which ends the lock with the process, however that ends.
+
+    Yields None where the file system has no such locks, as some network file systems.
+    """
     try:
-        (out / "state").mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
         # Not "w": the file's text and time belong to the present holder, which may be another process.
         handle = _open(_path(out))
     except OSError as error:
@@ -69,12 +89,22 @@ def _flocked(out: Path, flag: str) -> Iterator[None]:
                     ) from None
                 time.sleep(0.1)
             except OSError as error:
-                raise StorageError(f"{out}: cannot be locked ({error.strerror}); give another {flag}") from None
+                if error.errno not in _CANNOT_LOCK:
+                    raise StorageError(f"{out}: cannot be locked ({error.strerror}); give another {flag}") from None
+                warnings.warn(
+                    f"{out}: this file system has no locks ({error.strerror}); a note that is renewed every "
+                    f"{BEAT_S:.0f} s in {LOCK} keeps other runs out. If a run dies, another may begin after "
+                    f"{DEAD_S:.0f} s",
+                    ForgeprepWarning,
+                    stacklevel=1,
+                )
+                yield None
+                return
         # The note is for people. A full disk is reported when the first shard is written.
         with suppress(OSError):
             handle.truncate(0)
             handle.write(f"{_process()}\n".encode())
-        yield
+        yield handle
 
 
 def last_holder(out: Path) -> Holder | None:
@@ -89,6 +119,10 @@ def last_holder(out: Path) -> Holder | None:
                 fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 works = True
+            except OSError as error:
+                if error.errno in _CANNOT_LOCK:
+                    return _last_lease(out)
+                raise
             process = " ".join(handle.read(200).decode("utf-8", "replace").split())
             return Holder(works, process, os.fstat(handle.fileno()).st_mtime)
     except OSError:
@@ -96,8 +130,8 @@ def last_holder(out: Path) -> Holder | None:
 
 
 @contextmanager
-def _leased(out: Path) -> Iterator[None]:
-    """Lock by an object that its holder keeps rewriting: remote storage has no locks.
+def _leased(out: Path, flag: str) -> Iterator[None]:
+    """Lock by a file that its holder keeps rewriting: remote storage and some network file systems have no locks.
 
     Two runs that start at the same moment both write it; the one that then reads its own name goes on.
     """
@@ -108,7 +142,7 @@ def _leased(out: Path) -> Iterator[None]:
         holder = _last_lease(out)
         if holder is not None and holder.works:
             raise UsageError(
-                f"{out}: another run is working in this folder ({holder.process}); wait for it or give another --out. "
+                f"{out}: another run is working in this folder ({holder.process}); wait for it or give another {flag}. "
                 f"If it has died, wait {DEAD_S:.0f} s"
             )
         lease.write_bytes(text)
@@ -117,7 +151,7 @@ def _leased(out: Path) -> Iterator[None]:
     except OSError as error:
         raise StorageError(f"{out}: cannot be written ({' '.join(str(error).split())[:300]})") from None
     if not first:
-        raise UsageError(f"{out}: another run has just begun in this folder; wait for it or give another --out")
+        raise UsageError(f"{out}: another run has just begun in this folder; wait for it or give another {flag}")
     stop = threading.Event()
 
     def beat() -> None:
@@ -163,4 +197,4 @@ def _process() -> str:
 
 
 def _path(out: Path) -> Path:
-    return out / "state" / ".lock"
+    return out / LOCK

@@ -12,8 +12,9 @@ from forgeprep.io.lock import locked
 from forgeprep.io.storage import remove_tree
 from forgeprep.params import param_owners
 from forgeprep.pipeline.configure import fingerprint_of, read_params, read_setting, settings_of, shard_key, versions
+from forgeprep.pipeline.differences import settings_differences
 from forgeprep.pipeline.plan import Plan, open_plan
-from forgeprep.pipeline.run import Prepared, settings_differences, write_run
+from forgeprep.pipeline.run import Prepared, write_run
 from forgeprep.registry import made_with
 from forgeprep.schemas.config import RunConfig
 from forgeprep.shards.names import table_path
@@ -62,9 +63,8 @@ def prepare_added(out: Path, names: Sequence[str], given: Mapping[str, Any]) -> 
     )
     identity = {"config": config.model_dump(mode="json"), "inputs": old["inputs"], "versions": now}
     adds_to = settings_of(old) if more else old.get("adds_to")
-    prepared = Prepared(
-        config, Path(old["root"]), out, Scan([]), {}, plan, fingerprint_of(identity), settings_of(identity), adds_to
-    )
+    fingerprint = fingerprint_of(identity) if more else old["fingerprint"]
+    prepared = Prepared(config, Path(old["root"]), out, Scan([]), {}, plan, fingerprint, settings_of(identity), adds_to)
     if more:
         with locked(out):
             remove_tree(out / "report")
@@ -93,7 +93,7 @@ def _check(
         {"versions": old["versions"]}, {"versions": {name: now[name] for name in old["versions"]}}
     )
     if changed:
-        raise UsageError(f"{out}: was made by other versions ({'; '.join(changed)}); install those, or make a new run")
+        raise UsageError(f"{out}: is of other versions ({'; '.join(changed)}); reinstall them, or make a new run")
     settings = settings_of(old)
     for shard in plan.briefs:
         record = read_record(out, shard.name)

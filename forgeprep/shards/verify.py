@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeprep.errors import VerifyError
+from forgeprep.io.machine import usable_cpus
 from forgeprep.io.storage import parquet_source
 from forgeprep.media import guard
 from forgeprep.registry import made_with
@@ -38,6 +38,7 @@ MEMORY = 768 << 20
 THREAD_MEMORY = 192 << 20
 
 
+_REBUILD = "'forgeprep verify OUT --rebuild' makes it anew from the tables"
 _BUILT_IN = {column.stage for column in SAMPLE_COLUMNS} | {"frames"}
 
 
@@ -67,13 +68,16 @@ def verify(out: Path, *, workers: int | None = None, columns: Iterable[Column] =
     found = list(iter_records(out))
     records = [record for _, record in found if record is not None]
     problems = [
-        Problem(f"state/{shard}.json", "the record is damaged; run again to remake the shard")
+        Problem(f"state/{shard}.json", f"the record is damaged; {_REBUILD}, and a run remakes the shard")
         for shard, record in found
         if record is None
     ]
-    problems += _not_made(out, {shard for shard, _ in found})
-    problems += _leftovers(out, records)
-    threads = workers or os.cpu_count() or 1
+    lost = _without_record(out, records)
+    if lost and not found:
+        return [Problem("state", f"the records of all shards are missing, as in a copy without state/; {_REBUILD}")]
+    problems += _not_made(out, {shard for shard, _ in found}, lost)
+    problems += _leftovers(out, records, lost)
+    threads = workers or usable_cpus()
     with guard.memory(MEMORY + threads * THREAD_MEMORY), ThreadPoolExecutor(threads) as pool:
         checked = list(pool.map(lambda record: check_shard(out, record, contents), records))
         # Which of those that were read at the same time asked for too much shows when each is read alone.
@@ -89,18 +93,31 @@ def verify(out: Path, *, workers: int | None = None, columns: Iterable[Column] =
     return problems
 
 
-def _not_made(out: Path, present: set[str]) -> Iterator[Problem]:
-    """Shards that the plan has and the run has not."""
+def _without_record(out: Path, records: Sequence[Record]) -> set[str]:
+    """Files that the run's table lists and that are there, but that no record speaks of."""
+    rows = _table_rows(table_path(out, "shards"), ["path"])
+    known = {file["path"] for record in records for file in record["files"]}
+    listed = set() if isinstance(rows, str) else {str(row.get("path")) for row in rows}
+    return {path.relative_to(out).as_posix() for path in out.glob("shards/*/*")} & (listed - known)
+
+
+def _not_made(out: Path, present: set[str], lost: Collection[str]) -> Iterator[Problem]:
+    """Shards that the plan has and the run has not; ``lost`` are files that have lost their records."""
     plan = table_path(out, "plan")
     rows = _table_rows(plan, ["shard"])
     if isinstance(rows, str):
         yield Problem(plan.relative_to(out).as_posix(), rows)
     else:
         for shard in sorted({str(row.get("shard")) for row in rows} - present):
-            yield Problem(f"state/{shard}.json", "the shard is planned, but has not been made; run again to make it")
+            what = (
+                f"the record is missing; {_REBUILD}"
+                if lost
+                else "the shard is planned, but has not been made; run again"
+            )
+            yield Problem(f"state/{shard}.json", what)
 
 
-def _leftovers(out: Path, records: Sequence[Record]) -> Iterator[Problem]:
+def _leftovers(out: Path, records: Sequence[Record], lost: Collection[str]) -> Iterator[Problem]:
     """Temporary files, and shards that no record speaks of."""
     known = {file["path"] for record in records for file in record["files"]}
     for path in sorted(
@@ -109,7 +126,7 @@ def _leftovers(out: Path, records: Sequence[Record]) -> Iterator[Problem]:
         name = path.relative_to(out).as_posix()
         if path.name.endswith(".tmp"):
             yield Problem(name, "left over from an interrupted write; delete it, or run again")
-        elif name not in known:
+        elif name not in known and name not in lost:
             yield Problem(name, "no record speaks of this file, so it is no part of the run; delete it, or run again")
 
 

@@ -85,6 +85,7 @@ def splice(
     identity = identity_of(dataset, options, rules)
     claim(out, identity)
     with locked(out):
+        claim(out, identity)  # Another command may have taken the folder in the same moment.
         if not is_remote(out):
             for stale in out.glob("**/.*.tmp"):
                 stale.unlink(missing_ok=True)

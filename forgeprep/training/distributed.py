@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from forgeprep.errors import ForgeprepError, UsageError
-from forgeprep.pipeline.executors.ray import set_environment
+from forgeprep.pipeline.executors.ray_start import cluster_address, end_ray, make_folder, set_environment, start_ray
 from forgeprep.training.checkpoint import read_facts
 from forgeprep.training.models import get_model
 from forgeprep.training.run_folder import Training
@@ -15,7 +14,8 @@ from forgeprep.training.run_folder import Training
 def train_on_gpus(training: Training, ranks: int, *, gpu: bool = True, address: str | None = None) -> dict[str, Any]:
     """Train with ``ranks`` processes, each with a GPU of its own unless ``gpu`` is False; returns the best's facts.
 
-    The folder of the run has to be one that all of them see. Without ``address`` Ray runs on this machine.
+    The folder of the run has to be one that all of them see. Without ``address`` Ray runs on this machine, unless
+    ``RAY_ADDRESS`` names a cluster.
 
     Raises:
         UsageError: the batch cannot be shared out, or there are not as many GPUs.
@@ -23,6 +23,7 @@ def train_on_gpus(training: Training, ranks: int, *, gpu: bool = True, address: 
     """
     if get_model(training.model).takes == "features":
         raise UsageError(f"--gpus {ranks}: {training.model} learns on one device")
+    address = cluster_address(address)
     set_environment(local=address is None)
     import ray
     from ray.train import RunConfig, ScalingConfig
@@ -30,8 +31,7 @@ def train_on_gpus(training: Training, ranks: int, *, gpu: bool = True, address: 
 
     if training.recipe.batch % ranks:
         raise UsageError(f"--batch {training.recipe.batch} cannot be shared out to {ranks} processes")
-    options: dict[str, Any] = {} if address else {"include_dashboard": False}
-    ray.init(address or "local", logging_level=logging.ERROR, log_to_driver=False, **options)
+    started = start_ray(None, address, make_folder() if address is None else None)
     try:
         there = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
         if gpu and there < ranks:
@@ -48,7 +48,7 @@ def train_on_gpus(training: Training, ranks: int, *, gpu: bool = True, address: 
     except Exception as error:  # whatever a process raised, wrapped by Ray in errors of many kinds
         raise ForgeprepError(f"training with {ranks} processes failed: {_innermost(error)}") from error
     finally:
-        ray.shutdown()
+        end_ray(started)
     facts = read_facts(training.run, "last") or {}
     return facts.get("best") or {}
 

@@ -90,7 +90,7 @@ def test_pipes_devices_and_hollow_files_are_refused_wherever_a_file_is_read(
 
 
 @pytest.mark.parametrize("make", SPECIAL)
-@pytest.mark.parametrize("name", ["run.json", "meta/plan.pq", "meta/clips.pq", "state/.lock", "record", "shard", "tar"])
+@pytest.mark.parametrize("name", ["run.json", "meta/plan.pq", "meta/clips.pq", ".lock", "record", "shard", "tar"])
 def test_special_files_in_a_runs_folder_end_in_one_line(
     name: str, make: Callable[[Path], None], out: Path, demo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,7 +99,7 @@ def test_special_files_in_a_runs_folder_end_in_one_line(
     named = {"record": record, "shard": shard, "tar": shard.with_suffix(".tar")}
     make(named.get(name, out / name))
     commands = [["verify", str(out)], ["inspect", str(out)], ["status", str(out)]]
-    if name in ("run.json", "meta/plan.pq", "state/.lock"):
+    if name in ("run.json", "meta/plan.pq", ".lock"):
         commands.append(["run", "ffpp", "--root", str(demo), "--out", str(out), "--workers", "0"])
     for command in commands:
         code = run_cli(*command)
@@ -107,7 +107,7 @@ def test_special_files_in_a_runs_folder_end_in_one_line(
         assert code in (0, 1, 2), command
         assert "defect of forgeprep" not in told.err + told.out
         assert told.err.count("\n") <= 1
-    if name == "state/.lock":
+    if name == ".lock":
         assert last_holder(out) is None or make is sparse
         if make is not sparse:
             with pytest.raises(ForgeprepError, match="not a regular file"), locked(out):

@@ -154,7 +154,7 @@ def test_two_runs_never_work_in_one_remote_folder(bucket: str) -> None:
     with locked(out):
         pass
     assert last_holder(out) is None
-    assert not (out / "state" / ".lock").is_file()
+    assert not (out / ".lock").is_file()
 
 
 class Flaky(socketserver.BaseRequestHandler):

@@ -19,7 +19,8 @@ class Execution:
 
     Attributes:
         workers: jobs at a time; with 0 or 1, and no ``address``, they are done in this process.
-        address: of a Ray cluster, which is used in place of this machine.
+        address: of a Ray cluster, which is used in place of this machine; ``local`` for this machine. Without one, it
+            is the Ray that this process has initialised, else the cluster of ``RAY_ADDRESS``, else this machine.
         limits: on what a process that reads media may take.
     """
 
@@ -30,7 +31,7 @@ class Execution:
     @property
     def is_here(self) -> bool:
         """Whether this process does the work."""
-        return self.workers <= 1 and not self.address
+        return self.workers <= 1 and self.address in (None, "local")
 
 
 def run_jobs(
@@ -44,6 +45,7 @@ def run_jobs(
     Raises:
         StorageError: the output cannot be written.
         UsageError: no cluster answers at the address.
+        ForgeprepError: Ray cannot start here, or none of its workers has begun in time.
     """
     if how.is_here:
         if ray is not None:

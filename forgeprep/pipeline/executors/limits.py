@@ -18,13 +18,18 @@ _GPU_MEMORY = 8 << 30
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many seconds a worker may show no progress, and how many bytes it may take beyond what it has at its start.
+    """What a worker may take.
 
-    What a job says that it needs comes on top of these bytes.
+    Attributes:
+        seconds: that it may show no progress.
+        memory: bytes beyond what it has at its start; what a job says that it needs comes on top.
+        start_s: seconds in which one of Ray's workers has to begin; None for the executor's own limit, which a cluster
+            does not have.
     """
 
     seconds: float = guard.TIMEOUT_S
     memory: int = guard.MEMORY
+    start_s: float | None = None
 
 
 @contextmanager

@@ -5,6 +5,8 @@ Imported before all else: what only workers and a run on its way need is importe
 
 from __future__ import annotations
 
+import math
+import time
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import astuple, replace
@@ -15,11 +17,13 @@ from forgeprep.media import guard
 from forgeprep.pipeline.executors.job import Attempt, Job, give_up
 from forgeprep.pipeline.executors.limits import Limits, limited
 from forgeprep.pipeline.executors.ray_board import Pipe, ask, start_actor, tell
+from forgeprep.pipeline.executors.ray_start import NoWorker, Started, no_worker
 from forgeprep.pipeline.executors.ray_start import RayStart as RayStart
-from forgeprep.pipeline.executors.ray_start import set_environment as set_environment
 from forgeprep.pipeline.progress import Progress, Report
 from forgeprep.schemas.resources import Resources
 
+START_S = 300.0
+"""Seconds in which a worker has to begin on this machine, unless the user sets another limit."""
 MAX_DEATHS = 20
 """A job whose worker dies so often, at groups unknown, has failed."""
 MAX_GROUP_DEATHS = 5
@@ -37,55 +41,120 @@ def run_on_ray(
     Raises:
         StorageError: a worker cannot write the output.
         UsageError: no cluster answers at ``address``.
+        ForgeprepError: Ray cannot start here; or, as ``NoWorker``, none of its workers has begun in time.
     """
-    deaths = _Deaths()
-    board: Any = None
+    pool: _Pool | None = None
+    keep_logs = False
     try:
         if not jobs:
             return
-        session = start.wait()
-        import ray
-
-        board = start_actor() if session is None else Pipe(session)
-        place = board.path if isinstance(board, Pipe) else board
-        # Ray itself repeats nothing: a retry has to know at which group the worker before it died.
-        there = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        asks = request(jobs[0].resources, there, on_cluster=start.address is not None)
-        remote: Any = ray.remote
-        task = remote(max_retries=0, **asks)(_ray_task)
-        waiting = {task.remote(job, limits, place): job for job in jobs}
-        pause = 0.1
-        while waiting:
-            # All that have ended in half a second at once: one by one, thousands of jobs keep the driver busy.
-            done, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=pause)
-            for name, progress in ask(board, "snapshot", otherwise={}).items():
-                report(name, progress)
-                pause = 0.5
-            for reference in done:
-                job = waiting.pop(reference)
-                outcome = _outcome(reference)
-                again = None
-                if isinstance(outcome, StorageError):
-                    raise outcome
-                if isinstance(outcome, OutOfMemory) and not job.suspected:
-                    again = replace(job, suspected=frozenset({outcome.group}))
-                elif isinstance(outcome, GroupFailed):
-                    again = give_up(job, outcome)
-                if isinstance(outcome, _WorkerDied):
-                    again = deaths.next_try(job, ask(board, "begun", job.name))
+        pool = _Pool(start.wait(limits.start_s or START_S), limits, jobs[0].resources)
+        for job in jobs:
+            pool.submit(job)
+        while pool.waiting:
+            for job, outcome in pool.ended(report):
+                again = pool.next_try(job, outcome)
                 if again is not None:
-                    waiting[task.remote(again, limits, place)] = again
+                    pool.submit(again)
                 elif isinstance(outcome, Progress):
                     report(job.name, outcome)
                     yield job.name, None
                 else:
                     yield job.name, str(outcome)
+        # The logs may tell what killed a worker, and nothing else.
+        keep_logs = bool(pool.deaths.counts)
+    except NoWorker:
+        keep_logs = True
+        raise
     finally:
-        # No ray.cancel first: a forced one aborts this process when the task ends in the same moment (Ray 2.60). The
-        # logs may tell what killed a worker, and nothing else.
-        start.end(keep_logs=bool(deaths.counts))
-        if isinstance(board, Pipe):
-            board.close()
+        # No ray.cancel first where Ray ends: a forced one aborts this process when the task ends in the same moment
+        # (Ray 2.60).
+        if pool is not None and pool.started.lent:
+            pool.withdraw()
+        start.end(keep_logs=keep_logs)
+        if pool is not None and isinstance(pool.board, Pipe):
+            pool.board.close()
+
+
+class _Pool:
+    """Ray's workers, and the jobs that they have not ended yet.
+
+    Attributes:
+        waiting: what Ray calls a job -> the job.
+        deaths: of workers so far.
+    """
+
+    def __init__(self, started: Started, limits: Limits, needs: Resources) -> None:
+        import ray
+
+        self.started = started
+        self.waiting: dict[Any, Job] = {}
+        self.deaths = _Deaths()
+        self.board: Any = start_actor() if started.session is None else Pipe(started.session)
+        self._limits = limits
+        # Ray itself repeats nothing: a retry has to know at which group the worker before it died.
+        there = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        asks = request(needs, there, on_cluster=started.folder is None)
+        remote: Any = ray.remote
+        self._task = remote(max_retries=0, **asks)(_ray_task)
+        self._pause = 0.1
+        # On a cluster, work may have to wait for its turn, or for nodes that are still to start.
+        self._patience = limits.start_s or (START_S if started.folder else math.inf)
+        self._last_sign_s = time.monotonic()
+
+    def submit(self, job: Job) -> None:
+        """Let a worker do a job as soon as one is free."""
+        place = self.board.path if isinstance(self.board, Pipe) else self.board
+        self.waiting[self._task.remote(job, self._limits, place)] = job
+
+    def ended(self, report: Report) -> list[tuple[Job, Progress | Exception]]:
+        """The jobs that have ended in the last half second, and how; the progress of the others is reported.
+
+        All at once: one by one, thousands of jobs keep the driver busy.
+
+        Raises:
+            StorageError: a worker cannot write the output.
+            NoWorker: no worker has begun for too long.
+        """
+        import ray
+
+        done, _ = ray.wait(list(self.waiting), num_returns=len(self.waiting), timeout=self._pause)
+        for name, progress in ask(self.board, "snapshot", otherwise={}).items():
+            report(name, progress)
+            self._pause = 0.5
+        if done or self._patience == math.inf or ask(self.board, "busy", otherwise=False):
+            self._last_sign_s = time.monotonic()
+        elif time.monotonic() - self._last_sign_s > self._patience:
+            raise no_worker(self.started.folder, self._patience)
+        found = []
+        for reference in done:
+            job = self.waiting.pop(reference)
+            outcome = _outcome(reference)
+            if isinstance(outcome, StorageError):
+                raise outcome
+            ask(self.board, "leave", job.name)
+            found.append((job, outcome))
+        return found
+
+    def next_try(self, job: Job, outcome: Progress | Exception) -> Job | None:
+        """The job as it is to be tried again after this outcome; None where it has succeeded or failed for good."""
+        if isinstance(outcome, OutOfMemory) and not job.suspected:
+            return replace(job, suspected=frozenset({outcome.group}))
+        if isinstance(outcome, GroupFailed):
+            return give_up(job, outcome)
+        if isinstance(outcome, _WorkerDied):
+            return self.deaths.next_try(job, ask(self.board, "begun", job.name))
+        return None
+
+    def withdraw(self) -> None:
+        """Take back what a Ray that goes on has not done yet."""
+        import ray
+
+        for reference in self.waiting:
+            ray.cancel(reference, force=False)
+        if self.waiting:
+            ray.wait(list(self.waiting), num_returns=len(self.waiting), timeout=30)
+        ray.kill(self.board)
 
 
 class _WorkerDied(Exception):

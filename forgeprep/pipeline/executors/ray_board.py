@@ -16,6 +16,7 @@ class Board:
     def __init__(self) -> None:
         self.latest: dict[str, Progress] = {}
         self.groups: dict[str, int] = {}
+        self.taken: set[str] = set()
 
     def post(self, name: str, counts: tuple[int, ...]) -> None:
         """Take note of how far a job is."""
@@ -23,9 +24,18 @@ class Board:
 
     def begin(self, name: str, group: int | None) -> None:
         """Take note of the group that a job is at; None before the first."""
+        self.taken.add(name)
         self.groups.pop(name, None)
         if group is not None:
             self.groups[name] = group
+
+    def leave(self, name: str) -> None:
+        """Take note that a job has ended, however."""
+        self.taken.discard(name)
+
+    def busy(self) -> bool:
+        """Whether a worker has begun a job that has not ended."""
+        return bool(self.taken)
 
     def begun(self, name: str) -> int | None:
         """The group that a job is at; None where it is at none, or nothing is known."""

@@ -7,20 +7,39 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forgeprep.errors import UsageError
+from forgeprep.errors import ForgeprepError, UsageError
 
 LOG_BYTES = 8 << 20
 """A log of Ray's begins anew at this size."""
-LONGEST_TEMP = 107 - len("/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
+_PREFIX = "fp-ray-"
+LONGEST_TEMP = 107 - len(f"/{_PREFIX}12345678/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
 """Bytes in the name of the folder for temporary files, so that Ray's sockets fit below it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What is there when Ray is.
+
+    Attributes:
+        folder: of all files of a Ray that was started here; None for a cluster, or a Ray that was there already.
+        session: the folder in it that Ray made.
+        lent: whether Ray was initialised by somebody else, who will end it.
+    """
+
+    folder: str | None = None
+    session: str | None = None
+    lent: bool = False
 
 
 class RayStart:
@@ -29,43 +48,66 @@ class RayStart:
     The thread lives until :meth:`end`: Linux ends Ray's processes with the thread that started them.
 
     Args:
-        workers: tasks at a time on this machine.
-        address: of a cluster, which is used in its place.
+        workers: tasks at a time on this machine; may be changed until :meth:`begin`.
+        address: of a cluster, which is used in its place; ``local`` for this machine whatever ``RAY_ADDRESS`` says.
     """
 
     def __init__(self, workers: int, address: str | None) -> None:
-        self.address = address
-        self._workers = workers
+        self.address = cluster_address(address)
+        self.workers = workers
         self._thread = ThreadPoolExecutor(1, "forgeprep-ray")
-        self._session: Future[str | None] | None = None
-        self._thread.submit(_import_ray, local=address is None)
+        self._session: Future[Started] | None = None
+        self._folder: str | None = None
+        self._thread.submit(_import_ray, local=self.address is None)
 
     def begin(self) -> None:
         """Start Ray's processes, or reach the cluster; before that, no more than an import is lost with :meth:`end`."""
         if self._session is None:
-            self._session = self._thread.submit(_start_ray, self._workers, self.address)
+            self._session = self._thread.submit(self._start)
 
-    def wait(self) -> str | None:
-        """When Ray is there: the folder of what was started here.
+    def _start(self) -> Started:
+        self._folder = make_folder() if self.address is None else None
+        return start_ray(self.workers, self.address, self._folder)
+
+    def wait(self, seconds: float) -> Started:
+        """What was started, when Ray is there.
 
         Raises:
             UsageError: no cluster answers at the address.
+            ForgeprepError: Ray cannot start on this machine, or not in so many seconds.
         """
         self.begin()
         assert self._session is not None
-        return self._session.result()
+        try:
+            return self._session.result(seconds if self.address is None else None)
+        except TimeoutError:  # Ray waits for its first workers, whether they come or not.
+            raise no_worker(self._folder, seconds) from None
 
     def end(self, *, wait: bool = True, keep_logs: bool = False) -> None:
         """End Ray and the thread; again is harmless. Without ``wait``, it happens at the latest as the process ends."""
         session, self._session = self._session, None
         if session is not None and not session.cancel():
+            if keep_logs and not session.done() and self._folder:
+                end_processes(self._folder)  # So that the start fails.
             self._thread.submit(_end_ray, session, keep_logs=keep_logs)
         self._thread.shutdown(wait=wait)
+
+
+def cluster_address(given: str | None) -> str | None:
+    """The address of the cluster to use: the one that is given, else that of ``RAY_ADDRESS``; None for this machine."""
+    address = given or os.environ.get("RAY_ADDRESS")
+    # Addresses with http are for Ray's own command line, to which jobs are submitted.
+    if not address or address == "local" or (given is None and address.startswith("http")):
+        return None
+    return address
 
 
 def set_environment(*, local: bool) -> None:
     """What Ray reads from the environment when it is imported."""
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Under "uv run" Ray would copy the working folder, data and all, to each worker, and start it by uv; it then
+    # refuses folders of more than 512 MB, and workers never start.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     if local:
         # Its servers then use the loopback address, as on macOS and Windows; else they listen on all interfaces.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
@@ -74,11 +116,9 @@ def set_environment(*, local: bool) -> None:
         os.environ.setdefault("RAY_ROTATION_BACKUP_COUNT", "1")
         # Else Ray ends spare workers after a second and starts others, each with five logs of its own, all run long.
         os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", str(24 * 3600 * 1000))
-        # Workers start with Ray's servers, not when those are up.
-        os.environ.setdefault("RAY_enable_worker_prestart", "1")
-        # Its sockets lie in the folder for temporary files, and a socket's path has 107 bytes at most.
-        if len(os.fsencode(tempfile.gettempdir())) > LONGEST_TEMP and Path("/tmp").is_dir():
-            os.environ.setdefault("RAY_TMPDIR", "/tmp")
+        # Else this process waits for Ray's first workers in native code, where nothing can stop it if they never come.
+        os.environ.setdefault("RAY_enable_worker_prestart", "0")
+        os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 
 
 def _import_ray(*, local: bool) -> None:
@@ -87,12 +127,25 @@ def _import_ray(*, local: bool) -> None:
         import ray  # noqa: F401
 
 
-def _start_ray(workers: int, address: str | None) -> str | None:
-    """Start Ray here, or reach the cluster; returns the folder of what was started here."""
+def start_ray(workers: int | None, address: str | None, folder: str | None) -> Started:
+    """Start Ray here, or reach the cluster, or take the Ray that this process has initialised.
+
+    Args:
+        workers: tasks at a time on this machine; None for as many as there are CPUs.
+        address: of a cluster, or None.
+        folder: of :func:`make_folder`, for all files of a Ray that is started here.
+
+    Raises:
+        UsageError: no cluster answers at the address.
+        ForgeprepError: Ray cannot start on this machine; nothing is left of it.
+    """
     import logging
 
     import ray
 
+    if ray.is_initialized():
+        remove(folder)
+        return Started(lent=True)
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
     if address is not None:
         try:
@@ -100,17 +153,79 @@ def _start_ray(workers: int, address: str | None) -> str | None:
             ray.init(address=address, **quiet)
         except Exception as error:
             # What Ray raises here differs by address and release: ConnectionError, RuntimeError, ValueError, …
-            first = str(error).strip().splitlines()[:1] or [type(error).__name__]
             raise UsageError(
-                f"--address {address}: no Ray cluster answers there ({first[0]}); start one, or leave --address out"
+                f"--address {address}: no Ray cluster answers there ({_first_line(error)}); "
+                "start one, or leave --address and RAY_ADDRESS out"
             ) from error
-        return None
-    # Shards go to files, not through Ray's memory: the smallest store is enough.
-    # "local", because a cluster that happens to run on this machine was not asked for.
-    size = 100 << 20
-    with _fewer_processes():
-        context: Any = ray.init("local", num_cpus=workers, include_dashboard=False, object_store_memory=size, **quiet)
-    return str(context.address_info["session_dir"])
+        return Started()
+    assert folder is not None
+    try:
+        # Shards go to files, not through Ray's memory: the smallest store is enough.
+        # "local", because a cluster that happens to run on this machine was not asked for.
+        size = 100 << 20
+        with _own_token(), _fewer_processes():
+            context: Any = ray.init(
+                "local",
+                num_cpus=workers,
+                include_dashboard=False,
+                object_store_memory=size,
+                _temp_dir=folder,
+                **quiet,
+            )
+        # Workers start now, not with the first job.
+        task: Any = ray.remote(num_cpus=1, max_retries=0)(_nothing)
+        for _ in range(workers or 0):
+            task.remote()
+        return Started(folder, str(context.address_info["session_dir"]))
+    except Exception as error:
+        told = _last_words(Path(folder)) or _first_line(error)
+        ray.shutdown()
+        remove(folder)
+        raise ForgeprepError(
+            f"Ray cannot start on this machine ({told}); 'forgeprep doctor' looks at it, and --workers 1 needs no Ray"
+        ) from error
+
+
+def _nothing() -> None:
+    """The first work of a worker, for which it has to start."""
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip()[:300] for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def make_folder() -> str:
+    """A new folder for all of Ray's files: nobody else writes there, and its sockets' paths have 107 bytes at most."""
+    places = [os.environ.get("RAY_TMPDIR"), "/tmp", "/var/tmp", "/dev/shm"]
+    with contextlib.suppress(OSError):  # None of the usual ones can be written.
+        places.insert(1, tempfile.gettempdir())
+    for place in places:
+        if place and len(os.fsencode(place)) <= LONGEST_TEMP:
+            with contextlib.suppress(OSError):
+                return tempfile.mkdtemp(prefix=_PREFIX, dir=place)
+    raise ForgeprepError(
+        "Ray finds no folder for its temporary files; set TMPDIR to one that can be written and whose name has at most "
+        f"{LONGEST_TEMP} bytes, or give --workers 1"
+    )
+
+
+@contextlib.contextmanager
+def _own_token() -> Iterator[None]:
+    """Inside, Ray asks whoever connects for a token that only this process and its children know.
+
+    Ray itself would write one into the home folder, which may be read-only or not exist. The variables are taken back:
+    this process may want to reach a cluster with another token later.
+    """
+    names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
+    before = {name: os.environ.get(name) for name in names}
+    if before["RAY_AUTH_TOKEN"] is None and "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
 
 
 @contextlib.contextmanager
@@ -133,13 +248,88 @@ def _fewer_processes() -> Iterator[None]:
             setattr(Node, name, method)
 
 
-def _end_ray(session: Future[str | None], *, keep_logs: bool) -> None:
+class NoWorker(ForgeprepError):
+    """No worker has begun in time; Ray's logs may tell why."""
+
+
+def no_worker(folder: str | None, seconds: float) -> NoWorker:
+    """The error for workers that do not begin in time; it names the log that most likely tells why."""
+    logs = [path for path in Path(folder or "").glob("session_2*/logs/*") if folder and path.is_file()]
+    spoken = {path.name: path for path in sorted(logs, key=lambda path: path.stat().st_mtime) if path.stat().st_size}
+    # What a worker says before it can open a log of its own stands in raylet's.
+    names = [*(name for name in spoken if name.startswith("worker") and name.endswith(".err")), "raylet.err"]
+    found = next((str(spoken[name]) for name in names if name in spoken), folder)
+    return NoWorker(
+        f"no worker of Ray has begun to work within {seconds:.0f} s; {f'see {found}' if found else 'see its logs'}; "
+        "give a slow machine more with --start-timeout, or --workers 1, which needs no Ray"
+    )
+
+
+def _last_words(folder: Path) -> str | None:
+    """The last line of the log of a server that died while Ray started."""
+    for name in ("gcs_server.err", "raylet.err"):
+        for path in folder.glob(f"session_2*/logs/{name}"):
+            lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+            told = [line for line in lines if line.strip() and not line.startswith((" ", "\t", "***", "["))]
+            if told:
+                return told[-1].strip()[:300]
+    return None
+
+
+def _end_ray(session: Future[Started], *, keep_logs: bool) -> None:
+    if session.exception() is not None:
+        return
+    end_ray(session.result(), keep_logs=keep_logs)
+
+
+def end_ray(started: Started, *, keep_logs: bool = False) -> None:
+    """End what was started, and remove its files unless its logs may tell something; a lent Ray goes on."""
     import ray
 
+    if started.lent:
+        return
     ray.shutdown()
-    if session.exception() is None and (folder := session.result()) and not keep_logs:
-        # Ray itself never removes one.
+    if started.folder:
+        _forget_token()
+    if not keep_logs:
+        remove(started.folder)
+
+
+def _forget_token() -> None:
+    """Let Ray read the environment again where it asks for a token next: it remembers the one of before."""
+    with contextlib.suppress(ImportError, AttributeError):  # Older releases know none.
+        from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+
+        AuthenticationTokenLoader.instance().reset_cache()
+        Config.initialize("")
+
+
+def remove(folder: str | None) -> None:
+    """End the processes that work in Ray's folder, and remove it: Ray itself never does."""
+    if folder is None:
+        return
+    end_processes(folder)
+    for _ in range(20):  # Their own children die a moment later, and may write until then.
         shutil.rmtree(folder, ignore_errors=True)
+        if not os.path.lexists(folder):
+            return
+        time.sleep(0.1)
+
+
+def end_processes(folder: str) -> None:
+    """End Ray's processes that work in this folder."""
+    import ray  # noqa: F401 -- brings psutil
+
+    # isort: split
+    import psutil
+
+    mine = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if any(folder in word for word in process.cmdline()):
+                process.kill()
+                mine.append(process)
+    psutil.wait_procs(mine, timeout=10)
 
 
 def _probe(address: str) -> None:

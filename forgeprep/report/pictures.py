@@ -104,30 +104,6 @@ def look_at_pictures(picks: dict[str, list[Pick]], panels: Sequence[Panel] = OWN
     return found
 
 
-def stray_share(mask: UInt8, difference: UInt8 | None) -> float | None:
-    """Of what differs, the share far from the mask's main region.
-
-    The main region is the mask's largest connected part, widened by 10 % of the crop. Pixels are weighted by the
-    probability that they were forged; without a difference to the original, all pixels of the mask weigh the same.
-
-    Args:
-        mask: uint8 (H, W), 0 pristine.
-        difference: the column ``difference``, uint8 (H, W), or None.
-
-    Returns:
-        0 to 1; None where the mask is empty or nothing differs.
-    """
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((mask > 0).astype(np.uint8))
-    if count < 2:
-        return None
-    main = (labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))).astype(np.uint8)
-    reach = 2 * round(WIDEN * max(mask.shape)) + 1
-    main = np.asarray(cv2.dilate(main, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))), np.uint8)
-    weights = (mask > 0).astype(np.float64) if difference is None else _LIKELIHOOD[difference]
-    total = float(weights.sum())
-    return float(weights[main == 0].sum()) / total if total else None
-
-
 def noise_figures(noise: UInt8, mask: UInt8 | None) -> NoiseFigures:
     """Figures of a stored residual, uint8 (H, W), in levels of 0 to 255; ``mask`` is the stored mask or None."""
     residual = (noise.astype(np.float32) - 128) / _NOISE_GAIN

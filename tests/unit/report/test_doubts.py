@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from forgeprep.report import doubt, measure
-from forgeprep.report.pictures import look_at_pictures, stray_share
+from forgeprep.report.pictures import look_at_pictures
 from forgeprep.shards.encode import UInt8
 from tests.conftest import run_cli
 from tests.helpers.html import parsed
@@ -38,20 +38,6 @@ def test_few_pictures_are_decoded_and_the_worst_are_among_them(
     assert {"original", "image", "overlay", "difference", "noise", "similarity"} == worst.panels.keys()
     clips = [shown.pick.clip_id for shown in pictures.sheets["FaceSwap"] if shown.why == "lowest confidence"]
     assert len(clips) == len(set(clips)) == 3
-
-
-def test_stray_is_what_differs_far_from_the_main_region() -> None:
-    mask, difference = np.zeros((100, 100), np.uint8), np.zeros((100, 100), np.uint8)
-    assert stray_share(mask, difference) is None
-    mask[20:60, 20:60], mask[90:95, 90:95] = 255, 255
-    assert stray_share(mask, difference) is None
-    assert stray_share(mask, None) == pytest.approx(25 / 1625)
-    difference[20:60, 20:60] = 128
-    difference[62:64, 20:60] = 128
-    assert stray_share(mask, difference) == 0
-    difference[90:95, 90:95] = 148
-    ratio = 2 / (1 + np.exp(-1))
-    assert stray_share(mask, difference) == pytest.approx(25 * ratio / (25 * ratio + 1680))
 
 
 def low_confidence(row: dict[str, Any]) -> None:

@@ -128,6 +128,8 @@ ROW_DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "mask source": (lambda row: row.update(mask_source="guess"), "mask_source is 'guess', which is none of"),
     "level of a literal mask": (literal, "a literal mask has no mask_threshold"),
     "agreement": (shifted_provided, "mask_agreement is 0.89999"),
+    "stray": (lambda row: row.update(mask_stray=0.5), "mask_stray is 0.500000, but the mask's is"),
+    "jump": (lambda row: row.update(mask_jump=-1.0), "mask_jump is -1.0, which is not from 0 to 1"),
     "image size": (lambda row: row.update(image_size=[96, 97]), "image is 96x96, but image_size says 96x97"),
     "gray crop": (lambda row: row.update(image=row["image"][..., 0]), "image is gray"),
     "colour residual": (lambda row: row.update(noise=row["image"]), "noise is RGB"),

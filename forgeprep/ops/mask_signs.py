@@ -69,8 +69,7 @@ def area_jumps(areas: Sequence[float], frames: Sequence[int], times_s: Sequence[
         near = [
             areas[other]
             for other in (place - 1, place + 1)
-            if 0 <= other < len(areas)
-            and _are_near(frames[place], frames[other], times_s[place], times_s[other])
+            if 0 <= other < len(areas) and _are_near(frames[place], frames[other], times_s[place], times_s[other])
         ]
         mean = sum(near) / len(near) if near else 0.0
         jumps.append(1 - min(area, mean) / max(area, mean) if near else None)

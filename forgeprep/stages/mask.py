@@ -60,9 +60,7 @@ def _add_jumps(samples: list[Sample]) -> None:
     """Fill in how far each mask's area is from that of its neighbours, in areas of the face."""
     for track in sorted({sample.track_id for sample in samples}):
         run = sorted((s for s in samples if s.track_id == track), key=lambda s: s.frame_index)
-        jumps = area_jumps(
-            [_area_on_face(s) for s in run], [s.frame_index for s in run], [s.timestamp_s for s in run]
-        )
+        jumps = area_jumps([_area_on_face(s) for s in run], [s.frame_index for s in run], [s.timestamp_s for s in run])
         for sample, jump in zip(run, jumps, strict=True):
             sample.columns["mask_jump"] = jump
 

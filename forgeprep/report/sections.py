@@ -8,6 +8,7 @@ from typing import Any
 
 from forgeprep.ops.perturb.catalogue import SEVERITIES
 from forgeprep.report import charts
+from forgeprep.report.choose import Group
 from forgeprep.report.findings import Findings
 from forgeprep.report.measure import BINS, Histogram
 from forgeprep.report.pairs import LOW_SIMILARITY, SHOWN, Clips, duration_s
@@ -107,8 +108,7 @@ def worst(found: Findings) -> Facts:
         [
             f"{row['rank']:,}",
             Link(row["sample_id"], f"#{shown[row['sample_id']]}") if row["sample_id"] in shown else row["sample_id"],
-            row["method"] or "fake",
-            row["compression"] or "-",
+            Group(row["method"] or "fake", row["compression"] or "").name,
             row["split"],
             *(_number(row[name], 3) for name in ("doubt", *figures)),
             ", ".join(row["signs"].split()) or "-",
@@ -118,9 +118,9 @@ def worst(found: Findings) -> Facts:
     heads = [
         Head("rank", "number"),
         Head("sample", "name"),
-        *texts("method", "compression", "split"),
+        *texts("method", "split"),
         *numbers("doubt", "confidence", "jump", "stray", "area"),
-        Head("beyond its level", "name"),
+        Head("signs", "name"),
     ]
     return {
         "table": Table("worst-table", f"the {len(rows):,} most doubtful samples", heads, lines),

@@ -23,6 +23,8 @@ SHOWN_PROBLEMS = 10
 SHOWN_LINKS = 6
 """The most links of a line."""
 
+_SPACE = "\N{NO-BREAK SPACE}"
+
 LOST_CLIPS = 6
 """Of so many clips that lost samples, those that lost most, a sample is shown."""
 
@@ -225,13 +227,13 @@ def _percent(share: float) -> str:
     """A share that is not 0 is never called 0 %.
 
     >>> [_percent(share) for share in (0.0004, 0.004, 0.123, 0.9996)]
-    ['under 0.1 %', '0.4 %', '12 %', '99.9 %']
+    ['under 0.1\\xa0%', '0.4\\xa0%', '12\\xa0%', '99.9\\xa0%']
     """
     if 0 < share < 0.001:
-        return "under 0.1 %"
+        return f"under 0.1{_SPACE}%"
     if share < 0.1:
-        return f"{100 * share:.1f} %"
-    return f"{100 * share:.0f} %" if share <= 0.99 or share == 1 else f"{min(99.9, 100 * share):.1f} %"
+        return f"{100 * share:.1f}{_SPACE}%"
+    return f"{100 * share:.0f}{_SPACE}%" if share <= 0.99 or share == 1 else f"{min(99.9, 100 * share):.1f}{_SPACE}%"
 
 
 def _counted(count: int, what: str) -> str:

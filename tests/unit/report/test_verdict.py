@@ -53,11 +53,11 @@ def test_what_needs_a_look_leads_to_the_pictures_of_it(tmp_path: Path, face_phot
     starts = ["The split val has no fakes", "Low confidence", "High stray", "3 clips of 7 lost samples"]
     assert len(said) == len(starts)
     assert all(text.startswith(start) for text, start in zip(said, starts, strict=True))
-    assert all("1 mask of 12 (8.3 %)" in text for text in said[1:3])
+    assert all("1 mask of 12 (8.3\N{NO-BREAK SPACE}%)" in text for text in said[1:3])
     html = Parsed(page.render_page(found))
     cards = {own["id"]: own for own in html.attributes("figure") if "id" in own}
     confidence, stray = (notice.links[0] for notice in verdict.look[1:3])
-    assert confidence.words == stray.words == "FaceSwap (c23) 17 %"
+    assert confidence.words == stray.words == "FaceSwap (c23) 17\N{NO-BREAK SPACE}%"
     assert cards[confidence.href[1:]]["data-confidence"] == "0.3000"
     assert cards[stray.href[1:]]["data-stray"] == "0.3000"
     lost = [link.href[1:] for link in verdict.look[3].links[:-1]]

@@ -89,7 +89,9 @@ class Chooser:
         """Keep one sample of each clip, the worst: frames of a clip look alike."""
         clips = self.worst[pick.group, sign]
         entry = value, pick
-        clips[pick.clip_id] = min(clips.get(pick.clip_id, entry), entry)
+        known = clips.get(pick.clip_id)
+        if known is None or entry < known:
+            clips[pick.clip_id] = entry
         if len(clips) > 2 * _CANDIDATES:
             self.worst[pick.group, sign] = dict(sorted(clips.items(), key=lambda item: item[1])[:_CANDIDATES])
 

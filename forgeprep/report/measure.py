@@ -150,21 +150,29 @@ def _add_row(found: Measures, row: dict[str, Any]) -> list[tuple[dict[str, Any],
 
 
 def _add(found: Measures, row: dict[str, Any]) -> None:
-    label, confidence = row["label"], row.get("mask_confidence")
+    label = row["label"]
     found.marks.update(stage for column, stage in _STAGE_MARKS.items() if column in row)
     method = method_name(row["method"], label)
     if row.get("face_box") is not None:
         x0, y0, x1, y1 = row["face_box"]
-        found.box.setdefault(method, Histogram(0, 4000)).add(max(x1 - x0, y1 - y0))
+        _count(found.box, method, max(x1 - x0, y1 - y0), 4000)
     if row.get("detection") is not None:
         found.detections[row["detection"]] += 1
     if "perturbation_params" in row:
         names = row["perturbation"]
         found.perturbations.update((label, name) for name in ([None] if names is None else names.split("+")))
-    if label and row.get("mask_fraction") is not None:
-        found.area.setdefault(method, Histogram(0, 1)).add(row["mask_fraction"])
-    if label and confidence is not None:
-        found.confidence.setdefault(method, Histogram(0, 1)).add(confidence)
-    for name, spreads in (("agreement", found.agreement), ("stray", found.stray), ("jump", found.jump)):
-        if row.get(f"mask_{name}") is not None:
-            spreads.setdefault(method, Histogram(0, 1)).add(row[f"mask_{name}"])
+    _count(found.agreement, method, row.get("mask_agreement"))
+    if label:
+        _count(found.area, method, row.get("mask_fraction"))
+        _count(found.confidence, method, row.get("mask_confidence"))
+        _count(found.stray, method, row.get("mask_stray"))
+        _count(found.jump, method, row.get("mask_jump"))
+
+
+def _count(spreads: dict[str, Histogram], method: str, value: float | None, high: float = 1) -> None:
+    if value is not None:
+        # A histogram is not made for nothing, once a sample.
+        spread = spreads.get(method)
+        if spread is None:
+            spread = spreads[method] = Histogram(0, high)
+        spread.add(value)

@@ -17,6 +17,7 @@ from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.ops.mask_signs import stray_share
 from forgeprep.ops.similarity import mask_grid, pack_grid
 from forgeprep.schemas.clips import CLIP_SCHEMA
+from forgeprep.schemas.columns import facts_of
 from forgeprep.schemas.drops import DROP_SCHEMA, Drop
 from forgeprep.schemas.samples import Column, columns_of
 from forgeprep.shards.encode import encode_row
@@ -154,6 +155,7 @@ def write_tables(out: Path, records: list[dict[str, Any]], stages: Sequence[str]
     for name, table in tables.items():
         atomic_write_bytes(out / name, table_bytes(table))
     document = {"fingerprint": "f", "stages": list(stages), "formats": ["parquet", "webdataset"], "config": {}}
+    document["columns"] = [facts_of(column) for column in columns(stages)]
     atomic_write_bytes(out / "run.json", json.dumps(document).encode())
 
 

@@ -154,7 +154,12 @@ def write_tables(out: Path, records: list[dict[str, Any]], stages: Sequence[str]
     }
     for name, table in tables.items():
         atomic_write_bytes(out / name, table_bytes(table))
-    document = {"fingerprint": "f", "stages": list(stages), "formats": ["parquet", "webdataset"], "config": {}}
+    document: dict[str, Any] = {
+        "fingerprint": "f",
+        "stages": list(stages),
+        "formats": ["parquet", "webdataset"],
+        "config": {},
+    }
     document["columns"] = [facts_of(column) for column in columns(stages)]
     atomic_write_bytes(out / "run.json", json.dumps(document).encode())
 

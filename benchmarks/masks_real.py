@@ -13,8 +13,9 @@ yuv444p, and c23 in yuv420p. Printed for each way and coding:
 * stable: IoU of the masks of neighbouring frames, less that of their truths;
 * the same IoU for the ways of the peers: a fixed threshold on the gray difference, and 1 - SSIM.
 
-Then how the confidence ranks (masks with IoU under .5 in its lowest quarter), and how far it is from the IoU on
-average. Originals against their own re-encoding are run as fakes too: of these, ``nothing``, no sample should be kept.
+Then how the confidence ranks (masks with IoU under .5 in its lowest quarter), how far it is from the IoU on average,
+and how many masks that the report calls doubtful are bad. Originals against their own re-encoding are run as fakes too:
+of these, ``nothing``, no sample should be kept.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.video import VIDEO_SUFFIXES, read_frames
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.run import execute, prepare_run
+from forgeprep.report.signs import SIGNS, signs_of
 from forgeprep.shards.read import iter_rows, shard_paths
 
 FRAMES, SKIPPED = 24, 10
@@ -266,6 +268,7 @@ def measure(row: dict[str, Any], frame_truth: Any, original: UInt8 | None) -> di
         "stray": float(np.mean(mask & ~wide)),
         "border": _boundary(mask, truth),
         "confidence": row["mask_confidence"],
+        "signs": signs_of([row])[0][1].beyond,
         "small": cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5,
         "truth": cv2.resize(truth.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5,
         "peers": peers,
@@ -324,6 +327,12 @@ def print_confidence(found: list[dict[str, Any]]) -> None:
     print(
         f"confidence is {np.mean([abs(one['confidence'] - one['iou']) for one in found]):.3f} from the IoU on average"
     )
+    for sign in SIGNS:
+        beyond = [one["iou"] for one in found if sign in one["signs"]]
+        wrong = sum(iou < 0.5 for iou in beyond)
+        print(
+            f"{sign}: of {len(beyond)} masks beyond its level {wrong} have IoU < .5; of {len(found)} in all {len(bad)}"
+        )
 
 
 if __name__ == "__main__":

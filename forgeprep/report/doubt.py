@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forgeprep.errors import VerifyError
+from forgeprep.report.choose import Group, group_of
 from forgeprep.shards.encode import decode_image
 from forgeprep.shards.random_access import Place, iter_values, read_at
 from forgeprep.shards.records import iter_records
@@ -63,7 +64,6 @@ _REACH = 1.0
 _CANDIDATES = 64
 _LEAST_PIECE = 0.001
 
-Group = tuple[str, str]
 Bool = npt.NDArray[np.bool_]
 
 
@@ -121,7 +121,7 @@ class Doubts:
     def _add_frame(self, place: Place, number: int | None, row: dict[str, Any]) -> None:
         if row["mask_source"] not in ("difference", "literal", "provided") or not row["label"]:
             return
-        tally = self.groups[row["method"] or "fake", row["compression"] or ""]
+        tally = self.groups[group_of(row)]
         tally.masks += 1
         if row.get("mask_agreement") is not None:
             tally.compared += 1
@@ -147,22 +147,22 @@ class Doubts:
         elif entry[0] > tally.spots[0][0]:
             heapq.heapreplace(tally.spots, entry)
 
-    def lines(self) -> list[str]:
+    def found(self) -> dict[Group, str]:
         """A line for each group whose masks are likely wrong; decodes the masks of some samples."""
         counted = {group: tally for group, tally in sorted(self.groups.items()) if tally.masks >= LEAST_MASKS}
         share = max(4, LOOKED_AT // max(1, len(counted)))
-        found = []
-        for (method, compression), tally in counted.items():
-            name = f"{method} ({compression})" if compression else method
+        found = {}
+        for group, tally in counted.items():
+            name = group.name
             signs = _signs(tally, sorted(tally.spots, reverse=True)[:share])
             apart = tally.compared >= LEAST_MASKS and tally.disagreeing > APART_SHARE * tally.compared
             told = f"{_percent(tally.disagreeing, tally.compared)} share an IoU under {_point(BAD)}" if apart else ""
             if signs:
                 signs += [f"{told} with the dataset's own"] if apart else []
-                found.append(f"Masks of {name} are likely wrong: {'; '.join(signs)}; look at the contact sheet")
+                found[group] = f"Masks of {name} are likely wrong: {'; '.join(signs)}; look at the contact sheet"
             elif apart:
                 # There is no other sign, and the dataset's own masks may be sparse, or boxes.
-                found.append(
+                found[group] = (
                     f"Masks of {name} and the dataset's own disagree: {told}, so one of the two is wrong or means "
                     "another region; look at the contact sheet"
                 )
@@ -179,7 +179,7 @@ def doubts_of(out: Path) -> list[str]:
                 doubts.add(place, row)
         except (VerifyError, KeyError):
             continue
-    return doubts.lines()
+    return list(doubts.found().values())
 
 
 def _shards(out: Path) -> Iterator[Path]:

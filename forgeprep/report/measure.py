@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import heapq
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from forgeprep.errors import VerifyError
-from forgeprep.report import doubt
-from forgeprep.report.summary import Kind
-from forgeprep.shards.random_access import Place, iter_values
+from forgeprep.report import doubt, signs, worst
+from forgeprep.report.choose import Chooser, Group, Pick, group_of
+from forgeprep.report.summary import Kind, method_name, method_order
+from forgeprep.shards.random_access import iter_values
 from forgeprep.shards.records import iter_records
 from forgeprep.shards.sequences import MARK, is_sequence, split_frames
-
-SAMPLED = 320
-"""How many samples, over all methods, have their pictures decoded; a hash of their ids spreads them over the run."""
-
-LOWEST = 6
-"""How many more clips of each method are decoded: those whose lowest confidence is lowest."""
 
 BINS = 4000
 """Bins of a histogram: fine enough for single pixels of face boxes."""
 
-_CANDIDATES = 64
 _KEYS = ("sample_id", "clip_id", "split", "compression", "method", "label")
 _VALUES = ("mask_fraction", "mask_confidence", "mask_agreement", "mask_source", "face_box", "detection", "noise_sigma")
 _MORE = ("similarity_side", "perturbation", "perturbation_params")
@@ -74,29 +67,21 @@ class Histogram:
         return min(max(middle, self.least), self.most)
 
 
-class Pick(NamedTuple):
-    """A sample whose pictures will be decoded; ``even`` if it belongs to the even draw."""
-
-    sample_id: str
-    clip_id: str
-    method: str
-    place: Place
-    even: bool = False
-
-
 @dataclass(slots=True)
 class Measures:
     """What :func:`measure` found; methods are in order, "real" first.
 
     Attributes:
         rows: samples by split, compression, method and label.
-        area, confidence, agreement: method -> distribution, of the fakes that have a mask.
+        area, confidence, agreement, stray, jump: method -> distribution, of the fakes that have a mask.
+        tallies: masks by method and compression, and those beyond the levels of :mod:`forgeprep.report.signs`.
+        worst: rows of the samples whose masks are most doubtful, see :mod:`forgeprep.report.worst`.
         box: method -> distribution of the face box's longer side, in pixels of the frame, of all samples.
         detections: how the faces were found -> samples.
         perturbations: (label, perturbation with severity) -> samples; clean samples have None for the perturbation.
         marks: the stages whose columns the shards have.
-        picks: method -> samples to look at: an even draw, then those of lowest confidence.
-        doubts: a line for each method and compression whose masks are likely wrong.
+        picks: samples to look at, reals first, see :class:`forgeprep.report.choose.Chooser`.
+        doubts: method and compression -> a line that says why their masks are likely wrong.
         problems: shards that are missing or damaged, a line each.
     """
 
@@ -104,12 +89,16 @@ class Measures:
     area: dict[str, Histogram] = field(default_factory=dict)
     confidence: dict[str, Histogram] = field(default_factory=dict)
     agreement: dict[str, Histogram] = field(default_factory=dict)
+    stray: dict[str, Histogram] = field(default_factory=dict)
+    jump: dict[str, Histogram] = field(default_factory=dict)
+    tallies: dict[Group, signs.Tally] = field(default_factory=lambda: defaultdict(signs.Tally))
+    worst: list[worst.Row] = field(default_factory=list)
     box: dict[str, Histogram] = field(default_factory=dict)
     detections: Counter[str] = field(default_factory=Counter)
     perturbations: Counter[tuple[int, str | None]] = field(default_factory=Counter)
     marks: set[str] = field(default_factory=set)
-    picks: dict[str, list[Pick]] = field(default_factory=dict)
-    doubts: list[str] = field(default_factory=list)
+    picks: dict[Group, list[Pick]] = field(default_factory=dict)
+    doubts: dict[Group, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -118,20 +107,16 @@ class Measures:
         return sorted({method_name(kind.method, kind.label) for kind in self.rows}, key=method_order)
 
 
-def method_name(method: str | None, label: int) -> str:
-    """The name by which samples are grouped: the method, or "real"."""
-    return (method or "fake") if label else "real"
+def measure(out: Path, listed: int = worst.LISTED, lost: Collection[str] = ()) -> Measures:
+    """Read the value columns of all shards; a shard that cannot be read becomes a problem, never an exception.
 
-
-def method_order(name: str) -> tuple[bool, str]:
-    """A sort key: "real" first."""
-    return name != "real", name
-
-
-def measure(out: Path) -> Measures:
-    """Read the value columns of all shards; a shard that cannot be read becomes a problem, never an exception."""
-    found, chooser, doubts = Measures(), _Chooser(), doubt.Doubts()
-    columns = tuple(dict.fromkeys((*_KEYS, *_VALUES, *_OF_CLIPS, *_MORE, *doubt.COLUMNS)))
+    Args:
+        out: the run's folder.
+        listed: how many of the most doubtful samples are listed.
+        lost: clips of which a sample is looked at in any case.
+    """
+    found, chooser, doubts, worst_samples = Measures(), Chooser(lost), doubt.Doubts(), worst.Worst(listed)
+    columns = tuple(dict.fromkeys((*_KEYS, *_VALUES, *_OF_CLIPS, *_MORE, *doubt.COLUMNS, *signs.COLUMNS)))
     for shard, record in iter_records(out):
         if record is None or not record["files"]:
             continue
@@ -142,74 +127,52 @@ def measure(out: Path) -> Measures:
             continue
         try:
             for place, row in iter_values(path, columns):
-                found.rows[Kind(row["split"], row["compression"], row["method"], row["label"])] += 1
-                for frame in split_frames(row) if is_sequence(row) else [row]:
-                    _add(found, frame)
-                chooser.add(place, row)
+                rated = _add_row(found, row)
+                chooser.add(place, row, [own for _, own in rated])
+                worst_samples.add(shard, row["sample_id"], rated)
                 doubts.add(place, row)
         except (VerifyError, KeyError) as error:
             found.problems.append(f"{shard}: {error}")
-    found.picks, found.doubts = chooser.choose(), doubts.lines()
+    found.picks, found.doubts, found.worst = chooser.choose(), doubts.found(), worst_samples.rows()
     return found
 
 
+def _add_row(found: Measures, row: dict[str, Any]) -> list[tuple[dict[str, Any], signs.Signs]]:
+    """Count a sample; returns its frames that have a mask, with their signs."""
+    found.rows[Kind(row["split"], row["compression"], row["method"], row["label"])] += 1
+    frames = split_frames(row) if is_sequence(row) else [row]
+    for frame in frames:
+        _add(found, frame)
+    rated = signs.signs_of(frames[: len(frames) - row.get("padded", 0)])
+    for frame, own in rated:
+        found.tallies[group_of(frame)].add(own)
+    return rated
+
+
 def _add(found: Measures, row: dict[str, Any]) -> None:
-    label, confidence = row["label"], row.get("mask_confidence")
+    label = row["label"]
     found.marks.update(stage for column, stage in _STAGE_MARKS.items() if column in row)
     method = method_name(row["method"], label)
     if row.get("face_box") is not None:
         x0, y0, x1, y1 = row["face_box"]
-        found.box.setdefault(method, Histogram(0, 4000)).add(max(x1 - x0, y1 - y0))
+        _count(found.box, method, max(x1 - x0, y1 - y0), 4000)
     if row.get("detection") is not None:
         found.detections[row["detection"]] += 1
     if "perturbation_params" in row:
         names = row["perturbation"]
         found.perturbations.update((label, name) for name in ([None] if names is None else names.split("+")))
-    if label and row.get("mask_fraction") is not None:
-        found.area.setdefault(method, Histogram(0, 1)).add(row["mask_fraction"])
-    if label and confidence is not None:
-        found.confidence.setdefault(method, Histogram(0, 1)).add(confidence)
-    if row.get("mask_agreement") is not None:
-        found.agreement.setdefault(method, Histogram(0, 1)).add(row["mask_agreement"])
+    _count(found.agreement, method, row.get("mask_agreement"))
+    if label:
+        _count(found.area, method, row.get("mask_fraction"))
+        _count(found.confidence, method, row.get("mask_confidence"))
+        _count(found.stray, method, row.get("mask_stray"))
+        _count(found.jump, method, row.get("mask_jump"))
 
 
-class _Chooser:
-    """Chooses samples one by one, the same in whatever order they come; keeps some hundred of each method."""
-
-    def __init__(self) -> None:
-        self.spread: dict[str, list[tuple[int, Pick]]] = defaultdict(list)
-        self.lowest: dict[str, dict[str, tuple[float, Pick]]] = defaultdict(dict)
-
-    def add(self, place: Place, row: dict[str, Any]) -> None:
-        method = method_name(row["method"], row["label"])
-        pick = Pick(row["sample_id"], row["clip_id"], method, place)
-        # A heap of the smallest hashes, negated. It is an even draw that needs neither the total nor an order.
-        entry = -int.from_bytes(hashlib.blake2b(pick.sample_id.encode(), digest_size=8).digest()), pick
-        heap = self.spread[method]
-        if len(heap) < SAMPLED:
-            heapq.heappush(heap, entry)
-        else:
-            heapq.heappushpop(heap, entry)
-        confidence = row.get("mask_confidence")
-        if isinstance(confidence, list):
-            of_fakes = [c for c, label in zip(confidence, row[MARK], strict=True) if label and c is not None]
-            confidence = min(of_fakes, default=None)
-        if row["label"] and confidence is not None:
-            self._add_low(pick, confidence)
-
-    def _add_low(self, pick: Pick, confidence: float) -> None:
-        """Keep one sample of each clip, the lowest: frames of a clip look alike."""
-        clips = self.lowest[pick.method]
-        entry = confidence, pick
-        clips[pick.clip_id] = min(clips.get(pick.clip_id, entry), entry)
-        if len(clips) > 2 * _CANDIDATES:
-            self.lowest[pick.method] = dict(sorted(clips.items(), key=lambda item: item[1])[:_CANDIDATES])
-
-    def choose(self) -> dict[str, list[Pick]]:
-        picks: dict[str, list[Pick]] = {}
-        share = max(4, SAMPLED // max(1, len(self.spread)))
-        for method in sorted(self.spread, key=method_order):
-            even = [pick for _, pick in sorted(self.spread[method], reverse=True)[:share]]
-            low = [pick for _, pick in sorted(self.lowest[method].values())[:LOWEST] if pick not in even]
-            picks[method] = [*(pick._replace(even=True) for pick in even), *low]
-        return picks
+def _count(spreads: dict[str, Histogram], method: str, value: float | None, high: float = 1) -> None:
+    if value is not None:
+        # A histogram is not made for nothing, once a sample.
+        spread = spreads.get(method)
+        if spread is None:
+            spread = spreads[method] = Histogram(0, high)
+        spread.add(value)

@@ -11,20 +11,15 @@ from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.report import samples, sections
 from forgeprep.report.findings import Findings
 from forgeprep.report.measure import measure
-from forgeprep.report.pairs import coding_warnings, look_at_clips
+from forgeprep.report.pairs import look_at_clips
 from forgeprep.report.panels import picture_columns
 from forgeprep.report.pictures import look_at_pictures
-from forgeprep.report.render import render
+from forgeprep.report.render import render, source
 from forgeprep.report.summary import size_text, summarise
 from forgeprep.report.tables import Table, texts
+from forgeprep.report.verdict import judge, lost_clips
+from forgeprep.report.worst import LISTED, write_csv
 from forgeprep.shards.records import read_run
-from forgeprep.text import counted
-
-SHOWN_DOUBTS = 5
-"""The most lines about doubtful masks at the top of the page; the section of masks shows all."""
-
-SHOWN_PROBLEMS = 10
-"""The most lines about unreadable files at the top of the page."""
 
 Facts = dict[str, object]
 
@@ -39,11 +34,12 @@ class Section:
 
 
 SECTIONS: dict[str, tuple[str, Callable[[Findings], Facts]]] = {
+    "sheets": ("Pictures", samples.sheets),
+    "worst": ("Most doubtful samples", sections.worst),
     "samples": ("Samples", sections.samples),
     "coverage": ("Coverage", sections.coverage),
     "masks": ("Masks", sections.masks),
     "agreement": ("Agreement of masks", sections.agreement),
-    "sheets": ("Contact sheets", samples.sheets),
     "pairs": ("Pairs", sections.pairs),
     "spans": ("Detected spans", sections.spans),
     "boxes": ("Face boxes", sections.boxes),
@@ -54,7 +50,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Findings], Facts]]] = {
 """Anchor -> title, and the function that gathers what its template shows."""
 
 
-def write_report(out: Path, file: Path | None = None) -> Path:
+def write_report(out: Path, file: Path | None = None, *, table: Path | None = None, listed: int = LISTED) -> Path:
     """Write the report of a run, finished or not, and return its path. The same run gives the same page.
 
     Statistics cover all samples; pictures are decoded for some hundred only. The page names damaged shards.
@@ -62,59 +58,44 @@ def write_report(out: Path, file: Path | None = None) -> Path:
     Args:
         out: the run's folder.
         file: the HTML file to write; default ``report/index.html`` in the run's folder.
+        table: a CSV file to write the most doubtful samples to; its columns are :data:`forgeprep.report.worst.HEADER`.
+        listed: how many samples it has.
 
     Raises:
         UsageError: the folder holds no run.
-        StorageError: the file cannot be written.
+        StorageError: a file cannot be written.
     """
     file = out / "report" / "index.html" if file is None else file
-    atomic_write_bytes(file, render_page(gather(out)).encode())
+    found = gather(out, listed)
+    if table is not None:
+        write_csv(found.measures.worst, table)
+    atomic_write_bytes(file, render_page(found).encode())
     return file
 
 
-def gather(out: Path) -> Findings:
+def gather(out: Path, listed: int = LISTED) -> Findings:
     """Read what the page shows."""
-    summary = summarise(out)
-    run, measures = read_run(out), measure(out)
+    summary, run = summarise(out), read_run(out)
+    measures = measure(out, listed, lost_clips(summary.short))
     return Findings(run, summary, look_at_clips(out), measures, look_at_pictures(measures.picks, picture_columns(run)))
 
 
 def render_page(found: Findings) -> str:
     """The page as HTML."""
-    shown = [name for name in SECTIONS if name != "perturbations" or "perturb" in found.measures.marks]
+    absent = {"perturbations": "perturb" not in found.measures.marks, "worst": not found.measures.worst}
+    shown = [name for name in SECTIONS if not absent.get(name)]
     return render(
         "page.html.j2",
         found=found,
         dataset=str((found.run.get("config") or {}).get("dataset") or "run"),
         stages=found.run.get("stages") or [],
-        alerts=_alerts(found),
+        verdict=judge(found),
         figures=_figures(found),
         settings=_settings(found.run),
         sections=[Section(name, SECTIONS[name][0], SECTIONS[name][1](found)) for name in shown],
+        style=source("style.css"),
+        script=source("page.js"),
     )
-
-
-def _alerts(found: Findings) -> list[str]:
-    """Warnings for the top of the page."""
-    summary, measures = found.summary, found.measures
-    planned = summary.planned_shards
-    alerts = []
-    if planned is not None and summary.shards < planned:
-        left = (found.run.get("requested") or 0) - found.clips.requested
-        alerts.append(
-            f"This run is unfinished: {summary.shards:,} of {counted(planned, 'shard is', 'shards are')} made, "
-            f"{counted(max(0, left), 'frame was', 'frames were')} not tried yet. The page shows what is there."
-        )
-    if not measures.rows:
-        alerts.append("This run has no samples (0 rows).")
-    if summary.damaged:
-        alerts.append(f"Damaged records: {', '.join(summary.damaged)}; run again to remake these shards.")
-    alerts += coding_warnings(found.clips)
-    alerts += measures.doubts[:SHOWN_DOUBTS]
-    if (more := len(measures.doubts) - SHOWN_DOUBTS) > 0:
-        alerts.append(f"The masks of {more:,} more methods are doubtful: see Masks.")
-    problems = measures.problems + found.pictures.problems
-    return alerts + [f"Not readable: {problem}" for problem in problems[:SHOWN_PROBLEMS]]
 
 
 def _figures(found: Findings) -> list[tuple[str, str]]:

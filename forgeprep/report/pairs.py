@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from forgeprep.report.measure import Histogram, method_name
-from forgeprep.report.summary import Kind
+from forgeprep.report.measure import Histogram
+from forgeprep.report.summary import Kind, method_name
 from forgeprep.schemas.drops import DROP_SCHEMA
 from forgeprep.shards.records import iter_records
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from forgeprep.report.charts import CHARTS
+from forgeprep.report.tables import Link
 from forgeprep.text import counted
 
 if TYPE_CHECKING:
@@ -20,6 +23,16 @@ def render(template: str, **facts: object) -> str:
         jinja2.UndefinedError: the template asks for a fact that is not there.
     """
     return _environment().get_template(template).render(**facts)
+
+
+def source(name: str) -> str:
+    """A style or script of ``forgeprep/report/templates`` as it stands."""
+    return files("forgeprep.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def policy_hash(text: str) -> str:
+    """What a content security policy calls exactly this style or script."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def data_uri(data: bytes) -> str:
@@ -44,5 +57,7 @@ def _environment() -> Environment:
     made.filters["data_uri"] = data_uri
     made.filters["thousands"] = "{:,}".format
     made.filters["counted"] = counted
+    made.filters["policy_hash"] = policy_hash
+    made.tests["link"] = lambda value: isinstance(value, Link)
     made.tests["chart"] = lambda value: isinstance(value, CHARTS)
     return made

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
+from forgeprep.ops.mask_signs import WIDEN
 from forgeprep.report import charts
+from forgeprep.report.choose import WORST, Group
 from forgeprep.report.findings import Findings
-from forgeprep.report.measure import LOWEST, method_order
 from forgeprep.report.panels import SIDE, Panel
-from forgeprep.report.pictures import PER_REASON, WIDEN, NoiseFigures, Shown
+from forgeprep.report.pictures import BESIDE, REASONS, NoiseFigures, Pictures, Shown
+from forgeprep.report.signs import SIGNS, Sign, Signs, badness
+from forgeprep.report.summary import method_order
 from forgeprep.report.tables import Table, numbers, texts
-
-SHOWN_METHODS = 40
-"""The most methods of which the page shows pictures."""
 
 MAPS = 6
 """The most similarity maps on the page."""
@@ -38,16 +38,22 @@ class Picture(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A sample on the page: its title, its name and figures, and its pictures."""
+    """A sample on the page: its title, its name and figures, and its pictures.
+
+    ``anchor`` is its id, "" for none; ``data`` is what the page's script filters and sorts by.
+    """
 
     title: str
     words: list[str]
     pictures: list[Picture]
+    anchor: str = ""
+    data: dict[str, object] = field(default_factory=dict)
 
 
 class Method(NamedTuple):
-    """A method's samples, the worst first."""
+    """The samples of a method at one compression, the worst first."""
 
+    anchor: str
     name: str
     samples: list[Figure]
 
@@ -61,23 +67,61 @@ class NamedChart(NamedTuple):
 
 def sheets(found: Findings) -> Facts:
     """Samples of each method with all their pictures, the worst first."""
-    by_method, panels = found.pictures.sheets, found.pictures.panels
-    # Reals, which have nothing bad to show, come last.
-    methods = sorted(by_method, key=lambda name: (name == "real", name))
-    shown = [Method(name, [_sample(one, panels) for one in by_method[name]]) for name in methods[:SHOWN_METHODS]]
+    pictures, panels = found.pictures, found.pictures.panels
+    names = anchors(pictures)
+    shown = [
+        Method(f"g{number}", group.name, [_sample(one, panels, group, names[one.pick.sample_id]) for one in sheet])
+        for number, (group, sheet) in enumerate(pictures.sheets.items())
+    ]
+    samples = [figure for method in shown for figure in method.samples]
     return {
         "methods": shown,
-        "hidden": max(0, len(methods) - SHOWN_METHODS),
-        "per_reason": PER_REASON,
-        "lowest": LOWEST,
+        "hidden": pictures.hidden,
+        "per_reason": pictures.per_reason,
+        "worst": WORST,
         "widen": round(100 * WIDEN),
+        "choices": {
+            key: list(dict.fromkeys(str(figure.data[key]) for figure in samples)) for key in ("method", "why", "split")
+        },
+        "count": len(samples),
     }
 
 
-def _sample(shown: Shown, panels: Sequence[Panel]) -> Figure:
+def anchors(pictures: Pictures) -> dict[str, str]:
+    """sample_id -> the id of its figure: its group, the reason why it is shown, and its place among them."""
+    found: dict[str, str] = {}
+    for number, sheet in enumerate(pictures.sheets.values()):
+        counts: Counter[str] = Counter()
+        for shown in sheet:
+            found[shown.pick.sample_id] = f"g{number}-{shown.why}-{counts[shown.why]}"
+            counts[shown.why] += 1
+    return found
+
+
+def link_to(pictures: Pictures, group: Group, sign: Sign | None = None) -> str:
+    """Where the pictures of a group are, or the one that shows a sign best; the gallery's where it is not shown."""
+    if group not in pictures.sheets:
+        return "#sheets"
+    rated = [(badness(s.signs, sign), s.pick.sample_id) for s in pictures.sheets[group] if sign and s.signs]
+    known = [(bad, sample_id) for bad, sample_id in rated if bad is not None]
+    if not known:
+        return f"#g{list(pictures.sheets).index(group)}"
+    return f"#{anchors(pictures)[max(known)[1]]}"
+
+
+def _sample(shown: Shown, panels: Sequence[Panel], group: Group, anchor: str) -> Figure:
     # Similarity maps have a section of their own.
     drawn = [panel for panel in panels if panel.name in shown.panels and panel.name != "similarity"]
-    return Figure(shown.why, _figures(shown), [_picture(shown, panel) for panel in drawn])
+    beside = [panel for panel in BESIDE if panel.name in shown.panels]
+    place = next((number for number, panel in enumerate(drawn) if panel.name == "overlay"), None)
+    if place is not None:
+        drawn[place : place + 1] = [*beside[:1], drawn[place], *beside[1:]]
+    signs = shown.signs or Signs(None, None, None)
+    data = {"method": group.name, "why": REASONS[shown.why], "split": shown.values["split"]}
+    data |= {name: f"{value:.4f}" for name in SIGNS if (value := getattr(signs, name)) is not None}
+    if shown.values["label"] and shown.values.get("mask_fraction") is not None:
+        data["area"] = f"{shown.values['mask_fraction']:.4f}"
+    return Figure(REASONS[shown.why], _figures(shown), [_picture(shown, panel) for panel in drawn], anchor, data)
 
 
 def _figures(shown: Shown) -> list[str]:
@@ -85,12 +129,11 @@ def _figures(shown: Shown) -> list[str]:
     words = [shown.pick.sample_id, values["split"]]
     if values.get("perturbation"):
         words.append(values["perturbation"])
-    if values["label"] and values.get("mask_confidence") is not None:
-        words.append(f"confidence {values['mask_confidence']:.2f}")
+    for name in SIGNS if shown.signs is not None else ():
+        if (value := getattr(shown.signs, name)) is not None:
+            words.append(f"{name} {value:.2f}")
     if values["label"] and values.get("mask_fraction") is not None:
         words.append(f"area {values['mask_fraction']:.1%}")
-    if shown.stray is not None:
-        words.append(f"stray {shown.stray:.1%}")
     if values.get("mask_agreement") is not None:
         words.append(f"IoU with the dataset's own {values['mask_agreement']:.2f}")
     return words
@@ -110,7 +153,7 @@ def noise(found: Findings) -> Facts:
     for shown in found.pictures.looked_at:
         # The samples of lowest confidence would bias the figures.
         if shown.noise is not None and shown.pick.even:
-            groups[shown.values["compression"] or "", shown.pick.method].append(shown.noise)
+            groups[shown.values["compression"] or "", shown.pick.group.method].append(shown.noise)
     if not groups:
         return {"table": None}
     groups = {key: groups[key] for key in sorted(groups, key=lambda key: (key[0], method_order(key[1])))}
@@ -165,4 +208,4 @@ def similarity(found: Findings) -> Facts:
 def _map(shown: Shown, panels: Sequence[Panel]) -> Figure:
     names = ("image", "overlay", "similarity")
     drawn = [panel for panel in panels if panel.name in names and panel.name in shown.panels]
-    return Figure(shown.pick.method, [shown.pick.sample_id], [_picture(shown, panel) for panel in drawn])
+    return Figure(shown.pick.group.name, [shown.pick.sample_id], [_picture(shown, panel) for panel in drawn])

@@ -8,11 +8,14 @@ from typing import Any
 
 from forgeprep.ops.perturb.catalogue import SEVERITIES
 from forgeprep.report import charts
+from forgeprep.report.choose import Group
 from forgeprep.report.findings import Findings
-from forgeprep.report.measure import BINS, Histogram, method_order
+from forgeprep.report.measure import BINS, Histogram
 from forgeprep.report.pairs import LOW_SIMILARITY, SHOWN, Clips, duration_s
-from forgeprep.report.summary import Kind, split_order
-from forgeprep.report.tables import Head, Table, numbers, texts
+from forgeprep.report.samples import anchors
+from forgeprep.report.signs import JUMP, LOW, STRAY
+from forgeprep.report.summary import Kind, method_order, split_order
+from forgeprep.report.tables import Head, Link, Table, numbers, texts
 
 BARS = 25
 """Bars of a small histogram."""
@@ -52,6 +55,7 @@ def coverage(found: Findings) -> Facts:
         "by_split": _coverage_table(found, reasons, "splits-table", ["split"], lambda kind: (kind.split,)),
         "drops": Table("drops-table", "why samples were dropped", heads, meanings) if meanings else None,
         "empty": _empty_clips(found.clips),
+        "lost": _lost_clips(found.summary.short),
     }
 
 
@@ -79,13 +83,50 @@ def _written_bar(counts: Counter[str]) -> charts.Share:
     return charts.share(share, f"{share:.1%} written")
 
 
+def _lost_clips(short: list[dict[str, Any]]) -> Table | None:
+    lost = [clip for clip in short if clip["dropped"] and clip["written"]]
+    names = ("requested", "written", "dropped")
+    rows = [(clip["clip_id"], *(f"{clip[name]:,}" for name in names), clip["error"] or "") for clip in lost[:SHOWN]]
+    heads = [Head("clip", "name"), *numbers(*names), Head("error")]
+    return Table("lost-table", _counted("clips that lost samples", len(lost)), heads, rows) if rows else None
+
+
 def _empty_clips(clips: Clips) -> Table | None:
     if not clips.empty_count:
         return None
     names = ("requested", "decoded", "detected", "dropped")
     rows = [(clip["clip_id"], *(f"{clip[name]:,}" for name in names), clip["error"] or "") for clip in clips.empty]
-    heads = [Head("clip"), *numbers(*names), Head("error")]
+    heads = [Head("clip", "name"), *numbers(*names), Head("error")]
     return Table("empty-table", _counted("clips without a sample", clips.empty_count), heads, rows)
+
+
+def worst(found: Findings) -> Facts:
+    """The samples whose masks are most doubtful."""
+    rows, shown = found.measures.worst, anchors(found.pictures)
+    figures = ("mask_confidence", "mask_jump", "mask_stray", "mask_fraction")
+    lines = [
+        [
+            f"{row['rank']:,}",
+            Link(row["sample_id"], f"#{shown[row['sample_id']]}") if row["sample_id"] in shown else row["sample_id"],
+            Group(row["method"] or "fake", row["compression"] or "").name,
+            row["split"],
+            *(_number(row[name], 3) for name in ("doubt", *figures)),
+            ", ".join(row["signs"].split()) or "-",
+        ]
+        for row in rows
+    ]
+    heads = [
+        Head("rank", "number"),
+        Head("sample", "name"),
+        *texts("method", "split"),
+        *numbers("doubt", "confidence", "jump", "stray", "area"),
+        Head("signs", "name"),
+    ]
+    return {
+        "table": Table("worst-table", f"the {len(rows):,} most doubtful samples", heads, lines),
+        "linked": sum(row["sample_id"] in shown for row in rows),
+        "levels": {"confidence": LOW, "jump": JUMP, "stray": STRAY},
+    }
 
 
 def masks(found: Findings) -> Facts:
@@ -94,6 +135,8 @@ def masks(found: Findings) -> Facts:
     return {
         "area": _distributions("area-table", "mask area, share of the crop", measures.area),
         "confidence": _distributions("confidence-table", "confidence", measures.confidence),
+        "jump": _distributions("jump-table", "jump of the area between neighbouring frames", measures.jump),
+        "stray": _distributions("stray-table", "stray, share of the difference", measures.stray),
     }
 
 
@@ -186,7 +229,7 @@ def _unusual_pairs(clips: Clips) -> Table | None:
         )
         for signs, clip in clips.odd
     ]
-    heads = [Head("clip"), *numbers(*names), *texts("visual change", "unusual")]
+    heads = [Head("clip", "name"), *numbers(*names), *texts("visual change", "unusual")]
     return Table("odd-table", _counted("unusual pairs", clips.odd_count), heads, rows)
 
 
@@ -215,7 +258,7 @@ def _partial_clips(clips: Clips) -> Table | None:
         words += ", …" if len(spans) > SHOWN_SPANS else ""
         bar = charts.spans(length, spans, f"forged: {words} s of {length:.2f} s")
         rows.append((clip["clip_id"], f"{length:.2f}", words, bar))
-    heads = [Head("clip"), Head("seconds", "number"), Head("forged, s"), Head("over the clip", "chart")]
+    heads = [Head("clip", "name"), Head("seconds", "number"), Head("forged, s"), Head("over the clip", "chart")]
     return Table("partial-table", _counted("clips forged in parts", clips.partial_count), heads, rows)
 
 

@@ -22,6 +22,16 @@ class Kind(NamedTuple):
     label: int
 
 
+def method_name(method: str | None, label: int) -> str:
+    """The name by which samples are grouped: the method, or "real"."""
+    return (method or "fake") if label else "real"
+
+
+def method_order(name: str) -> tuple[bool, str]:
+    """A sort key: "real" first."""
+    return name != "real", name
+
+
 @dataclass(slots=True)
 class Counts:
     """Clips, those without a single sample, and samples (faces) written and dropped."""

@@ -29,6 +29,9 @@ InSequence = Literal["each", "once", "same"]
 Row = Mapping[str, Any]
 Draw = Literal["stored", "none"] | Callable[[Any, Row], UInt8]
 
+_NOT_IN_VERSION_0 = frozenset({"mask_stray", "mask_jump"})
+"""Built-in columns that came later. Runs of version 0 list no columns: they have all others of their stages."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _SUFFIX = re.compile(r"[a-z][a-z0-9]{0,15}")
 _TAKEN = frozenset({"json", "png", "jpg", "webp"})
@@ -135,7 +138,8 @@ def columns_of_run(run: Mapping[str, Any], known: Iterable[Column]) -> tuple[Col
     here = {(column.stage, column.name): column for column in known}
     if run.get("columns") is None:
         stages = ("key", *run.get("stages", ()))
-        return tuple(column for stage in stages for column in here.values() if column.stage == stage)
+        known_then = [column for column in here.values() if column.name not in _NOT_IN_VERSION_0]
+        return tuple(column for stage in stages for column in known_then if column.stage == stage)
     found = [column_of({**facts, "name": current_name(facts["name"])}) for facts in run["columns"]]
     return tuple(_with_functions(column, here.get((column.stage, column.name))) for column in found)
 

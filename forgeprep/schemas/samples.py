@@ -235,6 +235,22 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         nullable=True,
     ),
     Column(
+        "mask_stray",
+        "mask",
+        pa.float32(),
+        "0 to 1: of what differs, the share further than a tenth of the crop from the mask's largest part; of the mask "
+        "as it was made, before perturbations; null for reals, and without mask",
+        nullable=True,
+    ),
+    Column(
+        "mask_jump",
+        "mask",
+        pa.float32(),
+        "0 to 1: by how much the mask's area, measured in face boxes, differs from the mean of the frames before and "
+        "after; before perturbations; null for reals, without mask, and without such a frame within a second",
+        nullable=True,
+    ),
+    Column(
         "perturbation_params",
         "perturb",
         pa.string(),

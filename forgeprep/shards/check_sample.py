@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forgeprep.errors import VerifyError
+from forgeprep.ops.mask_signs import stray_share
 from forgeprep.ops.similarity import mask_grid, pack_grid
 from forgeprep.schemas.columns import Column
 from forgeprep.schemas.samples import MAIN, SAMPLE_COLUMNS
@@ -48,6 +49,7 @@ def row_problems(row: dict[str, Any], columns: Sequence[Column] = SAMPLE_COLUMNS
         yield from _mask_problems(row, decoded["mask"])
         if "mask_provided" in decoded and decoded["mask_provided"].shape == decoded["mask"].shape:
             yield from _provided_problems(row, decoded["mask"], decoded["mask_provided"])
+        yield from _sign_problems(row, decoded["mask"], decoded.get("difference"))
 
 
 def sequence_problems(row: dict[str, Any], length: int, columns: Sequence[Column] = SAMPLE_COLUMNS) -> Iterator[str]:
@@ -173,6 +175,20 @@ def _provided_problems(row: dict[str, Any], mask: UInt8, provided: UInt8) -> Ite
     # A perturbation moves both, and the agreement is from before.
     elif row["perturbation"] is None and either and abs(both / either - (row["mask_agreement"] or 0.0)) > 1e-5:
         yield f"mask_agreement is {row['mask_agreement']}, but the IoU of mask and mask_provided is {both / either:.6f}"
+
+
+def _sign_problems(row: dict[str, Any], mask: UInt8, difference: UInt8 | None) -> Iterator[str]:
+    # Runs of earlier versions lack both.
+    stray, jump = row.get("mask_stray"), row.get("mask_jump")
+    if jump is not None and not 0 <= jump <= 1:
+        yield f"mask_jump is {jump}, which is not from 0 to 1"
+    if stray is None:
+        return
+    # A perturbation moves the mask, and the share is from before.
+    fits = row["perturbation"] is None and (difference is None or difference.shape == mask.shape)
+    expected = stray_share(mask, difference) if fits else None
+    if not 0 <= stray <= 1 or (expected is not None and abs(stray - expected) > 1e-4):
+        yield f"mask_stray is {stray:.6f}" + ("" if expected is None else f", but the mask's is {expected:.6f}")
 
 
 def _size(picture: UInt8) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from forgeprep.media.frames import UInt8
 from forgeprep.ops.literal_masks import literal_mask
+from forgeprep.ops.mask_signs import area_jumps, stray_share
 from forgeprep.ops.masks import DifferenceMask, difference_masks
 from forgeprep.params.mask import MaskParams as MaskParams
 from forgeprep.schemas.samples import columns_of
@@ -35,6 +36,7 @@ def apply(samples: list[Sample], params: MaskParams) -> None:
             _fill_provided(sample, found.get(sample.sample_id), params)
         else:
             _fill_compared(sample, found.get(sample.sample_id), params)
+    _add_jumps([sample for sample in fakes if sample.reason is None and sample.columns["mask"] is not None])
 
 
 def companions(_: MaskParams) -> frozenset[str]:
@@ -52,6 +54,21 @@ def _differences(samples: list[Sample]) -> dict[str, DifferenceMask]:
         masks = difference_masks(pairs, crops, enlarge=run[0].enlarge, forged=True) if run else []
         found |= {sample.sample_id: mask for sample, mask in zip(run, masks, strict=True)}
     return found
+
+
+def _add_jumps(samples: list[Sample]) -> None:
+    """Fill in how far each mask's area is from that of its neighbours, in areas of the face."""
+    for track in sorted({sample.track_id for sample in samples}):
+        run = sorted((s for s in samples if s.track_id == track), key=lambda s: s.frame_index)
+        jumps = area_jumps([_area_on_face(s) for s in run], [s.frame_index for s in run], [s.timestamp_s for s in run])
+        for sample, jump in zip(run, jumps, strict=True):
+            sample.columns["mask_jump"] = jump
+
+
+def _area_on_face(sample: Sample) -> float:
+    (x0, y0, x1, y1), (left, top, right, bottom) = sample.face_box, sample.crop_box
+    share = (right - left) * (bottom - top) / max((x1 - x0) * (y1 - y0), 1e-6)
+    return float(sample.columns["mask_fraction"] * share)
 
 
 def _may_be_absent(sample: Sample, params: MaskParams) -> bool:
@@ -124,6 +141,8 @@ def _fill(
         "mask_fraction": float(np.count_nonzero(mask) / mask.size),
         # How well a literal mask fits, nothing tells: 1 would say that it is perfect.
         "mask_confidence": used.confidence if used else None if source == "literal" else 1.0,
+        "mask_stray": stray_share(mask, None if found is None else found.difference) if sample.label else None,
+        "mask_jump": None,
     }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from forgeprep.report import page
 
-VOID = {"meta", "img", "rect", "path", "circle", "br"}
+VOID = {"meta", "img", "rect", "path", "circle", "br", "input"}
 
 
 NASTY = "<script>alert('x')</script>\"&<img src=http://x.example/a.png onerror=alert(1)>"

@@ -14,8 +14,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from forgeprep.io.atomic import atomic_write_bytes
+from forgeprep.ops.mask_signs import stray_share
 from forgeprep.ops.similarity import mask_grid, pack_grid
 from forgeprep.schemas.clips import CLIP_SCHEMA
+from forgeprep.schemas.columns import facts_of
 from forgeprep.schemas.drops import DROP_SCHEMA, Drop
 from forgeprep.schemas.samples import Column, columns_of
 from forgeprep.shards.encode import encode_row
@@ -43,6 +45,7 @@ def make_row(photo: UInt8, split: str, source: int, method: str | None, frame: i
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     residual = np.clip((gray - cv2.GaussianBlur(gray, (0, 0), 1)) * 5 + 128, 0, 255).astype(np.uint8)
     change = np.abs(image.astype(np.int16) - crop).max(axis=2).astype(np.uint8)
+    difference = np.asarray(cv2.GaussianBlur(change, (0, 0), 2), np.uint8)
     return {
         "sample_id": f"{clip_id}/0/{frame:06d}",
         "dataset": "ffpp",
@@ -73,13 +76,15 @@ def make_row(photo: UInt8, split: str, source: int, method: str | None, frame: i
         "image_size": [size, size],
         "mask": mask,
         "mask_provided": None,
-        "difference": cv2.GaussianBlur(change, (0, 0), 2),
+        "difference": difference,
         "mask_magnitude": None,
         "mask_source": "pristine" if method is None else "difference",
         "mask_threshold": None if method is None else 60,
         "mask_agreement": None if method is None else 0.9,
         "mask_fraction": float(np.count_nonzero(mask) / mask.size),
         "mask_confidence": 1.0 if method is None else 0.8,
+        "mask_stray": None if method is None else stray_share(mask, difference),
+        "mask_jump": None if method is None else 0.0,
         "noise": residual,
         "noise_sigma": 5.0,
         "similarity": pack_grid(mask_grid(mask, SIDE)),
@@ -149,7 +154,13 @@ def write_tables(out: Path, records: list[dict[str, Any]], stages: Sequence[str]
     }
     for name, table in tables.items():
         atomic_write_bytes(out / name, table_bytes(table))
-    document = {"fingerprint": "f", "stages": list(stages), "formats": ["parquet", "webdataset"], "config": {}}
+    document: dict[str, Any] = {
+        "fingerprint": "f",
+        "stages": list(stages),
+        "formats": ["parquet", "webdataset"],
+        "config": {},
+    }
+    document["columns"] = [facts_of(column) for column in columns(stages)]
     atomic_write_bytes(out / "run.json", json.dumps(document).encode())
 
 

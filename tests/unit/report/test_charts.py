@@ -9,7 +9,8 @@ import pytest
 
 from forgeprep.report import charts, measure
 from forgeprep.report.render import render
-from forgeprep.report.tables import Head, Table
+from forgeprep.report.tables import Head, Link, Table
+from forgeprep.report.verdict import Notice, Verdict
 from tests.helpers.html import NASTY, Parsed
 
 
@@ -41,10 +42,11 @@ def test_charts_and_pieces_escape_what_they_are_given() -> None:
     shown = [charts.ranges([(NASTY, 0, 1, 2)], NASTY), charts.histogram([1, 0, 3], NASTY), charts.spans(0, [], NASTY)]
     shown += [charts.ranges([], ""), charts.histogram([], ""), charts.share(0.5, NASTY)]
     content = Table(NASTY, NASTY, [Head(NASTY), Head(NASTY, "chart")], [[NASTY, one] for one in shown], [NASTY, NASTY])
-    facts = {"dataset": NASTY, "stages": [NASTY], "alerts": [NASTY], "figures": [(NASTY, NASTY)], "sections": []}
+    verdict = Verdict([NASTY], [Notice(NASTY, (Link(NASTY, NASTY),))])
+    facts = {"dataset": NASTY, "stages": [NASTY], "verdict": verdict, "figures": [(NASTY, NASTY)], "sections": []}
     run = SimpleNamespace(summary=SimpleNamespace(out=NASTY))
     found = Parsed(render("header.html.j2", found=run, settings=content, **facts))
     assert not {"script", "img"} & {name for name, _ in found.elements}
     assert len(found.attributes("svg")) == len(shown)
-    # Six values of the header, five of the table, a cell of each row, and what four charts and a label say.
-    assert found.text.count("<script>") == 6 + 5 + len(shown) + 5
+    # Eight values of the header, five of the table, a cell of each row, and what four charts and a label say.
+    assert found.text.count("<script>") == 8 + 5 + len(shown) + 5

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forgeprep.report import doubt, measure
-from forgeprep.report.pictures import look_at_pictures, stray_share
+from forgeprep.report import choose, doubt, measure
+from forgeprep.report.pictures import look_at_pictures
 from forgeprep.shards.encode import UInt8
 from tests.conftest import run_cli
 from tests.helpers.html import parsed
@@ -20,7 +20,7 @@ from tests.helpers.shards_run import shard_rows, write_shard, write_tables
 def test_few_pictures_are_decoded_and_the_worst_are_among_them(
     tmp_path: Path, face_photo: UInt8, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measure, "SAMPLED", 12)
+    monkeypatch.setattr(choose, "SAMPLED", 12)
     records = []
     for source in range(8):
         rows = shard_rows(face_photo, "train", [source], 32)
@@ -32,26 +32,15 @@ def test_few_pictures_are_decoded_and_the_worst_are_among_them(
     found = measure.measure(tmp_path)
     assert [sum(pick.even for pick in own) for own in found.picks.values()] == [4, 4, 4]
     pictures = look_at_pictures(found.picks)
-    assert len(pictures.looked_at) <= 12 + 2 * measure.LOWEST
-    worst, *_ = pictures.sheets["FaceSwap"]
-    assert (worst.pick.sample_id, worst.why) == ("ffpp/c23/FaceSwap/005_006/0/000012", "lowest confidence")
+    assert len(pictures.looked_at) <= 12 + 2 * 3 * choose.WORST
+    # The group with the most doubtful masks comes first, reals last.
+    assert [group.name for group in pictures.sheets] == ["FaceSwap (c23)", "Deepfakes (c23)", "real (c23)"]
+    sheet = pictures.sheets[choose.Group("FaceSwap", "c23")]
+    worst, *_ = sheet
+    assert (worst.pick.sample_id, worst.why) == ("ffpp/c23/FaceSwap/005_006/0/000012", "confidence")
     assert {"original", "image", "overlay", "difference", "noise", "similarity"} == worst.panels.keys()
-    clips = [shown.pick.clip_id for shown in pictures.sheets["FaceSwap"] if shown.why == "lowest confidence"]
+    clips = [shown.pick.clip_id for shown in sheet if shown.why == "confidence"]
     assert len(clips) == len(set(clips)) == 3
-
-
-def test_stray_is_what_differs_far_from_the_main_region() -> None:
-    mask, difference = np.zeros((100, 100), np.uint8), np.zeros((100, 100), np.uint8)
-    assert stray_share(mask, difference) is None
-    mask[20:60, 20:60], mask[90:95, 90:95] = 255, 255
-    assert stray_share(mask, difference) is None
-    assert stray_share(mask, None) == pytest.approx(25 / 1625)
-    difference[20:60, 20:60] = 128
-    difference[62:64, 20:60] = 128
-    assert stray_share(mask, difference) == 0
-    difference[90:95, 90:95] = 148
-    ratio = 2 / (1 + np.exp(-1))
-    assert stray_share(mask, difference) == pytest.approx(25 * ratio / (25 * ratio + 1680))
 
 
 def low_confidence(row: dict[str, Any]) -> None:

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from forgeprep.errors import UsageError
+from forgeprep.schemas.columns import facts_of
 from forgeprep.shards.encode import UInt8
 from forgeprep.shards.records import read_record, record_path
 from forgeprep.shards.verify import verify
-from tests.helpers.shards_run import make_run, shard_rows, write_shard, write_tables
+from tests.helpers.shards_run import columns, make_run, shard_rows, write_shard, write_tables
 
 Rows = list[dict[str, Any]]
 
@@ -131,6 +132,8 @@ ROW_DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "mask source": (lambda row: row.update(mask_source="guess"), "mask_source is 'guess', which is none of"),
     "level of a literal mask": (literal, "a literal mask has no mask_threshold"),
     "agreement": (shifted_provided, "mask_agreement is 0.89999"),
+    "stray": (lambda row: row.update(mask_stray=0.5), "mask_stray is 0.500000, but the mask's is"),
+    "jump": (lambda row: row.update(mask_jump=-1.0), "mask_jump is -1.0, which is not from 0 to 1"),
     "image size": (lambda row: row.update(image_size=[96, 97]), "image is 96x96, but image_size says 96x97"),
     "gray crop": (lambda row: row.update(image=row["image"][..., 0]), "image is gray"),
     "colour residual": (lambda row: row.update(noise=row["image"]), "noise is RGB"),
@@ -199,7 +202,8 @@ def test_columns_must_be_those_of_the_stages(tmp_path: Path, face_photo: UInt8) 
     out = make_run(tmp_path, face_photo, stages=("crop", "mask"), image_format="jpeg")
     assert verify(out, workers=1) == []
     document = json.loads((out / "run.json").read_text())
-    (out / "run.json").write_text(json.dumps(document | {"stages": ["crop", "noise"]}))
+    facts = [facts_of(column) for column in columns(("crop", "noise"))]
+    (out / "run.json").write_text(json.dumps(document | {"stages": ["crop", "noise"], "columns": facts}))
     problems = verify(out)
     for path in (PARQUET, TAR):
         assert_found(problems, [(path, "'noise_sigma' is missing"), (path, "'mask_source' belongs to none")])

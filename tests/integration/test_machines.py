@@ -37,7 +37,9 @@ def temp() -> Iterator[Path]:
 
 def told(words: list[str], environment: Mapping[str, str], *before: str) -> subprocess.CompletedProcess[str]:
     given = {**os.environ, **HERE, **environment}
-    return subprocess.run([*before, *words], capture_output=True, text=True, errors="replace", check=False, env=given, timeout=120)
+    return subprocess.run(
+        [*before, *words], capture_output=True, text=True, errors="replace", check=False, env=given, timeout=120
+    )
 
 
 def test_ray_needs_no_home_no_name_and_no_folder_of_anybody(demo: Path, tmp_path: Path, temp: Path) -> None:

@@ -12,7 +12,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +58,7 @@ class RayStart:
         self._thread = ThreadPoolExecutor(1, "forgeprep-ray")
         self._session: Future[Started] | None = None
         self._folder: str | None = None
+        self._keep_logs = False
         self._thread.submit(_import_ray, local=self.address is None)
 
     def begin(self) -> None:
@@ -67,7 +68,7 @@ class RayStart:
 
     def _start(self) -> Started:
         self._folder = make_folder() if self.address is None else None
-        return start_ray(self.workers, self.address, self._folder)
+        return start_ray(self.workers, self.address, self._folder, lambda: self._keep_logs)
 
     def wait(self, seconds: float) -> Started:
         """What was started, when Ray is there.
@@ -87,6 +88,7 @@ class RayStart:
         """End Ray and the thread; again is harmless. Without ``wait``, it happens at the latest as the process ends."""
         session, self._session = self._session, None
         if session is not None and not session.cancel():
+            self._keep_logs = keep_logs
             if keep_logs and not session.done() and self._folder:
                 end_processes(self._folder)  # So that the start fails.
             self._thread.submit(_end_ray, session, keep_logs=keep_logs)
@@ -127,17 +129,20 @@ def _import_ray(*, local: bool) -> None:
         import ray  # noqa: F401
 
 
-def start_ray(workers: int | None, address: str | None, folder: str | None) -> Started:
+def start_ray(
+    workers: int | None, address: str | None, folder: str | None, keep_logs: Callable[[], bool] = lambda: False
+) -> Started:
     """Start Ray here, or reach the cluster, or take the Ray that this process has initialised.
 
     Args:
         workers: tasks at a time on this machine; None for as many as there are CPUs.
         address: of a cluster, or None.
         folder: of :func:`make_folder`, for all files of a Ray that is started here.
+        keep_logs: asked where it cannot start; by default nothing is left of it.
 
     Raises:
         UsageError: no cluster answers at the address.
-        ForgeprepError: Ray cannot start on this machine; nothing is left of it.
+        ForgeprepError: Ray cannot start on this machine.
     """
     import logging
 
@@ -180,7 +185,8 @@ def start_ray(workers: int | None, address: str | None, folder: str | None) -> S
     except Exception as error:
         told = _last_words(Path(folder)) or _first_line(error)
         ray.shutdown()
-        remove(folder)
+        if not keep_logs():
+            remove(folder)
         raise ForgeprepError(
             f"Ray cannot start on this machine ({told}); 'forgeprep doctor' looks at it, and --workers 1 needs no Ray"
         ) from error

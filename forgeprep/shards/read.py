@@ -39,7 +39,7 @@ def iter_rows(path: Path, columns: Sequence[str] | None = None, decode: bool = T
         decode: give pictures as uint8 arrays, (H, W, 3) RGB or (H, W) gray; else as ``{"bytes", "path"}``.
 
     Yields:
-        column -> value; a picture that a sample lacks is None.
+        column -> value; a picture that a sample lacks is None. ``split`` is ``val`` where the file says ``validation``.
 
     Raises:
         VerifyError: the file, or a picture in it, is missing or damaged, or a newer forgeprep made it.

@@ -21,6 +21,7 @@ from forgeprep.media import guard
 from forgeprep.media import process as media_process
 from forgeprep.media.video import read_frames
 from forgeprep.pipeline.plan import with_headers
+from forgeprep.shards.names import table_path
 from forgeprep.shards.read import iter_rows, shard_paths
 from tests.conftest import LaidOut, read_picture, run_cli
 from tests.helpers.sabotage import sabotage
@@ -62,7 +63,7 @@ def rows_of(out: Path) -> list[dict[str, Any]]:
 
 
 def table(out: Path, name: str) -> list[dict[str, Any]]:
-    return list(pq.read_table(out / f"{name}.parquet").to_pylist())
+    return list(pq.read_table(table_path(out, name)).to_pylist())
 
 
 @pytest.mark.parametrize("name", ["ffpp", "dfd", "celebdf-v2", "dfdc", "folder", "manifest"])

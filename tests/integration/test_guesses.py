@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from forgeprep.demo.layout import PAIRS
+from forgeprep.schemas.splits import with_read_split
 from forgeprep.shards.read import iter_rows, shard_paths
 from tests.conftest import LaidOut, read_picture, run_cli
 from tests.helpers.variants import perturb_apart
@@ -26,8 +27,9 @@ def run(name: str, root: Path, *more: str, frames: str = "4", stages: str = "cro
     where = ["--root", str(root), "--out", str(out), "--stages", stages, "--frames", frames, "--workers", "0"]
     assert run_cli("run", name, *where, *more) == 0
     assert run_cli("verify", str(out)) == 0
+    clips = [with_read_split(clip) for clip in pq.read_table(out / "meta/clips.pq").to_pylist()]
     return {
-        "clips": {clip["clip_id"]: clip for clip in pq.read_table(out / "meta/clips.pq").to_pylist()},
+        "clips": {clip["clip_id"]: clip for clip in clips},
         "rows": [row for path in shard_paths(out) for row in iter_rows(path)],
         "drops": pq.read_table(out / "meta/drops.pq").to_pylist(),
     }

@@ -109,7 +109,7 @@ def _sum(total: ShardProgress, before: ShardProgress, now: ShardProgress) -> Sha
 
 
 @contextmanager
-def live(prepared: Prepared, emit: Emit) -> Iterator[Board]:
+def live(prepared: Prepared, emit: Emit = lambda event, **facts: None) -> Iterator[Board]:
     """Show how far the run is, of all clips, while shards are made."""
     board = Board(sum(shard.clips for shard in prepared.shards), emit=emit)
     if not console.is_terminal:

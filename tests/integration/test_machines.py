@@ -43,14 +43,13 @@ def told(words: list[str], environment: Mapping[str, str], *before: str) -> subp
 
 
 def test_ray_needs_no_home_no_name_and_no_folder_of_anybody(demo: Path, tmp_path: Path, temp: Path) -> None:
-    """A random user without an entry, a home that cannot be written, under uv; Ray's usual folder is another's."""
+    """A user without an entry, a home that cannot be written; Ray's usual folder is somebody else's."""
     home = tmp_path / "home"
     home.mkdir(mode=0o555)
     (temp / "ray").mkdir(mode=0o555)
     before: list[str] = []
     if subprocess.run(["unshare", "-U", "--map-user=54321", "true"], check=False, stderr=-3).returncode == 0:
         before = ["unshare", "-U", "--map-user=54321", "--map-group=54321"]
-    # What "uv run" leaves in the environment and in the list of processes is not needed: the hook itself is off.
     done = told(
         command(demo, tmp_path / "out", *ONE_SHARD, "--workers", "2"), {"HOME": str(home), "TMPDIR": str(temp)}, *before
     )

@@ -12,7 +12,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,6 +129,20 @@ def _import_ray(*, local: bool) -> None:
         import ray  # noqa: F401
 
 
+def _reach(address: str, quiet: Mapping[str, Any]) -> None:
+    import ray
+
+    try:
+        _probe(address)
+        ray.init(address=address, **quiet)
+    except Exception as error:
+        # What Ray raises here differs by address and release: ConnectionError, RuntimeError, ValueError, …
+        raise UsageError(
+            f"--address {address}: no Ray cluster answers there ({_first_line(error)}); "
+            "start one, or leave --address and RAY_ADDRESS out"
+        ) from error
+
+
 def start_ray(
     workers: int | None, address: str | None, folder: str | None, keep_logs: Callable[[], bool] = lambda: False
 ) -> Started:
@@ -153,15 +167,7 @@ def start_ray(
         return Started(lent=True)
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
     if address is not None:
-        try:
-            _probe(address)
-            ray.init(address=address, **quiet)
-        except Exception as error:
-            # What Ray raises here differs by address and release: ConnectionError, RuntimeError, ValueError, …
-            raise UsageError(
-                f"--address {address}: no Ray cluster answers there ({_first_line(error)}); "
-                "start one, or leave --address and RAY_ADDRESS out"
-            ) from error
+        _reach(address, quiet)
         return Started()
     assert folder is not None
     try:

@@ -61,11 +61,11 @@ FILE_DAMAGE: dict[str, tuple[Callable[[Path], object], list[tuple[str, str]]]] =
     "drop reason": (rename_drop, [(RECORD, "unknown drop reason 'bad_luck'")]),
     "damaged record": (
         lambda out: truncate(record_path(out, "train/00000")),
-        [(RECORD, "damaged"), (PARQUET, "no record speaks of this file")],
+        [(RECORD, "damaged"), (RECORD, "--rebuild")],
     ),
     "lost record": (
         lambda out: record_path(out, "train/00000").unlink(),
-        [(RECORD, "not been made")],
+        [(RECORD, "the record is missing; 'forgeprep verify OUT --rebuild'")],
     ),
     "leftover": (
         lambda out: (out / "shards/train/.1.parquet.tmp").touch(),

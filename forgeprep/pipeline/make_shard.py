@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def _add_stages(job: ShardJob, record: Mapping[str, Any], attempt: Attempt) -> P
     ):
         for row in added_rows(job.out, record, new, job.config):
             guard.alive()
-            writer.add(row)
+            writer.add(_with_later_columns(row, steps.file_columns))
             attempt.report(Progress(0, writer.rows, drops))
         files = writer.commit()
     done = {
@@ -117,6 +117,15 @@ def _add_stages(job: ShardJob, record: Mapping[str, Any], attempt: Attempt) -> P
     }
     write_record(job.out, {**record, **done})
     return Progress(clips, record["rows"], drops)
+
+
+def _with_later_columns(row: dict[str, Any], columns: Iterable[Column]) -> dict[str, Any]:
+    """The row of an older run with the columns that are newer than it, as null."""
+    frames = len(row["frame_labels"]) if "frame_labels" in row else None
+    for column in columns:
+        if column.name not in row:
+            row[column.name] = None if frames is None or column.in_sequence != "each" else [None] * frames
+    return row
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,8 @@ def test_an_older_run_goes_on_as_one_of_today(name: str, demo: Path, tmp_path: P
     (out / "run.json").write_text(json.dumps(found))
     write_record(out, record)
     assert _go_on(config, demo, out) == (["train/00000"], [])
-    assert list(iter_rows(out / "shards/train/00000.parquet", decode=False)) == before
+    now = list(iter_rows(out / "shards/train/00000.parquet", decode=False))
+    assert [{name: row[name] for name in old} for row, old in zip(now, before, strict=True)] == before
     for path in out.glob("shards/train/*"):
         assert "family" in {*next(format_of(path).rows(path, None))}
         assert format_of(path).metadata(path)["forgeprep_schema"] == str(version.SCHEMA_VERSION)
@@ -145,7 +146,7 @@ def test_a_run_with_names_of_before_goes_on_with_them(demo: Path, tmp_path: Path
         "00001.parquet",
     ]
     prepare_run(make_config("ffpp", given), demo, out, overwrite=True)
-    assert sorted(path.name for path in out.rglob("*") if path.is_file()) == ["plan.pq", "run.json"]
+    assert sorted(path.name for path in out.rglob("*") if path.is_file()) == [".lock", "plan.pq", "run.json"]
 
 
 def test_shards_say_their_version(tmp_path: Path, face_photo: UInt8) -> None:

@@ -183,10 +183,7 @@ def start_ray(
                 _temp_dir=folder,
                 **quiet,
             )
-        # Workers start now, not with the first job.
-        task: Any = ray.remote(num_cpus=1, max_retries=0)(_nothing)
-        for _ in range(workers or 0):
-            task.remote()
+        _start_workers(workers or 0)
         return Started(folder, str(context.address_info["session_dir"]))
     except Exception as error:
         told = _last_words(Path(folder)) or _first_line(error)
@@ -196,6 +193,15 @@ def start_ray(
         raise ForgeprepError(
             f"Ray cannot start on this machine ({told}); 'forgeprep doctor' looks at it, and --workers 1 needs no Ray"
         ) from error
+
+
+def _start_workers(count: int) -> None:
+    """Let workers start now, not with the first job."""
+    import ray
+
+    task: Any = ray.remote(num_cpus=1, max_retries=0)(_nothing)
+    for _ in range(count):
+        task.remote()
 
 
 def _nothing() -> None:

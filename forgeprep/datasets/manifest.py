@@ -96,7 +96,7 @@ def scan(root: Path, options: ScanOptions) -> Scan:
         what = f"lists {len(rows):,} files, and none of them is there" if rows else "lists no file"
         refuse(file, None, f"{what}; paths are relative to --root")
     if not with_split[True]:
-        clips = split_together(clips, params.ratios, params.seed)
+        clips = split_together(clips, params.ratios, params.seed, options.settled)
     return make_scan(MANIFEST, root, clips, options, absent=absent, warnings=told_stills(stills))
 
 

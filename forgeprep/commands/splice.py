@@ -116,7 +116,9 @@ def splice(
     params = get_dataset(config.dataset).params(**config.options)
     how = Execution(workers if workers is not None else os.cpu_count() or 1, address)
     with unattended(), stoppable(out), counting() as tell:
-        options = ScanOptions(config.compression, config.methods, config.splits, params, lambda n: tell("files", n))
+        options = ScanOptions(
+            config.compression, config.methods, config.splits, params, progress=lambda n: tell("files", n)
+        )
         made = make_clips(config.dataset, root, out, options, rules, how=how, progress=tell)
     _print(made)
     console.print(f"next: forgeprep run manifest --root {out} --out OUT", markup=False)

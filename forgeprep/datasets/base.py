@@ -32,16 +32,16 @@ class ScanOptions:
         methods: names without regard to case; None = the dataset's default, an empty tuple = originals only.
         splits: the splits to list.
         params: the dataset's own options; None = its defaults.
-        settled: source_id -> split, of sources that are in a run already; where splits are made here, they keep theirs.
         progress: called with the number of files seen so far.
+        settled: source_id -> split, of sources that are in a run already; where splits are made here, they keep theirs.
     """
 
     compressions: tuple[str, ...] | None = None
     methods: tuple[str, ...] | None = None
     splits: tuple[Split, ...] = SPLITS
     params: DatasetParams | None = None
-    settled: Mapping[str, Split] = field(default_factory=dict)
     progress: Callable[[int], None] = lambda _: None
+    settled: Mapping[str, Split] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.compressions == ():

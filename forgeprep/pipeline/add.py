@@ -11,11 +11,21 @@ from forgeprep.errors import UsageError
 from forgeprep.io.lock import locked
 from forgeprep.io.storage import remove_tree
 from forgeprep.params import param_owners
-from forgeprep.pipeline.configure import fingerprint_of, read_params, read_setting, settings_of, shard_key, versions
+from forgeprep.pipeline.configure import (
+    digests_of,
+    fingerprint_of,
+    read_params,
+    read_setting,
+    settings_of,
+    shard_keys,
+    versions,
+)
+from forgeprep.pipeline.differences import settings_differences
 from forgeprep.pipeline.plan import Plan, open_plan
-from forgeprep.pipeline.run import Prepared, settings_differences, write_run
+from forgeprep.pipeline.run import Prepared, write_run
 from forgeprep.registry import made_with
 from forgeprep.schemas.config import RunConfig
+from forgeprep.shards.names import table_path
 from forgeprep.shards.records import files_there, read_record, read_run
 from forgeprep.stages import resolve_stages
 from forgeprep.stages.base import Stage
@@ -49,7 +59,7 @@ def prepare_added(out: Path, names: Sequence[str], given: Mapping[str, Any]) -> 
     kept = {name: params[name] for name in params if name in before.params and name in touched}
     if any(before.params[name] != value for name, value in kept.items()):
         raise UsageError(f"{out}: has the stage '{next(iter(kept))}' already, with other settings; make a new run")
-    plan = open_plan(out / "plan.parquet")
+    plan = open_plan(table_path(out, "plan"))
     now = {**old["versions"], **versions(more, params)} if more else old["versions"]
     if more:
         _check(out, old, before, plan, more, now)
@@ -60,7 +70,7 @@ def prepare_added(out: Path, names: Sequence[str], given: Mapping[str, Any]) -> 
         }
     )
     identity = {"config": config.model_dump(mode="json"), "inputs": old["inputs"], "versions": now}
-    adds_to = settings_of(old) if more else old.get("adds_to")
+    adds_to = settings_of(old) if more else digests_of(old.get("adds_to"))
     prepared = Prepared(
         config, Path(old["root"]), out, Scan([]), {}, plan, fingerprint_of(identity), settings_of(identity), adds_to
     )
@@ -96,6 +106,6 @@ def _check(
     settings = settings_of(old)
     for shard in plan.briefs:
         record = read_record(out, shard.name)
-        whole = record is not None and record["key"] == shard_key(settings, shard.name, shard.inputs)
+        whole = record is not None and record["key"] in shard_keys(settings, shard.name, shard.inputs)
         if record is None or not whole or not files_there(out, record):
             raise UsageError(f"{out}: shard {shard.name} is not finished; run the run's own command again first")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,13 @@ from forgeprep.datasets import get_dataset
 from forgeprep.datasets.splits import leak_text, leaks
 from forgeprep.errors import VerifyError
 from forgeprep.io.atomic import atomic_write_bytes
-from forgeprep.pipeline.make_shard import prepare
 from forgeprep.schemas.clips import CLIP_SCHEMA, Clip
 from forgeprep.schemas.config import RunConfig
 from forgeprep.schemas.drops import DROP_SCHEMA
 from forgeprep.shards.card import dataset_card
 from forgeprep.shards.croissant import croissant
-from forgeprep.shards.records import read_record, table_bytes
+from forgeprep.shards.names import all_tables
+from forgeprep.shards.records import file_columns_of, read_record, read_run, table_bytes
 
 SHARD_SCHEMA = pa.schema(
     [
@@ -53,24 +53,21 @@ def write_index(out: Path, config: RunConfig, shards: Sequence[str]) -> None:
         files += [{**file, "split": record["split"]} for file in record["files"]]
         clips += record["clips"]
         drops += [dict(zip(DROP_SCHEMA.names, drop, strict=True)) for drop in record["drops"]]
-    _check_splits(config, clips)
-    tables = {
-        name: table_bytes(pa.Table.from_pylist(rows, schema=schema))
-        for name, rows, schema in (
-            ("shards.parquet", files, SHARD_SCHEMA),
-            ("clips.parquet", clips, CLIP_SCHEMA),
-            ("drops.parquet", drops, DROP_SCHEMA),
-        )
-    }
-    for name, data in tables.items():
-        atomic_write_bytes(out / name, data)
+    run = read_run(out)
+    _check_splits(config, run, clips)
+    rows = {"shards": (files, SHARD_SCHEMA), "clips": (clips, CLIP_SCHEMA), "drops": (drops, DROP_SCHEMA)}
+    tables: dict[str, bytes] = {}
+    for name, path in all_tables(out).items():
+        tables[path.relative_to(out).as_posix()] = data = table_bytes(pa.Table.from_pylist(*rows[name]))
+        atomic_write_bytes(path, data)
     atomic_write_bytes(out / "README.md", dataset_card(config, files, clips).encode())
-    atomic_write_bytes(out / "croissant.json", croissant(config, prepare(config).file_columns, tables).encode())
+    atomic_write_bytes(out / "croissant.json", croissant(config, file_columns_of(run), tables).encode())
 
 
-def _check_splits(config: RunConfig, clips: Sequence[dict[str, Any]]) -> None:
+def _check_splits(config: RunConfig, run: Mapping[str, Any], clips: Sequence[dict[str, Any]]) -> None:
     """What was planned is checked again on what was made, since nothing is worse for a benchmark."""
-    if get_dataset(config.dataset).official_split:
+    official = run.get("official_split")
+    if get_dataset(config.dataset).official_split if official is None else official:
         return
     found = leaks(Clip(**{name: row[name] for name in _OF_CLIP}) for row in clips)
     if found:

@@ -23,6 +23,7 @@ from forgeprep.schemas.drops import REASONS, Drop
 from forgeprep.schemas.resources import Resources
 from forgeprep.schemas.samples import Column, columns_of, sequence_columns
 from forgeprep.shards.encode import encode_row
+from forgeprep.shards.names import table_path
 from forgeprep.shards.records import write_record
 from forgeprep.shards.write import ShardWriter
 from forgeprep.stages import resolve_stages
@@ -58,7 +59,7 @@ def make_shard(job: ShardJob, attempt: Attempt | None = None) -> Progress:
     attempt = attempt or Attempt()
     if job.record is not None:
         return _add_stages(job, job.record, attempt)
-    plan = read_shard(job.out / "plan.parquet", job.number)
+    plan = read_shard(table_path(job.out, "plan"), job.number)
     steps = prepare(job.config)
     logs: list[GroupLog] = []
     done = Progress()

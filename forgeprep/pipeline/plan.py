@@ -8,7 +8,7 @@ import json
 import math
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from forgeprep.io.storage import is_remote, parquet_source
 from forgeprep.media import process as media_process
 from forgeprep.media.video import read_header
 from forgeprep.schemas.clips import SPLITS, Clip, Split
+from forgeprep.shards.names import shard_name
 from forgeprep.stages.base import Group
 
 PLAN_SCHEMA = pa.schema(
@@ -49,7 +50,7 @@ _CLIP_FIELDS = [field.name for field in fields(Clip)]
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
-    """A shard to be made: ``name`` is ``split/number``, its groups are sorted by source_id."""
+    """A shard to be made; its groups are sorted by source_id. ``name``: :func:`forgeprep.shards.names.shard_name`."""
 
     name: str
     split: Split
@@ -61,7 +62,7 @@ class Brief:
     """What the driver keeps of a shard; all else stays in the file.
 
     Attributes:
-        name: ``split/number``.
+        name: as of the :class:`ShardPlan`.
         split: its split.
         groups: source groups in it.
         clips: clips in it.
@@ -102,20 +103,26 @@ def make_plan(
     select: Select,
     shard_size: int,
     progress: Callable[[int], None] = lambda _: None,
+    dataset: str | None = None,
 ) -> Plan:
     """Group the clips, choose their frames and cut the groups into shards of about equal cost.
 
-    ``select(frame_count, split, labelled)`` is the frames stage; ``progress`` is told how many headers are read. The
-    result depends on the clips alone, not on their order.
+    ``select(frame_count, split, labelled)`` is the frames stage; ``progress`` is told how many headers are read;
+    ``dataset`` stands in the names of the shards. The result depends on the clips alone, not on their order.
     """
     by_split: dict[Split, list[Group]] = {split: [] for split in SPLITS}
     for group in _groups(with_headers(list(clips), root, progress), select):
         by_split[group.split].append(group)
-    return pack_plan(shard for split in SPLITS for shard in _cut(split, by_split[split], shard_size))
+    parts = {split: cut_groups(by_split[split], shard_size) for split in SPLITS}
+    return pack_plan(
+        ShardPlan(shard_name(dataset, split, number), split, groups)
+        for split, shards in parts.items()
+        for number, groups in enumerate(shards)
+    )
 
 
-def pack_plan(shards: Iterable[ShardPlan]) -> Plan:
-    """The plan of these shards."""
+def pack_plan(shards: Iterable[ShardPlan], inputs: Mapping[str, str] | None = None) -> Plan:
+    """The plan of these shards; ``inputs`` are the digests of those that are not made of a dataset's files."""
     sink = pa.BufferOutputStream()
     briefs = []
     # Each worker reads the whole footer, which has an entry for each column of each shard: keep those short.
@@ -124,7 +131,8 @@ def pack_plan(shards: Iterable[ShardPlan]) -> Plan:
         for shard in shards:
             rows = [_row(shard.name, group, clip) for group in shard.groups for clip in group.members]
             writer.write_table(pa.Table.from_pylist(rows, schema=PLAN_SCHEMA), row_group_size=max(1, len(rows)))
-            briefs.append(_brief(shard))
+            brief = _brief(shard)
+            briefs.append(brief if inputs is None else replace(brief, inputs=inputs[shard.name]))
         writer.add_key_value_metadata({_BRIEFS: json.dumps([asdict(brief) for brief in briefs])})
     return Plan(sink.getvalue().to_pybytes(), tuple(briefs))
 
@@ -200,7 +208,7 @@ def _groups(clips: list[Clip], select: Select) -> list[Group]:
     return groups
 
 
-def _cut(split: Split, groups: list[Group], shard_size: int) -> list[ShardPlan]:
+def cut_groups(groups: list[Group], shard_size: int) -> list[tuple[Group, ...]]:
     """Spread groups over as few shards as ``shard_size`` samples allow: largest first, each to the emptiest shard."""
     total = sum(_cost(group) for group in groups)
     count = min(len(groups), max(1, math.ceil(total / shard_size)))
@@ -210,8 +218,8 @@ def _cut(split: Split, groups: list[Group], shard_size: int) -> list[ShardPlan]:
         load, emptiest = loads[0]
         bins[emptiest].append(group)
         heapq.heapreplace(loads, (load + _cost(group), emptiest))
-    ordered = sorted((sorted(b, key=lambda g: g.source_id) for b in bins), key=lambda b: b[0].source_id)
-    return [ShardPlan(f"{split}/{number:05d}", split, tuple(b)) for number, b in enumerate(ordered)]
+    ordered = [tuple(sorted(b, key=lambda g: g.source_id)) for b in bins]
+    return sorted(ordered, key=lambda b: b[0].source_id)
 
 
 def _cost(group: Group) -> int:
@@ -255,6 +263,11 @@ def inputs_of(clip: Clip) -> list[Any]:
     """What tells whether a clip's files are the same as before, without reading them."""
     of_folder = [] if clip.frames is None else [clip.frames]
     return [clip.clip_id, clip.path, clip.size_bytes, sorted(clip.companions), *of_folder]
+
+
+def identity_of(clip: Clip | None) -> dict[str, Any] | None:
+    """What the scan says of a clip, without what its header says; None of none."""
+    return None if clip is None else {**asdict(clip), "frame_count": 0, "error": None}
 
 
 def _brief(shard: ShardPlan) -> Brief:

@@ -6,21 +6,22 @@ import functools
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import Scan, ScanOptions
-from forgeprep.errors import ConfigMismatch, StorageError, UsageError
+from forgeprep.errors import StorageError, UsageError
 from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.lock import locked
 from forgeprep.io.safe_files import read_json
 from forgeprep.io.storage import remove_tree
 from forgeprep.media import guard
 from forgeprep.params import STAGES
-from forgeprep.pipeline.configure import fingerprint_of, settings_of, shard_key, versions
+from forgeprep.pipeline.configure import digests_of, fingerprint_of, settings_of, shard_keys, versions
+from forgeprep.pipeline.differences import mismatch
 from forgeprep.pipeline.executors.execution import Execution, run_jobs
 from forgeprep.pipeline.executors.job import Job
 from forgeprep.pipeline.executors.limits import Limits
@@ -30,12 +31,20 @@ from forgeprep.pipeline.make_shard import ShardJob, make_shard, prepare, resourc
 from forgeprep.pipeline.plan import Brief, Plan, inputs_of, make_plan, open_plan
 from forgeprep.pipeline.progress import Progress, Report
 from forgeprep.pipeline.retry import failed_clips, forget, repaired_plan
+from forgeprep.pipeline.update import (
+    Update,
+    plan_update,
+    settled_sources,
+    widened,
+    withdraw,
+)
 from forgeprep.schemas.clips import Split
 from forgeprep.schemas.columns import facts_of
-from forgeprep.schemas.config import RunConfig, current_names
+from forgeprep.schemas.config import RunConfig
 from forgeprep.schemas.drops import REASONS, TRANSIENT
 from forgeprep.schemas.version import SCHEMA_VERSION
 from forgeprep.shards.formats import FORMATS
+from forgeprep.shards.names import final_files, has_first_names, table_path
 from forgeprep.shards.records import files_there, read_record
 from forgeprep.stages import all_stages, resolve_stages
 
@@ -52,8 +61,9 @@ class Prepared:
         folders: folder -> files that are used of it.
         plan: all shards.
         fingerprint: of configuration, versions and all input files.
-        settings: of configuration and versions.
-        adds_to: settings of the run whose shards get further stages (:mod:`forgeprep.pipeline.add`), else None.
+        settings: digests of configuration and versions (:func:`forgeprep.pipeline.configure.settings_of`).
+        adds_to: those of the run whose shards get further stages (:mod:`forgeprep.pipeline.add`), else empty.
+        told: of an update, what it makes and what it keeps, in words.
     """
 
     config: RunConfig
@@ -63,8 +73,9 @@ class Prepared:
     folders: dict[str, int]
     plan: Plan
     fingerprint: str
-    settings: str
-    adds_to: str | None = None
+    settings: tuple[str, ...]
+    adds_to: tuple[str, ...] = ()
+    told: str | None = None
 
     @property
     def shards(self) -> tuple[Brief, ...]:
@@ -88,6 +99,8 @@ def prepare_run(
     *,
     overwrite: bool = False,
     retry: bool = False,
+    update: bool = False,
+    keep_removed: bool = False,
     write: bool = True,
     progress: Callable[[str, int], None] = lambda what, count: None,
     planning: Callable[[int], None] = lambda shards: None,
@@ -97,7 +110,8 @@ def prepare_run(
     ``planning`` is called where all is well so far and a new plan has to be made, with the least number of shards.
 
     With ``write=False`` nothing is touched (``--dry-run``). With ``retry``, shards of a run in ``out`` that lost
-    samples for a transient reason are planned to be made again, also where their files have changed since.
+    samples for a transient reason are planned to be made again, also where their files have changed since. With
+    ``update``, what has come, changed or gone since is planned, and all other shards stay (:mod:`.update`).
 
     Raises:
         UsageError: the dataset is not where ``root`` says; with ``retry``, more has changed than what failed.
@@ -107,46 +121,65 @@ def prepare_run(
     stages = resolve_stages(config.stages)
     for stage in stages:
         stage.check(stage.params(**config.params[stage.name]))
-    scan = _scan(config, root, progress)
-    identity = {
-        "config": config.model_dump(mode="json"),
-        "inputs": _inputs(scan),
-        "versions": versions(stages, config.params),
-    }
-    fingerprint, settings = fingerprint_of(identity), settings_of(identity)
     old = _old_run(out)
+    made_by = versions(stages, config.params)
+    alike = old is not None and not overwrite and _content_of(config, made_by) == settings_of(old)[0]
+    if update and old is not None and alike:
+        config = widened(config, RunConfig.model_validate(old["config"]))
+    # What stands in a run keeps its split, however it came there.
+    scan = _scan(config, root, progress, settled_sources(out) if alike else {})
+    identity = {"config": config.model_dump(mode="json"), "inputs": _inputs(scan), "versions": made_by}
+    fingerprint, settings = fingerprint_of(identity), settings_of(identity)
     same = old is not None and old.get("fingerprint") == fingerprint
-    mends = retry and old is not None and settings_of(old) == settings
-    if old is not None and not same and not mends and write and not overwrite:
-        differences = "; ".join(settings_differences(old, identity)) or "the dataset's files have changed since"
-        raise ConfigMismatch(
-            f"{out}: holds another run ({differences}); "
-            "give another --out, the old options, or --overwrite to throw the old run away"
-        )
+    mends = retry and old is not None and settings_of(old)[1] == settings[1]
+    grows = update and alike
+    if old is not None and write and not overwrite and (old.get("derived") or not (same or mends or grows)):
+        raise mismatch(out, old, identity, scan if alike else None)
     failed = failed_clips(out) if mends else None
     if not (same or mends):
         planning(len({clip.split for clip in scan.clips}))
-    plan = _plan(scan, config, root, out if same or mends else None, failed, progress)
-    adds_to = old.get("adds_to") if old is not None and same else None
+    known = out if same or mends or grows else None
+    plan, grown = _plan(scan, config, root, known, failed, keep_removed if grows else None, progress)
+    told = grown.told() if grown is not None else None
+    adds_to = digests_of(old.get("adds_to")) if old is not None and (same or grows) else ()
     prepared = Prepared(
-        config, root, out, replace(scan, clips=[]), _folders(scan), plan, fingerprint, settings, adds_to
+        config, root, out, replace(scan, clips=[]), _folders(scan), plan, fingerprint, settings, adds_to, told
     )
-    if write and failed is not None:
-        with locked(out):
-            forget(out, plan, failed)
-            write_run(prepared, identity)
-    elif write and not same:
-        _claim(prepared, identity)
+    if write:
+        _take(prepared, identity, failed, grown, same=same)
     return prepared
 
 
-def _scan(config: RunConfig, root: Path, progress: Callable[[str, int], None]) -> Scan:
+def _content_of(config: RunConfig, made_by: Mapping[str, str]) -> str:
+    return settings_of({"config": config.model_dump(mode="json"), "versions": made_by})[0]
+
+
+def _take(
+    prepared: Prepared, identity: dict[str, Any], failed: set[str] | None, grown: Update | None, *, same: bool
+) -> None:
+    """Make the output folder that of this run: change the run that is there as far as it has to be, or claim it."""
+    if grown is not None:
+        if not same or grown.remade or grown.gone or grown.added:
+            with locked(prepared.out):
+                withdraw(prepared.out, grown)
+                remove_tree(prepared.out / "report")
+                write_run(prepared, identity)
+    elif failed is not None:
+        with locked(prepared.out):
+            forget(prepared.out, prepared.plan, failed)
+            write_run(prepared, identity)
+    elif not same:
+        _claim(prepared, identity)
+
+
+def _scan(config: RunConfig, root: Path, progress: Callable[[str, int], None], settled: Mapping[str, Split]) -> Scan:
     dataset = get_dataset(config.dataset)
     asked = ScanOptions(
         config.compression,
         config.methods,
         config.splits,
         dataset.params(**config.options),
+        settled,
         lambda files: progress("files found", files),
     )
     return dataset.scan(root, asked)
@@ -174,9 +207,13 @@ def _plan(
     root: Path,
     out: Path | None,
     failed: set[str] | None,
+    keep_removed: bool | None,
     progress: Callable[[str, int], None],
-) -> Plan:
-    """The plan of the run in ``out``, mended where clips ``failed``, or a new one."""
+) -> tuple[Plan, Update | None]:
+    """The plan of the run in ``out``, mended where clips ``failed``, or a new one.
+
+    Where ``keep_removed`` is no None, the run is to grow: the plan and what becomes of its shards.
+    """
     frames = all_stages()["frames"]
     params = frames.params(**config.params["frames"])
     assert frames.select is not None
@@ -184,10 +221,16 @@ def _plan(
     def select(count: int, split: Split, labelled: Sequence[frozenset[int]]) -> tuple[int, ...]:
         return frames.select(count, split, params, labelled)  # type: ignore[misc]
 
-    if out is None or not (out / "plan.parquet").is_file():
-        return make_plan(scan.clips, root, select, config.shard_size, lambda n: progress("headers read", n))
-    old = open_plan(out / "plan.parquet")
-    return repaired_plan(old, scan.clips, failed, root, select) if failed is not None else old
+    if out is None or not table_path(out, "plan").is_file():
+        dataset = None if out is not None and has_first_names(out) else config.dataset
+        read = functools.partial(progress, "headers read")
+        return make_plan(scan.clips, root, select, config.shard_size, read, dataset), None
+    old = open_plan(table_path(out, "plan"))
+    if keep_removed is not None and failed is None:
+        read = functools.partial(progress, "headers read")
+        grown = plan_update(old, scan.clips, root, select, config, out, keep_removed=keep_removed, progress=read)
+        return grown.plan, grown
+    return (repaired_plan(old, scan.clips, failed, root, select) if failed is not None else old), None
 
 
 def _folders(scan: Scan) -> dict[str, int]:
@@ -247,16 +290,16 @@ def _jobs_left(prepared: Prepared, result: Result, report: Report) -> list[Job]:
     needs = resources_of(prepared.config)
     root, out = prepared.root.resolve(), prepared.out.resolve()
     for number, shard in enumerate(prepared.shards):
-        key = shard_key(prepared.settings, shard.name, shard.inputs)
+        keys = shard_keys(prepared.settings, shard.name, shard.inputs)
         record = read_record(prepared.out, shard.name)
         there = record if record is not None and files_there(prepared.out, record) else None
-        if there is not None and there["key"] == key:
+        if there is not None and there["key"] in keys:
             result.kept.append(shard.name)
             report(shard.name, Progress(len(there["clips"]), there["rows"], len(there["drops"])))
             continue
-        base = shard_key(prepared.adds_to, shard.name, shard.inputs) if prepared.adds_to else None
-        grows = there if there is not None and there["key"] == base else None
-        made = ShardJob(number, shard.name, prepared.config, root, out, key, grows)
+        base = shard_keys(prepared.adds_to, shard.name, shard.inputs)
+        grows = there if there is not None and there["key"] in base else None
+        made = ShardJob(number, shard.name, prepared.config, root, out, keys[0], grows)
         jobs.append(Job(shard.name, functools.partial(make_shard, made), needs))
     return jobs
 
@@ -270,8 +313,8 @@ def _claim(prepared: Prepared, identity: dict[str, Any]) -> None:
             (out / "run.json").unlink(missing_ok=True)
             for stale in ("shards", "state", "report"):
                 remove_tree(out / stale)
-            for stale in ("clips.parquet", "drops.parquet", "shards.parquet", "README.md", "croissant.json"):
-                (out / stale).unlink(missing_ok=True)
+            for file in final_files(out):
+                file.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"{out}: cannot be written ({error.strerror}); give another --out") from None
     write_run(prepared, identity)
@@ -283,7 +326,7 @@ def write_run(prepared: Prepared, identity: dict[str, Any]) -> None:
     Raises:
         StorageError: they cannot be written.
     """
-    atomic_write_bytes(prepared.out / "plan.parquet", prepared.plan.data)
+    atomic_write_bytes(table_path(prepared.out, "plan"), prepared.plan.data)
     stages = resolve_stages(prepared.config.stages)
     document = {
         "schema_version": SCHEMA_VERSION,
@@ -295,7 +338,7 @@ def write_run(prepared: Prepared, identity: dict[str, Any]) -> None:
         "requested": sum(shard.requested for shard in prepared.shards),
         "root": str(prepared.root),
         "official_split": get_dataset(prepared.config.dataset).official_split,
-        **({"adds_to": prepared.adds_to} if prepared.adds_to else {}),
+        **({"adds_to": list(prepared.adds_to)} if prepared.adds_to else {}),
         "packages": _packages(prepared.config),
         "columns": [facts_of(column) for column in prepare(prepared.config).columns],
         "drop_reasons": {
@@ -323,31 +366,6 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def settings_differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """What differs between the configurations and versions of two ``run.json``: ``frames: 32 -> 270``."""
-    parts = []
-    for part in ("config", "versions"):
-        before, after = (_flat(current_names(run.get(part) or {})) for run in (old, new))
-        for key in sorted(before.keys() | after.keys()):
-            if before.get(key) != after.get(key):
-                parts.append(f"{key}: {_text(before.get(key))} -> {_text(after.get(key))}")
-    return parts
-
-
-def _flat(value: dict[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        if key == "params":
-            flat |= {name: v for params in item.values() for name, v in params.items()}
-        else:
-            flat[key] = item
-    return flat
-
-
-def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _only_leftovers(out: Path) -> bool:

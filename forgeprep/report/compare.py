@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from forgeprep.errors import VerifyError
-from forgeprep.pipeline.run import settings_differences
+from forgeprep.pipeline.differences import settings_differences
 from forgeprep.schemas.drops import DROP_SCHEMA
 from forgeprep.schemas.samples import SAMPLE_COLUMNS
 from forgeprep.shards.encode import decode_image

@@ -10,12 +10,10 @@ from typing import Literal
 
 from forgeprep.errors import ForgeprepError, UsageError
 from forgeprep.io.lock import Holder, last_holder
-from forgeprep.pipeline.configure import settings_of, shard_key
+from forgeprep.pipeline.configure import settings_of, shard_keys
 from forgeprep.pipeline.plan import Brief, open_plan
+from forgeprep.shards.names import final_files, table_path
 from forgeprep.shards.records import files_there, iter_records, read_run, record_path
-
-INDEX = ("shards.parquet", "clips.parquet", "drops.parquet", "README.md", "croissant.json")
-"""What a run writes when all its shards are made."""
 
 
 @dataclass(slots=True)
@@ -74,7 +72,7 @@ def gather(out: Path) -> Status:
     return status
 
 
-def _settings(out: Path, status: Status) -> str | None:
+def _settings(out: Path, status: Status) -> tuple[str, ...] | None:
     try:
         run = read_run(out)
     except UsageError as error:
@@ -89,7 +87,7 @@ def _settings(out: Path, status: Status) -> str | None:
 
 def _briefs(out: Path, status: Status) -> dict[str, Brief]:
     try:
-        briefs = open_plan(out / "plan.parquet").briefs
+        briefs = open_plan(table_path(out, "plan")).briefs
     except ForgeprepError as error:
         status.problems.append(str(error))
         return {}
@@ -108,16 +106,18 @@ class _Made:
     at_s: float
 
 
-def _count_records(out: Path, status: Status, briefs: dict[str, Brief], settings: str | None) -> list[_Made]:
+def _count_records(
+    out: Path, status: Status, briefs: dict[str, Brief], settings: tuple[str, ...] | None
+) -> list[_Made]:
     made = []
     for name, record in iter_records(out):
         brief = briefs.get(name)
         if briefs and brief is None:
             continue
-        key = shard_key(settings, name, brief.inputs) if settings is not None and brief is not None else None
+        keys = shard_keys(settings, name, brief.inputs) if settings is not None and brief is not None else None
         try:
             # The rule by which a run keeps a shard.
-            if record is None or (key is not None and record["key"] != key) or not files_there(out, record):
+            if record is None or (keys is not None and record["key"] not in keys) or not files_there(out, record):
                 status.to_remake.append(name)
                 continue
             at_s = record_path(out, name).stat().st_mtime
@@ -139,7 +139,7 @@ def _set_state(out: Path, status: Status, holder: Holder | None) -> None:
         # Half-written files have names like .00012.parquet.0123456789ab.tmp.
         halves = {f"{path.parent.name}/{path.name.split('.')[1]}" for path in out.glob("shards/*/.*.tmp")}
         status.in_work = sorted(halves)
-    elif status.shards == status.shards_planned and all((out / name).is_file() for name in INDEX):
+    elif status.shards == status.shards_planned and all(path.is_file() for path in final_files(out)):
         status.state = "finished"
 
 

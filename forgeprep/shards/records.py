@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from forgeprep.errors import UsageError
 from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.safe_files import LIST_BYTES, read_json
 from forgeprep.schemas.clips import CLIP_SCHEMA
+from forgeprep.schemas.columns import Column, columns_of_run
 from forgeprep.schemas.files import RunFile, ShardRecord, problem_of
+from forgeprep.schemas.samples import SAMPLE_COLUMNS, sequence_columns
 from forgeprep.schemas.version import problem_of_run
 
 
@@ -59,6 +62,23 @@ def sequence_length_of(run: Mapping[str, Any]) -> int | None:
     # Runs of earlier versions have it by its name of then.
     length = value.get("sequence_length", value.get("clip_length"))
     return length if isinstance(length, int) else None
+
+
+def file_columns_of(run: Mapping[str, Any], known: Iterable[Column] = SAMPLE_COLUMNS) -> tuple[Column, ...]:
+    """The columns of a run's shards, from its ``run.json``: of sequences, where samples have several frames."""
+    columns = columns_of_run(run, known)
+    return columns if sequence_length_of(run) is None else sequence_columns(columns)
+
+
+def shard_path(out: Path, shard: str, suffix: str) -> Path:
+    """Where a file of a shard lies."""
+    return out / "shards" / f"{shard}.{suffix}"
+
+
+def shard_number(shard: str) -> int:
+    """The number in a shard's name."""
+    found = re.search(r"[0-9]+$", shard)
+    return int(found[0]) if found else 0
 
 
 def record_path(out: Path, shard: str) -> Path:

@@ -13,7 +13,7 @@ from forgeprep.errors import ConfigMismatch, UsageError
 from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.safe_files import read_json
 from forgeprep.pipeline.configure import versions
-from forgeprep.pipeline.run import settings_differences
+from forgeprep.pipeline.differences import settings_differences
 from forgeprep.schemas.files import SpliceRecord, problem_of
 from forgeprep.splice.make import SpliceRules
 from forgeprep.stages import resolve_stages

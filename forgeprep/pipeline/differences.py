@@ -1,0 +1,62 @@
+"""What differs between two runs, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from forgeprep.datasets.base import Scan
+from forgeprep.errors import ConfigMismatch, VerifyError
+from forgeprep.pipeline.plan import open_plan
+from forgeprep.pipeline.update import clips_text, compare_clips
+from forgeprep.schemas.config import current_names
+from forgeprep.shards.names import table_path
+
+
+def settings_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs between the configurations and versions of two ``run.json``: ``frames: 32 -> 270``."""
+    parts = []
+    for part in ("config", "versions"):
+        before, after = (_flat(current_names(run.get(part) or {})) for run in (old, new))
+        for key in sorted(before.keys() | after.keys()):
+            if before.get(key) != after.get(key):
+                parts.append(f"{key}: {_text(before.get(key))} -> {_text(after.get(key))}")
+    return parts
+
+
+def _flat(value: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        if key == "params":
+            flat |= {name: v for params in item.values() for name, v in params.items()}
+        else:
+            flat[key] = item
+    return flat
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def mismatch(out: Path, old: dict[str, Any], identity: dict[str, Any], scan: Scan | None) -> ConfigMismatch:
+    """Why a folder cannot be used, and what can be done; ``scan`` where the run there could take these clips in."""
+    if old.get("derived"):
+        step = old["derived"][-1].get("command", "another command")
+        return ConfigMismatch(
+            f"{out}: was made by 'forgeprep {step}' from shards, and no run goes on in it; give another --out, and put "
+            "both together with 'forgeprep merge'; or --overwrite to throw it away"
+        )
+    differences = "; ".join(settings_differences(old, identity)) or "the dataset's files have changed since"
+    if scan is None:
+        return ConfigMismatch(
+            f"{out}: holds another run ({differences}); "
+            "give another --out, the old options, or --overwrite to throw the old run away"
+        )
+    with suppress(VerifyError):
+        differences += f": {clips_text(*compare_clips(open_plan(table_path(out, 'plan')), scan.clips))}"
+    return ConfigMismatch(
+        f"{out}: holds another run ({differences}); --update makes what is new or changed and keeps the other shards; "
+        "or give another --out, or --overwrite to throw the old run away"
+    )

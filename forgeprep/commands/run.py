@@ -37,6 +37,7 @@ from forgeprep.schemas.config import PRESETS, RENAMED
 EXAMPLES = """
 forgeprep run ffpp --root FaceForensics++ --out shards --dry-run
 forgeprep run ffpp --root FaceForensics++ --out shards --compression c23,c40
+forgeprep run ffpp --root FaceForensics++ --out shards --update
 forgeprep run ffpp --root FaceForensics++ --out papers --preset two-stream
 forgeprep run folder --root clips --out shards --set crop.size=256
 """
@@ -147,6 +148,22 @@ def run(
         bool,
         typer.Option("--overwrite", help="Throw away another run in --out. [default: off]", rich_help_panel=OUTPUT),
     ] = False,
+    update: Annotated[
+        bool,
+        typer.Option(
+            "--update",
+            help="Take what is new or changed in --root into the run in --out; keep its other shards. [default: off]",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    keep_removed: Annotated[
+        bool,
+        typer.Option(
+            "--keep-removed",
+            help="With --update: leave the samples of files that are gone. [default: off]",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     workers: Workers = None,
     address: Address = None,
     clip_timeout: ClipTimeout = None,
@@ -186,7 +203,7 @@ def run(
 ) -> None:
     """Turn a raw dataset into shards.
 
-    Run it again to resume: finished shards are kept.
+    Run it again to resume: finished shards are kept. --update takes in what is new.
     """
     given |= {"dataset": dataset, "root": root, "out": out, "stages": stages, "preset": preset}
     given |= {"compression": compression, "methods": methods, "splits": splits, "options": option or None}
@@ -197,7 +214,7 @@ def run(
     from forgeprep.commands.terminal import unattended
 
     with unattended():
-        code = _run(given, config, _Switches(dry_run, overwrite, retry_failed, strict))
+        code = _run(given, config, _Switches(dry_run, overwrite, retry_failed, strict, update, keep_removed))
     sys.exit(code)
 
 
@@ -214,6 +231,18 @@ class _Switches:
     overwrite: bool
     retry_failed: bool
     strict: bool
+    update: bool
+    keep_removed: bool
+
+    def check(self) -> None:
+        """Raise UsageError where two of them contradict each other."""
+        from forgeprep.errors import UsageError
+
+        if self.keep_removed and not self.update:
+            raise UsageError("--keep-removed goes with --update: give both")
+        for name, given in (("--overwrite", self.overwrite), ("--retry-failed", self.retry_failed)):
+            if self.update and given:
+                raise UsageError(f"--update and {name} exclude each other: give one of them")
 
 
 def _run(given: Mapping[str, Any], config_file: Path | None, switches: _Switches) -> int:
@@ -221,6 +250,7 @@ def _run(given: Mapping[str, Any], config_file: Path | None, switches: _Switches
     from forgeprep.errors import UsageError
     from forgeprep.media import process as media_process
 
+    switches.check()
     values = {**_read_config(config_file), **{key: value for key, value in given.items() if value is not None}}
     for name in ("root", "out"):
         if values.get(name) is None:
@@ -229,7 +259,7 @@ def _run(given: Mapping[str, Any], config_file: Path | None, switches: _Switches
     with ray_begun(None if switches.dry_run else force) as ray:
         with media_process.reading(memory=force.worker_memory, seconds=force.clip_timeout_s, ahead=1):
             from forgeprep.commands.preflight import print_estimate, print_plan
-            from forgeprep.commands.terminal import counting
+            from forgeprep.commands.terminal import console, counting
             from forgeprep.io.storage import spare_pandas, to_path
             from forgeprep.pipeline.configure import make_config
             from forgeprep.pipeline.run import prepare_run
@@ -244,12 +274,16 @@ def _run(given: Mapping[str, Any], config_file: Path | None, switches: _Switches
                     out,
                     overwrite=switches.overwrite,
                     retry=switches.retry_failed,
+                    update=switches.update,
+                    keep_removed=switches.keep_removed,
                     write=not switches.dry_run,
                     progress=tell,
                     # Of a single shard it is not sure yet that it needs Ray.
                     planning=lambda shards: ray.begin() if ray and (force.workers or shards) > 1 else None,
                 )
             print_plan(prepared)
+            if prepared.told is not None:
+                console.print(prepared.told, markup=False)
             if switches.dry_run:
                 print_estimate(prepared, None if force.address else max(1, force.most))
                 return 0

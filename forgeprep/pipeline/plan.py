@@ -209,17 +209,26 @@ def _groups(clips: list[Clip], select: Select) -> list[Group]:
 
 
 def cut_groups(groups: list[Group], shard_size: int) -> list[tuple[Group, ...]]:
-    """Spread groups over as few shards as ``shard_size`` samples allow: largest first, each to the emptiest shard."""
-    total = sum(_cost(group) for group in groups)
-    count = min(len(groups), max(1, math.ceil(total / shard_size)))
-    bins: list[list[Group]] = [[] for _ in range(count)]
+    """Spread groups over as few shards as ``shard_size`` samples allow."""
+    by_source = {group.source_id: group for group in groups}
+    parts = spread({group.source_id: _cost(group) for group in groups}, shard_size)
+    return [tuple(by_source[name] for name in part) for part in parts]
+
+
+def spread(costs: Mapping[str, int], shard_size: int) -> list[list[str]]:
+    """Spread names over as few parts as the size allows: the costliest first, each to the emptiest part; both sorted.
+
+    >>> spread({"a": 2, "b": 5, "c": 3}, 5)
+    [['a', 'c'], ['b']]
+    """
+    count = min(len(costs), max(1, math.ceil(sum(costs.values()) / shard_size)))
+    parts: list[list[str]] = [[] for _ in range(count)]
     loads = [(0, number) for number in range(count)]
-    for group in sorted(groups, key=lambda g: (-_cost(g), g.source_id)):
+    for name in sorted(costs, key=lambda name: (-costs[name], name)):
         load, emptiest = loads[0]
-        bins[emptiest].append(group)
-        heapq.heapreplace(loads, (load + _cost(group), emptiest))
-    ordered = [tuple(sorted(b, key=lambda g: g.source_id)) for b in bins]
-    return sorted(ordered, key=lambda b: b[0].source_id)
+        parts[emptiest].append(name)
+        heapq.heapreplace(loads, (load + costs[name], emptiest))
+    return sorted(sorted(part) for part in parts)
 
 
 def _cost(group: Group) -> int:

@@ -179,8 +179,8 @@ def _scan(config: RunConfig, root: Path, progress: Callable[[str, int], None], s
         config.methods,
         config.splits,
         dataset.params(**config.options),
-        settled,
         lambda files: progress("files found", files),
+        settled,
     )
     return dataset.scan(root, asked)
 

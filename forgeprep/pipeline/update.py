@@ -62,17 +62,27 @@ class Update:
         """What is done, in one line."""
         clips = clips_text(self.new, self.changed, self.removed)
         if not self.added and not self.remade and not self.gone:
-            return f"update: {clips or 'no clip is new or changed'}; all {len(self.plan.briefs):,} shards are kept"
+            clips = clips or "no clip is new or changed"
+            return f"update: {clips}; all of the {counted(len(self.plan.briefs), 'shard')} stay as they are"
         stay = " (removed ones stay in the run)" if self.removed and self.kept_removed else ""
         kept = len(self.plan.briefs) - len(self.added) - len(self.remade)
-        shards = f"{len(self.added):,} new shards, {len(self.remade):,} made again, {kept:,} kept as they are"
+        shards = f"{counted(len(self.added), 'new shard')}, {len(self.remade):,} made again, {kept:,} kept as they are"
         return f"update: {clips}{stay}: {shards}" + (f", {len(self.gone):,} taken away" if self.gone else "")
 
 
 def clips_text(new: Sequence[str], changed: Sequence[str], removed: Sequence[str]) -> str:
     """How many clips came, changed and went, each with the first by name; empty where none did."""
     kinds = (("new", new), ("changed", changed), ("removed", removed))
-    return ", ".join(f"{len(names):,} {what} clips (e.g. {names[0]})" for what, names in kinds if names)
+    return ", ".join(f"{counted(len(names), f'{what} clip')} (e.g. {names[0]})" for what, names in kinds if names)
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "new clip"), counted(2000, "shard")
+    ('1 new clip', '2,000 shards')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def widened(config: RunConfig, before: RunConfig) -> RunConfig:

@@ -21,6 +21,9 @@ from forgeprep.schemas.files import RunFile, ShardRecord, problem_of
 from forgeprep.schemas.samples import SAMPLE_COLUMNS, sequence_columns
 from forgeprep.schemas.version import problem_of_run
 
+STAGED = ".new"
+"""The hidden folder in which a run that takes the place of this one is made (:mod:`forgeprep.curate.in_place`)."""
+
 
 def table_bytes(table: pa.Table) -> bytes:
     """A table as the bytes of a Parquet file."""
@@ -38,6 +41,8 @@ def read_run(out: Path) -> dict[str, Any]:
     try:
         run = read_json(out / "run.json")
     except (FileNotFoundError, NotADirectoryError):
+        if (out / STAGED / "run.json").is_file():
+            raise UsageError(f"{out}: was being changed and is half-way; give the same command again first") from None
         raise UsageError(f"{out}: holds no run of forgeprep (no run.json); give the --out folder of a run") from None
     except OSError as error:
         raise UsageError(f"{out}/run.json: cannot be read ({error.strerror})") from None

@@ -49,13 +49,13 @@ def change(make: Callable[[], Derived], out: Path, step: Mapping[str, Any]) -> M
         return write_in_place(make(), out, tell)
 
 
-def tell_made(made: Made, out: Path) -> None:
-    """What the new run holds, and how its shards came about."""
+def tell_made(made: Made, out: Path, *, chosen: bool = True) -> None:
+    """What the new run holds, and how its shards came about; where samples were chosen, what it lacks."""
     from forgeprep.commands.terminal import console
     from forgeprep.pipeline.update import counted
 
     left = made.left_out
-    if left.samples or left.clips or left.drops:
+    if chosen and (left.samples or left.clips or left.drops):
         parts = ((left.samples, "sample"), (left.clips, "clip"), (left.drops, "drop"))
         console.print("left out: " + ", ".join(counted(number, what) for number, what in parts), markup=False)
     ways = ((made.linked, "as they were"), (made.written, "written anew"), (made.kept, "there already"))

@@ -55,7 +55,7 @@ def merge(
     made = make_new(make, out)
     if found[0].twice:
         console.print(f"{counted(found[0].twice, 'sample')} in more than one run: the first one's is taken")
-    tell_made(made, out)
+    tell_made(made, out, chosen=False)
 
 
 app = single(merge, examples=EXAMPLES)

@@ -129,7 +129,10 @@ def _matching(duckdb: Any, samples: pa.Table, where: str, names: Sequence[str]) 
             found = database.execute(f"SELECT forgeprep_row FROM samples WHERE (\n{where}\n)").fetchnumpy()
         except duckdb.Error as error:
             text = str(error).strip().splitlines()[0]
-            raise UsageError(f"--where: {text}; a sample has the columns {', '.join(names)}") from None
+            known = (
+                f"; a sample has the columns {', '.join(names)}" if isinstance(error, duckdb.BinderException) else ""
+            )
+            raise UsageError(f"--where: {text}{known}") from None
     kept = np.zeros(samples.num_rows, np.bool_)
     kept[found["forgeprep_row"]] = True
     return kept

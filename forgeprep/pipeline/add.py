@@ -71,9 +71,13 @@ def prepare_added(out: Path, names: Sequence[str], given: Mapping[str, Any]) -> 
     )
     identity = {"config": config.model_dump(mode="json"), "inputs": old["inputs"], "versions": now}
     adds_to = settings_of(old) if more else digests_of(old.get("adds_to"))
-    prepared = Prepared(
-        config, Path(old["root"]), out, Scan([]), {}, plan, fingerprint_of(identity), settings_of(identity), adds_to
+    carried: dict[str, Any] = (
+        {name: old[name] for name in ("official_split", "derived") if name in old} if old.get("derived") else {}
     )
+    prepared = Prepared(
+        config, Path(old["root"]), out, Scan([]), {}, plan, fingerprint_of(identity), settings_of(identity), adds_to,
+        carried=carried,
+    )  # fmt: skip
     if more:
         with locked(out):
             remove_tree(out / "report")

@@ -64,6 +64,7 @@ class Prepared:
         settings: digests of configuration and versions (:func:`forgeprep.pipeline.configure.settings_of`).
         adds_to: those of the run whose shards get further stages (:mod:`forgeprep.pipeline.add`), else empty.
         told: of an update, what it makes and what it keeps, in words.
+        carried: what ``run.json`` says and no configuration does: of runs that were made of others.
     """
 
     config: RunConfig
@@ -76,6 +77,7 @@ class Prepared:
     settings: tuple[str, ...]
     adds_to: tuple[str, ...] = ()
     told: str | None = None
+    carried: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def shards(self) -> tuple[Brief, ...]:
@@ -337,7 +339,7 @@ def write_run(prepared: Prepared, identity: dict[str, Any]) -> None:
         "shards": len(prepared.shards),
         "requested": sum(shard.requested for shard in prepared.shards),
         "root": str(prepared.root),
-        "official_split": get_dataset(prepared.config.dataset).official_split,
+        **(prepared.carried or {"official_split": get_dataset(prepared.config.dataset).official_split}),
         **({"adds_to": list(prepared.adds_to)} if prepared.adds_to else {}),
         "packages": _packages(prepared.config),
         "columns": [facts_of(column) for column in prepare(prepared.config).columns],

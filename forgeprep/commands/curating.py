@@ -38,6 +38,7 @@ def change(make: Callable[[], Derived], out: Path, step: Mapping[str, Any]) -> M
     from forgeprep.commands.progress import stoppable
     from forgeprep.curate.in_place import finish, has_step, write_in_place
     from forgeprep.io.lock import locked
+    from forgeprep.io.storage import remove_tree
     from forgeprep.shards.records import STAGED, read_run
 
     if not (out / STAGED).is_dir():
@@ -45,6 +46,7 @@ def change(make: Callable[[], Derived], out: Path, step: Mapping[str, Any]) -> M
     with stoppable(out), _shown() as tell, locked(out, "folder"):
         finish(out)
         if has_step(out, step):
+            remove_tree(out / STAGED)
             return None
         return write_in_place(make(), out, tell)
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from forgeprep.curate.write import Derived, Made, Tell, write_derived
-from forgeprep.errors import UsageError
+from forgeprep.errors import ConfigMismatch
 from forgeprep.io.atomic import atomic_write_bytes, storage_errors
 from forgeprep.io.copies import move
 from forgeprep.io.safe_files import read_bytes
 from forgeprep.io.storage import remove_tree
+from forgeprep.pipeline.run import remove_leftovers
 from forgeprep.shards.names import TABLES, table_path
 from forgeprep.shards.records import STAGED, iter_records, read_run, record_path
 
@@ -31,9 +32,11 @@ def write_in_place(derived: Derived, out: Path, tell: Tell = lambda done, total:
         VerifyError: a shard is damaged.
     """
     stage = out / STAGED
+    if not (stage / "run.json").is_file():
+        remove_tree(stage)
     try:
         made = write_derived(derived, stage, tell, home=out)
-    except UsageError:
+    except ConfigMismatch:
         # What another command left there when it was stopped.
         remove_tree(stage)
         made = write_derived(derived, stage, tell, home=out)
@@ -52,6 +55,7 @@ def finish(out: Path) -> bool:
     if not (stage / READY).is_file():
         return False
     with storage_errors(out):
+        remove_leftovers(out)
         (out / "run.json").unlink(missing_ok=True)
         records = {shard: record for shard, record in iter_records(stage) if record is not None}
         files = {file["path"] for record in records.values() for file in record["files"]}

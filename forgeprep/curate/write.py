@@ -24,6 +24,7 @@ from forgeprep.io.storage import real_name
 from forgeprep.pipeline.configure import digest, fingerprint_of, settings_of, shard_keys
 from forgeprep.pipeline.index import write_index
 from forgeprep.pipeline.plan import Plan, pack_plan
+from forgeprep.pipeline.run import remove_leftovers
 from forgeprep.schemas.columns import columns_of_run, facts_of
 from forgeprep.schemas.config import RunConfig
 from forgeprep.schemas.drops import REASONS, TRANSIENT
@@ -84,13 +85,14 @@ def write_derived(
     Files that lie under the same names in ``home`` are not copied: the run will be put there (:mod:`.in_place`).
 
     Raises:
-        UsageError: the folder holds something else.
+        ConfigMismatch: the folder holds another run.
         StorageError: it cannot be written.
         VerifyError: a shard of the sources is damaged.
     """
     keys, plan = _keys_and_plan(derived)
     document = _document(derived, plan)
     _claim(out, document)
+    remove_leftovers(out)
     atomic_write_bytes(table_path(out, "plan"), plan.data)
     atomic_write_bytes(out / "run.json", json.dumps(document, indent=2).encode() + b"\n")
     made = Made(sum(target.rows for target in derived.targets), missing(derived.sources, derived.targets))
@@ -112,10 +114,15 @@ def write_derived(
 
 
 def check_target(out: Path, sources: Sequence[Source]) -> None:
-    """Raise UsageError where a new run would be written into one of those that it is made of."""
+    """Raise UsageError where a new run would be written into one of those that it is made of, or among other files."""
     for source in sources:
         if real_name(out) == real_name(source.out):
             raise UsageError(f"--out {out}: is a run that is read from; give a new folder")
+    plan = table_path(out, "plan").relative_to(out).parts[0]
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out}: is a file; give a new folder")
+    if out.is_dir() and not (out / "run.json").is_file() and {entry.name for entry in out.iterdir()} - {"state", plan}:
+        raise UsageError(f"--out {out}: not empty, and no run of forgeprep; give an empty or new folder")
 
 
 def _keys_and_plan(derived: Derived) -> tuple[dict[str, str], Plan]:
@@ -178,14 +185,9 @@ def _origin(source: Source) -> dict[str, Any]:
 
 
 def _claim(out: Path, document: Mapping[str, Any]) -> None:
-    """See that the folder is free, or holds this very run."""
-    if (out / "run.json").is_file():
-        if read_run(out).get("fingerprint") != document["fingerprint"]:
-            raise ConfigMismatch(f"{out}: holds another run; give a new folder with --out")
-        return
-    plan = table_path(out, "plan").relative_to(out).parts[0]
-    if out.is_dir() and {entry.name for entry in out.iterdir()} - {"state", plan}:
-        raise UsageError(f"{out}: not empty, and no run of forgeprep; give an empty or new folder with --out")
+    """See that the folder holds no other run."""
+    if (out / "run.json").is_file() and read_run(out).get("fingerprint") != document["fingerprint"]:
+        raise ConfigMismatch(f"{out}: holds another run; give a new folder with --out")
 
 
 def _all_there(out: Path, record: Record, home: Path | None) -> bool:

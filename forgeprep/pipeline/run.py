@@ -269,7 +269,7 @@ def execute(
     how = Execution(workers, address, Limits(clip_timeout_s, worker_memory))
     with locked(prepared.out):
         jobs = _jobs_left(prepared, result, report)
-        _remove_leftovers(prepared.out)
+        remove_leftovers(prepared.out)
         outcomes = run_jobs(jobs, how, report, ray)
         try:
             for name, failure in outcomes:
@@ -280,7 +280,7 @@ def execute(
         finally:
             # Ends Ray's workers first, so that none of them writes on.
             outcomes.close()
-            _remove_leftovers(prepared.out)
+            remove_leftovers(prepared.out)
         if not result.failed:
             write_index(prepared.out, prepared.config, [shard.name for shard in prepared.shards])
     return result
@@ -375,6 +375,7 @@ def _only_leftovers(out: Path) -> bool:
     return {entry.name for entry in out.iterdir()} <= {"plan.parquet", "state"}
 
 
-def _remove_leftovers(out: Path) -> None:
+def remove_leftovers(out: Path) -> None:
+    """Remove what a killed process was writing."""
     for stale in (*out.glob("shards/*/.*.tmp*"), *out.glob("state/*/.*.tmp*"), *out.glob(".*.tmp*")):
         stale.unlink(missing_ok=True)

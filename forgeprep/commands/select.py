@@ -11,8 +11,8 @@ from forgeprep.commands.flags import Debug, Out
 from forgeprep.commands.groups import single
 
 EXAMPLES = """
-forgeprep select shards --where "mask_confidence > .5 and method = 'Deepfakes'" --out sure
-forgeprep select shards --where "label = 0 or mask_fraction > .05" --out large
+forgeprep select shards --where "mask_confidence > .5" --out sure
+forgeprep select shards --where "method = 'Deepfakes'" --out deepfakes
 """
 
 

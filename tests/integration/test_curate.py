@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import sys
 from pathlib import Path
@@ -220,9 +221,9 @@ def test_a_change_in_place_that_dies_at_any_moment_goes_on(
     good(command, quiet, *flags)
     whole, turn, died = rows_of(val_run), {"drop": 0, "reshard": 1}[command], True
     while died:
-        turn += 2
+        turn += 3
         out = Path(shutil.copytree(val_run, tmp_path / "out"))
-        died = dying(lambda out=out: run_cli(command, str(out), *flags), turn, monkeypatch)
+        died = dying(functools.partial(run_cli, command, str(out), *flags), turn, monkeypatch)
         # Until the new run takes its place, the old one is whole; from then on, none is there.
         if (out / "run.json").is_file() and not (out / STAGED / "ready").is_file():
             assert rows_of(out).keys() in (whole.keys(), rows_of(quiet).keys())
@@ -230,6 +231,6 @@ def test_a_change_in_place_that_dies_at_any_moment_goes_on(
         assert checksums(out) == checksums(quiet)
         assert not (out / STAGED).exists()
         shutil.rmtree(out)
-    assert turn > 20
+    assert turn > 30
     check(quiet)
     capsys.readouterr()

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from forgeprep.errors import ConfigMismatch, UsageError
-from forgeprep.pipeline.configure import make_config
+from forgeprep.pipeline.configure import make_config, shard_keys
 from forgeprep.pipeline.run import Result, execute, prepare_run
 from forgeprep.report.compare import compare
-from forgeprep.shards.records import iter_records
+from forgeprep.report.status import gather
+from forgeprep.shards.records import iter_records, read_record, write_record
 from forgeprep.shards.verify import verify
 from tests.conftest import LaidOut, run_cli
-from tests.helpers.runs import checksums
+from tests.helpers.runs import VAL, checksums
 from tests.helpers.shards_run import dying
 
 GIVEN: dict[str, Any] = {"stages": "crop,mask", "frames": "2", "splits": "val", "shard_size": 4}
@@ -129,6 +130,20 @@ def test_old_sources_keep_their_split_when_new_ones_come(laid_out: LaidOut, tmp_
     assert len(after) == len(splits) + 4
     assert before.items() < shards(out).items()
     assert verify(out) == []
+
+
+def test_shards_whose_keys_told_the_selection_too_are_kept(demo: Path, val_run: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(val_run, tmp_path / "out"))
+    prepared = prepare_run(make_config("ffpp", VAL), demo, out)
+    for brief in prepared.shards:
+        record = read_record(out, brief.name)
+        assert record is not None
+        now, before = shard_keys(prepared.settings, brief.name, brief.inputs)
+        assert record["key"] == now
+        write_record(out, {**record, "key": before})
+    result = execute(prepare_run(make_config("ffpp", VAL), demo, out), workers=0, report=lambda *_: None)
+    assert (len(result.kept), result.made) == (2, [])
+    assert gather(out).state == "finished"
 
 
 def splits_of(out: Path) -> dict[str, str]:

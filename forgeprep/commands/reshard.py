@@ -33,7 +33,7 @@ def reshard(
     to: ToOrHere = None,
     debug: Debug = False,
 ) -> None:
-    """Pack a run's samples into shards of another size or format.
+    """Pack a run into shards of another size or format.
 
     No sample changes, and a source group stays in one shard.
     """

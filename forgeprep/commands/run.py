@@ -36,7 +36,6 @@ from forgeprep.schemas.config import PRESETS, RENAMED
 
 EXAMPLES = """
 forgeprep run ffpp --root FaceForensics++ --out shards --dry-run
-forgeprep run ffpp --root FaceForensics++ --out shards --compression c23,c40
 forgeprep run ffpp --root FaceForensics++ --out shards --update
 forgeprep run ffpp --root FaceForensics++ --out papers --preset two-stream
 forgeprep run folder --root clips --out shards --set crop.size=256

@@ -67,7 +67,7 @@ def lines(status: Status) -> list[str]:
         found.append(("to remake", _some(status.to_remake)))
     found += [("damaged", problem) for problem in status.problems]
     if status.state == "stopped":
-        found.append(("next", "give the same 'forgeprep run' command again for the rest"))
+        found.append(("next", f"give the same 'forgeprep {status.command}' command again for the rest"))
     return [f"{name:<9}  {text}" for name, text in found]
 
 

@@ -23,6 +23,7 @@ class Status:
     Attributes:
         out: the run's folder.
         state: ``working`` right now; ``finished``; or ``stopped`` before its end.
+        command: what makes it, or changed it last: ``run``, ``add``, ``merge`` and so on.
         process: who works there, or did last, e.g. ``process 4711 on node3``.
         began: when that process began, ISO 8601 with the zone.
         last_shard: when the newest shard was finished.
@@ -39,6 +40,7 @@ class Status:
 
     out: str
     state: Literal["working", "finished", "stopped"] = "stopped"
+    command: str = "run"
     process: str | None = None
     began: str | None = None
     last_shard: str | None = None
@@ -80,6 +82,8 @@ def _settings(out: Path, status: Status) -> tuple[str, ...] | None:
             raise
         status.problems.append(str(error))
         return None
+    steps = run.get("derived") or [{}]
+    status.command = "add" if run.get("adds_to") else str(steps[-1].get("command", "run"))
     status.shards_planned = run["shards"] if isinstance(run.get("shards"), int) else None
     status.frames_planned = run["requested"] if isinstance(run.get("requested"), int) else None
     return settings_of(run)

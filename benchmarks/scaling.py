@@ -143,7 +143,7 @@ def reckon(what: str, shard_size: int, times: Times, out: Path) -> None:
     print(f"  plan                {planning:8.1f} s     {len(plan.data) / 1e6:.1f} MB, headers not read")
     write_records(out, plan)
     reading = min(timed(lambda: read_shard(out / "meta/plan.pq", number // 2))[1] for _ in range(3))
-    prepared = Prepared(config, Path("/nowhere"), out, Scan([]), {}, plan, "fingerprint", "settings")
+    prepared = Prepared(config, Path("/nowhere"), out, Scan([]), {}, plan, "fingerprint", ("settings",))
     on_ray._ray_task = hollow_task  # type: ignore[assignment]
     # So that it is sent to the workers whole: they cannot import this script.
     hollow_task.__module__ = "__main__"

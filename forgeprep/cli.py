@@ -21,6 +21,10 @@ SHARDS, LOOK, TRAIN, LISTS = "Make shards", "Look at a run", "Train and use dete
 COMMANDS = {
     "run": Entry(SHARDS, "Turn a raw dataset into shards."),
     "add": Entry(SHARDS, "Add stages to a finished run, without the videos."),
+    "merge": Entry(SHARDS, "Put runs together: each sample once."),
+    "select": Entry(SHARDS, "Make a run of the samples that fulfil a condition."),
+    "reshard": Entry(SHARDS, "Pack a run into shards of another size or format."),
+    "drop": Entry(SHARDS, "Take samples out of a run."),
     "splice": Entry(SHARDS, "Make clips that are forged in random spans."),
     "demo": Entry(SHARDS, "Write a small dataset to try things with."),
     "status": Entry(LOOK, "Tell how far a run is, also while it works."),

@@ -172,11 +172,19 @@ def quiet(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str
 
 
 @pytest.fixture(scope="session")
-def quiet_val(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The same of a run of two shards, for tests that run it again and again."""
-    from tests.helpers.runs import VAL, checksums, run
+def val_run(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two shards, val alone; nobody may change it."""
+    from tests.helpers.runs import VAL, run
 
-    return checksums(made_once(tmp_path_factory, "quiet_val", lambda folder: run(demo, folder / "out", **VAL)) / "out")
+    return made_once(tmp_path_factory, "quiet_val", lambda folder: run(demo, folder / "out", **VAL)) / "out"
+
+
+@pytest.fixture(scope="session")
+def quiet_val(val_run: Path) -> dict[str, str]:
+    """Its checksums, for tests that run it again and again."""
+    from tests.helpers.runs import checksums
+
+    return checksums(val_run)
 
 
 @pytest.fixture(scope="session")

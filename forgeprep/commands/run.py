@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 forgeprep run ffpp --dry-run
-forgeprep run ffpp --stages crop,mask,noise --compression c23,c40
+forgeprep run ffpp --stages crop,mask,noise --update
 forgeprep run ffpp --root FaceForensics++ --out papers --preset two-stream
 forgeprep run folder --root clips --out shards --set crop.size=256
 """
@@ -176,6 +176,22 @@ def run(
         bool,
         typer.Option("--overwrite", help="Throw away another run in --out. [default: off]", rich_help_panel=OUTPUT),
     ] = False,
+    update: Annotated[
+        bool,
+        typer.Option(
+            "--update",
+            help="Take what is new or changed in --root into the run in --out; keep its other shards. [default: off]",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    keep_removed: Annotated[
+        bool,
+        typer.Option(
+            "--keep-removed",
+            help="With --update: leave the samples of files that are gone. [default: off]",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     workers: Workers = None,
     address: Address = None,
     clip_timeout: ClipTimeout = None,
@@ -217,9 +233,9 @@ def run(
 ) -> None:
     """Turn a raw dataset into shards.
 
-    Run it again to resume: finished shards are kept. What no flag says is taken from --config, then from the variable
-    FORGEPREP_FFPP_ROOT (or another dataset's), then from forgeprep.yaml here or in a folder above, then from
-    'forgeprep datasets add'.
+    Run it again to resume: finished shards are kept; --update takes in what is new. What no flag says is taken from
+    --config, then from the variable FORGEPREP_FFPP_ROOT (or another dataset's), then from forgeprep.yaml here or in a
+    folder above, then from 'forgeprep datasets add'.
     """
     given |= {"dataset": dataset, "root": root, "out": out, "stages": stages, "preset": preset}
     given |= {"compression": compression, "methods": methods, "splits": splits, "options": option or None}
@@ -232,7 +248,7 @@ def run(
     from forgeprep.commands.events import events
     from forgeprep.commands.terminal import unattended
 
-    switches = _Switches(dry_run, overwrite, retry_failed, strict)
+    switches = _Switches(dry_run, overwrite, retry_failed, strict, update, keep_removed)
     with unattended(), events(as_json) as emit:
         code = _run(given, config, switches, given_words(context), emit)
     sys.exit(code)
@@ -251,6 +267,18 @@ class _Switches:
     overwrite: bool
     retry_failed: bool
     strict: bool
+    update: bool
+    keep_removed: bool
+
+    def check(self) -> None:
+        """Raise UsageError where two of them contradict each other."""
+        from forgeprep.errors import UsageError
+
+        if self.keep_removed and not self.update:
+            raise UsageError("--keep-removed goes with --update: give both")
+        for name, given in (("--overwrite", self.overwrite), ("--retry-failed", self.retry_failed)):
+            if self.update and given:
+                raise UsageError(f"--update and {name} exclude each other: give one of them")
 
 
 def _run(
@@ -262,6 +290,7 @@ def _run(
     from forgeprep.pipeline.precedence import take
     from forgeprep.pipeline.resolve import out_of, sources
 
+    switches.check()
     here, asked = Path.cwd(), str(given["dataset"])
     taken = take(sources(asked, {**given, "dataset": None}, here, config=config_file, renamed=_tell_renamed))
     values = {name: one.value for name, one in taken.items()}
@@ -270,7 +299,7 @@ def _run(
         with media_process.reading(memory=force.worker_memory, seconds=force.clip_timeout_s, ahead=1):
             from forgeprep.commands import where
             from forgeprep.commands.preflight import print_estimate, print_plan
-            from forgeprep.commands.terminal import counting
+            from forgeprep.commands.terminal import console, counting
             from forgeprep.datasets import get_dataset
             from forgeprep.io.storage import spare_pandas
             from forgeprep.pipeline.configure import make_config
@@ -293,6 +322,8 @@ def _run(
                     out.value,
                     overwrite=switches.overwrite,
                     retry=switches.retry_failed,
+                    update=switches.update,
+                    keep_removed=switches.keep_removed,
                     write=not switches.dry_run,
                     progress=tell,
                     # Of a single shard it is not sure yet that it needs Ray.
@@ -300,6 +331,8 @@ def _run(
                 )
             emit_planned(emit, prepared)
             print_plan(prepared)
+            if prepared.told is not None:
+                console.print(prepared.told, markup=False)
             if switches.dry_run:
                 print_estimate(prepared, None if force.address else max(1, most))
                 emit("finished", exit_code=0)

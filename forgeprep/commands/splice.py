@@ -132,7 +132,9 @@ def splice(
     force = force_of({"workers": workers, "address": address})
     how = Execution(force.most(get_detector(rules.detector).resources), force.address or "local")
     with unattended(), stoppable(target.value), counting() as tell:
-        options = ScanOptions(config.compression, config.methods, config.splits, params, lambda n: tell("files", n))
+        options = ScanOptions(
+            config.compression, config.methods, config.splits, params, progress=lambda n: tell("files", n)
+        )
         made = make_clips(config.dataset, source.value, target.value, options, rules, how=how, progress=tell)
     _print(made)
     console.print(f"next: forgeprep run manifest --root {target.value}", markup=False)

@@ -33,6 +33,7 @@ class ScanOptions:
         splits: the splits to list.
         params: the dataset's own options; None = its defaults.
         progress: called with the number of files seen so far.
+        settled: source_id -> split, of sources that are in a run already; where splits are made here, they keep theirs.
     """
 
     compressions: tuple[str, ...] | None = None
@@ -40,6 +41,7 @@ class ScanOptions:
     splits: tuple[Split, ...] = SPLITS
     params: DatasetParams | None = None
     progress: Callable[[int], None] = lambda _: None
+    settled: Mapping[str, Split] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.compressions == ():

@@ -25,7 +25,7 @@ from forgeprep.datasets.ffpp_layout import COMPRESSION_ALIASES, COMPRESSIONS, PI
 from forgeprep.datasets.frame_folders import SequenceParams, list_clips, told_unused
 from forgeprep.datasets.listing import VideoFile, check_root, find_folders, shown
 from forgeprep.datasets.scan import make_scan
-from forgeprep.datasets.splits import Ratios, split_by_ratio
+from forgeprep.datasets.splits import Ratios, split_closed_list
 from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.schemas.clips import Clip, Split
 from forgeprep.text import counted
@@ -114,7 +114,7 @@ def scan(root: Path, options: ScanOptions) -> Scan:
 def actor_splits(params: DfdParams) -> Mapping[str, Split]:
     """Actor to split, of all 28 actors, whoever is on disk: so a part of the dataset is split as the whole."""
     if not (params.val_actors or params.test_actors):
-        return split_by_ratio(ACTORS, params.ratios, params.seed)
+        return split_closed_list(ACTORS, params.ratios, params.seed)
     val, test = params.val_actors.split(","), params.test_actors.split(",")
     return {actor: "test" if actor in test else "val" if actor in val else "train" for actor in ACTORS}
 

@@ -106,7 +106,7 @@ def scan(root: Path, options: ScanOptions) -> Scan:
             clips.append(_clip(f"{_prefix(home)}fake/{below}", file, split, **facts, companions=mask))
             options.progress(len(clips))
     if not homes:
-        clips = split_together(clips, params.ratios, params.seed)
+        clips = split_together(clips, params.ratios, params.seed, options.settled)
     return make_scan(FOLDER, root, clips, options, strangers=strangers, warnings=told_stills(stills))
 
 

@@ -101,7 +101,7 @@ def scan(root: Path, options: ScanOptions) -> Scan:
         what = f"lists {counted(len(rows), 'file')}, and none is there" if rows else "lists no file"
         refuse(file, None, f"{what}; paths are relative to --root")
     if not with_split[True]:
-        clips = split_together(clips, params.ratios, params.seed)
+        clips = split_together(clips, params.ratios, params.seed, options.settled)
     renamed = [f"{params.file}: the column {old} is now {new}" for old, new in older.items()]
     return make_scan(MANIFEST, root, clips, options, absent=absent, warnings=[*renamed, *told_stills(stills)])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated
@@ -30,10 +30,55 @@ Ratios = Annotated[tuple[float, ...], BeforeValidator(_ratios)]
 """Shares of train, val and test, as three numbers or as text: ``0.8,0.1,0.1``."""
 
 
-def split_by_ratio(names: Iterable[str], ratios: Sequence[float], seed: int) -> dict[str, Split]:
-    """Deal names out to the splits, in an order drawn from ``seed``; the same set of names gives the same splits.
+def split_by_ratio(
+    names: Iterable[str], ratios: Sequence[float], seed: int, settled: Mapping[str, Split] | None = None
+) -> dict[str, Split]:
+    """The split of each name, by its own hash: names that come or go later do not move it.
+
+    Shares are met on average only. A split that would get nobody takes a name from another one, the nearest by hash;
+    so a handful of names serves all splits, and such a name may move when more come.
+
+    Args:
+        names: what is dealt out.
+        ratios: shares of train, val and test.
+        seed: another one gives other splits.
+        settled: names that have their split already; they keep it.
 
     >>> split_by_ratio("abcd", (0.5, 0.25, 0.25), seed=0)
+    {'a': 'test', 'b': 'train', 'c': 'train', 'd': 'val'}
+    """
+    kept = settled or {}
+    place = {name: _place(name, seed) for name in sorted(set(names))}
+    ends = [sum(ratios[: number + 1]) for number in range(len(SPLITS))]
+    last = max(number for number, share in enumerate(ratios) if share > 0)
+    home = {
+        name: SPLITS.index(kept[name]) if name in kept else next((n for n, e in enumerate(ends) if at < e), last)
+        for name, at in place.items()
+    }
+    for number in sorted(range(len(SPLITS)), key=lambda n: -ratios[n]):
+        count = Counter(home.values())
+        if ratios[number] > 0 and not count[number]:
+            # The last one of a split goes only to one of a larger share: a single name is for training.
+            free = [
+                name
+                for name, split in home.items()
+                if name not in kept and (count[split] > 1 or ratios[split] < ratios[number])
+            ]
+            if free:
+                middle = ends[number] - ratios[number] / 2
+                home[min(free, key=lambda name: (abs(place[name] - middle), name))] = number
+    return {name: SPLITS[number] for name, number in home.items()}
+
+
+def _place(name: str, seed: int) -> float:
+    """Where a name lies between 0 and 1."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8]) / (1 << 64)
+
+
+def split_closed_list(names: Iterable[str], ratios: Sequence[float], seed: int) -> dict[str, Split]:
+    """Deal out a list of names that never grows, in exact shares: one more name would move others.
+
+    >>> split_closed_list("abcd", (0.5, 0.25, 0.25), seed=0)
     {'c': 'train', 'b': 'train', 'd': 'val', 'a': 'test'}
     """
     ranked = sorted(set(names), key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
@@ -66,8 +111,14 @@ def leak_text(found: Mapping[str, Mapping[Split, str]]) -> str:
     return shown(texts)
 
 
-def split_together(clips: Sequence[Clip], ratios: Sequence[float], seed: int) -> list[Clip]:
-    """The clips with splits by ratio; those that share a source or a person stay together."""
+def split_together(
+    clips: Sequence[Clip], ratios: Sequence[float], seed: int, settled: Mapping[str, Split] | None = None
+) -> list[Clip]:
+    """The clips with splits by ratio; those that share a source or a person stay together.
+
+    Sources that are ``settled``, by their source_id, keep their split; what shares a person with one of them joins it.
+    """
+    kept = settled or {}
     home: dict[str, str] = {}
 
     def find(name: str) -> str:
@@ -80,5 +131,7 @@ def split_together(clips: Sequence[Clip], ratios: Sequence[float], seed: int) ->
         for person in clip.identities:
             one, other = sorted((find(clip.source_id), find(f"{clip.dataset}:{person}")))
             home[other] = one
-    splits = split_by_ratio((find(clip.source_id) for clip in clips), ratios, seed)
-    return [replace(clip, split=splits[find(clip.source_id)]) for clip in clips]
+    there = sorted({clip.source_id for clip in clips if clip.source_id in kept}, reverse=True)
+    homes = {find(source_id): kept[source_id] for source_id in there}
+    splits = split_by_ratio((find(clip.source_id) for clip in clips), ratios, seed, homes)
+    return [replace(clip, split=kept.get(clip.source_id) or splits[find(clip.source_id)]) for clip in clips]

@@ -11,7 +11,15 @@ from forgeprep.errors import UsageError
 from forgeprep.io.lock import locked
 from forgeprep.io.storage import remove_tree
 from forgeprep.params import param_owners
-from forgeprep.pipeline.configure import fingerprint_of, read_params, read_setting, settings_of, shard_key, versions
+from forgeprep.pipeline.configure import (
+    digests_of,
+    fingerprint_of,
+    read_params,
+    read_setting,
+    settings_of,
+    shard_keys,
+    versions,
+)
 from forgeprep.pipeline.differences import settings_differences
 from forgeprep.pipeline.plan import Plan, open_plan
 from forgeprep.pipeline.run import Prepared, write_run
@@ -62,9 +70,15 @@ def prepare_added(out: Path, names: Sequence[str], given: Mapping[str, Any]) -> 
         }
     )
     identity = {"config": config.model_dump(mode="json"), "inputs": old["inputs"], "versions": now}
-    adds_to = settings_of(old) if more else old.get("adds_to")
+    adds_to = settings_of(old) if more else digests_of(old.get("adds_to"))
+    carried: dict[str, Any] = (
+        {name: old[name] for name in ("official_split", "derived") if name in old} if old.get("derived") else {}
+    )
     fingerprint = fingerprint_of(identity) if more else old["fingerprint"]
-    prepared = Prepared(config, Path(old["root"]), out, Scan([]), {}, plan, fingerprint, settings_of(identity), adds_to)
+    prepared = Prepared(
+        config, Path(old["root"]), out, Scan([]), {}, plan, fingerprint, settings_of(identity), adds_to,
+        carried=carried,
+    )  # fmt: skip
     if more:
         with locked(out):
             remove_tree(out / "report")
@@ -97,6 +111,6 @@ def _check(
     settings = settings_of(old)
     for shard in plan.briefs:
         record = read_record(out, shard.name)
-        whole = record is not None and record["key"] == shard_key(settings, shard.name, shard.inputs)
+        whole = record is not None and record["key"] in shard_keys(settings, shard.name, shard.inputs)
         if record is None or not whole or not files_there(out, record):
             raise UsageError(f"{out}: shard {shard.name} is not finished; run the run's own command again first")

@@ -262,10 +262,25 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def settings_of(run: Mapping[str, Any]) -> str:
-    """Digest of the configuration and versions in a ``run.json``."""
-    config = run.get("config")
-    return digest([first_names(config) if isinstance(config, dict) else config, run.get("versions")])
+SELECTION = ("compression", "methods", "splits", "shard_size")
+"""What of a configuration says which clips there are and how they are packed: no shard's content follows from it."""
+
+
+def settings_of(run: Mapping[str, Any]) -> tuple[str, str]:
+    """Two digests of a ``run.json``: of what its shards follow from besides their inputs, and with the selection too.
+
+    Keys of shards are made of the first. Those of runs from before a run could grow are made of the second.
+    """
+    config: Any = run.get("config")
+    if isinstance(config, dict):
+        config = first_names(config)
+    kept = {k: v for k, v in config.items() if k not in SELECTION} if isinstance(config, dict) else config
+    return digest([kept, run.get("versions")]), digest([config, run.get("versions")])
+
+
+def digests_of(value: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The digests of settings in a ``run.json``, which was one in earlier versions."""
+    return (value,) if isinstance(value, str) else tuple(value or ())
 
 
 def fingerprint_of(identity: Mapping[str, Any]) -> str:
@@ -273,9 +288,9 @@ def fingerprint_of(identity: Mapping[str, Any]) -> str:
     return digest({**identity, "config": first_names(identity["config"])})
 
 
-def shard_key(settings: str, name: str, inputs: str) -> str:
-    """What a shard's content follows from: the run's settings, and its own name and inputs."""
-    return digest([settings, name, inputs])
+def shard_keys(settings: Iterable[str], name: str, inputs: str) -> tuple[str, ...]:
+    """What a shard's content follows from: the run's settings (any of these digests), and its own name and inputs."""
+    return tuple(digest([one, name, inputs]) for one in settings)
 
 
 def _names(value: Any) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from forgeprep.datasets import get_dataset
 from forgeprep.datasets.splits import leak_text, leaks
 from forgeprep.errors import VerifyError
 from forgeprep.io.atomic import atomic_write_bytes
-from forgeprep.pipeline.make_shard import prepare
 from forgeprep.schemas.clips import CLIP_SCHEMA, Clip
 from forgeprep.schemas.config import RunConfig
 from forgeprep.schemas.drops import DROP_SCHEMA
@@ -22,7 +21,7 @@ from forgeprep.schemas.version import SCHEMA_VERSION
 from forgeprep.shards.card import dataset_card
 from forgeprep.shards.croissant import croissant
 from forgeprep.shards.names import all_tables
-from forgeprep.shards.records import read_record, read_run, table_bytes
+from forgeprep.shards.records import file_columns_of, read_record, read_run, table_bytes
 
 SHARD_SCHEMA = pa.schema(
     [
@@ -56,7 +55,8 @@ def write_index(out: Path, config: RunConfig, shards: Sequence[str]) -> None:
         files += [{**file, "split": record["split"]} for file in record["files"]]
         clips += record["clips"]
         drops += [dict(zip(DROP_SCHEMA.names, drop, strict=True)) for drop in record["drops"]]
-    _check_splits(config, clips)
+    run = read_run(out)
+    _check_splits(config, run, clips)
     rows = {"shards": (files, SHARD_SCHEMA), "clips": (clips, CLIP_SCHEMA), "drops": (drops, DROP_SCHEMA)}
     tables: dict[str, bytes] = {}
     for name, path in all_tables(out).items():
@@ -64,15 +64,15 @@ def write_index(out: Path, config: RunConfig, shards: Sequence[str]) -> None:
         table = pa.Table.from_pylist([with_stored_split(row) for row in content], schema=schema)
         tables[path.relative_to(out).as_posix()] = data = table_bytes(table)
         atomic_write_bytes(path, data)
-    columns, facts = prepare(config).file_columns, _facts(out, config)
+    columns, facts = file_columns_of(run), _facts(run, config)
     card = dataset_card(config, files, clips, columns, facts["license"])
     atomic_write_bytes(out / "README.md", card.encode())
     atomic_write_bytes(out / "croissant.json", croissant(config, columns, tables, facts).encode())
 
 
-def _facts(out: Path, config: RunConfig) -> dict[str, str]:
+def _facts(run: Mapping[str, Any], config: RunConfig) -> dict[str, str]:
     """What ``croissant.json`` says of the dataset as a whole."""
-    run, dataset = read_run(out), get_dataset(config.dataset)
+    dataset = get_dataset(config.dataset)
     return {
         "license": dataset.url or "the terms of the source data",
         # The layout's version, and after the plus sign what the run was made of.
@@ -83,9 +83,10 @@ def _facts(out: Path, config: RunConfig) -> dict[str, str]:
     }
 
 
-def _check_splits(config: RunConfig, clips: Sequence[dict[str, Any]]) -> None:
+def _check_splits(config: RunConfig, run: Mapping[str, Any], clips: Sequence[dict[str, Any]]) -> None:
     """What was planned is checked again on what was made, since nothing is worse for a benchmark."""
-    if get_dataset(config.dataset).official_split:
+    official = run.get("official_split")
+    if get_dataset(config.dataset).official_split if official is None else official:
         return
     found = leaks(Clip(**{name: row[name] for name in _OF_CLIP}) for row in clips)
     if found:

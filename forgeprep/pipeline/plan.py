@@ -7,7 +7,7 @@ import heapq
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -116,7 +116,7 @@ def make_plan(
     by_split: dict[Split, list[Group]] = {split: [] for split in SPLITS}
     for group in _groups(with_headers(list(clips), root, progress), select):
         by_split[group.split].append(group)
-    parts = {split: _cut(by_split[split], shard_size, shards) for split in SPLITS}
+    parts = {split: cut_groups(by_split[split], shard_size, shards) for split in SPLITS}
     return pack_plan(
         ShardPlan(shard_name(dataset, split, number), split, groups)
         for split, part in parts.items()
@@ -124,8 +124,8 @@ def make_plan(
     )
 
 
-def pack_plan(shards: Iterable[ShardPlan]) -> Plan:
-    """The plan of these shards."""
+def pack_plan(shards: Iterable[ShardPlan], inputs: Mapping[str, str] | None = None) -> Plan:
+    """The plan of these shards; ``inputs`` are the digests of those that are not made of a dataset's files."""
     sink = pa.BufferOutputStream()
     briefs = []
     # Each worker reads the whole footer, which has an entry for each column of each shard: keep those short.
@@ -134,7 +134,8 @@ def pack_plan(shards: Iterable[ShardPlan]) -> Plan:
         for shard in shards:
             rows = [_row(shard.name, group, clip) for group in shard.groups for clip in group.members]
             writer.write_table(pa.Table.from_pylist(rows, schema=PLAN_SCHEMA), row_group_size=max(1, len(rows)))
-            briefs.append(_brief(shard))
+            brief = _brief(shard)
+            briefs.append(brief if inputs is None else replace(brief, inputs=inputs[shard.name]))
         writer.add_key_value_metadata({_BRIEFS: json.dumps([asdict(brief) for brief in briefs])})
     return Plan(sink.getvalue().to_pybytes(), tuple(briefs))
 
@@ -210,18 +211,27 @@ def _groups(clips: list[Clip], select: Select) -> list[Group]:
     return groups
 
 
-def _cut(groups: list[Group], shard_size: int, shards: int | None) -> list[tuple[Group, ...]]:
-    """Spread groups over the shards of a split: largest first, each to the emptiest shard."""
-    total = sum(_cost(group) for group in groups)
-    count = min(len(groups), shards or max(1, math.ceil(total / shard_size)))
-    bins: list[list[Group]] = [[] for _ in range(count)]
+def cut_groups(groups: list[Group], shard_size: int, shards: int | None = None) -> list[tuple[Group, ...]]:
+    """Spread groups over so many ``shards``, or for None over as few as ``shard_size`` samples a shard allow."""
+    by_source = {group.source_id: group for group in groups}
+    parts = spread({group.source_id: _cost(group) for group in groups}, shard_size, shards)
+    return [tuple(by_source[name] for name in part) for part in parts]
+
+
+def spread(costs: Mapping[str, int], shard_size: int, shards: int | None = None) -> list[list[str]]:
+    """Spread names over as few parts as the size allows: the costliest first, each to the emptiest part; both sorted.
+
+    >>> spread({"a": 2, "b": 5, "c": 3}, 5)
+    [['a', 'c'], ['b']]
+    """
+    count = min(len(costs), shards or max(1, math.ceil(sum(costs.values()) / shard_size)))
+    parts: list[list[str]] = [[] for _ in range(count)]
     loads = [(0, number) for number in range(count)]
-    for group in sorted(groups, key=lambda g: (-_cost(g), g.source_id)):
+    for name in sorted(costs, key=lambda name: (-costs[name], name)):
         load, emptiest = loads[0]
-        bins[emptiest].append(group)
-        heapq.heapreplace(loads, (load + _cost(group), emptiest))
-    ordered = [tuple(sorted(b, key=lambda g: g.source_id)) for b in bins]
-    return sorted(ordered, key=lambda b: b[0].source_id)
+        parts[emptiest].append(name)
+        heapq.heapreplace(loads, (load + costs[name], emptiest))
+    return sorted(sorted(part) for part in parts)
 
 
 def _cost(group: Group) -> int:
@@ -265,6 +275,11 @@ def inputs_of(clip: Clip) -> list[Any]:
     """What tells whether a clip's files are the same as before, without reading them."""
     of_folder = [] if clip.frames is None else [clip.frames]
     return [clip.clip_id, clip.path, clip.size_bytes, sorted(clip.companions), *of_folder]
+
+
+def identity_of(clip: Clip | None) -> dict[str, Any] | None:
+    """What the scan says of a clip, without what its header says; None of none."""
+    return None if clip is None else {**asdict(clip), "frame_count": 0, "error": None}
 
 
 def _brief(shard: ShardPlan) -> Brief:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from forgeprep.errors import VerifyError
 from forgeprep.io.lock import locked
 from forgeprep.io.storage import parquet_source
-from forgeprep.pipeline.configure import settings_of, shard_key
+from forgeprep.pipeline.configure import settings_of, shard_keys
 from forgeprep.pipeline.plan import open_plan
 from forgeprep.schemas.drops import DROP_SCHEMA
 from forgeprep.schemas.renamed import CLIP_COLUMNS_RENAMED, current_row
@@ -51,7 +51,7 @@ def rebuild_records(out: Path) -> int:
             its_drops = [[drop[name] for name in DROP_SCHEMA.names] for drop in drops if drop["clip_id"] in members]
             rows = sum(clip["written"] for clip in its_clips)
             record = {
-                "key": shard_key(settings, brief.name, brief.inputs),
+                "key": shard_keys(settings, brief.name, brief.inputs)[0],
                 "split": brief.split,
                 "schema_version": run.get("schema_version", 0),
                 "shard": brief.name,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from forgeprep.errors import UsageError
-from forgeprep.pipeline.plan import Plan, Select, ShardPlan, group_of, pack_plan, with_headers
+from forgeprep.pipeline.plan import Plan, Select, ShardPlan, group_of, identity_of, pack_plan, with_headers
 from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.drops import DROP_SCHEMA, reasons_of_run
 from forgeprep.shards.records import iter_records, read_run, record_path
@@ -45,7 +44,9 @@ def repaired_plan(
     """
     now = {clip.clip_id: clip for clip in clips}
     before = {clip.clip_id: clip for shard in old.shards() for group in shard.groups for clip in group.clips}
-    changed = {name for name in now.keys() | before.keys() if _identity(now.get(name)) != _identity(before.get(name))}
+    changed = {
+        name for name in now.keys() | before.keys() if identity_of(now.get(name)) != identity_of(before.get(name))
+    }
     others = sorted(changed - failed) + sorted(failed & before.keys() - now.keys())
     if others:
         shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
@@ -86,8 +87,3 @@ def _replanned(
 
 def _touches(group: Group, failed: set[str]) -> bool:
     return any(clip.clip_id in failed for clip in group.members)
-
-
-def _identity(clip: Clip | None) -> Any:
-    """What the scan says of a clip, without what its header says."""
-    return None if clip is None else {**asdict(clip), "frame_count": 0, "error": None}

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from forgeprep.io.safe_files import read_json
 from forgeprep.io.storage import remove_tree
 from forgeprep.media import guard
 from forgeprep.params import STAGES
-from forgeprep.pipeline.configure import fingerprint_of, settings_of, shard_key, versions
+from forgeprep.pipeline.configure import digests_of, fingerprint_of, settings_of, shard_keys, versions
 from forgeprep.pipeline.differences import mismatch
 from forgeprep.pipeline.executors.execution import Execution, run_jobs
 from forgeprep.pipeline.executors.job import Job
@@ -34,6 +34,13 @@ from forgeprep.pipeline.make_shard import ShardJob, make_shard, prepare, resourc
 from forgeprep.pipeline.plan import Brief, Plan, inputs_of, make_plan, open_plan
 from forgeprep.pipeline.progress import Progress, Report
 from forgeprep.pipeline.retry import failed_clips, forget, repaired_plan
+from forgeprep.pipeline.update import (
+    Update,
+    plan_update,
+    settled_sources,
+    widened,
+    withdraw,
+)
 from forgeprep.schemas.clips import Split
 from forgeprep.schemas.columns import facts_of
 from forgeprep.schemas.config import RunConfig
@@ -57,8 +64,10 @@ class Prepared:
         folders: folder -> files that are used of it.
         plan: all shards.
         fingerprint: of configuration, versions and all input files.
-        settings: of configuration and versions.
-        adds_to: settings of the run whose shards get further stages (:mod:`forgeprep.pipeline.add`), else None.
+        settings: digests of configuration and versions (:func:`forgeprep.pipeline.configure.settings_of`).
+        adds_to: those of the run whose shards get further stages (:mod:`forgeprep.pipeline.add`), else empty.
+        told: of an update, what it makes and what it keeps, in words.
+        carried: what ``run.json`` says and no configuration does: of runs that were made of others.
     """
 
     config: RunConfig
@@ -68,8 +77,10 @@ class Prepared:
     folders: dict[str, int]
     plan: Plan
     fingerprint: str
-    settings: str
-    adds_to: str | None = None
+    settings: tuple[str, ...]
+    adds_to: tuple[str, ...] = ()
+    told: str | None = None
+    carried: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def shards(self) -> tuple[Brief, ...]:
@@ -93,6 +104,8 @@ def prepare_run(
     *,
     overwrite: bool = False,
     retry: bool = False,
+    update: bool = False,
+    keep_removed: bool = False,
     write: bool = True,
     progress: Callable[[str, int], None] = lambda what, count: None,
     planning: Callable[[int], None] = lambda shards: None,
@@ -102,7 +115,8 @@ def prepare_run(
     ``planning`` is called where all is well so far and a new plan has to be made, with the least number of shards.
 
     With ``write=False`` nothing is touched (``--dry-run``). With ``retry``, shards of a run in ``out`` that lost
-    samples for a transient reason are planned to be made again, also where their files have changed since.
+    samples for a transient reason are planned to be made again, also where their files have changed since. With
+    ``update``, what has come, changed or gone since is planned, and all other shards stay (:mod:`.update`).
 
     Raises:
         UsageError: the dataset is not where ``root`` says; with ``retry``, more has changed than what failed.
@@ -112,36 +126,63 @@ def prepare_run(
     stages = resolve_stages(config.stages)
     for stage in stages:
         stage.check(stage.params(**config.params[stage.name]))
-    scan = _scan(config, root, progress)
-    identity = {
-        "config": config.model_dump(mode="json"),
-        "inputs": _inputs(scan),
-        "versions": versions(stages, config.params),
-    }
-    fingerprint, settings = fingerprint_of(identity), settings_of(identity)
     old = _old_run(out)
+    made_by = versions(stages, config.params)
+    alike = old is not None and not overwrite and _content_of(config, made_by) == settings_of(old)[0]
+    if update and old is not None and alike:
+        config = widened(config, RunConfig.model_validate(old["config"]))
+    # What stands in a run keeps its split, however it came there.
+    scan = _scan(config, root, progress, settled_sources(out) if alike else {})
+    identity = {"config": config.model_dump(mode="json"), "inputs": _inputs(scan), "versions": made_by}
+    fingerprint, settings = fingerprint_of(identity), settings_of(identity)
     same = old is not None and old.get("fingerprint") == fingerprint
-    mends = retry and old is not None and settings_of(old) == settings
-    if old is not None and not same and not mends and write and not overwrite:
-        raise mismatch(out, old, identity)
+    mends = retry and old is not None and settings_of(old)[1] == settings[1]
+    grows = update and alike
+    if old is not None and write and not overwrite and (old.get("derived") or not (same or mends or grows)):
+        raise mismatch(out, old, identity, scan if alike else None)
     failed = failed_clips(out) if mends else None
     if not (same or mends):
         planning(len({clip.split for clip in scan.clips}))
-    plan = _plan(scan, config, root, out if same or mends else None, failed, progress)
-    adds_to = old.get("adds_to") if old is not None and same else None
+    known = out if same or mends or grows else None
+    plan, grown = _plan(scan, config, root, known, failed, keep_removed if grows else None, progress)
+    told = grown.told() if grown is not None else None
+    adds_to = digests_of(old.get("adds_to")) if old is not None and (same or grows) else ()
     prepared = Prepared(
-        config, root, out, replace(scan, clips=[]), _folders(scan), plan, fingerprint, settings, adds_to
+        config, root, out, replace(scan, clips=[]), _folders(scan), plan, fingerprint, settings, adds_to, told
     )
-    if write and failed is not None:
-        with locked(out):
-            _check_same(out, old)
-            forget(out, plan, failed)
-            write_run(prepared, identity)
-    elif write and not same:
-        _claim(prepared, identity, old)
-    elif write and old is not None:
-        _bring_up_to_date(prepared, identity, old.get("schema_version", 0))
+    if write:
+        _take(prepared, old, identity, failed, grown)
     return prepared
+
+
+def _content_of(config: RunConfig, made_by: Mapping[str, str]) -> str:
+    return settings_of({"config": config.model_dump(mode="json"), "versions": made_by})[0]
+
+
+def _take(
+    prepared: Prepared,
+    old: dict[str, Any] | None,
+    identity: dict[str, Any],
+    failed: set[str] | None,
+    grown: Update | None,
+) -> None:
+    """Make the output folder that of this run: change the run that is there as far as it has to be, or claim it."""
+    same = old is not None and old.get("fingerprint") == prepared.fingerprint
+    if grown is not None and not (same and grown.nothing):
+        with locked(prepared.out):
+            _check_same(prepared.out, old)
+            withdraw(prepared.out, grown)
+            remove_tree(prepared.out / "report")
+            write_run(prepared, identity)
+    elif failed is not None:
+        with locked(prepared.out):
+            _check_same(prepared.out, old)
+            forget(prepared.out, prepared.plan, failed)
+            write_run(prepared, identity)
+    elif not same:
+        _claim(prepared, identity, old)
+    elif old is not None:
+        _bring_up_to_date(prepared, identity, old.get("schema_version", 0))
 
 
 def _bring_up_to_date(prepared: Prepared, identity: dict[str, Any], found: Any) -> None:
@@ -160,7 +201,7 @@ def _bring_up_to_date(prepared: Prepared, identity: dict[str, Any], found: Any) 
             atomic_write_bytes(table_path(prepared.out, "plan"), prepared.plan.data)
 
 
-def _scan(config: RunConfig, root: Path, progress: Callable[[str, int], None]) -> Scan:
+def _scan(config: RunConfig, root: Path, progress: Callable[[str, int], None], settled: Mapping[str, Split]) -> Scan:
     dataset = get_dataset(config.dataset)
     asked = ScanOptions(
         config.compression,
@@ -168,6 +209,7 @@ def _scan(config: RunConfig, root: Path, progress: Callable[[str, int], None]) -
         config.splits,
         dataset.params(**config.options),
         lambda files: progress("files found", files),
+        settled,
     )
     return scan_root(dataset, root, asked)
 
@@ -194,9 +236,13 @@ def _plan(
     root: Path,
     out: Path | None,
     failed: set[str] | None,
+    keep_removed: bool | None,
     progress: Callable[[str, int], None],
-) -> Plan:
-    """The plan of the run in ``out``, mended where clips ``failed``, or a new one."""
+) -> tuple[Plan, Update | None]:
+    """The plan of the run in ``out``, mended where clips ``failed``, or a new one.
+
+    Where ``keep_removed`` is no None, the run is to grow: the plan and what becomes of its shards.
+    """
     frames = all_stages()["frames"]
     params = frames.params(**config.params["frames"])
     assert frames.select is not None
@@ -206,10 +252,14 @@ def _plan(
 
     if out is None or not table_path(out, "plan").is_file():
         dataset = None if out is not None and has_first_names(out) else config.dataset
-        tell = functools.partial(progress, "headers read")
-        return make_plan(scan.clips, root, select, config.shard_size, tell, dataset, config.shards)
+        read = functools.partial(progress, "headers read")
+        return make_plan(scan.clips, root, select, config.shard_size, read, dataset, config.shards), None
     old = open_plan(table_path(out, "plan"))
-    return repaired_plan(old, scan.clips, failed, root, select) if failed is not None else old
+    if keep_removed is not None and failed is None:
+        read = functools.partial(progress, "headers read")
+        grown = plan_update(old, scan.clips, root, select, config, out, keep_removed=keep_removed, progress=read)
+        return grown.plan, grown
+    return (repaired_plan(old, scan.clips, failed, root, select) if failed is not None else old), None
 
 
 def _folders(scan: Scan) -> dict[str, int]:
@@ -256,7 +306,7 @@ def execute(
         jobs = _jobs_left(prepared, result, report)
         for name in result.kept:
             ended(name, "kept", None)
-        _remove_leftovers(prepared.out)
+        remove_leftovers(prepared.out)
         outcomes = run_jobs(jobs, how, report, ray)
         try:
             for name, failure in outcomes:
@@ -268,7 +318,7 @@ def execute(
         finally:
             # Ends Ray's workers first, so that none of them writes on.
             outcomes.close()
-            _remove_leftovers(prepared.out)
+            remove_leftovers(prepared.out)
         if not result.failed:
             write_index(prepared.out, prepared.config, [shard.name for shard in prepared.shards])
     return result
@@ -280,17 +330,17 @@ def _jobs_left(prepared: Prepared, result: Result, report: Report) -> list[Job]:
     needs = resources_of(prepared.config)
     root, out = prepared.root.resolve(), prepared.out.resolve()
     for number, shard in enumerate(prepared.shards):
-        key = shard_key(prepared.settings, shard.name, shard.inputs)
+        keys = shard_keys(prepared.settings, shard.name, shard.inputs)
         record = read_record(prepared.out, shard.name)
         there = record if record is not None and files_there(prepared.out, record) else None
-        whole = there is not None and there["key"] == key
+        whole = there is not None and there["key"] in keys
         if there is not None and whole and there.get("schema_version", 0) not in range(SCHEMA_VERSION):
             result.kept.append(shard.name)
             report(shard.name, Progress(len(there["clips"]), there["rows"], len(there["drops"])))
             continue
-        base = shard_key(prepared.adds_to, shard.name, shard.inputs) if prepared.adds_to else None
-        grows = there if there is not None and (whole or there["key"] == base) else None
-        made = ShardJob(number, shard.name, prepared.config, root, out, key, grows)
+        base = shard_keys(prepared.adds_to, shard.name, shard.inputs)
+        grows = there if there is not None and (whole or there["key"] in base) else None
+        made = ShardJob(number, shard.name, prepared.config, root, out, keys[0], grows)
         jobs.append(Job(shard.name, functools.partial(make_shard, made), needs))
     return jobs
 
@@ -347,8 +397,8 @@ def write_run(prepared: Prepared, identity: dict[str, Any]) -> None:
         "shards": len(prepared.shards),
         "requested": sum(shard.requested for shard in prepared.shards),
         "root": str(prepared.root),
-        "official_split": get_dataset(prepared.config.dataset).official_split,
-        **({"adds_to": prepared.adds_to} if prepared.adds_to else {}),
+        **(prepared.carried or {"official_split": get_dataset(prepared.config.dataset).official_split}),
+        **({"adds_to": list(prepared.adds_to)} if prepared.adds_to else {}),
         "packages": _packages(prepared.config),
         "columns": [facts_of(column) for column in prepare(prepared.config).columns],
         "drop_reasons": {
@@ -390,7 +440,8 @@ def _only_leftovers(out: Path) -> bool:
     return {entry.name for entry in out.iterdir()} <= {"meta", "plan.parquet", "state", LOCK}
 
 
-def _remove_leftovers(out: Path) -> None:
+def remove_leftovers(out: Path) -> None:
+    """Remove what a killed process was writing."""
     for stale in (
         *out.glob("shards/*/.*.tmp*"),
         *out.glob("state/*/.*.tmp*"),

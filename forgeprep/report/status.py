@@ -10,7 +10,7 @@ from typing import Literal
 
 from forgeprep.errors import ForgeprepError, UsageError
 from forgeprep.io.lock import Holder, last_holder
-from forgeprep.pipeline.configure import settings_of, shard_key
+from forgeprep.pipeline.configure import digests_of, settings_of, shard_keys
 from forgeprep.pipeline.plan import Brief, open_plan
 from forgeprep.shards.names import final_files, table_path
 from forgeprep.shards.records import files_there, iter_records, read_run, record_path
@@ -23,7 +23,7 @@ class Status:
     Attributes:
         out: the run's folder.
         state: ``working`` right now; ``finished``; or ``stopped`` before its end.
-        command: the one that works, or did last: ``add`` where stages were added to a finished run.
+        command: what makes it, or changed it last: ``run``, ``add``, ``merge`` and so on.
         process: who works there, or did last, e.g. ``process 4711 on node3``.
         began: when that process began, ISO 8601 with the zone.
         last_shard: when the newest shard was finished.
@@ -41,7 +41,7 @@ class Status:
 
     out: str
     state: Literal["working", "finished", "stopped"] = "stopped"
-    command: Literal["run", "add"] = "run"
+    command: str = "run"
     process: str | None = None
     began: str | None = None
     last_shard: str | None = None
@@ -76,19 +76,20 @@ def gather(out: Path) -> Status:
     return status
 
 
-def _settings(out: Path, status: Status) -> tuple[str | None, str | None]:
-    """Digests of the run's settings, and of those that it had before stages were added; None where there are none."""
+def _settings(out: Path, status: Status) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    """Digests of the run's settings, and of those that it had before stages were added: none where there are none."""
     try:
         run = read_run(out)
     except UsageError as error:
         if not (out / "run.json").is_file():
             raise
         status.problems.append(str(error))
-        return None, None
-    status.command = "add" if run.get("adds_to") else "run"
+        return None, ()
+    steps = run.get("derived") or [{}]
+    status.command = "add" if run.get("adds_to") else str(steps[-1].get("command", "run"))
     status.shards_planned = run["shards"] if isinstance(run.get("shards"), int) else None
     status.frames_planned = run["requested"] if isinstance(run.get("requested"), int) else None
-    return settings_of(run), run.get("adds_to")
+    return settings_of(run), digests_of(run.get("adds_to"))
 
 
 def _briefs(out: Path, status: Status) -> dict[str, Brief]:
@@ -113,19 +114,19 @@ class _Made:
 
 
 def _count_records(
-    out: Path, status: Status, briefs: dict[str, Brief], settings: str | None, before: str | None
+    out: Path, status: Status, briefs: dict[str, Brief], settings: tuple[str, ...] | None, before: tuple[str, ...]
 ) -> list[_Made]:
     made = []
     for name, record in iter_records(out):
         brief = briefs.get(name)
         if briefs and brief is None:
             continue
-        key = shard_key(settings, name, brief.inputs) if settings is not None and brief is not None else None
+        keys = shard_keys(settings, name, brief.inputs) if settings is not None and brief is not None else None
         try:
             # The rule by which a run keeps a shard.
-            if record is None or (key is not None and record["key"] != key) or not files_there(out, record):
-                old = shard_key(before, name, brief.inputs) if before is not None and brief is not None else None
-                grows = record is not None and record["key"] == old and files_there(out, record)
+            if record is None or (keys is not None and record["key"] not in keys) or not files_there(out, record):
+                old = shard_keys(before, name, brief.inputs) if brief is not None else ()
+                grows = record is not None and record["key"] in old and files_there(out, record)
                 (status.to_extend if grows else status.to_remake).append(name)
                 continue
             at_s = record_path(out, name).stat().st_mtime

@@ -92,7 +92,8 @@ class RunFile(_File):
     inputs: str | None = None
     formats: Names | None = None
     root: str | None = None
-    adds_to: str | None = None
+    adds_to: str | list[str] | None = None
+    derived: list[dict[str, Any]] = []
     planned_on: str | None = None
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,14 @@ from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.safe_files import LIST_BYTES, read_json
 from forgeprep.io.storage import is_file, is_remote, visible_entries
 from forgeprep.schemas.clips import CLIP_SCHEMA
+from forgeprep.schemas.columns import Column, columns_of_run
 from forgeprep.schemas.files import RunFile, ShardRecord, problem_of
 from forgeprep.schemas.renamed import CLIP_COLUMNS_RENAMED, current_row
+from forgeprep.schemas.samples import SAMPLE_COLUMNS, sequence_columns
 from forgeprep.schemas.version import problem_of_run
+
+STAGED = ".new"
+"""The hidden folder in which a run that takes the place of this one is made (:mod:`forgeprep.curate.in_place`)."""
 
 
 def table_bytes(table: pa.Table) -> bytes:
@@ -37,6 +43,8 @@ def read_run(out: Path) -> dict[str, Any]:
     try:
         run = read_json(out / "run.json")
     except (FileNotFoundError, NotADirectoryError):
+        if (out / STAGED / "run.json").is_file():
+            raise UsageError(f"{out}: was being changed and is half-way; give the same command again first") from None
         near = runs_near(out)
         advice = f"did you mean {' or '.join(near)}?" if near else "give the --out folder of a run"
         raise UsageError(f"{out}: holds no run of forgeprep (no run.json); {advice}") from None
@@ -82,6 +90,23 @@ def sequence_length_of(run: Mapping[str, Any]) -> int | None:
     # Runs of earlier versions have it by its name of then.
     length = value.get("sequence_length", value.get("clip_length"))
     return length if isinstance(length, int) else None
+
+
+def file_columns_of(run: Mapping[str, Any], known: Iterable[Column] = SAMPLE_COLUMNS) -> tuple[Column, ...]:
+    """The columns of a run's shards, from its ``run.json``: of sequences, where samples have several frames."""
+    columns = columns_of_run(run, known)
+    return columns if sequence_length_of(run) is None else sequence_columns(columns)
+
+
+def shard_path(out: Path, shard: str, suffix: str) -> Path:
+    """Where a file of a shard lies."""
+    return out / "shards" / f"{shard}.{suffix}"
+
+
+def shard_number(shard: str) -> int:
+    """The number in a shard's name."""
+    found = re.search(r"[0-9]+$", shard)
+    return int(found[0]) if found else 0
 
 
 def record_path(out: Path, shard: str) -> Path:

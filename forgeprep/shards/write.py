@@ -22,6 +22,7 @@ from forgeprep.schemas.version import stamp
 from forgeprep.shards.formats import FORMATS
 from forgeprep.shards.formats.base import Writer, picture_bytes
 from forgeprep.shards.formats.parquet import file_schema
+from forgeprep.shards.records import shard_path
 
 GROUP_BYTES = 16 << 20
 GROUP_ROWS = 1000
@@ -71,7 +72,7 @@ class ShardWriter:
         try:
             for name in formats:
                 chosen = FORMATS.get(name)
-                path = out / "shards" / f"{shard}.{chosen.suffix}"
+                path = shard_path(out, shard, chosen.suffix)
                 with storage_errors(path):
                     path.parent.mkdir(parents=True, exist_ok=True)
                     file = _HashingFile(path)

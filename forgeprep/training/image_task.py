@@ -20,7 +20,7 @@ from forgeprep.training.models import build, get_model
 from forgeprep.training.models.base import Batch, ForgeryModel
 from forgeprep.training.recipe import Recipe
 from forgeprep.training.run_folder import Training
-from forgeprep.training.sample_index import Ints, SampleIndex, load_index
+from forgeprep.training.sample_index import Ints, SampleIndex, load_index, refuse_same_samples
 from forgeprep.training.task import Task, Validation
 from forgeprep.training.transforms import PLANES, collate, prepare, to_device
 
@@ -32,6 +32,7 @@ def images_task(training: Training, device: torch.device) -> Task:
     """Images, or sequences of them, that are fake or real; see :class:`Task`."""
     recipe, size = training.recipe, training.size
     plain = build(training.model, training.options)
+    refuse_same_samples(training.shards)
     needs, only, kind = plain.needs_columns(), recipe.methods, training.kind
     index = load_index(training.shards, "train", needs, only=only, kind=kind)
     val = load_index(training.shards, "val", needs, only=only, kind=kind, numbered=index.methods)

@@ -119,6 +119,26 @@ def load_index(
     )  # fmt: skip
 
 
+def refuse_same_samples(outs: Sequence[Path]) -> None:
+    """Raise UsageError where two runs hold the same samples, in whichever splits.
+
+    They would count twice, and one that is in train of the one and val of the other would be no test.
+    """
+    seen: list[tuple[Path, pa.Array]] = []
+    for out in outs if len(outs) > 1 else ():
+        tables = [table for path in shard_paths(out) for table in iter_tables(path, ["sample_id"])]
+        chunks = [chunk for table in tables for chunk in table["sample_id"].cast(pa.string()).chunks]
+        ids = pa.chunked_array(chunks, pa.string()).combine_chunks()
+        for other, known in seen:
+            count = pc.sum(pc.is_in(ids, value_set=known)).as_py() or 0
+            if count:
+                raise UsageError(
+                    f"{other} and {out} hold {count:,} of the same samples; leave one out, or put them together with "
+                    f"'forgeprep merge {other} {out} --out NEW'"
+                )
+        seen.append((out, ids))
+
+
 def _read_index(paths: Sequence[Path]) -> pa.Table:
     """Place, row group, and what the index is made from, of all samples, a row each; names as dictionaries."""
     tables: list[pa.Table] = []

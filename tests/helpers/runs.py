@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from forgeprep.pipeline.configure import make_config, settings_of, shard_key
+from forgeprep.pipeline.configure import make_config, settings_of, shard_keys
 from forgeprep.pipeline.plan import open_plan, pack_plan
 from forgeprep.pipeline.run import Result, execute, prepare_run
 from forgeprep.shards.records import read_record, read_run, record_path, write_record
@@ -56,7 +56,7 @@ def with_first_names(out: Path) -> None:
         for file, moved in zip(record["files"], files, strict=True):
             (out / file["path"]).rename(out / moved["path"])
         record_path(out, before.name).unlink()
-        key = shard_key(settings, shard.name, brief.inputs)
+        key = shard_keys(settings, shard.name, brief.inputs)[0]
         write_record(out, {**record, "shard": shard.name, "files": files, "key": key})
     shutil.rmtree(out / "meta")
     (out / "plan.parquet").write_bytes(pack_plan(old).data)

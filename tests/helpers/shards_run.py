@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pytest
 
 from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.ops.mask_signs import stray_share
@@ -186,3 +188,31 @@ def _forge(crop: UInt8, method: str) -> tuple[UInt8, UInt8]:
     cv2.ellipse(mask, (side // 2, side // 2), (side // 4, side // 3), 0, 0, 360, 255, -1)
     other = crop[:, ::-1] if method == "Deepfakes" else np.clip(np.add(crop, [40, -20, 10]), 0, 255)
     return np.where(mask[..., None] > 0, other, crop).astype(np.uint8), mask
+
+
+class Died(BaseException):
+    """What ends a piece of work as a kill would: nothing that is caught or cleaned up afterwards reaches the disk."""
+
+
+def dying(work: Callable[[], object], turn: int, patch: pytest.MonkeyPatch) -> bool:
+    """Do the work, which dies at its ``turn``-th change of the file system; False where it has fewer."""
+    count = 0
+
+    def counted(change: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*arguments: Any, **more: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count >= turn:
+                raise Died
+            return change(*arguments, **more)
+
+        return called
+
+    with patch.context() as context:
+        for name in ("replace", "rename", "unlink", "link", "rmdir"):
+            context.setattr(os, name, counted(getattr(os, name)))
+        try:
+            work()
+        except Died:
+            return True
+    return False

@@ -25,6 +25,7 @@ from forgeprep.errors import UsageError
 from forgeprep.io import storage
 from forgeprep.io.lock import last_holder, locked
 from forgeprep.io.storage import RemotePath, to_path
+from forgeprep.report.compare import compare
 from forgeprep.shards.read import iter_rows, shard_paths
 from forgeprep.shards.records import iter_records
 from forgeprep.shards.verify import verify
@@ -130,6 +131,25 @@ def test_a_run_from_and_to_remote_storage_gives_the_same_bytes(
     damaged = next(iter(out.glob("shards/train/*")))
     damaged.write_bytes(damaged.read_bytes()[:-100])
     assert [problem.where for problem in verify(out)]
+
+
+def test_runs_are_merged_chosen_from_and_changed_on_remote_storage(bucket: str, val_run: Path, tmp_path: Path) -> None:
+    put_tree(val_run, f"{bucket}/run")
+    half, other, both = (f"{bucket}/{name}" for name in ("half", "other", "both"))
+    for where, out in (("method is null", half), ("method is not null", str(tmp_path / "fakes"))):
+        assert run_cli("select", f"{bucket}/run", "--where", where, "--out", out) == 0
+    # From here and there to there; whole shards are copied as they are.
+    assert run_cli("merge", half, str(tmp_path / "fakes"), "--out", both) == 0
+    assert compare(to_path(both), val_run).same
+    assert run_cli("select", both, "--where", "label < 2", "--out", other) == 0
+    assert run_cli("reshard", other, "--shard-size", "1000", "--format", "webdataset") == 0
+    (tmp_path / "ids").write_text("\n".join(row["sample_id"] for row in iter_rows(shard_paths(val_run)[0])))
+    assert run_cli("drop", other, "--samples", str(tmp_path / "ids")) == 0
+    assert [path.suffix for path in shard_paths(to_path(other))] == [".tar"]
+    assert compare(to_path(other), val_run).only_b == 15
+    for out in (half, both, other):
+        assert verify(to_path(out)) == []
+        assert not (to_path(out) / ".new").exists()
 
 
 def test_training_reads_from_remote_storage(bucket: str, demo: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from forgeprep import __version__
 from forgeprep.errors import UsageError, VerifyError
 from forgeprep.pipeline.add import prepare_added
-from forgeprep.pipeline.configure import make_config, shard_key, versions
+from forgeprep.pipeline.configure import make_config, shard_keys, versions
 from forgeprep.pipeline.plan import open_plan
 from forgeprep.pipeline.run import execute, prepare_run
 from forgeprep.schemas import version
@@ -87,7 +87,7 @@ def test_an_older_run_goes_on_as_one_of_today(name: str, demo: Path, tmp_path: P
     found, record = read_run(out), read_record(out, "train/00000")
     assert record is not None
     found |= {"fingerprint": today.fingerprint, "versions": versions(resolve_stages(config.stages), config.params)}
-    record["key"] = shard_key(today.settings, "train/00000", open_plan(out / "plan.parquet").briefs[0].inputs)
+    record["key"] = shard_keys(today.settings, "train/00000", open_plan(out / "plan.parquet").briefs[0].inputs)[0]
     (out / "run.json").write_text(json.dumps(found))
     write_record(out, record)
     assert _go_on(config, demo, out) == (["train/00000"], [])

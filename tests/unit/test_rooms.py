@@ -25,7 +25,7 @@ LEVELS = (
     ("params",),
     ("datasets", "shards", "stages"),
     ("pipeline",),
-    ("splice", "demo", "export"),
+    ("splice", "demo", "export", "curate"),
     ("training",),
     ("report",),
     ("commands",),

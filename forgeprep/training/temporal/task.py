@@ -18,7 +18,7 @@ from forgeprep.training.data import Samples, deal
 from forgeprep.training.inference.loaded import LoadedModel
 from forgeprep.training.models.base import Batch, ForgeryModel
 from forgeprep.training.run_folder import Training
-from forgeprep.training.sample_index import Ints, frames_alone, load_index
+from forgeprep.training.sample_index import Ints, frames_alone, load_index, refuse_same_samples
 from forgeprep.training.task import Task, Validation
 from forgeprep.training.temporal.figures import temporal_figures
 from forgeprep.training.temporal.spans import (
@@ -44,6 +44,7 @@ def features_task(training: Training, device: torch.device) -> Task:
     """
     recipe, scale = training.recipe, int(training.options.get("scale", 100))
     seer = load_features_model(training.options, device)
+    refuse_same_samples(training.shards)
     indices = {s: frames_alone(load_index(training.shards, s, only=recipe.methods)) for s in ("train", "val")}
     samples = {split: Samples(index) for split, index in indices.items()}
     lines = {split: lines_of(index) for split, index in indices.items()}

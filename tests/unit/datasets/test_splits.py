@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forgeprep.datasets.splits import leaks, split_by_ratio, split_together
+from forgeprep.datasets.splits import leaks, split_by_ratio, split_closed_list, split_together
 from forgeprep.schemas.clips import Clip
 
 
@@ -29,9 +29,35 @@ def test_splits_made_here_never_part_a_source_or_a_person(videos: list[tuple[int
 
 
 @given(count=st.integers(0, 200), shares=st.tuples(*[st.integers(0, 10)] * 3).filter(any), seed=st.integers(0, 3))
-def test_ratios_are_kept_to_one_name(count: int, shares: tuple[int, int, int], seed: int) -> None:
+def test_ratios_are_met_and_every_split_is_served(count: int, shares: tuple[int, int, int], seed: int) -> None:
     ratios = [share / sum(shares) for share in shares]
     dealt: Counter[str] = Counter(split_by_ratio(map(str, range(count)), ratios, seed).values())
+    assert dealt.total() == count
+    for split, ratio in zip(("train", "val", "test"), ratios, strict=True):
+        # Five standard deviations, and the name that a split without one is given.
+        spread = 5 * (ratio * (1 - ratio) * count) ** 0.5 + 1
+        assert dealt[split] == 0 if ratio == 0 else abs(dealt[split] - ratio * count) <= spread
+        assert dealt[split] or ratio == 0 or count < 3
+
+
+@given(count=st.integers(1, 60), more=st.integers(0, 60), seed=st.integers(0, 5))
+def test_new_names_move_no_old_one(count: int, more: int, seed: int) -> None:
+    old, ratios = [f"a{n}" for n in range(count)], (0.8, 0.1, 0.1)
+    before = split_by_ratio(old, ratios, seed)
+    # Those that stand in a run, whichever way they came there.
+    both = split_by_ratio([*old, *(f"b{n}" for n in range(more))], ratios, seed, settled=before)
+    assert {name: both[name] for name in old} == before
+    # From scratch, only a split that had nobody else loses the name that it was lent.
+    fresh = split_by_ratio([*old, *(f"b{n}" for n in range(more))], ratios, seed)
+    assert sum(fresh[name] != before[name] for name in old) <= 3
+    if min(Counter(before.values())[split] for split in ("train", "val", "test")) > 1:
+        assert {name: fresh[name] for name in old} == before
+
+
+@given(count=st.integers(0, 200), shares=st.tuples(*[st.integers(0, 10)] * 3).filter(any), seed=st.integers(0, 3))
+def test_ratios_of_a_closed_list_are_kept_to_one_name(count: int, shares: tuple[int, int, int], seed: int) -> None:
+    ratios = [share / sum(shares) for share in shares]
+    dealt: Counter[str] = Counter(split_closed_list(map(str, range(count)), ratios, seed).values())
     assert dealt.total() == count
     for split, ratio in zip(("train", "val", "test"), ratios, strict=True):
         assert dealt[split] == 0 if ratio == 0 else abs(dealt[split] - ratio * count) <= 2

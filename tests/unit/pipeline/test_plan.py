@@ -80,7 +80,7 @@ def test_base_names_differ_whatever_a_dataset_is_called(tmp_path: Path) -> None:
 def test_few_shards_are_told_before_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = make_config("ffpp", {"stages": "crop"})
     for shards, told in ((None, "train has 1 shard,"), (4, "train has 4 shards,"), (6, None)):
-        preflight.print_plan(Prepared(config, tmp_path, tmp_path, Scan([]), {}, planned(shards=shards), "f", "s"))
+        preflight.print_plan(Prepared(config, tmp_path, tmp_path, Scan([]), {}, planned(shards=shards), "f", ("s",)))
         said = " ".join(capsys.readouterr().out.split())
         assert ("--shards N makes more, up to one a source group (6)" in said) == (told is not None)
         assert told is None or told in said

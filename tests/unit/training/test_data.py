@@ -24,7 +24,7 @@ from forgeprep.training.evaluation.metrics import (
 )
 from forgeprep.training.evaluation.tables import clip_figures
 from forgeprep.training.recipe import Recipe, make_recipe
-from forgeprep.training.sample_index import Ints, SampleIndex, load_index
+from forgeprep.training.sample_index import Ints, SampleIndex, load_index, refuse_same_samples
 from forgeprep.training.transforms import collate, prepare
 from tests.conftest import UInt8
 from tests.helpers.shards_run import make_run
@@ -257,3 +257,14 @@ def test_pixel_figures_against_hand_counts() -> None:
     figures = reals.figures()
     assert figures["bg_iou"] == figures["miou"] == 0.75
     assert np.isnan(figures["fg_iou"])
+
+
+def test_runs_that_hold_the_same_samples_are_refused_with_their_number(tmp_path: Path, face_photo: UInt8) -> None:
+    one, other = make_run(tmp_path / "one", face_photo, size=32), make_run(tmp_path / "other", face_photo, size=32)
+    refuse_same_samples([one])
+    with pytest.raises(UsageError, match=r"one and .*other hold 18 of the same samples; leave one out"):
+        refuse_same_samples([one, other])
+    for path in other.glob("shards/train/*"):
+        path.unlink()
+    with pytest.raises(UsageError, match="hold 9 of the same samples"):
+        refuse_same_samples([one, other])

@@ -112,9 +112,9 @@ def test_what_a_metric_or_a_record_does_wrong_is_told_in_one_line() -> None:
     assert fn3.published_figures()["ACC"]["DF"] == 98.16
     for recipe in ("no_such_package:recipe.yaml", "forgeprep.training:no/such.yaml"):
         with pytest.raises(UsageError, match="the recipe of odd cannot be read"):
-            ModelRecord("odd", fn3.make, 64, recipe, "").recipe_values()
+            ModelRecord("odd", fn3.maker, 64, recipe, "").recipe_values()
     with pytest.raises(UsageError, match="is no mapping"):
-        ModelRecord("odd", fn3.make, 64, {}, "", published="forgeprep.datasets:taxonomy.csv").published_figures()
+        ModelRecord("odd", fn3.maker, 64, {}, "", published="forgeprep.datasets:taxonomy.csv").published_figures()
 
 
 def test_examples_are_short() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -12,6 +11,7 @@ from typing import Any
 
 from forgeprep.errors import UsageError
 from forgeprep.io.atomic import atomic_write_bytes
+from forgeprep.io.json_files import json_text, write_json
 from forgeprep.io.safe_files import parse_json, read_bytes, read_json
 from forgeprep.schemas.files import TrainingFile, problem_of
 from forgeprep.shards.records import read_run
@@ -152,7 +152,7 @@ def claim(training: Training, index: SampleIndex) -> None:
     config["crop"] = {**_crop_params(run), "enlarge": enlarge, "size": index.crop_size}
     config["crop_versions"] = run.get("versions")
     training.run.mkdir(parents=True, exist_ok=True)
-    atomic_write_bytes(path, json.dumps(config, indent=1).encode() + b"\n")
+    write_json(path, config)
 
 
 def crop_warnings(shards: Sequence[Path]) -> list[str]:
@@ -192,7 +192,7 @@ def logged(run: Path, report: Report, facts: Mapping[str, Any]) -> Report:
 
     def tell(facts: dict[str, Any]) -> None:
         with (run / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"time": round(time.time(), 3), **facts}) + "\n")
+            file.write(json_text({"time": round(time.time(), 3), **facts}) + "\n")
         for name, value in facts.items():
             if name not in ("step", "epoch"):
                 board.add_scalar(name, value, facts["step"])

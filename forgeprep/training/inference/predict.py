@@ -6,7 +6,6 @@ Faces are found, tracked and cut as by the stage ``crop``, as for the shards tha
 from __future__ import annotations
 
 import itertools
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from forgeprep.errors import MediaError, UsageError
 from forgeprep.faces.lookahead import frames_with_faces
 from forgeprep.faces.tracks import Survey
 from forgeprep.io.atomic import atomic_write_bytes
+from forgeprep.io.json_files import write_json
 from forgeprep.io.settings import first_problem
 from forgeprep.media import process as media_process
 from forgeprep.media.frames import UInt8
@@ -201,7 +201,7 @@ def predict_file(file: Path, ready: Ready, target: Path, *, every: int = 1) -> d
         "fake": None if score is None else score > threshold,
         "tracks": tracks, "faces": faces, "written": str(copy),
     }  # fmt: skip
-    atomic_write_bytes(facts, json.dumps(result, indent=1).encode() + b"\n")
+    write_json(facts, result)
     return result
 
 

@@ -49,8 +49,9 @@ class ModelRecord:
         takes: single images, sequences of frames, or the features of a whole clip.
         weights: its pretrained weights; None where it has none.
         published: what its paper reports, in per cent. Title -> column -> figure makes a table beside our own; a name
-            of a benchmark protocol -> trained on -> tested on -> AUC stands beside that protocol's matrix. In a file,
-            all that is below the model's name.
+            of a benchmark protocol -> trained on -> tested on -> AUC stands beside that protocol's matrix. With a
+            column ``data``, ``{dataset: ffpp, compression: c23}`` or several of these, only where the samples are of
+            that dataset and compression. In a file, all that is below the model's name.
         n_way: whether it can tell methods apart (its option ``classes``).
         levels: whether it has a head for each level of the label tree; its option ``names`` holds their classes.
         fixed: whether it takes images of that size alone.

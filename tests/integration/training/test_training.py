@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 
 from forgeprep.errors import ForgeprepError, UsageError, VerifyError
 from forgeprep.training.distributed import train_on_many
-from forgeprep.training.evaluation.tables import evaluate_run, matrix
+from forgeprep.training.evaluation.document import matrix, published
+from forgeprep.training.evaluation.tables import evaluate_run
 from forgeprep.training.inference.loaded import load_model, pick_device
 from forgeprep.training.models import model_names
 from forgeprep.training.recipe import Recipe, make_recipe
@@ -111,7 +112,12 @@ def test_the_command_evaluates_and_draws(
     assert run_cli("evaluate", str(trained), str(trained), *flags) == 0
     printed = capsys.readouterr().out
     assert "AUC by frame, trained (rows) against tested (columns)" in printed
-    assert "Published, mIoU (on FaceForensics++, not on these samples):" in printed
+    assert "| " not in printed
+    # The paper's figures are of raw videos; these samples are c23.
+    assert "Published" not in printed
+    assert published("fn3-seg", ["ffpp"], ["raw"])["mIoU"]["average"] == 87.78
+    assert published("fn3-seg", ["celebdf-v2"], ["raw"]) == {}
+    assert published("local-similarity", ["celebdf-v2"], ["-"]).keys() == {"AUC by dataset, trained on FaceForensics++"}
     evaluation = json.loads((folder / "evaluation.json").read_text())
     found = evaluation[0]["sets"][str(prepared)]
     assert set(found["methods"]) == {"real", "Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures"}
@@ -119,11 +125,40 @@ def test_the_command_evaluates_and_draws(
     accuracy = sum(f["acc"] * f["samples"] for f in found["methods"].values()) / found["samples"]
     assert accuracy == pytest.approx(found["frames"]["acc"])
     assert found["methods"]["real"]["fg_iou"] is None
-    for name in ("roc.png", "matrix.png", "predictions-0-c23.png"):
+    for name in ("roc.png", "matrix.png", "predictions-0-fn3-c23.png", "predictions-1-fn3-c23.png"):
         assert cv2.imread(str(folder / name)).std() > 5
     assert cv2.imread(str(trained / "curves.png")).std() > 5
     runs, heads, values = matrix(evaluation)
-    assert (runs, heads[-1], values.shape) == (["fn3", "fn3"], "all", (2, 5))
+    assert (runs, heads[-1], values.shape) == (["0-fn3", "1-fn3"], "all", (2, 5))
+
+
+def test_an_evaluation_takes_no_other_ones_place(
+    trained: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    other = shutil.copytree(prepared, tmp_path / "more" / prepared.name)
+
+    def evaluate(*more: str, shards: Path = prepared, code: int = 0) -> str:
+        assert run_cli("evaluate", str(run), "--shards", str(shards), "--workers", "0", "--gpus", "0", *more) == code
+        said = capsys.readouterr()
+        return said.out + said.err
+
+    folder = run / "evaluation"
+    assert "written to" in evaluate()
+    first = (folder / "test-c23/evaluation.json").read_bytes()
+    assert "holds this evaluation already" in evaluate()
+    assert (folder / "test-c23/evaluation.json").read_bytes() == first
+    evaluate("--split", "val")
+    evaluate(shards=other)
+    # A later state is another result.
+    state = json.loads((run / "best.json").read_text())
+    (run / "best.json").write_text(json.dumps({**state, "step": state["step"] + 1}))
+    evaluate()
+    assert {path.name for path in folder.iterdir()} == {"test-c23", "test-c23-2", "test-c23-3", "val-c23"}
+    assert (folder / "test-c23/evaluation.json").read_bytes() == first
+    told = evaluate("--to", str(folder / "test-c23"), code=2)
+    assert f"holds the evaluation of run at step {state['step']} on test of c23; give another --to" in told
+    assert not [path for path in run.rglob("*.json") if "NaN" in path.read_text()]
 
 
 def test_what_cannot_be_is_told_in_one_line(

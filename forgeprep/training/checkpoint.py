@@ -41,7 +41,11 @@ def save_state(
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f".{file}.tmp"
+        # safetensors writes for the owner alone; a file of ours shows what the umask grants.
+        temporary.touch()
+        mode = temporary.stat().st_mode
         save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary)
+        temporary.chmod(mode)
         temporary.replace(folder / file)
     write_json(folder / f"{name}.json", {**facts, "tensors": file})
     for old in folder.glob(f"{name}-*.safetensors"):

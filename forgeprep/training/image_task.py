@@ -21,7 +21,7 @@ from forgeprep.training.models.base import Batch, ForgeryModel
 from forgeprep.training.recipe import Recipe
 from forgeprep.training.run_folder import Training
 from forgeprep.training.sample_index import Ints, SampleIndex, load_index
-from forgeprep.training.task import Task, Validation
+from forgeprep.training.task import Task, Tell, Validation
 from forgeprep.training.transforms import PLANES, collate, prepare, to_device
 
 MAX_VAL = 2000
@@ -46,9 +46,10 @@ def images_task(training: Training, device: torch.device) -> Task:
         rows = samples.read(numbers)
         return collate([prepare(row, recipe, size, train=True, epoch=epoch) for row in rows], recipe.sigma)
 
-    def validate(model: ForgeryModel) -> Validation:
+    def validate(model: ForgeryModel, tell: Tell) -> Validation:
         chosen = np.unique(np.linspace(0, len(val) - 1, min(MAX_VAL, len(val))).astype(np.int64))
-        return _validation(model, find_verdicts(LoadedModel(model, recipe, size, device), val, numbers=chosen))
+        loaded = LoadedModel(model, recipe, size, device)
+        return _validation(model, find_verdicts(loaded, val, numbers=chosen, tell=tell))
 
     return Task(
         training,
@@ -61,6 +62,7 @@ def images_task(training: Training, device: torch.device) -> Task:
         "image",
         validate,
         _map_check(training, plain),
+        notes=_lacking(training, index, val, plain),
     )
 
 
@@ -85,8 +87,34 @@ def _validation(model: ForgeryModel, verdicts: Verdicts) -> Validation:
     means = verdicts.mask_means
     facts = {"threshold": None if means is None else best_threshold(verdicts.labels, means)}
     figures = verdict_figures(verdicts.labels, verdicts.scores, verdict_threshold(model, facts))
-    score = -_loss(verdicts) if math.isnan(figures["auc"]) else figures["auc"]
-    return Validation(figures, score, facts)
+    if math.isnan(figures["auc"]):
+        figures["loss"] = _loss(verdicts)
+        return Validation(figures, -figures["loss"], facts)
+    return Validation(figures, figures["auc"], facts)
+
+
+def _lacking(training: Training, index: SampleIndex, val: SampleIndex, model: ForgeryModel) -> tuple[str, ...]:
+    """What a split lacks, where one class is all it has.
+
+    Raises:
+        UsageError: nothing can be learnt, for train lacks a class.
+    """
+    shards = ", ".join(map(str, training.shards))
+    missing = {split: _missing(found) for split, found in (("train", index), ("val", val))}
+    if missing["train"] and model.learns_label():
+        raise UsageError(
+            f"{shards}: train holds no {missing['train']}, and a verdict is learnt from both; "
+            "make shards of more sources"
+        )
+    if missing["val"]:
+        told = "so AUC is not defined there, and the smallest loss on val is the best state"
+        return (f"{shards}: val holds no {missing['val']}, {told}",)
+    return ()
+
+
+def _missing(index: SampleIndex) -> str | None:
+    """The class that a split has no sample of."""
+    return next((name for label, name in enumerate(("reals", "fakes")) if not (index.label == label).any()), None)
 
 
 def _loss(verdicts: Verdicts) -> float:

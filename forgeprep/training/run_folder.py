@@ -23,7 +23,15 @@ from forgeprep.training.sample_index import SampleIndex
 Report = Callable[[dict[str, Any]], None]
 """``report(facts)``: after every step (``loss``, ``step``, ``images_s``, …) and every epoch (``val_auc``, …).
 
-What it raises after a step ends the training; the state is kept."""
+``epoch`` counts from 1. It is also told what is in no log: before an epoch how many ``steps`` there will be in all,
+while val is judged how many samples are ``judged``, and any ``note``. What it raises ends the training; the state is
+kept."""
+_NEUTRAL = ("workers", "save_every")
+"""Settings of a recipe that do not change what comes out."""
+_LONGER = ("epochs", "patience")
+"""Settings that only say when a training ends."""
+STOP = "stop"
+"""A file in a run's folder that asks the processes of a training to end after a step, and to keep the state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +119,8 @@ def is_finished(training: Training) -> bool:
 def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
     """The settings in which one training is another than an older one: name -> ``16 -> 32``; the recipe's singly."""
     before, after = map(_flat, (old, new))
-    return {name: f"{before.get(name)} -> {after[name]}" for name in after if before.get(name) != after[name]}
+    names = [name for name in after if name not in _NEUTRAL and before.get(name) != after[name]]
+    return {name: f"{before.get(name)} -> {after[name]}" for name in names}
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,9 +129,13 @@ def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_others(run: Path, config: Mapping[str, Any]) -> None:
-    """More or fewer epochs are the same training, which goes on or ends earlier."""
-    names = differing(read_config(run), config)
-    names.pop("epochs", None)
+    """With more or fewer epochs it is the same training; a folder without a state is nobody's yet."""
+    names = {name: told for name, told in differing(read_config(run), config).items() if name not in _LONGER}
+    if names and not any((run / f"{state}.json").exists() for state in ("last", "best")):
+        # The start of another training failed here. What it has computed is of other settings.
+        for file in run.glob("features-*.npy"):
+            file.unlink()
+        return
     if names:
         told = "; ".join(f"{name}: {change}" for name, change in names.items())
         raise UsageError(
@@ -191,6 +204,9 @@ def logged(run: Path, report: Report, facts: Mapping[str, Any]) -> Report:
     _forget_later(run / "log.jsonl", facts)
 
     def tell(facts: dict[str, Any]) -> None:
+        if "loss" not in facts and not any(name.startswith("val_") for name in facts):
+            report(facts)
+            return
         with (run / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json_text({"time": round(time.time(), 3), **facts}) + "\n")
         for name, value in facts.items():
@@ -217,11 +233,12 @@ def _forget_later(log: Path, facts: Mapping[str, Any]) -> None:
     if log.is_file():
         lines = read_bytes(log).splitlines(keepends=True)
         entries = [_entry(line) for line in lines]
+        # The state of a whole epoch was judged; one of the same step that was not, is judged again.
+        judged = facts["step"] if facts["in_epoch"] == 0 else facts["step"] - 1
         kept = [
             line
             for line, entry in zip(lines, entries, strict=True)
             if entry is not None
-            and entry["step"] <= facts["step"]
-            and (entry["epoch"] < facts["epoch"] or not any(name.startswith("val_") for name in entry))
+            and entry["step"] <= (judged if any(name.startswith("val_") for name in entry) else facts["step"])
         ]
         atomic_write_bytes(log, b"".join(kept))

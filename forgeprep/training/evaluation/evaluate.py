@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -62,8 +62,17 @@ def as_taken(index: SampleIndex, model: ForgeryModel) -> SampleIndex:
     return sequence_index(index, frames=model.sequence_frames, step=model.sequence_step)
 
 
-def find_verdicts(loaded: LoadedModel, index: SampleIndex, *, numbers: Ints | None = None) -> Verdicts:
-    """The verdicts on samples of an index, all or those of ``numbers``, each once and without any draw."""
+def find_verdicts(
+    loaded: LoadedModel,
+    index: SampleIndex,
+    *,
+    numbers: Ints | None = None,
+    tell: Callable[[int, int], None] = lambda done, of: None,
+) -> Verdicts:
+    """The verdicts on samples of an index, all or those of ``numbers``, each once and without any draw.
+
+    ``tell`` is told how many of how many are judged.
+    """
     order = np.arange(len(index)) if numbers is None else numbers
     model = loaded.model
     found = Verdicts()
@@ -81,6 +90,7 @@ def find_verdicts(loaded: LoadedModel, index: SampleIndex, *, numbers: Ints | No
         for level, names in model.classes(output.out).items():
             found.levels.setdefault(level, []).extend(names)
         found.rows += [{name: sample.get(name) for name in _KEPT} for sample in output.samples]
+        tell(len(found.rows), len(order))
     found.scores = np.concatenate(scores).astype(np.float64)
     found.mask_means = np.concatenate(means).astype(np.float64) if means else None
     if classes:

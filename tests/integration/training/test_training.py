@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import signal
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +50,11 @@ def test_a_resumed_training_ends_with_the_same_weights(model: str, size: int, pr
     train(parts, device="cpu")
     with pytest.raises(KeyboardInterrupt):
         train(replace(parts, limit=None), device="cpu", report=_interrupt_at(4))
+    # Stopped while val is judged, it keeps the epoch's steps, and judges when it goes on.
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(parts, limit=None), device="cpu", report=_interrupt_judging)
+    state = json.loads((tmp_path / "parts/last.json").read_text())
+    assert (state["step"], state["epoch"], state["in_epoch"]) == (6, 0, 6)
     train(replace(parts, limit=None), device="cpu")
     # More epochs are the same training. What a killed process wrote after its last state comes again.
     train(training(model, prepared, tmp_path / "parts", size=size, batch=2, limit=9), device="cpu")
@@ -54,7 +64,8 @@ def test_a_resumed_training_ends_with_the_same_weights(model: str, size: int, pr
     train(training(model, prepared, tmp_path / "parts", size=size, batch=2), device="cpu")
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     assert [entry["step"] for entry in entries if "loss" in entry] == list(range(1, 13))
-    assert [entry["epoch"] for entry in entries if "val_auc" in entry] == [0, 1]
+    assert [entry["epoch"] for entry in entries if "val_auc" in entry] == [1, 2]
+    assert json.loads((tmp_path / "parts/best.json").read_text())["best"]["epoch"] in (1, 2)
     whole, again = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     assert whole.keys() == again.keys()
     assert any(name.startswith("optimizer/") for name in whole)
@@ -73,6 +84,57 @@ def _interrupt_at(step: int) -> Any:
     return report
 
 
+def _interrupt_judging(facts: dict[str, Any]) -> None:
+    if "judged" in facts:
+        raise KeyboardInterrupt
+
+
+def test_a_request_to_terminate_keeps_the_state_and_the_folder_alone_goes_on(
+    prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    log = run / "log.jsonl"
+
+    def terminate() -> None:
+        # As batch systems do before they end a job.
+        while not log.is_file() or log.read_text().count('"loss"') < 2:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    flags = [part for name in ("size=64", "steps=6", "epochs=2", "workers=0") for part in ("--set", name)]
+    asking = threading.Thread(target=terminate)
+    asking.start()
+    command = ["train", "fn3-seg", "--shards", str(prepared), "--run", str(run), *flags, "--batch", "4", "--gpus", "0"]
+    assert run_cli(*command) == 130
+    asking.join()
+    assert f"go on with: forgeprep train --run {run}" in capsys.readouterr().err
+    step = json.loads((run / "last.json").read_text())["step"]
+    assert 2 <= step < 12
+    # Files follow the umask, those of safetensors too.
+    (tmp_path / "plain").touch()
+    modes = {file.stat().st_mode for file in run.iterdir() if file.is_file()}
+    assert modes == {(tmp_path / "plain").stat().st_mode}
+    # Other threads are no other training.
+    assert run_cli("train", "--run", str(run), "--set", "workers=1", "--gpus", "0") == 0
+    printed = capsys.readouterr().out
+    assert f"goes on at step {step}: 12 steps in 2 epochs at most" in printed
+    assert re.search(r"^epoch 2 of 2, step 12: val AUC 0\.\d{4}, ACC 0\.\d{4}$", printed, flags=re.MULTILINE)
+    assert f"next: forgeprep evaluate {run} --shards {prepared}" in printed
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [entry["step"] for entry in entries if "loss" in entry] == list(range(1, 13))
+    assert run_cli("train", "--run", str(tmp_path / "none")) == 2
+    assert "holds no training to go on with; give a MODEL and --shards to begin one" in capsys.readouterr().err
+
+
+def test_a_start_that_fails_does_not_claim_the_folder(prepared: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(UsageError, match="less than a batch of 999"):
+        train(training("fn3-seg", prepared, run, batch=999), device="cpu")
+    train(training("fn3-cls", prepared, run, limit=1), device="cpu")
+    with pytest.raises(UsageError, match="holds another training"):
+        train(training("fn3-seg", prepared, run), device="cpu")
+
+
 def test_threads_do_not_change_what_is_learnt(prepared: Path, tmp_path: Path) -> None:
     for threads in (0, 3):
         train(training("fn3-seg", prepared, tmp_path / str(threads), workers=threads), device="cpu")
@@ -86,7 +148,7 @@ def test_several_processes_train_one_detector_and_go_on(prepared: Path, tmp_path
     train_on_many(training("fn3-seg", prepared, tmp_path / "run", steps=3), 2, gpu=False)
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [entry["step"] for entry in log if "loss" in entry] == list(range(1, 7))
-    assert [entry["epoch"] for entry in log if "val_auc" in entry] == [0, 1]
+    assert [entry["epoch"] for entry in log if "val_auc" in entry] == [1, 2]
     load_model(tmp_path / "run")
     with pytest.raises(UsageError, match="--batch 4 cannot be shared out to 3 processes"):
         train_on_many(training("fn3-seg", prepared, tmp_path / "run"), 3, gpu=False)

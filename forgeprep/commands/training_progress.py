@@ -77,7 +77,14 @@ def board(epochs: int) -> Iterator[Callable[[Mapping[str, Any]], None]]:
             if line is not None:
                 console.print(line, markup=False)
             total = state.steps or None
-            bar.update(task, description=state.doing, total=total, completed=state.step, more=state.more())
+            more = state.more()
+            bar.update(
+                task,
+                description=f"{state.doing}," if more else state.doing,
+                total=total,
+                completed=state.step,
+                more=more,
+            )
 
         yield draw
 

@@ -104,7 +104,7 @@ def test_shots_keep_their_sound_and_are_told(
 ) -> None:
     run = tmp_path / "run"
     run.symlink_to(trained)
-    shots = []
+    shots: list[Any] = []
     for name in ("071", "054"):
         with av.open(str(demo / f"original_sequences/youtube/c23/videos/{name}.mp4")) as file:
             shots += [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)][:24]

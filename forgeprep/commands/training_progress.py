@@ -111,7 +111,8 @@ class _State:
             if first:
                 self.first, self.started = facts["step"], time.monotonic()
                 begun = f"goes on at step {self.step:,}: " if self.step else ""
-                return f"{begun}{self.steps:,} steps in {self.epochs} epochs at most"
+                epochs = f"{self.epochs} epoch{'' if self.epochs == 1 else 's'}"
+                return f"{begun}{self.steps:,} steps in {epochs} at most"
         elif "loss" in facts:
             self.doing = f"learning, epoch {self.epoch} of {self.epochs}"
             self.loss = f"loss {facts['loss']:.3f}"

@@ -16,7 +16,7 @@ from forgeprep.training.data import Samples, deal, epoch_order, without
 from forgeprep.training.evaluation.evaluate import Verdicts, as_taken, find_verdicts
 from forgeprep.training.evaluation.metrics import best_threshold, verdict_figures
 from forgeprep.training.inference.loaded import LoadedModel, verdict_threshold
-from forgeprep.training.models import build, get_model
+from forgeprep.training.models import build, get_model, options_of
 from forgeprep.training.models.base import Batch, ForgeryModel
 from forgeprep.training.recipe import Recipe
 from forgeprep.training.run_folder import Training
@@ -40,7 +40,10 @@ def images_task(training: Training, device: torch.device) -> Task:
         # The numbering of the classes, which evaluation keeps to.
         names = {level: list(names) for level, names in index.classes.items()}
         training = replace(training, options={**training.options, "names": names})
-    samples = Samples(index, without(set(PLANES) - {"image", *plain.needs}))
+    _check_classes(training, index)
+    # A noise level that is asked for is not that of the residuals in the shards: they are computed.
+    columns = {"image", *plain.needs} - ({"noise"} if recipe.sigma is not None else set())
+    samples = Samples(index, without(set(PLANES) - columns))
 
     def read(numbers: Ints, epoch: int) -> Batch:
         rows = samples.read(numbers)
@@ -64,6 +67,21 @@ def images_task(training: Training, device: torch.device) -> Task:
         _map_check(training, plain),
         notes=_lacking(training, index, val, plain),
     )
+
+
+def _check_classes(training: Training, index: SampleIndex) -> None:
+    """Refuse fewer classes than the samples have: those beyond the last one have no output to learn."""
+    told = options_of(training.model).get("classes") if get_model(training.model).n_way else None
+    if told is None:
+        return
+    count, needed = training.options.get("classes", told[1]), len(index.methods)
+    # The default stands for a verdict of fake and real alone.
+    if count != told[1] and count < needed:
+        names = ", ".join(name or "real" for name in index.methods)
+        raise UsageError(
+            f"--model-option classes={count}: train holds {needed} classes ({names}); give classes={needed}, or choose "
+            "with --methods"
+        )
 
 
 def epoch_batches(index: SampleIndex, recipe: Recipe, epoch: int, *, ranks: int = 1, rank: int = 0) -> list[Ints]:

@@ -84,7 +84,8 @@ def find_verdicts(
             _count_pixels(found, output.samples, output.maps, output.batch, model.tau)
             if not model.learns_label():
                 means.append(output.maps.mean(dim=(1, 2, 3)).cpu().numpy())
-        if "classes" in output.out:
+        # Two are fake and real, which the score tells.
+        if "classes" in output.out and output.out["classes"].shape[1] > 2:
             classes.append(output.out["classes"].argmax(dim=1).cpu().numpy())
             true += [sample["method_number"] for sample in output.samples]
         for level, names in model.classes(output.out).items():

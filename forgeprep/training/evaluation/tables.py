@@ -95,11 +95,13 @@ def summary(verdicts: Verdicts, methods: Sequence[str | None], threshold: float)
         found["magnitude"] = _magnitudes(verdicts)
     found["curve"] = _roc(labels, scores)
     if verdicts.classes is not None and verdicts.true_classes is not None:
-        classes = len(methods)
-        table = confusion(verdicts.true_classes, np.minimum(verdicts.classes, classes - 1), classes)
+        # What is found may be none of the samples' classes: it stands apart, and is wrong.
+        more = range(len(methods), int(verdicts.classes.max(initial=0)) + 1)
+        names = [*(name or REAL for name in methods), *(f"class {number}" for number in more)]
+        table = confusion(verdicts.true_classes, verdicts.classes, len(names))
         each = recalls(table)
         found["n_way"] = {
-            "classes": [name or REAL for name in methods], "confusion": table.tolist(),
+            "classes": names, "confusion": table.tolist(),
             "recall": [float(value) for value in each], "average": float(np.nanmean(each)),
         }  # fmt: skip
     return found

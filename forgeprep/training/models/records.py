@@ -17,7 +17,7 @@ def _pixel(net: str, task: str, parameters: int) -> ModelRecord:
         f"{net}-{task}",
         f"{_HERE}.meso:MesoClassifier" if original else f"{_HERE}.pixel:make",
         256,
-        f"{_RECIPES}/pixel-level.yaml",
+        f"{_RECIPES}/{'pixel-level' if task == 'seg' else 'pixel-level-cls'}.yaml",
         "Zooming into Face Forensics: A Pixel-level Analysis, 2019",
         # `target` is an option of seg alone.
         arguments=() if original else (net, task) if task == "seg" else (net, task, "mask"),

@@ -225,7 +225,8 @@ def _read_cell(path: Path, key: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _cell(layout: Layout, row: str, name: str, table: pa.Table, threshold: float) -> dict[str, Any]:
     """Figures on the fakes of a class and all reals."""
-    column, methods = layout.plan.column, layout.plan.base.recipe.methods
+    column = layout.plan.column
+    methods = layout.plan.base.recipe.methods if column is not None else layout.methods.get(name)
     label = np.array(table["label"].to_pylist(), np.int64)
     chosen = label == 1
     if column is not None:

@@ -73,7 +73,7 @@ def model_step(name: str, count: int, place: torch.device, settings: dict[str, A
     task = Task(
         Training(name, (), Path(), recipe), empty, "images", torch.channels_last, lambda *_: [], lambda *_: {},
         lambda batch, device: to_device(batch, device, noise="noise" in model.needs), "image",
-        lambda _: Validation({}, None),
+        lambda model, tell: Validation({}, None),
     )  # fmt: skip
     loop = Loop(task, model, place)
     model.train()

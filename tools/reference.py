@@ -167,11 +167,11 @@ def datasets_page() -> list[str]:
 
 def models_page() -> list[str]:
     """Every forgery model with its options and recipe."""
-    from forgeprep.training.models import get_model, model_names, options_of, parameters, without_weights
+    from forgeprep.training.models import get_model, model_names, options_of, parameters_of
     from forgeprep.training.recipe import Recipe, make_recipe
 
     rows = [
-        [f"`{m.name}`", f"{parameters(without_weights(m.name)):,}", str(m.size or "clip"), m.recipe_name, m.source]
+        [f"`{m.name}`", f"{parameters_of(m):,}", str(m.size or "clip"), m.recipe_name, m.source]
         for m in map(get_model, model_names())
     ]
     lines = ["# Forgery models", "", *table(["model", "parameters", "input", "recipe", "paper"], rows), ""]

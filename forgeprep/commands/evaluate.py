@@ -22,6 +22,7 @@ from forgeprep.commands.flags import (
 from forgeprep.commands.groups import single
 
 if TYPE_CHECKING:
+    from forgeprep.training.evaluation.document import Part
     from forgeprep.training.evaluation.evaluate import Verdicts
 
 PROTOCOL = "Benchmark protocol"
@@ -46,7 +47,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="The split to judge.", metavar="TEXT")] = "test",
     to: Annotated[
         Path | None,
-        typer.Option(help="Folder to write. [default: RUN/evaluation]", rich_help_panel=OUTPUT, **LOCAL),
+        typer.Option(help="Folder to write. [default: RUN/evaluation/SPLIT-SHARDS]", rich_help_panel=OUTPUT, **LOCAL),
     ] = None,
     protocol: Annotated[
         str | None,
@@ -145,39 +146,76 @@ def _evaluate(
     require_training()
     if to is not None:
         refuse_file("--to", to)
-    from forgeprep.training.evaluation.pictures import draw_predictions
-    from forgeprep.training.evaluation.tables import evaluate_run, markdown, set_names, write_evaluation, write_scores
-    from forgeprep.training.inference.loaded import load_model
+    from forgeprep.training.evaluation.folder import evaluation_folder
     from forgeprep.training.temporal import spans
 
-    device = device_of(gpus)
     of_spans = [spans.is_of_spans(run) for run in runs]
-    if any(of_spans):
-        if not all(of_spans):
-            raise UsageError("these trainings localise in time and in pictures; evaluate one kind at a time")
-        text, files = spans.write_evaluation(runs, shards, to or runs[0] / "evaluation", split=split, device=device)
-        console.print(text, markup=False)
-        for file in files:
-            console.print(f"written: {file}", markup=False)
-        return
-    folder, names = to or runs[0] / "evaluation", set_names(shards)
-    evaluations, files, pictures = [], [], []
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, run in enumerate(runs):
-        loaded = load_model(run, device).with_workers(workers)
+    if any(of_spans) and not all(of_spans):
+        raise UsageError("these trainings localise in time and in pictures; evaluate one kind at a time")
+    folder, again = evaluation_folder(runs, shards, split, to)
+    if again:
+        console.print(f"{folder}: holds this evaluation already; it is made again", markup=False)
+    if all(of_spans):
+        parts, files = spans.write_evaluation(runs, shards, folder, split=split, device=device_of(gpus))
+    else:
+        parts, files = _evaluate_images(runs, shards, split, folder, device_of(gpus), workers)
+    _print_parts(parts)
+    console.print(f"written to {folder}: {', '.join(sorted(file.name for file in files))}", markup=False)
 
-        def keep(out: Path, verdicts: Verdicts, number: int = number) -> None:
-            files.append(folder / f"scores-{number}-{names[str(out)]}.parquet")
+
+def _evaluate_images(
+    runs: Sequence[Path], shards: Sequence[Path], split: str, folder: Path, device: str | None, workers: int | None
+) -> tuple[list[Part], list[Path]]:
+    """Judge, and write scores, pictures, tables and plots."""
+    from forgeprep.training.evaluation.document import short_names
+    from forgeprep.training.evaluation.folder import write_evaluation
+    from forgeprep.training.evaluation.pictures import draw_predictions
+    from forgeprep.training.evaluation.tables import evaluate_run, write_scores
+    from forgeprep.training.inference.loaded import load_model
+
+    names = {str(out): name for out, name in zip(shards, short_names(shards), strict=True)}
+    evaluations: list[dict[str, Any]] = []
+    files: list[Path] = []
+    for run, run_name in zip(runs, short_names(runs), strict=True):
+        loaded = load_model(run, device).with_workers(workers)
+        folder.mkdir(parents=True, exist_ok=True)
+
+        def keep(out: Path, verdicts: Verdicts, run_name: str = run_name) -> None:
+            files.append(folder / f"scores-{run_name}-{names[str(out)]}.parquet")
             write_scores(verdicts, files[-1])
 
         evaluations.append(evaluate_run(loaded, shards, split=split, watch=keep))
         for out in shards:
-            pictures.append(folder / f"predictions-{number}-{names[str(out)]}.png")
-            draw_predictions(loaded, out, pictures[-1], split=split)
-    console.print(markdown(evaluations), markup=False)
-    files = write_evaluation(evaluations, folder) + files + pictures
-    for file in files:
-        console.print(f"written: {file}", markup=False)
+            files.append(folder / f"predictions-{run_name}-{names[str(out)]}.png")
+            draw_predictions(loaded, out, files[-1], split=split)
+    parts, more = write_evaluation(evaluations, folder)
+    return parts, more + files
+
+
+def _print_parts(parts: Sequence[Part]) -> None:
+    from rich.text import Text
+
+    from forgeprep.commands.terminal import console
+
+    for part in parts:
+        if not isinstance(part, str):
+            _print_table("", *_fitting(part.heads, part.rows, console.width))
+        elif part.startswith("#"):
+            console.print(Text(part.lstrip("# "), style="bold"))
+        else:
+            console.print(part, markup=False)
+
+
+def _fitting(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], width: int
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """A table, turned over where it is too wide for the terminal and would be narrower so."""
+    lines = [heads, *rows]
+    wide = sum(1 + max(map(len, column)) for column in zip(*lines, strict=True))
+    if wide <= width or len(rows) >= len(heads):
+        return heads, rows
+    first, *others = zip(*lines, strict=True)
+    return first, others
 
 
 def _evaluate_protocol(

@@ -19,7 +19,7 @@ app = typer.Typer(invoke_without_command=True, add_completion=False, rich_markup
 def models(context: typer.Context, as_json: Json = False) -> None:
     """List the forgery models, or show one.
 
-    Their options, and the recipe that trains them. Building each takes a moment.
+    How many numbers each trains, and the recipe. With --json their options too, which takes a moment.
     """
     if context.invoked_subcommand is not None:
         refuse_json_before(context, as_json)
@@ -28,17 +28,18 @@ def models(context: typer.Context, as_json: Json = False) -> None:
     from forgeprep.commands.training import require_training
 
     require_training()
-    from forgeprep.training.models import get_model, model_names
+    from forgeprep.training.models import get_model, model_names, parameters_of
 
-    found = [_facts(get_model(name)) for name in model_names()]
+    found = [get_model(name) for name in model_names()]
     if as_json:
-        print_json(found)
+        print_json([_facts(model) for model in found])
         return
+    # Nothing here imports torch: the list is there at once.
     table = light_table("forgery models", ["model", "recipe"], ["parameters", "input"])
     for one in found:
-        add_cells(table, one["name"], one["recipe"], f"{one['parameters']:,}", str(one["size"] or "clip"))
+        add_cells(table, one.name, one.recipe_name, f"{parameters_of(one):,}", str(one.size or "clip"))
     console.print(table)
-    for recipe, source in {one["recipe"]: one["source"] for one in found}.items():
+    for recipe, source in {one.recipe_name: one.source for one in found}.items():
         console.print(f"{recipe}: {source}", markup=False)
 
 
@@ -76,7 +77,7 @@ def models_show(
 
 
 def _facts(model: ModelRecord) -> dict[str, Any]:
-    from forgeprep.training.models import FILLED, options_of, parameters, without_weights
+    from forgeprep.training.models import FILLED, options_of, parameters_of, without_weights
 
     network = without_weights(model.name)
     options = {
@@ -91,7 +92,7 @@ def _facts(model: ModelRecord) -> dict[str, Any]:
         "name": model.name,
         "recipe": model.recipe_name,
         "source": model.source,
-        "parameters": parameters(network),
+        "parameters": parameters_of(model),
         "takes": model.takes,
         "size": model.size,
         "learns_from": ["image", "label", *network.needs],

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,7 +14,7 @@ from forgeprep.commands.groups import single
 from forgeprep.text import counted
 
 EXAMPLES = """
-forgeprep predict runs/two-stream clip.mp4 --to predictions
+forgeprep predict runs/two-stream clip.mp4
 forgeprep predict runs/two-stream folder --to predictions --every 1 --gpus 0
 """
 
@@ -23,7 +24,12 @@ def predict(
     files: Annotated[
         list[Path], typer.Argument(help="Pictures, videos or folders.", parser=parse_local, metavar="FILES")
     ],
-    to: Annotated[Path, typer.Option(help="Folder for annotated copies and JSON.", rich_help_panel=OUTPUT, **LOCAL)],
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for annotated copies and JSON. [default: RUN/predicted]", rich_help_panel=OUTPUT, **LOCAL
+        ),
+    ] = None,
     every: Annotated[
         int, typer.Option(help="Judge every n-th frame of a video.", min=1, rich_help_panel="Frames and faces")
     ] = 5,
@@ -50,12 +56,14 @@ def predict(
     from forgeprep.pipeline.make_shard import quiet_libraries
     from forgeprep.training.inference.predict import get_ready, predict_all
 
+    to = to or run_folder / "predicted"
     refuse_file("--to", to)
     quiet_libraries()
     ready = get_ready(run_folder, {"enlarge": enlarge}, device=device_of(gpus))
     for note in ready.notes:
         console.print(note, markup=False)
     broken = 0
+    sign = f"fake above {ready.loaded.threshold:.3f}"
     for file, result in predict_all(files, ready, to, every=every):
         if isinstance(result, MediaError):
             broken += 1
@@ -63,11 +71,19 @@ def predict(
         elif result["score"] is None:
             console.print(f"{file}: no face", markup=False)
         else:
-            verdict = f"{'fake' if result['fake'] else 'real'} {result['score']:.3f}"
-            faces = counted(len(result["tracks"]), "face")
+            verdict = f"{'fake' if result['fake'] else 'real'} {result['score']:.3f} ({sign})"
             frames = counted(len({face["frame"] for face in result["faces"]}), "frame")
-            console.print(f"{file}: {verdict}; {faces}, {frames}; written {result['written']}", markup=False)
+            console.print(f"{file}: {verdict}; {_faces(result)}, {frames}; written {result['written']}", markup=False)
     sys.exit(1 if broken else 0)
 
 
 app = single(predict, examples=EXAMPLES)
+
+
+def _faces(result: Mapping[str, Any]) -> str:
+    """How many faces there are. Over several shots nobody knows which are one person's: no face is compared."""
+    tracks, at_once, shots = len(result["tracks"]), result["at_once"], result["shots"]
+    if tracks == at_once:
+        return counted(tracks, "face")
+    told = f"{counted(at_once, 'face')} at a time, {tracks} tracks"
+    return f"{told} over {shots} shots (may be one person)" if at_once == 1 and shots > 1 else told

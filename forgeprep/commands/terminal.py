@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -15,6 +14,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from forgeprep.io.json_files import json_text
 
 LINES_S = 30.0
 """Seconds between two lines that tell how far work is, where there is no terminal."""
@@ -42,7 +43,7 @@ def add_cells(table: Table, *cells: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON, by itself: nothing else may go to stdout where it is asked for."""
-    print(json.dumps(value, indent=2, default=str))
+    print(json_text(value, indent=2, default=str))
 
 
 @contextmanager

@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from forgeprep.commands.flags import INPUT, LOCAL, OUTPUT, Debug, Gpus, Shards, complete_models
+from forgeprep.commands.flags import ANY, INPUT, LOCAL, OUTPUT, Debug, Gpus, complete_models
 from forgeprep.commands.groups import single
 
 RECIPE, MODEL = "Recipe", "Model"
 EXAMPLES = """
 forgeprep train two-stream --shards shards --run runs/two-stream
 forgeprep train fn3-seg --shards shards --run runs/small --set workers=4
+forgeprep train --run runs/small
 forgeprep train two-stream --shards ffpp --shards dfd --run runs/both --gpus 4
 """
 
 
 def train(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="Detector; 'forgeprep models' lists them.", metavar="MODEL", autocompletion=complete_models
-        ),
-    ],
-    shards: Shards,
     run_folder: Annotated[
         Path, typer.Option("--run", help="Folder to fill; give it again to go on.", rich_help_panel=OUTPUT, **LOCAL)
     ],
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            help="Detector; 'forgeprep models' lists them. To go on with a training, --run alone is enough.",
+            metavar="MODEL",
+            autocompletion=complete_models,
+            show_default=False,
+        ),
+    ] = None,
+    shards: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--shards",
+            help="Folder of a finished run; may be given more than once. [default: those of a training that goes on]",
+            rich_help_panel=INPUT,
+            **ANY,
+        ),
+    ] = None,
     methods: Annotated[
         str | None,
         typer.Option(
@@ -87,19 +101,47 @@ def train(
 ) -> None:
     """Train a forgery detector on shards.
 
-    The same command goes on after a stop.
+    The same command goes on after a stop, and so does --run alone.
     """
     from forgeprep.commands.terminal import console
-    from forgeprep.commands.training import refuse_file, require_training, train_with_bar, training_of
+    from forgeprep.commands.training import old_training, refuse_file, require_training, train_with_bar, training_of
+    from forgeprep.errors import UsageError
+    from forgeprep.io.storage import to_path
 
     require_training()
     refuse_file("--run", run_folder)
+    old = old_training(run_folder)
+    if old is None and not (model and shards):
+        lacking = " and ".join(what for what, there in (("a MODEL", model), ("--shards", shards)) if not there)
+        raise UsageError(f"{run_folder}: holds no training to go on with; give {lacking} to begin one")
+    shards = shards or [to_path(text) for text in (old or {})["shards"]]
     given = {"batch": batch, "lr": lr, "epochs": epochs, "methods": methods}
-    training = training_of(model, shards, run_folder, config, setting or [], model_option or [], given, weights, init)
-    best = train_with_bar(training, gpus)
+    # With a model it is a whole command, whose settings have to be those of the folder.
+    told = {} if model else old or {}
+    training = training_of(
+        model or str(told["model"]), shards, run_folder, config, setting or [], model_option or [], given, weights,
+        init, told,
+    )  # fmt: skip
+    best = train_with_bar(training, gpus, f"go on with: forgeprep train --run {shlex.quote(str(run_folder))}")
     if best:
-        figure = f"mAP {best['val_map']:.4f}" if "val_map" in best else f"AUC {best['val_auc']:.4f}"
-        console.print(f"best: val {figure} at step {best['step']}; {run_folder / 'best.json'}", markup=False)
+        console.print(_told(best), markup=False)
+        console.print(f"next: {_next(run_folder, shards)}", markup=False)
+
+
+def _told(best: Mapping[str, Any]) -> str:
+    """The best state in words: by what it is the best, and which epoch gave it."""
+    name, title = ("val_map", "mAP") if "val_map" in best else ("val_auc", "AUC")
+    figure = f"{title} {best[name]:.4f}" if best.get(name) is not None and best[name] == best[name] else None
+    if figure is None and best.get("val_loss") is not None:
+        figure = f"loss {best['val_loss']:.4f}, for AUC is not defined there"
+    place = f"epoch {best['epoch']}, step {best['step']:,}"
+    return f"best: {place}, val {figure}" if figure else f"kept: {place}; nothing can be compared on val"
+
+
+def _next(run: Path, shards: Sequence[Path]) -> str:
+    """The command that judges the training, ready to be pasted."""
+    where = [part for out in shards for part in ("--shards", str(out))]
+    return shlex.join(["forgeprep", "evaluate", str(run), *where])
 
 
 app = single(train, examples=EXAMPLES)

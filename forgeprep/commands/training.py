@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import signal
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from threading import Event
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from forgeprep.commands.groups import tell_renamed
 from forgeprep.commands.terminal import console
+from forgeprep.commands.training_progress import board, interruptible
 from forgeprep.errors import Stopped, UsageError
 from forgeprep.io.settings import name_and_value, read_settings_file
 
@@ -41,70 +39,71 @@ def training_of(
     given: Mapping[str, Any],
     weights: Path | None,
     init: Path | None = None,
+    old: Mapping[str, Any] = MappingProxyType({}),
 ) -> Training:
-    """A training from flags: ``given`` win over ``settings`` (``--set``), and these over the file ``config``."""
+    """A training from flags: ``given`` win over ``settings`` (``--set``), and these over the file ``config``.
+
+    What no flag says is as in ``old``, the ``config.json`` of a training that goes on.
+    """
+    from forgeprep.training.models import FILLED
     from forgeprep.training.recipe import make_recipe
     from forgeprep.training.run_folder import Training, current_options
 
     flags = {name: value for name, value in given.items() if value is not None}
     values = {**(read_settings_file(config) if config else {}), **pairs_of("--set", settings), **flags}
-    recipe = make_recipe(model, values)
-    asked = pairs_of("--model-option", options)
-    known = current_options(model, asked)
-    for name in asked:
-        if known[name] != asked[name]:
-            tell_renamed(f"{name}={asked[name]}", f"{name}={known[name]}", "--model-option ")
-    return Training(model, tuple(shards), run, recipe, known, weights, init)
+    chosen = pairs_of("--model-option", options)
+    known = current_options(model, chosen)
+    for name in chosen:
+        if known[name] != chosen[name]:
+            tell_renamed(f"{name}={chosen[name]}", f"{name}={known[name]}", "--model-option ")
+    if not old:
+        return Training(model, tuple(shards), run, make_recipe(model, values), known, weights, init)
+    known = {name: value for name, value in old["options"].items() if name not in FILLED} | known
+    weights, init = weights or _path(old.get("weights")), init or _path(old.get("init"))
+    kind = old.get("kind")
+    return Training(
+        model, tuple(shards), run, make_recipe(model, {**old["recipe"], **values}), known, weights, init,
+        kind=(kind[0], kind[1]) if kind else None,
+    )  # fmt: skip
 
 
-@contextmanager
-def interruptible() -> Iterator[Event]:
-    """Ctrl-C sets the event, so that a step comes to its end; once more, and it interrupts at once."""
-    asked = Event()
-
-    def stop(*_: object) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-        console.print("stopping after this step; Ctrl-C again to stop at once")
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, before)
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
 
 
-def train_with_bar(training: Training, gpus: int | None) -> dict[str, Any]:
-    """Train, and draw the curves; returns the facts of the best state."""
+def old_training(run: Path) -> dict[str, Any] | None:
+    """The ``config.json`` of a training that is there; None where the folder holds none."""
+    from forgeprep.training.run_folder import read_config
+
+    return read_config(run) if (run / "config.json").is_file() else None
+
+
+def train_with_bar(
+    training: Training, gpus: int | None, again: str = "run the same command to go on"
+) -> dict[str, Any]:
+    """Train, and draw the curves; returns the facts of the best state. ``again`` says how to go on after a stop."""
     from forgeprep.training.distributed import train_on_gpus
     from forgeprep.training.evaluation.plots import draw_training
-    from forgeprep.training.run_folder import crop_warnings
+    from forgeprep.training.run_folder import STOP, crop_warnings
     from forgeprep.training.trainer import train
 
     run = training.run
     for line in crop_warnings(training.shards):
         console.print(line, markup=False)
-    columns = (TextColumn("{task.fields[text]}"), BarColumn(), TimeElapsedColumn())
-    with interruptible() as stop, Progress(*columns, console=console) as bar:
-        task = bar.add_task("train", text=f"{training.model} on {', '.join(map(str, training.shards))}", total=None)
+    many = gpus is not None and gpus > 1
+    with interruptible((lambda: (run / STOP).touch()) if many else None) as stop, board(training.recipe.epochs) as tell:
 
         def report(facts: dict[str, Any]) -> None:
-            if stop.is_set() and "loss" in facts:
-                raise Stopped(f"stopped at step {facts['step']}; {run} keeps the state, run the same command to go on")
-            if "loss" in facts:
-                rate = next((f", {v:.1f} {k[:-2]}/s" for k, v in facts.items() if k.endswith("_s")), "")
-                place = f"epoch {facts['epoch']}, step {facts['step']}"
-                bar.update(task, text=f"{place}: loss {facts['loss']:.4f}{rate}")
-            elif "val_map" in facts:
-                console.print(f"epoch {facts['epoch']}: val mAP {facts['val_map']:.4f}, AR@5 {facts['val_ar@5']:.4f}")
-            else:
-                console.print(f"epoch {facts['epoch']}: val AUC {facts['val_auc']:.4f}, ACC {facts['val_acc']:.4f}")
+            tell(facts)
+            if stop.is_set() and ("loss" in facts or "judged" in facts):
+                raise Stopped(f"stopped at step {facts['step']}")
 
-        if gpus is not None and gpus > 1:
-            best = train_on_gpus(training, gpus)
-        else:
-            best = train(training, device=device_of(gpus), report=report)
+        try:
+            best = (
+                train_on_gpus(training, gpus or 0) if many else train(training, device=device_of(gpus), report=report)
+            )
+        except Stopped as stopped:
+            raise Stopped(f"{stopped}; {run} keeps the state, {again}") from None
     log = run / "log.jsonl"
     entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
     draw_training(entries, run / "curves.png")

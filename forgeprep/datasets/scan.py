@@ -9,7 +9,7 @@ from pathlib import Path
 from forgeprep.datasets import frame_folders as sequences
 from forgeprep.datasets.base import Dataset, Scan, ScanOptions, count_missing, match_names
 from forgeprep.datasets.listing import safe_file, shown
-from forgeprep.datasets.splits import leak_text, leaks
+from forgeprep.datasets.splits import class_texts, leak_text, leaks
 from forgeprep.errors import UsageError
 from forgeprep.schemas.clips import Clip
 from forgeprep.text import counted
@@ -47,6 +47,7 @@ def make_scan(
     told = [
         *warnings,
         *check_leaks(dataset, chosen),
+        *([] if dataset.official_split else class_texts(chosen, options.splits)),
         *sequences.told(chosen),
         *_told(root, chosen, strangers, absent, orphans),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Annotated
 
@@ -93,6 +93,64 @@ def split_closed_list(names: Iterable[str], ratios: Sequence[float], seed: int) 
     return dict(zip(ranked, dealt, strict=True))
 
 
+def give_both(
+    splits: Mapping[str, Split],
+    labels: Mapping[str, Set[int]],
+    ratios: Sequence[float],
+    kept: Collection[str] = (),
+) -> dict[str, Split]:
+    """The splits, changed as little as will do, so that each has reals and fakes where there are enough sources.
+
+    A split that lacks a class takes one of its sources from the split that has most of them, and that keeps both
+    classes without it. Train comes first, by its share.
+
+    Args:
+        splits: the split of each source.
+        labels: the labels of each source's clips: 0 real, 1 fake.
+        ratios: shares of train, val and test; one without a share gets nothing.
+        kept: sources that stay where they are.
+    """
+    found = dict(splits)
+
+    def holders(split: Split, label: int) -> list[str]:
+        return [name for name, own in found.items() if own == split and label in labels[name]]
+
+    for split in sorted((s for s, share in zip(SPLITS, ratios, strict=True) if share > 0), key=_share_of(ratios)):
+        for label in (0, 1):
+            if holders(split, label):
+                continue
+            given = [
+                (-len(holders(found[name], label)), _hash(name), name)
+                for name, own in labels.items()
+                if label in own and name not in kept and all(len(holders(found[name], kind)) > 1 for kind in own)
+            ]
+            if given:
+                found[min(given)[2]] = split
+    return found
+
+
+def _share_of(ratios: Sequence[float]) -> Callable[[Split], float]:
+    return lambda split: -ratios[SPLITS.index(split)]
+
+
+def _hash(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()
+
+
+def class_texts(clips: Sequence[Clip], splits: Sequence[Split]) -> list[str]:
+    """A line for each split that lacks reals or fakes, though the dataset has both."""
+    held = {split: {clip.label for clip in clips if clip.split == split} for split in splits}
+    if len({clip.label for clip in clips}) < 2:
+        return []
+    texts = []
+    for split, own in held.items():
+        lacking = [name for label, name in enumerate(("reals", "fakes")) if label not in own]
+        if lacking:
+            remedy = "give more sources, other ratios, or a split of your own"
+            texts.append(f"{split} holds no {' and no '.join(lacking)}: no AUC can be measured there; {remedy}")
+    return texts
+
+
 def leaks(clips: Iterable[Clip]) -> dict[str, dict[Split, str]]:
     """Source groups and people that stand in more than one split: name -> split -> one of its clips there."""
     seen: dict[str, dict[Split, str]] = defaultdict(dict)
@@ -117,6 +175,7 @@ def split_together(
     """The clips with splits by ratio; those that share a source or a person stay together.
 
     Sources that are ``settled``, by their source_id, keep their split; what shares a person with one of them joins it.
+    Each split has reals and fakes where there are enough sources, see :func:`give_both`.
     """
     kept = settled or {}
     home: dict[str, str] = {}
@@ -134,4 +193,8 @@ def split_together(
     there = sorted({clip.source_id for clip in clips if clip.source_id in kept}, reverse=True)
     homes = {find(source_id): kept[source_id] for source_id in there}
     splits = split_by_ratio((find(clip.source_id) for clip in clips), ratios, seed, homes)
+    labels: dict[str, set[int]] = defaultdict(set)
+    for clip in clips:
+        labels[find(clip.source_id)].add(clip.label)
+    splits = give_both(splits, labels, ratios, kept=homes)
     return [replace(clip, split=kept.get(clip.source_id) or splits[find(clip.source_id)]) for clip in clips]

@@ -6,7 +6,6 @@ old one in one step. So a state is whole or the one before.
 
 from __future__ import annotations
 
-import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from forgeprep.errors import UsageError, VerifyError
-from forgeprep.io.atomic import atomic_write_bytes, storage_errors
+from forgeprep.io.atomic import storage_errors
+from forgeprep.io.json_files import write_json
 from forgeprep.io.safe_files import check_regular, read_json
 from forgeprep.media import guard
 from forgeprep.schemas.files import StateFile, problem_of
@@ -43,9 +43,13 @@ def save_state(
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f".{file}.tmp"
+        # safetensors writes for the owner alone; a file of ours shows what the umask grants.
+        temporary.touch()
+        mode = temporary.stat().st_mode
         save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary)
+        temporary.chmod(mode)
         temporary.replace(folder / file)
-    atomic_write_bytes(folder / f"{name}.json", json.dumps({**facts, "tensors": file}, indent=1).encode() + b"\n")
+    write_json(folder / f"{name}.json", {**facts, "tensors": file})
     for old in folder.glob(f"{name}-*.safetensors"):
         if old.name != file:
             old.unlink(missing_ok=True)

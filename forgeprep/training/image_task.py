@@ -16,12 +16,12 @@ from forgeprep.training.data import Samples, deal, epoch_order, without
 from forgeprep.training.evaluation.evaluate import Verdicts, as_taken, find_verdicts
 from forgeprep.training.evaluation.metrics import best_threshold, verdict_figures
 from forgeprep.training.inference.loaded import LoadedModel, verdict_threshold
-from forgeprep.training.models import build, get_model
+from forgeprep.training.models import build, get_model, options_of
 from forgeprep.training.models.base import Batch, ForgeryModel
 from forgeprep.training.recipe import Recipe
 from forgeprep.training.run_folder import Training
 from forgeprep.training.sample_index import Ints, SampleIndex, load_index, refuse_same_samples
-from forgeprep.training.task import Task, Validation
+from forgeprep.training.task import Task, Tell, Validation
 from forgeprep.training.transforms import PLANES, collate, prepare, to_device
 
 MAX_VAL = 2000
@@ -41,15 +41,19 @@ def images_task(training: Training, device: torch.device) -> Task:
         # The numbering of the classes, which evaluation keeps to.
         names = {level: list(names) for level, names in index.classes.items()}
         training = replace(training, options={**training.options, "names": names})
-    samples = Samples(index, without(set(PLANES) - {"image", *plain.needs}))
+    _check_classes(training, index)
+    # A noise level that is asked for is not that of the residuals in the shards: they are computed.
+    columns = {"image", *plain.needs} - ({"noise"} if recipe.sigma is not None else set())
+    samples = Samples(index, without(set(PLANES) - columns))
 
     def read(numbers: Ints, epoch: int) -> Batch:
         rows = samples.read(numbers)
         return collate([prepare(row, recipe, size, train=True, epoch=epoch) for row in rows], recipe.sigma)
 
-    def validate(model: ForgeryModel) -> Validation:
+    def validate(model: ForgeryModel, tell: Tell) -> Validation:
         chosen = np.unique(np.linspace(0, len(val) - 1, min(MAX_VAL, len(val))).astype(np.int64))
-        return _validation(model, find_verdicts(LoadedModel(model, recipe, size, device), val, numbers=chosen))
+        loaded = LoadedModel(model, recipe, size, device)
+        return _validation(model, find_verdicts(loaded, val, numbers=chosen, tell=tell))
 
     return Task(
         training,
@@ -62,7 +66,23 @@ def images_task(training: Training, device: torch.device) -> Task:
         "image",
         validate,
         _map_check(training, plain),
+        notes=_lacking(training, index, val, plain),
     )
+
+
+def _check_classes(training: Training, index: SampleIndex) -> None:
+    """Refuse fewer classes than the samples have: those beyond the last one have no output to learn."""
+    told = options_of(training.model).get("classes") if get_model(training.model).n_way else None
+    if told is None:
+        return
+    count, needed = training.options.get("classes", told[1]), len(index.methods)
+    # The default stands for a verdict of fake and real alone.
+    if count != told[1] and count < needed:
+        names = ", ".join(name or "real" for name in index.methods)
+        raise UsageError(
+            f"--model-option classes={count}: train holds {needed} classes ({names}); give classes={needed}, or choose "
+            "with --methods"
+        )
 
 
 def epoch_batches(index: SampleIndex, recipe: Recipe, epoch: int, *, ranks: int = 1, rank: int = 0) -> list[Ints]:
@@ -86,8 +106,34 @@ def _validation(model: ForgeryModel, verdicts: Verdicts) -> Validation:
     means = verdicts.mask_means
     facts = {"threshold": None if means is None else best_threshold(verdicts.labels, means)}
     figures = verdict_figures(verdicts.labels, verdicts.scores, verdict_threshold(model, facts))
-    score = -_loss(verdicts) if math.isnan(figures["auc"]) else figures["auc"]
-    return Validation(figures, score, facts)
+    if math.isnan(figures["auc"]):
+        figures["loss"] = _loss(verdicts)
+        return Validation(figures, -figures["loss"], facts)
+    return Validation(figures, figures["auc"], facts)
+
+
+def _lacking(training: Training, index: SampleIndex, val: SampleIndex, model: ForgeryModel) -> tuple[str, ...]:
+    """What a split lacks, where one class is all it has.
+
+    Raises:
+        UsageError: nothing can be learnt, for train lacks a class.
+    """
+    shards = ", ".join(map(str, training.shards))
+    missing = {split: _missing(found) for split, found in (("train", index), ("val", val))}
+    if missing["train"] and model.learns_label():
+        raise UsageError(
+            f"{shards}: train holds no {missing['train']}, and a verdict is learnt from both; "
+            "make shards of more sources"
+        )
+    if missing["val"]:
+        told = "so AUC is not defined there, and the smallest loss on val is the best state"
+        return (f"{shards}: val holds no {missing['val']}, {told}",)
+    return ()
+
+
+def _missing(index: SampleIndex) -> str | None:
+    """The class that a split has no sample of."""
+    return next((name for label, name in enumerate(("reals", "fakes")) if not (index.label == label).any()), None)
 
 
 def _loss(verdicts: Verdicts) -> float:

@@ -64,4 +64,6 @@ def make_recipe(model: str, given: Mapping[str, Any]) -> Recipe:
         raise UsageError(": ".join(first_problem(error))) from None
     if record.fixed and recipe.size not in (None, record.size):
         raise UsageError(f"size: {model} takes images of {record.size} x {record.size} alone (got {recipe.size})")
+    if record.fixed and recipe.view == "crop":
+        raise UsageError(f"view: {model} takes images of {record.size} x {record.size} alone; give view=resize")
     return recipe

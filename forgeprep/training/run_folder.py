@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -12,6 +11,7 @@ from typing import Any
 
 from forgeprep.errors import UsageError
 from forgeprep.io.atomic import atomic_write_bytes
+from forgeprep.io.json_files import json_text, write_json
 from forgeprep.io.safe_files import parse_json, read_bytes, read_json
 from forgeprep.schemas.files import TrainingFile, problem_of
 from forgeprep.schemas.renamed import SAMPLE_COLUMNS_RENAMED, current_name, current_row
@@ -24,7 +24,15 @@ from forgeprep.training.sample_index import SampleIndex
 Report = Callable[[dict[str, Any]], None]
 """``report(facts)``: after every step (``loss``, ``step``, ``images_s``, …) and every epoch (``val_auc``, …).
 
-What it raises after a step ends the training; the state is kept."""
+``epoch`` counts from 1. It is also told what is in no log: before an epoch how many ``steps`` there will be in all,
+while val is judged how many samples are ``judged``, and any ``note``. What it raises ends the training; the state is
+kept."""
+_NEUTRAL = ("workers", "save_every")
+"""Settings of a recipe that do not change what comes out."""
+_LONGER = ("epochs", "patience")
+"""Settings that only say when a training ends."""
+STOP = "stop"
+"""A file in a run's folder that asks the processes of a training to end after a step, and to keep the state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +140,8 @@ def is_finished(training: Training) -> bool:
 def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
     """The settings in which one training is another than an older one: name -> ``16 -> 32``; the recipe's singly."""
     before, after = map(_flat, (old, new))
-    return {name: f"{before.get(name)} -> {after[name]}" for name in after if before.get(name) != after[name]}
+    names = [name for name in after if name not in _NEUTRAL and before.get(name) != after[name]]
+    return {name: f"{before.get(name)} -> {after[name]}" for name in names}
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,9 +150,13 @@ def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_others(run: Path, config: Mapping[str, Any]) -> None:
-    """More or fewer epochs are the same training, which goes on or ends earlier."""
-    names = differing(read_config(run), config)
-    names.pop("epochs", None)
+    """With more or fewer epochs it is the same training; a folder without a state is nobody's yet."""
+    names = {name: told for name, told in differing(read_config(run), config).items() if name not in _LONGER}
+    if names and not any((run / f"{state}.json").exists() for state in ("last", "best")):
+        # The start of another training failed here. What it has computed is of other settings.
+        for file in run.glob("features-*.npy"):
+            file.unlink()
+        return
     if names:
         told = "; ".join(f"{name}: {change}" for name, change in names.items())
         raise UsageError(
@@ -173,7 +186,7 @@ def claim(training: Training, index: SampleIndex) -> None:
     config["crop"] = {**_crop_params(run), "enlarge": enlarge, "size": index.crop_size}
     config["crop_versions"] = run.get("versions")
     training.run.mkdir(parents=True, exist_ok=True)
-    atomic_write_bytes(path, json.dumps(config, indent=1).encode() + b"\n")
+    write_json(path, config)
 
 
 def crop_warnings(shards: Sequence[Path]) -> list[str]:
@@ -212,8 +225,11 @@ def logged(run: Path, report: Report, facts: Mapping[str, Any]) -> Report:
     _forget_later(run / "log.jsonl", facts)
 
     def tell(facts: dict[str, Any]) -> None:
+        if "loss" not in facts and not any(name.startswith("val_") for name in facts):
+            report(facts)
+            return
         with (run / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"time": round(time.time(), 3), **facts}) + "\n")
+            file.write(json_text({"time": round(time.time(), 3), **facts}) + "\n")
         for name, value in facts.items():
             if name not in ("step", "epoch"):
                 board.add_scalar(name, value, facts["step"])
@@ -238,11 +254,12 @@ def _forget_later(log: Path, facts: Mapping[str, Any]) -> None:
     if log.is_file():
         lines = read_bytes(log).splitlines(keepends=True)
         entries = [_entry(line) for line in lines]
+        # The state of a whole epoch was judged; one of the same step that was not, is judged again.
+        judged = facts["step"] if facts["in_epoch"] == 0 else facts["step"] - 1
         kept = [
             line
             for line, entry in zip(lines, entries, strict=True)
             if entry is not None
-            and entry["step"] <= facts["step"]
-            and (entry["epoch"] < facts["epoch"] or not any(name.startswith("val_") for name in entry))
+            and entry["step"] <= (judged if any(name.startswith("val_") for name in entry) else facts["step"])
         ]
         atomic_write_bytes(log, b"".join(kept))

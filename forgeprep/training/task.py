@@ -15,6 +15,7 @@ from forgeprep.training.models.base import Batch, ForgeryModel
 from forgeprep.training.run_folder import Training
 from forgeprep.training.sample_index import Ints, SampleIndex
 
+Tell = Callable[[int, int], None]
 LOOK = 100
 """Within so many steps a task has to see what it learns from, see :attr:`Task.check`."""
 
@@ -49,11 +50,13 @@ class Task:
             ``sample_id`` names what is in it.
         to_device: the batch on a device, as the model's losses take it.
         input: which of its entries goes into the network.
-        validate: judges a model on val.
+        validate: ``validate(model, tell)``: judges a model on val; ``tell(done, of)`` is told how far it is, and ends
+            it by raising.
         check: ``check(batch, last)``: raises UsageError where nothing can be learnt; ``last`` on the step by which it
             has to be seen.
         prepare: called once before training, when the run's folder is this training's.
         single: whether it trains in one process alone.
+        notes: what the user should know before it begins, a line each.
     """
 
     training: Training
@@ -64,7 +67,8 @@ class Task:
     read: Callable[[Ints, int], Batch]
     to_device: Callable[[Batch, torch.device], Batch]
     input: str
-    validate: Callable[[ForgeryModel], Validation]
+    validate: Callable[[ForgeryModel, Tell], Validation]
     check: Callable[[Batch, bool], None] = lambda batch, last: None
     prepare: Callable[[], None] = lambda: None
     single: bool = False
+    notes: tuple[str, ...] = ()

@@ -49,6 +49,8 @@ def train(training: Training, *, device: str | None = None, report: Report = lam
     facts: dict[str, Any] = {"step": 0, "epoch": 0, "in_epoch": 0, "best": None}
     facts |= load_state(training.run, "last", model, loop.optimizer) or {}
     tell = loop.report = logged(training.run, report, facts) if rank == 0 else _silent
+    for note in task.notes:
+        tell({"step": facts["step"], "epoch": facts["epoch"] + 1, "note": note})
     while facts["epoch"] < training.recipe.epochs and not facts.get("done"):
         finished = loop.epoch(facts)
         if not finished:
@@ -110,6 +112,10 @@ class Loop:
                 f"train holds {counted(len(task.index), 'sample')}, less than a batch of {recipe.batch}; "
                 "give --set batch=N"
             )
+        steps = [len(dealt) - facts["in_epoch"], *[len(dealt)] * (recipe.epochs - facts["epoch"] - 1)]
+        limit = self.training.limit if self.training.limit is not None else sum(steps) + facts["step"]
+        place = {"epoch": facts["epoch"] + 1, "epochs": recipe.epochs}
+        self.report({"step": facts["step"], **place, "steps": min(limit, facts["step"] + sum(steps))})
         self.model.train()
         started, seen = time.perf_counter(), 0
         last = min(len(dealt), LOOK)
@@ -127,12 +133,10 @@ class Loop:
                 if facts["step"] % recipe.save_every == 0:
                     self.save(facts)
                 try:
-                    self.report({"step": facts["step"], "epoch": facts["epoch"], f"{task.unit}_s": rate, **terms})
+                    self.report({"step": facts["step"], "epoch": place["epoch"], f"{task.unit}_s": rate, **terms})
                 except BaseException:
                     self.save(facts)
                     raise
-        facts["epoch"] += 1
-        facts["in_epoch"] = 0
         return True
 
     def read(self, batches: list[Ints], epoch: int) -> Iterator[Batch]:
@@ -193,11 +197,19 @@ def _memory(training: Training, unit: str) -> Iterator[None]:
 
 
 def _after_epoch(loop: Loop, facts: dict[str, Any], report: Report) -> None:
-    """Judge val, keep the state, and see whether it is the best or the last."""
-    found = loop.task.validate(loop.model)
-    facts |= found.facts
+    """Judge val, keep the state, and see whether it is the best or the last.
+
+    Whoever stops it while it judges keeps all steps of the epoch: the state says that the epoch is not over.
+    """
+    place = {"step": facts["step"], "epoch": facts["epoch"] + 1}
+    try:
+        found = loop.task.validate(loop.model, lambda done, of: report({**place, "judged": done, "of": of}))
+    except BaseException:
+        loop.save(facts)
+        raise
+    facts |= {"epoch": facts["epoch"] + 1, "in_epoch": 0, **found.facts}
     figures = {f"val_{name}": value for name, value in found.figures.items()}
-    report({"step": facts["step"], "epoch": facts["epoch"] - 1, **figures})
+    report({**place, **figures})
     best = facts["best"]
     if best is None or found.score is None or best["score"] is None or found.score > best["score"]:
         facts["best"] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -62,8 +62,17 @@ def as_taken(index: SampleIndex, model: ForgeryModel) -> SampleIndex:
     return sequence_index(index, frames=model.sequence_frames, step=model.sequence_step)
 
 
-def find_verdicts(loaded: LoadedModel, index: SampleIndex, *, numbers: Ints | None = None) -> Verdicts:
-    """The verdicts on samples of an index, all or those of ``numbers``, each once and without any draw."""
+def find_verdicts(
+    loaded: LoadedModel,
+    index: SampleIndex,
+    *,
+    numbers: Ints | None = None,
+    tell: Callable[[int, int], None] = lambda done, of: None,
+) -> Verdicts:
+    """The verdicts on samples of an index, all or those of ``numbers``, each once and without any draw.
+
+    ``tell`` is told how many of how many are judged.
+    """
     order = np.arange(len(index)) if numbers is None else numbers
     model = loaded.model
     found = Verdicts()
@@ -75,12 +84,14 @@ def find_verdicts(loaded: LoadedModel, index: SampleIndex, *, numbers: Ints | No
             _count_pixels(found, output.samples, output.maps, output.batch, model.tau)
             if not model.learns_label():
                 means.append(output.maps.mean(dim=(1, 2, 3)).cpu().numpy())
-        if "classes" in output.out:
+        # Two are fake and real, which the score tells.
+        if "classes" in output.out and output.out["classes"].shape[1] > 2:
             classes.append(output.out["classes"].argmax(dim=1).cpu().numpy())
             true += [sample["method_number"] for sample in output.samples]
         for level, names in model.classes(output.out).items():
             found.levels.setdefault(level, []).extend(names)
         found.rows += [{name: sample.get(name) for name in _KEPT} for sample in output.samples]
+        tell(len(found.rows), len(order))
     found.scores = np.concatenate(scores).astype(np.float64)
     found.mask_means = np.concatenate(means).astype(np.float64) if means else None
     if classes:

@@ -5,19 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from forgeprep.training.data import Samples
 from forgeprep.training.evaluation.evaluate import as_taken
+from forgeprep.training.inference.annotate import FAKE, tint
 from forgeprep.training.inference.loaded import LoadedModel, outputs, read_prepared
 from forgeprep.training.sample_index import load_index
 
+_TINT = ListedColormap([tuple(part / 255 for part in FAKE)])
 EACH = 4
 """Samples of each method, spread over the split."""
 
 
 def draw_predictions(loaded: LoadedModel, out: Path, file: Path, *, split: str = "test") -> None:
     """Draw samples of every method: above the crop with the true region, below it the model's map and score.
+
+    A verdict's colour tells whether it is right; the tint begins where the map is above the threshold.
 
     Raises:
         UsageError: there is no such split.
@@ -45,11 +50,14 @@ def draw_predictions(loaded: LoadedModel, out: Path, file: Path, *, split: str =
                 above.contour(sample["mask"] > 127, levels=[0.5], colors="white", linewidths=1)
             if found.maps is not None:
                 shown = found.maps[0, 0].cpu().numpy()
-                below.imshow(shown, cmap="inferno", vmin=0, vmax=1, alpha=0.55)
+                strength = tint(shown, model.tau if model.learns_label() else loaded.threshold)
+                below.imshow(np.full(shown.shape, 1.0), cmap=_TINT, vmin=0, vmax=1, alpha=strength)
                 if shown.min() < model.tau < shown.max():
                     below.contour(shown, levels=[model.tau], colors="white", linewidths=1)
             verdict = "fake" if score > loaded.threshold else "real"
-            below.set_title(f"{verdict} {score:.2f}", fontsize=8, color="tab:red" if verdict == "fake" else "tab:green")
+            right = (score > loaded.threshold) == bool(sample["label"])
+            title = f"{verdict} {score:.2f}{'' if right else ', wrong'}"
+            below.set_title(title, fontsize=8, color="tab:green" if right else "tab:red")
         grid[2 * code, 0].set_ylabel(f"{method or 'real'}\nthe truth", fontsize=8)
         grid[2 * code + 1, 0].set_ylabel("found", fontsize=8)
     figure.suptitle(f"{loaded.config['model']}: {loaded.run.name} on {out.name}, {split}", fontsize=10)

@@ -95,7 +95,7 @@ def draw_training(log: Sequence[Mapping[str, Any]], file: Path) -> None:
     left.set(xlabel="step", title="loss", ylim=(0, None))
     if names:
         left.legend(fontsize=8)
-    right.plot([entry["step"] for entry in judged], [entry[figure_of] for entry in judged], marker="o")
+    right.plot([entry["step"] for entry in judged], np.array([entry[figure_of] for entry in judged], float), marker="o")
     right.set(xlabel="step", title="AUC on val" if figure_of == "val_auc" else "mAP on val", ylim=(0, 1.02))
     right.axhline(0.5, color="0.7", linewidth=0.8)
     figure.savefig(file, dpi=120)

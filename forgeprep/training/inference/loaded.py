@@ -135,7 +135,7 @@ def outputs(loaded: LoadedModel, batches: Iterable[Prepared]) -> Iterator[Output
     for samples, batch in _moved(loaded, batches):
         with torch.inference_mode():
             out: dict[str, Tensor] = model(_padded(model, batch["image"]))
-            scores, heat = model.score(out), model.heat(out)
+            scores, heat = model.whole_score(out, _size(batch["image"])), model.heat(out)
         maps = None if heat is None else _fitted(heat.float(), batch["image"])
         yield Output(samples, batch, out, scores.float().cpu().numpy(), maps)
 
@@ -145,7 +145,7 @@ def features(loaded: LoadedModel, batches: Iterable[Prepared]) -> Iterator[tuple
     model = loaded.model.eval()
     for samples, batch in _moved(loaded, batches):
         with torch.inference_mode():
-            found = model.describe(_padded(model, batch["image"]))
+            found = model.describe(_padded(model, batch["image"]), _size(batch["image"]))
         yield samples, found.double().cpu().numpy()
 
 
@@ -160,6 +160,10 @@ def _of_one_size(samples: Sequence[dict[str, Any]]) -> Iterable[Prepared]:
     for sample in samples:
         groups.setdefault(sample["image"].shape, []).append(sample)
     return groups.values()
+
+
+def _size(image: Tensor) -> tuple[int, int]:
+    return image.shape[-2], image.shape[-1]
 
 
 def _padded(model: ForgeryModel, image: Tensor) -> Tensor:

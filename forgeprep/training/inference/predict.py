@@ -6,8 +6,8 @@ Faces are found, tracked and cut as by the stage ``crop``, as for the shards tha
 from __future__ import annotations
 
 import itertools
-import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from forgeprep.errors import MediaError, UsageError
 from forgeprep.faces.lookahead import frames_with_faces
 from forgeprep.faces.tracks import Survey
 from forgeprep.io.atomic import atomic_write_bytes
+from forgeprep.io.json_files import write_json
 from forgeprep.io.settings import first_problem
 from forgeprep.media import process as media_process
 from forgeprep.media.frames import UInt8
@@ -56,6 +57,11 @@ class Ready:
     loaded: LoadedModel
     crop: CropParams
     notes: tuple[str, ...] = ()
+
+    @property
+    def cut(self) -> float:
+        """From where on a place of the map counts as forged: where the verdict is the map's mean, its threshold."""
+        return self.loaded.model.tau if self.loaded.model.learns_label() else self.loaded.threshold
 
 
 def get_ready(run: Path, given: Mapping[str, Any] | None = None, *, device: str | None = None) -> Ready:
@@ -113,12 +119,14 @@ def media_files(given: Sequence[Path]) -> dict[Path, Path]:
     """The files, and of folders all pictures and videos below them, each once.
 
     Returns:
-        Each file's place in the deepest folder that holds all that was given -> the file, named as it was given.
+        Each file's place -> the file, named as it was given. The place is its name, of a file in a folder its path
+        below it; if two files would meet there, their paths below the deepest folder that holds all that was given.
 
     Raises:
         UsageError: a file is not there, or there is none at all.
     """
     found: dict[Path, Path] = {}
+    places: dict[Path, Path] = {}
     roots = []
     for path in given:
         if path.is_dir():
@@ -139,8 +147,11 @@ def media_files(given: Sequence[Path]) -> dict[Path, Path]:
         for place, entry in entries.items():
             if entry.is_file():
                 found.setdefault(place, entry)
+                places.setdefault(place, place.relative_to(roots[-1]))
     if not found:
         raise UsageError(f"{', '.join(map(str, given))}: no picture and no video")
+    if len(set(places.values())) == len(places):
+        return {places[place]: file for place, file in found.items()}
     common = os.path.commonpath(roots)
     return {place.relative_to(common): file for place, file in found.items()}
 
@@ -175,7 +186,8 @@ def predict_file(file: Path, ready: Ready, target: Path, *, every: int = 1) -> d
 
     Returns:
         ``file``, ``threshold``, ``score`` (of the most suspicious track; None without a face), ``fake``, ``tracks``
-        (track, score, fake, frames; the score is the mean over frames), ``faces`` (frame, time, track, box, score) and
+        (track, score, fake, frames; the score is the mean over frames), ``faces`` (frame, time, track, box, score),
+        ``at_once``, the most faces that were seen at a time, ``shots``, how many of them the video has, and
         ``written``, the annotated copy.
 
     Raises:
@@ -184,24 +196,26 @@ def predict_file(file: Path, ready: Ready, target: Path, *, every: int = 1) -> d
     """
     faces: list[dict[str, Any]] = []
     copy, facts = outputs_of(file, target)
-    pictures = _scored_pictures(file, ready, every, faces)
+    found = Survey()
+    pictures = _scored_pictures(file, ready, every, faces, found)
     # Before anything is written, it shows whether the file can be read.
     first = next(pictures)
     if is_picture(file):
-        atomic_write_bytes(copy, encode_image(first))
+        atomic_write_bytes(copy, encode_image(first[0]))
     else:
-        with written_video(copy, read_rate(file)) as add:
-            for picture in itertools.chain([first], pictures):
-                add(picture)
+        with written_video(copy, read_rate(file), sound=file) as add:
+            for picture, time_s in itertools.chain([first], pictures):
+                add(picture, time_s)
     threshold = ready.loaded.threshold
     tracks = tracks_of(faces, threshold)
     score = max((track["score"] for track in tracks), default=None)
     result = {
         "file": str(file), "threshold": threshold, "score": score,
         "fake": None if score is None else score > threshold,
-        "tracks": tracks, "faces": faces, "written": str(copy),
+        "tracks": tracks, "faces": faces, "at_once": _at_once(faces), "shots": 1 + len(found.cuts),
+        "written": str(copy),
     }  # fmt: skip
-    atomic_write_bytes(facts, json.dumps(result, indent=1).encode() + b"\n")
+    write_json(facts, result)
     return result
 
 
@@ -217,8 +231,17 @@ def tracks_of(faces: Sequence[dict[str, Any]], threshold: float) -> list[dict[st
     ]
 
 
-def _scored_pictures(file: Path, ready: Ready, every: int, faces: list[dict[str, Any]]) -> Iterator[UInt8]:
-    """The frames of a file with the verdicts drawn, which stay until the next; ``faces`` is filled on the way.
+def _at_once(faces: Sequence[Mapping[str, Any]]) -> int:
+    """The most faces in one frame."""
+    return max(Counter(face["frame"] for face in faces).values(), default=0)
+
+
+def _scored_pictures(
+    file: Path, ready: Ready, every: int, faces: list[dict[str, Any]], found: Survey
+) -> Iterator[tuple[UInt8, float]]:
+    """The frames of a file with the verdicts drawn, which stay until the next, and the time of each.
+
+    ``faces`` and ``found`` are filled on the way.
 
     Raises:
         MediaError: the file cannot be read, or no frame of it.
@@ -226,7 +249,6 @@ def _scored_pictures(file: Path, ready: Ready, every: int, faces: list[dict[str,
     crop = ready.crop
     seen = min(ready.loaded.recipe.enlarge or crop.enlarge, crop.enlarge)
     last: list[tuple[IntBox, float, UInt8 | None]] = []
-    found = Survey()
     for frame, here in frames_with_faces(lambda: read_frames(file), detector_of(crop), found):
         if frame.index % every == 0:
             scores, maps = score_crops([cut(frame, face.box, crop) for face in here], ready)
@@ -237,7 +259,7 @@ def _scored_pictures(file: Path, ready: Ready, every: int, faces: list[dict[str,
                  "box": [round(side, 1) for side in face.box], "score": round(score, 5)}
                 for face, score in zip(here, scores, strict=True)
             ]  # fmt: skip
-        yield annotate(frame_rgb(frame), last, ready.loaded.threshold)
+        yield annotate(frame_rgb(frame), last, ready.loaded.threshold, ready.cut), frame.time_s
     if not found.frames:
         raise MediaError(str(file), "no frame of it can be decoded; fetch it again")
 
@@ -266,7 +288,7 @@ def predict_all(
 ) -> Iterator[tuple[Path, dict[str, Any] | MediaError]]:
     """Judge files one after the other; a broken one gives its error and does not stop the rest.
 
-    Results lie below ``to`` as the files lie in the deepest folder that holds all that was given.
+    Where results lie below ``to``, :func:`media_files` says.
 
     Raises:
         UsageError: a file is not there, there is none at all, or a result would replace one of them.

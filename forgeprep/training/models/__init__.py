@@ -1,6 +1,7 @@
 """The forgery models, by name.
 
-Built-in models stand in a plain dict and are imported when asked for. A third party adds one with an entry point in the
+Built-in models stand in a plain dict, their records in :mod:`forgeprep.training.models.records`; a network is imported
+when it is made. A third party adds one with an entry point in the
 group ``forgeprep.forgery_models`` whose value is a :class:`forgeprep.training.models.record.ModelRecord`::
 
     [project.entry-points."forgeprep.forgery_models"]
@@ -28,28 +29,28 @@ FILLED = ("names", "channels")
 
 _HERE = "forgeprep.training.models"
 _BUILT_IN = {
-    "bmn": f"{_HERE}.bmn:BMN",
-    "cael": f"{_HERE}.cael:CAEL",
-    "fn3-cls": f"{_HERE}.pixel:FN3_CLS",
-    "fn3-seg": f"{_HERE}.pixel:FN3_SEG",
-    "local-similarity": f"{_HERE}.local_similarity:LOCAL_SIMILARITY",
-    "mesoinception4-cls": f"{_HERE}.pixel:MESO_CLS",
-    "mesoinception4-seg": f"{_HERE}.pixel:MESO_SEG",
-    "slowfast-r50": f"{_HERE}.slowfast:SLOWFAST_R50",
-    "two-stream": f"{_HERE}.two_stream:TWO_STREAM",
-    "unet4x-cls": f"{_HERE}.pixel:UNET4X_CLS",
-    "unet4x-seg": f"{_HERE}.pixel:UNET4X_SEG",
-    "unet8x-cls": f"{_HERE}.pixel:UNET8X_CLS",
-    "unet8x-seg": f"{_HERE}.pixel:UNET8X_SEG",
-    "vgg3-cls": f"{_HERE}.pixel:VGG3_CLS",
-    "vgg3-seg": f"{_HERE}.pixel:VGG3_SEG",
-    "vgg5-cls": f"{_HERE}.pixel:VGG5_CLS",
-    "vgg5-seg": f"{_HERE}.pixel:VGG5_SEG",
-    "vgg8-cls": f"{_HERE}.pixel:VGG8_CLS",
-    "vgg8-seg": f"{_HERE}.pixel:VGG8_SEG",
-    "xception-cls": f"{_HERE}.pixel:XCEPTION_CLS",
-    "xception-levels": f"{_HERE}.levels:XCEPTION_LEVELS",
-    "xception-seg": f"{_HERE}.pixel:XCEPTION_SEG",
+    "bmn": f"{_HERE}.records:BMN",
+    "cael": f"{_HERE}.records:CAEL",
+    "fn3-cls": f"{_HERE}.records:FN3_CLS",
+    "fn3-seg": f"{_HERE}.records:FN3_SEG",
+    "local-similarity": f"{_HERE}.records:LOCAL_SIMILARITY",
+    "mesoinception4-cls": f"{_HERE}.records:MESO_CLS",
+    "mesoinception4-seg": f"{_HERE}.records:MESO_SEG",
+    "slowfast-r50": f"{_HERE}.records:SLOWFAST_R50",
+    "two-stream": f"{_HERE}.records:TWO_STREAM",
+    "unet4x-cls": f"{_HERE}.records:UNET4X_CLS",
+    "unet4x-seg": f"{_HERE}.records:UNET4X_SEG",
+    "unet8x-cls": f"{_HERE}.records:UNET8X_CLS",
+    "unet8x-seg": f"{_HERE}.records:UNET8X_SEG",
+    "vgg3-cls": f"{_HERE}.records:VGG3_CLS",
+    "vgg3-seg": f"{_HERE}.records:VGG3_SEG",
+    "vgg5-cls": f"{_HERE}.records:VGG5_CLS",
+    "vgg5-seg": f"{_HERE}.records:VGG5_SEG",
+    "vgg8-cls": f"{_HERE}.records:VGG8_CLS",
+    "vgg8-seg": f"{_HERE}.records:VGG8_SEG",
+    "xception-cls": f"{_HERE}.records:XCEPTION_CLS",
+    "xception-levels": f"{_HERE}.records:XCEPTION_LEVELS",
+    "xception-seg": f"{_HERE}.records:XCEPTION_SEG",
 }
 
 REGISTRY: Registry[ModelRecord] = Registry(
@@ -78,7 +79,7 @@ def package_of(name: str) -> str | None:
 
 def options_of(name: str) -> dict[str, tuple[Any, Any]]:
     """The options of a model: name -> type and default."""
-    make = get_model(name).make
+    make = get_model(name).maker
     plain: Any = getattr(make, "func", make)
     hints = get_type_hints(vars(plain)["__init__"] if isinstance(plain, type) else plain, include_extras=True)
     return {name: (hints.get(name, Any), info.default) for name, info in inspect.signature(make).parameters.items()}
@@ -99,7 +100,7 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> ForgeryModel:
         values = checked.model_validate(given).model_dump(include=set(given))
     except ValidationError as error:
         raise UsageError(f"--model-option {': '.join(first_problem(error))}") from None
-    return get_model(name).make(**values)
+    return get_model(name).maker(**values)
 
 
 def without_weights(name: str) -> ForgeryModel:
@@ -111,6 +112,13 @@ def without_weights(name: str) -> ForgeryModel:
             return build(name)
     except (NotImplementedError, RuntimeError):  # Another package's network may compute with its weights at once.
         return build(name)
+
+
+def parameters_of(record: ModelRecord) -> int:
+    """How many numbers a model trains with its default options; where its record does not tell, it is made to know."""
+    if record.parameters is not None:
+        return record.parameters
+    return parameters(without_weights(record.name))
 
 
 def parameters(model: ForgeryModel) -> int:

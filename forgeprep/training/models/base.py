@@ -44,6 +44,11 @@ class ForgeryModel(nn.Module):
         """The probability that the image is a fake, float (B,)."""
         return torch.sigmoid(out["logit"])
 
+    def whole_score(self, out: dict[str, Tensor], size: tuple[int, int]) -> Tensor:
+        """The score of images of that size that were padded below and on the right; the padding does not count."""
+        heat = None if self.learns_label() else self.heat(out)
+        return self.score(out) if heat is None else heat[:, :, : size[0], : size[1]].float().mean(dim=(1, 2, 3))
+
     def heat(self, out: dict[str, Tensor]) -> Tensor | None:
         """The probability of each pixel to be forged, float (B, 1, H, W); None where it localises nothing."""
         return torch.sigmoid(out["mask"]) if "mask" in out else None
@@ -52,8 +57,10 @@ class ForgeryModel(nn.Module):
         """The class found for each image at each level of the label tree that the model tells apart."""
         return {}
 
-    def describe(self, image: Tensor) -> Tensor:
+    def describe(self, image: Tensor, size: tuple[int, int]) -> Tensor:
         """Features of images, float (B, C): what the last layer of the verdict takes in, averaged, and the score.
+
+        What the images have beyond ``size`` is padding.
 
         The last layer is the last fully connected one that ran, or where there is none the last convolution.
         """
@@ -72,7 +79,7 @@ class ForgeryModel(nn.Module):
         last = (seen[True] if True in seen else seen[False]).float()
         if last.ndim > 2:
             last = last.flatten(2).mean(dim=2) if last.ndim == 4 else last.mean(dim=1)
-        return torch.cat([last, self.score(out).float()[:, None]], dim=1)
+        return torch.cat([last, self.whole_score(out, size).float()[:, None]], dim=1)
 
     def losses(self, out: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """The terms of the loss, weighted; their sum is minimised."""

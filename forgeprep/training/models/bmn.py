@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from forgeprep.training.models.base import Batch, ForgeryModel
-from forgeprep.training.models.record import ModelRecord
 
 HIGH, LOW, SURE = 0.7, 0.3, 0.9
 """Overlaps that part good, middling and bad proposals; from the last on one counts as right."""
@@ -157,13 +156,3 @@ class _Grouped(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.conv(functional.pad(x, (0, 0, 0, self.more)) if self.more else x)
         return out
-
-
-BMN = ModelRecord(
-    "bmn",
-    Bmn,
-    0,
-    "forgeprep.training:recipes/bmn.yaml",
-    "BMN: Boundary-Matching Network, 2019, as ForgeryNet uses it",
-    takes="features",
-)

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from forgeprep.training.models.base import Batch, ForgeryModel, image_loss
-from forgeprep.training.models.record import ModelRecord
 
 FINE, COARSE = 192, 384
 HEADS, HEAD_WIDTH, MLP, DROPOUT = 8, 64, 2048, 0.15
@@ -219,14 +218,3 @@ class _Block(nn.Module):
             name: torch.cat([token, patches[name]], dim=1)
             for name, token in (("fine", fine), ("coarse", coarse), ("edge", edge))
         }
-
-
-CAEL = ModelRecord(
-    "cael",
-    Cael,
-    224,
-    "forgeprep.training:recipes/cael.yaml",
-    "GenFace, 2024; no recipe published",
-    n_way=True,
-    fixed=True,
-)

@@ -12,8 +12,7 @@ from torch.nn import functional
 from forgeprep.datasets.taxonomy import LEVELS
 from forgeprep.errors import UsageError, unknown_name
 from forgeprep.training.models.base import Batch, ForgeryModel
-from forgeprep.training.models.record import ModelRecord, Weights
-from forgeprep.training.models.xception import XCEPTION_WEIGHTS, Xception
+from forgeprep.training.models.xception import Xception
 
 UNKNOWN = -100
 """Target of a sample whose class at a level is not known: cross-entropy passes over it."""
@@ -74,14 +73,3 @@ class Levels(ForgeryModel):
             total = functional.cross_entropy(logits, target, ignore_index=UNKNOWN, reduction="sum")
             terms[name] = self.weights[name] * total / (target != UNKNOWN).sum().clamp(min=1)
         return terms
-
-
-XCEPTION_LEVELS = ModelRecord(
-    "xception-levels",
-    Levels,
-    299,
-    "forgeprep.training:recipes/forgerynet.yaml",
-    "ForgeryNet, 2021 (its image baseline), with the levels of GenFace, 2024; the recipe is ours",
-    weights=Weights("trunk", XCEPTION_WEIGHTS),
-    levels=True,
-)

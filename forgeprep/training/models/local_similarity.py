@@ -19,8 +19,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from forgeprep.training.models.base import Batch, ForgeryModel, image_loss, pixel_loss, soft_mask, upsample
-from forgeprep.training.models.record import ModelRecord, Weights
-from forgeprep.training.models.xception import CHANNELS, XCEPTION_WEIGHTS, Xception
+from forgeprep.training.models.xception import CHANNELS, Xception
 
 TAP = "block11"
 SKIPS = ("block11", "block2", "block1", "conv2")
@@ -160,14 +159,3 @@ def _levels() -> list[nn.Module]:
         )  # fmt: skip
         before = width
     return levels
-
-
-LOCAL_SIMILARITY = ModelRecord(
-    "local-similarity",
-    LocalSimilarity,
-    224,
-    "forgeprep.training:recipes/local-similarity.yaml",
-    "Learnable Local Similarity for Face Forgery Detection and Localization",
-    weights=Weights("encoder", XCEPTION_WEIGHTS),
-    published="forgeprep.training:published.yaml",
-)

@@ -11,16 +11,14 @@ altered, 0 to 1, where the dataset tells.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from forgeprep.training.models.base import Batch, ForgeryModel, image_loss, pixel_loss, upsample
-from forgeprep.training.models.meso import MesoClassifier, meso_map
-from forgeprep.training.models.record import ModelRecord, Weights
-from forgeprep.training.models.xception import XCEPTION_WEIGHTS, Xception
+from forgeprep.training.models.meso import meso_map
+from forgeprep.training.models.xception import Xception
 
 Target = Literal["mask", "magnitude", "magnitude-or-mask"]
 MAGNITUDE_TAU = 25 / 255
@@ -174,29 +172,3 @@ NETS: dict[str, Callable[[], nn.Module]] = {
     "mesoinception4": meso_map,
     "xception": xception_map,
 }
-
-
-def _record(net: str, task: str) -> ModelRecord:
-    original = (net, task) == ("mesoinception4", "cls")
-    # `target` is an option of seg alone.
-    pixel = partial(make, net, task) if task == "seg" else partial(make, net, task, "mask")
-    return ModelRecord(
-        f"{net}-{task}",
-        MesoClassifier if original else pixel,
-        256,
-        "forgeprep.training:recipes/pixel-level.yaml",
-        "Zooming into Face Forensics: A Pixel-level Analysis, 2019",
-        weights=Weights("net.0", XCEPTION_WEIGHTS) if net == "xception" else None,
-        published="forgeprep.training:published.yaml",
-        fixed=original,
-    )
-
-
-FN3_SEG, FN3_CLS = _record("fn3", "seg"), _record("fn3", "cls")
-VGG3_SEG, VGG3_CLS = _record("vgg3", "seg"), _record("vgg3", "cls")
-VGG5_SEG, VGG5_CLS = _record("vgg5", "seg"), _record("vgg5", "cls")
-VGG8_SEG, VGG8_CLS = _record("vgg8", "seg"), _record("vgg8", "cls")
-UNET4X_SEG, UNET4X_CLS = _record("unet4x", "seg"), _record("unet4x", "cls")
-UNET8X_SEG, UNET8X_CLS = _record("unet8x", "seg"), _record("unet8x", "cls")
-MESO_SEG, MESO_CLS = _record("mesoinception4", "seg"), _record("mesoinception4", "cls")
-XCEPTION_SEG, XCEPTION_CLS = _record("xception", "seg"), _record("xception", "cls")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import resources
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from forgeprep.errors import UsageError
+from forgeprep.registry import load
 
 if TYPE_CHECKING:
     from forgeprep.training.models.base import ForgeryModel
@@ -39,22 +41,27 @@ class ModelRecord:
 
     Attributes:
         name: its name on the command line.
-        make: makes the network; its keyword arguments are the options, whose types are checked.
+        make: makes the network; its keyword arguments are the options, whose types are checked. As
+            ``module:attribute`` it is imported when it is needed.
         size: side of its input in pixels; 0 for one that takes no pictures.
         recipe: settings of :class:`forgeprep.training.recipe.Recipe` that train it; what is left out is as usual there.
         source: the paper.
         takes: single images, sequences of frames, or the features of a whole clip.
         weights: its pretrained weights; None where it has none.
         published: what its paper reports, in per cent. Title -> column -> figure makes a table beside our own; a name
-            of a benchmark protocol -> trained on -> tested on -> AUC stands beside that protocol's matrix. In a file,
-            all that is below the model's name.
+            of a benchmark protocol -> trained on -> tested on -> AUC stands beside that protocol's matrix. With a
+            column ``data``, ``{dataset: ffpp, compression: c23}`` or several of these, only where the samples are of
+            that dataset and compression. In a file, all that is below the model's name.
         n_way: whether it can tell methods apart (its option ``classes``).
         levels: whether it has a head for each level of the label tree; its option ``names`` holds their classes.
         fixed: whether it takes images of that size alone.
+        arguments: what ``make`` is given before the options.
+        parameters: how many numbers are trained with the default options; None where the network has to be made to
+            know.
     """
 
     name: str
-    make: Callable[..., ForgeryModel]
+    make: Callable[..., ForgeryModel] | str
     size: int
     recipe: Mapping[str, Any] | str
     source: str
@@ -64,6 +71,14 @@ class ModelRecord:
     n_way: bool = False
     levels: bool = False
     fixed: bool = False
+    arguments: tuple[Any, ...] = ()
+    parameters: int | None = None
+
+    @property
+    def maker(self) -> Callable[..., ForgeryModel]:
+        """What makes the network from options; imports it."""
+        make = load(self.make) if isinstance(self.make, str) else self.make
+        return partial(make, *self.arguments) if self.arguments else make
 
     @property
     def recipe_name(self) -> str:

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from forgeprep.errors import UsageError
 from forgeprep.training.models.base import Batch, ForgeryModel, image_loss
-from forgeprep.training.models.record import ModelRecord
 
 DEPTHS = (3, 4, 6, 3)
 BETA = 8
@@ -135,14 +134,3 @@ def _pathway(width: int, times: tuple[int, ...], brought: int) -> nn.ModuleList:
         stages.append(nn.Sequential(_Bottleneck(entering, inner, outputs, time, stride), *more))
         inputs = outputs
     return nn.ModuleList(stages)
-
-
-SLOWFAST_R50 = ModelRecord(
-    "slowfast-r50",
-    SlowFast,
-    224,
-    "forgeprep.training:recipes/slowfast.yaml",
-    "SlowFast Networks, 2019; the recipe is ours",
-    takes="sequence",
-    n_way=True,
-)

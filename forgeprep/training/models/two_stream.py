@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from forgeprep.training.models.base import Batch, ForgeryModel, image_loss, pixel_loss, soft_mask, upsample
-from forgeprep.training.models.record import ModelRecord, Weights
-from forgeprep.training.models.xception import CHANNELS, XCEPTION_WEIGHTS, Block, SeparableConv2d, Xception
+from forgeprep.training.models.xception import CHANNELS, Block, SeparableConv2d, Xception
 
 TAPS = ("conv2", "block2", "block11")
 MAP_WEIGHTS = (0.1, 0.2, 0.7)
@@ -159,16 +158,3 @@ def _noise_target(noise: Tensor, kind: str) -> Tensor:
     if kind == "abs":
         return noise.abs()
     return noise.clamp(min=0) if kind == "clip" else noise
-
-
-TWO_STREAM = ModelRecord(
-    "two-stream",
-    TwoStream,
-    299,
-    "forgeprep.training:recipes/two-stream.yaml",
-    "Detect and Locate",
-    weights=Weights("trunk", XCEPTION_WEIGHTS),
-    published="forgeprep.training:published.yaml",
-    n_way=True,
-    fixed=True,
-)

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 CHANNELS = {"conv2": 64, "block1": 128, "block2": 256, "block11": 728, "bn4": 2048}
 """Where features can be tapped, and their channels; a block's output is a sum, without ReLU."""
-XCEPTION_WEIGHTS = "ImageNet weights of timm's legacy_xception, e.g. from huggingface.co/timm/legacy_xception.tf_in1k"
 
 
 class SeparableConv2d(nn.Module):

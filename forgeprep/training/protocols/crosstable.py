@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from forgeprep.io.atomic import atomic_write_bytes
+from forgeprep.io.json_files import write_json
+from forgeprep.training.evaluation.document import md_table, per_cent, published_cross
 from forgeprep.training.evaluation.metrics import more_metrics
-from forgeprep.training.evaluation.tables import md_table, per_cent, plain, published_cross
 from forgeprep.training.protocols.fill import figure_names, trained_facts
 from forgeprep.training.protocols.layout import Layout
 
@@ -39,7 +39,7 @@ def document(layout: Layout, cells: Sequence[Mapping[str, Any]]) -> dict[str, An
         }
         for row in layout.rows
     ]
-    figures = published_cross(plan.protocol, plan.base.model) if "ffpp" in layout.datasets else {}
+    figures = published_cross(plan.protocol, plan.base.model, sorted(set(layout.datasets)))
     return {
         "protocol": plan.protocol,
         "class_column": plan.column,
@@ -60,7 +60,7 @@ def write_matrix(found: Mapping[str, Any], to: Path) -> list[Path]:
     from forgeprep.training.evaluation.plots import draw_cross
 
     files = [to / "matrix.json", to / "matrix.md", to / "matrix.png"]
-    atomic_write_bytes(files[0], json.dumps(plain(found), indent=1).encode() + b"\n")
+    write_json(files[0], found)
     atomic_write_bytes(files[1], cross_markdown(found).encode())
     draw_cross(found, files[2])
     return files
@@ -111,7 +111,7 @@ def cross_markdown(found: Mapping[str, Any]) -> str:
 
 def published_title(found: Mapping[str, Any]) -> str:
     """What stands above the published table."""
-    return f"Published AUC of {found['model']} (on FaceForensics++, not on these samples):"
+    return f"Published AUC of {found['model']} (of the paper's samples, not of these):"
 
 
 def published_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:

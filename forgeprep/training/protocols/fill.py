@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from forgeprep.errors import UsageError, VerifyError
 from forgeprep.io.atomic import atomic_write_bytes
+from forgeprep.io.json_files import write_json
 from forgeprep.io.lock import locked
 from forgeprep.io.safe_files import LIST_BYTES, open_regular, read_bytes, read_json
 from forgeprep.schemas.files import MatrixFile, problem_of
@@ -25,7 +26,7 @@ from forgeprep.text import counted
 from forgeprep.training.checkpoint import read_facts
 from forgeprep.training.evaluation.evaluate import as_taken, find_verdicts
 from forgeprep.training.evaluation.metrics import metric_packages, metrics, verdict_figures
-from forgeprep.training.evaluation.tables import clip_figures, plain
+from forgeprep.training.evaluation.tables import clip_figures
 from forgeprep.training.inference.loaded import load_model
 from forgeprep.training.protocols.layout import Layout, Plan, Row, slug
 from forgeprep.training.run_folder import Training, differing, is_finished, settings_of
@@ -131,7 +132,7 @@ def _claim(layout: Layout) -> None:
         raise UsageError(
             f"{plan.to}: its trainings are of other shards, {changed[0]} has been made anew since; give another --to"
         )
-    atomic_write_bytes(path, _json({**config, "fingerprints": {**before, **prints}}))
+    write_json(path, {**config, "fingerprints": {**before, **prints}})
 
 
 def _row_cells(
@@ -152,7 +153,7 @@ def _row_cells(
                     scores[part] = _scores(layout, row, part, checkpoint, device, workers, tell)
             table = pa.concat_tables([scores[part][0] for part in sets])
             cell = {**_cell(layout, row.name, name, table, scores[sets[0]][1]), "key": key}
-            atomic_write_bytes(path, _json(plain(cell)))
+            write_json(path, cell)
             cell = read_json(path)
         cells.append(cell)
     return cells
@@ -226,7 +227,8 @@ def _read_cell(path: Path, key: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _cell(layout: Layout, row: str, name: str, table: pa.Table, threshold: float) -> dict[str, Any]:
     """Figures on the fakes of a class and all reals."""
-    column, methods = layout.plan.column, layout.plan.base.recipe.methods
+    column = layout.plan.column
+    methods = layout.plan.base.recipe.methods if column is not None else layout.methods.get(name)
     label = np.array(table["label"].to_pylist(), np.int64)
     chosen = label == 1
     if column is not None:
@@ -254,7 +256,3 @@ def _cell(layout: Layout, row: str, name: str, table: pa.Table, threshold: float
 
 def _marked(row: str, name: str, mark: str) -> dict[str, Any]:
     return {"row": row, "column": name, "mark": mark, "fakes": None, "reals": None, **dict.fromkeys(figure_names())}
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, indent=1).encode() + b"\n"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -103,6 +103,7 @@ class Layout:
         sets: sets of shards by name.
         prints: what the shards of a set are, by its name.
         datasets: whose samples they hold.
+        methods: of each set, whose fakes count; None for all.
     """
 
     plan: Plan
@@ -111,6 +112,7 @@ class Layout:
     sets: dict[str, Path]
     prints: dict[str, str]
     datasets: tuple[str, ...]
+    methods: dict[str, tuple[str, ...] | None]
 
     def sets_of(self, name: str) -> list[str]:
         """The sets that a column is tested on."""
@@ -149,20 +151,33 @@ def lay_out(plan: Plan, tell: Callable[[str, int], None] = lambda *_: None) -> L
     for name in methods or ():
         if name not in there:
             raise unknown_name("method", name, there)
-    keys = Counter({k: n for k, n in keys.items() if methods is None or k.label == 0 or k.method in methods})
+    wanted = _wanted(plan, keys)
+    counted = {name: {*there, None} if own is None else set(own) for name, own in wanted.items()}
+    keys = Counter({k: n for k, n in keys.items() if k.label == 0 or k.method in counted[k.set]})
     sets = {names[str(out)]: out for out in base.shards}
     classes = tuple(sets) if plan.column is None else _classes(keys, plan.column)
     if len(classes) < 2:
         held = f"only {classes[0]}" if classes else "none"
         where = "the shards hold" if methods is None else "with --set methods, the shards hold"
         raise UsageError(f"{plan.protocol}: takes two classes of fakes at least; {where} {held}")
-    rows = tuple(_row(plan, name, sets, keys) for name in classes)
+    rows = tuple(_row(plan, name, sets, keys, wanted) for name in classes)
     if all(row.mark for row in rows):
         told = "; ".join(f"{row.name}: {row.mark}" for row in rows)
         raise UsageError(f"{plan.protocol}: no row can be trained ({told})")
     prints = {name: _fingerprint(out) for name, out in sets.items()}
     found = tuple(sorted({key.dataset for key in keys}))
-    return Layout(plan, _with_given(plan.runs, rows), classes, sets, prints, found)
+    return Layout(plan, _with_given(plan.runs, rows), classes, sets, prints, found, wanted)
+
+
+def _wanted(plan: Plan, keys: Counter[Key]) -> dict[str, tuple[str, ...] | None]:
+    """The methods of each set that count. Where sets are crossed, one with none of those named keeps all its own."""
+    methods = plan.base.recipe.methods
+    found: dict[str, tuple[str, ...] | None] = {}
+    for name in {key.set for key in keys}:
+        own = {key.method for key in keys if key.set == name}
+        there = None if methods is None else tuple(method for method in methods if method in own)
+        found[name] = methods if plan.column is not None else there or None
+    return found
 
 
 def slug(name: str) -> str:
@@ -215,11 +230,14 @@ def _classes(keys: Counter[Key], column: str) -> tuple[str, ...]:
     return tuple(sorted({value for key in keys if key.label and (value := getattr(key, column)) is not None}))
 
 
-def _row(plan: Plan, name: str, sets: dict[str, Path], keys: Counter[Key]) -> Row:
+def _row(
+    plan: Plan, name: str, sets: dict[str, Path], keys: Counter[Key], wanted: Mapping[str, tuple[str, ...] | None]
+) -> Row:
     column, base = plan.column, plan.base
     folder = plan.to / "trainings" / slug(name)
     if column is None:
-        training = replace(base, run=folder, shards=(sets[name],))
+        recipe = base.recipe.model_copy(update={"methods": wanted.get(name)})
+        training = replace(base, run=folder, shards=(sets[name],), recipe=recipe)
     elif column == "method":
         training = replace(base, run=folder, recipe=base.recipe.model_copy(update={"methods": (name,)}))
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,12 @@ import torch
 
 from forgeprep.errors import UsageError
 from forgeprep.io.atomic import atomic_write_bytes
+from forgeprep.io.json_files import write_json
 from forgeprep.io.storage import parquet_source
 from forgeprep.shards.names import table_path
 from forgeprep.text import counted
 from forgeprep.training.data import Samples
-from forgeprep.training.evaluation.tables import md_table, per_cent, plain
+from forgeprep.training.evaluation.document import Part, Table, markdown, per_cent, short_names
 from forgeprep.training.inference.loaded import LoadedModel, features, load_model, read_prepared
 from forgeprep.training.models import get_model
 from forgeprep.training.models.base import ForgeryModel
@@ -193,40 +193,40 @@ def is_of_spans(run: Path) -> bool:
     return get_model(read_config(run)["model"]).takes == "features"
 
 
-def markdown(evaluations: Sequence[Mapping[str, Any]]) -> str:
-    """The tables as Markdown."""
-    lines = ["# Temporal localisation", ""]
+def evaluation_parts(evaluations: Sequence[Mapping[str, Any]]) -> list[Part]:
+    """The tables."""
+    parts: list[Part] = ["# Temporal localisation"]
     for evaluation in evaluations:
-        lines += [f"## {evaluation['model']}, {evaluation['run']} at step {evaluation['step']}", ""]
+        parts.append(f"## {evaluation['model']}, {evaluation['run']} at step {evaluation['step']}")
         for name, found in evaluation["sets"].items():
             told = f"{counted(found['spans'], 'span')} in {counted(found['clips'], 'clip')}"
-            lines += [f"### {name}, {evaluation['split']}: {told}", ""]
+            parts.append(f"### {name}, {evaluation['split']}: {told}")
             heads = list(next(iter(found["ways"].values())))
             cells = [[way, *(per_cent(figures[head]) for head in heads)] for way, figures in found["ways"].items()]
-            lines += md_table(["", *heads], cells)
-    return "\n".join(lines) + "\n"
+            parts.append(Table(["", *heads], cells))
+    return parts
 
 
 def write_evaluation(
     runs: Sequence[Path], shards: Sequence[Path], to: Path, *, split: str, device: str | None
-) -> tuple[str, list[Path]]:
+) -> tuple[list[Part], list[Path]]:
     """Judge, and write the tables, and for each run the proposals of every clip and a picture of some clips.
 
-    ``proposals-N.json``: clip -> ``spans``, the true ones as [first frame, frame after], and each way's proposals as
+    ``proposals-RUN.json``: clip -> ``spans``, the true ones as [first frame, frame after], and each way's proposals as
     [first, after, score], best first.
     """
     from forgeprep.training.evaluation.plots import draw_timelines
 
     to.mkdir(parents=True, exist_ok=True)
     evaluations, files = [], [to / "evaluation.json", to / "evaluation.md"]
-    for number, run in enumerate(runs):
+    for run, name in zip(runs, short_names(runs), strict=True):
         clips: list[Seen] = []
         evaluations.append(evaluate_spans(run, shards, split=split, device=device, watch=clips.append))
-        files += [to / f"proposals-{number}.json", to / f"timelines-{number}.png"]
+        files += [to / f"proposals-{name}.json", to / f"timelines-{name}.png"]
         told = {time.clip_id: {"spans": time.spans(), **found} for time, _, found in clips}
-        atomic_write_bytes(files[-2], json.dumps(told).encode() + b"\n")
+        write_json(files[-2], told)
         draw_timelines(clips, files[-1])
-    text = markdown(evaluations)
-    atomic_write_bytes(files[0], json.dumps(plain(evaluations), indent=1).encode() + b"\n")
-    atomic_write_bytes(files[1], text.encode())
-    return text, files
+    parts = evaluation_parts(evaluations)
+    atomic_write_bytes(files[1], markdown(parts).encode())
+    write_json(files[0], evaluations)
+    return parts, files

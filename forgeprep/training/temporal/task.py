@@ -19,7 +19,7 @@ from forgeprep.training.inference.loaded import LoadedModel
 from forgeprep.training.models.base import Batch, ForgeryModel
 from forgeprep.training.run_folder import Training
 from forgeprep.training.sample_index import Ints, frames_alone, load_index, refuse_same_samples
-from forgeprep.training.task import Task, Validation
+from forgeprep.training.task import Task, Tell, Validation
 from forgeprep.training.temporal.figures import temporal_figures
 from forgeprep.training.temporal.spans import (
     SHORT,
@@ -71,8 +71,8 @@ def features_task(training: Training, device: torch.device) -> Task:
         features = torch.from_numpy(kept["train"][numbers].astype(np.float32))
         return {**batch, "features": features, "sample_id": [lines["train"][i].time.clip_id for i in numbers]}
 
-    def validate(model: ForgeryModel) -> Validation:
-        return _validation(model, device, lines["val"], kept.get("val"), recipe.batch)
+    def validate(model: ForgeryModel, tell: Tell) -> Validation:
+        return _validation(model, device, lines["val"], kept.get("val"), recipe.batch, tell)
 
     return Task(
         training,
@@ -94,7 +94,7 @@ def _to_device(batch: Mapping[str, Any], device: torch.device) -> Batch:
 
 
 def _validation(
-    model: ForgeryModel, device: torch.device, lines: Sequence[Line], features: Kept | None, batch: int
+    model: ForgeryModel, device: torch.device, lines: Sequence[Line], features: Kept | None, batch: int, tell: Tell
 ) -> Validation:
     """mAP on val; without spans in val nothing can be compared."""
     found: dict[str, Proposals] = {}
@@ -102,6 +102,7 @@ def _validation(
         part = lines[at : at + batch]
         values = np.asarray(features)[at : at + len(part)].astype(np.float32)
         found |= model_proposals(model, [line.time for line in part], values, device)
+        tell(at + len(part), len(lines))
     figures = temporal_figures({line.time.clip_id: line.time.spans() for line in lines}, found)
     score = None if math.isnan(figures["map"]) else figures["map"]
     return Validation({name: figures[name] for name in ("ap@0.5", "map", "ar@5")}, score)

@@ -26,8 +26,8 @@ def test_the_label_tree_comes_back_as_the_adapter_told_it(
     more = ["--model-option", "weights={method: 0.5}", "--gpus", "0"]
     assert run_cli("train", "xception-levels", "--shards", str(out), "--run", str(run), *sets, *more) == 0
     assert run_cli("evaluate", str(run), "--shards", str(out), "--gpus", "0", "--workers", "0") == 0
-    assert "| recall by forgery | real | attribute_edit |" in capsys.readouterr().out
-    found = json.loads((run / "evaluation" / "evaluation.json").read_text())[0]["sets"][str(out)]
+    assert "recall by forgery " in capsys.readouterr().out
+    found = json.loads((run / "evaluation/test-out/evaluation.json").read_text())[0]["sets"][str(out)]
     clips = [asdict(clip) for clip in get_dataset("genface").scan(root, ScanOptions()).clips]
     tested = [clip for clip in clips if clip["split"] == "test"]
     assert list(found["levels"]) == ["label", "forgery", "family", "method"]
@@ -37,6 +37,6 @@ def test_the_label_tree_comes_back_as_the_adapter_told_it(
         assert counts == truth
         assert figures["classes"][0] == "real"
         assert figures["unknown"] == 0
-        assert cv2.imread(str(run / "evaluation" / f"confusion-{level}-0-out.png")).std() > 5
+        assert cv2.imread(str(run / "evaluation/test-out" / f"confusion-{level}-run-out.png")).std() > 5
     names = json.loads((run / "config.json").read_text())["options"]["names"]
     assert names["method"] == ["real", "DDPM", "DiffFace", "Diffae", "FaceSwapper"]

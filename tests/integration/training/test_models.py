@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from safetensors.torch import save_file
 
 from forgeprep.errors import UsageError
 from forgeprep.training.checkpoint import load_weights
-from forgeprep.training.models import build, get_model, meso, model_names, parameters, pixel
+from forgeprep.training.models import build, get_model, meso, model_names, parameters, pixel, without_weights
 from forgeprep.training.models.local_similarity import LocalSimilarity
 from forgeprep.training.models.two_stream import TwoStream
 from forgeprep.training.models.xception import Xception
@@ -34,6 +36,19 @@ from tests.helpers.batches import batch_of
 )
 def test_parameters_are_as_many_as_published(count: int, net: object) -> None:
     assert sum(parameter.numel() for parameter in net().parameters()) == count  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_the_list_of_models_says_how_large_they_are(name: str) -> None:
+    assert get_model(name).parameters == parameters(without_weights(name))
+
+
+def test_models_are_listed_without_torch() -> None:
+    code = "import sys; from forgeprep.commands.models import models; from types import SimpleNamespace as S; "
+    code += "models(S(invoked_subcommand=None)); print([m for m in ('torch', 'sklearn', 'ray') if m in sys.modules])"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told.splitlines()[-1] == "[]"
+    assert all(name in told for name in model_names())
 
 
 def test_xception_can_be_tapped_where_the_papers_do() -> None:

@@ -7,6 +7,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -16,7 +17,7 @@ import pytest
 from forgeprep.params.crop import CropParams
 from forgeprep.training.data import Samples
 from forgeprep.training.evaluation.evaluate import find_verdicts
-from forgeprep.training.inference.predict import get_ready, predict_file
+from forgeprep.training.inference.predict import get_ready, media_files, predict_file
 from forgeprep.training.sample_index import load_index
 from tests.conftest import UInt8, read_picture, run_cli
 
@@ -35,13 +36,14 @@ def test_the_command_predicts_pictures_and_videos(
     printed = capsys.readouterr().out
     assert "broken.mp4: not a video that can be opened" in printed
     assert "nobody.jpg: no face" in printed
-    assert re.search(r"clip\.mp4: (real|fake) 0\.\d{3}; 1 face, \d+ frames; written .*clip\.mp4\.judged\.mp4", printed)
+    assert re.search(r"clip\.mp4: (real|fake) 0\.\d{3} \(fake above 0\.\d{3}\); 1 face, \d+ frames; written ", printed)
     clip = json.loads((out / "clip.mp4.json").read_text())
     assert [face["frame"] for face in clip["faces"]] == list(range(0, clip["faces"][-1]["frame"] + 1, 6))
     assert {face["track"] for face in clip["faces"]} == {0}
     assert clip["score"] == pytest.approx(np.mean([face["score"] for face in clip["faces"]]), abs=1e-4)
     with av.open(str(out / "clip.mp4.judged.mp4")) as made, av.open(str(media / "clip.mp4")) as given:
-        assert sum(1 for _ in made.decode(video=0)) == sum(1 for _ in given.decode(video=0))
+        times, told = ([frame.time for frame in file.decode(video=0)] for file in (made, given))
+        assert times == pytest.approx(told, abs=1e-3)
     drawn = read_picture(out / "photo.png.judged.png")[..., ::-1]
     assert drawn.shape == face_photo.shape
     assert (drawn != face_photo).any()
@@ -95,6 +97,65 @@ def test_predict_and_evaluate_agree_on_a_frame(trained: Path, prepared: Path, de
         assert len(own) == 6
         assert found["score"] == max(track["score"] for track in found["tracks"])
         assert found["fake"] == (found["score"] > found["threshold"])
+
+
+def test_shots_keep_their_sound_and_are_told(
+    trained: Path, demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    run.symlink_to(trained)
+    shots: list[Any] = []
+    for name in ("071", "054"):
+        with av.open(str(demo / f"original_sequences/youtube/c23/videos/{name}.mp4")) as file:
+            shots += [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)][:24]
+    for codec, container in (("aac", "mp4"), ("pcm_s16le", "mkv")):
+        clip = _with_tone(tmp_path / f"{codec}.{container}", shots, codec)
+        to = tmp_path / f"to-{codec}"
+        assert run_cli("predict", str(run), str(clip), "--to", str(to), "--gpus", "0", "--every", "12") == 0
+        assert "; 1 face at a time, 2 tracks over 2 shots (may be one person), " in capsys.readouterr().out
+        with av.open(str(to / f"{clip.name}.judged.mp4")) as made:
+            assert made.streams.audio[0].codec_context.name == "aac"
+            heard = np.concatenate([frame.to_ndarray().ravel() for frame in made.decode(audio=0)])
+            assert len(heard) / 48_000 == pytest.approx(len(shots) / 25, abs=0.1)
+            spectrum = np.abs(np.fft.rfft(heard[:48_000]))
+            assert abs(int(np.argmax(spectrum)) - 440) <= 2
+    found = json.loads((to / f"{clip.name}.json").read_text())
+    assert (found["at_once"], found["shots"], len(found["tracks"])) == (1, 2, 2)
+
+
+def _with_tone(path: Path, frames: list[UInt8], codec: str) -> Path:
+    """A clip of 25 frames a second with a tone of 440 Hz."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "crf": "18"})
+        sound: Any = container.add_stream(codec, rate=48_000, layout="mono")
+        video.height, video.width = frames[0].shape[:2]
+        for number, rgb in enumerate(frames):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+            tone = np.sin(2 * np.pi * 440 * (np.arange(1920) + 1920 * number) / 48_000)
+            if codec == "aac":
+                part = av.AudioFrame.from_ndarray(tone[None].astype(np.float32), format="fltp", layout="mono")
+            else:
+                part = av.AudioFrame.from_ndarray((tone[None] * 20_000).astype(np.int16), format="s16", layout="mono")
+            part.sample_rate, part.pts = 48_000, 1920 * number
+            container.mux(sound.encode(part))
+        container.mux(video.encode())
+        container.mux(sound.encode())
+    return path
+
+
+def test_results_lie_with_the_training_under_short_names(trained: Path, tmp_path: Path, face_photo: UInt8) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    far, near = tmp_path / "a" / "b" / "c" / "photo.png", tmp_path / "d" / "other.png"
+    for file in (far, near):
+        file.parent.mkdir(parents=True)
+        cv2.imwrite(str(file), cv2.cvtColor(face_photo, cv2.COLOR_RGB2BGR))
+    assert run_cli("predict", str(run), str(far), str(near), "--gpus", "0") == 0
+    names = {f"{name}{ending}" for name in ("photo.png", "other.png") for ending in (".json", ".judged.png")}
+    assert {str(path.relative_to(run / "predicted")) for path in (run / "predicted").rglob("*.*")} == names
+    # Two files of one name keep the folders that tell them apart.
+    same = shutil.copy(far, near.parent / far.name)
+    assert sorted(map(str, media_files([far, Path(same)]))) == ["a/b/c/photo.png", "d/photo.png"]
 
 
 def test_a_training_that_does_not_know_the_size_of_its_crops_judges_native_ones(trained: Path, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from forgeprep.training.evaluation.tables import evaluate_run, published_cross
+from forgeprep.training.evaluation.document import published_cross
+from forgeprep.training.evaluation.tables import evaluate_run
 from forgeprep.training.inference.loaded import load_model
 from forgeprep.training.protocols import fill as cells_of
 from forgeprep.training.protocols.crosstable import cross_markdown, document
@@ -255,15 +256,27 @@ def test_datasets_are_crossed_and_others_can_be_added(face_photo: UInt8, shards:
         assert set(lay_out(Plan("cross-dataset", base)).classes) == (names or {str(first), str(tmp_path / "other")})
 
 
+def test_methods_of_one_dataset_leave_the_others_their_own(face_photo: UInt8, shards: Path, tmp_path: Path) -> None:
+    own: dict[str, tuple[str | None, ...]] = dict.fromkeys(("train", "val", "test"), (None, "NeuralTextures"))
+    other = make_shards(tmp_path / "other", face_photo, own, "celebdf-v2")
+    base = Training("fn3-cls", (shards, other), tmp_path, make_recipe("fn3-cls", {"methods": "Deepfakes,FaceSwap"}))
+    layout = lay_out(Plan("cross-dataset", base))
+    assert layout.methods == {"ffpp": ("Deepfakes", "FaceSwap"), "celebdf-v2": None}
+    assert {row.name: (row.mark, row.fakes, row.training.recipe.methods) for row in layout.rows} == {
+        "ffpp": (None, 12, ("Deepfakes", "FaceSwap")),
+        "celebdf-v2": (None, 6, None),
+    }
+
+
 def test_the_papers_matrix_stands_beside_ours(whole: Path, shards: Path) -> None:
     layout = lay_out(Plan("cross-method", Training("fn3-cls", (shards,), whole, make_recipe("fn3-cls", {}))))
     assert document(layout, matrix(whole)["cells"])["published"] == {}
     base = replace(layout.plan.base, model="local-similarity")
     found = document(replace(layout, plan=replace(layout.plan, base=base)), matrix(whole)["cells"])
     text = cross_markdown(found)
-    assert "Published AUC of local-similarity (on FaceForensics++, not on these samples):" in text
+    assert "Published AUC of local-similarity (of the paper's samples, not of these):" in text
     assert "| FaceSwap | 70.24 | 99.65 | 54.82 | 73.85 |" in text
-    for row in published_cross("cross-method", "local-similarity").values():
+    for row in published_cross("cross-method", "local-similarity", ["ffpp"]).values():
         average = row.pop("average")
         assert average == pytest.approx(np.mean(list(row.values())), abs=0.006)
 

@@ -98,7 +98,7 @@ def test_a_model_of_clips_stops_within_an_epoch_and_ends_with_the_same_bits(
     assert same(tmp_path / "whole", parts.run)
     log = [json.loads(line) for line in (parts.run / "log.jsonl").read_text().splitlines()]
     assert [entry["step"] for entry in log if "loss" in entry] == list(range(1, 7))
-    assert [entry["epoch"] for entry in log if "val_map" in entry] == [0, 1]
+    assert [entry["epoch"] for entry in log if "val_map" in entry] == [1, 2]
     assert all("clips_s" in entry for entry in log if "loss" in entry)
     other = of_clips(shards, seer, tmp_path / "other", seed=1)
     train(other, device="cpu")
@@ -162,6 +162,30 @@ def test_an_epoch_of_clips_holds_each_clip_once(shards: Path, seer: Path, tmp_pa
     train(of_clips(shards, seer, bmn, epochs=1), device="cpu")
     with pytest.raises(UsageError, match="is a training of bmn; features are those of a model of images"):
         make_task(of_clips(shards, bmn, tmp_path / "x"), torch.device("cpu"))
+
+
+def test_a_split_of_one_class_is_told_and_compared_by_loss(face_photo: UInt8, tmp_path: Path) -> None:
+    def make(name: str, train_kinds: tuple[str | None, ...]) -> Path:
+        rows = {"train": [make_row(face_photo, "train", 0, kind, 6 * n, 48) for n in range(4) for kind in train_kinds]}
+        rows["val"] = [make_row(face_photo, "val", 10, None, 6 * n, 48) for n in range(3)]
+        records = [
+            write_shard(tmp_path / name, f"{split}/00000", own, formats=("parquet",), stages=STAGES)
+            for split, own in rows.items()
+        ]
+        write_tables(tmp_path / name, records, STAGES)
+        return tmp_path / name
+
+    told: list[dict[str, Any]] = []
+    shards, run = make("both", (None, "Deepfakes")), tmp_path / "run"
+    best = train(training("fn3-cls", shards, run, size=32, steps=1, epochs=3), device="cpu", report=told.append)
+    notes = [facts["note"] for facts in told if "note" in facts]
+    assert notes == [f"{shards}: val holds no fakes, so AUC is not defined there, and the smallest loss on val is the "
+                     "best state"]  # fmt: skip
+    losses = [facts["val_loss"] for facts in told if "val_loss" in facts]
+    assert (best["val_loss"], best["epoch"]) == (min(losses), 1 + losses.index(min(losses)))
+    assert not [file for file in run.iterdir() if file.suffix in (".json", ".jsonl") and "NaN" in file.read_text()]
+    with pytest.raises(UsageError, match="train holds no fakes, and a verdict is learnt from both"):
+        train(training("fn3-cls", make("reals", (None,)), tmp_path / "x", size=32), device="cpu")
 
 
 def test_columns_come_in_the_order_of_the_index(shards: Path) -> None:

@@ -7,8 +7,15 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forgeprep.datasets.splits import leaks, split_by_ratio, split_closed_list, split_together
-from forgeprep.schemas.clips import Clip
+from forgeprep.datasets.splits import (
+    class_texts,
+    give_both,
+    leaks,
+    split_by_ratio,
+    split_closed_list,
+    split_together,
+)
+from forgeprep.schemas.clips import Clip, Split
 
 
 @given(
@@ -62,3 +69,36 @@ def test_ratios_of_a_closed_list_are_kept_to_one_name(count: int, shares: tuple[
     for split, ratio in zip(("train", "val", "test"), ratios, strict=True):
         assert dealt[split] == 0 if ratio == 0 else abs(dealt[split] - ratio * count) <= 2
         assert dealt[split] or ratio == 0 or count < 3
+
+
+@given(kinds=st.lists(st.sampled_from([(0,), (1,), (0, 1)]), max_size=12), seed=st.integers(0, 3))
+def test_each_split_of_a_small_set_has_both_classes(kinds: list[tuple[int, ...]], seed: int) -> None:
+    ratios = (0.6, 0.2, 0.2)
+    clips = [
+        Clip(f"x/{i}/{label}", "x", "p", "train", f"x/{i}", None, label, "real" if not label else "identity_replaced")
+        for i, labels in enumerate(kinds)
+        for label in labels
+    ]
+    done = split_together(clips, ratios, seed)
+    assert not leaks(done)
+    for label in (0, 1):
+        sources = sum(label in labels for labels in kinds)
+        found = {clip.split for clip in done if clip.label == label}
+        # Where sources hold one class each, there is always one that can go.
+        if all(len(labels) == 1 for labels in kinds):
+            assert len(found) == min(3, sources)
+    # Nothing moves where each split has both classes already, and what is settled never does.
+    names = {clip.source_id: clip.split for clip in done}
+    own = {name: {c.label for c in clips if c.source_id == name} for name in names}
+    if not class_texts(done, ("train", "val", "test")):
+        assert give_both(names, own, ratios) == names
+    assert give_both(names, own, ratios, kept=names) == names
+
+
+def test_a_split_that_lacks_a_class_is_told() -> None:
+    splits: list[tuple[Split, int]] = [("train", 0), ("train", 1), ("val", 0), ("test", 0), ("test", 1)]
+    clips = [Clip(f"x/{i}", "x", "p", split, f"x/{i}", None, label, "real") for i, (split, label) in enumerate(splits)]
+    [line] = class_texts(clips, ("train", "val", "test"))
+    assert line.startswith("val holds no fakes: no AUC can be measured there; give more sources")
+    assert class_texts(clips, ("train", "test")) == []
+    assert class_texts([clip for clip in clips if not clip.label], ("train", "val")) == []

@@ -1,0 +1,172 @@
+"""The tables of an evaluation: made once, printed in a terminal and written as Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from forgeprep.training.evaluation.metrics import metrics
+from forgeprep.training.evaluation.tables import REAL
+from forgeprep.training.models import get_model, model_names
+
+_SHOWN = ("acc", "auc", "clip_auc", "fg_iou", "bg_iou", "miou", "pixel_f1")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of texts: the head of each column, and rows of as many cells, the first of which names the row."""
+
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+Part = Table | str
+"""A table, a heading (``## Title``), or a line of text."""
+
+
+def markdown(parts: Sequence[Part]) -> str:
+    """The parts as Markdown."""
+    lines: list[str] = []
+    for part in parts:
+        lines += md_table(part.heads, part.rows) if isinstance(part, Table) else [part, ""]
+    return "\n".join(lines)
+
+
+def md_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table, and an empty one."""
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    return [*lines, *("| " + " | ".join(row) + " |" for row in rows), ""]
+
+
+def per_cent(value: float | None) -> str:
+    """A share as text in per cent; a dash where there is none."""
+    return "-" if value is None or math.isnan(value) else f"{100 * value:.2f}"
+
+
+def short_names(paths: Sequence[Path | str]) -> list[str]:
+    """A short name for each folder: its own, with a number before it where several have the same."""
+    names = [Path(path).name or Path(path).resolve().name for path in paths]
+    return [name if names.count(name) == 1 else f"{number}-{name}" for number, name in enumerate(names)]
+
+
+def evaluation_parts(evaluations: Sequence[Mapping[str, Any]]) -> list[Part]:
+    """The tables of several trainings; published figures stand below ours where they are of the same data."""
+    parts: list[Part] = ["# Evaluation"]
+    if len(evaluations) > 1:
+        runs, heads, values = matrix(evaluations)
+        cells = [[name, *(per_cent(value) for value in row)] for name, row in zip(runs, values, strict=True)]
+        parts += ["AUC by frame, trained (rows) against tested (columns)", Table(["run", *heads], cells)]
+    for evaluation in evaluations:
+        parts += [
+            f"## {evaluation['model']}, {evaluation['run']} at step {evaluation['step']}",
+            f"Split {evaluation['split']}; fake from a score above {evaluation['threshold']:.3f}. Per cent.",
+        ]
+        for name, found in evaluation["sets"].items():
+            parts += [f"### {name}: {found['samples']:,} samples", *_set_parts(evaluation["model"], found)]
+    return parts
+
+
+def matrix(evaluations: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str], npt.NDArray[np.float64]]:
+    """AUC of each run (rows) on each method of each set (columns): cross-method and cross-dataset at once."""
+    columns: dict[tuple[str, str], None] = {}
+    for evaluation in evaluations:
+        for name, found in evaluation["sets"].items():
+            columns |= dict.fromkeys((name, method) for method in found["methods"] if method != REAL)
+            columns[name, "all"] = None
+    values = np.full((len(evaluations), len(columns)), np.nan)
+    for i, evaluation in enumerate(evaluations):
+        for j, (name, method) in enumerate(columns):
+            found = evaluation["sets"].get(name, {})
+            figures = found.get("frames", {}) if method == "all" else found.get("methods", {}).get(method, {})
+            values[i, j] = figures.get("auc", np.nan)
+    several = len({name for name, _ in columns}) > 1
+    heads = [f"{Path(name).name}: {method}" if several else method for name, method in columns]
+    return short_names([evaluation["run"] for evaluation in evaluations]), heads, values
+
+
+def _set_parts(model: str, found: Mapping[str, Any]) -> list[Part]:
+    keys = ["acc", *(metric.name for metric in metrics() if metric.name in found["frames"])]
+    rows = [
+        ["frames", *(per_cent(found["frames"][k]) for k in keys)],
+        ["clips", *(per_cent(found["clips"][k]) for k in keys)],
+    ]
+    rows += [[name, *(per_cent(f[k]) for k in keys)] for name, f in found["compressions"].items() if name != "-"]
+    parts: list[Part] = [Table(["", *(k.upper() for k in keys)], rows)]
+    methods = found["methods"]
+    kinds = [k for k in _SHOWN if any(k in f for f in methods.values())]
+    cells = [[name, str(f["samples"]), *(per_cent(f.get(k, math.nan)) for k in kinds)] for name, f in methods.items()]
+    parts.append(Table(["method", "samples", *(k.removeprefix("pixel_").replace("_", " ") for k in kinds)], cells))
+    if "magnitude" in found:
+        heads = list(next(iter(found["magnitude"].values())))
+        cells = [[name, *(per_cent(f[head]) for head in heads)] for name, f in found["magnitude"].items()]
+        parts.append(Table(["magnitude", *heads], cells))
+    if "n_way" in found:
+        n_way = found["n_way"]
+        cells = [["", *map(per_cent, n_way["recall"]), per_cent(n_way["average"])]]
+        parts.append(Table(["recall", *n_way["classes"], "average"], cells))
+    for level, figures in found.get("levels", {}).items():
+        cells = [["", *map(per_cent, figures["recall"]), per_cent(figures["average"])]]
+        parts.append(Table([f"recall by {level}", *figures["classes"], "average"], cells))
+    if "levels_agree" in found:
+        parts.append(f"Levels that agree with one place in the tree: {per_cent(found['levels_agree'])} %")
+    for title, row in published(model, found["datasets"], list(found["compressions"])).items():
+        parts += [
+            f"Published, {title} (of the paper's samples, not of these):",
+            Table(["", *row], [["published", *map(str, row.values())]]),
+        ]
+    return parts
+
+
+def published(model: str, datasets: Sequence[str], compressions: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What the model's paper reports of single trainings on the same dataset and compression.
+
+    Args:
+        model: its name.
+        datasets: those of the samples; figures of one dataset do not stand beside those of several.
+        compressions: those of the samples.
+
+    Returns:
+        title -> column -> figure; empty where the paper has nothing of that.
+    """
+    return {
+        title: _figures(row)
+        for title, row in _published(model).items()
+        if not _is_cross(row) and _is_of(row, datasets, compressions)
+    }
+
+
+def published_cross(protocol: str, model: str, datasets: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What the model's paper reports of a benchmark protocol on a dataset: trained on -> tested on -> AUC."""
+    found = _published(model).get(protocol, {})
+    return _figures(found) if _is_cross(found) and _is_of(found, datasets, None) else {}
+
+
+def _published(model: str) -> dict[str, dict[str, Any]]:
+    # The evaluation of a model whose package is gone can still be shown.
+    return get_model(model).published_figures() if model in model_names() else {}
+
+
+def _figures(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "data"}
+
+
+def _is_cross(figures: Mapping[str, Any]) -> bool:
+    return all(isinstance(row, Mapping) for row in _figures(figures).values())
+
+
+def _is_of(row: Mapping[str, Any], datasets: Sequence[str], compressions: Sequence[str] | None) -> bool:
+    """Whether figures are of this data; those that do not say of which (``data``) are of any."""
+    kinds = row.get("data")
+    if kinds is None:
+        return True
+    return any(
+        [kind["dataset"]] == list(datasets)
+        and (compressions is None or "compression" not in kind or kind["compression"] in compressions)
+        for kind in ([kinds] if isinstance(kinds, Mapping) else kinds)
+    )

@@ -43,7 +43,8 @@ from forgeprep.pipeline.index import write_index
 from forgeprep.pipeline.make_shard import ShardJob, make_shard
 from forgeprep.pipeline.plan import Brief, Plan, Select, ShardPlan, make_plan, read_shard
 from forgeprep.pipeline.progress import Progress
-from forgeprep.pipeline.run import Prepared, execute, prepare_run
+from forgeprep.pipeline.run import execute, prepare_run
+from forgeprep.pipeline.run_folder import Prepared
 from forgeprep.report.summary import summarise
 from forgeprep.schemas.clips import CLIP_SCHEMA, SPLITS, Clip, Forgery, Split
 from forgeprep.shards.records import record_path

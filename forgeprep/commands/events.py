@@ -14,7 +14,8 @@ from forgeprep.commands.terminal import console
 from forgeprep.errors import ForgeprepError, one_line
 
 if TYPE_CHECKING:
-    from forgeprep.pipeline.run import Prepared, Result
+    from forgeprep.pipeline.run import Result
+    from forgeprep.pipeline.run_folder import Prepared
 
 Emit = Callable[..., None]
 """``emit(event, **facts)`` prints an event; without ``--json`` it does nothing."""

@@ -17,7 +17,8 @@ from forgeprep.text import counted
 
 if TYPE_CHECKING:
     from forgeprep.commands.events import Emit
-    from forgeprep.pipeline.run import Prepared, Result
+    from forgeprep.pipeline.run import Result
+    from forgeprep.pipeline.run_folder import Prepared
 
 
 @dataclass(frozen=True, slots=True)

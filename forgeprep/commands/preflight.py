@@ -7,7 +7,7 @@ from collections import Counter
 from forgeprep.commands.terminal import add_cells, console, light_table
 from forgeprep.datasets import get_dataset
 from forgeprep.pipeline.preflight import estimate, makespan
-from forgeprep.pipeline.run import Prepared
+from forgeprep.pipeline.run_folder import Prepared
 from forgeprep.report.summary import size_text
 from forgeprep.schemas.clips import SPLITS
 from forgeprep.text import counted

@@ -21,7 +21,7 @@ from forgeprep.pipeline.progress import Progress as ShardProgress
 from forgeprep.text import counted
 
 if TYPE_CHECKING:
-    from forgeprep.pipeline.run import Prepared
+    from forgeprep.pipeline.run_folder import Prepared
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from forgeprep.io.atomic import atomic_write_bytes, storage_errors
 from forgeprep.io.copies import move
 from forgeprep.io.safe_files import read_bytes
 from forgeprep.io.storage import remove_tree
-from forgeprep.pipeline.run import remove_leftovers
+from forgeprep.pipeline.run_folder import remove_leftovers
 from forgeprep.shards.names import TABLES, table_path
 from forgeprep.shards.records import STAGED, iter_records, read_run, record_path
 

@@ -24,7 +24,7 @@ from forgeprep.io.storage import real_name
 from forgeprep.pipeline.configure import digest, fingerprint_of, settings_of, shard_keys
 from forgeprep.pipeline.index import write_index
 from forgeprep.pipeline.plan import Plan, pack_plan
-from forgeprep.pipeline.run import remove_leftovers
+from forgeprep.pipeline.run_folder import remove_leftovers
 from forgeprep.schemas.columns import columns_of_run, facts_of
 from forgeprep.schemas.config import RunConfig
 from forgeprep.schemas.drops import REASONS, TRANSIENT

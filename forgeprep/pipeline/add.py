@@ -22,7 +22,7 @@ from forgeprep.pipeline.configure import (
 )
 from forgeprep.pipeline.differences import settings_differences
 from forgeprep.pipeline.plan import Plan, open_plan
-from forgeprep.pipeline.run import Prepared, write_run
+from forgeprep.pipeline.run_folder import Prepared, write_run
 from forgeprep.registry import made_with
 from forgeprep.schemas.config import RunConfig
 from forgeprep.shards.names import table_path

@@ -12,7 +12,7 @@ from pathlib import Path
 from forgeprep.io.storage import is_remote
 from forgeprep.media import process as media_process
 from forgeprep.pipeline.make_shard import Steps, group_rows, prepare, quiet_libraries
-from forgeprep.pipeline.run import Prepared
+from forgeprep.pipeline.run_folder import Prepared
 from forgeprep.shards.formats.base import picture_bytes
 from forgeprep.stages.base import Group, GroupLog
 

@@ -5,24 +5,16 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import Scan, ScanOptions
 from forgeprep.datasets.find import scan_root
-from forgeprep.errors import StorageError, UsageError
-from forgeprep.io.atomic import atomic_write_bytes
-from forgeprep.io.lock import LOCK, locked
-from forgeprep.io.safe_files import read_json
-from forgeprep.io.storage import remove_tree
+from forgeprep.io.lock import locked
 from forgeprep.media import guard
-from forgeprep.params import STAGES
 from forgeprep.pipeline.configure import digests_of, fingerprint_of, settings_of, shard_keys, versions
 from forgeprep.pipeline.differences import mismatch
 from forgeprep.pipeline.executors.execution import Execution, run_jobs
@@ -30,62 +22,23 @@ from forgeprep.pipeline.executors.job import Job
 from forgeprep.pipeline.executors.limits import Limits
 from forgeprep.pipeline.executors.ray_start import RayStart
 from forgeprep.pipeline.index import write_index
-from forgeprep.pipeline.make_shard import ShardJob, make_shard, prepare, resources_of
-from forgeprep.pipeline.plan import Brief, Plan, inputs_of, make_plan, open_plan
+from forgeprep.pipeline.make_shard import ShardJob, make_shard, resources_of
+from forgeprep.pipeline.plan import Plan, inputs_of, make_plan, open_plan
 from forgeprep.pipeline.progress import Progress, Report
-from forgeprep.pipeline.retry import failed_clips, forget, repaired_plan
+from forgeprep.pipeline.retry import failed_clips, repaired_plan
+from forgeprep.pipeline.run_folder import Prepared, old_run, read_dict, remove_leftovers, take_folder, taken
 from forgeprep.pipeline.update import (
     Update,
     plan_update,
     settled_sources,
     widened,
-    withdraw,
 )
 from forgeprep.schemas.clips import Split
-from forgeprep.schemas.columns import facts_of
 from forgeprep.schemas.config import RunConfig
-from forgeprep.schemas.drops import REASONS, TRANSIENT
 from forgeprep.schemas.version import SCHEMA_VERSION
-from forgeprep.shards.formats import FORMATS
-from forgeprep.shards.names import TABLES, final_files, has_first_names, table_path
+from forgeprep.shards.names import has_first_names, table_path
 from forgeprep.shards.records import files_there, read_record
 from forgeprep.stages import all_stages, resolve_stages
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A run that is planned and may start.
-
-    Attributes:
-        config: what it does.
-        root: the raw dataset.
-        out: the folder to fill.
-        scan: what was found, but for the clips themselves, which are in the plan.
-        folders: folder -> files that are used of it.
-        plan: all shards.
-        fingerprint: of configuration, versions and all input files.
-        settings: digests of configuration and versions (:func:`forgeprep.pipeline.configure.settings_of`).
-        adds_to: those of the run whose shards get further stages (:mod:`forgeprep.pipeline.add`), else empty.
-        told: of an update, what it makes and what it keeps, in words.
-        carried: what ``run.json`` says and no configuration does: of runs that were made of others.
-    """
-
-    config: RunConfig
-    root: Path
-    out: Path
-    scan: Scan
-    folders: dict[str, int]
-    plan: Plan
-    fingerprint: str
-    settings: tuple[str, ...]
-    adds_to: tuple[str, ...] = ()
-    told: str | None = None
-    carried: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def shards(self) -> tuple[Brief, ...]:
-        """The shards, in brief."""
-        return self.plan.briefs
 
 
 @dataclass(slots=True)
@@ -126,7 +79,7 @@ def prepare_run(
     stages = resolve_stages(config.stages)
     for stage in stages:
         stage.check(stage.params(**config.params[stage.name]))
-    old = _old_run(out)
+    old = old_run(out)
     made_by = versions(stages, config.params)
     alike = old is not None and not overwrite and _content_of(config, made_by) == settings_of(old)[0]
     if update and old is not None and alike:
@@ -151,54 +104,12 @@ def prepare_run(
         config, root, out, replace(scan, clips=[]), _folders(scan), plan, fingerprint, settings, adds_to, told
     )
     if write:
-        _take(prepared, old, identity, failed, grown)
+        take_folder(prepared, old, identity, failed, grown)
     return prepared
 
 
 def _content_of(config: RunConfig, made_by: Mapping[str, str]) -> str:
     return settings_of({"config": config.model_dump(mode="json"), "versions": made_by})[0]
-
-
-def _take(
-    prepared: Prepared,
-    old: dict[str, Any] | None,
-    identity: dict[str, Any],
-    failed: set[str] | None,
-    grown: Update | None,
-) -> None:
-    """Make the output folder that of this run: change the run that is there as far as it has to be, or claim it."""
-    same = old is not None and old.get("fingerprint") == prepared.fingerprint
-    if grown is not None and not (same and grown.nothing):
-        with locked(prepared.out):
-            _check_same(prepared.out, old)
-            withdraw(prepared.out, grown)
-            remove_tree(prepared.out / "report")
-            write_run(prepared, identity)
-    elif failed is not None:
-        with locked(prepared.out):
-            _check_same(prepared.out, old)
-            forget(prepared.out, prepared.plan, failed)
-            write_run(prepared, identity)
-    elif not same:
-        _claim(prepared, identity, old)
-    elif old is not None:
-        _bring_up_to_date(prepared, identity, old.get("schema_version", 0))
-
-
-def _bring_up_to_date(prepared: Prepared, identity: dict[str, Any], found: Any) -> None:
-    """Have a run of an earlier schema version go on as one of today, and write its plan again where it is lost.
-
-    Shards of an earlier version are made again from themselves.
-    """
-    if found in range(SCHEMA_VERSION):
-        prepared.scan.warnings.append(
-            f"{prepared.out}: is of schema version {found}; its shards are brought to {SCHEMA_VERSION}, from themselves"
-        )
-        with locked(prepared.out):
-            write_run(prepared, identity)
-    elif not table_path(prepared.out, "plan").is_file():
-        with locked(prepared.out):
-            atomic_write_bytes(table_path(prepared.out, "plan"), prepared.plan.data)
 
 
 def _scan(config: RunConfig, root: Path, progress: Callable[[str, int], None], settled: Mapping[str, Split]) -> Scan:
@@ -220,14 +131,6 @@ def _inputs(scan: Scan) -> str:
     for clip in scan.clips:
         inputs.update(json.dumps(inputs_of(clip)).encode())
     return inputs.hexdigest()
-
-
-def _old_run(out: Path) -> dict[str, Any] | None:
-    """The ``run.json`` in a folder, None without one; raises UsageError where the folder holds something else."""
-    old = _read_json(out / "run.json")
-    if out.is_dir() and any(out.iterdir()) and old is None and not _only_leftovers(out):
-        raise UsageError(f"{out}: not empty, and no run of forgeprep; give an empty or new folder with --out")
-    return old
 
 
 def _plan(
@@ -301,8 +204,8 @@ def execute(
     result = Result()
     how = Execution(workers, address, Limits(clip_timeout_s, worker_memory, start_timeout_s))
     with locked(prepared.out):
-        if (_read_json(prepared.out / "run.json") or {}).get("fingerprint") != prepared.fingerprint:
-            raise _taken(prepared.out)
+        if (read_dict(prepared.out / "run.json") or {}).get("fingerprint") != prepared.fingerprint:
+            raise taken(prepared.out)
         jobs = _jobs_left(prepared, result, report)
         for name in result.kept:
             ended(name, "kept", None)
@@ -343,109 +246,3 @@ def _jobs_left(prepared: Prepared, result: Result, report: Report) -> list[Job]:
         made = ShardJob(number, shard.name, prepared.config, root, out, keys[0], grows)
         jobs.append(Job(shard.name, functools.partial(make_shard, made), needs))
     return jobs
-
-
-def _claim(prepared: Prepared, identity: dict[str, Any], old: dict[str, Any] | None) -> None:
-    """Empty the folder of the ``old`` run and write the new plan; ``run.json`` comes last and makes it valid.
-
-    Raises:
-        UsageError: since the folder was looked at, another run has begun there.
-    """
-    out = prepared.out
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with locked(out):
-            if (_read_json(out / "run.json") or {}).get("fingerprint") == prepared.fingerprint:
-                return  # The same command, begun in the same moment, was faster.
-            _check_same(out, old)
-            (out / "run.json").unlink(missing_ok=True)
-            for folder in ("shards", "state", "meta", "report"):
-                remove_tree(out / folder)
-            first = (out / f"{name}.parquet" for name in (*TABLES, "plan"))
-            for stale in (*final_files(out), *first):
-                stale.unlink(missing_ok=True)
-            write_run(prepared, identity)
-    except OSError as error:
-        raise StorageError(f"{out}: cannot be written ({error.strerror}); give another --out") from None
-
-
-def _check_same(out: Path, old: dict[str, Any] | None) -> None:
-    """Raise UsageError if the folder holds another run than it did when this one was planned."""
-    if _read_json(out / "run.json") != old:
-        raise _taken(out)
-
-
-def _taken(out: Path) -> UsageError:
-    return UsageError(f"{out}: another run has just begun in this folder; wait for it or give another --out")
-
-
-def write_run(prepared: Prepared, identity: dict[str, Any]) -> None:
-    """Write the plan and, last of all, ``run.json``, which makes both valid.
-
-    Raises:
-        StorageError: they cannot be written.
-    """
-    atomic_write_bytes(table_path(prepared.out, "plan"), prepared.plan.data)
-    stages = resolve_stages(prepared.config.stages)
-    document = {
-        "schema_version": SCHEMA_VERSION,
-        "fingerprint": prepared.fingerprint,
-        "planned_on": (_read_json(prepared.out / "run.json") or {}).get("planned_on") or _today(),
-        **identity,
-        "stages": list(prepared.config.stages),
-        "formats": list(prepared.config.formats),
-        "shards": len(prepared.shards),
-        "requested": sum(shard.requested for shard in prepared.shards),
-        "root": str(prepared.root),
-        **(prepared.carried or {"official_split": get_dataset(prepared.config.dataset).official_split}),
-        **({"adds_to": list(prepared.adds_to)} if prepared.adds_to else {}),
-        "packages": _packages(prepared.config),
-        "columns": [facts_of(column) for column in prepare(prepared.config).columns],
-        "drop_reasons": {
-            **{name: {"meaning": meaning, "transient": name in TRANSIENT} for name, meaning in REASONS.items()},
-            **{name: asdict(reason) for stage in stages for name, reason in stage.drops.items()},
-        },
-    }
-    atomic_write_bytes(prepared.out / "run.json", json.dumps(document, indent=2).encode() + b"\n")
-
-
-def _today() -> str:
-    """The day in UTC, or that of ``SOURCE_DATE_EPOCH`` (reproducible-builds.org), which makes equal runs equal."""
-    seconds = os.environ.get("SOURCE_DATE_EPOCH", "")
-    now = datetime.fromtimestamp(int(seconds), UTC) if seconds.isdecimal() else datetime.now(UTC)
-    return now.date().isoformat()
-
-
-def _packages(config: RunConfig) -> dict[str, Any]:
-    """Package -> its version and the stages and shard formats of the run that it adds; forgeprep itself is left out."""
-    found: dict[str, Any] = {}
-    parts = {"stages": STAGES.packages(config.stages), "formats": FORMATS.packages(config.formats)}
-    for part, packages in parts.items():
-        for name, package in packages.items():
-            title, version = package.rsplit(" ", 1)
-            found.setdefault(title, {"version": version}).setdefault(part, []).append(name)
-    return found
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        value = read_json(path)
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _only_leftovers(out: Path) -> bool:
-    """Whether the folder holds nothing but what a run that died while planning leaves."""
-    return {entry.name for entry in out.iterdir()} <= {"meta", "plan.parquet", "state", LOCK}
-
-
-def remove_leftovers(out: Path) -> None:
-    """Remove what a killed process was writing."""
-    for stale in (
-        *out.glob("shards/*/.*.tmp*"),
-        *out.glob("state/*/.*.tmp*"),
-        *out.glob("meta/.*.tmp*"),
-        *out.glob(".*.tmp*"),
-    ):
-        stale.unlink(missing_ok=True)

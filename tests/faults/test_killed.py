@@ -81,8 +81,8 @@ main(sys.argv[2:])
 @pytest.mark.parametrize(
     "moment",
     [
-        "forgeprep.pipeline.run:write_run:1",
-        "forgeprep.pipeline.run:atomic_write_bytes:2",  # between meta/plan.pq and run.json
+        "forgeprep.pipeline.run_folder:write_run:1",
+        "forgeprep.pipeline.run_folder:atomic_write_bytes:2",  # between meta/plan.pq and run.json
         "forgeprep.pipeline.run:make_shard:1",
         "forgeprep.shards.write:publish:2",  # the second shard is written, and has no name yet
         "forgeprep.pipeline.make_shard:write_record:2",  # it has its name, and no record

@@ -11,7 +11,7 @@ from forgeprep.commands import preflight
 from forgeprep.datasets.base import Scan
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.plan import Plan, make_plan
-from forgeprep.pipeline.run import Prepared
+from forgeprep.pipeline.run_folder import Prepared
 from forgeprep.schemas.clips import SPLITS, Clip, Forgery, Split
 from forgeprep.shards.names import shard_name
 

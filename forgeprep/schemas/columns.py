@@ -28,6 +28,8 @@ InSequence = Literal["each", "lead", "same"]
 Row = Mapping[str, Any]
 Draw = Literal["stored", "none"] | Callable[[Any, Row], UInt8]
 
+_LATER = frozenset({"landmark_scheme", "crop_matrix"})
+"""Columns that runs do not have which do not tell of their columns (schema version 0)."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _SUFFIX = re.compile(r"[a-z][a-z0-9]{0,15}")
 _TAKEN = frozenset({"json", "png", "jpg", "webp"})
@@ -132,7 +134,8 @@ def columns_of_run(run: Mapping[str, Any], known: Iterable[Column]) -> tuple[Col
     here = {(column.stage, column.name): column for column in known}
     if run.get("columns") is None:
         stages = ("key", *run.get("stages", ()))
-        return tuple(column for stage in stages for column in here.values() if column.stage == stage)
+        known = [column for column in here.values() if column.name not in _LATER]
+        return tuple(column for stage in stages for column in known if column.stage == stage)
     found = [column_of(facts) for facts in run["columns"]]
     return tuple(_with_functions(column, here.get((column.stage, column.name))) for column in found)
 

@@ -42,7 +42,7 @@ def own_samples(
             elif clip.label == 1 and told == 0:
                 call_real(sample)
             made.append(sample)
-        if clip.label == 1 and len(made) > 1:
+        if clip.label == 1 and len(moment.faces) > 1:
             _tell_faces_apart(made, params)
         samples += made
     return samples

@@ -78,6 +78,8 @@ def get_ready(run: Path, given: Mapping[str, Any] | None = None, *, device: str 
         raise UsageError(f"{run}: {config['model']} judges clips of shards: use forgeprep evaluate")
     changes = {name: value for name, value in (given or {}).items() if value is not None}
     crop, notes = _crop_of(run, config)
+    if crop.align_per == "clip":
+        notes.append(f"{run}: its shards have one matrix a clip; here each frame has its own")
     for name, value in changes.items():
         if getattr(crop, name, None) != value:
             notes.append(f"{name}: {value} is asked for, the model learned from {getattr(crop, name, None)}")

@@ -14,6 +14,7 @@ import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -44,7 +45,7 @@ def main() -> None:
     )
     for clip in given.clips:
         with process.reading():
-            frames = frames_with_faces(lambda clip=clip: read_frames(clip), make_detector("libfacedetection"), Survey())
+            frames = frames_with_faces(partial(read_frames, clip), make_detector("libfacedetection"), Survey())
             seen = list(itertools.islice(frames, given.frames))
         for name in given.landmarks.split(","):
             report(clip, name, seen)

@@ -15,7 +15,7 @@ from tests.helpers.extend_tools import EXAMPLES, LINES, forgeprep, install
 SMALL = ("--frames", 2, "--stages", "crop,mask", "--workers", 1)
 
 
-@pytest.mark.parametrize("module", ["face-detector/lbp_faces.py", "landmarker/haar_eyes.py", "dataset/studio_takes.py"])
+@pytest.mark.parametrize("module", ["face-detector/lbp_faces.py", "landmarker/dark_eyes.py", "dataset/studio_takes.py"])
 def test_an_example_is_short(module: str) -> None:
     assert len((EXAMPLES / module).read_text().splitlines()) < LINES
 
@@ -61,7 +61,7 @@ def test_a_landmarker_of_another_package_finds_eyes(demo: Path, tmp_path: Path) 
     package = install(EXAMPLES / "landmarker", tmp_path / "site")
     out = tmp_path / "out"
     command = ("run", "ffpp", "--root", demo, "--out", out, "--methods", "Deepfakes", "--splits", "val", *SMALL)
-    forgeprep(*command, "--landmarks", "haar-eyes", installed=[package])
+    forgeprep(*command, "--landmarks", "dark-eyes", installed=[package])
     forgeprep("verify", out, installed=[package])
     rows = [row for path in shard_paths(out) for row in iter_rows(path)]
     seen = [row for row in rows if row["landmarks"] is not None]
@@ -73,10 +73,10 @@ def test_a_landmarker_of_another_package_finds_eyes(demo: Path, tmp_path: Path) 
         assert 0.55 < left / (x1 - x0) < 0.85
         assert max(high, other) < 0.5 * (y1 - y0)
         assert row["landmark_scheme"] == "eyes"
-    assert json.loads((out / "run.json").read_text())["versions"]["landmarker haar-eyes"] == "haar-eyes 1.0"
-    flags = ("--landmarks", "haar-eyes", "--align", "mean-face", "--overwrite")
+    assert json.loads((out / "run.json").read_text())["versions"]["landmarker dark-eyes"] == "dark-eyes 1.0"
+    flags = ("--landmarks", "dark-eyes", "--align", "mean-face", "--overwrite")
     told = forgeprep(*command, *flags, installed=[package], expect=2)
-    assert "--align mean-face: --landmarks haar-eyes has no nose" in told.stderr
+    assert "--align mean-face: --landmarks dark-eyes has no nose" in told.stderr
 
 
 @pytest.fixture

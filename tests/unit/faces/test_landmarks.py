@@ -10,7 +10,7 @@ import pytest
 from forgeprep.errors import ForgeprepError
 from forgeprep.faces.detectors import make_detector
 from forgeprep.faces.landmarkers import get_landmarker, landmarker_names
-from forgeprep.faces.landmarkers.base import DLIB_5, DLIB_81, FIVE, IBUG_68, Points, Scheme
+from forgeprep.faces.landmarkers.base import DLIB_5, DLIB_81, FIVE, IBUG_68, Find, Points, Scheme
 from forgeprep.faces.landmarkers.window import window_around
 from forgeprep.faces.landmarks import REACH, smooth_points, with_landmarks
 from forgeprep.faces.tracks import Face
@@ -23,11 +23,17 @@ FLIP = {"dlib-5": 0.012, "dlib-68": 0.012, "centerface": 0.03}
 faces: .003 to .009, .004 to .011 and .011 to .023; CenterFace's places are 4 pixels of a face of 96."""
 
 
-def _find(name: str):
+def _find(name: str) -> Find:
     try:
         return get_landmarker(name).load(None)
     except ForgeprepError as error:
         pytest.skip(str(error))
+
+
+def _smooth(found: dict[int, Points], side: float) -> Points:
+    points = smooth_points(found, side)
+    assert points is not None
+    return points
 
 
 @pytest.mark.parametrize("name", FLIP)
@@ -38,13 +44,15 @@ def test_a_mirrored_picture_has_mirrored_landmarks(name: str, face_photo: UInt8)
     width = face_photo.shape[1]
     points, other = find(frame, (x0, y0, x1, y1)), find(mirrored, (width - x1, y0, width - x0, y1))
     assert points is not None
+    assert other is not None
     assert points.shape == (scheme.count, 2)
     back = np.stack([width - 1 - other[:, 0], other[:, 1]], axis=1)[list(scheme.mirrored)]
     assert np.hypot(*(back - points).T).mean() < FLIP[name] * (x1 - x0)
     # In the order of the wrong side they would be eyes apart.
     assert np.hypot(*(back[list(scheme.mirrored)] - points).T).max() > 0.3 * (x1 - x0)
     middle = {part: points[list(own)].mean(axis=0) for part, own in scheme.parts.items()}
-    assert middle["right_eye"][0] < middle.get("nose", middle.get("nose_base"))[0] < middle["left_eye"][0]
+    nose = middle["nose" if "nose" in middle else "nose_base"]
+    assert middle["right_eye"][0] < nose[0] < middle["left_eye"][0]
     assert all(y0 < y < y1 and x0 < x < x1 for x, y in middle.values())
 
 
@@ -102,8 +110,8 @@ def test_smoothing_follows_steady_motion_and_takes_out_noise() -> None:
     rng = np.random.default_rng(5)
     course = np.array([[10.0, 20.0], [40.0, 22.0]])
     moving = {step: course + step * np.array([3.0, -1.0]) for step in range(-2, 3)}
-    assert np.allclose(smooth_points(moving, 100.0), course)
-    assert np.allclose(smooth_points({step: moving[step] for step in (0, 1)}, 100.0), course)
+    assert np.allclose(_smooth(moving, 100.0), course)
+    assert np.allclose(_smooth({step: moving[step] for step in (0, 1)}, 100.0), course)
     rough = [
         smooth_points({step: points + rng.normal(0, 1, (2, 2)) for step, points in moving.items()}, 100.0)
         for _ in range(200)
@@ -113,7 +121,7 @@ def test_smoothing_follows_steady_motion_and_takes_out_noise() -> None:
 
 def test_a_neighbour_that_is_far_off_moves_nothing() -> None:
     own = np.array([[50.0, 50.0]])
-    found = smooth_points({-1: own, 0: own, 1: own + 80.0}, 100.0)
+    found = _smooth({-1: own, 0: own, 1: own + 80.0}, 100.0)
     assert np.allclose(found, own)
 
 
@@ -121,7 +129,7 @@ def test_where_a_face_is_not_seen_its_neighbours_on_both_sides_tell() -> None:
     points = np.array([[5.0, 5.0]])
     assert smooth_points({-1: points, -2: points}, 10.0) is None
     assert smooth_points({}, 10.0) is None
-    assert np.allclose(smooth_points({-1: points, 1: points + 2}, 10.0), points + 1)
+    assert np.allclose(_smooth({-1: points, 1: points + 2}, 10.0), points + 1)
 
 
 def test_landmarks_are_looked_for_where_they_are_needed_and_nowhere_else() -> None:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from forgeprep.faces.landmarkers.base import DLIB_5, DLIB_81, FIVE, IBUG_68
+from forgeprep.faces.landmarkers.base import DLIB_5, DLIB_81, FIVE, IBUG_68, Scheme
 from forgeprep.media.frames import Frame
 from forgeprep.media.regions import frame_rgb
 from forgeprep.ops.alignment import TEMPLATES, Aligned, align, aligned_gray, aligned_rgb, outside, parts_of, similarity
@@ -54,7 +54,7 @@ def test_the_points_of_deepfakebench_lie_where_its_own_function_puts_them() -> N
 
 @pytest.mark.parametrize("name", TEMPLATES)
 @pytest.mark.parametrize("scheme", [FIVE, DLIB_5, IBUG_68, DLIB_81], ids=lambda one: one.name)
-def test_templates_are_laid_on_what_a_scheme_has(name: str, scheme) -> None:
+def test_templates_are_laid_on_what_a_scheme_has(name: str, scheme: Scheme) -> None:
     template = TEMPLATES[name]
     parts = parts_of(template, scheme.name, scheme.parts)
     assert (len(parts) >= template.least) == (name == "mean-face" or scheme is not DLIB_5)
@@ -135,7 +135,7 @@ def test_the_mask_of_an_aligned_crop_is_the_upright_one_turned() -> None:
     """Evidence is found on the windows, then turned: nothing of it depends on how crops are cut."""
     rng = np.random.default_rng(1)
     side = PIXELS * grid_side(2.0)
-    original = cv2.GaussianBlur(rng.integers(0, 256, (side, side, 3), np.uint8), (0, 0), 2)
+    original = np.asarray(cv2.GaussianBlur(rng.integers(0, 256, (side, side, 3), np.uint8), (0, 0), 2), np.uint8)
     fake = np.clip(original + rng.normal(0, 1.5, original.shape), 0, 255).astype(np.uint8)
     fake[70:130, 60:120] = cv2.GaussianBlur(fake, (0, 0), 4)[70:130, 60:120]
     upright = Crop(250, (0.175, 0.175, 0.825, 0.825))

@@ -4,7 +4,8 @@
 
 For each clip and landmarker: CPU time a face, how many faces have landmarks, the second difference of the points from
 frame to frame in percent of the box's side (median and 95th percentile over points and frames) before and after
-smoothing, and how far the points of the mirrored frame lie from the mirrored points.
+smoothing, and how far the points of the mirrored frame lie from the mirrored points. Last, where the parts of a face
+lie in its box, as the template mean-face has it: medians over the clips' medians.
 """
 
 from __future__ import annotations
@@ -43,15 +44,23 @@ def main() -> None:
     print(
         f"{'clip':20} {'landmarks':14} {'ms a face':>9} {'found':>9} {'rough %':>14} {'smooth %':>14} {'mirror %':>9}"
     )
+    places: dict[str, list[Points]] = {}
     for clip in given.clips:
         with process.reading():
             frames = frames_with_faces(partial(read_frames, clip), make_detector("libfacedetection"), Survey())
             seen = list(itertools.islice(frames, given.frames))
         for name in given.landmarks.split(","):
-            report(clip, name, seen)
+            places.setdefault(name, []).append(report(clip, name, seen))
+    for name, own in places.items():
+        middle = np.nanmedian(own, axis=0)
+        told = (
+            f"{part} {x:.3f} {y:.3f}" for part, (x, y) in zip(get_landmarker(name).scheme.parts, middle, strict=True)
+        )
+        print(f"{name}: {', '.join(told)}")
 
 
-def report(clip: Path, name: str, seen: Seen) -> None:
+def report(clip: Path, name: str, seen: Seen) -> Points:
+    """Print a line; where the parts of the face lie in its box, float64 (parts, 2)."""
     entry = get_landmarker(name)
     find, spent = entry.load(None), [0.0]
 
@@ -69,6 +78,14 @@ def report(clip: Path, name: str, seen: Seen) -> None:
     steady = " ".join(f"{median:6.2f} ({high:5.2f})" for median, high in map(jitter, (rough, smooth)))
     apart = mirrored(rough[:: max(1, len(rough) // 8)], find, entry.scheme.mirrored)
     print(f"{clip.name:20} {name:14} {each:9.2f} {found:4} of {count:3} {steady} {apart:9.2f}")
+    parts = list(entry.scheme.parts.values())
+    there = [
+        [(face.landmarks[list(own)].mean(axis=0) + 0.5 - face.box[:2]) / (face.box[2] - face.box[0]) for own in parts]
+        for _, faces in smooth
+        for face in faces
+        if face.landmarks is not None
+    ]
+    return np.asarray(np.median(there, axis=0) if there else np.full((len(parts), 2), np.nan), np.float64)
 
 
 def jitter(seen: Seen) -> tuple[float, float]:

@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from forgeprep.faces.landmarkers import Find
 from forgeprep.ops.alignment import TEMPLATES
 from forgeprep.ops.geometry import matrix_of_row, through
 from forgeprep.ops.masks import binarise
+from forgeprep.params.crop import CropParams
 from forgeprep.shards.check_sample import row_problems
 from forgeprep.shards.read import iter_rows, shard_paths
 from forgeprep.shards.verify import verify
+from forgeprep.stages.crop import places
+from forgeprep.stages.crop.detector import landmarker_of
 from tests.conftest import run_cli
 
 pytestmark = pytest.mark.skipif(
@@ -119,6 +124,27 @@ def test_one_matrix_holds_for_a_whole_clip(demo: Path, tmp_path: Path) -> None:
         found[row["source_id"], row["track_id"]].add(tuple(row["crop_matrix"]))
         assert row["image_size"] == [96, 96]
     assert {len(matrices) for matrices in found.values()} == {1}
+
+
+def test_a_face_without_landmarks_is_a_drop_of_its_original_and_of_its_fakes(
+    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where CenterFace sees no face: here in the first frames."""
+
+    def blind(params: CropParams) -> Find | None:
+        find = landmarker_of(params)
+        return None if find is None else lambda frame, box: find(frame, box) if frame.index >= 8 else None
+
+    monkeypatch.setattr(places, "landmarker_of", blind)
+    rows = make(demo, tmp_path / "out", "--frames", "3", "--landmarks", "dlib-5", "--align", "mean-face")
+    drops = pq.read_table(tmp_path / "out/drops.parquet").to_pylist()
+    assert {(drop["frame_index"], drop["track_id"], drop["reason"]) for drop in drops} == {(0, 0, "no_landmarks")}
+    assert len(drops) == 4
+    assert len(rows) == 8
+    # Without alignment the crop is there, and only its landmarks are not.
+    rows = make(demo, tmp_path / "upright", "--frames", "3", "--landmarks", "dlib-5")
+    assert {row["frame_index"] for row in rows if row["landmarks"] is None} == {0}
+    assert len(rows) == 12
 
 
 def test_damage_to_what_places_a_crop_is_found(aligned: list[dict[str, Any]]) -> None:

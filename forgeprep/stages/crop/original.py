@@ -136,19 +136,20 @@ def read_original(
             return
     chosen = _chosen(clip, group, found)
     tubes = find_tubes(group.windows, found) if group.window else None
-    until = math.inf if followed else max(chosen.frames, default=-1) + REACH
+    last = max(chosen.frames, default=-1) + REACH
     wanted = frozenset(chosen.frames)
     windows = group.windows if group.window else [chosen.frames]
 
-    def again() -> Iterator[tuple[Frame, Sequence[Face]]]:
+    def again(until: float) -> Iterator[tuple[Frame, Sequence[Face]]]:
         frames = takewhile(lambda frame: frame.index <= until, read_frames(path, learned))
         return _known(frames, found, tubes)
 
+    whole = again(math.inf if followed else last)
     if for_all:
-        places = find_places(with_places(again(), params, wanted, path), params, windows)
-        yield from stretches(at_places(again(), places, params), wanted)
+        places = find_places(with_places(again(last), params, wanted, path), params, windows)
+        yield from stretches(at_places(whole, places, params), wanted)
     else:
-        yield from stretches(with_places(again(), params, wanted, path), wanted)
+        yield from stretches(with_places(whole, params, wanted, path), wanted)
     yield Stretch(chosen=(chosen, found.tracks))
 
 

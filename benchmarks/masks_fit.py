@@ -97,7 +97,7 @@ def measured(fakes: list[Frame], originals: list[Frame], faces: list[Face], trut
     pairs, crops, grids = [], [], []
     for fake, original, face, truth in zip(fakes, originals, faces, truths, strict=True):
         windows = window(fake, face.cut_box, params), window(original, face.cut_box, params)
-        pair, crop = compared(windows, face.cut_box, fake.size_wh, params)
+        pair, crop = compared(windows, face, fake.size_wh, params)
         pairs.append(pair)
         crops.append(crop)
         grids.append(on_grid(truth, window_box(face.cut_box, params), evidence.grid_side(evidence.WIDE)))

@@ -77,6 +77,12 @@ def _detectors() -> Iterable[str]:
     return detector_names()
 
 
+def _landmarkers() -> Iterable[str]:
+    from forgeprep.faces.landmarkers import landmarker_names
+
+    return landmarker_names()
+
+
 def _models() -> Iterable[str]:
     try:
         from forgeprep.training.models import model_names
@@ -95,6 +101,7 @@ Dataset = Annotated[
 ]
 complete_stages, complete_models = completing(_stages), completing(_models)
 complete_formats, complete_detectors = completing(_formats), completing(_detectors)
+complete_landmarkers = completing(_landmarkers)
 
 Out = Annotated[Path, typer.Argument(help="Folder of a finished run.", parser=parse_path, metavar="OUT")]
 Json = Annotated[bool, typer.Option("--json", help="Print it as JSON, for programs. [default: off]")]

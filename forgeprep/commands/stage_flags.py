@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from forgeprep.commands.flags import complete_detectors, completing
+from forgeprep.commands.flags import complete_detectors, complete_landmarkers, completing
 from forgeprep.commands.groups import Command
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HEADINGS = {"crop": "Faces", "mask": "Masks", "perturb": "Perturbations"}
 """Stage -> the heading of its flags where that is not its own name."""
-_NAMED = {"detector": complete_detectors}
+_NAMED = {"detector": complete_detectors, "landmarks": complete_landmarkers}
 """Parameters that name something which other packages can add to."""
 _WORDED_DEFAULT = re.compile(r"; default:? (?P<default>.*)$")
 _METAVARS = {bool: "BOOLEAN", int: "INTEGER", float: "NUMBER"}

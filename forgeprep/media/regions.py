@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from forgeprep.media.colour import part_gray, part_rgb
-from forgeprep.media.frames import Frame, UInt8
+from forgeprep.media.frames import Frame, Plane, UInt8
 
 Box = tuple[float, float, float, float]
 IntBox = tuple[int, int, int, int]
@@ -74,17 +74,26 @@ def window_rgb(frame: Frame, box: IntBox, side: int) -> UInt8:
     planes = []
     for number, plane in enumerate(frame.planes):
         sx, sy = frame.shift if number and frame.model == "yuv" else (0, 0)
-        x0, y0, x1, y1 = box[0] >> sx, box[1] >> sy, -(-box[2] >> sx), -(-box[3] >> sy)
-        height, width = plane.shape
-        left, top = min(max(0, x0), width - 1), min(max(0, y0), height - 1)
-        part = plane[top : max(top + 1, min(height, y1)), left : max(left + 1, min(width, x1))]
-        above, below = max(0, top - y0), max(0, y1 - top - part.shape[0])
-        before, after = max(0, left - x0), max(0, x1 - left - part.shape[1])
-        if above or below or before or after:
-            part = cv2.copyMakeBorder(part, above, below, before, after, cv2.BORDER_REPLICATE)
-        interpolation = cv2.INTER_AREA if part.shape[0] >= 1.6 * side else cv2.INTER_LINEAR
-        planes.append(np.asarray(cv2.resize(part, (side, side), interpolation=interpolation)))
+        planes.append(_scaled_part(plane, (box[0] >> sx, box[1] >> sy, -(-box[2] >> sx), -(-box[3] >> sy)), side))
     return frame_rgb(replace(frame, planes=tuple(planes), shift=(0, 0)))
+
+
+def window_gray(frame: Frame, box: IntBox, side: int) -> UInt8:
+    """The same of its luma alone, uint8 (side, side), in the range of the planes."""
+    return np.asarray(_scaled_part(frame.y, box, side), np.uint8)
+
+
+def _scaled_part(plane: Plane, box: IntBox, side: int) -> Plane:
+    x0, y0, x1, y1 = box
+    height, width = plane.shape
+    left, top = min(max(0, x0), width - 1), min(max(0, y0), height - 1)
+    part = plane[top : max(top + 1, min(height, y1)), left : max(left + 1, min(width, x1))]
+    above, below = max(0, top - y0), max(0, y1 - top - part.shape[0])
+    before, after = max(0, left - x0), max(0, x1 - left - part.shape[1])
+    if above or below or before or after:
+        part = cv2.copyMakeBorder(part, above, below, before, after, cv2.BORDER_REPLICATE)
+    interpolation = cv2.INTER_AREA if part.shape[0] >= 1.6 * side else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(part, (side, side), interpolation=interpolation))
 
 
 def padding_of(box: IntBox, size_wh: tuple[int, int]) -> IntBox:

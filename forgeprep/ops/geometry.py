@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from forgeprep.media.frames import UInt8
 from forgeprep.media.regions import Box, IntBox
+
+Matrix = npt.NDArray[np.float64]
+"""float64 (2, 3): takes points of a frame to those of a crop; both count from the centre of the upper left pixel."""
 
 
 def square_crop_box(face_box: Box, enlarge: float) -> IntBox:
@@ -22,6 +27,34 @@ def square_crop_box(face_box: Box, enlarge: float) -> IntBox:
     left = round((x0 + x1 - side) / 2)
     top = round((y0 + y1 - side) / 2)
     return left, top, left + side, top + side
+
+
+def matrix_of_box(box: IntBox, side: int) -> Matrix:
+    """The matrix of a crop that is an upright box, scaled to ``side`` pixels.
+
+    >>> matrix_of_box((10, 20, 60, 70), 100).tolist()
+    [[2.0, 0.0, -19.5], [0.0, 2.0, -39.5]]
+    """
+    scale = side / (box[2] - box[0])
+    return np.array([[scale, 0.0, (0.5 - box[0]) * scale - 0.5], [0.0, scale, (0.5 - box[1]) * scale - 0.5]])
+
+
+def matrix_of_row(row: Mapping[str, Any]) -> Matrix:
+    """The matrix of a sample's crop by its columns; of runs without ``crop_matrix``, whose crops are upright, too."""
+    told = row.get("crop_matrix")
+    if told is not None:
+        return np.array(told, np.float64).reshape(2, 3)
+    return matrix_of_box(tuple(row["crop_box"]), row["image_size"][0])
+
+
+def through(matrix: Matrix, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Where a matrix takes points, float64 (n, 2)."""
+    return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
+
+
+def inverse(matrix: Matrix) -> Matrix:
+    """The way back."""
+    return np.asarray(np.linalg.inv(np.vstack([matrix, [0.0, 0.0, 1.0]]))[:2], np.float64)
 
 
 def tube_box(boxes: Sequence[Box]) -> Box:

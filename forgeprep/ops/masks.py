@@ -35,6 +35,7 @@ from forgeprep.ops.evidence import (
     find_evidence,
 )
 from forgeprep.ops.evidence_model import FIT_BIAS, FIT_WEIGHTS
+from forgeprep.ops.geometry import Matrix
 from forgeprep.ops.robust import Float
 
 MIDDLE, LEVELS = 128, 20
@@ -55,11 +56,26 @@ class Crop:
         side: its side in pixels.
         place: x0, y0, x1, y1 of the crop in shares of its window, about .18 to .82 for 1.3 of 2.
         padding: left, top, right, bottom: its pixels outside the frame.
+        matrix: of an aligned crop, float64 (2, 3): from its pixels to places in shares of the window; ``place`` then is
+            the upright box around it.
+        outside: of an aligned crop, its pixels outside the frame or the window, bool (side, side).
     """
 
     side: int
     place: tuple[float, float, float, float]
     padding: IntBox = (0, 0, 0, 0)
+    matrix: Matrix | None = None
+    outside: Bool | None = None
+
+    def to_grid(self, cells: int) -> Matrix:
+        """From its pixels to the cells of a window with so many along a side, both counted from their centres."""
+        if self.matrix is None:
+            x0, y0, x1, y1 = (cells * place for place in self.place)
+            across, down = (x1 - x0) / self.side, (y1 - y0) / self.side
+            return np.array([[across, 0, x0 + 0.5 * across - 0.5], [0, down, y0 + 0.5 * down - 0.5]])
+        there = cells * self.matrix
+        there[:, 2] -= 0.5
+        return there
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,10 +212,7 @@ def _shown(crops: Sequence[Crop], side: int) -> Part:
 
 
 def _mask_of(log_odds: Float, crop: Crop, enlarge: float) -> DifferenceMask:
-    side = log_odds.shape[0]
-    x0, y0, x1, y1 = (side * place for place in crop.place)
-    across, down = (x1 - x0) / crop.side, (y1 - y0) / crop.side
-    there = np.array([[across, 0, x0 + 0.5 * across - 0.5], [0, down, y0 + 0.5 * down - 0.5]])
+    there = crop.to_grid(log_odds.shape[0])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     smooth = np.asarray(cv2.GaussianBlur(log_odds, (0, 0), 0.8), np.float32)
     odds = cv2.warpAffine(smooth, there, (crop.side, crop.side), flags=flags, borderMode=cv2.BORDER_REPLICATE)
@@ -209,6 +222,8 @@ def _mask_of(log_odds: Float, crop: Crop, enlarge: float) -> DifferenceMask:
     left, top, right, bottom = crop.padding
     for outside in np.s_[:top, :], np.s_[crop.side - bottom :, :], np.s_[:, :left], np.s_[:, crop.side - right :]:
         difference[outside] = 0
+    if crop.outside is not None:
+        difference[crop.outside] = 0
     return DifferenceMask(binarise(difference, MIDDLE, enlarge=enlarge), difference, MIDDLE, 0.0)
 
 
@@ -224,6 +239,8 @@ def _most_likely(found: DifferenceMask, enlarge: float) -> DifferenceMask:
 
 def _region(mask: UInt8, crop: Crop, side: int) -> Bool:
     """A crop's mask on the window's grid."""
+    if crop.matrix is not None:
+        return np.asarray(cv2.warpAffine(mask, crop.to_grid(side), (side, side), flags=cv2.INTER_LINEAR) > 127)
     grid = np.zeros((side, side), bool)
     x0, y0, x1, y1 = (round(side * place) for place in crop.place)
     small = cv2.resize(mask, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA) > 127
@@ -233,6 +250,8 @@ def _region(mask: UInt8, crop: Crop, side: int) -> Bool:
 
 
 def _inside(crop: Crop, side: int) -> Bool:
+    if crop.matrix is not None:
+        return _region(np.full((crop.side, crop.side), 255, np.uint8), crop, side)
     at = (np.arange(side) + 0.5) / side
     x0, y0, x1, y1 = crop.place
     return np.asarray(((at > y0) & (at < y1))[:, None] & ((at > x0) & (at < x1))[None, :])

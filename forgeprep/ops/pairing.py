@@ -60,6 +60,10 @@ class Placement:
         (dx, dy), s = self.shift, self.scale
         return box[0] * s + dx, box[1] * s + dy, box[2] * s + dx, box[3] * s + dy
 
+    def points(self, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Where points of the original's frame, float64 (n, 2) from its first pixel's centre, lie in the fake's."""
+        return np.asarray((points + 0.5) * self.scale + np.array(self.shift) - 0.5, np.float64)
+
     @property
     def is_identity(self) -> bool:
         """Whether both pictures lie pixel on pixel."""

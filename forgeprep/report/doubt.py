@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forgeprep.errors import VerifyError
+from forgeprep.ops.geometry import Matrix, inverse, matrix_of_row, through
 from forgeprep.report.choose import Group, group_of
 from forgeprep.shards.encode import decode_image
 from forgeprep.shards.random_access import Place, iter_values, read_at
@@ -24,7 +25,7 @@ from forgeprep.shards.sequences import MARK, is_sequence, split_frames
 
 COLUMNS = (
     "sample_id", "clip_id", "track_id", "frame_index", "timestamp_s", "label", "method", "compression", "face_box",
-    "crop_box", "mask_source", "mask_confidence", "mask_agreement", MARK, "padded",
+    "crop_box", "crop_matrix", "mask_source", "mask_confidence", "mask_agreement", MARK, "padded",
 )  # fmt: skip
 """The columns that :meth:`Doubts.add` uses."""
 
@@ -75,7 +76,13 @@ class Spot(NamedTuple):
     time_s: float
     face_box: tuple[float, ...]
     crop_box: tuple[int, ...]
+    crop_matrix: tuple[float, ...] | None
     literal: bool
+
+    def matrix(self, mask: npt.NDArray[np.uint8]) -> Matrix:
+        """From the frame to its mask."""
+        size = mask.shape[1], mask.shape[0]
+        return matrix_of_row({"crop_matrix": self.crop_matrix, "crop_box": self.crop_box, "image_size": size})
 
 
 @dataclass(slots=True)
@@ -133,9 +140,10 @@ class Doubts:
             tally.rated += 1
             tally.low += row["mask_confidence"] < BAD
         boxes, literal = (tuple(row["face_box"]), tuple(row["crop_box"])), row["mask_source"] == "literal"
+        matrix = None if row.get("crop_matrix") is None else tuple(row["crop_matrix"])
         # A folder of pictures has no times: NaN is near to nothing.
         time_s = math.nan if row["timestamp_s"] is None else row["timestamp_s"]
-        spot = Spot(place, number, time_s, *boxes, literal)
+        spot = Spot(place, number, time_s, *boxes, matrix, literal)
         track = row["clip_id"], row["track_id"]
         before, self._last[track] = self._last.get(track), spot
         near = before if before is not None and 0 < spot.time_s - before.time_s <= NEAR_S else None
@@ -233,11 +241,12 @@ def look_at_masks(spots: list[tuple[int, str, Spot, Spot | None]]) -> Looks:
             continue
         if mask is None:
             continue
-        found.strayed.append(is_stray(mask, spot.face_box, spot.crop_box))
+        found.strayed.append(is_stray(mask, spot.face_box, spot.matrix(mask)))
         if difference is not None and difference.shape == mask.shape:
             found.unlike.append((_iou(mask > 0, difference >= EVEN) or 0.0) < BAD)
         if near is not None and other is not None:
-            shared = _iou(on_face(mask, spot.face_box, spot.crop_box), on_face(other, near.face_box, near.crop_box))
+            own, neighbour = spot.matrix(mask), near.matrix(other)
+            shared = _iou(on_face(mask, spot.face_box, own), on_face(other, near.face_box, neighbour))
             found.steady.extend([] if shared is None else [shared])
     return found
 
@@ -254,8 +263,8 @@ def _picture(spot: Spot, name: str) -> npt.NDArray[np.uint8] | None:
     return None if value is None else decode_image(value["bytes"])
 
 
-def is_stray(mask: npt.NDArray[np.uint8], face_box: tuple[float, ...], crop_box: tuple[int, ...]) -> bool:
-    """Whether a mask, uint8 (H, W), is in many pieces, or its middle lies off the face."""
+def is_stray(mask: npt.NDArray[np.uint8], face_box: tuple[float, ...], matrix: Matrix) -> bool:
+    """Whether a mask, uint8 (H, W), is in many pieces, or its middle lies off the face; ``matrix`` leads there."""
     count, _, stats, _ = cv2.connectedComponentsWithStats((mask > 0).astype(np.uint8))
     total = int(stats[1:, cv2.CC_STAT_AREA].sum()) if count > 1 else 0
     if not total:
@@ -263,21 +272,18 @@ def is_stray(mask: npt.NDArray[np.uint8], face_box: tuple[float, ...], crop_box:
     if np.count_nonzero(stats[1:, cv2.CC_STAT_AREA] >= _LEAST_PIECE * total) > MOST_REGIONS:
         return True
     rows, columns = np.nonzero(mask)
-    scale = (crop_box[2] - crop_box[0]) / mask.shape[1]
-    middle = crop_box[0] + scale * (columns.mean() + 0.5), crop_box[1] + scale * (rows.mean() + 0.5)
+    middle = through(inverse(matrix), [(columns.mean(), rows.mean())])[0] + 0.5
     side = max(face_box[2] - face_box[0], face_box[3] - face_box[1])
     away = middle[0] - (face_box[0] + face_box[2]) / 2, middle[1] - (face_box[1] + face_box[3]) / 2
     return float(np.hypot(*away)) > FAR * side
 
 
-def on_face(mask: npt.NDArray[np.uint8], face_box: tuple[float, ...], crop_box: tuple[int, ...]) -> Bool:
+def on_face(mask: npt.NDArray[np.uint8], face_box: tuple[float, ...], matrix: Matrix) -> Bool:
     """A mask on a grid that moves with the face, bool (64, 64): twice as wide as the face box, with the same middle."""
     side = max(face_box[2] - face_box[0], face_box[3] - face_box[1])
-    step = 2 * _REACH * side / _GRID * mask.shape[1] / (crop_box[2] - crop_box[0])
-    pixels = mask.shape[1] / (crop_box[2] - crop_box[0])
-    corner = [pixels * ((face_box[axis] + face_box[axis + 2]) / 2 - _REACH * side - crop_box[axis]) for axis in (0, 1)]
-    # Coordinates are those of the centres of pixels.
-    back = np.array([[step, 0, corner[0] + step / 2 - 0.5], [0, step, corner[1] + step / 2 - 0.5]])
+    step = 2 * _REACH * side / _GRID
+    x, y = ((face_box[axis] + face_box[axis + 2]) / 2 - _REACH * side + step / 2 - 0.5 for axis in (0, 1))
+    back = matrix @ np.array([[step, 0, x], [0, step, y], [0, 0, 1]])
     laid = cv2.warpAffine(mask, back, (_GRID, _GRID), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     return np.asarray(laid > 127)
 

@@ -26,7 +26,7 @@ _MODULES = (
 )  # fmt: skip
 _EXTRAS = {
     "train": "train, evaluate, predict and models",
-    "align": "--detector face-alignment",
+    "align": "--detector face-alignment and --landmarks face-alignment",
     "dev": "the tests and benchmarks",
 }
 _SHARED_MEMORY = 1 << 30
@@ -38,8 +38,8 @@ class Part:
     """Something that commands need.
 
     Attributes:
-        kind: ``core``, ``detector``, ``weights``, ``encoder``, ``ray``, ``gpu`` or ``extra``.
-        name: of the package, detector, file, encoder or extra.
+        kind: ``core``, ``detector``, ``landmarker``, ``weights``, ``encoder``, ``ray``, ``gpu`` or ``extra``.
+        name: of the package, detector, landmarker, file, encoder or extra.
         usable: whether it can be used.
         detail: its version or place, or why it cannot be used.
         needed_for: what cannot be done without it.
@@ -101,7 +101,7 @@ def look_at_machine(folder: Path) -> Machine:
     found.parts = _core(core)
     found.works = all(part.usable for part in found.parts)
     if found.works:
-        found.parts += [*_detectors(), *_weights(), *_encoders()]
+        found.parts += [*_detectors(), *_landmarkers(), *_weights(), *_encoders()]
     found.parts += [_ray(), _gpu(), *_extras(extras)]
     return found
 
@@ -192,15 +192,28 @@ def _detectors() -> list[Part]:
     return found
 
 
+def _landmarkers() -> list[Part]:
+    """The landmarkers, each loaded once."""
+    from forgeprep.faces.landmarkers import get_landmarker, landmarker_names
+
+    found = []
+    for name in landmarker_names():
+        problem = _problem_of(lambda name=name: get_landmarker(name).load(None))  # type: ignore[misc]
+        found.append(Part("landmarker", name, problem is None, problem or "loads", f"--landmarks {name}"))
+    return found
+
+
 def _weights() -> list[Part]:
     from forgeprep.faces.detectors import detector_names, get_detector, known_weights
+    from forgeprep.faces.landmarkers import get_landmarker, landmark_weights, landmarker_names
     from forgeprep.faces.weights import weights_path
 
-    known, found = known_weights(), []
-    users = {name: detector for detector in detector_names() for name in get_detector(detector).weights}
-    for name in known:
-        needed_for = f"--detector {users[name]}"
-        mend = f"forgeprep weights fetch {name}"
+    known, found = known_weights() | landmark_weights(), []
+    users = {name: f"--detector {one}" for one in detector_names() for name in get_detector(one).weights}
+    users |= {name: f"--landmarks {one}" for one in landmarker_names() for name in get_landmarker(one).weights}
+    for name, file in known.items():
+        needed_for = users[name]
+        mend = file.by_hand or f"forgeprep weights fetch {name}"
         try:
             path = weights_path(name, known)
         except ImportError as error:

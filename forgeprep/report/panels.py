@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forgeprep.errors import UsageError
+from forgeprep.ops.geometry import matrix_of_row, through
 from forgeprep.ops.similarity import similarity_map, unpack_grid
 from forgeprep.schemas.columns import Column
 from forgeprep.stages import columns_of
@@ -23,6 +24,8 @@ SIDE = 240
 EMPTY = (236, 238, 241)
 RED, CYAN = (255, 40, 40), (0, 225, 255)
 """The mask that forgeprep made, and the dataset's own."""
+DOT, RIM = (90, 255, 90), (20, 40, 20)
+"""Landmarks."""
 VEIL, FILL = 0.2, 0.45
 """How much of its colour covers a mask that stands alone, and what only one of two masks calls forged."""
 LEAST_OUTLINED = 0.002
@@ -99,9 +102,27 @@ def similarity(row: SheetRow) -> UInt8 | None:
     return None if bits is None else _map(bits, row.sample["similarity_side"])
 
 
+def landmarks(row: SheetRow) -> UInt8 | None:
+    """The crop with its landmarks, each a dot with a dark rim, so that it shows on any skin."""
+    found = row.sample.get("landmarks")
+    if found is None:
+        return None
+    picture = row.sample["image"]
+    points = through(matrix_of_row(row.sample), np.array(found, np.float64).reshape(-1, 2))
+    drawn, scale = _fit(picture), SIDE / max(picture.shape[:2])
+    # Sixteenths of a pixel.
+    places = np.rint(16 * ((points + 0.5) * scale - 0.5)).astype(int)
+    size = 1 if len(places) > 20 else 2
+    for colour, radius in ((RIM, size + 1), (DOT, size)):
+        for x, y in places:
+            cv2.circle(drawn, (int(x), int(y)), 16 * radius, colour, cv2.FILLED, cv2.LINE_AA, 4)
+    return drawn
+
+
 OWN_PANELS = (
     Panel("original", "original", "the original's crop", original, of_fakes=True),
     Panel("image", "sample", "the crop as stored", partial(stored, "image")),
+    Panel("landmarks", "landmarks", "of the original, for fakes too", landmarks),
     Panel("overlay", "mask", "red; cyan: the dataset's own", overlay, of_fakes=True),
     Panel("difference", "difference", "evidence, with the outlines", difference, of_fakes=True),
     Panel("noise", "noise residual", "x5 around mid gray", partial(stored, "noise")),

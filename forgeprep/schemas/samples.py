@@ -146,7 +146,28 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         nullable=True,
     ),
     Column(
-        "landmarks", "crop", pa.list_(pa.float32()), "x0, y0, x1, y1, … in frame pixels; null without", nullable=True
+        "landmarks",
+        "crop",
+        pa.list_(pa.float32()),
+        "x0, y0, x1, y1, … in frame pixels, from the centre of the first pixel; smoothed along the track; a fake has "
+        "those of its original; null without",
+        nullable=True,
+    ),
+    Column(
+        "landmark_scheme",
+        "crop",
+        pa.string(),
+        "which points the landmarks are: dlib-5, ibug-68, dlib-81 or five; null without",
+        nullable=True,
+        in_sequence="once",
+    ),
+    Column(
+        "crop_matrix",
+        "crop",
+        pa.list_(pa.float64(), 6),
+        "a, b, c, d, e, f: the frame's point (x, y) lies at (a x + b y + c, d x + e y + f) in the crop; both count "
+        "from the centre of the first pixel",
+        nullable=True,
     ),
     Column("image", "crop", IMAGE_TYPE, "the crop, RGB", kind="image", as_run=True, channels=3),
     Column("image_size", "crop", _ints(2), "width, height of the crop in pixels", in_sequence="same"),

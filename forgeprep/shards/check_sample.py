@@ -32,6 +32,7 @@ def row_problems(row: dict[str, Any], columns: Sequence[Column] = SAMPLE_COLUMNS
     """
     yield from _label_problems(row)
     yield from _perturbation_problems(row)
+    yield from _geometry_problems(row)
     decoded: dict[str, UInt8] = {}
     for column in columns:
         if column.is_picture and row.get(column.name) is not None:
@@ -107,6 +108,18 @@ def _perturbation_problems(row: dict[str, Any]) -> Iterator[str]:
         fits = False
     if not fits:
         yield f"perturbation is {names!r}, but perturbation_params are {params!r}"
+
+
+def _geometry_problems(row: dict[str, Any]) -> Iterator[str]:
+    points, scheme = row.get("landmarks"), row.get("landmark_scheme")
+    if "landmark_scheme" in row and (points is None) != (scheme is None):
+        yield f"landmark_scheme is {scheme!r}, but there are {'no' if points is None else 'some'} landmarks"
+    if points is not None and (len(points) % 2 or not np.isfinite(points).all()):
+        yield "landmarks are no pairs of numbers"
+    if row.get("crop_matrix") is not None:
+        a, b, c, d, e, f = row["crop_matrix"]
+        if not np.isfinite([a, b, c, d, e, f]).all() or a * e - b * d <= 0:
+            yield "crop_matrix takes no frame to a crop"
 
 
 def _size_problems(row: dict[str, Any], decoded: dict[str, UInt8], columns: Sequence[Column]) -> Iterator[str]:

@@ -70,6 +70,8 @@ class Sample:
     detection_score: float | None
     image: UInt8
     landmarks: list[float] | None = None
+    landmark_scheme: str | None = None
+    crop_matrix: list[float] | None = None
     perturbation: str | None = None
     columns: dict[str, Any] = field(default_factory=dict)
     original: UInt8 | None = None
@@ -94,7 +96,8 @@ class Sample:
 def sample_of(row: Mapping[str, Any]) -> Sample:
     """A sample from its row, as :meth:`Sample.row` gives it."""
     later = {name: value for name, value in row.items() if name not in _OF_EVERY_SAMPLE and name != "image_size"}
-    return Sample(**{name: row[name] for name in _OF_EVERY_SAMPLE}, columns=later)
+    # Runs of earlier versions lack some.
+    return Sample(**{name: row[name] for name in _OF_EVERY_SAMPLE if name in row}, columns=later)
 
 
 _OF_EVERY_SAMPLE = tuple(one.name for one in fields(Sample))[: [one.name for one in fields(Sample)].index("columns")]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from forgeprep.errors import UsageError
 from forgeprep.media.regions import Box
+from forgeprep.ops.geometry import Matrix, inverse, matrix_of_row, through
 from forgeprep.ops.perturb.catalogue import CATALOGUE, OTHERS, Step, perturb
 from forgeprep.ops.perturb.codecs import missing_encoder
 from forgeprep.ops.perturb.draw import draw, generator, parse
@@ -69,28 +70,33 @@ def _move_mask(sample: Sample, warps: Sequence[Warp]) -> None:
 
 
 def _moved_box(sample: Sample, warps: Sequence[Warp]) -> Box:
-    corner, scale = _place(sample)
-    low, high = (np.array(sample.face_box).reshape(2, 2) - corner) * scale
-    box: Box = (*low, *high)
+    """The box stays upright where the crop is turned: its middle goes along, and its sides by their lengths."""
+    matrix = _matrix(sample)
+    sides = np.array(sample.face_box).reshape(2, 2)
+    middle, half = through(matrix, sides.mean(axis=0)[None] - 0.5)[0] + 0.5, (sides[1] - sides[0]) / 2
+    scale = math.hypot(matrix[0, 0], matrix[1, 0])
+    box: Box = (*(middle - scale * half), *(middle + scale * half))
     for warp in warps:
         box = warp.box(box)
-    x0, y0, x1, y1 = (float(value) for value in (np.array(box).reshape(2, 2) / scale + corner).ravel())
+    moved = np.array(box).reshape(2, 2)
+    middle, half = through(inverse(matrix), moved.mean(axis=0)[None] - 0.5)[0] + 0.5, (moved[1] - moved[0]) / 2 / scale
+    x0, y0, x1, y1 = (float(value) for value in (*(middle - half), *(middle + half)))
     return x0, y0, x1, y1
 
 
 def _moved_landmarks(sample: Sample, landmarks: Sequence[float], warps: Sequence[Warp]) -> list[float]:
-    """Landmarks count from the centre of the upper left pixel, boxes from its corner."""
-    corner, scale = _place(sample)
-    points = (np.array(landmarks, np.float64).reshape(-1, 2) + 0.5 - corner) * scale
+    """Landmarks and crop_matrix count from the centre of the upper left pixel, warps from its corner."""
+    matrix = _matrix(sample)
+    points = through(matrix, np.array(landmarks, np.float64).reshape(-1, 2)) + 0.5
     for warp in warps:
         points = warp.points(points)
-    return [float(value) for value in (points / scale + corner - 0.5).ravel()]
+    return [float(value) for value in through(inverse(matrix), points - 0.5).ravel()]
 
 
-def _place(sample: Sample) -> tuple[np.ndarray[Any, Any], float]:
-    """The upper left corner of the crop in the frame, and pixels of the crop over pixels of the frame."""
-    x0, y0, x1, _ = sample.crop_box
-    return np.array([x0, y0], np.float64), sample.image.shape[1] / (x1 - x0)
+def _matrix(sample: Sample) -> Matrix:
+    """From the frame to the crop."""
+    size = sample.image.shape[1], sample.image.shape[0]
+    return matrix_of_row({"crop_matrix": sample.crop_matrix, "crop_box": sample.crop_box, "image_size": size})
 
 
 def check(params: PerturbParams) -> None:

@@ -183,7 +183,10 @@ def claim(training: Training, index: SampleIndex) -> None:
         _refuse_others(training.run, config)
     # How the shards' crops were cut, for `predict`; older trainings, which lack it, go on all the same.
     run = _run_of(training.shards[0])
-    config["crop"] = {**_crop_params(run), "enlarge": enlarge, "size": index.crop_size}
+    cut = _crop_params(run)
+    # Of aligned crops the samples tell a multiple of what was asked for.
+    asked = cut.get("enlarge", enlarge) if cut.get("align", "none") != "none" else enlarge
+    config["crop"] = {**cut, "enlarge": asked, "size": index.crop_size}
     config["crop_versions"] = run.get("versions")
     training.run.mkdir(parents=True, exist_ok=True)
     write_json(path, config)

@@ -73,7 +73,9 @@ def make_row(photo: UInt8, split: str, source: int, method: str | None, frame: i
         "detector": "dlib-hog",
         "detection": "detected",
         "detection_score": 0.1 + frame,
-        "landmarks": None if frame == 0 else [1.5, 2.25],
+        "landmarks": None,
+        "landmark_scheme": None,
+        "crop_matrix": [1.0, 0.0, -480.0, 0.0, 1.0, -80.0],
         "image": image,
         "image_size": [size, size],
         "mask": mask,
@@ -156,13 +158,9 @@ def write_tables(out: Path, records: list[dict[str, Any]], stages: Sequence[str]
     }
     for name, table in tables.items():
         atomic_write_bytes(out / name, table_bytes(table))
-    document: dict[str, Any] = {
-        "fingerprint": "f",
-        "stages": list(stages),
-        "formats": ["parquet", "webdataset"],
-        "config": {},
-    }
-    document["columns"] = [facts_of(column) for column in columns(stages)]
+    facts = [facts_of(column) for column in columns(stages)]
+    formats = ["parquet", "webdataset"]
+    document = {"fingerprint": "f", "stages": list(stages), "formats": formats, "config": {}, "columns": facts}
     atomic_write_bytes(out / "run.json", json.dumps(document).encode())
 
 

@@ -15,7 +15,7 @@ from tests.helpers.extend_tools import EXAMPLES, LINES, forgeprep, install
 SMALL = ("--frames", 2, "--stages", "crop,mask", "--workers", 1)
 
 
-@pytest.mark.parametrize("module", ["face-detector/lbp_faces.py", "dataset/studio_takes.py"])
+@pytest.mark.parametrize("module", ["face-detector/lbp_faces.py", "landmarker/dark_eyes.py", "dataset/studio_takes.py"])
 def test_an_example_is_short(module: str) -> None:
     assert len((EXAMPLES / module).read_text().splitlines()) < LINES
 
@@ -55,6 +55,28 @@ def test_a_detector_of_another_package_cuts_faces(demo: Path, tmp_path: Path) ->
         "run", "ffpp", *shards, "--out", tmp_path / "x", "--detector", "lpb", installed=[package], expect=2
     )
     assert "unknown face detector 'lpb': did you mean 'lbp'?" in told.stderr
+
+
+def test_a_landmarker_of_another_package_finds_eyes(demo: Path, tmp_path: Path) -> None:
+    package = install(EXAMPLES / "landmarker", tmp_path / "site")
+    out = tmp_path / "out"
+    command = ("run", "ffpp", "--root", demo, "--out", out, "--methods", "Deepfakes", "--splits", "val", *SMALL)
+    forgeprep(*command, "--landmarks", "dark-eyes", installed=[package])
+    forgeprep("verify", out, installed=[package])
+    rows = [row for path in shard_paths(out) for row in iter_rows(path)]
+    seen = [row for row in rows if row["landmarks"] is not None]
+    assert len(seen) >= 4
+    for row in seen:
+        x0, y0, x1, y1 = row["face_box"]
+        (right, high), (left, other) = ((row["landmarks"][at] - x0, row["landmarks"][at + 1] - y0) for at in (0, 2))
+        assert 0.15 < right / (x1 - x0) < 0.45
+        assert 0.55 < left / (x1 - x0) < 0.85
+        assert max(high, other) < 0.5 * (y1 - y0)
+        assert row["landmark_scheme"] == "eyes"
+    assert json.loads((out / "run.json").read_text())["versions"]["landmarker dark-eyes"] == "dark-eyes 1.0"
+    flags = ("--landmarks", "dark-eyes", "--align", "mean-face", "--overwrite")
+    told = forgeprep(*command, *flags, installed=[package], expect=2)
+    assert "--align mean-face: --landmarks dark-eyes has no nose" in told.stderr
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ def test_flags_win_over_the_file_and_the_file_over_the_preset(demo: Path, tmp_pa
     written = json.loads((out / "run.json").read_text())
     assert written["stages"] == ["frames", "crop", "noise"]
     crop = {"detector": "dlib-hog", "enlarge": 1.3, "size": 80, "bystanders": "skip", "min_face": 1 / 15}
+    crop |= {"landmarks": None, "landmarks_file": None, "align": "none", "align_per": "frame"}
     assert written["config"]["params"]["crop"] == crop
     assert written["config"]["params"]["frames"]["frames"] == {"train": "3", "val": "2", "test": "1"}
     assert written["requested"] == 2 * 2 * (3 + 2 + 1)

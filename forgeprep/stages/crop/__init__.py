@@ -3,7 +3,8 @@
 The way of a frame, each step in a module of its own:
 
 1. it is decoded, once                                  (:mod:`forgeprep.media.video`)
-2. its faces are found and tracked, on the original     (:mod:`forgeprep.faces.lookahead`)
+2. its faces are found and tracked, on the original     (:mod:`forgeprep.faces.lookahead`),
+   with landmarks and the places of aligned crops       (:mod:`forgeprep.stages.crop.places`)
 3. the original's frame is cut into a moment            (:mod:`forgeprep.stages.crop.original`)
 4. the fake's frame is laid on it, and cut alike        (:mod:`forgeprep.stages.crop.fake_reader`)
 5. forged frames and faces are told by what differs     (:mod:`forgeprep.stages.crop.forged`)

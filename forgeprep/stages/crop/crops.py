@@ -10,25 +10,34 @@ import numpy as np
 from forgeprep.faces.tracks import Face
 from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.regions import Box, IntBox, crop_gray, crop_rgb, padding_of, window_rgb
+from forgeprep.ops.alignment import aligned_gray, aligned_rgb, outside
 from forgeprep.ops.evidence import PIXELS, WIDE, Pair, grid_side
-from forgeprep.ops.geometry import resize_square, square_crop_box
+from forgeprep.ops.geometry import inverse, matrix_of_box, resize_square, square_crop_box
 from forgeprep.ops.masks import Crop
 from forgeprep.params.crop import CropParams
 from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.drops import Drop
 from forgeprep.stages.base import Group, Sample
+from forgeprep.stages.crop.detector import margin_of, scheme_of
 
 MAX_SKEW = 0.02
 """By so much the sides of a companion may be in another proportion: a codec rounds them to even numbers."""
 
 
-def cut(frame: Frame, face: Box, params: CropParams) -> UInt8:
+def can_cut(face: Face, params: CropParams) -> bool:
+    """Whether a face can be cut: an aligned crop needs landmarks."""
+    return params.align == "none" or face.aligned is not None
+
+
+def cut(frame: Frame, face: Face, params: CropParams) -> UInt8:
     """The crop of a face, uint8 (H, H, 3) RGB."""
-    crop = crop_rgb(frame, square_crop_box(face, params.enlarge))
+    if face.aligned is not None:
+        return aligned_rgb(frame, face.aligned)
+    crop = crop_rgb(frame, square_crop_box(face.cut_box, params.enlarge))
     return crop if params.size is None else resize_square(crop, params.size)
 
 
-def cut_gray(frame: Frame, face: Box, size_wh: tuple[int, int], params: CropParams) -> UInt8 | None:
+def cut_gray(frame: Frame, face: Face, size_wh: tuple[int, int], params: CropParams) -> UInt8 | None:
     """A crop of a companion video, scaled to the clip's frame where sizes differ; nearest: no new values.
 
     None where the companion's picture has another shape: nothing says what was cut off.
@@ -39,7 +48,9 @@ def cut_gray(frame: Frame, face: Box, size_wh: tuple[int, int], params: CropPara
     if frame.size_wh != size_wh:
         scaled = np.asarray(cv2.resize(frame.y, size_wh, interpolation=cv2.INTER_NEAREST), np.uint8)
         frame = Frame(frame.index, frame.time_s, (scaled,), "gray", (0, 0), full_range=frame.full_range)
-    crop = crop_gray(frame, square_crop_box(face, params.enlarge))
+    if face.aligned is not None:
+        return aligned_gray(frame, face.aligned)
+    crop = crop_gray(frame, square_crop_box(face.cut_box, params.enlarge))
     if params.size is None:
         return crop
     return np.asarray(cv2.resize(crop, (params.size, params.size), interpolation=cv2.INTER_NEAREST), np.uint8)
@@ -48,23 +59,30 @@ def cut_gray(frame: Frame, face: Box, size_wh: tuple[int, int], params: CropPara
 def window_box(face: Box, params: CropParams) -> IntBox:
     """The square around a face that a fake and its original are compared in."""
     # Where the whole picture is taken as the face, the face itself is about as much smaller as in a usual crop.
-    wide = WIDE / 1.3 if params.detector == "whole" else max(WIDE, params.enlarge)
+    wide = WIDE / 1.3 if params.detector == "whole" else max(WIDE, margin_of(params))
     return square_crop_box(face, wide)
 
 
 def window(frame: Frame, face: Box, params: CropParams) -> UInt8:
     """What a mask is made from: the surroundings of a face, uint8 (S, S, 3) RGB, see :class:`Pair`."""
-    return window_rgb(frame, window_box(face, params), PIXELS * grid_side(max(WIDE, params.enlarge)))
+    return window_rgb(frame, window_box(face, params), PIXELS * grid_side(max(WIDE, margin_of(params))))
 
 
 def compared(
-    windows: tuple[UInt8, UInt8], face: Box, size_wh: tuple[int, int], params: CropParams
+    windows: tuple[UInt8, UInt8], face: Face, size_wh: tuple[int, int], params: CropParams
 ) -> tuple[Pair, Crop]:
     """A fake's window and its original's, and where the fake's crop lies in it; box and frame size are the fake's."""
-    around, box = window_box(face, params), square_crop_box(face, params.enlarge)
+    around, box = window_box(face.cut_box, params), crop_box(face, params)
     side = around[2] - around[0]
     left, top, right, bottom = (pad / side for pad in padding_of(around, size_wh))
     x0, y0, x1, y1 = ((box[i] - around[i % 2]) / side for i in range(4))
+    pair = Pair(*windows, (left, top, right, bottom))
+    if face.aligned is not None:
+        back = inverse(face.aligned.matrix)
+        back[:, 2] += 0.5 - np.array(around[:2])
+        seen = max(0, around[0]), max(0, around[1]), min(size_wh[0], around[2]), min(size_wh[1], around[3])
+        unseen = outside(face.aligned, seen)
+        return pair, Crop(face.aligned.side, (x0, y0, x1, y1), matrix=back / side, outside=unseen)
     # A resized crop has padding of its own.
     crop_side = params.size or box[2] - box[0]
     scale = crop_side / (box[2] - box[0])
@@ -75,7 +93,12 @@ def compared(
         math.ceil(scale * pads[2]),
         math.ceil(scale * pads[3]),
     )
-    return Pair(*windows, (left, top, right, bottom)), Crop(crop_side, (x0, y0, x1, y1), padding)
+    return pair, Crop(crop_side, (x0, y0, x1, y1), padding)
+
+
+def crop_box(face: Face, params: CropParams) -> IntBox:
+    """The crop in frame pixels; of an aligned one, the upright box around it."""
+    return square_crop_box(face.cut_box, params.enlarge) if face.aligned is None else face.aligned.box
 
 
 def sample_at(
@@ -97,7 +120,8 @@ def sample_at(
         params: how it was cut.
     """
     index, time_s, size_wh = place
-    box = square_crop_box(face.cut_box, params.enlarge)
+    box = crop_box(face, params)
+    matrix = matrix_of_box(box, len(crop)) if face.aligned is None else face.aligned.matrix
     return Sample(
         sample_id=f"{clip.clip_id}/{face.track_id}/{index:06d}",
         dataset=clip.dataset,
@@ -117,11 +141,14 @@ def sample_at(
         frame_size=size_wh,
         face_box=face.box,
         crop_box=box,
-        enlarge=params.enlarge,
+        enlarge=margin_of(params),
         padding=padding_of(box, size_wh),
         detector=params.detector,
         detection=face.detection,
         detection_score=face.score,
+        landmarks=None if face.landmarks is None else [float(value) for value in face.landmarks.ravel()],
+        landmark_scheme=None if face.landmarks is None else scheme_of(params),
+        crop_matrix=[float(value) for value in matrix.ravel()],
         image=crop,
     )
 

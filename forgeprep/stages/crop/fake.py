@@ -19,7 +19,7 @@ from forgeprep.stages.crop.choice import Chosen
 from forgeprep.stages.crop.crops import drop
 from forgeprep.stages.crop.fake_reader import AS_IS, FakeReader, Laid
 from forgeprep.stages.crop.forged import ForgedFaces
-from forgeprep.stages.crop.original import Stretch
+from forgeprep.stages.crop.original import Stretch, no_landmarks
 
 FITS = "fits"
 """The verdict on a guess that holds; others are drop reasons."""
@@ -120,6 +120,7 @@ class Fake:
             reason, detail = reader.refuse(one, fits=fits)
             if reason is None:
                 ready.append(one)
+                self.drops += no_landmarks(group, self.clip, one.moment)
             elif one.moment.wanted:
                 self.drops += [
                     drop(group, self.clip, one.moment.index, face.track_id, reason, detail) for face in one.moment.faces

@@ -48,7 +48,7 @@ class Laid:
         likeness: how the pictures outside the faces compare; None where they were not compared.
         patches: uint8 (48, 48) luma, one for each face.
         compared: what a mask is made of, one for each face, where the moment has windows.
-        samples: one for each face, if the moment is wanted.
+        samples: one for each face that can be cut, if the moment is wanted.
     """
 
     moment: Moment
@@ -161,13 +161,10 @@ class FakeReader:
             return Laid(moment, index, frame.time_s)
         placement = Placement() if self.alignment is None else self.alignment.placement
         likeness = self._compare(moment, frame, stretch, placement, last)
-        faces = [
-            replace(face, box=placement.box(face.box), tube=face.tube and placement.box(face.tube))
-            for face in moment.faces
-        ]
+        faces = [_placed(face, placement) for face in moment.faces]
         windows = zip(faces, moment.windows, strict=True) if moment.windows else ()
         pairs = tuple(
-            compared((window(frame, face.cut_box, self.params), other), face.cut_box, frame.size_wh, self.params)
+            compared((window(frame, face.cut_box, self.params), other), face, frame.size_wh, self.params)
             for face, other in windows
         )
         return Laid(
@@ -204,17 +201,30 @@ class FakeReader:
         beside = {name: reader.at(frame.index) for name, reader in self.companions.items()}
         place = frame.index, frame.time_s, frame.size_wh
         for face, of_original, original, pair in zip(faces, moment.faces, moment.crops, pairs, strict=True):
-            crop = cut(frame, face.cut_box, self.params)
+            if original is None:
+                continue
+            crop = cut(frame, face, self.params)
             sample = sample_at(self.clip, place, moment.index, face, crop, self.params)
             sample.original, sample.guessed, sample.compared = original, self.guessed, pair
-            if not placement.is_identity:
+            if not placement.is_identity and face.aligned is None:
                 box, own = (square_crop_box(f.cut_box, self.params.enlarge) for f in (of_original, face))
                 sample.original = _laid_on(original, crop, box, own, placement)
             for name, companion in beside.items():
-                part = None if companion is None else cut_gray(companion, face.cut_box, frame.size_wh, self.params)
+                part = None if companion is None else cut_gray(companion, face, frame.size_wh, self.params)
                 if part is not None:
                     sample.companions[name] = part
             yield sample
+
+
+def _placed(face: Face, placement: Placement) -> Face:
+    """A face of the original where it lies in the fake."""
+    return replace(
+        face,
+        box=placement.box(face.box),
+        tube=face.tube and placement.box(face.tube),
+        landmarks=None if face.landmarks is None else placement.points(face.landmarks),
+        aligned=face.aligned and face.aligned.placed(placement.scale, placement.shift),
+    )
 
 
 def _laid_on(original: UInt8, crop: UInt8, box: IntBox, own: IntBox, placement: pairing.Placement) -> UInt8:

@@ -24,6 +24,7 @@ from forgeprep.ops.masks import Crop, difference_masks
 from forgeprep.params.crop import CropParams
 from forgeprep.stages.base import Sample
 from forgeprep.stages.crop.crops import call_real
+from forgeprep.stages.crop.detector import margin_of
 
 HOLD_BYTES = 256 << 20
 """What the samples of a source group may hold that wait; beyond that the oldest runs wait no longer."""
@@ -158,7 +159,7 @@ class ForgedFaces:
         if self._any_clear():
             return True
         for track in self.tracks.values():
-            track.look_for_faint(self.params.enlarge)
+            track.look_for_faint(margin_of(self.params))
         return any(track.faint for track in self.tracks.values())
 
     def _any_clear(self) -> bool:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 
+from forgeprep.faces.landmarks import REACH, FramesWithFaces
 from forgeprep.faces.lookahead import frames_with_faces, search_again
 from forgeprep.faces.search import find_faces
 from forgeprep.faces.tracks import Face, Survey
@@ -27,10 +28,12 @@ from forgeprep.ops.change import face_patch
 from forgeprep.ops.pairing import Mask, is_checked, outside, thumb, thumb_size
 from forgeprep.params.crop import CropParams
 from forgeprep.schemas.clips import Clip
+from forgeprep.schemas.drops import Drop
 from forgeprep.stages.base import Group, common
 from forgeprep.stages.crop.choice import Chosen, ProbeFrames, Tubes, choose, find_tubes
-from forgeprep.stages.crop.crops import cut, window
+from forgeprep.stages.crop.crops import can_cut, cut, drop, window
 from forgeprep.stages.crop.detector import detector_of
+from forgeprep.stages.crop.places import at_places, find_places, with_places
 
 STRETCH_FRAMES = 32
 STRETCH_BYTES = 16 << 20
@@ -48,7 +51,7 @@ class Moment:
         faces: the faces, by track.
         wanted: whether samples are made of it.
         probe: whether it is one of the frames by which faint forgeries are told, see :data:`choice.PROBES`.
-        crops: uint8 (H, H, 3) RGB, one for each face, if the frame is wanted.
+        crops: uint8 (H, H, 3) RGB, one for each face, if the frame is wanted; None for one that cannot be cut.
         patches: uint8 (48, 48) luma, one for each face, with fakes.
         windows: uint8 (S, S, 3) RGB, one for each face, with fakes and the frame is wanted or a probe.
         thumb: the whole picture in small with the cells outside all faces; only where the pairing is checked.
@@ -59,7 +62,7 @@ class Moment:
     faces: tuple[Face, ...]
     wanted: bool
     probe: bool
-    crops: tuple[UInt8, ...]
+    crops: tuple[UInt8 | None, ...]
     patches: tuple[UInt8, ...]
     windows: tuple[UInt8, ...]
     thumb: tuple[UInt8, Mask] | None
@@ -67,7 +70,13 @@ class Moment:
     @property
     def nbytes(self) -> int:
         """Bytes of the pictures that it holds."""
-        return sum(picture.nbytes for picture in (*self.crops, *self.patches, *self.windows))
+        pictures = (*self.crops, *self.patches, *self.windows)
+        return sum(picture.nbytes for picture in pictures if picture is not None)
+
+    @property
+    def cut(self) -> list[tuple[Face, UInt8]]:
+        """The faces that samples are made of, with their crops."""
+        return [(face, crop) for face, crop in zip(self.faces, self.crops, strict=False) if crop is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +107,7 @@ def read_original(
         MediaError: the clip cannot be opened.
     """
 
-    def stretches(frames: Iterable[tuple[Frame, Sequence[Face]]], wanted: Iterable[int]) -> Iterator[Stretch]:
+    def stretches(frames: FramesWithFaces, wanted: Iterable[int]) -> Iterator[Stretch]:
         probes, asked = ProbeFrames(clip.end if with_fakes else 0), frozenset(wanted)
         moments = (
             (_moment(frame, faces, frame.index in asked, probes, params, with_fakes=with_fakes), frame.size_wh)
@@ -106,12 +115,14 @@ def read_original(
         )
         return _joined(moments, learned, with_fakes=with_fakes)
 
-    if group.sequence_length is not None or is_frame_folder(path):
+    # What holds for all frames of a clip is known when all have been seen.
+    for_all = params.align != "none" and (params.align_per == "clip" or group.sequence_length is not None)
+    if group.sequence_length is not None or is_frame_folder(path) or for_all:
         found = _survey(path, params)
     else:
         found = Survey()
         seen = frames_with_faces(lambda: read_frames(path, learned), detector_of(params), found)
-        once = stretches(seen, group.frames)
+        once = stretches(with_places(seen, params, frozenset(group.frames), path), group.frames)
         if not group.top_up:
             yield from once
             yield Stretch(chosen=(_chosen(clip, group, found), found.tracks))
@@ -125,10 +136,27 @@ def read_original(
             return
     chosen = _chosen(clip, group, found)
     tubes = find_tubes(group.sequences, found) if group.sequence_length else None
-    until = math.inf if with_fakes else max(chosen.frames, default=-1)
-    frames = takewhile(lambda frame: frame.index <= until, read_frames(path, learned))
-    yield from stretches(_known(frames, found, tubes), chosen.frames)
+    last = max(chosen.frames, default=-1) + REACH
+    wanted = frozenset(chosen.frames)
+    windows = group.sequences if group.sequence_length else [chosen.frames]
+
+    def again(until: float) -> Iterator[tuple[Frame, Sequence[Face]]]:
+        frames = takewhile(lambda frame: frame.index <= until, read_frames(path, learned))
+        return _known(frames, found, tubes)
+
+    whole = again(math.inf if with_fakes else last)
+    if for_all:
+        places = find_places(with_places(again(last), params, wanted, path), params, windows)
+        yield from stretches(at_places(whole, places, params), wanted)
+    else:
+        yield from stretches(with_places(whole, params, wanted, path), wanted)
     yield Stretch(chosen=(chosen, found.tracks))
+
+
+def no_landmarks(group: Group, clip: Clip, moment: Moment) -> list[Drop]:
+    """Drops of the faces at a moment that cannot be cut; where it is not wanted, none."""
+    lost = [face for face, crop in zip(moment.faces, moment.crops, strict=False) if crop is None]
+    return [drop(group, clip, moment.index, face.track_id, "no_landmarks") for face in lost]
 
 
 def _chosen(clip: Clip, group: Group, found: Survey) -> Chosen:
@@ -178,7 +206,7 @@ def _moment(
         faces=tuple(faces),
         wanted=wanted,
         probe=probe,
-        crops=tuple(cut(frame, face.cut_box, params) for face in faces) if wanted else (),
+        crops=tuple(cut(frame, face, params) if can_cut(face, params) else None for face in faces) if wanted else (),
         patches=tuple(face_patch(frame, face.box) for face in faces) if with_fakes else (),
         windows=tuple(window(frame, face.cut_box, params) for face in faces)
         if with_fakes and (wanted or probe)

@@ -9,7 +9,7 @@ from forgeprep.params.crop import CropParams
 from forgeprep.schemas.clips import Clip
 from forgeprep.stages.base import Group, GroupLog, Sample
 from forgeprep.stages.crop.crops import call_real, cut_gray, drop, sample_at
-from forgeprep.stages.crop.original import Stretch
+from forgeprep.stages.crop.original import Stretch, no_landmarks
 from forgeprep.stages.mask import LEVELS
 
 LEAST_MASKED = 0.02
@@ -28,11 +28,12 @@ def own_samples(
     for moment in stretch.moments:
         made = []
         others = {name: reader.at(moment.index) for name, reader in beside.items()}
-        for face, crop in zip(moment.faces if moment.wanted else (), moment.crops, strict=True):
+        log.drops += no_landmarks(group, clip, moment)
+        for face, crop in moment.cut:
             place = moment.index, moment.time_s, stretch.size_wh
             sample = sample_at(clip, place, None, face, crop, params)
             for name, other in others.items():
-                part = None if other is None else cut_gray(other, face.cut_box, stretch.size_wh, params)
+                part = None if other is None else cut_gray(other, face, stretch.size_wh, params)
                 if part is not None:
                     sample.companions[name] = part
             told = clip.label_at(moment.index)
@@ -41,7 +42,7 @@ def own_samples(
             elif clip.label == 1 and told == 0:
                 call_real(sample)
             made.append(sample)
-        if clip.label == 1 and len(made) > 1:
+        if clip.label == 1 and len(moment.faces) > 1:
             _tell_faces_apart(made, params)
         samples += made
     return samples
@@ -49,7 +50,7 @@ def own_samples(
 
 def _tell_faces_apart(samples: list[Sample], params: CropParams) -> None:
     """Of several faces in a frame of a fake without an original, those are forged that the provided mask lies on."""
-    shares = [_masked(sample, params) for sample in samples]
+    shares = [_masked(sample) for sample in samples]
     most = max((share for share in shares if share is not None), default=0.0)
     for sample, share in zip(samples, shares, strict=True):
         if share is None or most < LEAST_MASKED:
@@ -62,7 +63,7 @@ def _tell_faces_apart(samples: list[Sample], params: CropParams) -> None:
             call_real(sample)
 
 
-def _masked(sample: Sample, params: CropParams) -> float | None:
+def _masked(sample: Sample) -> float | None:
     """The share of the face that the provided mask covers, 0 to 1; None where there is no mask.
 
     A pixel below the level at which a mask counts as such adds a part, so that weak magnitudes tell faces apart too.
@@ -72,6 +73,6 @@ def _masked(sample: Sample, params: CropParams) -> float | None:
         return None
     crop = sample.companions[kind]
     # The face's own box, so that a neighbour in the crop does not count.
-    rim = round(len(crop) * (1 - 1 / params.enlarge) / 2)
+    rim = round(len(crop) * (1 - 1 / sample.enlarge) / 2)
     face = crop[rim : len(crop) - rim, rim : len(crop) - rim]
     return float(np.minimum(face / LEVELS[kind], 1.0).mean())

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from pydantic import ValidationError
 
 from forgeprep.datasets.listing import MAX_DEPTH
 from forgeprep.errors import MediaError, UsageError
 from forgeprep.faces.lookahead import frames_with_faces
-from forgeprep.faces.tracks import Survey
+from forgeprep.faces.tracks import Face, Survey
 from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.json_files import write_json
 from forgeprep.io.settings import first_problem
@@ -33,8 +34,9 @@ from forgeprep.params.crop import CropParams
 from forgeprep.pipeline.configure import versions
 from forgeprep.shards.encode import encode_image
 from forgeprep.stages import all_stages
-from forgeprep.stages.crop.crops import cut
-from forgeprep.stages.crop.detector import detector_of
+from forgeprep.stages.crop.crops import can_cut, cut
+from forgeprep.stages.crop.detector import detector_of, margin_of
+from forgeprep.stages.crop.places import with_places
 from forgeprep.training.inference.annotate import annotate, written_video
 from forgeprep.training.inference.loaded import LoadedModel, load_model, outputs
 from forgeprep.training.models import get_model
@@ -82,6 +84,8 @@ def get_ready(run: Path, given: Mapping[str, Any] | None = None, *, device: str 
         raise UsageError(f"{run}: {config['model']} takes sequences, from shards: use forgeprep evaluate")
     changes = {name: value for name, value in (given or {}).items() if value is not None}
     crop, notes = _crop_of(run, config)
+    if crop.align_per == "clip":
+        notes.append(f"{run}: its shards have one matrix a clip; here each frame has its own")
     for name, value in changes.items():
         if getattr(crop, name, None) != value:
             notes.append(f"{name}: {value} is asked for, the model learned from {getattr(crop, name, None)}")
@@ -247,13 +251,14 @@ def _scored_pictures(
         MediaError: the file cannot be read, or no frame of it.
     """
     crop = ready.crop
-    seen = min(ready.loaded.recipe.enlarge or crop.enlarge, crop.enlarge)
     last: list[tuple[IntBox, float, UInt8 | None]] = []
-    for frame, here in frames_with_faces(lambda: read_frames(file), detector_of(crop), found):
+    frames = frames_with_faces(lambda: read_frames(file), detector_of(crop), found)
+    for frame, seen in with_places(frames, crop, lambda index: index % every == 0, file):
         if frame.index % every == 0:
-            scores, maps = score_crops([cut(frame, face.box, crop) for face in here], ready)
-            boxes = [square_crop_box(face.box, seen) for face in here]
-            last = list(zip(boxes, scores, maps, strict=True))
+            here = [face for face in seen if can_cut(face, crop)]
+            scores, maps = score_crops([cut(frame, face, crop) for face in here], ready)
+            shown = [_shown(face, heat, ready) for face, heat in zip(here, maps, strict=True)]
+            last = [(box, score, heat) for (box, heat), score in zip(shown, scores, strict=True)]
             faces += [
                 {"frame": frame.index, "time_s": round(frame.time_s, 3), "track": face.track_id,
                  "box": [round(side, 1) for side in face.box], "score": round(score, 5)}
@@ -264,13 +269,35 @@ def _scored_pictures(
         raise MediaError(str(file), "no frame of it can be decoded; fetch it again")
 
 
+def _shown(face: Face, heat: UInt8 | None, ready: Ready) -> tuple[IntBox, UInt8 | None]:
+    """The upright box that is drawn for a face, and the map in it; that of an aligned crop is turned back."""
+    margin = margin_of(ready.crop)
+    seen = min(ready.loaded.recipe.enlarge or margin, margin)
+    if face.aligned is None:
+        return square_crop_box(face.box, seen), heat
+    box = square_crop_box(face.aligned.square(margin), seen)
+    if heat is None:
+        return box, None
+    side = box[2] - box[0]
+    # The map shows the middle of the crop, if the model sees no more of it.
+    scale = heat.shape[1] / face.aligned.side * margin / seen
+    middle = (face.aligned.side - 1) / 2
+    to_map = np.array([[scale, 0, (heat.shape[1] - 1) / 2 - scale * middle], [0, scale, 0], [0, 0, 1]])
+    to_map[1, 2] = (heat.shape[0] - 1) / 2 - scale * middle
+    matrix = (
+        to_map @ np.vstack([face.aligned.matrix, [0, 0, 1]]) @ np.array([[1, 0, box[0]], [0, 1, box[1]], [0, 0, 1]])
+    )
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return box, np.asarray(cv2.warpAffine(heat, matrix[:2], (side, side), flags=flags), np.uint8)
+
+
 def score_crops(crops: Sequence[UInt8], ready: Ready) -> tuple[list[float], list[UInt8 | None]]:
     """Scores of crops, and their maps as uint8 (H, W) at the model's scale, 255 surely forged."""
     loaded = ready.loaded
     rows = (
         {
             "number": 0, "image": crop, "label": 0, "method_number": 0, "compression": None, "sample_id": "",
-            "enlarge": ready.crop.enlarge,
+            "enlarge": margin_of(ready.crop),
         }
         for crop in crops
     )  # fmt: skip

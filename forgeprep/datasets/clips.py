@@ -52,8 +52,8 @@ def fake_clip(
     else:
         original_id = f"{dataset}/{original}" if original else None
         source = original_id or name
-    facts = {"source_id": source, **file.facts, **more}
-    return Clip(name, dataset, split=split, original_id=original_id, label=1, forgery=known.forgery,
+    facts = {"source_id": source, "original_id": original_id, **file.facts, **more}
+    return Clip(name, dataset, split=split, label=1, forgery=known.forgery,
                 method=method, family=known.family, identities=list(people), **facts)  # fmt: skip
 
 

@@ -30,3 +30,21 @@ def write_celebdf_v3(source: Source) -> None:
             source.put_fake(method, x, y, place)
             test += [f"0 {place}"] if split == "test" else []
     (source.root / "List_of_testing_videos.txt").write_text("\n".join(test) + "\n")
+
+
+def write_deeperforensics(source: Source) -> None:
+    """Write DeeperForensics-1.0, and the FaceForensics++ that its reals lie in, in the folder ``FaceForensics++``."""
+    actor = {person: f"{'MW'[i % 2]}{i:03d}" for i, (_, person) in enumerate(source.people)}
+    _put_reals(source, "FaceForensics++")
+    for method, variant in (("Deepfakes", "end_to_end"), ("FaceSwap", "end_to_end_level_1")):
+        for _, x, y in source.swaps:
+            source.put_fake(method, x, y, f"manipulated_videos/{variant}/{x}_{actor[y]}.mp4")
+    for wanted in ("train", "val", "test"):
+        names = [f"{x}_{actor[y]}.mp4\n" for split, x, y in source.swaps if split == wanted]
+        (source.root / "lists" / "splits").mkdir(parents=True, exist_ok=True)
+        (source.root / "lists" / "splits" / f"{wanted}.txt").write_text("".join(names))
+
+
+def _put_reals(source: Source, home: str) -> None:
+    for _, person in source.people:
+        source.put(source.real(person), f"{home}/original_sequences/youtube/c23/videos/{person}.mp4")

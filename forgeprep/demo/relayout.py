@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 
 from forgeprep.demo.layout import PAIRS
-from forgeprep.demo.more_layouts import write_celebdf_v3
+from forgeprep.demo.more_layouts import write_celebdf_v3, write_deeperforensics
 from forgeprep.demo.sound import write_dfdc
 from forgeprep.demo.source import METHODS, Source, name_of
 from forgeprep.demo.stills import write_forgerynet, write_genface
@@ -107,6 +107,7 @@ LAYOUTS: dict[str, Callable[[Source], None]] = {
     "celebdf-v1": _celebdf,
     "celebdf-v2": _celebdf,
     "celebdf-v3": write_celebdf_v3,
+    "deeperforensics": write_deeperforensics,
     "dfd": _dfd,
     "dfdc": write_dfdc,
     "dfdc-preview": _dfdc_preview,

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,6 +91,7 @@ def prepare_run(
     root: Path,
     out: Path,
     *,
+    real_roots: Mapping[str, Path] | None = None,
     overwrite: bool = False,
     retry: bool = False,
     write: bool = True,
@@ -99,7 +100,7 @@ def prepare_run(
 ) -> Prepared:
     """Scan the dataset, plan the shards and claim the output folder; ``progress`` is told what was counted so far.
 
-    ``planning`` is called where all is well so far and a new plan has to be made, with the least number of shards.
+    ``real_roots`` are the folders of other datasets that reals lie in. ``planning`` is called where all is well so far and a new plan has to be made, with the least number of shards.
 
     With ``write=False`` nothing is touched (``--dry-run``). With ``retry``, shards of a run in ``out`` that lost
     samples for a transient reason are planned to be made again, also where their files have changed since.
@@ -112,7 +113,7 @@ def prepare_run(
     stages = resolve_stages(config.stages)
     for stage in stages:
         stage.check(stage.params(**config.params[stage.name]))
-    scan = _scan(config, root, progress)
+    scan = _scan(config, root, real_roots or {}, progress)
     identity = {
         "config": config.model_dump(mode="json"),
         "inputs": _inputs(scan),
@@ -160,15 +161,10 @@ def _bring_up_to_date(prepared: Prepared, identity: dict[str, Any], found: Any) 
             atomic_write_bytes(table_path(prepared.out, "plan"), prepared.plan.data)
 
 
-def _scan(config: RunConfig, root: Path, progress: Callable[[str, int], None]) -> Scan:
+def _scan(config: RunConfig, root: Path, others: Mapping[str, Path], progress: Callable[[str, int], None]) -> Scan:
     dataset = get_dataset(config.dataset)
-    asked = ScanOptions(
-        config.compression,
-        config.methods,
-        config.splits,
-        dataset.params(**config.options),
-        lambda files: progress("files found", files),
-    )
+    params, tell = dataset.params(**config.options), functools.partial(progress, "files found")
+    asked = ScanOptions(config.compression, config.methods, config.splits, params, tell, others)
     return scan_root(dataset, root, asked)
 
 

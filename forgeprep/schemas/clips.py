@@ -16,7 +16,9 @@ Forgery = Literal["real", "identity_replaced", "identity_remained", "attribute_e
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One clip as a dataset adapter lists it. Paths are POSIX and relative to the dataset's root.
+    """One clip as a dataset adapter lists it.
+
+    Paths are POSIX and relative to the dataset's root; only that of a real that lies in another dataset is absolute.
 
     Attributes:
         clip_id: ``dataset/compression/method/stem``, e.g. ``ffpp/c23/Deepfakes/071_054``.

@@ -27,6 +27,7 @@ _BUILT_IN = {
     "dfd": "forgeprep.datasets.dfd:DFD",
     "dfdc": "forgeprep.datasets.dfdc:DFDC",
     "dfdc-preview": "forgeprep.datasets.dfdc_preview:DFDC_PREVIEW",
+    "fakeavceleb": "forgeprep.datasets.fakeavceleb:FAKEAVCELEB",
     "ffpp": "forgeprep.datasets.ffpp:FFPP",
     "folder": "forgeprep.datasets.folder:FOLDER",
     "forgerynet": "forgeprep.datasets.forgerynet:FORGERYNET",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+
+from forgeprep.demo.sound import with_tone
 from forgeprep.demo.source import Source
 
 
@@ -43,6 +46,34 @@ def write_deeperforensics(source: Source) -> None:
         names = [f"{x}_{actor[y]}.mp4\n" for split, x, y in source.swaps if split == wanted]
         (source.root / "lists" / "splits").mkdir(parents=True, exist_ok=True)
         (source.root / "lists" / "splits" / f"{wanted}.txt").write_text("".join(names))
+
+
+def write_fakeavceleb(source: Source) -> None:
+    """Write FakeAVCeleb: real and forged faces, with sound; in RealVideo-FakeAudio the voice alone is another."""
+    number = {person: f"id{76 + 13 * i:05d}" for i, (_, person) in enumerate(source.people)}
+    rows = [["source", "target1", "target2", "method", "category", "type", "race", "gender", "filename", "path"]]
+    home = {person: f"African/men/{number[person]}" for _, person in source.people}
+
+    def note(kind: str, person: str, name: str, method: str, other: str) -> None:
+        category = {"RealVideo-RealAudio": "A", "RealVideo-FakeAudio": "B", "FakeVideo-RealAudio": "C"}.get(kind, "D")
+        path = f"FakeAVCeleb/{kind}/{home[person]}"
+        rows.append([number[person], other, "-", method, category, kind, "African", "men", name, path])
+
+    for _, x, y in source.swaps:
+        with_tone(source.real(x), source.root / "RealVideo-RealAudio" / home[x] / "00109.mp4", 110 + int(x) % 220)
+        note("RealVideo-RealAudio", x, "00109.mp4", "real", "-")
+        with_tone(source.real(x), source.root / "RealVideo-FakeAudio" / home[x] / "00109_fake.mp4", 110 + int(y) % 220)
+        note("RealVideo-FakeAudio", x, "00109_fake.mp4", "rtvc", "-")
+        for made, kind, method in (
+            ("Deepfakes", "FakeVideo-RealAudio", "faceswap"),
+            ("FaceSwap", "FakeVideo-RealAudio", "fsgan"),
+            ("NeuralTextures", "FakeVideo-FakeAudio", "wav2lip"),
+        ):
+            name = f"00109_{number[y]}_{method}.mp4"
+            source.put_fake(made, x, y, f"{kind}/{home[x]}/{name}")
+            note(kind, x, name, method, number[y])
+    with (source.root / "meta_data.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
 
 
 def _put_reals(source: Source, home: str) -> None:

@@ -114,7 +114,7 @@ def real_roots_of(dataset: str, texts: Sequence[str], here: Path, root: Path | N
         if dataset_name(name) not in needed:
             raise unknown_name("dataset of --real-root", name, needed)
         flags[dataset_name(name)] = to_path(folder)
-    places = [here] if root is None or is_remote(root) else [here, absolute(root), absolute(root).parent]
+    places = [here] if root is None or is_remote(root) else [absolute(root), here, absolute(root).parent]
     found = {}
     for name in needed:
         near = (root_near(name, flags.get(name), place) for place in places)

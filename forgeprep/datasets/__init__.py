@@ -24,6 +24,7 @@ _BUILT_IN = {
     "celebdf-v2": "forgeprep.datasets.celebdf:V2",
     "celebdf-v3": "forgeprep.datasets.celebdf_v3:CELEBDF_V3",
     "deeperforensics": "forgeprep.datasets.deeperforensics:DEEPERFORENSICS",
+    "df40": "forgeprep.datasets.df40:DF40",
     "dfd": "forgeprep.datasets.dfd:DFD",
     "dfdc": "forgeprep.datasets.dfdc:DFDC",
     "dfdc-preview": "forgeprep.datasets.dfdc_preview:DFDC_PREVIEW",

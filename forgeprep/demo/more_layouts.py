@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import csv
 
+import numpy as np
+
+from forgeprep.demo.people import UInt8, make_person
 from forgeprep.demo.sound import with_tone
-from forgeprep.demo.source import Source
+from forgeprep.demo.source import Source, name_of
+from forgeprep.demo.stills import EVERY, frames_of, write_picture
+from forgeprep.demo.truth import load_truth
 
 
 def write_celebdf_v3(source: Source) -> None:
@@ -46,6 +51,48 @@ def write_deeperforensics(source: Source) -> None:
         names = [f"{x}_{actor[y]}.mp4\n" for split, x, y in source.swaps if split == wanted]
         (source.root / "lists" / "splits").mkdir(parents=True, exist_ok=True)
         (source.root / "lists" / "splits" / f"{wanted}.txt").write_text("".join(names))
+
+
+def write_df40(source: Source) -> None:
+    """Write DF40 and, in folders ``frames``, the crops of FaceForensics++ and Celeb-DF that are its reals."""
+    number = {person: i for i, (_, person) in enumerate(source.people)}
+    tested = [person for split, person in source.people if split == "test"]
+    for _, person in source.people:
+        ff = source.root / "FaceForensics++/original_sequences/youtube/c23/frames" / person
+        cdf = source.root / "Celeb-DF-v2/Celeb-real/frames" / f"id{number[person]}_0000"
+        for index, frame in enumerate(frames_of(source.real(person))):
+            if index % 5 == 0:
+                write_picture(ff / f"{index:03d}.png", _crop(frame))
+                write_picture(cdf / f"{index:03d}.png", _crop(frame))
+        size = frame.shape[1], frame.shape[0]
+        home = "DF40" if person in tested else "DF40_train"
+        for index in range(3):
+            seed = int(name_of(person, str(index), letters="123456789", length=6))
+            still = make_person(int(person) % 2 + 2 * (index + 1), seed, size).still
+            level = "ff/" if home == "DF40" else ""
+            write_picture(source.root / home / f"StyleGAN2/{level}{person}/seed{index:04d}.png", _crop(still))
+    for made, method in (("FaceSwap", "simswap"), ("NeuralTextures", "fomm")):
+        for split, x, y in source.swaps:
+            places = [f"DF40_train/{method}/frames/{x}_{y}"]
+            if split == "test":
+                swap = f"id{number[x]}_id{number[y]}_0000"
+                places = [f"DF40/{method}/ff/frames/{x}_{y}", f"DF40/{method}/cdf/frames/{swap}"]
+            truth = load_truth(source.truth(made, x, y))
+            for index, frame in enumerate(frames_of(source.fake(made, x, y))):
+                for place in places if index % 5 == 0 else ():
+                    write_picture(source.root / place / f"{index:03d}.png", _crop(frame))
+                    mask = np.asarray(truth[index] * 255, np.uint8)
+                    write_picture(source.root / "truth" / place / f"{index:03d}.png", _crop(mask))
+    swaps = "".join(f"1 Celeb-real/id{number[person]}_0000.mp4\n" for person in tested)
+    (source.root / "Celeb-DF-v2/Celeb-synthesis").mkdir(parents=True, exist_ok=True)
+    (source.root / "Celeb-DF-v2/List_of_testing_videos.txt").write_text(swaps)
+
+
+def _crop(frame: UInt8) -> UInt8:
+    """The middle of a frame, a square: where the demo's faces are."""
+    side = min(frame.shape[:2])
+    y, x = (frame.shape[0] - side) // 2, (frame.shape[1] - side) // 2
+    return np.ascontiguousarray(frame[y : y + side, x : x + side])
 
 
 def write_fakeavceleb(source: Source) -> None:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 
 from forgeprep.demo.layout import PAIRS
-from forgeprep.demo.more_layouts import write_celebdf_v3, write_deeperforensics, write_fakeavceleb
+from forgeprep.demo.more_layouts import write_celebdf_v3, write_deeperforensics, write_df40, write_fakeavceleb
 from forgeprep.demo.sound import write_dfdc
 from forgeprep.demo.source import METHODS, Source, name_of
 from forgeprep.demo.stills import write_forgerynet, write_genface
@@ -108,6 +108,7 @@ LAYOUTS: dict[str, Callable[[Source], None]] = {
     "celebdf-v2": _celebdf,
     "celebdf-v3": write_celebdf_v3,
     "deeperforensics": write_deeperforensics,
+    "df40": write_df40,
     "dfd": _dfd,
     "dfdc": write_dfdc,
     "dfdc-preview": _dfdc_preview,

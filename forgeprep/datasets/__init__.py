@@ -29,10 +29,12 @@ _BUILT_IN = {
     "dfdc": "forgeprep.datasets.dfdc:DFDC",
     "dfdc-preview": "forgeprep.datasets.dfdc_preview:DFDC_PREVIEW",
     "fakeavceleb": "forgeprep.datasets.fakeavceleb:FAKEAVCELEB",
+    "ffiw10k": "forgeprep.datasets.ffiw:FFIW10K",
     "ffpp": "forgeprep.datasets.ffpp:FFPP",
     "folder": "forgeprep.datasets.folder:FOLDER",
     "forgerynet": "forgeprep.datasets.forgerynet:FORGERYNET",
     "genface": "forgeprep.datasets.genface:GENFACE",
+    "lavdf": "forgeprep.datasets.lavdf:LAVDF",
     "manifest": "forgeprep.datasets.manifest:MANIFEST",
 }
 
@@ -51,6 +53,7 @@ _ALIASES = {
     "faceforensics++": "ffpp",
     "faceforensicspp": "ffpp",
     "ff++": "ffpp",
+    "ffiw": "ffiw10k",
 }
 """What people call a dataset, in lower case without spaces, dashes and underscores -> its name here."""
 

@@ -126,3 +126,14 @@ def write_fakeavceleb(source: Source) -> None:
 def _put_reals(source: Source, home: str) -> None:
     for _, person in source.people:
         source.put(source.real(person), f"{home}/original_sequences/youtube/c23/videos/{person}.mp4")
+
+
+def write_ffiw(source: Source) -> None:
+    """Write FFIW10K: pairs of one name, and masks."""
+    for i, (split, x, y) in enumerate(source.swaps):
+        for method, number in (("Deepfakes", 2 * i), ("FaceSwap", 2 * i + 1)):
+            place = f"{'train' if split == 'train' else 'val'}/{split}_{number:08d}.mp4"
+            top = "FFIW10K-v1-release"
+            source.put(source.real(x), f"{top}/source/{place}")
+            source.put_fake(method, x, y, f"{top}/target/{place}")
+            source.put(source.mask(method, x, y), f"{top}/target_mask/{place}")

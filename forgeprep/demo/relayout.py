@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 
 from forgeprep.demo.layout import PAIRS
-from forgeprep.demo.more_layouts import write_celebdf_v3, write_deeperforensics, write_df40, write_fakeavceleb
+from forgeprep.demo import more_layouts, periods
 from forgeprep.demo.sound import write_dfdc
 from forgeprep.demo.source import METHODS, Source, name_of
 from forgeprep.demo.stills import write_forgerynet, write_genface
@@ -106,16 +106,18 @@ def _manifest(source: Source) -> None:
 LAYOUTS: dict[str, Callable[[Source], None]] = {
     "celebdf-v1": _celebdf,
     "celebdf-v2": _celebdf,
-    "celebdf-v3": write_celebdf_v3,
-    "deeperforensics": write_deeperforensics,
-    "df40": write_df40,
+    "celebdf-v3": more_layouts.write_celebdf_v3,
+    "deeperforensics": more_layouts.write_deeperforensics,
+    "df40": more_layouts.write_df40,
     "dfd": _dfd,
     "dfdc": write_dfdc,
     "dfdc-preview": _dfdc_preview,
-    "fakeavceleb": write_fakeavceleb,
+    "fakeavceleb": more_layouts.write_fakeavceleb,
+    "ffiw10k": more_layouts.write_ffiw,
     "folder": _folder,
     "forgerynet": write_forgerynet,
     "genface": write_genface,
+    "lavdf": periods.write_lavdf,
     "manifest": _manifest,
 }
 

@@ -71,7 +71,7 @@ def _spliced(part: Source, real: list[UInt8], fake: list[UInt8], path: str, kind
     """Write a video whose middle is forged; what comes after four fifths of it is not listed, so unknown."""
     count = min(len(real), len(fake))
     start, stop, end = count // 4, count // 2 + count // 10, count * 4 // 5
-    _write_video(part.root / "video" / path, [*real[:start], *fake[start:stop], *real[stop:count]])
+    write_video(part.root / "video" / path, [*real[:start], *fake[start:stop], *real[stop:count]])
     return f"3 {path} 0 {start} 0 {start} {stop - start} 1 {stop} {end - stop} 0 1 {kind} {number}"
 
 
@@ -114,7 +114,7 @@ def write_picture(file: Path, picture: UInt8) -> None:
     cv2.imwrite(str(file), data, [cv2.IMWRITE_JPEG_QUALITY, 95] if file.suffix == ".jpg" else [])
 
 
-def _write_video(file: Path, frames: list[UInt8]) -> None:
+def write_video(file: Path, frames: list[UInt8]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(file), "w") as container:
         options = {"crf": "23", "preset": "veryfast", "threads": "1", "x264-params": "mbtree=0"}

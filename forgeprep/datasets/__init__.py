@@ -20,6 +20,7 @@ __all__ = ["dataset_name", "dataset_names", "get_dataset"]
 
 # name -> "module:attribute": a string, so that listing the names imports nothing
 _BUILT_IN = {
+    "avdeepfake1m": "forgeprep.datasets.avdeepfake1m:AVDEEPFAKE1M",
     "celebdf-v1": "forgeprep.datasets.celebdf:V1",
     "celebdf-v2": "forgeprep.datasets.celebdf:V2",
     "celebdf-v3": "forgeprep.datasets.celebdf_v3:CELEBDF_V3",
@@ -36,6 +37,7 @@ _BUILT_IN = {
     "genface": "forgeprep.datasets.genface:GENFACE",
     "lavdf": "forgeprep.datasets.lavdf:LAVDF",
     "manifest": "forgeprep.datasets.manifest:MANIFEST",
+    "wilddeepfake": "forgeprep.datasets.wilddeepfake:WILDDEEPFAKE",
 }
 
 
@@ -43,6 +45,7 @@ DATASETS: Registry[Dataset] = Registry("dataset", "forgeprep.datasets", _BUILT_I
 
 
 _ALIASES = {
+    "avdeepfake1m++": "avdeepfake1m",
     "celebdf": "celebdf-v2",
     "celebdf++": "celebdf-v3",
     "celebdfpp": "celebdf-v3",

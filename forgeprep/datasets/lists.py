@@ -78,8 +78,10 @@ def read_json_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def read_json_list(path: Path) -> list[dict[str, Any]]:
+def read_json_list(path: Path, *, single: bool = False) -> list[dict[str, Any]]:
     """A JSON file that holds a list of objects, or an object of such by name; what else is in it is left out.
+
+    With ``single`` an object is one entry.
 
     Raises:
         UsageError: the file cannot be read, or is no such JSON.
@@ -92,7 +94,9 @@ def read_json_list(path: Path) -> list[dict[str, Any]]:
         refuse(path, error.lineno, f"not valid JSON ({error.msg})")
     except ValueError:
         refuse(path, None, "not valid JSON")
-    if isinstance(value, dict):
+    if isinstance(value, dict) and single:
+        value = [value]
+    elif isinstance(value, dict):
         value = [{"file": name, **entry} if isinstance(entry, dict) else entry for name, entry in value.items()]
     if not isinstance(value, list):
         refuse(path, None, "must hold a list of objects")

@@ -137,3 +137,15 @@ def write_ffiw(source: Source) -> None:
             source.put(source.real(x), f"{top}/source/{place}")
             source.put_fake(method, x, y, f"{top}/target/{place}")
             source.put(source.mask(method, x, y), f"{top}/target_mask/{place}")
+
+
+def write_wilddeepfake(source: Source) -> None:
+    """Write WildDeepfake: crops in shards whose numbers recur; the people of val are train's."""
+    for method, kind in ((None, "real"), ("Deepfakes", "fake"), ("FaceSwap", "fake")):
+        for i, (split, x, y) in enumerate(source.swaps):
+            part = "test" if split == "test" else "train"
+            file = source.real(x) if method is None else source.fake(method, x, y)
+            home = f"{kind}_{part}/{2 * i + (method == 'FaceSwap')}/{kind}/0"
+            for index, frame in enumerate(frames_of(file)):
+                if index % 4 == 0:
+                    write_picture(source.root / home / f"{index}.png", _crop(frame))

@@ -57,6 +57,44 @@ def write_lavdf(source: Source) -> None:
     _write_json(source.root / "metadata.min.json", entries)
 
 
+def write_avdeepfake1m(source: Source) -> None:
+    """Write AV-Deepfake1M: of each person a real, a fake as long as it, a longer one, and one of the sound alone."""
+    entries: dict[str, list[dict[str, Any]]] = {"train": [], "val": []}
+    for i, (split, x, y) in enumerate(source.swaps):
+        part = "train" if split == "train" else "val"
+        home = f"id{i:05d}/demo/00001"
+        frames = len(list(frames_of(source.real(x))))
+        files = {"real": "real", "audio_modified": "real_video_fake_audio"}
+        for kind, name in files.items():
+            place = f"{home}/{name}.mp4"
+            with_tone(source.real(x), source.root / part / place, 110 + int(x if kind == "real" else y) % 220)
+            entries[part].append(_entry(place, f"{home}/real.mp4", kind, frames, [], [[0.1, 0.4]]))
+        for name, kind, longer in (
+            ("fake_video_real_audio", "visual_modified", 0),
+            ("fake_video_fake_audio", "both-modified", 3),
+        ):
+            place = f"{home}/{name}.mp4"
+            periods, count = _forged(source, f"{part}/{place}", x, y, longer)
+            # As in some of the authors' entries, the number of frames is wrong.
+            entries[part].append(_entry(place, f"{home}/real.mp4", kind, count - bool(longer), periods, []))
+    for part, listed in entries.items():
+        _write_json(source.root / f"{part}_metadata.json", listed)
+
+
+def _entry(
+    file: str, original: str, kind: str, frames: int, seen: list[list[float]], heard: list[list[float]]
+) -> dict[str, Any]:
+    return {
+        "file": file,
+        "original": None if kind == "real" else original,
+        "modify_type": kind,
+        "visual_fake_segments": seen,
+        "audio_fake_segments": heard if kind != "real" else [],
+        "fake_segments": [] if kind == "real" else [*seen, *heard],
+        "video_frames": frames,
+    }
+
+
 def _write_json(file: Path, value: Any) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(value, indent=1) + "\n")

@@ -104,6 +104,7 @@ def _manifest(source: Source) -> None:
 
 
 LAYOUTS: dict[str, Callable[[Source], None]] = {
+    "avdeepfake1m": periods.write_avdeepfake1m,
     "celebdf-v1": _celebdf,
     "celebdf-v2": _celebdf,
     "celebdf-v3": more_layouts.write_celebdf_v3,
@@ -119,6 +120,7 @@ LAYOUTS: dict[str, Callable[[Source], None]] = {
     "genface": write_genface,
     "lavdf": periods.write_lavdf,
     "manifest": _manifest,
+    "wilddeepfake": more_layouts.write_wilddeepfake,
 }
 
 __all__ = ["LAYOUTS", "METHODS", "PAIRS", "Source", "name_of", "relayout"]

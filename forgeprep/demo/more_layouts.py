@@ -149,3 +149,47 @@ def write_wilddeepfake(source: Source) -> None:
             for index, frame in enumerate(frames_of(file)):
                 if index % 4 == 0:
                     write_picture(source.root / home / f"{index}.png", _crop(frame))
+
+
+def write_uadfv(source: Source) -> None:
+    """Write UADFV."""
+    for i, (_, x, y) in enumerate(source.swaps):
+        source.put(source.real(x), f"real/{i:04d}.mp4")
+        source.put_fake("Deepfakes", x, y, f"fake/{i:04d}_fake.mp4")
+
+
+def write_dfdm(source: Source) -> None:
+    """Write DFDM, and beside it the Celeb-DF that its reals lie in."""
+    number = {person: i for i, (_, person) in enumerate(source.people)}
+    home = source.root / "Celeb-DF-v2"
+    tested = []
+    for split, person in source.people:
+        source.put(source.real(person), f"Celeb-DF-v2/Celeb-real/id{number[person]}_0000.mp4")
+        tested += [f"1 Celeb-real/id{number[person]}_0000.mp4\n"] if split == "test" else []
+    (home / "Celeb-synthesis").mkdir()
+    (home / "List_of_testing_videos.txt").write_text("".join(tested))
+    for method, model in (("Deepfakes", "dfaker"), ("FaceSwap", "iae")):
+        for _, x, y in source.swaps:
+            source.put_fake(method, x, y, f"DFDM_crf10/{model}/id{number[x]}_id{number[y]}_0000.mp4")
+
+
+def write_kodf(source: Source) -> None:
+    """Write KoDF: reals and two of its methods."""
+    number = {person: 100 + i for i, (_, person) in enumerate(source.people)}
+    for _, person in source.people:
+        source.put(source.real(person), f"original_videos/{number[person]}/{number[person]}_001.mp4")
+    for method, code in (("Deepfakes", 1), ("FaceSwap", 2)):
+        for _, x, y in source.swaps:
+            source.put_fake(method, x, y, f"synthesized_videos/{number[x]}_{number[y]}_{code}_001.mp4")
+
+
+def write_deepfake_eval(source: Source) -> None:
+    """Write Deepfake-Eval-2024: videos under names that tell nothing, and a list."""
+    rows = [["Filename", "Video Ground Truth", "Audio Ground Truth", "Finetuning Set"]]
+    for split, x, y in source.swaps:
+        for label, file in (("Real", source.real(x)), ("Fake", source.fake("Deepfakes", x, y))):
+            name = f"{name_of(label, x)}.mp4"
+            source.put(file, f"video-data/{name}")
+            rows.append([name, label, "Unknown", "Test" if split == "test" else "Train"])
+    with (source.root / "video-metadata-publish.csv").open("w", newline="") as file_:
+        csv.writer(file_).writerows(rows)

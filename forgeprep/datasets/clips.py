@@ -47,11 +47,8 @@ def fake_clip(
     """
     known = taxonomy().get(dataset, {}).get(method, kind) or Kind("identity_replaced", None)
     name = f"{dataset}/{name}"
-    if isinstance(original, Clip):
-        original_id, source = original.clip_id, original.source_id
-    else:
-        original_id = f"{dataset}/{original}" if original else None
-        source = original_id or name
+    original_id = f"{dataset}/{original}" if isinstance(original, str) else original and original.clip_id
+    source = original.source_id if isinstance(original, Clip) else original_id or name
     facts = {"source_id": source, "original_id": original_id, **file.facts, **more}
     return Clip(name, dataset, split=split, label=1, forgery=known.forgery,
                 method=method, family=known.family, identities=list(people), **facts)  # fmt: skip

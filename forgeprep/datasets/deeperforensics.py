@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -70,7 +70,7 @@ def scan(root: Path, options: ScanOptions) -> Scan:
                     unlisted.append(f"{folder}/{stem}")
                     continue
                 homes[target] = split
-                where = {"source_id": f"ffpp/c23/{target}", "original_id": f"ffpp/c23/youtube/{target}"}
+                where: dict[str, Any] = {"source_id": f"ffpp/c23/{target}", "original_id": f"ffpp/c23/youtube/{target}"}
                 clips.append(fake_clip(NAME, f"{name}/{stem}", file, split, name, people=[actor], **where))
     # Of a target whose fakes are not here, the real goes where FaceForensics++ has it.
     used = [replace(clip, split=homes[name]) for name, clip in reals.items() if name in homes]
@@ -108,7 +108,7 @@ DEEPERFORENSICS = Dataset(
     name=NAME,
     title="DeeperForensics-1.0",
     url="https://github.com/EndlessSora/DeeperForensics-1.0",
-    citation="Jiang et al., DeeperForensics-1.0: A Large-Scale Dataset for Real-World Face Forgery Detection, CVPR 2020",
+    citation="Jiang et al., DeeperForensics-1.0: A Dataset for Real-World Face Forgery Detection, CVPR 2020",
     compressions=(),
     default_compressions=(),
     methods=methods_of(NAME),

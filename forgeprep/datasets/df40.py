@@ -8,8 +8,8 @@
     DF40/<method>/cdf/YouTube-real/NNNNN/NNN.png
     …/<method>/{fake,real}/…                                     nine methods bring reals of their own
 
-The case of folders varies. A folder of numbered pictures of a swap or a re-enactment is a clip; whole syntheses and edits
-are pictures. All are crops of 256 pixels, cut by the authors, so ``--detector whole`` takes them as they are.
+The case of folders varies. A folder of numbered pictures of a swap or a re-enactment is a clip; whole syntheses and
+edits are pictures. All are crops of 256 pixels, cut by the authors, so ``--detector whole`` takes them as they are.
 
 The reals of 31 methods are FaceForensics++ at c23 and the test videos of Celeb-DF v2, which lie elsewhere:
 ``--real-root ffpp=DIR --real-root celebdf-v2=DIR``, best as the crops that the authors share, in folders ``frames``. A
@@ -25,7 +25,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -98,7 +98,7 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     videos = [name for name, known in reals.items() if any(clip.frames is None for clip in known.values())]
     if videos:
         warnings.append(
-            f"the reals of {' and '.join(videos)} are videos, and the fakes crops of 256 pixels, so that their look alone "
+            f"the reals of {' and '.join(videos)} are videos, and the fakes crops of 256 pixels, so their look alone "
             "tells them apart; give the crops that the authors share, in folders 'frames'"
         )
     return make_scan(DF40, root, clips, options, warnings=warnings, strangers=strangers)
@@ -141,7 +141,7 @@ def _is_still(method: str) -> bool:
 def _clip(place: _Place, file: VideoFile, params: Df40Params, reals: dict[str, dict[str, Clip]]) -> Clip | None:
     """The clip of a file; None where it shows people of two splits."""
     still = file.frames is None
-    more = {"frame_count": 1} if still else {}
+    more: dict[str, Any] = {"frame_count": 1} if still else {}
     domain = "cdf" if place.cdf else "ff"
     kind = "real/" if place.real else ""
     name = f"{place.home}/{place.method}/{kind}{domain}/{place.below}{f'/{file.stem}' if still else ''}"

@@ -50,7 +50,8 @@ class FakeAvCelebParams(DatasetParams):
     ratios: Ratios = Field(default=(0.7, 0.15, 0.15), description="shares of the people in train, val and test")
     seed: int = Field(default=0, description="another seed deals the people out otherwise")
     sound_fakes: Literal["real", "skip"] = Field(
-        default="real", description="clips whose sound alone is forged: they look real, and count as such, or not at all"
+        default="real",
+        description="clips whose sound alone is forged: they look real, and count as such, or not at all",
     )
 
 
@@ -87,12 +88,12 @@ def scan(root: Path, options: ScanOptions) -> Scan:
             clips += [clip] if clip is not None else []
             untold += [file.path] if clip is not None and clip.method == UNKNOWN else []
     if untold and rows:
-        warnings.append(f"{counted(len(untold), 'fake')} without a row in {LIST}, of method '{UNKNOWN}': {shown(untold)}")
+        warnings.append(
+            f"{counted(len(untold), 'fake')} without a row in {LIST}, of method '{UNKNOWN}': {shown(untold)}"
+        )
     absent = [key for key in rows if key.partition("/")[2] not in files[key.partition("/")[0]]]
     clips, mixed = deal_people(clips, params.ratios, params.seed)
-    return make_scan(
-        FAKEAVCELEB, root, clips, options, warnings=warnings + mixed, strangers=strangers, absent=absent
-    )
+    return make_scan(FAKEAVCELEB, root, clips, options, warnings=warnings + mixed, strangers=strangers, absent=absent)
 
 
 def _read_rows(root: Path) -> tuple[dict[str, _Row], list[str]]:
@@ -109,7 +110,9 @@ def _read_rows(root: Path) -> tuple[dict[str, _Row], list[str]]:
         name = values.get("filename") or values.get("path", "")
         parts = [part for part in parts if part and not part.endswith(".mp4")]
         at = next((i for i, part in enumerate(parts) if part in _FOLDERS), None)
-        folders = parts[at:] if at is not None else [values.get(key, "") for key in ("type", "race", "gender", "source")]
+        folders = (
+            parts[at:] if at is not None else [values.get(key, "") for key in ("type", "race", "gender", "source")]
+        )
         stem = PurePosixPath(name.replace("\\", "/")).stem
         if len(folders) != 4 or folders[0] not in _FOLDERS or not all(folders) or not stem:
             odd += 1

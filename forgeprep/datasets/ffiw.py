@@ -14,6 +14,7 @@ or with ``--mask-source provided`` the mask; the others are bystanders. People a
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from forgeprep.datasets.base import Dataset, PublishedCount, Scan, ScanOptions
@@ -28,6 +29,7 @@ NAME = "ffiw10k"
 METHOD = "FFIW"
 TOP = "ffiw10k-v1-release"
 _STEM = re.compile(r"(?P<split>train|val|test)_[0-9]{8}")
+_COUNTS: dict[Split, int] = {"train": 8000, "val": 250, "test": 1738}
 _SPLITS: dict[str, Split] = {"train": "train", "val": "val", "test": "test"}
 
 
@@ -41,10 +43,9 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     masks = _list(root, "target_mask", "auto", [])
     clips = [real_clip(NAME, f"source/{stem}", file, _split(stem)) for stem, file in reals.files.items()]
     for stem, file in fakes.files.items():
-        beside = {"companions": {"mask": masks.files[stem].path}} if stem in masks.files else {}
-        clips.append(
-            fake_clip(NAME, f"target/{stem}", file, _split(stem), METHOD, f"source/{stem}", people=[], **beside)
-        )
+        mask = masks.files.get(stem)
+        clip = fake_clip(NAME, f"target/{stem}", file, _split(stem), METHOD, f"source/{stem}")
+        clips.append(clip if mask is None else replace(clip, companions={"mask": mask.path}))
     strangers = reals.strangers + fakes.strangers + masks.strangers
     return make_scan(FFIW10K, root, clips, options, warnings=told_unused(unused), strangers=strangers)
 
@@ -82,11 +83,10 @@ FFIW10K = Dataset(
         "FFIW10K-v1-release/target/{train,val}/{train,val,test}_NNNNNNNN.mp4",
         "FFIW10K-v1-release/target_mask/{train,val}/{train,val,test}_NNNNNNNN.mp4 (optional)",
     ),
-    published=tuple(
-        PublishedCount(what, method, split, count)
-        for what, method in (("originals", None), ("fakes", METHOD))
-        for split, count in zip(_SPLITS.values(), (8000, 250, 1738), strict=True)
-    ),  # type: ignore[arg-type]
+    published=(
+        *(PublishedCount("originals", None, split, count) for split, count in _COUNTS.items()),
+        *(PublishedCount("fakes", METHOD, split, count) for split, count in _COUNTS.items()),
+    ),
     scan=scan,
     looks_like=looks_like,
     params=SequenceParams,

@@ -198,9 +198,7 @@ def _find(root: Path, bases: tuple[str, ...], path: str) -> tuple[str, int] | No
     return None
 
 
-def _clip(
-    root: Path, part: _Part, entry: Entry, path: tuple[str, int], reals: dict[str, int], *, whole: bool
-) -> Clip:
+def _clip(root: Path, part: _Part, entry: Entry, path: tuple[str, int], reals: dict[str, int], *, whole: bool) -> Clip:
     place = f"forgerynet/{part.split}/{part.kind}"
     fake = entry.number < FIRST_REAL
     method = METHOD_NUMBERS[entry.number] if fake else None

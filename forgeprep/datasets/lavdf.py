@@ -3,7 +3,7 @@
 ::
 
     {train,dev,test}/NNNNNN.mp4
-    metadata.json, or metadata.min.json       file, split, fake_periods (seconds), original, modify_video, modify_audio, …
+    metadata.json, or metadata.min.json       file, split, fake_periods (seconds), original, modify_video, …
 
 Periods become spans of frames at 25 frames per second (``fps``). A clip whose sound alone is forged looks real: it is a
 real here, or left out with ``sound-fakes=skip``. A forged clip may be longer or shorter than its original. Then it does
@@ -39,7 +39,8 @@ class SoundParams(DatasetParams):
     """Options of datasets in which faces, voices or both are forged in periods."""
 
     sound_fakes: Literal["real", "skip"] = Field(
-        default="real", description="clips whose sound alone is forged: they look real, and count as such, or not at all"
+        default="real",
+        description="clips whose sound alone is forged: they look real, and count as such, or not at all",
     )
     fps: float = Field(default=25.0, gt=0, le=240, description="frames per second, to find the frames of a period")
 

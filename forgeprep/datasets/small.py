@@ -7,8 +7,9 @@
     KoDF                 …/<target>_<source>_<code>_<number>.mp4, and reals …/<person>_<number>.mp4
     Deepfake-Eval-2024   video-metadata-publish.csv (Filename, Video Ground Truth, Finetuning Set) and the videos
 
-The folders of DFDM and KoDF are inferred, so these originals are guesses: what does not fit has none. Without an official
-split, people are dealt out (``ratios``, ``seed``); fakes that mix people of two splits are left out. DFDM has Celeb-DF's.
+The folders of DFDM and KoDF are inferred, so these originals are guesses: what does not fit has none. Without an
+official split, people are dealt out (``ratios``, ``seed``); fakes that mix people of two splits are left out. DFDM has
+Celeb-DF's.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ TABLE: dict[str, Small] = {
         url="https://moneybrain-research.github.io/kodf.html",
         citation="Kwon et al., KoDF: A Large-scale Korean DeepFake Detection Dataset, ICCV 2021",
         layout=("…/<person>_<number>.mp4", "…/<target>_<source>_<code>_<number>.mp4, code 1 to 5"),
-        marks=("kodf", "original_videos", "synthesized_videos"),
+        marks=("synthesized_videos",),
         published=(62166, 175776),
         real=r"(?:.*/)?(?P<name>(?P<person>[0-9]+)_[0-9]+)",
         fake=r"(?:.*/)?(?P<target>[0-9]+)_(?P<source>[0-9]+)_(?P<method>[1-5])_(?P<take>[0-9]+)",
@@ -108,7 +109,7 @@ TABLE: dict[str, Small] = {
     "deepfake-eval-2024": Small(
         title="Deepfake-Eval-2024",
         url="https://huggingface.co/datasets/nuriachandra/Deepfake-Eval-2024",
-        citation="Chandra et al., Deepfake-Eval-2024: A Multi-Modal In-the-Wild Benchmark of Deepfakes Circulated in 2024",
+        citation="Chandra et al., Deepfake-Eval-2024: A Multi-Modal In-the-Wild Benchmark of Deepfakes, arXiv:2503.02857",
         layout=("video-metadata-publish.csv", "…/<Filename>"),
         marks=("video-metadata-publish.csv",),
         published=(0, 0),
@@ -137,7 +138,7 @@ def scan(name: str, root: Path, options: ScanOptions) -> Scan:
         clip = _fake(name, small, path, size, reals)
         clips += [clip] if clip is not None else []
     used = {clip.path for clip in clips}
-    strangers = [path for path in files if path not in used and not str(root / path) in used]
+    strangers = [path for path in files if path not in used and str(root / path) not in used]
     if not any(clip.label for clip in clips):
         clips = []
     if small.elsewhere is None and clips:
@@ -163,7 +164,9 @@ def _fake(name: str, small: Small, path: str, size: int, reals: Mapping[str, Cli
     told = match.groupdict()
     methods = methods_of(name)
     method = told.get("method")
-    method = methods[0] if method is None else methods[int(method) - 1] if method.isdecimal() else spelled(method, methods)
+    method = (
+        methods[0] if method is None else methods[int(method) - 1] if method.isdecimal() else spelled(method, methods)
+    )
     key = told.get("original") or f"{told['target']}_{told['take']}"
     original = reals.get(key)
     people = [person for person in (told["target"], told.get("source")) if person]
@@ -201,8 +204,8 @@ def _labelled(
             absent.append(stem)
         else:
             seen.add(stem)
-            file = VideoFile(stem, by_name[stem], files[by_name[stem]])
-            make = (name, stem.rpartition(".")[0] or stem, file, split)
+            video = VideoFile(stem, by_name[stem], files[by_name[stem]])
+            make = (name, stem.rpartition(".")[0] or stem, video, split)
             clips.append(real_clip(*make) if label.lower() == "real" else fake_clip(*make, methods_of(name)[0]))
     told = f"{path}: {counted(len(odd), 'line', 'lines')} left out, twice or not labelled Real or Fake: {shown(odd)}"
     return clips, [told] if odd else [], absent

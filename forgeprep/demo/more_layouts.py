@@ -9,7 +9,7 @@ import numpy as np
 from forgeprep.demo.people import UInt8, make_person
 from forgeprep.demo.sound import with_tone
 from forgeprep.demo.source import Source, name_of
-from forgeprep.demo.stills import EVERY, frames_of, write_picture
+from forgeprep.demo.stills import frames_of, write_picture
 from forgeprep.demo.truth import load_truth
 
 

@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from forgeprep.demo.people import UInt8
 from forgeprep.demo.sound import with_tone
 from forgeprep.demo.source import Source
 from forgeprep.demo.stills import frames_of, write_video
+from forgeprep.demo.truth import load_truth
 
 _FPS = 25
 
@@ -23,6 +26,13 @@ def _forged(source: Source, place: str, x: str, y: str, longer: int) -> tuple[li
     middle: list[UInt8] = [*fake[start:stop], *[fake[stop - 1]] * longer]
     frames = [*real[:start], *middle, *real[stop:count]]
     write_video(source.root / place, frames)
+    true = load_truth(source.truth("NeuralTextures", x, y))[:count]
+    held = np.repeat(true[stop - 1 : stop], longer, axis=0)
+    none = np.zeros_like(true)
+    truth = np.concatenate([none[:start], true[start:stop], held, none[stop:]])
+    file = source.root / "truth" / Path(place).with_suffix(".npz")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(file, shape=np.array(truth.shape), mask=np.packbits(truth, axis=-1))
     return [[start / _FPS, (start + len(middle)) / _FPS]], len(frames)
 
 

@@ -9,8 +9,8 @@ import csv
 import json
 from collections.abc import Callable, Iterator
 
-from forgeprep.demo.layout import PAIRS
 from forgeprep.demo import more_layouts, periods
+from forgeprep.demo.layout import PAIRS
 from forgeprep.demo.sound import write_dfdc
 from forgeprep.demo.source import METHODS, Source, name_of
 from forgeprep.demo.stills import write_forgerynet, write_genface

@@ -59,7 +59,9 @@ def _forgerynet_part(part: Source, release: str) -> tuple[list[str], list[str]]:
                 change = cv2.absdiff(fake[index], real[index]).max(axis=2) * truth[index]
                 mask = f"spatial_localize/{pictures.replace('_release', '_mask_release')}/{below}/frame{index:05d}.jpg"
                 write_picture(part.root / mask, change)
-                write_picture(part.root.parent / "truth" / part.root.name / f"{path[:-4]}.png", truth[index] * np.uint8(255))
+                write_picture(
+                    part.root.parent / "truth" / part.root.name / f"{path[:-4]}.png", truth[index] * np.uint8(255)
+                )
                 # The last number is not that of the folder, as in the original lists.
                 images.append(f"{path} 1 {kind} {number % 15 + 1}")
             if number <= 8:
@@ -103,18 +105,21 @@ def write_genface(source: Source) -> None:
 
 
 def frames_of(file: Path) -> Iterator[UInt8]:
+    """The frames of a video, uint8 (H, W, 3) RGB."""
     with av.open(str(file)) as container:
         for frame in container.decode(video=0):
             yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
 
 
 def write_picture(file: Path, picture: UInt8) -> None:
+    """Write a picture, uint8 (H, W, 3) RGB or (H, W), in the format of its suffix."""
     file.parent.mkdir(parents=True, exist_ok=True)
     data = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if picture.ndim == 3 else picture
     cv2.imwrite(str(file), data, [cv2.IMWRITE_JPEG_QUALITY, 95] if file.suffix == ".jpg" else [])
 
 
 def write_video(file: Path, frames: list[UInt8]) -> None:
+    """Write frames, uint8 (H, W, 3) RGB, as H.264 at 25 frames per second."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(file), "w") as container:
         options = {"crf": "23", "preset": "veryfast", "threads": "1", "x264-params": "mbtree=0"}

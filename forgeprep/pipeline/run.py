@@ -100,7 +100,8 @@ def prepare_run(
 ) -> Prepared:
     """Scan the dataset, plan the shards and claim the output folder; ``progress`` is told what was counted so far.
 
-    ``real_roots`` are the folders of other datasets that reals lie in. ``planning`` is called where all is well so far and a new plan has to be made, with the least number of shards.
+    ``real_roots`` are the folders of other datasets that reals lie in. ``planning`` is called where all is well so far
+    and a new plan has to be made, with the least number of shards.
 
     With ``write=False`` nothing is touched (``--dry-run``). With ``retry``, shards of a run in ``out`` that lost
     samples for a transient reason are planned to be made again, also where their files have changed since.

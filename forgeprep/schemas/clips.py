@@ -33,8 +33,8 @@ class Clip:
         family: what kind of program that is, e.g. ``gan``; None for a real, or where it is not known.
         compression: ``raw``, ``c23``, ``c40``; None where the dataset has one quality.
         companions: further files that go with the clip frame by frame: ``{"mask": path}``, the dataset's own masks, or
-            ``{"magnitude": path}`` where these are not black and white but say how much was altered; ``{"whole": path}``,
-            with the clip's own path, where all of each frame is forged.
+            ``{"magnitude": path}`` where these are not black and white but say how much was altered; or
+            ``{"whole": path}`` with the clip's own path, where all of each frame is forged.
         spans: what the dataset says of the frames, as (first frame, number of frames, 0 real or 1 fake); frames outside
             all spans are unknown and not used. None: all frames are as ``label`` says.
         identities: the people in it, as far as the dataset names them: no one of them may stand in two splits.

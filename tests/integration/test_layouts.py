@@ -23,6 +23,12 @@ from forgeprep.media.video import read_frames
 from forgeprep.shards.read import iter_rows, shard_paths
 from tests.conftest import LaidOut, UInt8, read_picture, run_cli
 
+WHOLE = ("df40", "wilddeepfake")
+"""Datasets of crops: the picture is the face."""
+UNPAIRED = ("deepfake-eval-2024", "wilddeepfake")
+"""Datasets that do not say what a fake was made of."""
+SYNTHESES = ("DDPM", "StyleGAN2")
+
 
 @dataclass(frozen=True)
 class Made:
@@ -52,6 +58,9 @@ def _truth(root: Path, path: str, index: int) -> UInt8:
     if video.is_file():
         return np.asarray(load_truth(video)[index] * 255, np.uint8)
     parts = Path(path).parts
+    picture = root / "truth" / path / f"{index:03d}.png"
+    if picture.is_file():
+        return read_picture(picture, cv2.IMREAD_GRAYSCALE)
     # ForgeryNet's truth lies beside the folder image/, GenFace's under the picture's own name.
     for place in (root / "truth" / path, root / "truth" / parts[0] / Path(*parts[2:]).with_suffix(".png")):
         if place.is_file():
@@ -63,6 +72,7 @@ def _truth(root: Path, path: str, index: int) -> UInt8:
 def made(request: pytest.FixtureRequest, laid_out: LaidOut, tmp_path_factory: pytest.TempPathFactory) -> Made:
     root, out = laid_out(request.param), tmp_path_factory.mktemp(request.param) / "out"
     arguments = ["--root", str(root), "--out", str(out), "--stages", "crop,mask,similarity"]
+    arguments += ["--detector", "whole"] if request.param in WHOLE else []
     assert run_cli("run", request.param, *arguments, "--frames", "4", "--workers", "0") == 0
     return Made(request.param, root, out)
 
@@ -74,7 +84,7 @@ def test_there_is_a_demo_in_the_layout_of_every_dataset() -> None:
 def test_a_run_is_whole_and_its_splits_do_not_leak(made: Made) -> None:
     assert run_cli("verify", str(made.out)) == 0
     rows = made.rows()
-    assert len(rows) > 40
+    assert len(rows) > 35
     seen = defaultdict(set)
     for clip in made.clips().values():
         for name in (clip["source_id"], *clip["identities"]):
@@ -109,17 +119,18 @@ def test_masks_are_the_forged_region(made: Made) -> None:
             ious.append((truth & mask).sum() / (truth | mask).sum())
         elif row["mask_source"] == "absent":
             assert row["mask"] is row["difference"] is row["similarity"] is None
-            assert (made.name, row["method"]) == ("genface", "DDPM")
+            assert made.name in UNPAIRED or row["method"] in SYNTHESES
         else:
             assert (row["label"], row["mask"].any()) == (0, False)
-    assert len(ious) >= 20
-    assert np.mean(ious) > 0.85
+    if made.name not in UNPAIRED:
+        assert len(ious) >= 12
+        assert np.mean(ious) > 0.85
 
 
 def test_fakes_are_paired_with_the_original_that_they_were_made_of(made: Made) -> None:
     clips = made.clips()
     fakes = [clip for clip in clips.values() if clip["label"] and clip["original_id"]]
-    assert fakes
+    assert bool(fakes) == (made.name not in UNPAIRED)
     for clip in fakes:
         assert clips[clip["original_id"]]["label"] == 0
         assert clip["source_id"] == clips[clip["original_id"]]["source_id"]

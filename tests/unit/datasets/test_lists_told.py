@@ -173,7 +173,9 @@ def test_what_lies_beside_the_layout_is_told(tmp_path: Path) -> None:
 def test_one_wrong_line_of_forgerynet_is_told_and_whole_videos_are_for_classification(tmp_path: Path) -> None:
     fake = f"train_video_release/3/{MD5}/{MD5}/video.mp4"
     real = f"train_video_release/16/{MD5}/video.mp4"
-    put(tmp_path, *(f"Training/video/{name}" for name in (fake, fake.replace("/3/", "/8/"), fake.replace("/3/", "/4/"))))
+    put(
+        tmp_path, *(f"Training/video/{name}" for name in (fake, fake.replace("/3/", "/8/"), fake.replace("/3/", "/4/")))
+    )
     spans = f"3 {fake.replace('/3/', '/4/')} 0 10 0 10 35 1 45 30 0 1 2 4"
     forgerynet(tmp_path, "video", f"1 {real} 0 9 0 1 0 0", f"0 {fake} 1 2 3", spans)
     found = scan("forgerynet", tmp_path)
@@ -181,7 +183,10 @@ def test_one_wrong_line_of_forgerynet_is_told_and_whole_videos_are_for_classific
     assert "video_list.txt: line 1 says 1 (fake) of a file in folder 16; the folder counts" in told
     assert "1 fake has no spans, left out: train_video_release/3/" in told
     assert "leaves out 1 video of folders 2 and 8" in told
-    assert [(clip.label, clip.spans) for clip in found.clips] == [(0, None), (1, [[0, 10, 0], [10, 35, 1], [45, 30, 0]])]
+    assert [(clip.label, clip.spans) for clip in found.clips] == [
+        (0, None),
+        (1, [[0, 10, 0], [10, 35, 1], [45, 30, 0]]),
+    ]
     whole = scan("forgerynet", tmp_path, use="classification").clips
     assert {(clip.method, clip.label) for clip in whole} == {
         (None, 0), ("DeepFakes", 1), ("BlendFace", 1), ("ATVG-Net", 1),

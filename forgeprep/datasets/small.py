@@ -109,7 +109,7 @@ TABLE: dict[str, Small] = {
     "deepfake-eval-2024": Small(
         title="Deepfake-Eval-2024",
         url="https://huggingface.co/datasets/nuriachandra/Deepfake-Eval-2024",
-        citation="Chandra et al., Deepfake-Eval-2024: A Multi-Modal In-the-Wild Benchmark of Deepfakes, arXiv:2503.02857",
+        citation="Chandra et al., Deepfake-Eval-2024: An In-the-Wild Benchmark of Deepfakes, arXiv:2503.02857",
         layout=("video-metadata-publish.csv", "…/<Filename>"),
         marks=("video-metadata-publish.csv",),
         published=(0, 0),

@@ -36,7 +36,9 @@ def test_names_recur_in_every_method_of_celebdf_v3_and_wrong_lines_are_told(tmp_
         f"1 YouTube-real/00170.mp4\n1 Celeb-synthesis/FaceSwap/GHOST/{swap}\n0 Celeb-synthesis/x.mp4\nrubbish\n"
     )
     found = scan("celebdf-v3", tmp_path)
-    told = {clip.clip_id.removeprefix("celebdf-v3/"): (clip.split, clip.original_id, clip.guessed) for clip in found.clips}
+    told = {
+        clip.clip_id.removeprefix("celebdf-v3/"): (clip.split, clip.original_id, clip.guessed) for clip in found.clips
+    }
     real = "celebdf-v3/Celeb-real/id1_0003"
     assert told == {
         "Celeb-real/id1_0003": ("train", None, False),

@@ -13,7 +13,8 @@ rows than there are clips, and other names in some versions. The original is the
 person whose name the fake's begins with, up to its first ``_``; if that person has one clip alone, it is that one.
 
 RealVideo-FakeAudio looks real: it is a real here (``label`` 0), or left out with ``sound-fakes=skip``. There is no
-official split: people are dealt out (``ratios``, ``seed``), and swaps of people of two splits are left out.
+official split: people are dealt out (``ratios``, ``seed``), and swaps of people of two splits are left out; with
+``swaps=by-source`` they are kept where the video's own person is, as in most papers, and the other's face leaks.
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ class FakeAvCelebParams(DatasetParams):
 
     ratios: Ratios = Field(default=(0.7, 0.15, 0.15), description="shares of the people in train, val and test")
     seed: int = Field(default=0, description="another seed deals the people out otherwise")
+    swaps: Literal["strict", "by-source"] = Field(
+        default="strict",
+        description="swaps of people of two splits: leave them out, or keep them by the video's own person, which "
+        "leaks the other's face",
+    )
     sound_fakes: Literal["real", "skip"] = Field(
         default="real",
         description="clips whose sound alone is forged: they look real, and count as such, or not at all",
@@ -92,6 +98,10 @@ def scan(root: Path, options: ScanOptions) -> Scan:
             f"{counted(len(untold), 'fake')} without a row in {LIST}, of method '{UNKNOWN}': {shown(untold)}"
         )
     absent = [key for key in rows if key.partition("/")[2] not in files[key.partition("/")[0]]]
+    if params.swaps == "by-source":
+        warnings.append(
+            "swaps are split by the video's own person: the face that was swapped in may stand in two splits"
+        )
     clips, mixed = deal_people(clips, params.ratios, params.seed)
     return make_scan(FAKEAVCELEB, root, clips, options, warnings=warnings + mixed, strangers=strangers, absent=absent)
 
@@ -154,7 +164,7 @@ def _clip(
         "train",
         row.method,
         None if original is None else f"RealVideo-RealAudio/{original}",
-        [person, *([row.swapped] if row.swapped and row.swapped != person else [])],
+        [person, *([row.swapped] if row.swapped not in (None, person) and params.swaps == "strict" else [])],
         # Lips that are moved to another voice, or a swap, may be of another length, and cropped.
         guessed=original is not None,
     )

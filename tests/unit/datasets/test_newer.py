@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from forgeprep.datasets.celebdf import LIST
 from forgeprep.datasets.clips import with_spans
 from forgeprep.errors import UsageError
 from forgeprep.schemas.clips import Clip
+from tests.conftest import run_cli
 from tests.helpers.trees import put, scan
 
 
@@ -83,7 +85,9 @@ def test_sound_alone_looks_real_and_a_swap_of_two_splits_is_left_out(tmp_path: P
     assert "38 clips stand there twice" in told
     assert "1 row names no clip" in told
     assert "2 files are listed but not there" in told
-    assert len([c for c in scan("fakeavceleb", tmp_path, sound_fakes="skip").clips if not c.label]) == 20
+    other = scan("fakeavceleb", tmp_path, sound_fakes="skip", swaps="by-source")
+    assert Counter(clip.method for clip in other.clips) == {None: 20, "wav2lip": 19, "fsgan": 19, "unknown": 22}
+    assert any("may stand in two splits" in line for line in other.warnings)
 
 
 def test_reals_of_another_dataset_keep_its_names_and_splits(tmp_path: Path) -> None:
@@ -132,9 +136,28 @@ def test_reals_of_another_dataset_keep_its_names_and_splits(tmp_path: Path) -> N
     assert any("1 fake left out, in no list of a split" in line for line in found.warnings)
 
 
+def test_a_real_root_that_makes_no_sense_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path, "manipulated_videos/end_to_end/071_M001.mp4")
+    for dataset, text, message in (
+        ("ffpp", "ffpp=x", "--real-root ffpp=x: the reals of ffpp are its own"),
+        ("deeperforensics", "ffp=x", "unknown dataset of --real-root 'ffp': did you mean 'ffpp'?"),
+        ("deeperforensics", "x", "--real-root must be NAME=VALUE, got 'x'"),
+        ("deeperforensics", f"FF++={tmp_path / 'no'}", "no: no such folder"),
+    ):
+        words = ["--root", str(tmp_path), "--out", str(tmp_path / "out"), "--real-root", text, "--dry-run"]
+        assert run_cli("run", dataset, *words) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_periods_become_frames_and_lists_that_lie_cost_nothing(tmp_path: Path) -> None:
     put(tmp_path, *(f"train/{n:06d}.mp4" for n in range(5)))
-    real = {"file": "train/000000.mp4", "split": "train", "original": None, "video_frames": 103, "fake_periods": []}
+    real: dict[str, Any] = {
+        "file": "train/000000.mp4",
+        "split": "train",
+        "original": None,
+        "video_frames": 103,
+        "fake_periods": [],
+    }
     fake = {**real, "original": "train/000000.mp4", "modify_video": True, "fake_periods": [[0.4, 0.8], [2.0, 9e9]]}
     entries = [
         {**real, "modify_video": False, "modify_audio": False},

@@ -153,6 +153,7 @@ def _facts(dataset: Adapter) -> dict[str, Any]:
 
 def _clips(dataset: Adapter, root: Path, params: DatasetParams) -> tuple[list[Clip], list[str]]:
     """What lies under ``root``, at every compression, of which some may not be there; and warnings."""
+    from forgeprep.commands import where
     from forgeprep.commands.terminal import counting
     from forgeprep.datasets.base import ScanOptions
     from forgeprep.datasets.find import scan_root
@@ -161,11 +162,14 @@ def _clips(dataset: Adapter, root: Path, params: DatasetParams) -> tuple[list[Cl
     clips: list[Clip] = []
     warnings: list[str] = []
     problems: list[UsageError] = []
+    near = where.real_roots_of(dataset.name, (), Path.cwd(), root)
+    real_roots = {name: one.value for name, one in near.items()}
     for compression in dataset.compressions or (None,):
         with counting() as tell:
             asked = ScanOptions(
                 compressions=(compression,) if compression else None,
                 params=params,
+                real_roots=real_roots,
                 progress=lambda files, tell=tell: tell("files found", files),  # type: ignore[misc]
             )
             try:

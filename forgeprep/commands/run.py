@@ -59,6 +59,15 @@ def run(
             **ANY,
         ),
     ] = None,
+    real_root: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Folder of another dataset that this one's reals lie in, e.g. ffpp=/data/FaceForensics++. May be "
+            "repeated. [default: as configured, or the one found near here]",
+            metavar="NAME=DIR",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
     compression: Annotated[
         str | None,
         typer.Option(
@@ -250,7 +259,7 @@ def run(
 
     switches = _Switches(dry_run, overwrite, retry_failed, strict, update, keep_removed)
     with unattended(), events(as_json) as emit:
-        code = _run(given, config, switches, given_words(context), emit)
+        code = _run(given, config, switches, given_words(context), emit, real_root or ())
     sys.exit(code)
 
 
@@ -282,7 +291,12 @@ class _Switches:
 
 
 def _run(
-    given: Mapping[str, Any], config_file: Path | None, switches: _Switches, words: Sequence[str], emit: Emit
+    given: Mapping[str, Any],
+    config_file: Path | None,
+    switches: _Switches,
+    words: Sequence[str],
+    emit: Emit,
+    real_root: Sequence[str],
 ) -> int:
     from forgeprep.commands.events import emit_finished, emit_planned
     from forgeprep.commands.execution import execute_shown, force_of, ray_begun
@@ -311,7 +325,8 @@ def _run(
             root = where.root_of(taken, dataset, here, words)
             out = out_of("shards", dataset, taken.get("out"), here, root.value)
             config = make_config(dataset, {**values, "out": out.value})
-            where.tell(dataset, asked, taken, root, out)
+            real_roots = where.real_roots_of(dataset, real_root, here, root.value)
+            where.tell(dataset, asked, taken, root, out, real_roots)
             most = force.most(resources_of(config))
             if ray is not None:
                 ray.workers = most
@@ -320,6 +335,7 @@ def _run(
                     config,
                     root.value,
                     out.value,
+                    real_roots={name: one.value for name, one in real_roots.items()},
                     overwrite=switches.overwrite,
                     retry=switches.retry_failed,
                     update=switches.update,

@@ -88,6 +88,42 @@ def root_near(dataset: str, flag: Path | None, here: Path) -> Taken | None:
     return root_of(taken, dataset, here, ())
 
 
+def real_roots_of(dataset: str, texts: Sequence[str], here: Path, root: Path | None) -> dict[str, Taken]:
+    """The folders of the other datasets whose reals are this one's, as far as they are given or found.
+
+    Args:
+        dataset: its name.
+        texts: of ``--real-root``, each ``NAME=DIR``.
+        here: the working folder, absolute.
+        root: the dataset's own folder, in and beside which they are looked for too.
+
+    Raises:
+        UsageError: a text is no ``NAME=DIR``, names a dataset whose reals are not needed, or no such folder.
+    """
+    from forgeprep.datasets import dataset_name, get_dataset
+    from forgeprep.errors import unknown_name
+    from forgeprep.io.settings import name_and_value
+    from forgeprep.io.storage import absolute, is_remote, to_path
+
+    needed = get_dataset(dataset).reals_from
+    flags: dict[str, Path] = {}
+    for text in texts:
+        name, folder = name_and_value("--real-root", text)
+        if not needed:
+            raise UsageError(f"--real-root {text}: the reals of {dataset} are its own")
+        if dataset_name(name) not in needed:
+            raise unknown_name("dataset of --real-root", name, needed)
+        flags[dataset_name(name)] = to_path(folder)
+    places = [here] if root is None or is_remote(root) else [absolute(root), here, absolute(root).parent]
+    found = {}
+    for name in needed:
+        near = (root_near(name, flags.get(name), place) for place in places)
+        taken = next((taken for taken in near if taken is not None), None)
+        if taken is not None:
+            found[name] = taken
+    return found
+
+
 def roots_given(here: Path) -> list[dict[str, Any]]:
     """All roots that are kept or configured: dataset, root, origin, and whether there is such a folder."""
     from forgeprep.datasets import dataset_names
@@ -105,13 +141,22 @@ def roots_given(here: Path) -> list[dict[str, Any]]:
     return found
 
 
-def tell(dataset: str, asked: str, taken: Mapping[str, Taken], root: Taken, out: Taken) -> None:
+def tell(
+    dataset: str,
+    asked: str,
+    taken: Mapping[str, Taken],
+    root: Taken,
+    out: Taken,
+    real_roots: Mapping[str, Taken] | None = None,
+) -> None:
     """Print what was taken and from where, a line each."""
     from forgeprep.commands.terminal import console
     from forgeprep.pipeline.resolve import FLAGS
 
     lines = [] if asked == dataset else [("dataset", dataset, f"'{asked}'")]
     lines.append(("root", str(root.value), origin_of("root", root)))
+    for name, one in (real_roots or {}).items():
+        lines.append(("reals", f"{name} {one.value}", origin_of("real-root", one)))
     lines.append(("out", str(out.value), origin_of("out", out)))
     others: dict[str, list[str]] = {}
     for name, one in taken.items():

@@ -20,16 +20,28 @@ __all__ = ["dataset_name", "dataset_names", "get_dataset"]
 
 # name -> "module:attribute": a string, so that listing the names imports nothing
 _BUILT_IN = {
+    "avdeepfake1m": "forgeprep.datasets.avdeepfake1m:AVDEEPFAKE1M",
     "celebdf-v1": "forgeprep.datasets.celebdf:V1",
     "celebdf-v2": "forgeprep.datasets.celebdf:V2",
+    "celebdf-v3": "forgeprep.datasets.celebdf_v3:CELEBDF_V3",
+    "deepfake-eval-2024": "forgeprep.datasets.small:DEEPFAKE_EVAL_2024",
+    "deeperforensics": "forgeprep.datasets.deeperforensics:DEEPERFORENSICS",
+    "df40": "forgeprep.datasets.df40:DF40",
     "dfd": "forgeprep.datasets.dfd:DFD",
     "dfdc": "forgeprep.datasets.dfdc:DFDC",
     "dfdc-preview": "forgeprep.datasets.dfdc_preview:DFDC_PREVIEW",
+    "dfdm": "forgeprep.datasets.small:DFDM",
+    "fakeavceleb": "forgeprep.datasets.fakeavceleb:FAKEAVCELEB",
+    "ffiw10k": "forgeprep.datasets.ffiw:FFIW10K",
     "ffpp": "forgeprep.datasets.ffpp:FFPP",
     "folder": "forgeprep.datasets.folder:FOLDER",
     "forgerynet": "forgeprep.datasets.forgerynet:FORGERYNET",
     "genface": "forgeprep.datasets.genface:GENFACE",
+    "kodf": "forgeprep.datasets.small:KODF",
+    "lavdf": "forgeprep.datasets.lavdf:LAVDF",
     "manifest": "forgeprep.datasets.manifest:MANIFEST",
+    "uadfv": "forgeprep.datasets.small:UADFV",
+    "wilddeepfake": "forgeprep.datasets.wilddeepfake:WILDDEEPFAKE",
 }
 
 
@@ -37,13 +49,18 @@ DATASETS: Registry[Dataset] = Registry("dataset", "forgeprep.datasets", _BUILT_I
 
 
 _ALIASES = {
+    "avdeepfake1m++": "avdeepfake1m",
     "celebdf": "celebdf-v2",
+    "celebdf++": "celebdf-v3",
+    "celebdfpp": "celebdf-v3",
+    "deeperforensics1.0": "deeperforensics",
     "deepfakedetection": "dfd",
     "deepfakedetectionchallenge": "dfdc",
     "faceforensics": "ffpp",
     "faceforensics++": "ffpp",
     "faceforensicspp": "ffpp",
     "ff++": "ffpp",
+    "ffiw": "ffiw10k",
 }
 """What people call a dataset, in lower case without spaces, dashes and underscores -> its name here."""
 

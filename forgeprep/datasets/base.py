@@ -32,6 +32,7 @@ class ScanOptions:
         methods: names without regard to case; None = the dataset's default, an empty tuple = originals only.
         splits: the splits to list.
         params: the dataset's own options; None = its defaults.
+        real_roots: of other datasets that this one's reals lie in, name -> folder.
         progress: called with the number of files seen so far.
         settled: source_id -> split, of sources that are in a run already; where splits are made here, they keep theirs.
     """
@@ -42,6 +43,7 @@ class ScanOptions:
     params: DatasetParams | None = None
     progress: Callable[[int], None] = lambda _: None
     settled: Mapping[str, Split] = field(default_factory=dict)
+    real_roots: Mapping[str, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.compressions == ():
@@ -118,6 +120,7 @@ class Dataset:
         params: its own options.
         official_split: whether the authors made the split; then it is kept even where it leaks.
         scan: lists the clips under a root; raises :class:`forgeprep.errors.UsageError` where it finds none.
+        reals_from: other datasets that its fakes were made of, and whose reals are its own; see ``--real-root``.
         looks_like: whether a folder is likely to be a root, told from a few names in it, in milliseconds. Without it
             the root is never found by itself.
     """
@@ -135,6 +138,7 @@ class Dataset:
     params: type[DatasetParams] = DatasetParams
     looks_like: Callable[[Path], bool] | None = None
     official_split: bool = True
+    reals_from: tuple[str, ...] = ()
     kinds: Mapping[str, Kind] = field(default_factory=dict)
 
 
@@ -156,6 +160,7 @@ def describe(dataset: Dataset) -> dict[str, str]:
         "original clips by split": ", ".join(
             f"{number} {split}" for split, number in split_total.items() if number and split
         ),
+        "reals from": ", ".join(dataset.reals_from),
         "layout": "; ".join(dataset.layout),
         "citation": dataset.citation,
         "url": dataset.url,

@@ -104,9 +104,7 @@ def _people(key: str) -> list[str]:
 
 def _read_list(root: Path) -> set[str]:
     """The test videos, as ``Celeb-real/id0_0001``."""
-    path = _list_file(root)
-    if path is None:
-        raise UsageError(f"{root / LIST}: no such file, so the test videos are unknown; it comes with the dataset")
+    path = test_list(root)
     found: set[str] = set()
     for number, line in read_lines(path):
         digit, _, place = line.partition(" ")
@@ -125,6 +123,14 @@ def _read_list(root: Path) -> set[str]:
     if not found:
         refuse(path, None, "names no video; fetch it again")
     return found
+
+
+def test_list(root: Path) -> Path:
+    """The file of the test list; raises UsageError where there is none."""
+    path = _list_file(root)
+    if path is None:
+        raise UsageError(f"{root / LIST}: no such file, so the test videos are unknown; it comes with the dataset")
+    return path
 
 
 def _list_file(root: Path) -> Path | None:
@@ -165,6 +171,9 @@ def looks_like(name: str, root: Path) -> bool:
     Both versions have the same folders; the test lists of the authors differ in length.
     """
     if not (find_folders(root, ["celeb-real"]) and find_folders(root, [METHOD.lower()])):
+        return False
+    # Celeb-DF++ has folders of methods there.
+    if find_folders(root, [METHOD.lower()], ["faceswap", "facereenact", "talkingface"]):
         return False
     with suppress(OSError, UsageError):
         path = _list_file(root)

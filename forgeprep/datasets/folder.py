@@ -205,10 +205,11 @@ def _clip(name: str, file: VideoFile, split: Split, **facts: Any) -> Clip:
 
 
 def looks_like(root: Path) -> bool:
-    """Whether reals and fakes are there, in two folders or in two of each split, and it is not GenFace."""
+    """Whether reals and fakes are there, in two folders or in two of each split, and it is not GenFace or UADFV."""
     homes = ["", *find_folders(root, SPLITS)]
     both = any(len(_kinds(root, home)) >= 2 for home in homes)
-    return both and not find_folders(root, SPLITS, ["fake"], ["efs", "fs", "am"], ["diffusion", "gan"])
+    named = (root / "fake" / "0000_fake.mp4").is_file()
+    return both and not named and not find_folders(root, SPLITS, ["fake"], ["efs", "fs", "am"], ["diffusion", "gan"])
 
 
 FOLDER = Dataset(

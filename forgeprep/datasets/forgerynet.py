@@ -11,13 +11,17 @@
 
 The lists may also lie in ``list/Training`` and so on, and the folders' names vary: every folder that begins with
 ``image``, ``video`` or ``spatial`` is looked into. What a file is follows from the number of its folder, since the last
-column of the image lists disagrees with it; a second column that disagrees is refused.
+column of the image lists disagrees with it; a line whose second column disagrees is told.
 
 Inferred, not documented: B names the real that a fake was made of, so its original is guessed to be the real ``B`` of
 the same frame name, else the real ``A``; the pipeline compares them. Fakes and reals were perturbed apart, so most
 pairs of pictures do not fit: such a fake has no original, and the provided mask. With the option ``pairs=none`` no fake
-has an original. The provided masks are magnitudes of the difference. In videos, frames outside the listed spans are
-unknown and not used. Test labels are not public: Validation is val, or with ``validation=test`` test.
+has an original. The provided masks are magnitudes of the difference.
+
+Videos serve two tasks. With ``use=localisation``, frames outside the listed spans are unknown and not used. With
+``use=classification`` a fake is a fake throughout, and the videos of folders 2 and 8 are there too, which the lists
+leave out since nothing is to be localised in them. Test labels are not public: Validation is val, or with
+``validation=test`` test.
 """
 
 from __future__ import annotations
@@ -30,8 +34,16 @@ from typing import Literal
 from pydantic import Field
 
 from forgeprep.datasets.base import Dataset, DatasetParams, PublishedCount, Scan, ScanOptions
-from forgeprep.datasets.forgerynet_lists import FIRST_REAL, LAST_REAL, METHOD_NUMBERS, Entry, read_images, read_videos
-from forgeprep.datasets.listing import check_root, find_folders, walk_files
+from forgeprep.datasets.forgerynet_lists import (
+    FIRST_REAL,
+    LAST_REAL,
+    METHOD_NUMBERS,
+    Entry,
+    read_images,
+    read_videos,
+    wholly_fake,
+)
+from forgeprep.datasets.listing import check_root, find_folders, shown, walk_files
 from forgeprep.datasets.lists import refuse
 from forgeprep.datasets.scan import make_scan
 from forgeprep.datasets.taxonomy import kind_of, methods_of
@@ -51,6 +63,11 @@ class ForgeryNetParams(DatasetParams):
     kind: Literal["both", "images", "videos"] = Field(default="both", description="which lists are used")
     validation: Literal["val", "test"] = Field(default="val", description="the split that Validation becomes")
     pairs: Literal["name", "none"] = Field(default="name", description="originals by name, or none at all")
+    use: Literal["classification", "localisation"] = Field(
+        default="localisation",
+        description="videos by their listed spans (localisation), or as a whole, with those of folders 2 and 8 "
+        "(classification)",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,34 +90,60 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     warnings: list[str] = []
     strangers: list[str] = []
     for part in _parts(root, params):
-        entries = list(read_images(part.file) if part.kind == "image" else read_videos(part.file))
-        odd = sum(entry.odd_kind for entry in entries)
-        if odd:
-            warnings.append(
-                f"{part.file}: {counted(odd, 'line calls', 'lines call')} another kind of forgery than its folder; "
-                "the folder counts"
-            )
-        if not entries:
-            refuse(part.file, None, "lists no file; fetch it again")
+        entries = _entries(part, params, warnings)
         listed = {entry.path for entry in entries}
-        strangers += [path for path in _walked(root, part) if not _is_listed(path, part.bases, listed)]
+        unlisted = [path for path in _walked(root, part) if not _is_listed(path, part.bases, listed)]
+        whole = [entry for path in unlisted if part.kind == "video" and (entry := wholly_fake(path))]
+        strangers += sorted({*unlisted} - {entry.path for entry in whole})
+        if whole and params.use == "localisation":
+            warnings.append(
+                f"{part.file} leaves out {counted(len(whole), 'video')} of folders 2 and 8, forged throughout, and so "
+                "does this: --option use=classification takes them"
+            )
+        elif whole:
+            entries += whole
         # Real -> its folders, one bit each: of millions of names, these take the least memory.
         reals: dict[str, int] = {}
         for entry in entries if params.pairs == "name" else ():
             if entry.number >= FIRST_REAL:
                 reals[entry.source] = reals.get(entry.source, 0) | 1 << entry.number - FIRST_REAL
         for entry in entries:
-            path = _find(root, part.bases, entry.path)
+            path = _find(root, (*part.bases, ""), entry.path)
             if path is None:
                 absent.append(entry.path)
                 continue
-            clips.append(_clip(root, part, entry, path, reals))
+            clips.append(_clip(root, part, entry, path, reals, whole=params.use == "classification"))
             if len(clips) % 1000 == 0:
                 options.progress(len(clips))
     warnings += [
         f"{home} has no {kind}_list.txt, so its {kind}s are left out" for home, kind in _without_list(root, params)
     ]
     return make_scan(FORGERYNET, root, clips, options, warnings=warnings, strangers=strangers, absent=absent)
+
+
+def _entries(part: _Part, params: ForgeryNetParams, warnings: list[str]) -> list[Entry]:
+    """The lines of a list that can be used; what is odd about others goes to ``warnings``."""
+    wrong: list[str] = []
+    entries = list((read_images if part.kind == "image" else read_videos)(part.file, wrong))
+    if not entries:
+        refuse(part.file, None, "lists no file; fetch it again")
+    odd = sum(entry.odd_kind for entry in entries)
+    if odd:
+        warnings.append(
+            f"{part.file}: {counted(odd, 'line calls', 'lines call')} another kind of forgery than its folder; "
+            "the folder counts"
+        )
+    if wrong:
+        warnings.append(f"{part.file}: {shown(wrong)}; the folder counts")
+    if part.kind == "image" or params.use == "classification":
+        return entries
+    unknown = [entry.path for entry in entries if entry.spans is None and entry.number < FIRST_REAL]
+    if unknown:
+        warnings.append(
+            f"{part.file}: {counted(len(unknown), 'fake has', 'fakes have')} no spans, left out: {shown(unknown)}; "
+            "--option use=classification takes them"
+        )
+    return [entry for entry in entries if entry.spans is not None or entry.number >= FIRST_REAL]
 
 
 def _walked(root: Path, part: _Part) -> Iterator[str]:
@@ -149,13 +192,13 @@ def _below(root: Path, home: str, prefix: str) -> list[str]:
 def _find(root: Path, bases: tuple[str, ...], path: str) -> tuple[str, int] | None:
     for base in bases:
         try:
-            return f"{base}/{path}", (root / base / path).stat().st_size
+            return f"{base}/{path}" if base else path, (root / base / path).stat().st_size
         except OSError:
             continue
     return None
 
 
-def _clip(root: Path, part: _Part, entry: Entry, path: tuple[str, int], reals: dict[str, int]) -> Clip:
+def _clip(root: Path, part: _Part, entry: Entry, path: tuple[str, int], reals: dict[str, int], *, whole: bool) -> Clip:
     place = f"forgerynet/{part.split}/{part.kind}"
     fake = entry.number < FIRST_REAL
     method = METHOD_NUMBERS[entry.number] if fake else None
@@ -178,7 +221,7 @@ def _clip(root: Path, part: _Part, entry: Entry, path: tuple[str, int], reals: d
         candidates=options[1:] or None,
         companions={} if mask is None else {"magnitude": mask[0]},
         identities=[person for person in people if person is not None],
-        spans=entry.spans if fake else None,
+        spans=entry.spans if fake and not whole else None,
         size_bytes=path[1],
         frame_count=int(part.kind == "image"),
     )

@@ -12,6 +12,8 @@ from forgeprep.datasets.taxonomy import kind_of, methods_of
 METHOD_NUMBERS = dict(enumerate(methods_of("forgerynet"), 1))
 """Number of a folder to the approach; the table of methods is in the order of the numbers."""
 FIRST_REAL, LAST_REAL = 16, 19
+WHOLLY_FAKE = ("2", "8")
+"""Folders of videos that are forged throughout, which the authors' lists leave out (issues 27 and 29 there)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Entry:
         number: 1 to 15 a fake, 16 to 19 a real.
         source: what its real is called: ``<B>/frame00012`` for pictures, ``<B>/video`` for videos.
         driver: A, the other source of a fake.
-        spans: forged and real spans of a video, by frames; None for pictures.
+        spans: forged and real spans of a video, by frames; None for pictures, and where the line has none.
         odd_kind: whether the line's three-way kind is not that of its folder.
     """
 
@@ -37,23 +39,26 @@ class Entry:
     odd_kind: bool
 
 
-def read_images(file: Path) -> Iterator[Entry]:
-    """The lines ``<path> <0|1> <0|1|2> <0..15>``; raises UsageError at a bad one."""
+def read_images(file: Path, wrong: list[str] | None = None) -> Iterator[Entry]:
+    """The lines ``<path> <0|1> <0|1|2> <0..15>``; raises UsageError at one that cannot be read.
+
+    A line whose first label is not that of its folder goes to ``wrong`` too: the folder counts.
+    """
     seen: set[str] = set()
     for line, text in read_lines(file):
         parts = text.split()
         if len(parts) != 4:
             refuse(file, line, f"must be a path and three numbers, got '{text[:80]}'")
-        yield _entry(file, line, parts[0], parts[1:], None, seen)
+        yield _entry(file, line, parts[0], parts[1:], None, seen, wrong)
 
 
-def read_videos(file: Path) -> Iterator[Entry]:
-    """The lines ``<n> <path> (<start> <frames> <0|1>) x n <0|1> <0|1|2> <0..15>``; raises UsageError at a bad one."""
+def read_videos(file: Path, wrong: list[str] | None = None) -> Iterator[Entry]:
+    """The lines ``<n> <path> (<start> <frames> <0|1>) x n <0|1> <0|1|2> <0..15>``, as :func:`read_images`."""
     seen: set[str] = set()
     for line, text in read_lines(file):
         parts = text.split()
         count = int(parts[0]) if parts[0].isdecimal() else -1
-        if count < 1 or len(parts) != 5 + 3 * count:
+        if count < 0 or len(parts) != 5 + 3 * count:
             refuse(file, line, f"must be a number n, a path, n times three numbers, three numbers; got '{text[:80]}'")
         spans = [_numbers(file, line, parts[at : at + 3]) for at in range(2, 2 + 3 * count, 3)]
         end = 0
@@ -61,10 +66,18 @@ def read_videos(file: Path) -> Iterator[Entry]:
             if label not in (0, 1) or frames < 1 or start < end:
                 refuse(file, line, f"the span {start} {frames} {label} overlaps, is empty, or its label is not 0 or 1")
             end = start + frames
-        yield _entry(file, line, parts[1], parts[-3:], spans, seen)
+        yield _entry(file, line, parts[1], parts[-3:], spans or None, seen, wrong)
 
 
-def _entry(file: Path, line: int, path: str, kinds: list[str], spans: list[list[int]] | None, seen: set[str]) -> Entry:
+def _entry(
+    file: Path,
+    line: int,
+    path: str,
+    kinds: list[str],
+    spans: list[list[int]] | None,
+    seen: set[str],
+    wrong: list[str] | None,
+) -> Entry:
     parts = path.split("/")
     at = next((i for i, part in enumerate(parts) if part.isdecimal() and 1 <= int(part) <= LAST_REAL), len(parts))
     below = parts[at:]
@@ -78,16 +91,27 @@ def _entry(file: Path, line: int, path: str, kinds: list[str], spans: list[list[
     if two not in (0, 1) or three not in (0, 1, 2) or not 0 <= many <= 15:
         refuse(file, line, f"labels out of range: {' '.join(kinds)} (0 to 1, 0 to 2, 0 to 15)")
     number = int(below[0])
-    if (two == 1) != fake:
-        refuse(file, line, f"says {two} ({'fake' if two else 'real'}) of a file in folder {number}")
+    if (two == 1) != fake and wrong is not None:
+        wrong.append(f"line {line} says {two} ({'fake' if two else 'real'}) of a file in folder {number}")
     expected = (
         0 if not fake else 2 if kind_of("forgerynet", METHOD_NUMBERS[number]).forgery == "identity_replaced" else 1
     )
     stem = below[-1].rpartition(".")[0]
     chain = below[2:-1] if fake else below[1:-1]
-    return Entry(
-        path, "/".join(below), number, "/".join([*chain, stem]), below[1] if fake else None, spans, three != expected
-    )
+    # A line whose first label is wrong has been told already.
+    odd = three != expected and (two == 1) == fake
+    return Entry(path, "/".join(below), number, "/".join([*chain, stem]), below[1] if fake else None, spans, odd)
+
+
+def wholly_fake(path: str) -> Entry | None:
+    """A video that no list names, since it is forged from its first frame to its last; None for any other path."""
+    parts = path.split("/")
+    at = next((i for i, part in enumerate(parts) if part.isdecimal()), len(parts))
+    below = parts[at:]
+    if len(below) < 4 or below[0] not in WHOLLY_FAKE:
+        return None
+    source = "/".join([*below[2:-1], below[-1].rpartition(".")[0]])
+    return Entry(path, "/".join(below), int(below[0]), source, below[1], None, odd_kind=False)
 
 
 def _numbers(file: Path, line: int, parts: list[str]) -> list[int]:

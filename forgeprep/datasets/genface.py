@@ -14,13 +14,19 @@ The tree is known from the authors' loaders alone; the GAN folders of EFS and AM
 swapped or edited is not documented: a fake whose name, without its generator, is that of a real of the same split (or
 begins with it) is guessed to be made of it. Both sets of reals hold the same numbers, so the pipeline compares the fake
 with each candidate, and leaves it unpaired where none fits; the option ``pairs=none`` leaves all unpaired. What has no
-original, whole syntheses above all, has no mask: the mask is absent, not empty.
+original, whole syntheses above all, has no mask: the mask is absent, not empty. In papers the mask of a whole synthesis
+is all ones: ``synthesis-mask=ones``.
+
+The authors' loaders give each generator one set of reals, CelebA_HQ, or FFHQ for Diffae in test, and as many of them as
+it has fakes: ``reals=per-generator``. With ``--detector whole`` pictures are taken as they are, as in these loaders.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -37,13 +43,25 @@ from forgeprep.schemas.splits import SPLIT_NAMES
 
 _FORGERIES: dict[str, Forgery] = {"efs": "entire_synthesis", "fs": "identity_replaced", "am": "attribute_edit"}
 _FAMILIES = {"diffusion": "diffusion", "gan": "gan"}
-_SPELLINGS = {"colladiffusion": "CollaborativeDiffusion"} | {name.lower(): name for name in methods_of("genface")}
+_SPELLINGS = {"colladiffusion": "CollaborativeDiffusion"} | {
+    name.lower().replace("-", ""): name for name in methods_of("genface")
+}
+_KNOWN = "|".join("[-_]?".join(name) for name in sorted(_SPELLINGS, key=len, reverse=True))
+_FIRST, _LAST = re.compile(rf"({_KNOWN})_(.+)", re.IGNORECASE), re.compile(rf"(.+)_({_KNOWN})", re.IGNORECASE)
 
 
 class GenFaceParams(DatasetParams):
     """Options of ``genface``."""
 
     pairs: Literal["name", "none"] = Field(default="name", description="originals by name, or none at all")
+    reals: Literal["both", "per-generator"] = Field(
+        default="both",
+        description="all reals, or for each generator as many as it has fakes, from the set that the authors' loaders "
+        "use with it",
+    )
+    synthesis_mask: Literal["absent", "ones"] = Field(
+        default="absent", description="the mask of a whole synthesis: none, or all of the picture"
+    )
 
 
 def scan(root: Path, options: ScanOptions) -> Scan:
@@ -71,9 +89,57 @@ def scan(root: Path, options: ScanOptions) -> Scan:
                         originals = _originals(rest, known) if params.pairs == "name" and top != "efs" else []
                         below = PurePosixPath(path).relative_to(folder.split("/")[0]).with_suffix("")
                         name = f"genface/{split}/{below}"
-                        clips.append(_fake(name, split, path, size, originals, forgery, method, family))
+                        clip = _fake(name, split, path, size, originals, forgery, method, family)
+                        ones = top == "efs" and params.synthesis_mask == "ones"
+                        clips.append(replace(clip, companions={"whole": path}) if ones else clip)
                         _tell(clips, options)
+    if params.reals == "per-generator":
+        asked = None if options.methods is None else {method.lower() for method in options.methods}
+        clips = _per_generator([c for c in clips if asked is None or c.label == 0 or str(c.method).lower() in asked])
     return make_scan(GENFACE, root, clips, options, strangers=strangers)
+
+
+def _per_generator(clips: list[Clip]) -> list[Clip]:
+    """The fakes, and of each split's reals those that the authors' loaders would use with them.
+
+    Generators of one set share its reals: of the most that one of them needs, those come first that a fake may be made
+    of, then by name.
+    """
+    fakes = Counter((clip.split, clip.method) for clip in clips if clip.label)
+    need: Counter[tuple[Split, str]] = Counter()
+    for (split, method), count in fakes.items():
+        need[split, _set_of(split, method)] = max(count, need[split, _set_of(split, method)])
+    wanted = {name for clip in clips if clip.label for name in _own_options(clip)}
+    kept: set[str] = set()
+    for (split, folder), count in need.items():
+        reals = [c.clip_id for c in clips if not c.label and c.clip_id.lower().startswith(_home(split, folder))]
+        kept.update(sorted(reals, key=lambda name: (name not in wanted, name))[:count])
+    paired = []
+    for clip in clips:
+        options = [name for name in _own_options(clip) if name in kept]
+        if clip.label and clip.options:
+            source = options[0] if options else clip.clip_id
+            original = options[0] if options else None
+            clip = replace(
+                clip, original_id=original, source_id=source, guessed=bool(options), candidates=options[1:] or None
+            )
+        if clip.label or clip.clip_id in kept:
+            paired.append(clip)
+    return paired
+
+
+def _own_options(fake: Clip) -> list[str]:
+    """The originals that come into question, as far as they are of the split and the set of the fake's generator."""
+    home = _home(fake.split, _set_of(fake.split, fake.method))
+    return [name for name in fake.options if name.lower().startswith(home)]
+
+
+def _home(split: Split, folder: str) -> str:
+    return f"genface/{split}/real/{folder}/"
+
+
+def _set_of(split: Split, method: str | None) -> str:
+    return "ffhq" if (split, method) == ("test", "Diffae") else "celeba_hq"
 
 
 def _unknown(root: Path, homes: Mapping[Split, str]) -> list[str]:
@@ -99,16 +165,21 @@ def _tell(clips: list[Clip], options: ScanOptions) -> None:
 
 def _method_of(stem: str, top: str, branch: str) -> tuple[str, str]:
     """The generator that a picture's name tells, and the name without it."""
-    first, _, after = stem.partition("_")
-    before, _, last = stem.rpartition("_")
-    for word, rest in ((last, before), (first, after)) if top == "fs" else ((first, after), (last, before)):
-        if word.lower() in _SPELLINGS:
-            return _SPELLINGS[word.lower()], rest
+    first, last = _FIRST.fullmatch(stem), _LAST.fullmatch(stem)
+    if last is not None and (top == "fs" or first is None):
+        return _spelled(last[2]), last[1]
+    if first is not None:
+        return _spelled(first[1]), first[2]
     if top == "am":
         return "Diffae" if branch == "diffusion" else "AM-GAN", stem
-    word, rest = (last, before) if top == "fs" else (first, after)
+    parts = stem.rpartition("_") if top == "fs" else stem.partition("_")
+    word, rest = (parts[2], parts[0]) if top == "fs" else (parts[0], parts[2])
     # A generator that the table does not know keeps its own name.
     return (word, rest) if re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", word) and rest else (f"{top}-{branch}".upper(), stem)
+
+
+def _spelled(word: str) -> str:
+    return _SPELLINGS[re.sub("[-_]", "", word).lower()]
 
 
 def _originals(rest: str, reals: Sequence[Mapping[str, Sequence[str]]]) -> list[str]:

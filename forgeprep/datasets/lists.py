@@ -12,6 +12,8 @@ from forgeprep.io.safe_files import LINE_BYTES, LIST_BYTES, open_regular, parse_
 
 JSON_BYTES = 256 << 20
 """The metadata of DFDC's largest part are a megabyte."""
+JSON_LIST_BYTES = 2 << 30
+"""AV-Deepfake1M's metadata are half a gigabyte."""
 
 
 def refuse(path: Path, line: int | None, problem: str) -> NoReturn:
@@ -74,6 +76,31 @@ def read_json_object(path: Path) -> dict[str, Any]:
         if not isinstance(entry, dict):
             refuse_entry(path, name, f"must hold an object, got {json.dumps(entry)[:40]}")
     return value
+
+
+def read_json_list(path: Path, *, single: bool = False) -> list[dict[str, Any]]:
+    """A JSON file that holds a list of objects, or an object of such by name; what else is in it is left out.
+
+    With ``single`` an object is one entry.
+
+    Raises:
+        UsageError: the file cannot be read, or is no such JSON.
+    """
+    try:
+        value = parse_json(read_text(path, JSON_LIST_BYTES, "utf-8-sig"))
+    except OSError as error:
+        refuse(path, None, f"cannot be read ({error.strerror})")
+    except json.JSONDecodeError as error:
+        refuse(path, error.lineno, f"not valid JSON ({error.msg})")
+    except ValueError:
+        refuse(path, None, "not valid JSON")
+    if isinstance(value, dict) and single:
+        value = [value]
+    elif isinstance(value, dict):
+        value = [{"file": name, **entry} if isinstance(entry, dict) else entry for name, entry in value.items()]
+    if not isinstance(value, list):
+        refuse(path, None, "must hold a list of objects")
+    return [entry for entry in value if isinstance(entry, dict)]
 
 
 class _DoubleError(Exception):

@@ -9,6 +9,7 @@ import csv
 import json
 from collections.abc import Callable, Iterator
 
+from forgeprep.demo import more_layouts, periods
 from forgeprep.demo.layout import PAIRS
 from forgeprep.demo.sound import write_dfdc
 from forgeprep.demo.source import METHODS, Source, name_of
@@ -103,15 +104,27 @@ def _manifest(source: Source) -> None:
 
 
 LAYOUTS: dict[str, Callable[[Source], None]] = {
+    "avdeepfake1m": periods.write_avdeepfake1m,
     "celebdf-v1": _celebdf,
     "celebdf-v2": _celebdf,
+    "celebdf-v3": more_layouts.write_celebdf_v3,
+    "deeperforensics": more_layouts.write_deeperforensics,
+    "df40": more_layouts.write_df40,
+    "deepfake-eval-2024": more_layouts.write_deepfake_eval,
     "dfd": _dfd,
     "dfdc": write_dfdc,
     "dfdc-preview": _dfdc_preview,
+    "fakeavceleb": more_layouts.write_fakeavceleb,
+    "dfdm": more_layouts.write_dfdm,
+    "ffiw10k": more_layouts.write_ffiw,
     "folder": _folder,
     "forgerynet": write_forgerynet,
     "genface": write_genface,
+    "kodf": more_layouts.write_kodf,
+    "lavdf": periods.write_lavdf,
     "manifest": _manifest,
+    "uadfv": more_layouts.write_uadfv,
+    "wilddeepfake": more_layouts.write_wilddeepfake,
 }
 
 __all__ = ["LAYOUTS", "METHODS", "PAIRS", "Source", "name_of", "relayout"]

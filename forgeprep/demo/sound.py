@@ -22,20 +22,20 @@ def write_dfdc(source: Source) -> None:
     name = {person: name_of("real", person) for _, person in source.people}
     for split, person in source.people:
         folder = f"dfdc_train_part_{_PARTS[split]}"
-        _with_tone(source.real(person), source.root / folder / f"{name[person]}.mp4", _pitch(person))
+        with_tone(source.real(person), source.root / folder / f"{name[person]}.mp4", _pitch(person))
         entries[folder][f"{name[person]}.mp4"] = {"label": "REAL", "split": "train"}
     for split, x, y in source.swaps:
         folder = f"dfdc_train_part_{_PARTS[split]}"
         fakes = {method: source.fake(method, x, y) for method in ("Deepfakes", "FaceSwap")}
         for method, file in fakes.items():
             fake = name_of("fake", method, x, y)
-            _with_tone(file, source.root / folder / f"{fake}.mp4", _pitch(x))
+            with_tone(file, source.root / folder / f"{fake}.mp4", _pitch(x))
             source.put(source.truth(method, x, y), f"truth/{folder}/{fake}.npz")
             entries[folder][f"{fake}.mp4"] = {"label": "FAKE", "split": "train", "original": f"{name[x]}.mp4"}
     for split, a, b in source.pairs:
         # Another voice over the same pictures, which were only encoded once more.
         folder, fake = f"dfdc_train_part_{_PARTS[split]}", name_of("voice", a, b)
-        _with_tone(source.real(a), source.root / folder / f"{fake}.mp4", _pitch(b), again=True)
+        with_tone(source.real(a), source.root / folder / f"{fake}.mp4", _pitch(b), again=True)
         entries[folder][f"{fake}.mp4"] = {"label": "FAKE", "split": "train", "original": f"{name[a]}.mp4"}
     for folder, named in entries.items():
         (source.root / folder / "metadata.json").write_text(json.dumps(named, indent=1) + "\n")
@@ -45,7 +45,7 @@ def _pitch(person: str) -> float:
     return 110.0 + int(person) % 220
 
 
-def _with_tone(file: Path, place: Path, pitch: float, *, again: bool = False) -> None:
+def with_tone(file: Path, place: Path, pitch: float, *, again: bool = False) -> None:
     """Copy a video and give it a tone; with ``again`` its pictures are decoded and encoded once more."""
     place.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(file)) as given, av.open(str(place), "w") as made:

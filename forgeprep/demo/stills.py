@@ -39,10 +39,10 @@ def _forgerynet_part(part: Source, release: str) -> tuple[list[str], list[str]]:
     images, videos = [], []
     person = {p: hashlib.md5(p.encode(), usedforsecurity=False).hexdigest() for _, p in part.people}
     for _, p in part.people:
-        frames = list(_frames(part.real(p)))
+        frames = list(frames_of(part.real(p)))
         for index in range(0, len(frames), EVERY):
             path = f"{pictures}/16/{person[p]}/frame{index:05d}.jpg"
-            _write(part.root / "image" / path, frames[index])
+            write_picture(part.root / "image" / path, frames[index])
             images.append(f"{path} 0 0 0")
         path = f"{release}_video_release/16/{person[p]}/video.mp4"
         part.put(part.real(p), f"video/{path}")
@@ -50,16 +50,18 @@ def _forgerynet_part(part: Source, release: str) -> tuple[list[str], list[str]]:
     for method, number in _NUMBERS.items():
         for _, x, y in part.swaps:
             below = f"{number}/{person[y]}/{person[x]}"
-            real, fake = list(_frames(part.real(x))), list(_frames(part.fake(method, x, y)))
+            real, fake = list(frames_of(part.real(x))), list(frames_of(part.fake(method, x, y)))
             truth = load_truth(part.truth(method, x, y))
             kind = 2 if number in _REPLACED else 1
             for index in range(0, len(fake), EVERY):
                 path = f"{pictures}/{below}/frame{index:05d}.jpg"
-                _write(part.root / "image" / path, fake[index])
+                write_picture(part.root / "image" / path, fake[index])
                 change = cv2.absdiff(fake[index], real[index]).max(axis=2) * truth[index]
                 mask = f"spatial_localize/{pictures.replace('_release', '_mask_release')}/{below}/frame{index:05d}.jpg"
-                _write(part.root / mask, change)
-                _write(part.root.parent / "truth" / part.root.name / f"{path[:-4]}.png", truth[index] * np.uint8(255))
+                write_picture(part.root / mask, change)
+                write_picture(
+                    part.root.parent / "truth" / part.root.name / f"{path[:-4]}.png", truth[index] * np.uint8(255)
+                )
                 # The last number is not that of the folder, as in the original lists.
                 images.append(f"{path} 1 {kind} {number % 15 + 1}")
             if number <= 8:
@@ -71,7 +73,7 @@ def _spliced(part: Source, real: list[UInt8], fake: list[UInt8], path: str, kind
     """Write a video whose middle is forged; what comes after four fifths of it is not listed, so unknown."""
     count = min(len(real), len(fake))
     start, stop, end = count // 4, count // 2 + count // 10, count * 4 // 5
-    _write_video(part.root / "video" / path, [*real[:start], *fake[start:stop], *real[stop:count]])
+    write_video(part.root / "video" / path, [*real[:start], *fake[start:stop], *real[stop:count]])
     return f"3 {path} 0 {start} 0 {start} {stop - start} 1 {stop} {end - stop} 0 1 {kind} {number}"
 
 
@@ -83,38 +85,41 @@ def write_genface(source: Source) -> None:
         "Face2Face": ("AM/Diffusion", "{}_Diffae.png"),
     }
     for split, x, y in source.swaps:
-        real = list(_frames(source.real(x)))
+        real = list(frames_of(source.real(x)))
         for index in range(0, len(real), EVERY):
-            _write(source.root / split / "real" / "CelebA_HQ" / f"{x}{index:03d}.jpg", real[index])
+            write_picture(source.root / split / "real" / "CelebA_HQ" / f"{x}{index:03d}.jpg", real[index])
             size = real[index].shape[1], real[index].shape[0]
             seed = int(name_of(x, str(index), letters="123456789", length=6))
             still = make_person(int(x) % 2 + 2 * (index + 1), seed, size).still
-            _write(source.root / split / "fake" / "EFS" / "Diffusion" / f"ddpm_{x}{index:03d}.png", still)
+            write_picture(source.root / split / "fake" / "EFS" / "Diffusion" / f"ddpm_{x}{index:03d}.png", still)
         for method in METHODS:
             if method not in makers:
                 continue
             folder, name = makers[method]
             truth = load_truth(source.truth(method, x, y))
-            for index, frame in enumerate(_frames(source.fake(method, x, y))):
+            for index, frame in enumerate(frames_of(source.fake(method, x, y))):
                 if index % EVERY == 0:
                     place = f"{split}/fake/{folder}/{name.format(f'{x}{index:03d}')}"
-                    _write(source.root / place, frame)
-                    _write(source.root / "truth" / place, truth[index] * np.uint8(255))
+                    write_picture(source.root / place, frame)
+                    write_picture(source.root / "truth" / place, truth[index] * np.uint8(255))
 
 
-def _frames(file: Path) -> Iterator[UInt8]:
+def frames_of(file: Path) -> Iterator[UInt8]:
+    """The frames of a video, uint8 (H, W, 3) RGB."""
     with av.open(str(file)) as container:
         for frame in container.decode(video=0):
             yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
 
 
-def _write(file: Path, picture: UInt8) -> None:
+def write_picture(file: Path, picture: UInt8) -> None:
+    """Write a picture, uint8 (H, W, 3) RGB or (H, W), in the format of its suffix."""
     file.parent.mkdir(parents=True, exist_ok=True)
     data = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if picture.ndim == 3 else picture
     cv2.imwrite(str(file), data, [cv2.IMWRITE_JPEG_QUALITY, 95] if file.suffix == ".jpg" else [])
 
 
-def _write_video(file: Path, frames: list[UInt8]) -> None:
+def write_video(file: Path, frames: list[UInt8]) -> None:
+    """Write frames, uint8 (H, W, 3) RGB, as H.264 at 25 frames per second."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(file), "w") as container:
         options = {"crf": "23", "preset": "veryfast", "threads": "1", "x264-params": "mbtree=0"}

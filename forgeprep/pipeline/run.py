@@ -55,6 +55,7 @@ def prepare_run(
     root: Path,
     out: Path,
     *,
+    real_roots: Mapping[str, Path] | None = None,
     overwrite: bool = False,
     retry: bool = False,
     update: bool = False,
@@ -65,7 +66,8 @@ def prepare_run(
 ) -> Prepared:
     """Scan the dataset, plan the shards and claim the output folder; ``progress`` is told what was counted so far.
 
-    ``planning`` is called where all is well so far and a new plan has to be made, with the least number of shards.
+    ``real_roots`` are the folders of other datasets that reals lie in. ``planning`` is called where all is well so far
+    and a new plan has to be made, with the least number of shards.
 
     With ``write=False`` nothing is touched (``--dry-run``). With ``retry``, shards of a run in ``out`` that lost
     samples for a transient reason are planned to be made again, also where their files have changed since. With
@@ -85,7 +87,7 @@ def prepare_run(
     if update and old is not None and alike:
         config = widened(config, RunConfig.model_validate(old["config"]))
     # What stands in a run keeps its split, however it came there.
-    scan = _scan(config, root, progress, settled_sources(out) if alike else {})
+    scan = _scan(config, root, real_roots or {}, settled_sources(out) if alike else {}, progress)
     identity = {"config": config.model_dump(mode="json"), "inputs": _inputs(scan), "versions": made_by}
     fingerprint, settings = fingerprint_of(identity), settings_of(identity)
     same = old is not None and old.get("fingerprint") == fingerprint
@@ -112,16 +114,16 @@ def _content_of(config: RunConfig, made_by: Mapping[str, str]) -> str:
     return settings_of({"config": config.model_dump(mode="json"), "versions": made_by})[0]
 
 
-def _scan(config: RunConfig, root: Path, progress: Callable[[str, int], None], settled: Mapping[str, Split]) -> Scan:
+def _scan(
+    config: RunConfig,
+    root: Path,
+    others: Mapping[str, Path],
+    settled: Mapping[str, Split],
+    progress: Callable[[str, int], None],
+) -> Scan:
     dataset = get_dataset(config.dataset)
-    asked = ScanOptions(
-        config.compression,
-        config.methods,
-        config.splits,
-        dataset.params(**config.options),
-        lambda files: progress("files found", files),
-        settled,
-    )
+    params, tell = dataset.params(**config.options), functools.partial(progress, "files found")
+    asked = ScanOptions(config.compression, config.methods, config.splits, params, tell, settled, others)
     return scan_root(dataset, root, asked)
 
 

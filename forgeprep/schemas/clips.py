@@ -16,7 +16,9 @@ Forgery = Literal["real", "identity_replaced", "identity_remained", "attribute_e
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One clip as a dataset adapter lists it. Paths are POSIX and relative to the dataset's root.
+    """One clip as a dataset adapter lists it.
+
+    Paths are POSIX and relative to the dataset's root; only that of a real that lies in another dataset is absolute.
 
     Attributes:
         clip_id: ``dataset/compression/method/stem``, e.g. ``ffpp/c23/Deepfakes/071_054``.
@@ -31,7 +33,8 @@ class Clip:
         family: what kind of program that is, e.g. ``gan``; None for a real, or where it is not known.
         compression: ``raw``, ``c23``, ``c40``; None where the dataset has one quality.
         companions: further files that go with the clip frame by frame: ``{"mask": path}``, the dataset's own masks, or
-            ``{"magnitude": path}`` where these are not black and white but say how much was altered.
+            ``{"magnitude": path}`` where these are not black and white but say how much was altered; or
+            ``{"whole": path}`` with the clip's own path, where all of each frame is forged.
         spans: what the dataset says of the frames, as (first frame, number of frames, 0 real or 1 fake); frames outside
             all spans are unknown and not used. None: all frames are as ``label`` says.
         identities: the people in it, as far as the dataset names them: no one of them may stand in two splits.

@@ -23,6 +23,14 @@ from forgeprep.media.video import read_frames
 from forgeprep.shards.read import iter_rows, shard_paths
 from tests.conftest import LaidOut, UInt8, read_picture, run_cli
 
+WHOLE = ("df40", "wilddeepfake")
+"""Datasets of crops: the picture is the face."""
+UNPAIRED = ("deepfake-eval-2024", "wilddeepfake")
+"""Datasets that do not say what a fake was made of."""
+FAINT = ("avdeepfake1m", "df40", "lavdf")
+"""Datasets whose demo is forged in the mouth for the most part, which is small, in few samples."""
+SYNTHESES = ("DDPM", "StyleGAN2")
+
 
 @dataclass(frozen=True)
 class Made:
@@ -52,6 +60,9 @@ def _truth(root: Path, path: str, index: int) -> UInt8:
     if video.is_file():
         return np.asarray(load_truth(video)[index] * 255, np.uint8)
     parts = Path(path).parts
+    picture = root / "truth" / path / f"{index:03d}.png"
+    if picture.is_file():
+        return read_picture(picture, cv2.IMREAD_GRAYSCALE)
     # ForgeryNet's truth lies beside the folder image/, GenFace's under the picture's own name.
     for place in (root / "truth" / path, root / "truth" / parts[0] / Path(*parts[2:]).with_suffix(".png")):
         if place.is_file():
@@ -63,6 +74,7 @@ def _truth(root: Path, path: str, index: int) -> UInt8:
 def made(request: pytest.FixtureRequest, laid_out: LaidOut, tmp_path_factory: pytest.TempPathFactory) -> Made:
     root, out = laid_out(request.param), tmp_path_factory.mktemp(request.param) / "out"
     arguments = ["--root", str(root), "--out", str(out), "--stages", "crop,mask,similarity"]
+    arguments += ["--detector", "whole"] if request.param in WHOLE else []
     assert run_cli("run", request.param, *arguments, "--frames", "4", "--workers", "0") == 0
     return Made(request.param, root, out)
 
@@ -74,7 +86,7 @@ def test_there_is_a_demo_in_the_layout_of_every_dataset() -> None:
 def test_a_run_is_whole_and_its_splits_do_not_leak(made: Made) -> None:
     assert run_cli("verify", str(made.out)) == 0
     rows = made.rows()
-    assert len(rows) > 40
+    assert len(rows) > 35
     seen = defaultdict(set)
     for clip in made.clips().values():
         for name in (clip["source_id"], *clip["identities"]):
@@ -109,17 +121,18 @@ def test_masks_are_the_forged_region(made: Made) -> None:
             ious.append((truth & mask).sum() / (truth | mask).sum())
         elif row["mask_source"] == "absent":
             assert row["mask"] is row["difference"] is row["similarity"] is None
-            assert (made.name, row["method"]) == ("genface", "DDPM")
+            assert made.name in UNPAIRED or row["method"] in SYNTHESES
         else:
             assert (row["label"], row["mask"].any()) == (0, False)
-    assert len(ious) >= 20
-    assert np.mean(ious) > 0.85
+    if made.name not in UNPAIRED:
+        assert len(ious) >= 12
+        assert np.mean(ious) > (0.75 if made.name in FAINT else 0.85)
 
 
 def test_fakes_are_paired_with_the_original_that_they_were_made_of(made: Made) -> None:
     clips = made.clips()
     fakes = [clip for clip in clips.values() if clip["label"] and clip["original_id"]]
-    assert fakes
+    assert bool(fakes) == (made.name not in UNPAIRED)
     for clip in fakes:
         assert clips[clip["original_id"]]["label"] == 0
         assert clip["source_id"] == clips[clip["original_id"]]["source_id"]
@@ -190,6 +203,22 @@ def test_a_picture_is_cut_without_loss(laid_out: LaidOut, tmp_path: Path) -> Non
         assert (row["frame_index"], row["timestamp_s"]) == (0, 0.0)
 
 
+def test_whole_pictures_of_genface_and_the_masks_that_papers_give_whole_syntheses(
+    laid_out: LaidOut, tmp_path: Path
+) -> None:
+    more = ("--option", "synthesis-mask=ones", "--detector", "whole", "--splits", "val")
+    made = make(laid_out("genface"), tmp_path, "genface", *more)
+    rows = [row for row in made.rows() if row["forgery"] == "entire_synthesis"]
+    assert len(rows) > 3
+    for row in made.rows():
+        assert row["crop_box"] == [0, 0, *row["frame_size"]] or row["crop_box"][2] > row["frame_size"][1]
+    for row in rows:
+        assert (row["mask_source"], row["difference"]) == ("provided", None)
+        # All of the picture, and nothing of what pads it to a square.
+        width, height = row["frame_size"]
+        assert (row["mask"] > 0).sum() == width * height
+
+
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp", ".tif", ".jp2", ".avif"])
 def test_pictures_of_every_kind_are_a_video_of_one_frame(suffix: str, tmp_path: Path, face_photo: UInt8) -> None:
     file = tmp_path / f"photo{suffix}"
@@ -223,7 +252,7 @@ def test_the_demo_is_made_in_another_layout_by_the_command(tmp_path: Path, capsy
         line.split() for line in printed.splitlines()
     ]
     assert not list(root.glob(".*"))
-    assert run_cli("demo", str(tmp_path / "x"), "--layout", "celebdf") == 2
+    assert run_cli("demo", str(tmp_path / "x"), "--layout", "celebdf-v9") == 2
     assert "did you mean 'celebdf-v" in capsys.readouterr().err
 
 

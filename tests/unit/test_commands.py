@@ -109,7 +109,7 @@ def test_every_old_flag_is_still_taken(capsys: pytest.CaptureFixture[str]) -> No
     for flag in OLD_FLAGS:
         words += [f"--{flag}"] if flag in switches else [f"--{flag}", "4" if flag in numbers else "a=b"]
     found = parsed("run", "ffpp", *words)
-    unnamed = ["settings", "shards", "absent", "start_timeout", "as_json", "update", "keep_removed"]
+    unnamed = ["settings", "shards", "absent", "start_timeout", "as_json", "update", "keep_removed", "real_root"]
     unnamed += ["landmarks", "landmarks_file", "align", "align_per"]
     assert sorted(name for name, value in found.items() if not value) == sorted(unnamed)
     told = capsys.readouterr().err.splitlines()

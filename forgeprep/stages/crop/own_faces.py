@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from forgeprep.media.forward_reader import ForwardReader
+from forgeprep.media.frames import Frame
 from forgeprep.params.crop import CropParams
 from forgeprep.schemas.clips import Clip
 from forgeprep.stages.base import Group, GroupLog, Sample
@@ -28,6 +29,8 @@ def own_samples(
     for moment in stretch.moments:
         made = []
         others = {name: reader.at(moment.index) for name, reader in beside.items()}
+        if "whole" in clip.companions:
+            others["mask"] = _all_of(moment.index, stretch.size_wh)
         log.drops += no_landmarks(group, clip, moment)
         for face, crop in moment.cut:
             place = moment.index, moment.time_s, stretch.size_wh
@@ -46,6 +49,12 @@ def own_samples(
             _tell_faces_apart(made, params)
         samples += made
     return samples
+
+
+def _all_of(index: int, size_wh: tuple[int, int]) -> Frame:
+    """A mask of the whole frame."""
+    white = np.full((size_wh[1], size_wh[0]), 255, np.uint8)
+    return Frame(index, 0.0, (white,), "gray", (0, 0), full_range=True)
 
 
 def _tell_faces_apart(samples: list[Sample], params: CropParams) -> None:

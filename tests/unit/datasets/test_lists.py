@@ -105,11 +105,6 @@ BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
         lambda r: forgerynet(r, "image", f"{REAL} 0 3 0"),
         ":1: labels out of range: 0 3 0",
     ),
-    "forgerynet: label": (
-        "forgerynet",
-        lambda r: forgerynet(r, "image", f"{REAL} 1 1 1"),
-        ":1: says 1 (fake) of a file in",
-    ),
     "forgerynet: path": ("forgerynet", lambda r: forgerynet(r, "image", "/etc/passwd 0 0 0"), "is no path such as"),
     "forgerynet: twice": (
         "forgerynet",

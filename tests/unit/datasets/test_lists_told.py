@@ -101,6 +101,8 @@ def test_videos_of_one_youtube_video_are_known(tmp_path: Path) -> None:
 def test_genface_names_tell_the_generator(tmp_path: Path) -> None:
     put(tmp_path, "train/real/CelebA_HQ/0001.jpg", "train/fake/EFS/Diffusion/latentdiffusion_7.png")
     put(tmp_path, "train/fake/EFS/Diffusion/colladiffusion_7.png", "train/fake/EFS/GAN/stylegan3_9.png")
+    put(tmp_path, "train/fake/AM/GAN/IA_FaceS_0001.png", "train/fake/AM/GAN/0001_latent_transformer.png")
+    put(tmp_path, "train/fake/EFS/GAN/newgan_1.png")
     put(tmp_path, "train/fake/FS/GAN/0001_FSLSD.png", "train/fake/FS/Diffusion/0001_0002_DiffFace.png")
     put(tmp_path, "train/fake/AM/Diffusion/0001.png", "train/fake/AM/GAN/8888.png")
     clips = {clip.path.rpartition("/")[2]: clip for clip in scan("genface", tmp_path).clips}
@@ -109,13 +111,36 @@ def test_genface_names_tell_the_generator(tmp_path: Path) -> None:
         "0001.jpg": (None, None, "real", None),
         "latentdiffusion_7.png": ("LatentDiffusion", "diffusion", "entire_synthesis", None),
         "colladiffusion_7.png": ("CollaborativeDiffusion", "diffusion", "entire_synthesis", None),
-        "stylegan3_9.png": ("stylegan3", "gan", "entire_synthesis", None),
+        "stylegan3_9.png": ("StyleGAN3", "gan", "entire_synthesis", None),
+        "newgan_1.png": ("newgan", "gan", "entire_synthesis", None),
+        "IA_FaceS_0001.png": ("IA-FaceS", "gan", "attribute_edit", "0001"),
+        "0001_latent_transformer.png": ("LatentTransformer", "gan", "attribute_edit", "0001"),
         "0001_FSLSD.png": ("FSLSD", "gan", "identity_replaced", "0001"),
         "0001_0002_DiffFace.png": ("DiffFace", "diffusion", "identity_replaced", "0001"),
         "0001.png": ("Diffae", "diffusion", "attribute_edit", "0001"),
         "8888.png": ("AM-GAN", "gan", "attribute_edit", None),
     }
     assert all(clip.original_id is None for clip in scan("genface", tmp_path, pairs="none").clips)
+
+
+def test_each_generator_of_genface_has_as_many_reals_of_its_set(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        put(tmp_path, *(f"{split}/real/{name}/{i:05d}.jpg" for name in ("CelebA_HQ", "FFHQ") for i in range(9)))
+        put(tmp_path, *(f"{split}/fake/AM/Diffusion/{i:05d}.png" for i in (7, 8)))
+        put(tmp_path, *(f"{split}/fake/EFS/Diffusion/ddpm_{i}.png" for i in range(3)))
+    dataset = get_dataset("genface")
+
+    def reals(*methods: str) -> dict[tuple[str, str], int]:
+        params = dataset.params.model_validate({"reals": "per-generator"})
+        clips = dataset.scan(tmp_path, ScanOptions(params=params, methods=methods or None)).clips
+        by_id = {clip.clip_id: clip for clip in clips}
+        # A fake that was paired keeps its original, of its own set.
+        assert all(clip.original_id in by_id and clip.candidates is None for clip in clips if clip.method == "Diffae")
+        return dict(Counter((c.split, c.path.split("/")[2]) for c in clips if not c.label))
+
+    assert reals() == {("train", "CelebA_HQ"): 3, ("test", "CelebA_HQ"): 3, ("test", "FFHQ"): 2}
+    assert reals("diffae") == {("train", "CelebA_HQ"): 2, ("test", "FFHQ"): 2}
+    assert len([clip for clip in scan("genface", tmp_path).clips if not clip.label]) == 36
 
 
 def test_what_lies_beside_the_layout_is_told(tmp_path: Path) -> None:
@@ -143,6 +168,31 @@ def test_what_lies_beside_the_layout_is_told(tmp_path: Path) -> None:
     put(tmp_path / "a", "manipulated_sequences/DeepFakeDetection/c23/videos/77_03__kitchen__ABCDEFGH.mp4")
     put(tmp_path / "a", "original_sequences/actors/c23/videos/01__kitchen.mp4")
     assert any("2 files left out" in line for line in scan("dfd", tmp_path / "a").warnings)
+
+
+def test_one_wrong_line_of_forgerynet_is_told_and_whole_videos_are_for_classification(tmp_path: Path) -> None:
+    fake = f"train_video_release/3/{MD5}/{MD5}/video.mp4"
+    real = f"train_video_release/16/{MD5}/video.mp4"
+    put(
+        tmp_path, *(f"Training/video/{name}" for name in (fake, fake.replace("/3/", "/8/"), fake.replace("/3/", "/4/")))
+    )
+    spans = f"3 {fake.replace('/3/', '/4/')} 0 10 0 10 35 1 45 30 0 1 2 4"
+    forgerynet(tmp_path, "video", f"1 {real} 0 9 0 1 0 0", f"0 {fake} 1 2 3", spans)
+    found = scan("forgerynet", tmp_path)
+    told = "\n".join(found.warnings)
+    assert "video_list.txt: line 1 says 1 (fake) of a file in folder 16; the folder counts" in told
+    assert "1 fake has no spans, left out: train_video_release/3/" in told
+    assert "leaves out 1 video of folders 2 and 8" in told
+    assert [(clip.label, clip.spans) for clip in found.clips] == [
+        (0, None),
+        (1, [[0, 10, 0], [10, 35, 1], [45, 30, 0]]),
+    ]
+    whole = scan("forgerynet", tmp_path, use="classification").clips
+    assert {(clip.method, clip.label) for clip in whole} == {
+        (None, 0), ("DeepFakes", 1), ("BlendFace", 1), ("ATVG-Net", 1),
+    }  # fmt: skip
+    assert {clip.spans is None for clip in whole} == {True}
+    assert {clip.original_id for clip in whole if clip.label} == {f"forgerynet/train/video/16/{MD5}/video"}
 
 
 def test_options_that_contradict_each_other_are_refused() -> None:

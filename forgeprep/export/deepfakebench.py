@@ -10,7 +10,7 @@ The folder has the shape of DeepfakeBench's own: copy it into that, or train wit
 
 The loader takes the first frames where a video has more than its ``frame_num``: export as many with ``--frames``. It
 finds masks and landmarks by putting these words for ``frames`` in the whole path. Where a file is missing it takes
-zeros. Some of its metrics group frames into videos by the folder alone: ``videos=method`` puts the method into its name.
+zeros. Some of its metrics take the folder alone for the video: ``videos=method`` puts the method into its name.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import functools
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,7 +26,7 @@ from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.lock import locked
 from forgeprep.io.safe_files import LIST_BYTES, read_json
 from forgeprep.io.settings import first_problem, name_and_value
-from forgeprep.io.storage import is_remote, remove_tree
+from forgeprep.io.storage import is_remote, remove_tree, sizes_below
 from forgeprep.pipeline.configure import digest
 from forgeprep.pipeline.executors.execution import Execution, run_jobs
 from forgeprep.pipeline.executors.job import Attempt, Job, unforeseen
@@ -100,6 +100,7 @@ def ask(
     if links and not chosen.links:
         raise UsageError(f"--links: {name} holds what lies inside shards, where nothing can be linked to")
     Clips(out).check(wanted)
+    parts_of(out, wanted)
     there = {column.name: column.stage for column in columns_of_run(run, SAMPLE_COLUMNS)}
     for column in chosen.needs:
         if column not in there:
@@ -190,9 +191,9 @@ def _make_parts(
 ) -> _Made:
     parts = parts_of(out, asked.selection)
     source, target = out if is_remote(out) else out.resolve(), work if is_remote(work) else work.resolve()
-    left = {}
+    left, there = {}, sizes_below(work)
     for split, shard in parts:
-        if _read_record(work, split, shard, key) is None:
+        if _read_record(work, split, shard, key, there) is None:
             path = shard if is_remote(shard) else shard.resolve()
             left[f"{split}/{shard.stem}"] = functools.partial(make_part, asked, source, target, split, path, key)
     done, failed = len(parts) - len(left), []
@@ -205,9 +206,9 @@ def _make_parts(
     if failed:
         kept = f" ({counted(done, 'shard is', 'shards are')} kept; the same command goes on)" if done else ""
         raise ForgeprepError(f"{'; '.join(failed[:3])}{kept}")
-    made = _Made(Files(work))
+    made, there = _Made(Files(work)), sizes_below(work)
     for split, shard in parts:
-        record = _read_record(work, split, shard, key)
+        record = _read_record(work, split, shard, key, there)
         if record is None:
             raise StorageError(f"{work}: files that were written are gone; run the same command again")
         doubles = made.files.sums.keys() & record["sums"].keys()
@@ -244,20 +245,14 @@ def _verify(work: Path, files: Files) -> None:
     Raises:
         VerifyError: a file is missing or cut short.
     """
+    there = sizes_below(work)
     for name, size in files.sizes.items():
-        try:
-            found = (work / name).stat().st_size
-        except OSError:
-            found = -1
-        if found != size:
+        if there.get(name) != size:
             raise VerifyError(f"{work / name}: is missing or cut short; run the same command again")
-    if is_remote(work):
-        return
-    for path in list(work.rglob("*")):
-        name = path.relative_to(work).as_posix()
+    for name in there.keys() - files.sums.keys():
         # What an attempt that died wrote under another name.
-        if not name.startswith(f"{STATE}/") and name not in files.sums and not path.is_dir():
-            path.unlink()
+        if not name.startswith(f"{STATE}/"):
+            (work / name).unlink()
 
 
 def _publish(work: Path, to: Path) -> None:
@@ -281,15 +276,14 @@ def _record(work: Path, split: str, shard: Path) -> Path:
     return work / STATE / f"{split}-{shard.stem}.json"
 
 
-def _read_record(work: Path, split: str, shard: Path, key: str) -> dict[str, Any] | None:
+def _read_record(work: Path, split: str, shard: Path, key: str, there: Mapping[str, int]) -> dict[str, Any] | None:
+    """What a part told when it was done; None where it is not, or where its files are not ``there`` in their size."""
     try:
         record = read_json(_record(work, split, shard), 1 << 32)
-        there = record["key"] == key and all(
-            (work / name).stat().st_size == size for name, size in record["sizes"].items()
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        whole = record["key"] == key and record["sizes"].items() <= there.items()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return dict(record) if there else None
+    return dict(record) if whole else None
 
 
 def _read(chosen: ExportFormat, options: Sequence[str]) -> ExportParams:

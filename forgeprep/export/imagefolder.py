@@ -4,8 +4,9 @@
     train/images/ffpp/c23/Deepfakes/071_054/0-000123.png
     train/masks/ffpp/c23/Deepfakes/071_054/0-000123.png
 
-``load_dataset("imagefolder", data_dir=DIR)`` finds the splits and gives the columns ``image`` and ``mask``. A split
-either has a mask for every picture, or the column is left out: the loader takes no gaps.
+``load_dataset("imagefolder", data_dir=DIR)`` finds the splits and gives the columns ``image`` and ``mask``. The loader
+takes no gaps: the column ``mask`` is left out where one sample has none, and a text that is null is ``none``, since it
+takes a column that is empty in one split for numbers.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from forgeprep.export.base import ExportFormat, ExportParams, Part, Whole, place_of, suffix_of
 from forgeprep.export.pictures import table_of
 
+_NONE = "none"
 _FOLDER = {"val": "validation"}
 _VALUES = (
     "sample_id", "label", "method", "family", "forgery", "compression", "clip_id", "original_id", "frame_index",
@@ -34,7 +36,7 @@ def part(part: Part, params: ExportParams) -> Iterator[dict[str, Any]]:
         if mask is not None:
             names["mask_file_name"] = f"masks/{place_of(row)}.png"
             part.add(f"{folder}/{names['mask_file_name']}", mask["bytes"])
-        yield {"folder": folder, **names, **{name: row[name] for name in _VALUES}}
+        yield {"folder": folder, **names, **{name: _NONE if row[name] is None else row[name] for name in _VALUES}}
 
 
 def finish(whole: Whole, entries: Iterable[dict[str, Any]], params: ExportParams) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 forgeprep export deepfakebench out --to bench --frames 32
-forgeprep export imagefolder out --to pictures --splits train,val --methods Deepfakes
+forgeprep export imagefolder out --to folders --methods Deepfakes
 forgeprep export mds out --to s3://bucket/mds --workers 4
 """
 

@@ -114,7 +114,7 @@ def export(
         "checksums.sha256 lists them",
         markup=False,
     )
-    if made.unpaired:
+    if made.unpaired and made.unit == "sample":
         console.print(
             f"note: {counted(made.unpaired, 'fake has', 'fakes have')} no frame of the original beside it: that one "
             "was dropped, or not chosen"

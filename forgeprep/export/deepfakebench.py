@@ -62,6 +62,10 @@ class DeepfakeBenchParams(ExportParams):
         default="plain", description="names of videos: as the dataset has them, or METHOD__VIDEO"
     )
 
+    resolution: int = Field(
+        default=256, ge=1, description="side in pixels to which its configuration scales pictures: landmarks fit that"
+    )
+
     @field_validator("name")
     @classmethod
     def _check(cls, value: str | None) -> str | None:
@@ -85,7 +89,9 @@ def part(part: Part, params: DeepfakeBenchParams) -> Iterator[dict[str, Any]]:
             part.add(entry["mask"], row["mask"]["bytes"])
         points = crop_landmarks(row)
         if points is not None and len(points) in LANDMARKS:
-            part.add(f"{folder}/landmarks/{video}/{stem}.npy", npy_of(np.round(points).astype(np.int32)))
+            # The loader scales the picture, but not the landmarks.
+            scaled = (points + 0.5) * params.resolution / np.asarray(row["image_size"]) - 0.5
+            part.add(f"{folder}/landmarks/{video}/{stem}.npy", npy_of(np.round(scaled).astype(np.int32)))
         yield entry
 
 

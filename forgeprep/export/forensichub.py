@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from forgeprep.export.base import ExportFormat, ExportParams, Part, Whole, place_of, suffix_of
+from forgeprep.io.storage import absolute
 
 
 class ListParams(ExportParams):
@@ -23,7 +24,7 @@ class ListParams(ExportParams):
 
     def path(self, whole: Whole, name: str) -> str:
         """What the list says of a file."""
-        prefix = str(whole.to.absolute()) if self.prefix is None else self.prefix
+        prefix = str(absolute(whole.to)) if self.prefix is None else self.prefix
         return f"{prefix.rstrip('/')}/{name}" if prefix else name
 
 

@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 
 from forgeprep.errors import UsageError
-from forgeprep.export.base import crop_landmarks
+from forgeprep.export.base import Files, Whole, crop_landmarks
 from forgeprep.export.deepfakebench import folder_of, label_of
+from forgeprep.export.forensichub import ListParams
 from forgeprep.export.run import Exported, ask, export
 from forgeprep.export.select import Selection
+from forgeprep.io.storage import to_path
 from forgeprep.shards.encode import UInt8, decode_image
 from forgeprep.shards.read import iter_rows, shard_paths
 from tests.conftest import encode_video, read_picture, run_cli
@@ -107,7 +109,8 @@ def test_deepfakebench_loads_without_a_substitution(
                     else:
                         found_points = np.load(tmp_path / "to" / points.replace(".png", ".npy"))
                         assert (found_points.shape, found_points.dtype) == ((81, 2), np.dtype("int32"))
-                        assert found_points[0].tolist() == [2, 4]
+                        # (2.25, 3.75) in a crop of 48 pixels, which the loader scales to 256.
+                        assert found_points[0].tolist() == [14, 22]
                     seen += 1
         assert substituted == 0
         assert seen == (frames or 3) * 2 * len(labels)
@@ -188,6 +191,8 @@ def test_json_lists_name_files_that_are_there(out: Path, rows: Rows, tmp_path: P
             row = expected[rgb(Path(image))]
             assert (mask == "Negative") == (row["label"] == 0)
             assert mask == "Negative" or Path(mask).read_bytes() == row["mask"]["bytes"]
+    whole = Whole({}, to_path("s3://bucket/to"), Files(tmp_path))
+    assert ListParams().path(whole, "images/a.png") == "s3://bucket/to/images/a.png"
     assert not (tmp_path / "here/test.json").exists()
     assert json.loads((tmp_path / "here/train.json").read_bytes())[0]["path"].startswith("images/")
 

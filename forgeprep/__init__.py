@@ -10,10 +10,24 @@ Where things are; each part imports from those below it (ARCHITECTURE.md has the
   a run, written, read and verified.
 - ``faces``: detectors, search and tracks. ``ops``: arithmetic on arrays. ``media``: decoding and encoding.
 - ``io``: paths here and remote, whole writes, the lock. ``schemas``: columns and configuration, as data.
+- ``reader``, ``torch``: a run's samples for other trainers, in one line: ``forgeprep.load(out)`` and
+  ``forgeprep.torch.Samples(out, split)``.
 - ``registry``: what other packages add. ``errors``: every error.
 
 In Python: :func:`forgeprep.pipeline.run.prepare_run` and :func:`forgeprep.pipeline.run.execute` make shards,
 :func:`forgeprep.shards.read.iter_rows` reads them, :func:`forgeprep.training.trainer.train` trains on them.
 """
 
+import importlib
+from typing import Any
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """``load`` and ``torch`` are imported when they are asked for: the command line starts without them."""
+    if name == "load":
+        return importlib.import_module("forgeprep.reader").load
+    if name == "torch":
+        return importlib.import_module("forgeprep.torch")
+    raise AttributeError(f"module 'forgeprep' has no attribute {name!r}")

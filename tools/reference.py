@@ -13,7 +13,13 @@ from typing import Any
 
 PYTHON = {
     "Make shards": ("forgeprep.pipeline.configure", "forgeprep.pipeline.run", "forgeprep.pipeline.add"),
-    "Read shards": ("forgeprep.shards.read", "forgeprep.shards.sequences", "forgeprep.shards.verify"),
+    "Read shards": (
+        "forgeprep.reader",
+        "forgeprep.torch",
+        "forgeprep.shards.read",
+        "forgeprep.shards.sequences",
+        "forgeprep.shards.verify",
+    ),
     "Datasets": ("forgeprep.datasets.base", "forgeprep.schemas.clips"),
     "Stages and samples": ("forgeprep.stages.base", "forgeprep.schemas.samples", "forgeprep.schemas.drops"),
     "Arithmetic": ("forgeprep.ops.geometry", "forgeprep.ops.masks", "forgeprep.ops.noise", "forgeprep.ops.similarity"),

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forgeprep.commands.flags import LOCAL, Debug, Out, completing
+from forgeprep.commands.flags import ANY, EXECUTION, INPUT, OUTPUT, Address, Debug, Out, completing
 from forgeprep.commands.groups import single
-from forgeprep.text import counted
+
+if TYPE_CHECKING:
+    from forgeprep.export.select import Selection
 
 EXAMPLES = """
-forgeprep export out --to pictures --as pictures --option classes=method
-forgeprep export out --to bench --as deepfakebench --option frames=32
+forgeprep export deepfakebench out --to bench --frames 32
+forgeprep export imagefolder out --to folders --methods Deepfakes
+forgeprep export mds out --to s3://bucket/mds --workers 4
 """
 
 
@@ -25,28 +28,115 @@ def _formats() -> Iterable[str]:
 
 
 def export(
-    out: Out,
-    to: Annotated[Path, typer.Option(help="Folder to make; must be new or empty.", **LOCAL)],
     format_name: Annotated[
         str,
-        typer.Option(
-            "--as",
-            help="pictures, deepfakebench, or a format of another package.",
+        typer.Argument(
+            metavar="FORMAT",
+            help="deepfakebench, imagefolder, pictures, gend, forensichub, imdl-benco, mds, fiftyone, lav-df, "
+            "self-blended, laa-net, or a format of another package.",
             autocompletion=completing(_formats),
         ),
     ],
-    option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, an option of the format.")] = None,
+    out: Out,
+    to: Annotated[
+        Path, typer.Option(help="Folder to make; must be new or empty.", rich_help_panel=OUTPUT, **ANY)
+    ] = ...,  # type: ignore[assignment]
+    splits: Annotated[
+        str | None, typer.Option(help="Only these splits. [default: all]", metavar="TEXT", rich_help_panel=INPUT)
+    ] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Reals, and fakes of these methods. [default: all]", metavar="TEXT", rich_help_panel=INPUT),
+    ] = None,
+    compression: Annotated[
+        str | None, typer.Option(help="Only these qualities. [default: all]", metavar="TEXT", rich_help_panel=INPUT)
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            help="Frames of each face of a clip, evenly spread. [default: all]",
+            min=1,
+            metavar="INTEGER",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="An option of the format.", metavar="NAME=VALUE", rich_help_panel=OUTPUT),
+    ] = None,
+    links: Annotated[
+        bool, typer.Option("--links", help="Link the dataset's own files. [default: copy]", rich_help_panel=OUTPUT)
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what would be exported, and write nothing. [default: off]")
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Shards at a time; 1 works in this process, without Ray. [default: one a core]",
+            min=0,
+            metavar="INTEGER",
+            rich_help_panel=EXECUTION,
+        ),
+    ] = None,
+    address: Address = None,
     debug: Debug = False,
 ) -> None:
     """Write a run's samples as other programs read them.
 
-    The folder is made whole or not at all, and holds checksums of its files.
+    A local folder is made whole or not at all, and holds checksums of its files. The same command goes on where it was
+    stopped.
     """
-    from forgeprep.commands.terminal import console
-    from forgeprep.export import export as write
+    from forgeprep.commands.execution import force_of
+    from forgeprep.commands.progress import stoppable
+    from forgeprep.commands.terminal import console, counting, unattended
+    from forgeprep.export.run import ask, count
+    from forgeprep.export.run import export as write
+    from forgeprep.export.select import Selection, parts_of
+    from forgeprep.pipeline.executors.execution import Execution
+    from forgeprep.schemas.splits import split_name
+    from forgeprep.text import counted
 
-    folder = write(out, to, format_name, option or ())
-    console.print(f"{to}: {counted(folder.samples, 'sample')} in {counted(len(folder.sums), 'file')}", markup=False)
+    wanted = Selection(_names(splits, split_name), _names(methods), _names(compression), frames)
+    asked = ask(out, format_name, option or (), wanted, links=links)
+    force = force_of({"workers": workers, "address": address})
+    if dry_run:
+        _print(count(out, asked), wanted)
+        return
+    # Ray takes seconds to start: it is worth it where there is more than one shard.
+    most = min(force.most(), len(parts_of(out, wanted)))
+    how = Execution(most if workers is None else workers, force.address or "local")
+    with unattended(), stoppable(to), counting() as tell:
+        made = write(out, to, asked, how=how, progress=tell)
+    size = f"{made.size / 2**20:,.1f} MiB"
+    console.print(
+        f"{to}: {counted(made.entries, made.unit)} in {counted(made.files, 'file')}, {size}; "
+        "checksums.sha256 lists them",
+        markup=False,
+    )
+    if made.unpaired and made.unit == "sample":
+        console.print(
+            f"note: {counted(made.unpaired, 'fake has', 'fakes have')} no frame of the original beside it: that one "
+            "was dropped, or not chosen"
+        )
 
 
 app = single(export, examples=EXAMPLES)
+
+
+def _names(text: str | None, name_of: object = None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    return tuple(name_of(name) if callable(name_of) else name for name in names)
+
+
+def _print(found: Mapping[tuple[str, str], tuple[int, int]], wanted: Selection) -> None:
+    from forgeprep.commands.terminal import add_cells, console, light_table
+
+    table = light_table("would be exported", ["split", "method"], ["clips", "samples"])
+    order = ["train", "val", "test"]
+    for (split, method), (samples, clips) in sorted(found.items(), key=lambda item: (order.index(item[0][0]), item[0])):
+        add_cells(table, split, method, f"{clips:,}", f"{samples:,}")
+    add_cells(table, "all", "", f"{sum(c for _, c in found.values()):,}", f"{sum(s for s, _ in found.values()):,}")
+    console.print(table)

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Literal
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
 
 from pydantic import Field
 
-from forgeprep.export.base import ExportFormat, ExportParams, Folder, Source, suffix_of
+from forgeprep.export.base import ExportFormat, ExportParams, Part, Whole, kind_of, place_of, suffix_of
 
 COLUMNS = (
     "path", "mask", "sample_id", "split", "label", "method", "forgery", "compression", "clip_id", "original_id",
@@ -30,31 +31,39 @@ class PicturesParams(ExportParams):
     classes: Literal["label", "method"] = Field(
         default="label", description="folders: real and fake, or real and the methods"
     )
-    frames: int | None = Field(
-        default=None, ge=1, description="frames of each face of a clip, evenly spread; default: all"
-    )
 
 
-def write(source: Source, folder: Folder, params: PicturesParams) -> None:
-    """Fill the folder."""
-    table = io.StringIO()
-    lines = csv.DictWriter(table, COLUMNS, extrasaction="ignore", lineterminator="\n")
-    lines.writeheader()
-    for row in source.frames(params.frames):
-        kind = ("real", "fake")[row["label"]] if params.classes == "label" else row["method"] or "real"
-        place = f"{row['split']}/{kind}/{row['clip_id']}/{row['track_id']}-{row['frame_index']:06d}"
+def part(part: Part, params: PicturesParams) -> Iterator[dict[str, Any]]:
+    """Write the pictures and masks of a shard."""
+    for row in part.rows():
+        kind = kind_of(row) if params.classes == "label" else row["method"] or "real"
+        place = f"{row['split']}/{kind}/{place_of(row)}"
         path, mask = f"{place}.{suffix_of(row['image'])}", row.get("mask")
-        folder.add(path, row["image"]["bytes"])
+        part.add(path, row["image"]["bytes"])
         if mask is not None:
-            folder.add(f"masks/{place}.png", mask["bytes"])
-        folder.samples += 1
-        lines.writerow({**row, "path": path, "mask": f"masks/{place}.png" if mask is not None else ""})
-    folder.add("labels.csv", table.getvalue().encode())
+            part.add(f"masks/{place}.png", mask["bytes"])
+        entry = {**row, "path": path, "mask": f"masks/{place}.png" if mask is not None else ""}
+        yield {name: entry[name] for name in COLUMNS}
+
+
+def finish(whole: Whole, entries: Iterable[dict[str, Any]], params: PicturesParams) -> None:
+    """Write the table of all pictures."""
+    whole.add("labels.csv", table_of(entries, COLUMNS))
+
+
+def table_of(entries: Iterable[dict[str, Any]], columns: tuple[str, ...]) -> bytes:
+    """A CSV file, its first line the names of the columns."""
+    table = io.StringIO()
+    lines = csv.DictWriter(table, columns, lineterminator="\n")
+    lines.writeheader()
+    lines.writerows(entries)
+    return table.getvalue().encode()
 
 
 PICTURES = ExportFormat(
     name="pictures",
     summary="folders split/class/clip/frame.png with masks and labels.csv, for torchvision's ImageFolder",
-    write=write,
+    part=part,
+    finish=finish,
     params=PicturesParams,
 )

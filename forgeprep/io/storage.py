@@ -158,6 +158,20 @@ def visible_entries(folder: Path) -> list[Any]:
     return sorted((entry for entry in visible if entry.name.lower() not in _SYSTEM), key=lambda entry: entry.name)
 
 
+def sizes_below(folder: Path) -> dict[str, int]:
+    """All files below a folder, by their POSIX path in it, with their bytes; of a link, those of its target."""
+    remote = _remote(folder)
+    if remote is not None:
+        found = remote.filesystem.get_file_info(pafs.FileSelector(remote.key, recursive=True, allow_not_found=True))
+        begin = len(remote.key) + 1
+        return {info.path[begin:]: int(info.size) for info in found if info.type == pafs.FileType.File}
+    return {
+        os.path.relpath(path, folder): os.stat(path).st_size  # noqa: PTH116 -- millions of files: no Path for each
+        for home, _, names in os.walk(folder)
+        for path in (f"{home}/{name}" for name in names)
+    }
+
+
 def remove_tree(folder: Path) -> None:
     """Remove a folder and all that is in it, if it exists."""
     remote = _remote(folder)

@@ -27,6 +27,7 @@ PAGES = sorted(
 SMALLER = {
     "run": ["--workers", "0", "--frames", "8"],
     "splice": ["--workers", "0"],
+    "export": ["--workers", "0"],
     "train": ["--set", "epochs=1", "--set", "steps=8", "--set", "batch=2", "--set", "workers=0", "--set", "size=64"],
     "evaluate": ["--workers", "0"],
     "demo": ["--people", "6", "--seconds", "0.5"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import cv2
 import pytest
 
 from forgeprep.errors import ForgeprepError, UsageError, VerifyError
-from forgeprep.export import export
-from forgeprep.export.base import Folder
+from forgeprep.export.base import Files
+from forgeprep.export.run import Exported, ask, export
+from forgeprep.export.select import Selection
 from forgeprep.shards.encode import UInt8
 from forgeprep.shards.read import iter_rows, shard_paths
 from tests.conftest import run_cli
@@ -27,6 +29,12 @@ def out(tmp_path_factory: pytest.TempPathFactory, face_photo: UInt8) -> Path:
     return make_run(tmp_path_factory.mktemp("run") / "out", face_photo, size=48)
 
 
+def exported(
+    out: Path, to: Path, name: str, options: Sequence[str] = (), *, links: bool = False, **selection: Any
+) -> Exported:
+    return export(out, to, ask(out, name, options, Selection(**selection), links=links))
+
+
 def rows_of(out: Path) -> list[dict[str, Any]]:
     return [row for path in shard_paths(out) for row in iter_rows(path, decode=False)]
 
@@ -37,7 +45,7 @@ def files_of(folder: Path) -> set[str]:
 
 def test_pictures_are_the_bytes_of_the_shards_with_their_labels(out: Path, tmp_path: Path) -> None:
     to = tmp_path / "to"
-    assert run_cli("export", str(out), "--to", str(to), "--as", "pictures") == 0
+    assert run_cli("export", "pictures", str(out), "--to", str(to), "--workers", "1") == 0
     rows = {row["sample_id"]: row for row in rows_of(out)}
     with (to / "labels.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
@@ -55,44 +63,21 @@ def test_pictures_are_the_bytes_of_the_shards_with_their_labels(out: Path, tmp_p
 
 
 def test_classes_may_be_the_methods_and_frames_fewer(out: Path, tmp_path: Path) -> None:
-    folder = export(out, tmp_path / "to", "pictures", ["classes=method", "frames=2"])
+    made = exported(out, tmp_path / "to", "pictures", ["classes=method"], frames=2)
     assert {path.name for path in (tmp_path / "to/train").iterdir()} == {"Deepfakes", "FaceSwap", "real"}
     clips = {(row["clip_id"], row["track_id"]) for row in rows_of(out)}
-    assert folder.samples == 2 * len(clips)
+    assert made.entries == 2 * len(clips)
+    assert made.unpaired == 0
     assert sorted(path.stem for path in (tmp_path / "to/train/real").rglob("*.png")) == ["0-000000", "0-000024"]
 
 
 def test_the_checksums_are_those_of_the_files(out: Path, tmp_path: Path) -> None:
-    export(out, tmp_path / "to", "deepfakebench")
+    exported(out, tmp_path / "to", "deepfakebench")
     lines = (tmp_path / "to/checksums.sha256").read_text().splitlines()
     told = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
     assert told.keys() == files_of(tmp_path / "to") - {"checksums.sha256"}
     for name, digest in told.items():
         assert hashlib.sha256((tmp_path / "to" / name).read_bytes()).hexdigest() == digest
-
-
-def test_deepfakebench_finds_every_frame_and_its_mask(out: Path, tmp_path: Path) -> None:
-    """As its loader reads: labels of a split, frames by their number, masks by another word in the path."""
-    export(with_dataset(out, "ffpp", tmp_path / "run"), tmp_path / "to", "deepfakebench")
-    listed = json.loads((tmp_path / "to/preprocessing/dataset_json/FaceForensics++.json").read_bytes())
-    rows = {("__".join(row["clip_id"].split("/")[1:]), row["frame_index"]): row for row in rows_of(out)}
-    seen = 0
-    for label, splits in listed["FaceForensics++"].items():
-        assert splits.keys() == {"train", "val", "test"}
-        for split, compressions in splits.items():
-            assert compressions.keys() == {"c23"}
-            for video, entry in compressions["c23"].items():
-                assert entry["label"] == label in ("FF-real", "FF-DF", "FF-FS")
-                for path in entry["frames"]:
-                    assert path.startswith("./datasets/rgb/FaceForensics++/frames/")
-                    row = rows[video, int(Path(path).stem)]
-                    assert (row["split"], row["label"]) == (split, int(label != "FF-real"))
-                    assert (tmp_path / "to" / path).read_bytes() == row["image"]["bytes"]
-                    mask = tmp_path / "to" / path.replace("frames", "masks")
-                    assert mask.read_bytes() == row["mask"]["bytes"]
-                    seen += 1
-    assert seen == len(rows)
-    assert (tmp_path / "to/label_dict.yaml").read_text() == "label_dict:\n  FF-DF: 1\n  FF-FS: 1\n  FF-real: 0\n"
 
 
 def with_dataset(out: Path, dataset: str, to: Path) -> Path:
@@ -105,7 +90,7 @@ def with_dataset(out: Path, dataset: str, to: Path) -> Path:
 
 
 def test_another_name_has_labels_to_be_added(out: Path, tmp_path: Path) -> None:
-    export(out, tmp_path / "to", "deepfakebench", ["name=Mine"])
+    exported(out, tmp_path / "to", "deepfakebench", ["name=Mine"])
     listed = json.loads((tmp_path / "to/preprocessing/dataset_json/Mine.json").read_bytes())
     assert listed["Mine"].keys() == {"Mine_Real", "Mine_Fake"}
     assert all(listed["Mine"]["Mine_Real"]["train"].values())
@@ -113,9 +98,9 @@ def test_another_name_has_labels_to_be_added(out: Path, tmp_path: Path) -> None:
 
 
 def test_sequences_are_exported_frame_by_frame(tmp_path: Path) -> None:
-    folder = export(SEQUENCES, tmp_path / "to", "deepfakebench")
+    made = exported(SEQUENCES, tmp_path / "to", "deepfakebench")
     (sequences,) = ([*iter_rows(path, decode=False)] for path in shard_paths(SEQUENCES))
-    assert folder.samples == sum(2 - row["padded"] for row in sequences)
+    assert made.entries == sum(2 - row["padded"] for row in sequences)
     frame = next((tmp_path / "to").rglob("frames/*/*.png"))
     picture = cv2.imread(str(frame))
     assert picture is not None
@@ -128,7 +113,7 @@ def test_sequences_are_exported_frame_by_frame(tmp_path: Path) -> None:
         (["picture"], "unknown export format 'picture': did you mean 'pictures'?"),
         (["pictures", "class=method"], "did you mean 'classes'?"),
         (["pictures", "classes=none"], "--option classes: must be 'label' or 'method'"),
-        (["pictures", "frames=0"], "--option frames: must be at least 1"),
+        (["pictures", "frames=8"], "(known: classes)"),
         (["deepfakebench", "name=my frames"], "not the words frames, masks or landmarks"),
     ],
 )
@@ -136,7 +121,7 @@ def test_a_wrong_option_is_one_line_and_leaves_nothing(
     out: Path, tmp_path: Path, arguments: list[str], problem: str
 ) -> None:
     with pytest.raises(UsageError) as raised:
-        export(out, tmp_path / "to", arguments[0], arguments[1:])
+        exported(out, tmp_path / "to", arguments[0], arguments[1:])
     assert problem in str(raised.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -145,26 +130,35 @@ def test_a_folder_that_is_not_empty_is_left_alone(out: Path, tmp_path: Path) -> 
     (tmp_path / "to").mkdir()
     (tmp_path / "to/mine.txt").write_text("mine")
     with pytest.raises(UsageError, match="not an empty folder; give a new one with --to"):
-        export(out, tmp_path / "to", "pictures")
+        exported(out, tmp_path / "to", "pictures")
     assert files_of(tmp_path) == {"to/mine.txt"}
     (tmp_path / "to/mine.txt").unlink()
-    export(out, tmp_path / "to", "pictures")
+    exported(out, tmp_path / "to", "pictures")
     assert (tmp_path / "to/labels.csv").is_file()
 
 
-def test_a_damaged_shard_leaves_no_half_export(out: Path, tmp_path: Path) -> None:
+def test_an_export_that_failed_goes_on_where_it_was(out: Path, tmp_path: Path) -> None:
     run = with_dataset(out, "ffpp", tmp_path / "run")
-    for path in run.glob("shards/train/*"):
-        path.write_bytes(path.read_bytes()[:-2000])
-    with pytest.raises(ForgeprepError, match=r"shards/train/ffpp-train-00000.parquet"):
-        export(run, tmp_path / "to", "pictures")
-    assert {path.name for path in tmp_path.iterdir()} == {"run"}
+    shard = run / "shards/test/ffpp-test-00000.parquet"
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-2000] + bytes(2000))
+    with pytest.raises(ForgeprepError, match=r"ffpp-test-00000.parquet"):
+        exported(run, tmp_path / "to", "pictures")
+    assert not (tmp_path / "to").exists()
+    done = next((tmp_path / ".to.tmp/train").rglob("*.png"))
+    before = done.stat().st_mtime_ns
+    shard.write_bytes(whole)
+    exported(run, tmp_path / "to", "pictures")
+    assert (tmp_path / "to" / done.relative_to(tmp_path / ".to.tmp")).stat().st_mtime_ns == before
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "to"}
+    exported(out, tmp_path / "at once", "pictures")
+    assert (tmp_path / "to/checksums.sha256").read_bytes() == (tmp_path / "at once/checksums.sha256").read_bytes()
 
 
 def test_an_export_that_was_killed_is_no_obstacle(out: Path, tmp_path: Path) -> None:
     (tmp_path / ".to.tmp/train").mkdir(parents=True)
     (tmp_path / ".to.tmp/train/half.png").write_bytes(b"half")
-    export(out, tmp_path / "to", "pictures")
+    exported(out, tmp_path / "to", "pictures")
     assert {path.name for path in tmp_path.iterdir()} == {"to"}
     assert not list((tmp_path / "to").rglob("half.png"))
 
@@ -173,15 +167,15 @@ def test_an_unfinished_run_is_refused(out: Path, tmp_path: Path) -> None:
     run = with_dataset(out, "ffpp", tmp_path / "run")
     (run / "meta/shards.pq").unlink()
     with pytest.raises(UsageError, match="the run is not finished"):
-        export(run, tmp_path / "to", "pictures")
+        exported(run, tmp_path / "to", "pictures")
 
 
 @pytest.mark.parametrize("name", ["../out.png", "/etc/x", "a/../../b", "", "a\0b"])
 def test_names_cannot_lead_out_of_the_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(VerifyError, match="leads out of the folder"):
-        Folder(tmp_path).add(name, b"")
-    folder = Folder(tmp_path)
-    folder.add("a/b.png", b"1")
+        Files(tmp_path).add(name, b"")
+    files = Files(tmp_path)
+    files.add("a/b.png", b"1")
     with pytest.raises(VerifyError, match="two samples have this name"):
-        folder.add("a/b.png", b"2")
+        files.add("a/b.png", b"2")
     assert (tmp_path / "a/b.png").read_bytes() == b"1"

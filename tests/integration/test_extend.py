@@ -157,13 +157,13 @@ def test_sequences_have_the_stages_columns_frame_by_frame(
 
 
 def test_an_export_format_is_used(out: Path, packages: dict[str, Path], tmp_path: Path) -> None:
-    forgeprep("export", out, "--to", tmp_path / "list", "--as", "imagelist", installed=[packages["imagelist"]])
+    forgeprep("export", "imagelist", out, "--to", tmp_path / "list", installed=[packages["imagelist"]])
     entries = [entry for path in (tmp_path / "list").glob("*.json") for entry in json.loads(path.read_bytes())]
     rows = [row for shard in shards(out, "parquet") for row in shard]
     assert sorted(entry["path"] for entry in entries) == sorted(f"images/{row['sample_id']}.png" for row in rows)
     for row in rows:
         assert (tmp_path / "list/images" / f"{row['sample_id']}.png").read_bytes() == row["image"]["bytes"]
-    told = forgeprep("export", out, "--to", tmp_path / "no", "--as", "imagelist", expect=2).stderr
+    told = forgeprep("export", "imagelist", out, "--to", tmp_path / "no", expect=2).stderr
     assert "unknown export format 'imagelist'" in told
     assert not (tmp_path / "no").exists()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import os
 import re
@@ -31,6 +32,8 @@ from forgeprep.shards.records import iter_records
 from forgeprep.shards.verify import verify
 from tests.conftest import run_cli
 from tests.helpers.runs import SMALL, checksums, command, run, wait_for
+
+SEQUENCES = Path(__file__).parents[1] / "data" / "run-schema-0-sequences"
 
 
 def free_port() -> int:
@@ -161,6 +164,21 @@ def test_training_reads_from_remote_storage(bucket: str, demo: Path, tmp_path: P
     logs = [(tmp_path / f"run{number}" / "best.json").read_text() for number in range(2)]
     assert logs[0].split('"tensors"')[0] == logs[1].split('"tensors"')[0]
     assert run_cli("evaluate", str(tmp_path / "run0"), "--shards", f"{bucket}/out", "--gpus", "0") == 0
+
+
+def test_an_export_from_and_to_remote_storage_gives_the_same_bytes(bucket: str, tmp_path: Path) -> None:
+    put_tree(SEQUENCES, f"{bucket}/out")
+    assert run_cli("export", "imagefolder", str(SEQUENCES), "--to", str(tmp_path / "to"), "--workers", "1") == 0
+    command_line = ("export", "imagefolder", f"{bucket}/out", "--to", f"{bucket}/to", "--workers", "1")
+    assert run_cli(*command_line) == 0
+    to = to_path(f"{bucket}/to")
+    sums = (to / "checksums.sha256").read_bytes()
+    assert sums == (tmp_path / "to/checksums.sha256").read_bytes()
+    assert storage.sizes_below(to) == storage.sizes_below(tmp_path / "to")
+    for line in sums.decode().splitlines():
+        digest, name = line.split("  ", 1)
+        assert hashlib.sha256((to / name).read_bytes()).hexdigest() == digest
+    assert run_cli(*command_line) == 2
 
 
 def test_two_runs_never_work_in_one_remote_folder(bucket: str) -> None:

@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from forgeprep.errors import UsageError
-from forgeprep.export.base import ExportFormat, ExportParams, Part, Whole, suffix_of
+from forgeprep.export.base import ExportFormat, ExportParams, Part, Whole, png_of, suffix_of
 from forgeprep.shards.encode import encode_image
 
 _TEXTS = (
@@ -27,7 +26,8 @@ _TEXTS = (
 )  # fmt: skip
 _NUMBERS = ("frame_index", "track_id", "label", "has_mask")
 _PICTURES = ("image", "mask", "noise")
-_READABLE = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg"}
+_KEPT = {"jpg": "jpeg", "jpeg": "jpeg"}
+"""Suffix -> encoding of pictures that are kept as they are; all others become PNG."""
 
 
 class MdsParams(ExportParams):
@@ -72,10 +72,7 @@ def finish(whole: Whole, entries: Iterable[dict[str, Any] | None], params: MdsPa
 def _columns(row: dict[str, Any]) -> dict[str, str]:
     """Column -> encoding, in the order of the file."""
     pictures = {name: "png" for name in _PICTURES if name in row}
-    suffix = suffix_of(row["image"])
-    if suffix not in _READABLE:
-        raise UsageError(f"mds cannot hold {suffix} pictures; make the shards with --image-format png or jpeg")
-    pictures["image"] = _READABLE[suffix]
+    pictures["image"] = _KEPT.get(suffix_of(row["image"]), "png")
     plain = {**dict.fromkeys(_TEXTS, "str"), **dict.fromkeys(_NUMBERS, "int"), **pictures}
     return dict(sorted(plain.items()))
 
@@ -90,9 +87,10 @@ def _sample(row: dict[str, Any], columns: dict[str, str]) -> bytes:
         elif encoding == "str":
             values.append(str(row[name] or "").encode())
         else:
-            width, height = row["image_size"]
-            picture = row[name]
-            values.append(picture["bytes"] if picture else encode_image(np.zeros((height, width), np.uint8)))
+            if row[name] is None:
+                values.append(encode_image(np.zeros(row["image_size"][::-1], np.uint8)))
+            else:
+                values.append(row[name]["bytes"] if encoding == "jpeg" else png_of(row[name]))
     free = [len(value) for value, encoding in zip(values, columns.values(), strict=True) if encoding != "int"]
     return b"".join([np.array(free, np.uint32).tobytes(), *values])
 

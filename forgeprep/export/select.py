@@ -147,12 +147,35 @@ def _choose(path: Path, clips: Clips, selection: Selection) -> tuple[dict[str, R
         held.append((place, [row["sample_id"] for row in frames]))
         for row in frames:
             faces[row["clip_id"], row["track_id"], row["label"]].setdefault(row["sample_id"], row)
-    wanted: dict[str, Row] = {}
-    for face in faces.values():
-        rows = sorted(face.values(), key=lambda row: int(row["frame_index"]))
-        count = len(rows) if selection.frames is None else selection.frames
-        wanted |= {rows[number]["sample_id"]: rows[number] for number in evenly(len(rows), count)}
+    chosen = [row for face in faces.values() for row in face.values()]
+    if selection.frames is not None:
+        chosen = _spread([list(face.values()) for face in faces.values()], selection.frames)
+    wanted = {row["sample_id"]: row for row in chosen}
     return wanted, [place for place, names in held if not wanted.keys().isdisjoint(names)]
+
+
+def _spread(faces: list[list[Row]], count: int) -> list[Row]:
+    """``count`` rows of each face, evenly spread: the same of an original and its fakes, if they share so many."""
+    groups: dict[tuple[str, int], list[list[Row]]] = defaultdict(list)
+    for rows in faces:
+        groups[rows[0].get("original_id") or rows[0]["clip_id"], rows[0]["track_id"]].append(rows)
+    chosen: list[Row] = []
+    for members in groups.values():
+        moments = [{_moment(row): row for row in rows} for rows in members]
+        shared = sorted(set.intersection(*map(set, moments)))
+        if len(shared) >= count:
+            chosen += [rows[shared[number]] for rows in moments for number in evenly(len(shared), count)]
+            continue
+        for rows in members:
+            rows.sort(key=lambda row: int(row["frame_index"]))
+            chosen += [rows[number] for number in evenly(len(rows), count)]
+    return chosen
+
+
+def _moment(row: Row) -> int:
+    """The frame of the original that shows what this row shows."""
+    frame = row.get("original_frame")
+    return int(row["frame_index"] if row.get("original_id") is None or frame is None else frame)
 
 
 def _frames(row: Mapping[str, Any]) -> list[Row]:

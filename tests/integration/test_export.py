@@ -19,7 +19,7 @@ from forgeprep.export.select import Selection
 from forgeprep.shards.encode import UInt8
 from forgeprep.shards.read import iter_rows, shard_paths
 from tests.conftest import run_cli
-from tests.helpers.shards_run import make_run
+from tests.helpers.shards_run import make_run, shard_rows, write_shard, write_tables
 
 SEQUENCES = Path(__file__).parents[1] / "data" / "run-schema-0-sequences"
 
@@ -69,6 +69,20 @@ def test_classes_may_be_the_methods_and_frames_fewer(out: Path, tmp_path: Path) 
     assert made.entries == 2 * len(clips)
     assert made.unpaired == 0
     assert sorted(path.stem for path in (tmp_path / "to/train/real").rglob("*.png")) == ["0-000000", "0-000024"]
+
+
+def test_frames_of_a_fake_are_those_of_its_original(face_photo: UInt8, tmp_path: Path) -> None:
+    """One fake lacks the first frame: both others are taken of all, and each fake lies beside its original."""
+    rows = shard_rows(face_photo, "train", [0], 48)
+    lost = next(row for row in rows if row["method"] == "FaceSwap" and row["frame_index"] == 0)
+    record = write_shard(tmp_path / "out", "train/ffpp-train-00000", [row for row in rows if row is not lost])
+    write_tables(tmp_path / "out", [record])
+    made = exported(tmp_path / "out", tmp_path / "to", "pictures", frames=2)
+    assert (made.entries, made.unpaired) == (6, 0)
+    assert {path.stem for path in (tmp_path / "to/train").rglob("*.png")} == {"0-000012", "0-000024"}
+    # With three frames there are not so many that all share.
+    made = exported(tmp_path / "out", tmp_path / "all", "pictures", frames=3)
+    assert (made.entries, made.unpaired) == (8, 0)
 
 
 def test_the_checksums_are_those_of_the_files(out: Path, tmp_path: Path) -> None:

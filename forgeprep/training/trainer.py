@@ -17,7 +17,7 @@ from forgeprep.training.data import load_batches
 from forgeprep.training.inference.loaded import load_model, pick_device
 from forgeprep.training.models import build, get_model
 from forgeprep.training.models.base import Batch, ForgeryModel
-from forgeprep.training.run_folder import Report, Training, claim, logged
+from forgeprep.training.run_folder import Report, Training, as_begun, claim, logged
 from forgeprep.training.sample_index import Ints
 from forgeprep.training.task import LOOK, Task
 
@@ -34,7 +34,7 @@ def train(training: Training, *, device: str | None = None, report: Report = lam
         ForgeprepError: the loss is not finite, or memory is too small; the message says what to do.
     """
     where = pick_device(device)
-    task = make_task(training, where)
+    task = make_task(as_begun(training), where)
     rank, ranks = world()
     if task.single and ranks > 1:
         raise UsageError(f"{training.model}: learns on one device; train it with --gpus 1 or 0")

@@ -29,6 +29,8 @@ class ForgeryModel(nn.Module):
     """T, where it takes sequences of frames in place of images, float (B, 3, T, H, W); 0 for a model of images."""
     sequence_step: int = 1
     """Samples of a track from one frame of a sequence to the next."""
+    only_size: int = 0
+    """Side of the square images that it takes alone, where an option fixes it; 0 for a model that takes any size."""
     tau: float = 0.5
     """A pixel is called forged where the map is at least this."""
 

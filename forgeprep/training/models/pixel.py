@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from forgeprep.training.models.base import Batch, ForgeryModel, image_loss, pixel_loss, upsample
-from forgeprep.training.models.meso import meso_map
+from forgeprep.training.models.meso import MesoClassifier, meso_map
 from forgeprep.training.models.xception import Xception
 
 Target = Literal["mask", "magnitude", "magnitude-or-mask"]
@@ -84,6 +84,16 @@ class PixelModel(ForgeryModel):
 def make(net: str, task: str, target: Target = "mask") -> PixelModel:
     """The model of that net; see :class:`PixelModel`."""
     return PixelModel(NETS[net](), task, target)
+
+
+def make_meso_classifier(head: Literal["conv", "fc"] = "conv") -> ForgeryModel:
+    """MesoInception-4 that learns the label.
+
+    Args:
+        head: ``conv``, the pixel-level paper's 1 x 1 classifier after the last normalisation, pooled: it has a map and
+            takes any size. ``fc``, the original's two fully connected layers for 256 x 256.
+    """
+    return MesoClassifier() if head == "fc" else make("mesoinception4", "cls")
 
 
 def fn3() -> nn.Module:

@@ -12,18 +12,17 @@ _XCEPTION = "ImageNet weights of timm's legacy_xception, e.g. from huggingface.c
 
 def _pixel(net: str, task: str, parameters: int) -> ModelRecord:
     """A net of "Zooming into Face Forensics" that learns the mask (``seg``) or the label (``cls``)."""
-    original = (net, task) == ("mesoinception4", "cls")
+    meso = (net, task) == ("mesoinception4", "cls")
     return ModelRecord(
         f"{net}-{task}",
-        f"{_HERE}.meso:MesoClassifier" if original else f"{_HERE}.pixel:make",
+        f"{_HERE}.pixel:{'make_meso_classifier' if meso else 'make'}",
         256,
         f"{_RECIPES}/{'pixel-level' if task == 'seg' else 'pixel-level-cls'}.yaml",
         "Zooming into Face Forensics: A Pixel-level Analysis, 2019",
         # `target` is an option of seg alone.
-        arguments=() if original else (net, task) if task == "seg" else (net, task, "mask"),
+        arguments=() if meso else (net, task) if task == "seg" else (net, task, "mask"),
         weights=Weights("net.0", _XCEPTION) if net == "xception" else None,
         published=_PUBLISHED,
-        fixed=original,
         parameters=parameters,
     )
 
@@ -59,7 +58,7 @@ LOCAL_SIMILARITY = ModelRecord(
     published=_PUBLISHED,
     parameters=44_122_587,
 )
-MESO_CLS = _pixel("mesoinception4", "cls", 28_615)
+MESO_CLS = _pixel("mesoinception4", "cls", 12_215)
 MESO_SEG = _pixel("mesoinception4", "seg", 12_215)
 SLOWFAST_R50 = ModelRecord(
     "slowfast-r50",

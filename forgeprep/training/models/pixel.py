@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from forgeprep.training.models.base import Batch, ForgeryModel, image_loss, pixel_loss, upsample
+from forgeprep.training.models.base import Batch, ForgeryModel, Normalised, image_loss, pixel_loss, upsample
 from forgeprep.training.models.meso import MesoClassifier, meso_map
 from forgeprep.training.models.xception import Xception
 
@@ -161,15 +161,8 @@ def _double(inputs: int, outputs: int) -> nn.Module:
     )  # fmt: skip
 
 
-class _Centred(nn.Module):
-    """From 0 to 1 to -1 to 1."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return 2 * x - 1
-
-
 def _scaled(*layers: nn.Module) -> nn.Module:
-    return nn.Sequential(_Centred(), *layers)
+    return nn.Sequential(Normalised(), *layers)
 
 
 NETS: dict[str, Callable[[], nn.Module]] = {

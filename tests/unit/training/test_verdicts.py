@@ -96,7 +96,7 @@ def test_classifiers_see_the_whole_crop_and_fixed_ones_no_other_size() -> None:
         make_recipe("two-stream", {"view": "crop"})
 
 
-@pytest.mark.parametrize("name", ["mesoinception4-cls", "fn3-cls", "unet4x-cls", "vgg5-cls"])
+@pytest.mark.parametrize("name", ["mesoinception4-cls", "fn3-cls"])
 def test_classifiers_learn_from_crops_and_judge_whole_pictures_of_any_size(
     name: str, face_photo: UInt8, tmp_path: Path
 ) -> None:

@@ -100,7 +100,9 @@ def train_with_bar(
 
         try:
             best = (
-                train_on_gpus(training, gpus or 0) if many else train(training, device=device_of(gpus), report=report)
+                train_on_gpus(training, gpus or 0, report=tell)
+                if many
+                else train(training, device=device_of(gpus), report=report)
             )
         except Stopped as stopped:
             raise Stopped(f"{stopped}; {run} keeps the state, {again}") from None

@@ -107,7 +107,7 @@ def _loop(config: dict[str, Any]) -> None:
 
 
 def _innermost(error: BaseException) -> tuple[str, str]:
-    """The error that began it, the last line of the longest chain: the name of its kind, if it is ours, and its text."""
+    """The error that began it, the last line of the longest chain: the kind, if it is ours, and the text."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line for line in str(error).splitlines() if line.strip()]

@@ -91,7 +91,12 @@ def train_with_bar(
     for line in crop_warnings(training.shards):
         console.print(line, markup=False)
     many = gpus is not None and gpus > 1
-    with interruptible((lambda: (run / STOP).touch()) if many else None) as stop, board(training.recipe.epochs) as tell:
+
+    def ask() -> None:
+        run.mkdir(parents=True, exist_ok=True)  # It may come before the first process has made it.
+        (run / STOP).touch()
+
+    with interruptible(ask if many else None) as stop, board(training.recipe.epochs) as tell:
 
         def report(facts: dict[str, Any]) -> None:
             tell(facts)
@@ -99,9 +104,10 @@ def train_with_bar(
                 raise Stopped(f"stopped at step {facts['step']}")
 
         try:
-            best = (
-                train_on_gpus(training, gpus or 0) if many else train(training, device=device_of(gpus), report=report)
-            )
+            if many:
+                best = train_on_gpus(training, gpus or 0, report=tell)
+            else:
+                best = train(training, device=device_of(gpus), report=report)
         except Stopped as stopped:
             raise Stopped(f"{stopped}; {run} keeps the state, {again}") from None
     log = run / "log.jsonl"

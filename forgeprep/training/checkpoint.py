@@ -6,7 +6,6 @@ old one in one step. So a state is whole or the one before.
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,10 @@ from forgeprep.errors import UsageError, VerifyError
 from forgeprep.io.atomic import storage_errors
 from forgeprep.io.json_files import write_json
 from forgeprep.io.safe_files import check_regular, read_json
-from forgeprep.media import guard
 from forgeprep.schemas.files import StateFile, problem_of
 from forgeprep.schemas.renamed import current_name
 from forgeprep.text import counted
-
-MAX_WEIGHTS_BYTES = 16 << 30
+from forgeprep.training.models.base import SCALES
 
 
 def save_state(
@@ -112,6 +109,8 @@ def fill(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     own = model.state_dict()
     # Layers that are named after a column may have its older name.
     tensors = {name if name in own else ".".join(map(current_name, name.split("."))): t for name, t in tensors.items()}
+    # Earlier versions had the scale of the input built in, as it is where nothing else was pretrained.
+    tensors = {name: value for name, value in own.items() if name.rpartition(".")[2] in SCALES} | tensors
     odd = [name for name in own if name not in tensors or tensors[name].shape != own[name].shape]
     odd += [name for name in tensors if name not in own]
     if odd:
@@ -120,47 +119,3 @@ def fill(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
             f"{odd[0]}); give the model and the options that it was trained with"
         )
     model.load_state_dict(tensors)
-
-
-def _check_zip(path: Path) -> None:
-    """Refuse a torch checkpoint whose parts unpack to more than it holds; torch itself stores them unpacked."""
-    if not zipfile.is_zipfile(path):
-        return
-    with zipfile.ZipFile(path) as file:
-        claimed = sum(entry.file_size for entry in file.infolist())
-        packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in file.infolist())
-    if packed or claimed > path.stat().st_size:
-        raise ValueError(f"claims more than it holds: {claimed:,} bytes in {path.stat().st_size:,}")
-
-
-def load_weights(module: nn.Module, path: Path) -> None:
-    """Fill a backbone with pretrained weights from a safetensors file or a torch checkpoint of plain tensors.
-
-    The last layer and counters may be missing or more than the module has; anything else has to fit.
-
-    Raises:
-        UsageError: the file is missing, unreadable, or of another network.
-    """
-    try:
-        check_regular(path, MAX_WEIGHTS_BYTES)
-        _check_zip(path)
-        with guard.memory(4 * path.stat().st_size + (1 << 30)):
-            if path.suffix == ".safetensors":
-                tensors = load_file(path)
-            else:
-                tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such file; fetch the weights first, forgeprep never does") from None
-    except Exception as error:  # what torch and safetensors raise at a damaged file is of many kinds
-        raise UsageError(f"{path}: no weights that can be read ({' '.join(str(error).split())[:160]})") from None
-    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
-        raise UsageError(f"{path}: holds no table of tensors")
-    own = module.state_dict()
-    lacking = [name for name in own if name not in tensors and not name.endswith("num_batches_tracked")]
-    unfit = [name for name in own if name in tensors and tensors[name].shape != own[name].shape]
-    if lacking or unfit:
-        raise UsageError(
-            f"{path}: not this backbone's weights: {counted(len(lacking), 'tensor is', 'tensors are')} missing, "
-            f"{len(unfit):,} of another shape; the first is {(lacking + unfit)[0]}"
-        )
-    module.load_state_dict({name: value for name, value in tensors.items() if name in own}, strict=False)

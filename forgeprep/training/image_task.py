@@ -32,6 +32,9 @@ def images_task(training: Training, device: torch.device) -> Task:
     """Images, or sequences of them, that are fake or real; see :class:`Task`."""
     recipe, size = training.recipe, training.size
     plain = build(training.model, training.options)
+    if plain.only_size and (size != plain.only_size or recipe.view == "crop"):
+        told = f"{training.model} with these options takes images of {plain.only_size} x {plain.only_size} alone"
+        raise UsageError(f"size: {told}; give --set size={plain.only_size} --set view=resize, or other options")
     refuse_same_samples(training.shards)
     needs, only, kind = plain.needs_columns(), recipe.methods, training.kind
     index = load_index(training.shards, "train", needs, only=only, kind=kind)

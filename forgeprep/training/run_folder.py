@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from forgeprep.schemas.files import TrainingFile, problem_of
 from forgeprep.schemas.renamed import SAMPLE_COLUMNS_RENAMED, current_name, current_row
 from forgeprep.shards.records import read_run
 from forgeprep.training.checkpoint import read_facts
-from forgeprep.training.models import FILLED, get_model, package_of
+from forgeprep.training.models import FILLED, get_model, options_of, package_of
 from forgeprep.training.recipe import Recipe
 from forgeprep.training.sample_index import SampleIndex
 
@@ -86,7 +86,7 @@ def read_config(run: Path) -> dict[str, Any]:
     problem = problem_of(TrainingFile, config)
     if problem is not None:
         raise UsageError(f"{run / 'config.json'}: damaged ({problem}); train again")
-    config["options"] = current_options(config["model"], config["options"])
+    config["options"] = complete_options(config["model"], current_options(config["model"], config["options"]))
     if config.get("kind"):
         config["kind"] = [current_name(config["kind"][0]), *config["kind"][1:]]
     return dict(config)
@@ -108,9 +108,38 @@ def current_options(model: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 _BY_LEVEL = {"levels", "weights", "names"}
 
+_BEFORE: dict[str, dict[str, Any]] = {
+    "mesoinception4-cls": {"head": "fc"},
+    "two-stream": {"noise_scale": "gray"},
+}
+"""Options that trainings of earlier versions do not name, and what these did. New trainings always name them."""
+
+
+def complete_options(model: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a training that is there, with those that one of an earlier version does not name."""
+    return {**_BEFORE.get(model, {}), **options}
+
+
+def as_begun(training: Training) -> Training:
+    """A training with the options of :data:`_BEFORE` as the one in its folder has them, else with their defaults.
+
+    So a training of an earlier version goes on as it began, and a new one says what it is.
+    """
+    names = _BEFORE.get(training.model, {}).keys() - training.options.keys()
+    if not names:
+        return training
+    begun = any((training.run / f"{state}.json").is_file() for state in ("last", "best"))
+    known: Mapping[str, Any] = {}
+    if begun and (training.run / "config.json").is_file():
+        known = read_config(training.run)["options"]
+    defaults = options_of(training.model)
+    filled = {name: known.get(name, defaults[name][1]) for name in sorted(names)}
+    return replace(training, options={**training.options, **filled})
+
 
 def settings_of(training: Training) -> dict[str, Any]:
     """What ``config.json`` says of a training, but for what its samples tell."""
+    training = as_begun(training)
     return {
         "model": training.model,
         "options": training.options,

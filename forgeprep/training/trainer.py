@@ -11,13 +11,14 @@ import torch
 
 from forgeprep.errors import ForgeprepError, UsageError
 from forgeprep.text import counted
-from forgeprep.training.checkpoint import load_state, load_weights, save_state
+from forgeprep.training.checkpoint import load_state, save_state
 from forgeprep.training.choose_task import make_task
 from forgeprep.training.data import load_batches
 from forgeprep.training.inference.loaded import load_model, pick_device
 from forgeprep.training.models import build, get_model
 from forgeprep.training.models.base import Batch, ForgeryModel
-from forgeprep.training.run_folder import Report, Training, claim, logged
+from forgeprep.training.pretrained import load_weights
+from forgeprep.training.run_folder import Report, Training, as_begun, claim, logged
 from forgeprep.training.sample_index import Ints
 from forgeprep.training.task import LOOK, Task
 
@@ -34,7 +35,7 @@ def train(training: Training, *, device: str | None = None, report: Report = lam
         ForgeprepError: the loss is not finite, or memory is too small; the message says what to do.
     """
     where = pick_device(device)
-    task = make_task(training, where)
+    task = make_task(as_begun(training), where)
     rank, ranks = world()
     if task.single and ranks > 1:
         raise UsageError(f"{training.model}: learns on one device; train it with --gpus 1 or 0")
@@ -44,12 +45,12 @@ def train(training: Training, *, device: str | None = None, report: Report = lam
     task.prepare()
     torch.manual_seed(training.recipe.seed)
     model = build(training.model, training.options)
-    _start_from(training, model)
+    notes = _start_from(training, model)
     loop = Loop(task, model, where)
     facts: dict[str, Any] = {"step": 0, "epoch": 0, "in_epoch": 0, "best": None}
     facts |= load_state(training.run, "last", model, loop.optimizer) or {}
     tell = loop.report = logged(training.run, report, facts) if rank == 0 else _silent
-    for note in task.notes:
+    for note in (*notes, *task.notes):
         tell({"step": facts["step"], "epoch": facts["epoch"] + 1, "note": note})
     while facts["epoch"] < training.recipe.epochs and not facts.get("done"):
         finished = loop.epoch(facts)
@@ -220,14 +221,19 @@ def _after_epoch(loop: Loop, facts: dict[str, Any], report: Report) -> None:
     loop.save(facts)
 
 
-def _start_from(training: Training, model: ForgeryModel) -> None:
+def _start_from(training: Training, model: ForgeryModel) -> list[str]:
+    """Take what another training or a file has; returns what the user should know of it, a line each."""
     if training.init is not None:
         other = load_model(training.init, "cpu").model.state_dict()
         own = model.state_dict()
         shared = {k: v for k, v in other.items() if k in own and own[k].shape == v.shape}
+        if not shared:
+            raise UsageError(f"--init {training.init}: shares nothing with {training.model}; give another")
         model.load_state_dict(shared, strict=False)
     if training.weights is not None:
         weights = get_model(training.model).weights
         if weights is None:
             raise UsageError(f"--weights: {training.model} has no pretrained backbone")
-        load_weights(model.get_submodule(weights.module), training.weights)
+        note = load_weights(model, training.weights, weights)
+        return [note] if note else []
+    return []

@@ -260,7 +260,7 @@ def test_weights_come_over_https() -> None:
 
 def test_a_zip_that_unpacks_to_gigabytes_is_no_checkpoint(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    from forgeprep.training.checkpoint import load_weights
+    from forgeprep.training.pretrained import load_weights
 
     module = torch.nn.Linear(2, 2)
     path = tmp_path / "bomb.pth"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -29,6 +30,8 @@ class ForgeryModel(nn.Module):
     """T, where it takes sequences of frames in place of images, float (B, 3, T, H, W); 0 for a model of images."""
     sequence_step: int = 1
     """Samples of a track from one frame of a sequence to the next."""
+    only_size: int = 0
+    """Side of the square images that it takes alone, where an option fixes it; 0 for a model that takes any size."""
     tau: float = 0.5
     """A pixel is called forged where the map is at least this."""
 
@@ -84,6 +87,29 @@ class ForgeryModel(nn.Module):
     def losses(self, out: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """The terms of the loss, weighted; their sum is minimised."""
         raise NotImplementedError
+
+
+SCALES = ("input_mean", "input_std")
+
+
+class Normalised(nn.Module):
+    """The input (B, 3, H, W), less a mean and over a deviation for each channel; a training's state keeps both."""
+
+    def __init__(self, mean: float = 0.5, std: float = 0.5) -> None:
+        super().__init__()
+        self.input_mean: Tensor
+        self.input_std: Tensor
+        for name, value in zip(SCALES, (mean, std), strict=True):
+            self.register_buffer(name, torch.full((3, 1, 1), value))
+
+    def set(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Take those of pretrained weights, a number for each of red, green and blue."""
+        self.input_mean.copy_(torch.tensor(mean).view(3, 1, 1))
+        self.input_std.copy_(torch.tensor(std).view(3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return (x - self.input_mean) / self.input_std
 
 
 def image_loss(logit: Tensor, label: Tensor) -> Tensor:

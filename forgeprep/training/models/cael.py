@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from forgeprep.training.models.base import Batch, ForgeryModel, image_loss
+from forgeprep.training.models.base import Batch, ForgeryModel, Normalised, image_loss
 
 FINE, COARSE = 192, 384
 HEADS, HEAD_WIDTH, MLP, DROPOUT = 8, 64, 2048, 0.15
@@ -38,6 +38,8 @@ class Cael(ForgeryModel):
     def __init__(self, classes: Annotated[int, Field(ge=2)] = 2, *, official_compat: bool = False) -> None:
         super().__init__()
         self.official_compat = official_compat
+        # The input follows pretrained weights; the released code feeds 0 to 1 in any case.
+        self.scale = nn.Identity() if official_compat else Normalised(0.0, 1.0)
         self.fine, self.coarse = _efficientnet(), _first_blocks(_efficientnet())
         self.edge = _edge_net()
         sizes = {"fine": (1280 * 7 * 7, FINE), "coarse": (24 * 56 * 56, COARSE), "edge": (24 * 56 * 56, COARSE)}
@@ -49,9 +51,10 @@ class Cael(ForgeryModel):
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Images of 224 x 224."""
+        scaled = self.scale(image)
         seen = {
-            "fine": self.fine(pixel_values=image).last_hidden_state,
-            "coarse": self.coarse(image),
+            "fine": self.fine(pixel_values=scaled).last_hidden_state,
+            "coarse": self.coarse(scaled),
             "edge": self.edge(edges(image.transpose(2, 3) if self.official_compat else image)),
         }
         tokens = {name: self.embed[name](features) for name, features in seen.items()}

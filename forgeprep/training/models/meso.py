@@ -1,7 +1,8 @@
 """MesoInception-4 (Afchar et al., WIFS 2018), by its authors' Keras definition.
 
-Popular ports lack the ReLU in the branches and share one normalisation; this one does not. Input: 0 to 1, 256 x 256
-for ``cls``, whose fully connected layers fix the size.
+Popular ports lack the ReLU in the branches and share one normalisation; this one does not. Input: 0 to 1. The
+pixel-level family ends it in a 1 x 1 convolution for both tasks, so that it takes any size; the original, whose fully
+connected layers fix the size at 256 x 256, is the option ``head=fc`` of ``mesoinception4-cls``.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ def meso_map() -> nn.Module:
 
 class MesoClassifier(ForgeryModel):
     """The original, with its fully connected layers: it localises nothing. Outputs: ``logit`` (B,)."""
+
+    only_size = 256
 
     def __init__(self) -> None:
         super().__init__()

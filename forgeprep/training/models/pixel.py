@@ -16,8 +16,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from forgeprep.training.models.base import Batch, ForgeryModel, image_loss, pixel_loss, upsample
-from forgeprep.training.models.meso import meso_map
+from forgeprep.training.models.base import Batch, ForgeryModel, Normalised, image_loss, pixel_loss, upsample
+from forgeprep.training.models.meso import MesoClassifier, meso_map
 from forgeprep.training.models.xception import Xception
 
 Target = Literal["mask", "magnitude", "magnitude-or-mask"]
@@ -86,6 +86,16 @@ def make(net: str, task: str, target: Target = "mask") -> PixelModel:
     return PixelModel(NETS[net](), task, target)
 
 
+def make_meso_classifier(head: Literal["conv", "fc"] = "conv") -> ForgeryModel:
+    """MesoInception-4 that learns the label.
+
+    Args:
+        head: ``conv``, the pixel-level paper's 1 x 1 classifier after the last normalisation, pooled: it has a map and
+            takes any size. ``fc``, the original's two fully connected layers for 256 x 256.
+    """
+    return MesoClassifier() if head == "fc" else make("mesoinception4", "cls")
+
+
 def fn3() -> nn.Module:
     """FN3, the paper's "Conv3": two strided 7 x 7 convolutions; stride 4, sees 27 pixels."""
     return _scaled(
@@ -151,15 +161,8 @@ def _double(inputs: int, outputs: int) -> nn.Module:
     )  # fmt: skip
 
 
-class _Centred(nn.Module):
-    """From 0 to 1 to -1 to 1."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return 2 * x - 1
-
-
 def _scaled(*layers: nn.Module) -> nn.Module:
-    return nn.Sequential(_Centred(), *layers)
+    return nn.Sequential(Normalised(), *layers)
 
 
 NETS: dict[str, Callable[[], nn.Module]] = {

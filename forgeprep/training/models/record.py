@@ -25,12 +25,20 @@ class Weights:
     """Where pretrained weights go and come from.
 
     Attributes:
-        module: the submodule that ``--weights`` fills, e.g. ``trunk``.
+        module: the submodule that ``--weights`` fills, e.g. ``trunk``; several with commas, empty for the whole model.
         source: which file to fetch; forgeprep never does.
+        layouts: a name in :data:`forgeprep.training.pretrained.LAYOUTS`; ``same`` where the file's names are the
+            submodule's own.
     """
 
     module: str
     source: str
+    layouts: str = "same"
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The submodules."""
+        return tuple(self.module.split(","))
 
 
 @dataclass(frozen=True, slots=True)

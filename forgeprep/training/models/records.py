@@ -9,21 +9,25 @@ _RECIPES = "forgeprep.training:recipes"
 _PUBLISHED = "forgeprep.training:published.yaml"
 _XCEPTION = "ImageNet weights of timm's legacy_xception, e.g. from huggingface.co/timm/legacy_xception.tf_in1k"
 
+_BACKBONES = {
+    "xce": Weights("net.0", _XCEPTION, "xception"),
+    "vgg": Weights("net", "ImageNet weights of torchvision's vgg16 (or timm's vgg16.tv_in1k)", "vgg16"),
+}
+
 
 def _pixel(net: str, task: str, parameters: int) -> ModelRecord:
     """A net of "Zooming into Face Forensics" that learns the mask (``seg``) or the label (``cls``)."""
-    original = (net, task) == ("mesoinception4", "cls")
+    meso = (net, task) == ("mesoinception4", "cls")
     return ModelRecord(
         f"{net}-{task}",
-        f"{_HERE}.meso:MesoClassifier" if original else f"{_HERE}.pixel:make",
+        f"{_HERE}.pixel:{'make_meso_classifier' if meso else 'make'}",
         256,
         f"{_RECIPES}/{'pixel-level' if task == 'seg' else 'pixel-level-cls'}.yaml",
         "Zooming into Face Forensics: A Pixel-level Analysis, 2019",
         # `target` is an option of seg alone.
-        arguments=() if original else (net, task) if task == "seg" else (net, task, "mask"),
-        weights=Weights("net.0", _XCEPTION) if net == "xception" else None,
+        arguments=() if meso else (net, task) if task == "seg" else (net, task, "mask"),
+        weights=_BACKBONES.get(net[:3]),
         published=_PUBLISHED,
-        fixed=original,
         parameters=parameters,
     )
 
@@ -43,6 +47,11 @@ CAEL = ModelRecord(
     224,
     f"{_RECIPES}/cael.yaml",
     "GenFace, 2024; no recipe published",
+    weights=Weights(
+        "fine,coarse",
+        "ImageNet weights of EfficientNet-B0: torchvision's, timm's, efficientnet-pytorch's or google/efficientnet-b0",
+        "efficientnet_b0",
+    ),
     n_way=True,
     fixed=True,
     parameters=162_620_700,
@@ -55,11 +64,11 @@ LOCAL_SIMILARITY = ModelRecord(
     224,
     f"{_RECIPES}/local-similarity.yaml",
     "Learnable Local Similarity for Face Forgery Detection and Localization",
-    weights=Weights("encoder", _XCEPTION),
+    weights=Weights("encoder", _XCEPTION, "xception"),
     published=_PUBLISHED,
     parameters=44_122_587,
 )
-MESO_CLS = _pixel("mesoinception4", "cls", 28_615)
+MESO_CLS = _pixel("mesoinception4", "cls", 12_215)
 MESO_SEG = _pixel("mesoinception4", "seg", 12_215)
 SLOWFAST_R50 = ModelRecord(
     "slowfast-r50",
@@ -68,6 +77,7 @@ SLOWFAST_R50 = ModelRecord(
     f"{_RECIPES}/slowfast.yaml",
     "SlowFast Networks, 2019; the recipe is ours",
     takes="sequence",
+    weights=Weights("", "Kinetics weights of SlowFast R50 8x8, PySlowFast's or PyTorchVideo's", "slowfast_r50"),
     n_way=True,
     parameters=33_646_793,
 )
@@ -77,7 +87,7 @@ TWO_STREAM = ModelRecord(
     299,
     f"{_RECIPES}/two-stream.yaml",
     "Detect and Locate",
-    weights=Weights("trunk", _XCEPTION),
+    weights=Weights("trunk", _XCEPTION, "xception"),
     published=_PUBLISHED,
     n_way=True,
     fixed=True,
@@ -100,7 +110,7 @@ XCEPTION_LEVELS = ModelRecord(
     299,
     f"{_RECIPES}/forgerynet.yaml",
     "ForgeryNet, 2021 (its image baseline), with the levels of GenFace, 2024; the recipe is ours",
-    weights=Weights("trunk", _XCEPTION),
+    weights=Weights("trunk", _XCEPTION, "xception"),
     levels=True,
     parameters=20_823_344,
 )

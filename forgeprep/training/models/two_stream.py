@@ -30,6 +30,8 @@ class TwoStream(ForgeryModel):
         separable: depthwise-separable convolutions in the map modules, as the paper writes; its released code has not.
         attention: ``logit`` as in the released code, or ``sigmoid``.
         noise_target: what of the residual the noise maps learn; the paper does not say how it stores negative values.
+        noise_scale: ``unit`` learns gray levels over 255, which the share 0.1 is of; ``gray`` learns gray levels, whose
+            loss is 255 times larger, as trainings of forgeprep did before there was a choice.
         seg_weight, noise_weight: shares of the losses.
 
     Outputs: ``logit`` (B,), ``classes`` (B, classes); ``seg0`` to ``seg2`` (B, 2, h, w) logits of forged and pristine;
@@ -44,11 +46,13 @@ class TwoStream(ForgeryModel):
         separable: bool = False,
         attention: Literal["logit", "sigmoid"] = "logit",
         noise_target: Literal["abs", "signed", "clip"] = "abs",
+        noise_scale: Literal["unit", "gray"] = "unit",
         seg_weight: NonNegativeFloat = 1.0,
         noise_weight: NonNegativeFloat = 0.1,
     ) -> None:
         super().__init__()
-        self.stream, self.attention, self.noise_target = stream, attention, noise_target
+        self.stream, self.attention = stream, attention
+        self.noise_target, self.noise_range = noise_target, 255 if noise_scale == "unit" else 1
         self.seg_weight, self.noise_weight = seg_weight, noise_weight
         self.trunk = Xception(classes=0, until="block11")
         self.seg = nn.ModuleList(_decoders(2, separable)) if stream != "none" else None
@@ -98,7 +102,8 @@ class TwoStream(ForgeryModel):
                 each = pixel_loss(out[f"seg{number}"], torch.cat([soft, 1 - soft], dim=1), batch["has_mask"])
                 terms[f"mask{number}"] = self.seg_weight * each
             if f"noise{number}" in out:
-                target = soft_mask(_noise_target(batch["noise"], self.noise_target), _size(out[f"noise{number}"]))
+                noise = _noise_target(batch["noise"], self.noise_target) / self.noise_range
+                target = soft_mask(noise, _size(out[f"noise{number}"]))
                 terms[f"noise{number}"] = self.noise_weight * (out[f"noise{number}"].float() - target).abs().mean()
         return terms
 

@@ -29,7 +29,7 @@ from forgeprep.training.evaluation.metrics import metric_packages, metrics, verd
 from forgeprep.training.evaluation.tables import clip_figures
 from forgeprep.training.inference.loaded import load_model
 from forgeprep.training.protocols.layout import Layout, Plan, Row, slug
-from forgeprep.training.run_folder import Training, differing, is_finished, settings_of
+from forgeprep.training.run_folder import Training, complete_options, differing, is_finished, settings_of
 from forgeprep.training.sample_index import load_index
 from forgeprep.training.trainer import TooFewSamples
 
@@ -117,6 +117,7 @@ def _claim(layout: Layout) -> None:
         if problem_of(MatrixFile, old) is not None:
             raise ValueError
         before: dict[str, str] = dict(old["fingerprints"])
+        old["options"] = complete_options(old["model"], old["options"])
     except FileNotFoundError:
         old, before = config, {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -262,7 +262,7 @@ def _with_given(runs: Sequence[Path], rows: Sequence[Row]) -> tuple[Row, ...]:
     taken: dict[str, Path] = {}
     for run in runs:
         old = read_config(run)
-        odd = {row.name: differing(old, settings_of(row.training)) for row in rows}
+        odd = {row.name: differing(old, settings_of(replace(row.training, run=run))) for row in rows}
         nearest = min(odd, key=lambda name: len(odd[name]))
         if odd[nearest]:
             told = "; ".join(f"{name}: {change}" for name, change in odd[nearest].items())

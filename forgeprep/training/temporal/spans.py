@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from forgeprep.training.inference.loaded import LoadedModel, features, load_mode
 from forgeprep.training.models import get_model
 from forgeprep.training.models.base import ForgeryModel
 from forgeprep.training.run_folder import read_config
-from forgeprep.training.sample_index import SampleIndex, frames_alone, load_index, read_values
+from forgeprep.training.sample_index import Ints, SampleIndex, frames_alone, load_index, read_values
 from forgeprep.training.temporal.figures import temporal_figures
 from forgeprep.training.temporal.timeline import (
     Proposals,
@@ -53,12 +53,14 @@ class Line:
         numbers: of the samples, in any order; ``places`` has the frame of each.
         places: position in ``time.frames`` of each sample.
         mask: forged share of the crop times confidence, of each frame; zero where there is no mask.
+        tracks: of the samples.
     """
 
     time: Timeline
     numbers: npt.NDArray[np.int64]
     places: npt.NDArray[np.int64]
     mask: Floats
+    tracks: npt.NDArray[np.int64]
 
 
 def load_features_model(options: Mapping[str, Any], device: torch.device) -> LoadedModel:
@@ -70,28 +72,66 @@ def load_features_model(options: Mapping[str, Any], device: torch.device) -> Loa
     if not options.get("features"):
         raise UsageError("bmn learns from a trained model's features: give --model-option features=RUN")
     loaded = load_model(Path(options["features"]), str(device))
-    if get_model(loaded.config["model"]).takes != "image":
-        told = f"is a training of {loaded.config['model']}; features are those of a model of images"
+    if get_model(loaded.config["model"]).takes == "features":
+        told = f"is a training of {loaded.config['model']}; features are those of a model of images or sequences"
         raise UsageError(f"{options['features']}: {told}")
     return loaded
 
 
 def frame_features(seer: LoadedModel, samples: Samples, line: Line) -> Floats:
-    """Features of each frame of a clip, (N, C), the last of them the score; of several faces in one the mean."""
+    """Features of each frame of a clip, (N, C), the last of them the score; of several faces in one the mean.
+
+    A model of sequences sees the frames around every few of them, see :func:`windows`; each frame has the nearest's.
+    """
     total, seen = np.zeros(0), np.zeros(len(line.time.frames))
-    places = dict(zip(line.numbers.tolist(), line.places.tolist(), strict=True))
-    batches = [line.numbers[at : at + seer.recipe.batch] for at in range(0, len(line.numbers), seer.recipe.batch)]
+    numbers, places = line.numbers, {n: [place] for n, place in zip(line.numbers, line.places, strict=True)}
+    if seer.model.sequence_frames:
+        members, places = windows(line, seer.model.sequence_frames, seer.model.sequence_step)
+        samples, numbers = _sequences(samples, members), np.arange(len(members))
+    batches = [numbers[at : at + seer.recipe.batch] for at in range(0, len(numbers), seer.recipe.batch)]
     for group, found in features(seer, read_prepared(seer, samples, batches)):
         total = total if total.size else np.zeros((len(seen), found.shape[1]))
-        chosen = [places[sample["number"]] for sample in group]
-        np.add.at(total, chosen, found)
-        np.add.at(seen, chosen, 1)
+        for sample, values in zip(group, found, strict=True):
+            total[places[sample["number"]]] += values
+            seen[places[sample["number"]]] += 1
     return np.asarray(total / np.maximum(seen, 1)[:, None], np.float64)
+
+
+def windows(line: Line, frames: int, step: int) -> tuple[Ints, dict[int, list[int]]]:
+    """The sequences of ``frames`` samples of a track, ``step`` apart, around every so many of its frames.
+
+    Neighbours share seven eighths; at a track's ends its last frame repeats.
+
+    Returns:
+        the samples of each sequence, (W, frames), and for each the places in time that it stands for.
+    """
+    members: list[Ints] = []
+    places: dict[int, list[int]] = {}
+    every = max(1, frames * step // 8)
+    for track in np.unique(line.tracks):
+        own = np.flatnonzero(line.tracks == track)
+        own = own[np.argsort(line.places[own], kind="stable")]
+        for at in range(0, len(own), every):
+            near = own[at : at + every]
+            around = at + len(near) // 2 + (np.arange(frames) - frames // 2) * step
+            places[len(members)] = line.places[near].tolist()
+            members.append(line.numbers[own[np.clip(around, 0, len(own) - 1)]])
+    return np.stack(members), places
+
+
+def _sequences(samples: Samples, members: Ints) -> Samples:
+    """Sequences of the samples of an index, as samples."""
+    index, first = samples.index, members[:, 0]
+    made = replace(
+        index, shard=index.shard[first], first=index.first[first], second=index.second[first], group=index.group[first],
+        label=index.label[members].max(axis=1), method=index.method[members].max(axis=1), parts=(index, members),
+    )  # fmt: skip
+    return Samples(made, samples.columns)
 
 
 def lines_of(index: SampleIndex) -> list[Line]:
     """The clips of a split that are long enough, by name."""
-    columns = ["clip_id", "frame_index", "mask_fraction", "mask_confidence"]
+    columns = ["clip_id", "track_id", "frame_index", "mask_fraction", "mask_confidence"]
     clips: dict[str, list[tuple[int, dict[str, Any]]]] = {}
     for number, values in enumerate(read_values(index, columns)):
         clips.setdefault(values["clip_id"], []).append((number, values))
@@ -109,7 +149,8 @@ def lines_of(index: SampleIndex) -> list[Line]:
             signal = (values.get("mask_fraction") or 0.0) * (1.0 if sure is None else sure)
             mask[place] = max(mask[place], signal)
         if len(time.frames) >= SHORT:
-            lines.append(Line(time, numbers, places, mask))
+            tracks = np.array([values["track_id"] or 0 for _, values in rows], np.int64)
+            lines.append(Line(time, numbers, places, mask, tracks))
     return lines
 
 

@@ -16,12 +16,13 @@ import torch
 from forgeprep.errors import UsageError
 from forgeprep.training.data import Samples
 from forgeprep.training.evaluation.metrics import MagnitudeCounts
+from forgeprep.training.inference.loaded import LoadedModel, load_model
 from forgeprep.training.models import build, parameters
 from forgeprep.training.models.bmn import Bmn
 from forgeprep.training.recipe import Recipe
 from forgeprep.training.sample_index import load_index, read_values, sequence_index
 from forgeprep.training.temporal.figures import temporal_figures
-from forgeprep.training.temporal.spans import lines_of
+from forgeprep.training.temporal.spans import frame_features, lines_of, windows
 from forgeprep.training.temporal.timeline import (
     Timeline,
     make_timeline,
@@ -46,6 +47,12 @@ def train(shards: Path, run: Path, model: str, *options: str, **settings: Any) -
     sets = [part for name, value in {"workers": 0, **settings}.items() for part in ("--set", f"{name}={value}")]
     more = [part for option in options for part in ("--model-option", option)]
     assert run_cli("train", model, "--shards", str(shards), "--run", str(run), "--gpus", "0", *sets, *more) == 0
+
+
+def prepare_sequence(seer: LoadedModel, samples: Samples, numbers: Any) -> torch.Tensor:
+    """Frames as one sequence, float (1, 3, T, H, W)."""
+    frames = [prepare(row, seer.recipe, seer.size, train=False)["image"] for row in samples.read(numbers)]
+    return torch.from_numpy(np.stack(frames)).movedim(-1, 0)[None].float() / 255
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +233,16 @@ def test_videos_are_classified_by_clips_in_the_same_table(
     (found,) = json.loads((run / f"evaluation/train-{shards.name}/evaluation.json").read_text())[0]["sets"].values()
     assert found["clips"]["auc"] is not None
     assert found["samples"] == len(sequence_index(load_index([shards], "train"), frames=16))
+    # Spans are learnt from what it sees around each moment.
+    index = load_index([shards], "val")
+    line, seer = lines_of(index)[0], load_model(run, "cpu")
+    seen = frame_features(seer, Samples(index), line)
+    assert seen.shape == (len(line.time.frames), 2304 + 1)
+    members, places = windows(line, 16, 1)
+    image = prepare_sequence(seer, Samples(index), members[0])
+    with torch.inference_mode():
+        np.testing.assert_allclose(seen[places[0][0]], seer.model.describe(image, (32, 32))[0].numpy(), atol=1e-4)
+    train(shards, tmp_path / "bmn", "bmn", f"features={run}", "scale=16", batch=6, epochs=1)
     # The same from shards of sequences; of their frames so many are taken as the detector sees.
     clips = tmp_path / "clips"
     where = ["--root", str(demo), "--out", str(clips), "--stages", "crop", "--size", "32", "--frames", "1"]

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import save_file
 
 from forgeprep.errors import UsageError
-from forgeprep.training.checkpoint import load_weights
 from forgeprep.training.models import build, get_model, meso, model_names, parameters, pixel, without_weights
 from forgeprep.training.models.local_similarity import LocalSimilarity
 from forgeprep.training.models.two_stream import TwoStream
 from forgeprep.training.models.xception import Xception
+from forgeprep.training.pretrained import load_weights
 from tests.helpers.batches import batch_of
 
 
@@ -128,9 +128,11 @@ def test_pretrained_weights_fill_the_backbone_or_say_what_does_not_fit(tmp_path:
     pretrained = Xception(1000)
     save_file(pretrained.state_dict(), tmp_path / "x.safetensors")
     torch.save(pretrained.state_dict(), tmp_path / "x.pth")
+    weights = get_model("two-stream").weights
+    assert weights is not None
     for file in ("x.safetensors", "x.pth"):
         detector = build("two-stream")
-        load_weights(detector.get_submodule("trunk"), tmp_path / file)
+        assert load_weights(detector, tmp_path / file, weights) is None
         own = detector.get_submodule("trunk").state_dict()
         assert all(torch.equal(value, pretrained.state_dict()[name]) for name, value in own.items())
     save_file({"conv1.weight": torch.zeros(3)}, tmp_path / "other.safetensors")

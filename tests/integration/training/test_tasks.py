@@ -160,7 +160,7 @@ def test_an_epoch_of_clips_holds_each_clip_once(shards: Path, seer: Path, tmp_pa
     assert [b.tolist() for b in task.batches(0, 1, 0)] != [b.tolist() for b in task.batches(1, 1, 0)]
     bmn = tmp_path / "bmn"
     train(of_clips(shards, seer, bmn, epochs=1), device="cpu")
-    with pytest.raises(UsageError, match="is a training of bmn; features are those of a model of images"):
+    with pytest.raises(UsageError, match="is a training of bmn; features are those of a model of images or seq"):
         make_task(of_clips(shards, bmn, tmp_path / "x"), torch.device("cpu"))
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from forgeprep.training.evaluation.metrics import MagnitudeCounts
 from forgeprep.training.models.bmn import Bmn, sampling
+from forgeprep.training.temporal.spans import Line, windows
 from forgeprep.training.temporal.timeline import (
     make_timeline,
     on_known_frames,
@@ -18,6 +19,25 @@ from forgeprep.training.temporal.timeline import (
     suppress,
     targets,
 )
+
+
+def test_sequences_around_each_moment_by_hand() -> None:
+    # Two faces, the second in the first frames alone; samples in any order.
+    frames, tracks = [0, 1, 2, 3, 4, 5, 0, 1], [0, 0, 0, 0, 0, 0, 1, 1]
+    order = np.array([3, 0, 6, 1, 5, 7, 2, 4])
+    places = np.array(frames)[order]
+    time = make_timeline("c", [0, 1, 2, 3, 4, 5], [0] * 6, None)
+    line = Line(time, 10 + order, places, np.zeros(6), np.array(tracks)[order])
+    members, at = windows(line, 4, 1)
+    assert members.tolist() == [
+        [10, 10, 10, 11], [10, 10, 11, 12], [10, 11, 12, 13], [11, 12, 13, 14], [12, 13, 14, 15], [13, 14, 15, 15],
+        [16, 16, 16, 17], [16, 16, 17, 17],
+    ]  # fmt: skip
+    assert list(at.values()) == [[0], [1], [2], [3], [4], [5], [0], [1]]
+    # Sixteen frames: every second moment, which stands for its neighbour too.
+    members, at = windows(line, 16, 1)
+    assert list(at.values()) == [[0, 1], [2, 3], [4, 5], [0, 1]]
+    assert members[1].tolist() == [10] * 6 + [11, 12, 13, 14] + [15] * 6
 
 
 def test_magnitude_figures_of_a_case_by_hand() -> None:

@@ -11,12 +11,15 @@ import torch
 
 from forgeprep.errors import UsageError
 from forgeprep.training.choose_task import make_task
+from forgeprep.training.data import Samples
 from forgeprep.training.evaluation.evaluate import Verdicts
 from forgeprep.training.evaluation.tables import summary
-from forgeprep.training.inference.loaded import LoadedModel, features, outputs
+from forgeprep.training.inference.loaded import LoadedModel, features, load_model, outputs, read_prepared
 from forgeprep.training.models import build, model_names
 from forgeprep.training.recipe import make_recipe
 from forgeprep.training.run_folder import Training
+from forgeprep.training.sample_index import load_index
+from forgeprep.training.trainer import train
 from tests.conftest import UInt8
 from tests.helpers.shards_run import make_row, write_shard, write_tables
 
@@ -89,5 +92,24 @@ def test_fewer_classes_than_the_samples_have_are_refused_at_the_start(shards: Pa
 def test_classifiers_see_the_whole_crop_and_fixed_ones_no_other_size() -> None:
     assert {make_recipe(name, {}).view for name in model_names() if name.endswith("-cls")} == {"resize"}
     assert {make_recipe(name, {}).view for name in model_names() if name.endswith("-seg")} == {"crop"}
-    with pytest.raises(UsageError, match="takes images of 256 x 256 alone; give view=resize"):
-        make_recipe("mesoinception4-cls", {"view": "crop"})
+    with pytest.raises(UsageError, match="takes images of 299 x 299 alone; give view=resize"):
+        make_recipe("two-stream", {"view": "crop"})
+
+
+@pytest.mark.parametrize("name", ["mesoinception4-cls", "fn3-cls"])
+def test_classifiers_learn_from_crops_and_judge_whole_pictures_of_any_size(
+    name: str, face_photo: UInt8, tmp_path: Path
+) -> None:
+    records = []
+    for split, source in (("train", 0), ("val", 10)):
+        kinds = ((None, 71), ("Deepfakes", 102))
+        rows = [make_row(face_photo, split, source, kind, 0, size) for kind, size in kinds]
+        records.append(write_shard(tmp_path / "shards", f"{split}/00000", rows, formats=("parquet",)))
+    write_tables(tmp_path / "shards", records)
+    recipe = make_recipe(name, {"view": "crop", "size": 64, "batch": 2, "workers": 0, "epochs": 1})
+    best = train(Training(name, (tmp_path / "shards",), tmp_path / "run", recipe), device="cpu")
+    assert best["step"] == 1
+    loaded = load_model(tmp_path / "run", "cpu")
+    index = load_index([tmp_path / "shards"], "val")
+    found = outputs(loaded, read_prepared(loaded, Samples(index), [np.arange(2)]))
+    assert {tuple(one.maps.shape[2:]) for one in found if one.maps is not None} == {(71, 71), (102, 102)}

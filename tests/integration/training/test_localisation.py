@@ -16,13 +16,13 @@ import torch
 from forgeprep.errors import UsageError
 from forgeprep.training.data import Samples
 from forgeprep.training.evaluation.metrics import MagnitudeCounts
-from forgeprep.training.inference.loaded import LoadedModel, load_model
+from forgeprep.training.inference.loaded import LoadedModel
 from forgeprep.training.models import build, parameters
 from forgeprep.training.models.bmn import Bmn
 from forgeprep.training.recipe import Recipe
 from forgeprep.training.sample_index import load_index, read_values, sequence_index
 from forgeprep.training.temporal.figures import temporal_figures
-from forgeprep.training.temporal.spans import frame_features, lines_of, windows
+from forgeprep.training.temporal.spans import frame_features, lines_of, load_features_model, windows
 from forgeprep.training.temporal.timeline import (
     Timeline,
     make_timeline,
@@ -235,14 +235,13 @@ def test_videos_are_classified_by_clips_in_the_same_table(
     assert found["samples"] == len(sequence_index(load_index([shards], "train"), frames=16))
     # Spans are learnt from what it sees around each moment.
     index = load_index([shards], "val")
-    line, seer = lines_of(index)[0], load_model(run, "cpu")
+    line, seer = lines_of(index)[0], load_features_model({"features": str(run)}, torch.device("cpu"))
     seen = frame_features(seer, Samples(index), line)
     assert seen.shape == (len(line.time.frames), 2304 + 1)
     members, places = windows(line, 16, 1)
     image = prepare_sequence(seer, Samples(index), members[0])
     with torch.inference_mode():
         np.testing.assert_allclose(seen[places[0][0]], seer.model.describe(image, (32, 32))[0].numpy(), atol=1e-4)
-    train(shards, tmp_path / "bmn", "bmn", f"features={run}", "scale=16", batch=6, epochs=1)
     # The same from shards of sequences; of their frames so many are taken as the detector sees.
     clips = tmp_path / "clips"
     where = ["--root", str(demo), "--out", str(clips), "--stages", "crop", "--size", "32", "--frames", "1"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,24 +78,27 @@ class Board:
 
 @contextmanager
 def stoppable(out: Path) -> Iterator[None]:
-    """Turn Ctrl-C into one line. Libraries may answer it with errors of their own, so the signal itself is noted.
+    """Turn Ctrl-C, or a request to terminate, into one line; the exit code is 128 and the signal's number.
 
-    A request to terminate unwinds in the same way, so that what was started is ended.
+    Libraries may answer either with errors of their own, so the signal itself is noted.
     """
-    asked = False
+    asked = signal.SIGINT
+    seen = False
 
-    def stop(*_: object) -> None:
-        nonlocal asked
-        asked = True
-        raise KeyboardInterrupt
+    def stop(number: int, _: object) -> None:
+        nonlocal asked, seen
+        asked, seen = signal.Signals(number), True
+        raise SystemExit(128 + number) if number == signal.SIGTERM else KeyboardInterrupt
 
     before = signal.signal(signal.SIGINT, stop)
-    before_term = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    before_term = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     except BaseException as error:
-        if asked or isinstance(error, KeyboardInterrupt):
-            raise Stopped(f"stopped; finished shards stay in {out}, run the same command to go on") from error
+        if seen or isinstance(error, KeyboardInterrupt):
+            stopped = Stopped(f"stopped; finished shards stay in {out}, run the same command to go on")
+            stopped.exit_code = 128 + asked
+            raise stopped from error
         raise
     finally:
         signal.signal(signal.SIGINT, before)

@@ -185,7 +185,8 @@ def _coverage(found: Findings) -> Said:
         return
     lost = [clip for clip in short if clip["dropped"] or not clip["written"]]
     if not lost:
-        yield f"All {total.planned:,} planned samples were written."
+        many = f"All {total.planned:,} planned samples were" if total.planned > 1 else "The planned sample was"
+        yield f"{many} written."
         return
     reason, count = max(found.summary.drops.items(), key=lambda item: (item[1], item[0]), default=("", 0))
     most = f", most of them for '{reason}' ({count:,})" if reason else ""
@@ -217,7 +218,12 @@ def _pairs(found: Findings) -> Said:
             (Link("which pairs", "#odd-table"),),
         )
     elif clips.pairs:
-        yield f"All {clips.pairs:,} fakes that have an original lie on it frame on frame and pixel on pixel."
+        many = (
+            f"All {clips.pairs:,} fakes that have an original lie"
+            if clips.pairs > 1
+            else "The fake that has an original lies"
+        )
+        yield f"{many} on it frame on frame and pixel on pixel."
 
 
 def _codings(found: Findings) -> Said:

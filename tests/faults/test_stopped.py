@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import signal
 import subprocess
@@ -12,7 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from forgeprep.errors import StorageError
+from forgeprep.commands.events import events
+from forgeprep.commands.progress import stoppable
+from forgeprep.errors import Stopped, StorageError
 from forgeprep.shards.records import iter_records
 from tests.helpers.runs import SMALL, VAL, checksums, command, run, wait_for
 
@@ -56,6 +60,15 @@ def test_a_run_stopped_while_ray_starts_leaves_nothing_behind(
     if stop is signal.SIGINT:
         assert not list(temp.glob("fp-ray-*"))
     shutil.rmtree(temp)
+
+
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_both_ways_to_stop_tell_how_to_go_on(asked: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(Stopped, match="run the same command to go on") as stopped, events(True), stoppable(Path("out")):
+        os.kill(os.getpid(), asked)
+    assert stopped.value.exit_code == 128 + asked
+    finished = json.loads(capsys.readouterr().out)
+    assert (finished["exit_code"], finished["error"]) == (128 + asked, str(stopped.value))
 
 
 def test_one_worker_needs_no_ray(demo: Path, tmp_path: Path) -> None:

@@ -132,13 +132,13 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     return UsageError(f"unknown {kind} '{name}'{hint} (known: {', '.join(names) or 'none'})")
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like this one; of equals, the one that begins alike.
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> str | None:
+    """The known name that is most like this one, by at least ``cutoff`` of 1; of equals, the one that begins alike.
 
     >>> nearest("c24", ["c40", "c23", "raw"])
     'c23'
     """
-    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=cutoff)
     return max(near, key=lambda one: (SequenceMatcher(None, name, one).ratio(), _alike(name, one)), default=None)
 
 

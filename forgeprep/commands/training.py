@@ -56,13 +56,19 @@ def training_of(
     for name in chosen:
         if known[name] != chosen[name]:
             tell_renamed(f"{name}={chosen[name]}", f"{name}={known[name]}", "--model-option ")
+    try:
+        recipe = make_recipe(model, {**old.get("recipe", {}), **values})
+    except UsageError as error:
+        name = str(error).partition(":")[0]
+        flag = f"--{name}" if name in flags else f"--set {name}" if name in pairs_of("--set", settings) else ""
+        raise UsageError(str(error).replace(name, flag, 1) if flag else str(error)) from None
     if not old:
-        return Training(model, tuple(shards), run, make_recipe(model, values), known, weights, init)
+        return Training(model, tuple(shards), run, recipe, known, weights, init)
     known = {name: value for name, value in old["options"].items() if name not in FILLED} | known
     weights, init = weights or _path(old.get("weights")), init or _path(old.get("init"))
     kind = old.get("kind")
     return Training(
-        model, tuple(shards), run, make_recipe(model, {**old["recipe"], **values}), known, weights, init,
+        model, tuple(shards), run, recipe, known, weights, init,
         kind=(kind[0], kind[1]) if kind else None,
     )  # fmt: skip
 

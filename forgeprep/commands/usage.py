@@ -50,8 +50,9 @@ def _runs_here() -> list[str]:
 
 def _no_option(error: Any, context: Any) -> str:
     flags = [flag for param in context.command.params for flag in (*param.opts, *param.secondary_opts)]
-    near = nearest(error.option_name, [flag for flag in flags if flag.startswith("--")])
-    hint = f": did you mean {near}?" if near else ""
+    # Without the dashes, in which all flags are alike.
+    near = nearest(error.option_name[2:], [flag[2:] for flag in flags if flag.startswith("--")], 0.6)
+    hint = f": did you mean --{near}?" if near else ""
     return f"there is no {error.option_name}{hint} ({_help(context)})"
 
 

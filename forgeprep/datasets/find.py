@@ -57,7 +57,10 @@ def scan_root(dataset: Dataset, root: Path, options: ScanOptions) -> Scan:
         scan = dataset.scan(root, options)
     except UsageError as error:
         hint = _hint(dataset, root)
-        if hint is None or "did you mean --root" in str(error):
+        # A part of this folder is no remedy for what stands in its way.
+        below = f"did you mean --root {root.absolute()}/"
+        told = "did you mean --root" in str(error) or ("known there are" in str(error) and below in str(hint))
+        if hint is None or told:
             raise
         raise UsageError(f"{error}; {hint}") from None
     others = [] if dataset.looks_like is None or recognised(dataset, root) else _others(root)

@@ -47,7 +47,7 @@ def make_scan(
     told = [
         *warnings,
         *check_leaks(dataset, chosen),
-        *([] if dataset.official_split else class_texts(chosen, options.splits)),
+        *([] if dataset.official_split or options.methods == () else class_texts(chosen, options.splits)),
         *sequences.told(chosen),
         *_told(root, chosen, strangers, absent, orphans),
     ]

@@ -140,8 +140,10 @@ def _hash(name: str) -> bytes:
 def class_texts(clips: Sequence[Clip], splits: Sequence[Split]) -> list[str]:
     """A line for each split that lacks reals or fakes, though the dataset has both."""
     held = {split: {clip.label for clip in clips if clip.split == split} for split in splits}
-    if len({clip.label for clip in clips}) < 2:
-        return []
+    classes = {clip.label for clip in clips}
+    if len(classes) < 2:
+        other = "fakes" if 0 in classes else "reals"
+        return [f"there are no {other} here: a forgery detector needs some, from another run"] if classes else []
     texts = []
     for split, own in held.items():
         lacking = [name for label, name in enumerate(("reals", "fakes")) if label not in own]

@@ -175,7 +175,8 @@ def write_dfdm(source: Source) -> None:
 
 def write_kodf(source: Source) -> None:
     """Write KoDF: reals and two of its methods."""
-    number = {person: 100 + i for i, (_, person) in enumerate(source.people)}
+    # People are dealt out by the hash of their number; from here on, pairs come into one split each.
+    number = {person: 507 + i for i, (_, person) in enumerate(source.people)}
     for _, person in source.people:
         source.put(source.real(person), f"original_videos/{number[person]}/{number[person]}_001.mp4")
     for method, code in (("Deepfakes", 1), ("FaceSwap", 2)):

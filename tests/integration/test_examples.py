@@ -64,7 +64,10 @@ def test_the_tutorial_tells_what_a_preset_sets(preset: str) -> None:
     assert size == str(values.get("size", "native"))
 
 
-def test_the_pages_python_prints_what_it_should(out: Path, tmp_path: Path) -> None:
+def test_the_pages_python_prints_what_it_should(out: Path, demo: Path, tmp_path: Path) -> None:
+    where = ["--root", str(demo), "--out", str(out.parent / "same"), "--stages", "crop,mask", "--frames", "1"]
+    flags = ["--methods", "Deepfakes", "--format", "webdataset", "--absent", "placeholder", "--workers", "0"]
+    assert run_cli("run", "ffpp", *where, *flags) == 0
     pages = (DOCS / "how-to" / "open-shards.md", DOCS / "concepts" / "masks.md")
     texts = [page.read_text(encoding="utf-8") for page in pages]
     blocks = [block for text in texts for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)]

@@ -100,7 +100,7 @@ def test_a_wrong_configuration_file(
     ("words", "expected"),
     [
         ("run", "run: DATASET is missing; for example: forgeprep run ffpp"),
-        ("train", "train: MODEL, --shards and --run are missing; for example: forgeprep train two-stream --shards"),
+        ("train", "train: --run is missing; for example: forgeprep train two-stream --shards"),
         ("verify", "verify: OUT is missing; it is written: forgeprep verify OUT"),
         ("run ffpp --framez 3", "run: there is no --framez: did you mean --frames?"),
         ("run ffpp --workers", "--workers needs a value"),

@@ -214,7 +214,10 @@ def test_shards_of_wilddeepfake_that_are_packed_are_told(tmp_path: Path) -> None
         scan("wilddeepfake", tmp_path)
     put(tmp_path, *(f"{kind}_train/{n}/{kind}/{s}/7.png" for kind in ("real", "fake") for n in range(4) for s in "01"))
     found = scan("wilddeepfake", tmp_path, val=0.5)
-    assert Counter(clip.split for clip in found.clips) == {"train": 8, "val": 8}
+    count = Counter(clip.split for clip in found.clips)
+    # A shard is dealt out whole, by its hash.
+    assert count.total() == 16
+    assert all(count[split] and count[split] % 2 == 0 for split in ("train", "val"))
     shards = {split: {clip.identities[0] for clip in found.clips if clip.split == split} for split in ("train", "val")}
     assert not shards["train"] & shards["val"]
     assert not [line for line in found.warnings if "packed" in line]

@@ -101,4 +101,6 @@ def test_a_split_that_lacks_a_class_is_told() -> None:
     [line] = class_texts(clips, ("train", "val", "test"))
     assert line.startswith("val holds no fakes: no AUC can be measured there; give more sources")
     assert class_texts(clips, ("train", "test")) == []
-    assert class_texts([clip for clip in clips if not clip.label], ("train", "val")) == []
+    [line] = class_texts([clip for clip in clips if not clip.label], ("train", "val"))
+    assert line.startswith("there are no fakes here")
+    assert class_texts([], ("train", "val")) == []

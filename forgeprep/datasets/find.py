@@ -59,8 +59,8 @@ def scan_root(dataset: Dataset, root: Path, options: ScanOptions) -> Scan:
         hint = _hint(dataset, root)
         # A part of this folder is no remedy for what stands in its way.
         below = f"did you mean --root {root.absolute()}/"
-        told = "did you mean --root" in str(error) or ("known there are" in str(error) and below in str(hint))
-        if hint is None or told:
+        in_vain = "did you mean --root" in str(error) or ("known there are" in str(error) and below in str(hint))
+        if hint is None or in_vain:
             raise
         raise UsageError(f"{error}; {hint}") from None
     others = [] if dataset.looks_like is None or recognised(dataset, root) else _others(root)

@@ -195,7 +195,7 @@ def tar_rows(path: Path, columns: Sequence[str] | None, *, part: tuple[int, int]
 def metadata(path: Path) -> dict[str, str]:
     """The texts that the first sample has, or the global header of an older tar."""
     try:
-        with open_regular(path) as stream, tarfile.open(fileobj=stream, tarinfo=BoundedInfo) as tar:
+        with open_regular(path) as stream, tarfile.open(fileobj=stream, mode="r:", tarinfo=BoundedInfo) as tar:
             found: Any = {name.removeprefix(_HEADER): text for name, text in tar.pax_headers.items()}
             while not found and (member := tar.next()) is not None:
                 if member.name.endswith(".json") and (content := tar.extractfile(member)) is not None:
@@ -210,7 +210,7 @@ def metadata(path: Path) -> dict[str, str]:
 def values(path: Path, columns: Sequence[str]) -> Iterator[tuple[Spot, Row]]:
     """Spots are (first byte, length); the JSON comes last of a sample, so that its place ends there."""
     try:
-        with open_regular(path) as stream, tarfile.open(fileobj=stream, tarinfo=BoundedInfo) as tar:
+        with open_regular(path) as stream, tarfile.open(fileobj=stream, mode="r:", tarinfo=BoundedInfo) as tar:
             start, members = 0, dict[str, bytes]()
             while (member := tar.next()) is not None:
                 extension = member.name.rpartition("/")[2].partition(".")[2]

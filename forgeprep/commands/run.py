@@ -183,7 +183,11 @@ def run(
     ] = None,
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Throw away a run of other settings or files in --out. [default: off]", rich_help_panel=OUTPUT),
+        typer.Option(
+            "--overwrite",
+            help="Throw away a run of other settings or files in --out. [default: off]",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
     update: Annotated[
         bool,

@@ -137,7 +137,7 @@ def test_a_face_without_landmarks_is_a_drop_of_its_original_and_of_its_fakes(
 
     monkeypatch.setattr(places, "landmarker_of", blind)
     rows = make(demo, tmp_path / "out", "--frames", "3", "--landmarks", "dlib-5", "--align", "mean-face")
-    drops = pq.read_table(tmp_path / "out/drops.parquet").to_pylist()
+    drops = pq.read_table(tmp_path / "out/meta/drops.pq").to_pylist()
     assert {(drop["frame_index"], drop["track_id"], drop["reason"]) for drop in drops} == {(0, 0, "no_landmarks")}
     assert len(drops) == 4
     assert len(rows) == 8

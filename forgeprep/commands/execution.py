@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+import signal
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -70,6 +71,30 @@ def ray_begun(force: Force | None) -> Iterator[RayStart | None]:
         yield ray
     finally:
         ray.end()
+
+
+@contextmanager
+def interrupts_noted() -> Iterator[Callable[[], None]]:
+    """Inside, Ctrl-C is noted besides being raised; the function that is given raises it again.
+
+    Python drops an interrupt that falls into a callback, such as one of an import, and goes on.
+    """
+    seen = False
+
+    def note(*_: object) -> None:
+        nonlocal seen
+        seen = True
+        raise KeyboardInterrupt
+
+    def check() -> None:
+        if seen:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def execute_shown(prepared: Prepared, force: Force, ray: RayStart | None, *, nothing: str | None, emit: Emit) -> Result:

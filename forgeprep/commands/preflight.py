@@ -20,7 +20,7 @@ LOADERS = 8
 
 
 def print_plan(prepared: Prepared) -> None:
-    """Warnings, what is missing against the published counts, and the plan."""
+    """Warnings, what is missing against the published counts, the plan, and what an update changes."""
     for warning in prepared.scan.warnings:
         console.print(f"warning: {warning}", markup=False)
     if prepared.scan.missing:
@@ -46,9 +46,11 @@ def print_plan(prepared: Prepared) -> None:
     groups = sum(shard.groups for shard in train)
     if 0 < len(train) < LOADERS and len(train) < groups:
         console.print(
-            f"note: train has {len(train)} {'shard' if len(train) == 1 else 'shards'}, and loaders that read shard by "
+            f"note: train has {counted(len(train), 'shard')}, and loaders that read shard by "
             f"shard use no more workers than that; --shards N makes more, up to one a source group ({groups:,})"
         )
+    if prepared.told is not None:
+        console.print(prepared.told, markup=False)
 
 
 def print_estimate(prepared: Prepared, workers: int | None) -> None:

@@ -303,7 +303,7 @@ def _run(
     real_root: Sequence[str],
 ) -> int:
     from forgeprep.commands.events import emit_finished, emit_planned
-    from forgeprep.commands.execution import execute_shown, force_of, ray_begun
+    from forgeprep.commands.execution import execute_shown, force_of, interrupts_noted, ray_begun
     from forgeprep.media import process as media_process
     from forgeprep.pipeline.precedence import take
     from forgeprep.pipeline.resolve import out_of, sources
@@ -313,11 +313,11 @@ def _run(
     taken = take(sources(asked, {**given, "dataset": None}, here, config=config_file, renamed=_tell_renamed))
     values = {name: one.value for name, one in taken.items()}
     force = force_of(values)
-    with ray_begun(None if switches.dry_run else force) as ray:
+    with interrupts_noted() as check, ray_begun(None if switches.dry_run else force) as ray:
         with media_process.reading(memory=force.worker_memory, seconds=force.clip_timeout_s, ahead=1):
             from forgeprep.commands import where
             from forgeprep.commands.preflight import print_estimate, print_plan
-            from forgeprep.commands.terminal import console, counting
+            from forgeprep.commands.terminal import counting
             from forgeprep.datasets import get_dataset
             from forgeprep.io.storage import spare_pandas
             from forgeprep.pipeline.configure import make_config
@@ -351,12 +351,11 @@ def _run(
                 )
             emit_planned(emit, prepared)
             print_plan(prepared)
-            if prepared.told is not None:
-                console.print(prepared.told, markup=False)
             if switches.dry_run:
                 print_estimate(prepared, None if force.address else max(1, most))
                 emit("finished", exit_code=0)
                 return 0
+        check()
         nothing = "nothing to retry" if switches.retry_failed else None
         result = execute_shown(prepared, force, ray, nothing=nothing, emit=emit)
     if switches.strict and not result.failed:

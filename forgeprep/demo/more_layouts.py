@@ -8,22 +8,14 @@ import numpy as np
 
 from forgeprep.demo.people import UInt8, make_person
 from forgeprep.demo.sound import with_tone
-from forgeprep.demo.source import Source, name_of
+from forgeprep.demo.source import Source, name_of, put_celeb_reals
 from forgeprep.demo.stills import frames_of, write_picture
 from forgeprep.demo.truth import load_truth
 
 
 def write_celebdf_v3(source: Source) -> None:
     """Write Celeb-DF++: swaps of two methods, one method of re-enactment, one of talking faces, under equal names."""
-    number = {person: i for i, (_, person) in enumerate(source.people)}
-    test = []
-    for split, person in source.people:
-        places = [f"Celeb-real/id{number[person]}_0000.mp4"]
-        if person == source.people[-1][1]:
-            places.append("YouTube-real/00000.mp4")
-        for place in places:
-            source.put(source.real(person), place)
-            test += [f"1 {place}"] if split == "test" else []
+    number, test = put_celeb_reals(source)
     folders = {
         "Deepfakes": "FaceSwap/Celeb-DF-v2",
         "FaceSwap": "FaceSwap/SimSwap",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from forgeprep.demo import more_layouts, periods
 from forgeprep.demo.layout import PAIRS
 from forgeprep.demo.sound import write_dfdc
-from forgeprep.demo.source import METHODS, Source, name_of
+from forgeprep.demo.source import METHODS, Source, name_of, put_celeb_reals
 from forgeprep.demo.stills import write_forgerynet, write_genface
 
 
@@ -43,16 +43,7 @@ def _dfd(source: Source) -> None:
 
 
 def _celebdf(source: Source) -> None:
-    number = {person: i for i, (_, person) in enumerate(source.people)}
-    test = []
-    for split, person in source.people:
-        places = [f"Celeb-real/id{number[person]}_0000.mp4"]
-        # The last person also stands for the videos of YouTube, of which there are no fakes.
-        if person == source.people[-1][1]:
-            places.append("YouTube-real/00000.mp4")
-        for place in places:
-            source.put(source.real(person), place)
-            test += [f"1 {place}"] if split == "test" else []
+    number, test = put_celeb_reals(source)
     for split, x, y in source.swaps:
         place = f"Celeb-synthesis/id{number[x]}_id{number[y]}_0000.mp4"
         source.put_fake("Deepfakes", x, y, place)

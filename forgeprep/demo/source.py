@@ -65,3 +65,18 @@ def name_of(*parts: str, letters: str = "abcdefghijklmnopqrstuvwxyz", length: in
     """A name such as the datasets draw at random, but always the same for the same parts."""
     digest = hashlib.sha256("/".join(parts).encode()).digest()
     return "".join(letters[byte % len(letters)] for byte in digest[:length])
+
+
+def put_celeb_reals(source: Source) -> tuple[dict[str, int], list[str]]:
+    """Write the reals as Celeb-DF has them; returns the number of each person, and their lines of the test list."""
+    number = {person: i for i, (_, person) in enumerate(source.people)}
+    test = []
+    for split, person in source.people:
+        places = [f"Celeb-real/id{number[person]}_0000.mp4"]
+        # The last person also stands for the videos of YouTube, of which there are no fakes.
+        if person == source.people[-1][1]:
+            places.append("YouTube-real/00000.mp4")
+        for place in places:
+            source.put(source.real(person), place)
+            test += [f"1 {place}"] if split == "test" else []
+    return number, test

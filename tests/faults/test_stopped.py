@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
 from forgeprep.commands.events import events
+from forgeprep.commands.execution import interrupts_noted
 from forgeprep.commands.progress import stoppable
 from forgeprep.errors import Stopped, StorageError
 from forgeprep.shards.records import iter_records
@@ -60,6 +62,15 @@ def test_a_run_stopped_while_ray_starts_leaves_nothing_behind(
     if stop is signal.SIGINT:
         assert not list(temp.glob("fp-ray-*"))
     shutil.rmtree(temp)
+
+
+def test_an_interrupt_that_is_dropped_is_raised_again() -> None:
+    with interrupts_noted() as check:
+        check()
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            check()
 
 
 @pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])

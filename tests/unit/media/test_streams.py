@@ -87,7 +87,7 @@ def test_hidden_references_of_vp8_are_no_lost_pictures(tmp_path: Path) -> None:
     """As libvpx writes them in two passes: with the stamp of a shown picture, or (other writers) one of their own."""
     path = tmp_path / "hidden.webm"
     with av.open(str(path), "w") as sink:
-        stream = sink.add_stream("libvpx", rate=25, options={"cpu-used": "8", "deadline": "realtime"})
+        stream = sink.add_stream("libvpx", rate=25, options={"cpu-used": "-8", "deadline": "realtime", "qmax": "40"})
         stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
         for number, packet in enumerate(packets("libvpx", {}, sink, stream)):
             data = bytes(packet)
@@ -105,7 +105,7 @@ def test_hidden_references_of_vp8_are_no_lost_pictures(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["recording.webm", "recording.mkv"])
 def test_a_recording_that_does_not_know_its_length_is_counted(tmp_path: Path, name: str) -> None:
     """As browsers record: no duration, no index."""
-    path = write(tmp_path / name, "libvpx", {"cpu-used": "8", "deadline": "realtime"}, how={"live": "1"})
+    path = write(tmp_path / name, "libvpx", {"cpu-used": "-8", "deadline": "realtime", "qmax": "40"}, how={"live": "1"})
     with av.open(str(path)) as container:
         assert not container.streams.video[0].frames
         assert not container.duration

@@ -39,7 +39,9 @@ SMALLER = {
 def place(demo: Path, laid_out: LaidOut, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the pages take for granted: two datasets, a folder of one's own, a video and photographs."""
     folder = tmp_path_factory.mktemp("pages")
-    (folder / "FaceForensics++").symlink_to(demo)
+    for part in ("original_sequences", *(f"manipulated_sequences/{method}" for method in ("Deepfakes", "FaceSwap"))):
+        (folder / "FaceForensics++" / part).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "FaceForensics++" / part).symlink_to(demo / part)
     (folder / "Celeb-DF-v2").symlink_to(laid_out("celebdf-v2"))
     videos = sorted((demo / "original_sequences/youtube/c23/videos").glob("*.mp4"))
     fakes = sorted((demo / "manipulated_sequences/Deepfakes/c23/videos").glob("*.mp4"))

@@ -12,6 +12,7 @@ from forgeprep.commands.flags import (
     EXECUTION,
     LOCAL,
     OUTPUT,
+    Bootstrap,
     Debug,
     Gpus,
     Shards,
@@ -24,6 +25,7 @@ from forgeprep.commands.groups import single
 if TYPE_CHECKING:
     from forgeprep.training.evaluation.document import Part
     from forgeprep.training.evaluation.evaluate import Verdicts
+    from forgeprep.training.inference.loaded import LoadedModel
 
 PROTOCOL = "Benchmark protocol"
 NAMES = ("cross-method", "cross-generator", "cross-family", "cross-forgery", "cross-dataset")
@@ -96,6 +98,7 @@ def evaluate(
             help="Threads that decode. [default: as in training]", metavar="INTEGER", rich_help_panel=EXECUTION
         ),
     ] = None,
+    draws: Bootstrap = 1000,
     debug: Debug = False,
 ) -> None:
     """Judge a split with trained detectors.
@@ -113,7 +116,7 @@ def evaluate(
         "weights": weights,
     }
     if protocol is None:
-        _evaluate(runs or [], shards, split, to, gpus, workers, unused={"model": model, **trained})
+        _evaluate(runs or [], shards, split, to, gpus, workers, draws=draws, unused={"model": model, **trained})
     else:
         _evaluate_protocol(
             protocol, model, shards, to, runs=runs or [], split=split, gpus=gpus, workers=workers, **trained
@@ -131,6 +134,7 @@ def _evaluate(
     gpus: int | None,
     workers: int | None,
     *,
+    draws: int,
     unused: Mapping[str, Any],
 ) -> None:
     """Without ``--protocol``; ``unused`` are the settings that only a protocol takes."""
@@ -158,17 +162,24 @@ def _evaluate(
     if all(of_spans):
         parts, files = spans.write_evaluation(runs, shards, folder, split=split, device=device_of(gpus))
     else:
-        parts, files = _evaluate_images(runs, shards, split, folder, device_of(gpus), workers)
-    _print_parts(parts)
+        parts, files = _evaluate_images(runs, shards, split, folder, device_of(gpus), workers, draws)
+    print_parts(parts)
     console.print(f"written to {folder}: {', '.join(sorted(file.name for file in files))}", markup=False)
 
 
 def _evaluate_images(
-    runs: Sequence[Path], shards: Sequence[Path], split: str, folder: Path, device: str | None, workers: int | None
+    runs: Sequence[Path],
+    shards: Sequence[Path],
+    split: str,
+    folder: Path,
+    device: str | None,
+    workers: int | None,
+    draws: int,
 ) -> tuple[list[Part], list[Path]]:
     """Judge, and write scores, pictures, tables and plots."""
     from forgeprep.training.evaluation.document import short_names
     from forgeprep.training.evaluation.folder import write_evaluation
+    from forgeprep.training.evaluation.intervals import Bootstrap
     from forgeprep.training.evaluation.pictures import draw_predictions
     from forgeprep.training.evaluation.tables import evaluate_run, write_scores
     from forgeprep.training.inference.loaded import load_model
@@ -180,11 +191,11 @@ def _evaluate_images(
         loaded = load_model(run, device).with_workers(workers)
         folder.mkdir(parents=True, exist_ok=True)
 
-        def keep(out: Path, verdicts: Verdicts, run_name: str = run_name) -> None:
-            files.append(folder / f"scores-{run_name}-{names[str(out)]}.parquet")
-            write_scores(verdicts, files[-1])
+        def keep(out: Path, verdicts: Verdicts, run_name: str = run_name, loaded: LoadedModel = loaded) -> None:
+            base = folder / f"scores-{run_name}-{names[str(out)]}"
+            files.extend(write_scores(verdicts, base, loaded, out, split))
 
-        evaluations.append(evaluate_run(loaded, shards, split=split, watch=keep))
+        evaluations.append(evaluate_run(loaded, shards, split=split, bootstrap=Bootstrap(draws), watch=keep))
         for out in shards:
             files.append(folder / f"predictions-{run_name}-{names[str(out)]}.png")
             draw_predictions(loaded, out, files[-1], split=split)
@@ -192,7 +203,8 @@ def _evaluate_images(
     return parts, more + files
 
 
-def _print_parts(parts: Sequence[Part]) -> None:
+def print_parts(parts: Sequence[Part]) -> None:
+    """Print the tables, headings and lines of an evaluation."""
     from rich.text import Text
 
     from forgeprep.commands.terminal import console

@@ -10,6 +10,7 @@ import typer
 
 from forgeprep.commands.flags import (
     EXECUTION,
+    FIGURES,
     LOCAL,
     OUTPUT,
     Bootstrap,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from forgeprep.training.inference.loaded import LoadedModel
 
 PROTOCOL = "Benchmark protocol"
+Trust = tuple[int, str | None, int | None]
+"""Draws of the bootstrap, ``--perturb`` and ``--perturb-samples``."""
 NAMES = ("cross-method", "cross-generator", "cross-family", "cross-forgery", "cross-dataset")
 EXAMPLES = """
 forgeprep evaluate runs/two-stream --shards shards
@@ -99,6 +102,23 @@ def evaluate(
         ),
     ] = None,
     draws: Bootstrap = 1000,
+    perturb: Annotated[
+        str | None,
+        typer.Option(
+            help="Judge the samples again, perturbed: all, or names such as jpeg,zoom:3. [default: none]",
+            metavar="NAMES",
+            rich_help_panel=FIGURES,
+        ),
+    ] = None,
+    perturb_samples: Annotated[
+        int | None,
+        typer.Option(
+            help="So many samples for --perturb, evenly spread. [default: all]",
+            min=2,
+            metavar="INTEGER",
+            rich_help_panel=FIGURES,
+        ),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Judge a split with trained detectors.
@@ -116,7 +136,16 @@ def evaluate(
         "weights": weights,
     }
     if protocol is None:
-        _evaluate(runs or [], shards, split, to, gpus, workers, draws=draws, unused={"model": model, **trained})
+        _evaluate(
+            runs or [],
+            shards,
+            split,
+            to,
+            gpus,
+            workers,
+            trust=(draws, perturb, perturb_samples),
+            unused={"model": model, **trained},
+        )
     else:
         _evaluate_protocol(
             protocol, model, shards, to, runs=runs or [], split=split, gpus=gpus, workers=workers, **trained
@@ -134,7 +163,7 @@ def _evaluate(
     gpus: int | None,
     workers: int | None,
     *,
-    draws: int,
+    trust: Trust,
     unused: Mapping[str, Any],
 ) -> None:
     """Without ``--protocol``; ``unused`` are the settings that only a protocol takes."""
@@ -162,7 +191,7 @@ def _evaluate(
     if all(of_spans):
         parts, files = spans.write_evaluation(runs, shards, folder, split=split, device=device_of(gpus))
     else:
-        parts, files = _evaluate_images(runs, shards, split, folder, device_of(gpus), workers, draws)
+        parts, files = _evaluate_images(runs, shards, split, folder, device_of(gpus), workers, trust)
     print_parts(parts)
     console.print(f"written to {folder}: {', '.join(sorted(file.name for file in files))}", markup=False)
 
@@ -174,16 +203,20 @@ def _evaluate_images(
     folder: Path,
     device: str | None,
     workers: int | None,
-    draws: int,
+    trust: Trust,
 ) -> tuple[list[Part], list[Path]]:
     """Judge, and write scores, pictures, tables and plots."""
+    from forgeprep.commands.terminal import counting
     from forgeprep.training.evaluation.document import short_names
     from forgeprep.training.evaluation.folder import write_evaluation
     from forgeprep.training.evaluation.intervals import Bootstrap
+    from forgeprep.training.evaluation.perturbed import grid_of
     from forgeprep.training.evaluation.pictures import draw_predictions
     from forgeprep.training.evaluation.tables import evaluate_run, write_scores
     from forgeprep.training.inference.loaded import load_model
 
+    draws, perturb, samples = trust
+    grid = grid_of(perturb, samples) if perturb else None
     names = {str(out): name for out, name in zip(shards, short_names(shards), strict=True)}
     evaluations: list[dict[str, Any]] = []
     files: list[Path] = []
@@ -195,7 +228,13 @@ def _evaluate_images(
             base = folder / f"scores-{run_name}-{names[str(out)]}"
             files.extend(write_scores(verdicts, base, loaded, out, split))
 
-        evaluations.append(evaluate_run(loaded, shards, split=split, bootstrap=Bootstrap(draws), watch=keep))
+        with counting() as count:
+            evaluations.append(
+                evaluate_run(
+                    loaded, shards, split=split, bootstrap=Bootstrap(draws), grid=grid, watch=keep,
+                    tell=lambda done, of: count(f"of {of} perturbations", done),
+                )
+            )  # fmt: skip
         for out in shards:
             files.append(folder / f"predictions-{run_name}-{names[str(out)]}.png")
             draw_predictions(loaded, out, files[-1], split=split)

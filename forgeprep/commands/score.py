@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 EXAMPLES = """
 forgeprep score theirs.csv --shards shards --missing worst
 forgeprep score ours.parquet theirs.csv --shards shards
-forgeprep score clips.csv --shards shards --id-column video --score-column logit --sigmoid
-forgeprep score clean.csv --shards shards --perturbed jpeg5.csv=shards-jpeg5
+forgeprep score clips.csv --shards shards --id-column video --sigmoid
+forgeprep score clean.csv --shards shards --perturbed hard.csv=hard
 """
 
 

@@ -9,7 +9,7 @@ from forgeprep.export import deepfakebench, gend, laa_net
 from forgeprep.export.base import place_of
 
 
-def stems_of(row: Mapping[str, Any]) -> list[str]:
+def stems_of(row: Mapping[str, Any], dataset: str) -> list[str]:
     """The paths of a sample's picture in exports, without suffix, as default options make them.
 
     ``pictures``, ``imagefolder``, ``forensichub``, ``imdl-benco`` differ in what stands before the sample's place, so
@@ -17,8 +17,8 @@ def stems_of(row: Mapping[str, Any]) -> list[str]:
 
     Args:
         row: its values, with ``dataset``, ``split`` and ``clip_method``, the method of its clip (None for a real one).
+        dataset: the run's.
     """
-    dataset = row["dataset"]
     bench, plain = deepfakebench.NAMES.get(dataset, dataset), gend.NAMES.get(dataset, dataset)
     return [
         place_of(row),

@@ -38,6 +38,7 @@ class Curve:
         # The last sample of each distinct score: a threshold never falls between equal ones.
         self._ends = np.flatnonzero(np.r_[np.diff(self._score) != 0, True]) if len(score) else np.zeros(0, np.int64)
         self._called = self._score > threshold
+        self.has_both = bool(truth.any() and not truth.all())
 
     def figures(self, weights: Floats) -> dict[str, Floats]:
         """The figures of each weighting; NaN where one class has no weight.

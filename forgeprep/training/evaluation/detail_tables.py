@@ -12,6 +12,7 @@ from forgeprep.training.evaluation.intervals import FEWEST
 from forgeprep.training.evaluation.parts import UNDEFINED, Part, Table, defined, per_cent
 
 _INTERVALS = ("acc", "balanced_acc", "auc", "eer", "ap", rate_name(0.01))
+_ROBUST = ("acc", "balanced_acc", "auc")
 _NAMES = {"balanced_acc": "balanced ACC", "acc": "ACC", "auc": "AUC", "eer": "EER", "ap": "AP", "fpr": "FPR"}
 
 
@@ -54,8 +55,9 @@ def _interval_parts(found: Mapping[str, Any]) -> list[Part]:
         f"by identity ({counted(first['identity']['units'], 'person', 'people')})",
     ]
     if not any(part["figures"] for kinds in levels.values() for part in kinds.values()):
-        return [f"Intervals undefined: {counted(first['source']['units'], 'source group')} and "
-                f"{counted(first['identity']['units'], 'person', 'people')}; a bootstrap takes {FEWEST} at least."]  # fmt: skip
+        groups = counted(first["source"]["units"], "source group")
+        people = counted(first["identity"]["units"], "person", "people")
+        return [f"Intervals undefined: {groups} and {people}; a bootstrap takes {FEWEST} at least."]
     rows = []
     for level, kinds in levels.items():
         values = {**found["operating"][level], **found["operating"][level]["used"], **found[level]}
@@ -107,14 +109,17 @@ def _calibration_parts(found: Mapping[str, Any]) -> list[Part]:
 
 
 def robust_parts(robustness: Mapping[str, Any]) -> list[Part]:
-    """The table of perturbations: how many verdicts flip, and figures, clean -> perturbed."""
-    rows = []
+    """The table of perturbations: how many verdicts flip, and figures below those of the clean twins."""
+    rows: list[list[str]] = []
+    before: list[str] = []
     for row in robustness["rows"]:
+        clean = ["clean", f"{row['samples']:,}", "", "", "", *(defined(row[f"clean_{key}"]) for key in _ROBUST)]
+        if clean != before:  # Seldom more than once: all have the same samples.
+            rows.append(before := clean)
         name = row["perturbation"] + ("" if row["severity"] is None else f":{row['severity']}")
         rates = [per_cent(row["flip_rate"]), per_cent(row["to_fake"]), per_cent(row["to_real"])]
-        pairs = [f"{defined(row[f'clean_{key}'])} -> {defined(row[key])}" for key in ("acc", "auc")]
-        rows.append([name, f"{row['samples']:,}", *rates, *pairs])
-    heads = ["perturbation", "samples", "flips", "to fake", "to real", "ACC", "AUC"]
+        rows.append([name, f"{row['samples']:,}", *rates, *(defined(row[key]) for key in _ROBUST)])
+    heads = ["perturbation", "samples", "flips", "to fake", "to real", "ACC", "balanced", "AUC"]
     parts: list[Part] = ["### Perturbed against clean, by frame", Table(heads, rows)] if rows else []
     if robustness["unpaired"]:
         parts.append(

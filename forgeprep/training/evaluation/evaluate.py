@@ -39,17 +39,18 @@ def find_verdicts(
     *,
     numbers: Ints | None = None,
     tell: Callable[[int, int], None] = lambda done, of: None,
+    change: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
 ) -> Verdicts:
     """The verdicts on samples of an index, all or those of ``numbers``, each once and without any draw.
 
-    ``tell`` is told how many of how many are judged.
+    ``tell`` is told how many of how many are judged. ``change`` makes another sample of each that is read.
     """
     order = np.arange(len(index)) if numbers is None else numbers
     model = loaded.model
     found = Verdicts()
     scores, means, classes, true = [], [], [], []
     batches = deal(order, loaded.recipe.batch, drop_last=False)
-    for output in outputs(loaded, read_prepared(loaded, Samples(index, without({"noise"})), batches)):
+    for output in outputs(loaded, read_prepared(loaded, Samples(index, without({"noise"})), batches, change)):
         scores.append(output.scores)
         if output.maps is not None:
             _count_pixels(found, output.samples, output.maps, output.batch, model.tau)

@@ -74,6 +74,9 @@ def intervals(curve: Curve, units: Units, bootstrap: Bootstrap) -> dict[str, Any
         return {"units": number, "figures": {}, "note": f"undefined, {number} are too few"}
     parts = [curve.figures(weights) for weights in weightings(units, curve.order, bootstrap)]
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+    if curve.has_both:
+        # ACC of reals alone is another figure than that of both.
+        found = {name: np.where(np.isnan(found["auc"]), np.nan, values) for name, values in found.items()}
     few = f"{number} are few, so these are too narrow" if number < FEW else None
     return {
         "units": number,

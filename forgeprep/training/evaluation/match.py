@@ -127,7 +127,7 @@ def _stems(row: Row, truth: Truth) -> list[str]:
     frame = row["frame_index"]
     if not isinstance(frame, int):  # A stored sequence is no picture.
         return [row["sample_id"]]
-    return [row["sample_id"], *stems_of({**row, "clip_method": truth.clips[row["clip_id"]].method})]
+    return [row["sample_id"], *stems_of({**row, "clip_method": truth.clips[row["clip_id"]].method}, truth.dataset)]
 
 
 def _by_clip(file: ScoreFile, truth: Truth) -> list[int | None]:

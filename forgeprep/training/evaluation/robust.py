@@ -6,7 +6,7 @@ under the same ids: so a perturbed sample finds its twin.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,15 @@ def robustness(judged: Mapping[str, Judged]) -> dict[str, Any]:
         labels, before, after = (np.array(column, float) for column in zip(*pairs, strict=True))
         rows.append(robust_row(name, severity, labels, before, after, threshold))
     return {"robustness": {"rows": rows, "unpaired": unpaired}}
+
+
+def with_rows(robust: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The same with more rows; those that perturbed shards have given stand already, and stay."""
+    found = robust.get("robustness", {"rows": [], "unpaired": 0})
+    there = {(row["perturbation"], row["severity"]) for row in found["rows"]}
+    every = [*found["rows"], *(row for row in rows if (row["perturbation"], row["severity"]) not in there)]
+    every.sort(key=lambda row: (row["perturbation"], row["severity"] or 0))
+    return {"robustness": {**found, "rows": every}}
 
 
 def named(text: str, *, alone: bool) -> tuple[str, int | None]:

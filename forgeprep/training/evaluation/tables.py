@@ -14,14 +14,15 @@ from forgeprep.training.evaluation.evaluate import Verdicts, as_taken, find_verd
 from forgeprep.training.evaluation.intervals import Bootstrap
 from forgeprep.training.evaluation.levels import agreement, level_figures
 from forgeprep.training.evaluation.metrics import clip_means
-from forgeprep.training.evaluation.robust import robustness
+from forgeprep.training.evaluation.perturbed import Grid, perturbed_rows
+from forgeprep.training.evaluation.robust import robustness, with_rows
 from forgeprep.training.evaluation.score_files import write_score_files
 from forgeprep.training.evaluation.summary import REAL as REAL
 from forgeprep.training.evaluation.summary import clip_figures as clip_figures
 from forgeprep.training.evaluation.summary import summary as summary
 from forgeprep.training.evaluation.truth import clip_facts, shards_fingerprint
 from forgeprep.training.inference.loaded import LoadedModel
-from forgeprep.training.sample_index import load_index
+from forgeprep.training.sample_index import SampleIndex, load_index
 
 MAP_MEAN, PROBABILITY = "mean of a map", "probability"
 
@@ -32,15 +33,19 @@ def evaluate_run(
     *,
     split: str = "test",
     bootstrap: Bootstrap | None = None,
+    grid: Grid | None = None,
+    tell: Callable[[int, int], None] = lambda done, of: None,
     watch: Callable[[Path, Verdicts], None] = lambda *_: None,
 ) -> dict[str, Any]:
     """Judge a split of each run of shards; returns what ``evaluation.json`` holds. ``watch`` is told of each.
 
-    With ``bootstrap``, figures get intervals.
+    With ``bootstrap``, figures get intervals. With ``grid``, clean samples are judged again, perturbed; ``tell`` is
+    told how many cells of how many are done.
     """
     config = loaded.config
     sets: dict[str, Any] = {}
     judged: dict[str, Judged] = {}
+    places: dict[Path, tuple[SampleIndex, Judged]] = {}
     for out in shards:
         index = as_taken(load_index([out], split, numbered=config["methods"]), loaded.model)
         found = find_verdicts(loaded, index)
@@ -53,15 +58,19 @@ def evaluate_run(
             verdicts, clips, loaded.threshold, val_threshold(loaded), verdicts.mask_means is None, absent,
             {"error": len(found.rows) - len(verdicts.rows)},
         )  # fmt: skip
+        places[out] = index, judged[str(out)]
         sets[str(out)] |= details(judged[str(out)], bootstrap)
         if verdicts.levels:
             sets[str(out)] |= {
                 "levels": level_figures(verdicts.rows, verdicts.levels, config["options"]["names"]),
                 "levels_agree": agreement(verdicts.rows, verdicts.levels),
             }
+    robust = robustness(judged)
+    if grid is not None:
+        robust = with_rows(robust, perturbed_rows(loaded, places, grid, tell))
     return {
         "run": str(loaded.run), "model": config["model"], "options": config["options"], "step": loaded.facts["step"],
-        "split": split, "threshold": loaded.threshold, "sets": sets, **robustness(judged),
+        "split": split, "threshold": loaded.threshold, "sets": sets, **robust,
     }  # fmt: skip
 
 

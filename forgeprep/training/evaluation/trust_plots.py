@@ -34,7 +34,7 @@ def draw_reliability(curves: Mapping[str, Mapping[str, Any]], file: Path, level:
         below.bar(middles, [one["samples"] for one in bins], width, alpha=0.5, color=line.get_color())
     axes.set(ylabel="share of fakes", xlim=(0, 1), ylim=(0, 1.02), title=f"reliability by {level.removesuffix('s')}")
     axes.legend(fontsize=7, loc="upper left")
-    below.set(xlabel="score: mean of each fifteenth", ylabel=level)
+    below.set(xlabel="score", ylabel=level)
     figure.savefig(file, dpi=120)
 
 

@@ -13,11 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgeprep.errors import VerifyError
+from forgeprep.export.base import dataset_of
 from forgeprep.export.select import Clips
 from forgeprep.io.safe_files import LIST_BYTES, read_bytes
 from forgeprep.schemas.splits import read_split
 from forgeprep.shards.names import table_path
 from forgeprep.shards.read import shard_paths
+from forgeprep.shards.records import read_run
 from forgeprep.training.sample_index import SampleIndex, load_index, read_columns, sequence_index
 
 Row = dict[str, Any]
@@ -58,11 +60,13 @@ class Truth:
         rows: a dict for each sample, with :data:`COLUMNS`.
         clips: clip_id -> what it has in common with others.
         absent: ``frames`` that were planned and have no sample, and ``clips`` that have none at all.
+        dataset: the run's.
     """
 
     rows: list[Row]
     clips: Mapping[str, ClipFacts]
     absent: Mapping[str, int]
+    dataset: str
 
 
 def read_truth(out: Path, split: str, *, sequence: tuple[int, int] | None = None) -> Truth:
@@ -79,7 +83,7 @@ def read_truth(out: Path, split: str, *, sequence: tuple[int, int] | None = None
     """
     index = load_index([out], split)
     rows = _sequence_rows(index, *sequence) if sequence else _rows(index, index)
-    return Truth(rows, *clip_facts(out, split, rows))
+    return Truth(rows, *clip_facts(out, split, rows), dataset_of(read_run(out)))
 
 
 def clip_facts(out: Path, split: str, rows: list[Row] | None = None) -> tuple[dict[str, ClipFacts], dict[str, int]]:

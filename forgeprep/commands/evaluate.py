@@ -126,6 +126,7 @@ def evaluate(
     Figures by method, compression and dataset, as tables and plots. With --protocol: train a detector on each class
     of fakes, or each dataset, and test it on all; the same command goes on after a stop.
     """
+    from forgeprep.errors import UsageError
     from forgeprep.schemas.splits import split_name
 
     split = split_name(split)
@@ -135,6 +136,8 @@ def evaluate(
         "options": model_option or [],
         "weights": weights,
     }
+    if protocol is not None and perturb is not None:
+        raise UsageError("--perturb goes with trainings that are there; --protocol has figures of its own")
     if protocol is None:
         _evaluate(
             runs or [],
@@ -185,6 +188,8 @@ def _evaluate(
     of_spans = [spans.is_of_spans(run) for run in runs]
     if any(of_spans) and not all(of_spans):
         raise UsageError("these trainings localise in time and in pictures; evaluate one kind at a time")
+    if any(of_spans) and trust[1] is not None:
+        raise UsageError("--perturb is for detectors of pictures; these trainings localise in time")
     folder, again = evaluation_folder(runs, shards, split, to)
     if again:
         console.print(f"{folder}: holds this evaluation already; it is made again", markup=False)

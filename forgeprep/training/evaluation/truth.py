@@ -130,7 +130,7 @@ def shards_fingerprint(out: Path) -> str:
 
 def _rows(index: SampleIndex, judged: SampleIndex) -> list[Row]:
     """The rows of an index; label and method are those of ``judged``, of as many samples."""
-    rows = read_columns(index, COLUMNS).to_pylist()
+    rows: list[Row] = read_columns(index, COLUMNS).to_pylist()
     for row, label, method in zip(rows, judged.label.tolist(), judged.method.tolist(), strict=True):
         row |= {"label": label, "method": judged.methods[method]}
     return rows

@@ -6,12 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from forgeprep.ops.perturb.catalogue import SEVERITIES
 from forgeprep.text import counted
 from forgeprep.training.evaluation.curves import RATES, rate_name
-from forgeprep.training.evaluation.intervals import FEWEST
+from forgeprep.training.evaluation.intervals import FEW, FEWEST
 from forgeprep.training.evaluation.parts import UNDEFINED, Part, Table, defined, per_cent
 
 _INTERVALS = ("acc", "balanced_acc", "auc", "eer", "ap", rate_name(0.01))
+_LONG = 24
+"""Rows of a table of perturbations; where there are more, severities are its columns."""
+_NOTHING: Any = object()
 _ROBUST = ("acc", "balanced_acc", "auc")
 _NAMES = {"balanced_acc": "balanced ACC", "acc": "ACC", "auc": "AUC", "eer": "EER", "ap": "AP", "fpr": "FPR"}
 
@@ -109,23 +113,49 @@ def _calibration_parts(found: Mapping[str, Any]) -> list[Part]:
 
 
 def robust_parts(robustness: Mapping[str, Any]) -> list[Part]:
-    """The table of perturbations: how many verdicts flip, and figures below those of the clean twins."""
+    """The tables of perturbations: how many verdicts flip, and figures below those of the clean twins."""
+    found = robustness["rows"]
+    parts: list[Part] = ["### Perturbed against clean, by frame"] if found else []
+    same = len({(row["samples"], row["clean_acc"]) for row in found}) == 1
+    if len(found) > _LONG and same and all(row["severity"] is not None for row in found):
+        parts += [f"Of {counted(found[0]['samples'], 'sample')}, by severity; 0 is clean.", *_by_severity(found)]
+    elif found:
+        parts.append(_by_row(found))
+    if robustness["unpaired"]:
+        parts.append(
+            f"{counted(robustness['unpaired'], 'perturbed sample')} without a clean twin: give the clean run of the "
+            "same settings as another --shards."
+        )
+    return parts
+
+
+def _by_row(found: Sequence[Mapping[str, Any]]) -> Table:
+    """A row for each perturbation and severity."""
     rows: list[list[str]] = []
     before: list[str] = []
-    for row in robustness["rows"]:
+    for row in found:
         clean = ["clean", f"{row['samples']:,}", "", "", "", *(defined(row[f"clean_{key}"]) for key in _ROBUST)]
         if clean != before:  # Seldom more than once: all have the same samples.
             rows.append(before := clean)
         name = row["perturbation"] + ("" if row["severity"] is None else f":{row['severity']}")
         rates = [per_cent(row["flip_rate"]), per_cent(row["to_fake"]), per_cent(row["to_real"])]
         rows.append([name, f"{row['samples']:,}", *rates, *(defined(row[key]) for key in _ROBUST)])
-    heads = ["perturbation", "samples", "flips", "to fake", "to real", "ACC", "balanced", "AUC"]
-    parts: list[Part] = ["### Perturbed against clean, by frame", Table(heads, rows)] if rows else []
-    if robustness["unpaired"]:
-        parts.append(
-            f"{counted(robustness['unpaired'], 'perturbed sample')} without a clean twin: give the clean run of the "
-            "same settings as another --shards."
-        )
+    return Table(["perturbation", "samples", "flips", "to fake", "to real", "ACC", "balanced", "AUC"], rows)
+
+
+def _by_severity(found: Sequence[Mapping[str, Any]]) -> list[Part]:
+    """A table for the flip rate, and one each for ACC and AUC, a column for each severity."""
+    names = list(dict.fromkeys(row["perturbation"] for row in found))
+    cells = {(row["perturbation"], row["severity"]): row for row in found}
+    parts: list[Part] = []
+    for key in ("flip_rate", "acc", "auc"):
+        before = found[0][f"clean_{key}"] if key != "flip_rate" else 0.0
+        rows = []
+        for name in names:
+            values = [cells.get((name, severity), {}).get(key, _NOTHING) for severity in SEVERITIES]
+            rows.append([name, defined(before), *("-" if value is _NOTHING else defined(value) for value in values)])
+        title = "flips" if key == "flip_rate" else figure_name(key)
+        parts.append(Table([title, "0", *map(str, SEVERITIES)], rows))
     return parts
 
 
@@ -148,6 +178,10 @@ def comparison_parts(comparisons: Sequence[Mapping[str, Any]]) -> list[Part]:
         if level == "clips"
         else "DeLong's test takes the entries for independent, which the frames of a clip are not: p is too small."
     )
+    groups = comparisons[0]["groups"]
+    if groups < FEW:
+        few = "make no interval" if groups < FEWEST else "make too narrow an interval"
+        notes.append(f"By source: {counted(groups, 'group')} {few}.")
     number = counted(comparisons[0]["entries"], level.removesuffix("s"))
     return [f"## Do they differ? {number} that all of them score", Table(heads, rows), *notes, told]
 

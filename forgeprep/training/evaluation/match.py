@@ -30,6 +30,7 @@ class Matched:
         scores: float64, NaN where the file has none.
         status: ``ok``, ``missing`` or ``error``, of each.
         notes: what is to be said of the file, a line each.
+        unknown: how many ids are of none of them.
     """
 
     level: Literal["frames", "clips"]
@@ -37,6 +38,7 @@ class Matched:
     scores: npt.NDArray[np.float64]
     status: list[str]
     notes: list[str] = field(default_factory=list)
+    unknown: int = 0
 
 
 class Names:
@@ -191,7 +193,7 @@ def _fill(
         kinds = counted(len(twice), kind)
         notes.append(f"{file.path}: {kinds} {'comes' if len(twice) == 1 else 'come'} more than once{told}; "
                      "the first line counts")  # fmt: skip
-    return Matched(level, rows, scores, status, notes)
+    return Matched(level, rows, scores, status, notes, len(unknown))
 
 
 def _note(file: ScoreFile, number: int, one: str, more: str, examples: Sequence[str], what: str) -> list[str]:

@@ -149,9 +149,10 @@ class Scorer:
             labels = np.array([row["label"] for row in matched.rows])
             if rule == "error":
                 kinds = ", ".join(f"{number:,} {why}" for why, number in lost.items() if number)
+                others = f", and {counted(matched.unknown, 'id')} of none of them" if matched.unknown else ""
                 raise UsageError(
                     f"{path}: {int(np.count_nonzero(~known)):,} of {counted(len(scores), matched.level[:-1])} have no "
-                    f"score ({kinds}); choose with --missing drop, worst or score=0.5"
+                    f"score ({kinds}){others}; choose with --missing drop, worst or score=0.5"
                 )
             if rule == "worst":
                 # Of logits, the farthest that there are.
@@ -213,7 +214,7 @@ def comparisons(scored: Sequence[Scored], level: Level, bootstrap: Bootstrap) ->
         by_source = difference(curves[0], curves[1], units, "auc", bootstrap)
         found.append({
             "first": names[a], "second": names[b], "level": level, "entries": len(shared), **asdict(test),
-            "by_source": by_source, "confidence": bootstrap.confidence,
+            "by_source": by_source, "groups": len(set(units)), "confidence": bootstrap.confidence,
         })  # fmt: skip
     return found
 

@@ -33,7 +33,7 @@ def draw_reliability(curves: Mapping[str, Mapping[str, Any]], file: Path, level:
         width = bins[0]["high"] - bins[0]["low"]
         below.bar(middles, [one["samples"] for one in bins], width, alpha=0.5, color=line.get_color())
     axes.set(ylabel="share of fakes", xlim=(0, 1), ylim=(0, 1.02), title=f"reliability by {level.removesuffix('s')}")
-    axes.legend(fontsize=7, loc="upper left")
+    figure.legend(fontsize=7, loc="outside lower center")
     below.set(xlabel="score", ylabel=level)
     figure.savefig(file, dpi=120)
 

@@ -127,5 +127,8 @@ def test_what_perturb_cannot_do_is_told(trained: Path, noisy: Path, capsys: pyte
     command = ["evaluate", str(trained), "--shards", str(noisy), "--split", "train", "--gpus", "0", "--perturb"]
     assert run_cli(*command, "mixed:0.5") == 2
     assert "--perturb mixed:0.5: give names of perturbations, or all" in capsys.readouterr().err
+    protocol = ["--protocol", "cross-method", "--model", "fn3-seg", "--to", "x"]
+    assert run_cli("evaluate", "--shards", str(noisy), *protocol, "--perturb", "jpeg") == 2
+    assert "--perturb goes with trainings that are there" in capsys.readouterr().err
     assert run_cli(*command, "jpeg:9") == 2
     assert "unknown severity '9' of jpeg" in capsys.readouterr().err

@@ -130,7 +130,9 @@ def test_what_does_not_fit_is_counted_in_a_line_each(run: Path, tmp_path: Path) 
     ]
     assert one.judged.lost == {"missing": 1, "error": 1}
     assert len(one.judged.verdicts.rows) == 7
-    with pytest.raises(UsageError, match=r"f.csv: 2 of 9 frames have no score \(1 missing, 1 error\); choose with --m"):
+    with pytest.raises(
+        UsageError, match=r"f.csv: 2 of 9 frames have no score \(1 missing, 1 error\), and 1 id of none"
+    ):
         Scorer(Rules()).score(file, run)
     worst, half = scored(run, file, missing="worst"), scored(run, file, missing=0.5)
     assert (worst[IDS[1]], worst[IDS[8]]) == (7.5, 0.1)

@@ -12,13 +12,16 @@ from scipy.stats import bootstrap
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, roc_auc_score, roc_curve
 
 from forgeprep.io.json_files import json_text
+from forgeprep.ops.perturb.catalogue import CATALOGUE
 from forgeprep.training.evaluation.calibration import calibration
 from forgeprep.training.evaluation.curves import RATES, Curve, point_figures, rate_name
 from forgeprep.training.evaluation.delong import compare, delong_covariance
+from forgeprep.training.evaluation.detail_tables import robust_parts
 from forgeprep.training.evaluation.details import Judged, details
 from forgeprep.training.evaluation.document import evaluation_parts, markdown
 from forgeprep.training.evaluation.intervals import Bootstrap, difference, intervals
 from forgeprep.training.evaluation.metrics import equal_error_rate
+from forgeprep.training.evaluation.parts import Table
 from forgeprep.training.evaluation.robust import robust_row, robustness
 from forgeprep.training.evaluation.summary import summary
 from forgeprep.training.evaluation.truth import ClipFacts
@@ -215,3 +218,23 @@ def test_a_perturbed_sample_is_compared_with_its_clean_twin() -> None:
     alone = robust_row("jpeg", 1, [0, 0], np.array([0.2, 0.6]), np.array([0.6, 0.6]), 0.5)
     assert np.isnan(alone["auc"])
     assert alone["flip_rate"] == 0.5
+
+
+def test_many_perturbations_have_severities_as_columns() -> None:
+    labels, clean = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9])
+    found = [
+        robust_row(name, severity, labels, clean, np.where(np.arange(4) < severity - 2, 0.95, clean), 0.5)
+        for name in CATALOGUE
+        for severity in range(1, 6)
+    ]
+    _, line, flips, _, auc = robust_parts({"rows": found, "unpaired": 0})
+    assert line == "Of 4 samples, by severity; 0 is clean."
+    assert isinstance(flips, Table)
+    assert isinstance(auc, Table)
+    assert flips.rows[0][1:] == ["0.00", "0.00", "0.00", "25.00", "50.00", "50.00"]
+    assert auc.rows[0][1:] == ["100.00", "100.00", "100.00", "50.00", "0.00", "25.00"]
+    assert len(flips.rows) == len(CATALOGUE) == 36
+    parts = robust_parts({"rows": found[:3], "unpaired": 2})
+    assert isinstance(parts[1], Table)
+    assert [row[0] for row in parts[1].rows] == ["clean", *(f"{next(iter(CATALOGUE))}:{n}" for n in (1, 2, 3))]
+    assert str(parts[2]).startswith("2 perturbed samples without a clean twin")

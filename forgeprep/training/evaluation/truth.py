@@ -20,6 +20,7 @@ from forgeprep.schemas.splits import read_split
 from forgeprep.shards.names import table_path
 from forgeprep.shards.read import shard_paths
 from forgeprep.shards.records import read_run
+from forgeprep.shards.sequences import MARK as SEQUENCES
 from forgeprep.training.sample_index import SampleIndex, load_index, read_columns, sequence_index
 
 Row = dict[str, Any]
@@ -82,7 +83,8 @@ def read_truth(out: Path, split: str, *, sequence: tuple[int, int] | None = None
         VerifyError: a shard or a table is damaged.
     """
     index = load_index([out], split)
-    rows = _sequence_rows(index, *sequence) if sequence else _rows(index, index)
+    made = sequence is not None and SEQUENCES not in index.columns  # What is stored as a sequence is a row already.
+    rows = _sequence_rows(index, *sequence) if sequence and made else _rows(index, index)
     return Truth(rows, *clip_facts(out, split, rows), dataset_of(read_run(out)))
 
 

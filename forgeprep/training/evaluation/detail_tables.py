@@ -33,7 +33,9 @@ def detail_parts(found: Mapping[str, Any]) -> list[Part]:
     parts += [*_interval_parts(found), *_operating_parts(found), *_calibration_parts(found)]
     lost = found.get("lost", {})
     if lost:
-        parts.append(f"Samples by what became of them: {_counts(lost)}.")
+        rule = found["rule"]
+        told = {"drop": "in no figure", "worst": "taken as wrong"}.get(rule, f"taken as {rule.removeprefix('score=')}")
+        parts.append(f"Without a score: {_counts(lost)}; {told}.")
     absent = found.get("absent", {})
     if any(absent.values()):
         parts.append(

@@ -33,7 +33,8 @@ class Judged:
         val_threshold: the one with the best balanced accuracy on val; None where it is not known.
         probability: whether scores claim to be probabilities.
         absent: of the split: ``frames`` and ``clips`` that have no sample.
-        lost: samples that are in no figure, or have no score of the detector's: why -> how many.
+        lost: samples that have no score of the detector's: why -> how many.
+        rule: what is done about them: ``drop``, ``worst`` or ``score=NUMBER``.
         level: ``clips`` where an entry is a clip; there are no figures of frames then.
     """
 
@@ -44,6 +45,7 @@ class Judged:
     probability: bool = True
     absent: Mapping[str, int] = field(default_factory=dict)
     lost: Mapping[str, int] = field(default_factory=dict)
+    rule: str = "drop"
     level: Level = "frames"
 
     @property
@@ -83,10 +85,9 @@ def details(judged: Judged, bootstrap: Bootstrap | None) -> dict[str, Any]:
 
     Without ``bootstrap``, there are no intervals.
     """
-    found: dict[str, Any] = {
-        "undefined": {}, "intervals": {}, "operating": {}, "calibration": {},
-        "absent": dict(judged.absent), "lost": {why: number for why, number in judged.lost.items() if number},
-    }  # fmt: skip
+    found: dict[str, Any] = {name: {} for name in ("undefined", "intervals", "operating", "calibration")}
+    found["absent"], found["rule"] = dict(judged.absent), judged.rule
+    found["lost"] = {why: number for why, number in judged.lost.items() if number}
     for level in judged.levels:
         own = entries(judged, level)
         reason = one_class(own.labels, level)
@@ -115,6 +116,8 @@ def one_class(labels: npt.NDArray[np.int64], level: str) -> str | None:
     fakes, reals = int(np.count_nonzero(labels)), int(np.count_nonzero(labels == 0))
     if fakes and reals:
         return None
+    if not fakes and not reals:
+        return f"no {level}"
     return f"{counted(reals, 'real')} and {counted(fakes, 'fake')} among the {level}: one class alone"
 
 

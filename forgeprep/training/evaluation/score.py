@@ -92,7 +92,7 @@ class Scorer:
         probability = file.facts.get("score", "probability") == "probability"
         judged = Judged(
             verdicts, truth.clips, threshold, self._val_threshold(file, out), probability, truth.absent, lost,
-            matched.level,
+            level=matched.level, rule=rule_name(self.rules.missing) if any(lost.values()) else "drop",
         )  # fmt: skip
         return Scored(file, judged, split, notes)
 
@@ -171,6 +171,11 @@ class Scorer:
         return scores
 
 
+def rule_name(missing: Policy | float) -> str:
+    """A rule as ``--missing`` has it."""
+    return missing if isinstance(missing, str) else f"score={missing:g}"
+
+
 def evaluation_of(scored: Scored, out: Path, rules: Rules, perturbed: Mapping[Path, Scored]) -> dict[str, Any]:
     """What ``evaluation.json`` holds of a file; ``perturbed``: the same detector on perturbed shards."""
     facts = scored.file.facts
@@ -183,7 +188,7 @@ def evaluation_of(scored: Scored, out: Path, rules: Rules, perturbed: Mapping[Pa
         "run": str(scored.file.path), "model": facts.get("model") or scored.file.path.stem, "options": {},
         "step": facts.get("step"), "split": scored.split,
         "threshold": scored.judged.threshold, "facts": dict(facts),
-        "missing": rules.missing if isinstance(rules.missing, str) else f"score={rules.missing:g}", "sets": sets,
+        "missing": rule_name(rules.missing), "sets": sets,
         **robustness({str(place): one.judged for place, one in every.items()}),
     }  # fmt: skip
 

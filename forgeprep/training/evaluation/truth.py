@@ -103,14 +103,22 @@ def clip_facts(out: Path, split: str, rows: list[Row] | None = None) -> tuple[di
             absent["frames"] += int(clip.get("dropped") or 0)
             absent["clips"] += int(not clip.get("written"))
     found: dict[str, ClipFacts] = {}
-    for row in rows if rows is not None else _rows(index := load_index([out], split), index):
+    for row in _clip_rows(out, split) if rows is None else rows:
         if row["clip_id"] not in found:
             clip = known.get(row["clip_id"], {})
             people = tuple(sorted(set(clip.get("identities") or ())))
             path = str(clip.get("path") or "")
-            method = clip.get("method", row["method"])
+            method = clip.get("method", row.get("method"))
             found[row["clip_id"]] = ClipFacts(_group(row), people, row.get("perturbation"), path, method)
     return found, absent
+
+
+def _clip_rows(out: Path, split: str) -> list[Row]:
+    """What :func:`clip_facts` takes of a split, with a row or two a clip, where there may be millions of samples."""
+    names = ["clip_id", "source_id", "compression", "perturbation", "method"]
+    table = read_columns(load_index([out], split), names)
+    found: list[Row] = table.group_by([name for name in names if name in table.column_names]).aggregate([]).to_pylist()
+    return found
 
 
 def shards_fingerprint(out: Path) -> str:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from forgeprep.errors import ForgeprepError, UsageError, VerifyError
+from forgeprep.training.evaluation.document import evaluation_parts, markdown
 from forgeprep.training.evaluation.match import Names, match, plain_path
 from forgeprep.training.evaluation.score import Rules, Scorer, comparisons, evaluation_of
 from forgeprep.training.evaluation.score_files import Columns, read_score_file, write_score_files
@@ -137,6 +138,11 @@ def test_what_does_not_fit_is_counted_in_a_line_each(run: Path, tmp_path: Path) 
     worst, half = scored(run, file, missing="worst"), scored(run, file, missing=0.5)
     assert (worst[IDS[1]], worst[IDS[8]]) == (7.5, 0.1)
     assert (half[IDS[1]], half[IDS[8]]) == (0.5, 0.5)
+    rules = Rules(missing="worst")
+    found = evaluation_of(Scorer(rules).score(file, run), run, rules, {})
+    text = markdown(evaluation_parts([found]))
+    assert "Without a score: 1 missing, 1 error; taken as wrong." in text
+    assert "Calibration undefined: 2 scores outside [0, 1] are no probabilities." in text
     turned = scored(run, file, missing="drop", sigmoid=True)
     assert turned[IDS[5]] == pytest.approx(1 / (1 + np.exp(-7.5)))
     lines(tmp_path / "none.csv", "id,score", "a,1")

@@ -87,7 +87,7 @@ def _operating_parts(found: Mapping[str, Any]) -> list[Part]:
     names = [rate_name(rate) for rate in RATES]
     cells = [[level, *(defined(f[name]) for name in names)] for level, f in levels.items()]
     parts: list[Part] = [Table(["TPR at FPR", *(f"{100 * rate:g} %" for rate in RATES)], cells)]
-    coarse = {level: f["reals"] for level, f in levels.items() if 0 < f["reals"] < 1 / min(RATES)}
+    coarse = {level: f["reals"] for level, f in levels.items() if f["fakes"] and 0 < f["reals"] < 1 / min(RATES)}
     if coarse:
         told = ", ".join(f"1 of {counted(reals, 'real')} ({level})" for level, reals in coarse.items())
         parts.append(f"An FPR below {told} allows no false alarm at all.")

@@ -27,11 +27,12 @@ def main() -> None:
     print(HEAD, end="")
     seen: set[str] = set()
     for part, requirements in parts.items():
-        print(f"\n## {part}\n\n| package | version looked at | licence |\n|---|---|---|")
-        for name in sorted((re.split(r"[\[<>=!~; ]", text)[0] for text in requirements), key=str.lower):
-            if name not in seen:
-                print(f"| {name} | {' | '.join(licence(name))} |")
-            seen.add(name)
+        names = sorted({re.split(r"[\[<>=!~; ]", text)[0] for text in requirements} - seen, key=str.lower)
+        if names:
+            print(f"\n## {part}\n\n| package | version looked at | licence |\n|---|---|---|")
+        for name in names:
+            print(f"| {name} | {' | '.join(licence(name))} |")
+        seen.update(names)
 
 
 def licence(name: str) -> tuple[str, str]:

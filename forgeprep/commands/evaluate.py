@@ -10,8 +10,10 @@ import typer
 
 from forgeprep.commands.flags import (
     EXECUTION,
+    FIGURES,
     LOCAL,
     OUTPUT,
+    Bootstrap,
     Debug,
     Gpus,
     Shards,
@@ -24,8 +26,11 @@ from forgeprep.commands.groups import single
 if TYPE_CHECKING:
     from forgeprep.training.evaluation.document import Part
     from forgeprep.training.evaluation.evaluate import Verdicts
+    from forgeprep.training.inference.loaded import LoadedModel
 
 PROTOCOL = "Benchmark protocol"
+Trust = tuple[int, str | None, int | None]
+"""Draws of the bootstrap, ``--perturb`` and ``--perturb-samples``."""
 NAMES = ("cross-method", "cross-generator", "cross-family", "cross-forgery", "cross-dataset")
 EXAMPLES = """
 forgeprep evaluate runs/two-stream --shards shards
@@ -96,6 +101,24 @@ def evaluate(
             help="Threads that decode. [default: as in training]", metavar="INTEGER", rich_help_panel=EXECUTION
         ),
     ] = None,
+    draws: Bootstrap = 1000,
+    perturb: Annotated[
+        str | None,
+        typer.Option(
+            help="Judge the samples again, perturbed: all, or names such as jpeg,zoom:3. [default: none]",
+            metavar="NAMES",
+            rich_help_panel=FIGURES,
+        ),
+    ] = None,
+    perturb_samples: Annotated[
+        int | None,
+        typer.Option(
+            help="So many samples for --perturb, evenly spread. [default: all]",
+            min=2,
+            metavar="INTEGER",
+            rich_help_panel=FIGURES,
+        ),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Judge a split with trained detectors.
@@ -103,6 +126,7 @@ def evaluate(
     Figures by method, compression and dataset, as tables and plots. With --protocol: train a detector on each class
     of fakes, or each dataset, and test it on all; the same command goes on after a stop.
     """
+    from forgeprep.errors import UsageError
     from forgeprep.schemas.splits import split_name
 
     split = split_name(split)
@@ -112,8 +136,19 @@ def evaluate(
         "options": model_option or [],
         "weights": weights,
     }
+    if protocol is not None and perturb is not None:
+        raise UsageError("--perturb goes with trainings that are there; --protocol has figures of its own")
     if protocol is None:
-        _evaluate(runs or [], shards, split, to, gpus, workers, unused={"model": model, **trained})
+        _evaluate(
+            runs or [],
+            shards,
+            split,
+            to,
+            gpus,
+            workers,
+            trust=(draws, perturb, perturb_samples),
+            unused={"model": model, **trained},
+        )
     else:
         _evaluate_protocol(
             protocol, model, shards, to, runs=runs or [], split=split, gpus=gpus, workers=workers, **trained
@@ -131,6 +166,7 @@ def _evaluate(
     gpus: int | None,
     workers: int | None,
     *,
+    trust: Trust,
     unused: Mapping[str, Any],
 ) -> None:
     """Without ``--protocol``; ``unused`` are the settings that only a protocol takes."""
@@ -152,27 +188,40 @@ def _evaluate(
     of_spans = [spans.is_of_spans(run) for run in runs]
     if any(of_spans) and not all(of_spans):
         raise UsageError("these trainings localise in time and in pictures; evaluate one kind at a time")
+    if any(of_spans) and trust[1] is not None:
+        raise UsageError("--perturb is for detectors of pictures; these trainings localise in time")
     folder, again = evaluation_folder(runs, shards, split, to)
     if again:
         console.print(f"{folder}: holds this evaluation already; it is made again", markup=False)
     if all(of_spans):
         parts, files = spans.write_evaluation(runs, shards, folder, split=split, device=device_of(gpus))
     else:
-        parts, files = _evaluate_images(runs, shards, split, folder, device_of(gpus), workers)
-    _print_parts(parts)
+        parts, files = _evaluate_images(runs, shards, split, folder, device_of(gpus), workers, trust)
+    print_parts(parts)
     console.print(f"written to {folder}: {', '.join(sorted(file.name for file in files))}", markup=False)
 
 
 def _evaluate_images(
-    runs: Sequence[Path], shards: Sequence[Path], split: str, folder: Path, device: str | None, workers: int | None
+    runs: Sequence[Path],
+    shards: Sequence[Path],
+    split: str,
+    folder: Path,
+    device: str | None,
+    workers: int | None,
+    trust: Trust,
 ) -> tuple[list[Part], list[Path]]:
     """Judge, and write scores, pictures, tables and plots."""
+    from forgeprep.commands.terminal import counting
     from forgeprep.training.evaluation.document import short_names
     from forgeprep.training.evaluation.folder import write_evaluation
+    from forgeprep.training.evaluation.intervals import Bootstrap
+    from forgeprep.training.evaluation.perturbed import grid_of
     from forgeprep.training.evaluation.pictures import draw_predictions
     from forgeprep.training.evaluation.tables import evaluate_run, write_scores
     from forgeprep.training.inference.loaded import load_model
 
+    draws, perturb, samples = trust
+    grid = grid_of(perturb, samples) if perturb else None
     names = {str(out): name for out, name in zip(shards, short_names(shards), strict=True)}
     evaluations: list[dict[str, Any]] = []
     files: list[Path] = []
@@ -180,11 +229,17 @@ def _evaluate_images(
         loaded = load_model(run, device).with_workers(workers)
         folder.mkdir(parents=True, exist_ok=True)
 
-        def keep(out: Path, verdicts: Verdicts, run_name: str = run_name) -> None:
-            files.append(folder / f"scores-{run_name}-{names[str(out)]}.parquet")
-            write_scores(verdicts, files[-1])
+        def keep(out: Path, verdicts: Verdicts, run_name: str = run_name, loaded: LoadedModel = loaded) -> None:
+            base = folder / f"scores-{run_name}-{names[str(out)]}"
+            files.extend(write_scores(verdicts, base, loaded, out, split))
 
-        evaluations.append(evaluate_run(loaded, shards, split=split, watch=keep))
+        with counting() as count:
+            evaluations.append(
+                evaluate_run(
+                    loaded, shards, split=split, bootstrap=Bootstrap(draws), grid=grid, watch=keep,
+                    tell=lambda done, of: count(f"of {of} perturbations", done),
+                )
+            )  # fmt: skip
         for out in shards:
             files.append(folder / f"predictions-{run_name}-{names[str(out)]}.png")
             draw_predictions(loaded, out, files[-1], split=split)
@@ -192,7 +247,8 @@ def _evaluate_images(
     return parts, more + files
 
 
-def _print_parts(parts: Sequence[Part]) -> None:
+def print_parts(parts: Sequence[Part]) -> None:
+    """Print the tables, headings and lines of an evaluation."""
     from rich.text import Text
 
     from forgeprep.commands.terminal import console

@@ -39,7 +39,7 @@ def parse_local(text: str) -> Path:
 ANY: dict[str, Any] = {"parser": parse_path, "metavar": "PATH"}
 LOCAL: dict[str, Any] = {"parser": parse_local, "metavar": "PATH"}
 
-INPUT, OUTPUT, EXECUTION = "Input", "Output", "Execution"
+INPUT, OUTPUT, EXECUTION, FIGURES = "Input", "Output", "Execution", "Figures"
 """Headings that the help of several commands has."""
 
 
@@ -163,6 +163,17 @@ Shards = Annotated[
     list[Path],
     typer.Option(
         "--shards", help="Folder of a finished run; may be given more than once.", rich_help_panel=INPUT, **ANY
+    ),
+]
+Bootstrap = Annotated[
+    int,
+    typer.Option(
+        "--bootstrap",
+        help="Draws behind each interval; 0 for no intervals.",
+        min=0,
+        max=100_000,
+        metavar="INTEGER",
+        rich_help_panel=FIGURES,
     ),
 ]
 Gpus = Annotated[

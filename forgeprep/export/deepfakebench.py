@@ -80,7 +80,7 @@ def part(part: Part, params: DeepfakeBenchParams) -> Iterator[dict[str, Any]]:
     for row in part.rows():
         folder, video = folder_of(name, part.dataset, row), _video(part.dataset, row, params.videos)
         stem = f"{row['frame_index']:03d}"
-        frame = f"{folder}/frames/{video}/{stem}.png"
+        frame = f"{stem_of(name, part.dataset, row, params.videos)}.png"
         part.add(frame, png_of(row["image"]))
         entry = {"label": label_of(name, row), "split": row["split"], "video": video, "frame": frame, "mask": None}
         entry["compression"] = row["compression"] if name in WITH_COMPRESSION else None
@@ -93,6 +93,11 @@ def part(part: Part, params: DeepfakeBenchParams) -> Iterator[dict[str, Any]]:
             scaled = (points + 0.5) * params.resolution / np.asarray(row["image_size"]) - 0.5
             part.add(f"{folder}/landmarks/{video}/{stem}.npy", npy_of(np.round(scaled).astype(np.int32)))
         yield entry
+
+
+def stem_of(name: str, dataset: str, row: Mapping[str, Any], videos: str) -> str:
+    """Where a sample's picture lies, without its suffix."""
+    return f"{folder_of(name, dataset, row)}/frames/{_video(dataset, row, videos)}/{row['frame_index']:03d}"
 
 
 def finish(whole: Whole, entries: Iterable[Mapping[str, Any]], params: DeepfakeBenchParams) -> None:

@@ -10,7 +10,8 @@ GenD here, or copy the folder into GenD's own.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from pydantic import Field
 
@@ -39,12 +40,16 @@ def part(part: Part, params: GenDParams) -> Iterator[list[str]]:
     """Write the pictures of a shard."""
     name = params.name or NAMES.get(part.dataset, part.dataset)
     for row in part.rows():
-        quality = row["compression"]
-        dataset = name if quality in (None, *_KNOWN.get(part.dataset, ())) else f"{name}-{quality}"
         source = _source(part.dataset, row["clip_id"], row["method"])
-        path = f"datasets/{dataset}/{source}/{_video(row)}/{row['frame_index']:03d}.{suffix_of(row['image'])}"
+        path = f"{stem_of(name, part.dataset, row)}.{suffix_of(row['image'])}"
         part.add(path, row["image"]["bytes"])
-        yield [f"config/datasets/{dataset}/{row['split']}/{source}.txt", path]
+        yield [f"config/datasets/{_name(name, part.dataset, row)}/{row['split']}/{source}.txt", path]
+
+
+def stem_of(name: str, dataset: str, row: Mapping[str, Any]) -> str:
+    """Where a sample's picture lies, without its suffix."""
+    source = _source(dataset, row["clip_id"], row["method"])
+    return f"datasets/{_name(name, dataset, row)}/{source}/{_video(row)}/{row['frame_index']:03d}"
 
 
 def finish(whole: Whole, entries: Iterable[list[str]], params: GenDParams) -> None:
@@ -54,6 +59,11 @@ def finish(whole: Whole, entries: Iterable[list[str]], params: GenDParams) -> No
         lists.setdefault(name, []).append(path)
     for name, paths in lists.items():
         whole.add(name, "".join(f"{path}\n" for path in sorted(paths)).encode())
+
+
+def _name(name: str, dataset: str, row: Mapping[str, Any]) -> str:
+    quality = row["compression"]
+    return name if quality in (None, *_KNOWN.get(dataset, ())) else f"{name}-{quality}"
 
 
 def _source(dataset: str, clip_id: str, method: str | None) -> str:
@@ -66,7 +76,7 @@ def _source(dataset: str, clip_id: str, method: str | None) -> str:
     return re.sub("real", lambda found: found[0].upper(), name)
 
 
-def _video(row: dict[str, object]) -> str:
+def _video(row: Mapping[str, Any]) -> str:
     """The video's folder: for datasets with folders of their own, these stand before its name."""
     inner = str(row["clip_id"]).split("/")[1:-1]
     if row["dataset"] in NAMES:

@@ -9,7 +9,7 @@ crops without 68 or 81 of them are left out, since its loader would draw another
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from forgeprep.export.base import (
@@ -33,13 +33,19 @@ def part(part: Part, params: ExportParams) -> Iterator[dict[str, Any]]:
         if points is None or len(points) not in LANDMARKS:
             continue
         kind = row["method"] or "original"
-        video = "__".join([*row["clip_id"].split("/")[1:-1], video_of(row)])
-        name = f"{video}_frame_{row['frame_index']:03d}.{suffix_of(row['image'])}"
-        path = f"{row['split']}/frames/{kind}/{video}/{name}"
+        path = f"{stem_of(row)}.{suffix_of(row['image'])}"
+        name = path.rpartition("/")[2]
         part.add(path, row["image"]["bytes"])
         rounded = [[round(float(x), 2), round(float(y), 2)] for x, y in points]
         facts = {"image_path": path, "file_name": name, "fake_type": kind, "label": kind_of(row)}
         yield {"split": row["split"], **facts, "orig_lms": rounded, "aligned_lms": rounded}
+
+
+def stem_of(row: Mapping[str, Any]) -> str:
+    """Where a sample's picture lies, without its suffix."""
+    video = "__".join([*row["clip_id"].split("/")[1:-1], video_of(row)])
+    frame = f"{video}_frame_{row['frame_index']:03d}"
+    return f"{row['split']}/frames/{row['method'] or 'original'}/{video}/{frame}"
 
 
 def finish(whole: Whole, entries: Iterable[dict[str, Any]], params: ExportParams) -> None:

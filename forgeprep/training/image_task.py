@@ -109,6 +109,9 @@ def _validation(model: ForgeryModel, verdicts: Verdicts) -> Validation:
     means = verdicts.mask_means
     facts = {"threshold": None if means is None else best_threshold(verdicts.labels, means)}
     figures = verdict_figures(verdicts.labels, verdicts.scores, verdict_threshold(model, facts))
+    # `evaluate` tells the rates at it beside those at 0.5; nothing else goes by it.
+    both = len(set(verdicts.labels.tolist())) > 1
+    facts["val_threshold"] = best_threshold(verdicts.labels, verdicts.scores) if both else None
     if math.isnan(figures["auc"]):
         figures["loss"] = _loss(verdicts)
         return Validation(figures, -figures["loss"], facts)

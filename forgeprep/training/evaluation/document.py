@@ -2,57 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from forgeprep.training.evaluation.detail_tables import detail_parts, robust_parts
 from forgeprep.training.evaluation.metrics import metrics
-from forgeprep.training.evaluation.tables import REAL
+from forgeprep.training.evaluation.parts import Part as Part
+from forgeprep.training.evaluation.parts import Table as Table
+from forgeprep.training.evaluation.parts import defined
+from forgeprep.training.evaluation.parts import markdown as markdown
+from forgeprep.training.evaluation.parts import md_table as md_table
+from forgeprep.training.evaluation.parts import per_cent as per_cent
+from forgeprep.training.evaluation.parts import short_names as short_names
+from forgeprep.training.evaluation.summary import REAL
 from forgeprep.training.models import get_model, model_names
 
 _SHOWN = ("acc", "auc", "clip_auc", "fg_iou", "bg_iou", "miou", "pixel_f1")
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table of texts: the head of each column, and rows of as many cells, the first of which names the row."""
-
-    heads: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
-Part = Table | str
-"""A table, a heading (``## Title``), or a line of text."""
-
-
-def markdown(parts: Sequence[Part]) -> str:
-    """The parts as Markdown."""
-    lines: list[str] = []
-    for part in parts:
-        lines += md_table(part.heads, part.rows) if isinstance(part, Table) else [part, ""]
-    return "\n".join(lines)
-
-
-def md_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a Markdown table, and an empty one."""
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    return [*lines, *("| " + " | ".join(row) + " |" for row in rows), ""]
-
-
-def per_cent(value: float | None) -> str:
-    """A share as text in per cent; a dash where there is none."""
-    return "-" if value is None or math.isnan(value) else f"{100 * value:.2f}"
-
-
-def short_names(paths: Sequence[Path | str]) -> list[str]:
-    """A short name for each folder: its own, with a number before it where several have the same."""
-    names = [Path(path).name or Path(path).resolve().name for path in paths]
-    return [name if names.count(name) == 1 else f"{number}-{name}" for number, name in enumerate(names)]
 
 
 def evaluation_parts(evaluations: Sequence[Mapping[str, Any]]) -> list[Part]:
@@ -60,15 +29,18 @@ def evaluation_parts(evaluations: Sequence[Mapping[str, Any]]) -> list[Part]:
     parts: list[Part] = ["# Evaluation"]
     if len(evaluations) > 1:
         runs, heads, values = matrix(evaluations)
-        cells = [[name, *(per_cent(value) for value in row)] for name, row in zip(runs, values, strict=True)]
+        cells = [[name, *(defined(value) for value in row)] for name, row in zip(runs, values, strict=True)]
         parts += ["AUC by frame, trained (rows) against tested (columns)", Table(["run", *heads], cells)]
     for evaluation in evaluations:
+        step = "" if evaluation["step"] is None else f" at step {evaluation['step']}"
         parts += [
-            f"## {evaluation['model']}, {evaluation['run']} at step {evaluation['step']}",
+            f"## {evaluation['model']}, {evaluation['run']}{step}",
             f"Split {evaluation['split']}; fake from a score above {evaluation['threshold']:.3f}. Per cent.",
         ]
         for name, found in evaluation["sets"].items():
             parts += [f"### {name}: {found['samples']:,} samples", *_set_parts(evaluation["model"], found)]
+        if "robustness" in evaluation:
+            parts += robust_parts(evaluation["robustness"])
     return parts
 
 
@@ -92,15 +64,13 @@ def matrix(evaluations: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[st
 
 def _set_parts(model: str, found: Mapping[str, Any]) -> list[Part]:
     keys = ["acc", *(metric.name for metric in metrics() if metric.name in found["frames"])]
-    rows = [
-        ["frames", *(per_cent(found["frames"][k]) for k in keys)],
-        ["clips", *(per_cent(found["clips"][k]) for k in keys)],
-    ]
-    rows += [[name, *(per_cent(f[k]) for k in keys)] for name, f in found["compressions"].items() if name != "-"]
+    levels = ("clips",) if found.get("level") == "clips" else ("frames", "clips")
+    rows = [[level, *(defined(found[level][k]) for k in keys)] for level in levels]
+    rows += [[name, *(defined(f[k]) for k in keys)] for name, f in found["compressions"].items() if name != "-"]
     parts: list[Part] = [Table(["", *(k.upper() for k in keys)], rows)]
     methods = found["methods"]
     kinds = [k for k in _SHOWN if any(k in f for f in methods.values())]
-    cells = [[name, str(f["samples"]), *(per_cent(f.get(k, math.nan)) for k in kinds)] for name, f in methods.items()]
+    cells = [[name, str(f["samples"]), *(_cell(f, k) for k in kinds)] for name, f in methods.items()]
     parts.append(Table(["method", "samples", *(k.removeprefix("pixel_").replace("_", " ") for k in kinds)], cells))
     if "magnitude" in found:
         heads = list(next(iter(found["magnitude"].values())))
@@ -115,12 +85,19 @@ def _set_parts(model: str, found: Mapping[str, Any]) -> list[Part]:
         parts.append(Table([f"recall by {level}", *figures["classes"], "average"], cells))
     if "levels_agree" in found:
         parts.append(f"Levels that agree with one place in the tree: {per_cent(found['levels_agree'])} %")
+    parts += detail_parts(found)
     for title, row in published(model, found["datasets"], list(found["compressions"])).items():
         parts += [
             f"Published, {title} (of the paper's samples, not of these):",
             Table(["", *row], [["published", *map(str, row.values())]]),
         ]
     return parts
+
+
+def _cell(figures: Mapping[str, Any], name: str) -> str:
+    """A figure that does not apply is a dash; one that lacks a class is undefined, of pixels a dash too."""
+    value = figures.get(name)
+    return defined(value) if name in figures and name in ("auc", "clip_auc") else per_cent(value)
 
 
 def published(model: str, datasets: Sequence[str], compressions: Sequence[str]) -> dict[str, dict[str, Any]]:

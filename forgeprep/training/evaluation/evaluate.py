@@ -3,48 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from forgeprep.shards.sequences import MARK as SEQUENCES
 from forgeprep.training.data import Samples, deal, without
 from forgeprep.training.evaluation.metrics import MagnitudeCounts, PixelCounts
+from forgeprep.training.evaluation.verdicts import Verdicts as Verdicts
 from forgeprep.training.inference.loaded import LoadedModel, outputs, read_prepared
 from forgeprep.training.models.base import ForgeryModel
 from forgeprep.training.sample_index import Ints, SampleIndex, frames_alone, sequence_index
-
-
-@dataclass(slots=True)
-class Verdicts:
-    """Verdicts on samples, one entry each.
-
-    Attributes:
-        rows: sample_id, clip_id, dataset, label, method, compression.
-        scores: probability of fake.
-        mask_means: mean of the map, of models that learn pixels alone; else None.
-        classes: class found by an n-way model (0 real), and the true one; else None.
-        levels: the class found for each sample, by level of the label tree.
-        pixels: counts by (compression, method), of samples with a mask.
-        magnitudes: errors of the map as a magnitude, by method, of samples whose magnitude is known.
-    """
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    scores: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    mask_means: npt.NDArray[np.float64] | None = None
-    classes: npt.NDArray[np.int64] | None = None
-    true_classes: npt.NDArray[np.int64] | None = None
-    levels: dict[str, list[str]] = field(default_factory=dict)
-    pixels: dict[tuple[str | None, str | None], PixelCounts] = field(default_factory=dict)
-    magnitudes: dict[str | None, MagnitudeCounts] = field(default_factory=dict)
-
-    @property
-    def labels(self) -> npt.NDArray[np.int64]:
-        """0 real, 1 fake."""
-        return np.array([row["label"] for row in self.rows], np.int64)
 
 
 def as_taken(index: SampleIndex, model: ForgeryModel) -> SampleIndex:
@@ -68,17 +39,18 @@ def find_verdicts(
     *,
     numbers: Ints | None = None,
     tell: Callable[[int, int], None] = lambda done, of: None,
+    change: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
 ) -> Verdicts:
     """The verdicts on samples of an index, all or those of ``numbers``, each once and without any draw.
 
-    ``tell`` is told how many of how many are judged.
+    ``tell`` is told how many of how many are judged. ``change`` makes another sample of each that is read.
     """
     order = np.arange(len(index)) if numbers is None else numbers
     model = loaded.model
     found = Verdicts()
     scores, means, classes, true = [], [], [], []
     batches = deal(order, loaded.recipe.batch, drop_last=False)
-    for output in outputs(loaded, read_prepared(loaded, Samples(index, without({"noise"})), batches)):
+    for output in outputs(loaded, read_prepared(loaded, Samples(index, without({"noise"})), batches, change)):
         scores.append(output.scores)
         if output.maps is not None:
             _count_pixels(found, output.samples, output.maps, output.batch, model.tau)

@@ -12,9 +12,10 @@ from forgeprep.errors import UsageError
 from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.json_files import write_json
 from forgeprep.io.safe_files import read_json
-from forgeprep.training.checkpoint import read_facts
+from forgeprep.training.evaluation.detail_tables import comparison_parts
 from forgeprep.training.evaluation.document import Part, evaluation_parts, markdown, matrix, short_names
 from forgeprep.training.evaluation.plots import draw_confusion, draw_curves, draw_matrix
+from forgeprep.training.evaluation.trust_plots import draw_reliability, draw_robustness
 
 _LONGEST = 80
 
@@ -28,6 +29,8 @@ def evaluation_folder(runs: Sequence[Path], shards: Sequence[Path], split: str, 
     Raises:
         UsageError: ``to`` holds another evaluation.
     """
+    from forgeprep.training.checkpoint import read_facts  # It needs torch, and `score` does not come here.
+
     wanted = [_identity(run, (read_facts(run, "best") or {}).get("step"), split, shards) for run in runs]
     if to is not None:
         found = _held(to)
@@ -68,10 +71,25 @@ def _told(found: Sequence[tuple[Any, ...]]) -> str:
     )
 
 
-def write_evaluation(evaluations: Sequence[Mapping[str, Any]], to: Path) -> tuple[list[Part], list[Path]]:
-    """Write ``evaluation.json``, ``evaluation.md`` and the plots; returns the tables and the files."""
+def free_folder(to: Path, evaluations: Sequence[Mapping[str, Any]]) -> None:
+    """Raise UsageError where a folder holds another evaluation than these."""
+    found = _held(to)
+    if found is not None and found != [
+        _identity(o["run"], o["step"], o["split"], list(o["sets"])) for o in evaluations
+    ]:
+        raise UsageError(f"{to}: holds the evaluation of {_told(found)}; give another --to")
+
+
+def write_evaluation(
+    evaluations: Sequence[Mapping[str, Any]], to: Path, compared: Sequence[Mapping[str, Any]] = ()
+) -> tuple[list[Part], list[Path]]:
+    """Write ``evaluation.json``, ``evaluation.md`` and the plots, and what was ``compared`` as ``comparisons.json``.
+
+    Returns:
+        The tables and the files.
+    """
     to.mkdir(parents=True, exist_ok=True)
-    parts = evaluation_parts(evaluations)
+    parts = [*evaluation_parts(evaluations), *(comparison_parts(compared) if compared else ())]
     files = [to / "evaluation.json", to / "evaluation.md", to / "roc.png"]
     atomic_write_bytes(files[1], markdown(parts).encode())
     draw_curves(evaluations, files[2])
@@ -84,9 +102,36 @@ def write_evaluation(evaluations: Sequence[Mapping[str, Any]], to: Path) -> tupl
             for level, figures in found.get("levels", {}).items():
                 files.append(to / f"confusion-{level}-{run}-{name}.png")
                 draw_confusion(figures, files[-1])
+    files += _draw_trust(evaluations, to)
     if len(evaluations) > 1:
         files.append(to / "matrix.png")
         draw_matrix(*matrix(evaluations), files[-1])
+    if compared:
+        files.append(to / "comparisons.json")
+        write_json(files[-1], list(compared))
     # Last: a folder that holds it is whole.
     write_json(files[0], list(evaluations))
     return parts, files
+
+
+def _draw_trust(evaluations: Sequence[Mapping[str, Any]], to: Path) -> list[Path]:
+    """The reliability plots, and that of robustness, as far as there is anything to draw."""
+    files: list[Path] = []
+    names = short_names([one["run"] for one in evaluations])
+    for level in ("frames", "clips"):
+        curves = {
+            f"{run} on {out}": found["calibration"][level]
+            for run, one in zip(names, evaluations, strict=True)
+            for out, found in zip(short_names(list(one["sets"])), one["sets"].values(), strict=True)
+            if "bins" in found.get("calibration", {}).get(level, {})
+        }
+        if curves:
+            files.append(to / f"reliability-{level}.png")
+            draw_reliability(curves, files[-1], level)
+    robust = {
+        run: one["robustness"]["rows"] for run, one in zip(names, evaluations, strict=True) if "robustness" in one
+    }
+    if any(robust.values()):
+        files.append(to / "robustness.png")
+        draw_robustness(robust, files[-1])
+    return files

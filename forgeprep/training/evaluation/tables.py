@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-
-from forgeprep.io.atomic import atomic_write_bytes
-from forgeprep.shards.records import table_bytes
+from forgeprep.errors import VerifyError
+from forgeprep.io.safe_files import open_regular
+from forgeprep.training.evaluation.details import Judged, details
 from forgeprep.training.evaluation.evaluate import Verdicts, as_taken, find_verdicts
+from forgeprep.training.evaluation.intervals import Bootstrap
 from forgeprep.training.evaluation.levels import agreement, level_figures
-from forgeprep.training.evaluation.metrics import (
-    MagnitudeCounts,
-    PixelCounts,
-    clip_means,
-    confusion,
-    recalls,
-    verdict_figures,
-)
+from forgeprep.training.evaluation.metrics import clip_means
+from forgeprep.training.evaluation.perturbed import Grid, perturbed_rows
+from forgeprep.training.evaluation.robust import robustness, with_rows
+from forgeprep.training.evaluation.score_files import write_score_files
+from forgeprep.training.evaluation.summary import REAL as REAL
+from forgeprep.training.evaluation.summary import clip_figures as clip_figures
+from forgeprep.training.evaluation.summary import summary as summary
+from forgeprep.training.evaluation.truth import clip_facts, shards_fingerprint
 from forgeprep.training.inference.loaded import LoadedModel
-from forgeprep.training.sample_index import load_index
+from forgeprep.training.sample_index import SampleIndex, load_index
 
-REAL = "real"
-Selection = npt.NDArray[np.bool_]
+MAP_MEAN, PROBABILITY = "mean of a map", "probability"
 
 
 def evaluate_run(
@@ -35,124 +32,99 @@ def evaluate_run(
     shards: Sequence[Path],
     *,
     split: str = "test",
+    bootstrap: Bootstrap | None = None,
+    grid: Grid | None = None,
+    tell: Callable[[int, int], None] = lambda done, of: None,
     watch: Callable[[Path, Verdicts], None] = lambda *_: None,
 ) -> dict[str, Any]:
-    """Judge a split of each run of shards; returns what ``evaluation.json`` holds. ``watch`` is told of each."""
+    """Judge a split of each run of shards; returns what ``evaluation.json`` holds. ``watch`` is told of each.
+
+    With ``bootstrap``, figures get intervals. With ``grid``, clean samples are judged again, perturbed; ``tell`` is
+    told how many cells of how many are done.
+    """
     config = loaded.config
-    sets = {}
+    sets: dict[str, Any] = {}
+    judged: dict[str, Judged] = {}
+    places: dict[Path, tuple[SampleIndex, Judged]] = {}
     for out in shards:
         index = as_taken(load_index([out], split, numbered=config["methods"]), loaded.model)
-        verdicts = find_verdicts(loaded, index)
-        watch(out, verdicts)
+        found = find_verdicts(loaded, index)
+        watch(out, found)
+        verdicts = found.finite()
+        clips, absent = clip_facts(out, split)
         # A model of pixels calls an image a fake from the share of forged pixels that was best on val.
         sets[str(out)] = summary(verdicts, index.methods, loaded.threshold)
+        judged[str(out)] = Judged(
+            verdicts, clips, loaded.threshold, val_threshold(loaded), verdicts.mask_means is None, absent,
+            {"error": len(found.rows) - len(verdicts.rows)},
+        )  # fmt: skip
+        places[out] = index, judged[str(out)]
+        sets[str(out)] |= details(judged[str(out)], bootstrap)
         if verdicts.levels:
             sets[str(out)] |= {
                 "levels": level_figures(verdicts.rows, verdicts.levels, config["options"]["names"]),
                 "levels_agree": agreement(verdicts.rows, verdicts.levels),
             }
+    robust = robustness(judged)
+    if grid is not None:
+        robust = with_rows(robust, perturbed_rows(loaded, places, grid, tell))
     return {
         "run": str(loaded.run), "model": config["model"], "options": config["options"], "step": loaded.facts["step"],
-        "split": split, "threshold": loaded.threshold, "sets": sets,
+        "split": split, "threshold": loaded.threshold, "sets": sets, **robust,
     }  # fmt: skip
 
 
-def summary(verdicts: Verdicts, methods: Sequence[str | None], threshold: float) -> dict[str, Any]:
-    """Frame and clip figures of all samples and by compression and method, pixels, and n-way recalls."""
-    rows, labels, scores = verdicts.rows, verdicts.labels, verdicts.scores
-    method = np.array([row["method"] or REAL for row in rows])
-    quality = np.array([row["compression"] or "-" for row in rows])
-    names = [REAL, *sorted({name for name in method if name != REAL})]
-    everything = np.ones(len(rows), bool)
-    found: dict[str, Any] = {
-        "samples": len(rows),
-        "datasets": sorted({row["dataset"] for row in rows}),
-        "frames": verdict_figures(labels, scores, threshold),
-        "clips": clip_figures(rows, scores, everything, threshold),
-        "methods": {},
-        "compressions": {},
-    }
-    for name in names:
-        chosen = (method == name) | (method == REAL)
-        found["methods"][name] = {
-            "samples": int(np.count_nonzero(method == name)),
-            "acc": float(np.mean(((scores > threshold) == labels)[method == name])) if name in method else math.nan,
-            **({} if name == REAL else {
-                "auc": verdict_figures(labels[chosen], scores[chosen], threshold)["auc"],
-                "clip_auc": clip_figures(rows, scores, chosen, threshold)["auc"],
-            }),
-            **_pixels(verdicts, lambda key, name=name: (key[1] or REAL) == name),
-        }  # fmt: skip
-    for name in sorted(set(quality)):
-        chosen = quality == name
-        found["compressions"][name] = {
-            **verdict_figures(labels[chosen], scores[chosen], threshold),
-            **_pixels(verdicts, lambda key, name=name: (key[0] or "-") == name),
-        }
-    found["pixels"] = _pixels(verdicts, lambda key: True)
-    # Reals have none to be found, so they alone tell nothing.
-    if any(method is not None for method in verdicts.magnitudes):
-        found["magnitude"] = _magnitudes(verdicts)
-    found["curve"] = _roc(labels, scores)
-    if verdicts.classes is not None and verdicts.true_classes is not None:
-        # What is found may be none of the samples' classes: it stands apart, and is wrong.
-        more = range(len(methods), int(verdicts.classes.max(initial=0)) + 1)
-        names = [*(name or REAL for name in methods), *(f"class {number}" for number in more)]
-        table = confusion(verdicts.true_classes, verdicts.classes, len(names))
-        each = recalls(table)
-        found["n_way"] = {
-            "classes": names, "confusion": table.tolist(),
-            "recall": [float(value) for value in each], "average": float(np.nanmean(each)),
-        }  # fmt: skip
-    return found
+def val_threshold(loaded: LoadedModel) -> float | None:
+    """The threshold with the best balanced accuracy on val; None for trainings that have not kept it."""
+    if not loaded.model.learns_label():
+        return loaded.threshold
+    kept = loaded.facts.get("val_threshold")
+    return None if kept is None else float(kept)
 
 
-def write_scores(verdicts: Verdicts, file: Path) -> None:
-    """Write the score of each sample as Parquet, from which all figures of verdicts can be recomputed."""
-    table = pa.Table.from_pylist(verdicts.rows).append_column("score", pa.array(verdicts.scores))
-    atomic_write_bytes(file, table_bytes(table))
+def write_scores(verdicts: Verdicts, base: Path, loaded: LoadedModel, out: Path, split: str) -> list[Path]:
+    """Write the score of each sample and of each clip, as Parquet and CSV, from which all figures can be made again.
 
-
-def clip_figures(
-    rows: Sequence[Mapping[str, Any]], scores: npt.NDArray[np.float64], chosen: Selection, threshold: float
-) -> dict[str, float]:
-    """Figures of clips by the mean score of their chosen samples; a clip is fake if any of its samples is.
-
-    A clip of which unforged frames alone are chosen, though others are forged, is in no figure: it is not a real one.
-    ``clips`` counts those that are.
+    Args:
+        verdicts: on a split of the shards.
+        base: the files without their suffix; those of clips have ``-clips`` behind it.
+        loaded: the model.
+        out: the shards.
+        split: the split.
     """
-    fakes = {row["clip_id"] for row in rows if row["label"]}
-    taken = [row for row, take in zip(rows, chosen, strict=True) if take]
-    names, means = clip_means([row["clip_id"] for row in taken], scores[chosen])
-    found = {row["clip_id"] for row in taken if row["label"]}
-    labels = np.array([name in found for name in names], bool)
-    kept = labels == np.array([name in fakes for name in names], bool)
-    return {"clips": int(kept.sum()), **verdict_figures(labels[kept], means[kept], threshold)}
+    model = loaded.model
+    facts = {
+        "model": loaded.config["model"],
+        "run": loaded.run.name,
+        "step": loaded.facts["step"],
+        "checkpoint": _checkpoint(loaded),
+        "split": split,
+        "shards": out.name,
+        "data": shards_fingerprint(out),
+        "score": PROBABILITY if verdicts.mask_means is None else MAP_MEAN,
+        "threshold": loaded.threshold,
+        "val_threshold": val_threshold(loaded),
+        # Rows are sequences, which the model has made of frames.
+        "sequence": [model.sequence_frames, model.sequence_step] if model.sequence_frames else None,
+    }
+    ids = [row["sample_id"] for row in verdicts.rows]
+    files = write_score_files(base, ids, verdicts.scores, {**facts, "level": "sample"}, verdicts.rows)
+    known = verdicts.finite()
+    names, means = clip_means([row["clip_id"] for row in known.rows], known.scores)
+    rows = {row["clip_id"]: row for row in sorted(verdicts.rows, key=lambda row: int(row["label"]))}
+    lost = sorted(rows.keys() - set(names))
+    scores = [*means.tolist(), *[float("nan")] * len(lost)]
+    kept = ("clip_id", "dataset", "label", "forgery", "method", "family", "compression")
+    columns = [{name: rows[clip].get(name) for name in kept} for clip in [*names, *lost]]
+    clips = base.with_name(f"{base.name}-clips")
+    return files + write_score_files(clips, [*names, *lost], scores, {**facts, "level": "clip"}, columns)
 
 
-def _pixels(verdicts: Verdicts, wanted: Any) -> dict[str, float]:
-    total = PixelCounts()
-    for key, counts in verdicts.pixels.items():
-        if wanted(key):
-            total.merge(counts)
-    return total.figures() if total.size else {}
-
-
-def _magnitudes(verdicts: Verdicts) -> dict[str, dict[str, float]]:
-    """Errors of magnitudes of all samples, of the fakes alone, and by method."""
-    everything, fakes = MagnitudeCounts(), MagnitudeCounts()
-    for method, counts in verdicts.magnitudes.items():
-        everything.merge(counts)
-        if method is not None:
-            fakes.merge(counts)
-    named = {method or REAL: counts for method, counts in sorted(verdicts.magnitudes.items(), key=lambda m: m[0] or "")}
-    return {name: c.figures() for name, c in {"all": everything, "fakes": fakes, **named}.items() if c.size}
-
-
-def _roc(labels: npt.NDArray[np.int64], scores: npt.NDArray[np.float64]) -> list[list[float]]:
-    from sklearn.metrics import roc_curve
-
-    if len(np.unique(labels)) < 2:
-        return []
-    alarms, hits, _ = roc_curve(labels, scores)
-    return [alarms.tolist(), hits.tolist()]
+def _checkpoint(loaded: LoadedModel) -> str:
+    """The checksum of the weights."""
+    file = loaded.run / str(loaded.facts["tensors"])
+    try:
+        with open_regular(file) as tensors:
+            return hashlib.file_digest(tensors, "sha256").hexdigest()
+    except OSError as error:
+        raise VerifyError(f"{file}: {error.strerror}; train again") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -119,12 +119,21 @@ def verdict_threshold(model: ForgeryModel, facts: Mapping[str, Any]) -> float:
     return 0.5 if model.learns_label() else float(facts.get("threshold") or 0.5)
 
 
-def read_prepared(loaded: LoadedModel, samples: Samples, batches: Iterable[Ints]) -> Iterator[Prepared]:
-    """Samples by number as the model takes them, without any draw; threads read ahead."""
+def read_prepared(
+    loaded: LoadedModel,
+    samples: Samples,
+    batches: Iterable[Ints],
+    change: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+) -> Iterator[Prepared]:
+    """Samples by number as the model takes them, without any draw; threads read ahead.
+
+    ``change`` makes another sample of each that is read, before it is scaled or cut.
+    """
     recipe, size = loaded.recipe, loaded.size
 
     def make(numbers: Ints) -> Prepared:
-        return [prepare(row, recipe, size, train=False) for row in samples.read(numbers)]
+        rows = samples.read(numbers)
+        return [prepare(change(row) if change else row, recipe, size, train=False) for row in rows]
 
     return load_batches(batches, make, recipe.workers)
 

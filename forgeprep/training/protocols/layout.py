@@ -8,7 +8,6 @@ checkpoint and the shards that they are of; those of others are made anew.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,14 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from forgeprep.errors import UsageError, VerifyError, unknown_name
-from forgeprep.io.safe_files import LIST_BYTES, read_bytes
-from forgeprep.shards.names import table_path
+from forgeprep.errors import UsageError, unknown_name
 from forgeprep.shards.random_access import iter_tables
 from forgeprep.shards.read import shard_paths
+from forgeprep.training.evaluation.truth import shards_fingerprint
 from forgeprep.training.models import build, get_model
 from forgeprep.training.run_folder import Training, differing, read_config, settings_of
 from forgeprep.training.sample_index import check_columns
@@ -164,7 +159,7 @@ def lay_out(plan: Plan, tell: Callable[[str, int], None] = lambda *_: None) -> L
     if all(row.mark for row in rows):
         told = "; ".join(f"{row.name}: {row.mark}" for row in rows)
         raise UsageError(f"{plan.protocol}: no row can be trained ({told})")
-    prints = {name: _fingerprint(out) for name, out in sets.items()}
+    prints = {name: shards_fingerprint(out) for name, out in sets.items()}
     found = tuple(sorted({key.dataset for key in keys}))
     return Layout(plan, _with_given(plan.runs, rows), classes, sets, prints, found, wanted)
 
@@ -274,16 +269,3 @@ def _with_given(runs: Sequence[Path], rows: Sequence[Row]) -> tuple[Row, ...]:
             raise UsageError(f"{run}: is the same training as {taken[nearest]}; leave one out")
         taken[nearest] = run
     return tuple(replace(r, training=replace(r.training, run=taken[r.name])) if r.name in taken else r for r in rows)
-
-
-def _fingerprint(out: Path) -> str:
-    """A hash over the checksums of a set's shards; over names and sizes, where the table of them is not there."""
-    path = table_path(out, "shards")
-    try:
-        table = pq.read_table(pa.BufferReader(read_bytes(path, LIST_BYTES)), columns=["path", "sha256"])
-        lines = sorted(f"{row['path']} {row['sha256']}" for row in table.to_pylist())
-    except FileNotFoundError:
-        lines = [f"{file.relative_to(out)} {file.stat().st_size}" for file in shard_paths(out)]
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        raise VerifyError(f"{path}: {' '.join(str(error).split())}") from error
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -109,6 +109,8 @@ def test_classifiers_learn_from_crops_and_judge_whole_pictures_of_any_size(
     recipe = make_recipe(name, {"view": "crop", "size": 64, "batch": 2, "workers": 0, "epochs": 1})
     best = train(Training(name, (tmp_path / "shards",), tmp_path / "run", recipe), device="cpu")
     assert best["step"] == 1
+    # Of a sample of each class, half-way between their scores.
+    assert 0 < best["val_threshold"] < 1
     loaded = load_model(tmp_path / "run", "cpu")
     index = load_index([tmp_path / "shards"], "val")
     found = outputs(loaded, read_prepared(loaded, Samples(index), [np.arange(2)]))

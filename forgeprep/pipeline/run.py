@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -39,6 +39,7 @@ from forgeprep.schemas.version import SCHEMA_VERSION
 from forgeprep.shards.names import has_first_names, table_path
 from forgeprep.shards.records import files_there, read_record
 from forgeprep.stages import all_stages, resolve_stages
+from forgeprep.stages.base import Group, Wanted
 
 
 @dataclass(slots=True)
@@ -152,8 +153,8 @@ def _plan(
     params = frames.params(**config.params["frames"])
     assert frames.select is not None
 
-    def select(count: int, split: Split, labelled: Sequence[frozenset[int]]) -> tuple[int, ...]:
-        return frames.select(count, split, params, labelled)  # type: ignore[misc]
+    def select(count: int, group: Group) -> Wanted:
+        return frames.select(count, group, params)  # type: ignore[misc]
 
     if out is None or not table_path(out, "plan").is_file():
         dataset = None if out is not None and has_first_names(out) else config.dataset

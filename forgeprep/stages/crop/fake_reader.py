@@ -85,6 +85,7 @@ class FakeReader:
         self.alignment: Alignment | None = None
         self.unfit: str | None = None
         self.other_size = False
+        self.warnings: list[str] = []
         self.outside = Outside(guessed)
         self._open()
 
@@ -159,6 +160,7 @@ class FakeReader:
         if frame.size_wh != stretch.size_wh and self.alignment is None:
             self.other_size = True
             return Laid(moment, index, frame.time_s)
+        wanted = stretch.wants(self.clip.clip_id, moment)
         placement = Placement() if self.alignment is None else self.alignment.placement
         likeness = self._compare(moment, frame, stretch, placement, last)
         faces = [_placed(face, placement) for face in moment.faces]
@@ -174,7 +176,7 @@ class FakeReader:
             likeness,
             patches=tuple(face_patch(frame, face.box) for face in faces),
             compared=pairs,
-            samples=tuple(self._cut(moment, frame, faces, pairs, placement)) if moment.wanted else (),
+            samples=tuple(self._cut(moment, frame, faces, pairs, placement)) if wanted else (),
         )
 
     def _compare(

@@ -10,10 +10,10 @@ show the same moments.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from forgeprep.errors import UsageError
+from forgeprep.errors import UsageError, unknown_name
 from forgeprep.ops.spread import evenly
 from forgeprep.params.frames import EVERY
 from forgeprep.params.frames import FramesParams as FramesParams
@@ -130,6 +130,23 @@ def topped_up(group: Group, params: FramesParams) -> Group:
     rules = {clip.clip_id: rule_of(clip, group.split, params) for clip in group.clips}
     spread = frozenset(name for name, rule in rules.items() if rule.isdigit())
     return replace(group, top_up=len(spread) == len(rules), spread=spread)
+
+
+def check_asked(params: FramesParams, methods: Iterable[str], clips: Iterable[Clip]) -> None:
+    """Raise UsageError where a rule is for no method of the dataset, or a clip has none."""
+    kinds = {(clip.split, clip.label, clip.method): clip for clip in clips}
+    there = {clip.method for clip in kinds.values() if clip.method is not None}
+    known = {name.lower() for name in (*methods, *there)}
+    for name in params.names:
+        if name.lower() not in known:
+            raise unknown_name("name in --frames", name, ["real", "fake", EVERY, *sorted({*methods, *there})])
+    for clip in kinds.values():
+        rule_of(clip, clip.split, params)
+
+
+def asks_otherwise(group: Group, before: FramesParams, now: FramesParams) -> bool:
+    """Whether other rules hold for clips of a group than before."""
+    return any(rule_of(clip, group.split, before) != rule_of(clip, group.split, now) for clip in group.clips)
 
 
 def rule_of(clip: Clip, split: Split, params: FramesParams) -> str:

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.regions import Box, IntBox
 from forgeprep.ops.geometry import area_mean
+from forgeprep.ops.pieces import Pieces, lines_around
 
 Levels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -79,12 +80,15 @@ class Alignment:
         partner: original's frame index -> fake's frame index; frames without a partner are missing.
         offset: the fake's index minus the original's times ``rate``, rounded; the median over the frames.
         rate: frames of the fake for each frame of the original.
+        agreeing: of the fake's frames outside its forged periods, the share that shows the original's; 1 where no
+            periods are known.
     """
 
     placement: Placement
     partner: dict[int, int]
     offset: int
     rate: float
+    agreeing: float = 1.0
 
 
 def thumb(frame: Frame, area: IntBox, size_wh: tuple[int, int]) -> UInt8:
@@ -138,13 +142,22 @@ def correlation(a: UInt8, b: UInt8, keep: Mask) -> float:
     return float(x @ y) / power if power > 1e-6 * x.size else 1.0
 
 
-def align(original: Frames, fake: Frames, fps: tuple[float, float]) -> Alignment | None:
+def align(
+    original: Frames,
+    fake: Frames,
+    fps: tuple[float, float],
+    forged: Sequence[tuple[int, int]] = (),
+    frames: tuple[int, int] = (0, 0),
+) -> Alignment | None:
     """Find how a fake lies on its original, from both clips as a whole.
 
     Args:
         original: opens the original.
         fake: opens the fake.
         fps: frames a second of original and fake, as the files say.
+        forged: the fake's forged periods, where they are known and it may be longer or shorter in them than its
+            original: first frame, frame after the last.
+        frames: how many frames original and fake have; only with ``forged``.
 
     Returns:
         None if no scale and shift lays one picture on the other. The caller checks frame by frame whether both
@@ -154,16 +167,22 @@ def align(original: Frames, fake: Frames, fps: tuple[float, float]) -> Alignment
     if pair[0] is None or pair[1] is None:
         return None
     pictures = pair[0], pair[1]
-    tried: list[tuple[float, int, Placement, _Line]] = []
+    tried: list[tuple[float, int, Placement, _Line | Pieces]] = []
+    pieces = lines_around(forged, frames)
     for placement in _placements(*pictures):
-        for line in _lines(fps):
+        for line in (*_lines(fps), *pieces):
             path, cost = _path(original, fake, placement, line, pictures, limit=PROBE)
             if path:
                 tried.append((cost, len(tried), placement, line))
     if not tried:
         return None
     *_, placement, line = min(tried, key=lambda t: t[:2])
-    path, _ = _path(original, fake, placement, line, pictures, limit=None)
+    path, cost = _path(original, fake, placement, line, pictures, limit=None)
+    # The first frames say nothing of what comes after a period that lies beyond them.
+    for other in pieces:
+        found = _path(original, fake, placement, other, pictures, limit=None) if other is not line else ([], math.inf)
+        if found[1] < cost:
+            (path, cost), line = found, other
     rate = line.rate
     best: dict[int, tuple[float, int]] = {}
     for fake_index, index, distance in path:
@@ -171,7 +190,16 @@ def align(original: Frames, fake: Frames, fps: tuple[float, float]) -> Alignment
     partner = {index: fake_index for index, (_, fake_index) in sorted(best.items())}
     lags = [round(fake_index - index * rate) for index, fake_index in partner.items()]
     offset = int(np.median(lags)) if lags else 0
-    return Alignment(placement, partner, offset, rate)
+    return Alignment(placement, partner, offset, rate, _agreeing(path, forged, frames[1]))
+
+
+def _agreeing(path: Sequence[tuple[int, int, float]], forged: Sequence[tuple[int, int]], frames: int) -> float:
+    """The share of the frames outside periods that look like their partner; of those that are forged it says nothing."""
+    real = frames - sum(last - first for first, last in forged)
+    if not forged or real <= 0:
+        return 1.0
+    inside = {index for first, last in forged for index in range(first, last)}
+    return sum(distance <= FLOOR for index, _, distance in path if index not in inside) / real
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +297,7 @@ def _path(
     original: Frames,
     fake: Frames,
     placement: Placement,
-    line: _Line,
+    line: _Line | Pieces,
     pictures: tuple[_Pictures, _Pictures],
     limit: int | None,
 ) -> tuple[list[tuple[int, int, float]], float]:

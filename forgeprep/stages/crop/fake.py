@@ -43,7 +43,7 @@ class Fake:
             self.clip = replace(clip, original_id=original.clip_id, source_id=original.source_id)
         beside = {name: root / path for name, path in sorted(clip.companions.items()) if name in companions}
         self.reader = FakeReader(
-            self.clip, (root / original.path, root / clip.path), beside, params, guessed=clip.guessed
+            self.clip, (root / original.path, root / clip.path), beside, params, original.frame_count
         )
         self.forged = ForgedFaces(params, clip.label_at if clip.spans is not None else None, fakes)
         self.entry = log.clips[clip.clip_id]
@@ -106,7 +106,7 @@ class Fake:
     def _verdict_on_guess(self, laid: Sequence[Laid]) -> str | None:
         """The verdict on a guess by what was seen; None where nothing could be compared."""
         if self.reader.unfit is not None:
-            return "size_mismatch"
+            return self.reader.unfit[0]
         fits = [self.reader.fits(one) for one in laid if one.likeness is not None]
         if not fits:
             return None

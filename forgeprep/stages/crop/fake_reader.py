@@ -33,7 +33,11 @@ from forgeprep.stages.base import Sample
 from forgeprep.stages.crop.crops import compared, cut, cut_gray, sample_at, window
 from forgeprep.stages.crop.original import Moment, Stretch
 from forgeprep.stages.crop.outside import BEFORE, Likeness, Outside
+from forgeprep.stages.crop.periods import end_of, forged_runs
+from forgeprep.text import counted
 
+LEAST_AGREEING = 0.5
+"""Of the frames that a dataset calls real, so many must be the original's."""
 AS_IS = Alignment(Placement(), {}, 0, 1.0)
 """Frame for frame, pixel on pixel."""
 
@@ -71,26 +75,37 @@ class FakeReader:
 
     Attributes:
         alignment: how it lies on the original; None as long as that is as is.
-        unfit: why it cannot be laid on the original at all.
+        unfit: why it cannot be laid on the original at all: a drop reason and its detail.
         other_size: whether its frames have another size.
         learned: what was learned of the file.
+        warnings: what did not go as the dataset says.
     """
 
     def __init__(
-        self, clip: Clip, paths: tuple[Path, Path], companions: dict[str, Path], params: CropParams, *, guessed: bool
+        self,
+        clip: Clip,
+        paths: tuple[Path, Path],
+        companions: dict[str, Path],
+        params: CropParams,
+        frames: int = 0,
     ) -> None:
         self.clip, self.paths, self.companion_paths = clip, paths, companions
-        self.params, self.guessed = params, guessed
+        self.params, self.guessed = params, clip.guessed
+        self.periods = forged_runs(clip)
+        # Of the original, where periods of the fake are known, which may be longer or shorter than there.
+        self.frames_of_original = frames if clip.periods is not None else 0
         self.learned = Learned()
         self.alignment: Alignment | None = None
-        self.unfit: str | None = None
+        self.unfit: tuple[str, str] | None = None
         self.other_size = False
         self.warnings: list[str] = []
-        self.outside = Outside(guessed)
+        self.outside = Outside(clip.guessed)
         self._open()
 
     def lay(self, stretch: Stretch) -> list[Laid]:
         """The fake at the stretch's moments; both clips are compared as a whole the first time that it is off."""
+        if self.alignment is None and self.changes_length:
+            self._align(stretch)
         before = self.outside.last, list(self.outside.changes)
         laid = list(self._read(stretch))
         if self.alignment is None and self._is_off(laid):
@@ -98,6 +113,11 @@ class FakeReader:
             self.outside = Outside(self.guessed, before[0], deque(before[1], maxlen=32))
             laid = list(self._read(stretch))
         return laid
+
+    @property
+    def changes_length(self) -> bool:
+        """Whether periods are known in which it must be longer or shorter than its original."""
+        return bool(self.periods and self.frames_of_original) and end_of(self.clip) != self.frames_of_original
 
     def fits(self, one: Laid) -> bool:
         """Whether the pictures outside the faces show the same moment of the same take; True where it is unknown."""
@@ -109,7 +129,7 @@ class FakeReader:
         ``fits`` says whether the pictures outside the faces do, there or at the last moment where they were compared.
         """
         if self.unfit is not None:
-            return "size_mismatch", self.unfit
+            return self.unfit
         if one.frame is None:
             if self.alignment is not None and one.moment.index not in self.alignment.partner:
                 return "unaligned", None
@@ -140,12 +160,36 @@ class FakeReader:
         self._open()
         try:
             fps = stretch.fps, read_rate(self.paths[1])
-            found = pairing.align(lambda: read_frames(self.paths[0]), lambda: read_frames(self.paths[1]), fps)
+            counts = (self.frames_of_original, end_of(self.clip)) if self.changes_length else (0, 0)
+            found = pairing.align(
+                lambda: read_frames(self.paths[0]),
+                lambda: read_frames(self.paths[1]),
+                fps,
+                self.periods if self.changes_length else (),
+                counts,
+            )
         except MediaError:
             found = None
         if found is None:
-            self.unfit = "neither scaled nor letterboxed in a way that can be undone"
+            self.unfit = "size_mismatch", "neither scaled nor letterboxed in a way that can be undone"
+        elif self.changes_length:
+            self._judge(found)
         self.alignment = found or AS_IS
+
+    def _judge(self, found: Alignment) -> None:
+        """Whether the pictures agree with the periods; what is told of a fake of another length."""
+        forged = {index for first, last in self.periods for index in range(first, last)}
+        shown = forged & set(found.partner.values())
+        frames = f"{end_of(self.clip)} frames for {self.frames_of_original}"
+        if found.agreeing < LEAST_AGREEING:
+            self.unfit = "unaligned", f"{frames}, and those that the dataset calls real are others"
+        elif not shown:
+            self.unfit = "unaligned", f"{frames}, and its forged frames show nothing of the original"
+        else:
+            self.warnings.append(f"laid on its original piece by piece around its periods: {frames}")
+            if len(shown) < len(forged):
+                alone = counted(len(forged) - len(shown), "forged frame shows", "forged frames show")
+                self.warnings.append(f"{alone} nothing of the original: no samples of these")
 
     def _read(self, stretch: Stretch) -> Iterator[Laid]:
         # The last one is checked too, so that nothing shifts unseen between the last check and the end of the stretch.

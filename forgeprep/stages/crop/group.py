@@ -114,6 +114,8 @@ def _settle(fake: Fake, original: Clip, group: Group, log: GroupLog, *, readable
     log.clips[clip_id] = ClipLog(
         entry.clip, entry.frames, requested=entry.requested, guesses=entry.guesses, warnings=entry.warnings
     )
+    if fake.clip.periods is not None and fake.reader.unfit is not None:
+        entry.warnings.append(fake.reader.unfit[1])
     return False
 
 

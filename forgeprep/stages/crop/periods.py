@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from forgeprep.errors import MediaError
 from forgeprep.media.video import read_times
@@ -27,18 +29,32 @@ Run = tuple[int, int]
 def with_frames(group: Group, root: Path) -> tuple[Group, dict[str, list[str]]]:
     """The group with the periods of its clips as frames, and by clip what is to be told of that.
 
-    A clip that cannot be read stays as it is: whoever reads it says so.
+    A fake with periods that is longer or shorter than its original has that as a guess, whatever a list says. A clip
+    that cannot be read stays as it is: whoever reads it says so.
     """
     told: dict[str, list[str]] = {}
-    clips = []
-    for clip in group.clips:
+    members: dict[str, Clip] = {}
+    for clip in group.members:
+        members[clip.clip_id] = clip
         if clip.periods is not None or clip.audio_periods is not None or clip.listed_frames:
-            try:
-                clip, told[clip.clip_id] = _with_frames(clip, root / clip.path)
-            except MediaError:
-                pass
-        clips.append(clip)
-    return replace(group, clips=tuple(clips)), told
+            with suppress(MediaError):
+                members[clip.clip_id], told[clip.clip_id] = _with_frames(clip, root / clip.path)
+    for name, clip in members.items():
+        original = members.get(clip.original_id or "")
+        if clip.periods is not None and original is not None and original.frame_count != clip.frame_count:
+            members[name] = replace(clip, guessed=True)
+    clips, references = (tuple(members[c.clip_id] for c in part) for part in (group.clips, group.references))
+    return replace(group, clips=clips, references=references), told
+
+
+def forged_runs(clip: Clip) -> list[Run]:
+    """The frames that are forged by what the dataset says of periods, as runs."""
+    return [(first, first + count) for first, count, label in clip.spans or () if label] if clip.periods else []
+
+
+def end_of(clip: Clip) -> int:
+    """How many frames a clip has whose periods are frames."""
+    return max((first + count for first, count, _ in clip.spans or ()), default=0)
 
 
 def _with_frames(clip: Clip, path: Path) -> tuple[Clip, list[str]]:
@@ -49,7 +65,7 @@ def _with_frames(clip: Clip, path: Path) -> tuple[Clip, list[str]]:
         warnings.append(f"the dataset's list says {frames}, the file has {count:,}: those of the file count")
     if not times.told and (clip.periods or clip.audio_periods):
         warnings.append("its frames have no times of their own: periods follow from its frames per second")
-    found = {}
+    found: dict[str, Any] = {"frame_count": count}
     if clip.periods is not None:
         runs = frames_in(clip.periods, times.seconds)
         found["spans"] = _spans(runs, count)
@@ -60,7 +76,7 @@ def _with_frames(clip: Clip, path: Path) -> tuple[Clip, list[str]]:
             warnings.append(f"{counted(late, 'period')} of the dataset's list reach beyond the end of the file")
     if clip.audio_periods is not None:
         found["audio_spans"] = [[a, b - a] for a, b in frames_in(clip.audio_periods, times.seconds)]
-    return replace(clip, **found), warnings  # type: ignore[arg-type]
+    return replace(clip, **found), warnings
 
 
 def frames_in(periods: Iterable[Sequence[float]], seconds: Sequence[float]) -> list[Run]:

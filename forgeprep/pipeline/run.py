@@ -94,48 +94,40 @@ def prepare_run(
         stage.check(stage.params(**config.params[stage.name]))
     old = old_run(out)
     made_by = versions(stages, config.params)
-    alike = old is not None and not overwrite and _content_of(config, made_by) == settings_of(old)[0]
-    # Other frames of the same: what they change is in the plan.
-    refits = old is not None and not overwrite and not alike and _but_frames(config, made_by) == content_but_frames(old)
-    if update and old is not None and (alike or refits):
-        config = widened(config, RunConfig.model_validate(old["config"]))
+    # Other frames of the same are alike, too: what they change is in the plan.
+    alike = old is not None and not overwrite and _but_frames(config, made_by) == content_but_frames(old)
+    before = RunConfig.model_validate(old["config"]) if old is not None and alike else None
+    config = widened(config, before) if update and before is not None else config
     # What stands in a run keeps its split, however it came there.
-    scan = _scan(config, root, real_roots or {}, settled_sources(out) if alike or refits else {}, progress)
+    scan = _scan(config, root, real_roots or {}, settled_sources(out) if alike else {}, progress)
     check_asked(FramesParams(**config.params["frames"]), get_dataset(config.dataset).methods, scan.clips)
     identity = {"config": config.model_dump(mode="json"), "inputs": _inputs(scan), "versions": made_by}
     fingerprint, settings = fingerprint_of(identity), settings_of(identity)
     same = old is not None and old.get("fingerprint") == fingerprint
     mends = retry and old is not None and settings_of(old)[1] == settings[1]
-    grows = update and (alike or refits)
+    grows = update and alike
     if old is not None and write and not overwrite and (old.get("derived") or not (same or mends or grows)):
-        raise mismatch(out, old, identity, scan if alike or refits else None)
-    failed = failed_clips(out) if mends else None
+        raise mismatch(out, old, identity, scan if alike else None)
+    failed, known = failed_clips(out) if mends else None, out if same or mends or grows else None
     if not (same or mends):
         planning(len({clip.split for clip in scan.clips}))
-    known = out if same or mends or grows else None
-    frames_before = FramesParams(**old["config"]["params"]["frames"]) if grows and refits and old is not None else None
-    plan, grown = _plan(scan, config, root, known, failed, keep_removed if grows else None, frames_before, progress)
-    told = grown.told() if grown is not None else None
+    plan, grown = _plan(scan, config, root, known, failed, keep_removed if grows else None, before, progress)
     adds_to = digests_of(old.get("adds_to")) if old is not None and (same or grows) else ()
-    before = _settings_before(old, settings) if old is not None and (same or mends or grows) else ()
+    earlier = _earlier_settings(old, settings) if old is not None and known is not None else ()
     prepared = Prepared(
-        config, root, out, replace(scan, clips=[]), _folders(scan), plan, fingerprint, (*settings, *before), adds_to,
-        before, told,
+        config, root, out, replace(scan, clips=[]), _folders(scan), plan, fingerprint, (*settings, *earlier), adds_to,
+        earlier, grown.told() if grown is not None else None,
     )  # fmt: skip
     if write:
         take_folder(prepared, old, identity, failed, grown)
     return prepared
 
 
-def _content_of(config: RunConfig, made_by: Mapping[str, str]) -> str:
-    return settings_of({"config": config.model_dump(mode="json"), "versions": made_by})[0]
-
-
 def _but_frames(config: RunConfig, made_by: Mapping[str, str]) -> str:
     return content_but_frames({"config": config.model_dump(mode="json"), "versions": made_by})
 
 
-def _settings_before(old: Mapping[str, Any], settings: tuple[str, ...]) -> tuple[str, ...]:
+def _earlier_settings(old: Mapping[str, Any], settings: tuple[str, ...]) -> tuple[str, ...]:
     """The digests of settings by which shards of the run ``old`` may have been made that stay in this one."""
     return tuple(one for one in dict.fromkeys(all_settings(old)) if one not in settings)
 
@@ -168,13 +160,13 @@ def _plan(
     out: Path | None,
     failed: set[str] | None,
     keep_removed: bool | None,
-    frames_before: FramesParams | None,
+    before: RunConfig | None,
     progress: Callable[[str, int], None],
 ) -> tuple[Plan, Update | None]:
     """The plan of the run in ``out``, mended where clips ``failed``, or a new one.
 
-    Where ``keep_removed`` is no None, the run is to grow: the plan and what becomes of its shards. ``frames_before``
-    are given where it wants other frames than before.
+    Where ``keep_removed`` is no None, the run is to grow: the plan and what becomes of its shards, where
+    ``before`` is how it was.
     """
     frames = all_stages()["frames"]
     params = FramesParams(**config.params["frames"])
@@ -190,12 +182,16 @@ def _plan(
     old = open_plan(table_path(out, "plan"))
     if keep_removed is not None and failed is None:
         read = functools.partial(progress, "headers read")
-        refit = None if frames_before is None else functools.partial(asks_otherwise, before=frames_before, now=params)
+        refit = _refit(FramesParams(**before.params["frames"]), params) if before is not None else None
         grown = plan_update(
             old, scan.clips, root, select, config, out, keep_removed=keep_removed, refit=refit, progress=read
         )
         return grown.plan, grown
     return (repaired_plan(old, scan.clips, failed, root, select) if failed is not None else old), None
+
+
+def _refit(before: FramesParams, now: FramesParams) -> Callable[[Group], bool] | None:
+    return None if before == now else functools.partial(asks_otherwise, before=before, now=now)
 
 
 def _folders(scan: Scan) -> dict[str, int]:

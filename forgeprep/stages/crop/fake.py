@@ -19,6 +19,7 @@ from forgeprep.stages.crop.choice import Chosen
 from forgeprep.stages.crop.crops import drop
 from forgeprep.stages.crop.fake_reader import AS_IS, FakeReader, Laid
 from forgeprep.stages.crop.forged import ForgedFaces
+from forgeprep.stages.crop.lengths import Lengths
 from forgeprep.stages.crop.original import Stretch, chosen_of, no_landmarks
 
 FITS = "fits"
@@ -43,7 +44,7 @@ class Fake:
             self.clip = replace(clip, original_id=original.clip_id, source_id=original.source_id)
         beside = {name: root / path for name, path in sorted(clip.companions.items()) if name in companions}
         self.reader = FakeReader(
-            self.clip, (root / original.path, root / clip.path), beside, params, original.frame_count
+            self.clip, (root / original.path, root / clip.path), beside, params, Lengths.of(clip, original)
         )
         self.forged = ForgedFaces(params, clip.label_at if clip.spans is not None else None, fakes)
         self.entry = log.clips[clip.clip_id]

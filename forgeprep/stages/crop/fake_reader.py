@@ -31,13 +31,10 @@ from forgeprep.params.crop import CropParams
 from forgeprep.schemas.clips import Clip
 from forgeprep.stages.base import Sample
 from forgeprep.stages.crop.crops import compared, cut, cut_gray, sample_at, window
+from forgeprep.stages.crop.lengths import Lengths
 from forgeprep.stages.crop.original import Moment, Stretch
 from forgeprep.stages.crop.outside import BEFORE, Likeness, Outside
-from forgeprep.stages.crop.periods import end_of, forged_runs
-from forgeprep.text import counted
 
-LEAST_AGREEING = 0.5
-"""Of the frames that a dataset calls real, so many must be the original's."""
 AS_IS = Alignment(Placement(), {}, 0, 1.0)
 """Frame for frame, pixel on pixel."""
 
@@ -82,18 +79,11 @@ class FakeReader:
     """
 
     def __init__(
-        self,
-        clip: Clip,
-        paths: tuple[Path, Path],
-        companions: dict[str, Path],
-        params: CropParams,
-        frames: int = 0,
+        self, clip: Clip, paths: tuple[Path, Path], companions: dict[str, Path], params: CropParams, lengths: Lengths
     ) -> None:
         self.clip, self.paths, self.companion_paths = clip, paths, companions
         self.params, self.guessed = params, clip.guessed
-        self.periods = forged_runs(clip)
-        # Of the original, where periods of the fake are known, which may be longer or shorter than there.
-        self.frames_of_original = frames if clip.periods is not None else 0
+        self.lengths = lengths
         self.learned = Learned()
         self.alignment: Alignment | None = None
         self.unfit: tuple[str, str] | None = None
@@ -104,7 +94,7 @@ class FakeReader:
 
     def lay(self, stretch: Stretch) -> list[Laid]:
         """The fake at the stretch's moments; both clips are compared as a whole the first time that it is off."""
-        if self.alignment is None and self.changes_length:
+        if self.alignment is None and self.lengths.periods:
             self._align(stretch)
         before = self.outside.last, list(self.outside.changes)
         laid = list(self._read(stretch))
@@ -113,11 +103,6 @@ class FakeReader:
             self.outside = Outside(self.guessed, before[0], deque(before[1], maxlen=32))
             laid = list(self._read(stretch))
         return laid
-
-    @property
-    def changes_length(self) -> bool:
-        """Whether periods are known in which it must be longer or shorter than its original."""
-        return bool(self.periods and self.frames_of_original) and end_of(self.clip) != self.frames_of_original
 
     def fits(self, one: Laid) -> bool:
         """Whether the pictures outside the faces show the same moment of the same take; True where it is unknown."""
@@ -158,38 +143,12 @@ class FakeReader:
         """Compare both clips as a whole; from here on that counts."""
         self.close()
         self._open()
-        try:
-            fps = stretch.fps, read_rate(self.paths[1])
-            counts = (self.frames_of_original, end_of(self.clip)) if self.changes_length else (0, 0)
-            found = pairing.align(
-                lambda: read_frames(self.paths[0]),
-                lambda: read_frames(self.paths[1]),
-                fps,
-                self.periods if self.changes_length else (),
-                counts,
-            )
-        except MediaError:
-            found = None
+        found = _aligned(self.paths, stretch.fps, self.lengths)
         if found is None:
             self.unfit = "size_mismatch", "neither scaled nor letterboxed in a way that can be undone"
-        elif self.changes_length:
-            self._judge(found)
+        elif self.lengths.periods:
+            self.unfit, self.warnings = self.lengths.judge(found)
         self.alignment = found or AS_IS
-
-    def _judge(self, found: Alignment) -> None:
-        """Whether the pictures agree with the periods; what is told of a fake of another length."""
-        forged = {index for first, last in self.periods for index in range(first, last)}
-        shown = forged & set(found.partner.values())
-        frames = f"{end_of(self.clip)} frames for {self.frames_of_original}"
-        if found.agreeing < LEAST_AGREEING:
-            self.unfit = "unaligned", f"{frames}, and those that the dataset calls real are others"
-        elif not shown:
-            self.unfit = "unaligned", f"{frames}, and its forged frames show nothing of the original"
-        else:
-            self.warnings.append(f"laid on its original piece by piece around its periods: {frames}")
-            if len(shown) < len(forged):
-                alone = counted(len(forged) - len(shown), "forged frame shows", "forged frames show")
-                self.warnings.append(f"{alone} nothing of the original: no samples of these")
 
     def _read(self, stretch: Stretch) -> Iterator[Laid]:
         # The last one is checked too, so that nothing shifts unseen between the last check and the end of the stretch.
@@ -260,6 +219,17 @@ class FakeReader:
                 if part is not None:
                     sample.companions[name] = part
             yield sample
+
+
+def _aligned(paths: tuple[Path, Path], fps: float, lengths: Lengths) -> Alignment | None:
+    """How the second clip lies on the first, whose rate is ``fps``; None where it does not, or cannot be read."""
+    original, fake = paths
+    of_length = lengths.periods, lengths.frames
+    try:
+        rates = fps, read_rate(fake)
+        return pairing.align(lambda: read_frames(original), lambda: read_frames(fake), rates, *of_length)
+    except MediaError:
+        return None
 
 
 def _placed(face: Face, placement: Placement) -> Face:

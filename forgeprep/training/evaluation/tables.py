@@ -41,7 +41,8 @@ def evaluate_run(
     config = loaded.config
     sets = {}
     for out in shards:
-        index = as_taken(load_index([out], split, numbered=config["methods"]), loaded.model)
+        read = load_index([out], split, numbered=config["methods"], target=loaded.recipe.target)
+        index = as_taken(read, loaded.model)
         verdicts = find_verdicts(loaded, index)
         watch(out, verdicts)
         # A model of pixels calls an image a fake from the share of forged pixels that was best on val.

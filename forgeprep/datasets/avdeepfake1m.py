@@ -7,9 +7,9 @@
     {train,val}_metadata/<file>.json                the same, one file a clip
     {train,val}/<file>.json                         the same, beside the clip (++)
 
-What was said of LAV-DF holds here too: sound alone looks real (``sound-fakes``), a fake of another length is laid on its
-original piece by piece, and the frames of the file count. The labels of the authors' test are not public: their val is val, or with
-``validation=test`` test.
+What was said of LAV-DF holds here too: sound alone looks real (``sound-fakes``), a fake of another length is laid on
+its original piece by piece, and the frames of the file count. The labels of the authors' test are not public: their val
+is val, or with ``validation=test`` test.
 """
 
 from __future__ import annotations

@@ -12,10 +12,11 @@ What a clip is follows from its folder; ``meta_data.csv`` tells the method and w
 rows than there are clips, and other names in some versions. The original is the RealVideo-RealAudio clip of the same
 person whose name the fake's begins with, up to its first ``_``; if that person has one clip alone, it is that one.
 
-RealVideo-FakeAudio looks real: it is a real here (``label`` 0), left out with ``sound-fakes=skip``, or a fake whose mask
-is empty with ``sound-fakes=fake``. The columns ``visual_label`` and ``audio_label`` say both, whatever the label. There
-is no official split: people are dealt out (``ratios``, ``seed``), and swaps of people of two splits are left out; with
-``swaps=by-source`` they are kept where the video's own person is, as in most papers, and the other's face leaks.
+RealVideo-FakeAudio looks real: it is a real here (``label`` 0), left out with ``sound-fakes=skip``, or a fake whose
+mask is empty with ``sound-fakes=fake``. The columns ``visual_label`` and ``audio_label`` say both, whatever the label.
+There is no official split: people are dealt out (``ratios``, ``seed``), and swaps of people of two splits are left
+out; with ``swaps=by-source`` they are kept where the video's own person is, as in most papers, and the other's face
+leaks.
 """
 
 from __future__ import annotations

@@ -5,11 +5,12 @@
     {train,dev,test}/NNNNNN.mp4
     metadata.json, or metadata.min.json       file, split, fake_periods (seconds), original, modify_video, …
 
-Periods become spans of frames by the times at which the frames are shown. A clip whose sound alone is forged looks real:
-it is a real here, left out with ``sound-fakes=skip``, or a fake without a mask with ``sound-fakes=fake``. A forged clip
-may be longer or shorter than its original. Then it does not lie on it frame by frame: it is laid on it piece by piece,
-around its periods, and its original is a guess. Where the pictures do not fit, it has no mask, and its labels are those
-of the list. The number of frames in the list may be wrong: those of the file count, and the clips table says so.
+Periods become spans of frames by the times at which the frames are shown. A clip whose sound alone is forged looks
+real: it is a real here, left out with ``sound-fakes=skip``, or with ``sound-fakes=fake`` a fake with an empty mask. A
+forged clip may be longer or shorter than its original. Then it does not lie on it frame by frame: it is laid on it
+piece by piece, around its periods, and its original is a guess. Where the pictures do not fit, it has no mask, and its
+labels are those of the list. The number of frames in the list may be wrong: those of the file count, and the clips
+table says so.
 """
 
 from __future__ import annotations

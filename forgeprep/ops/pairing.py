@@ -194,7 +194,7 @@ def align(
 
 
 def _agreeing(path: Sequence[tuple[int, int, float]], forged: Sequence[tuple[int, int]], frames: int) -> float:
-    """The share of the frames outside periods that look like their partner; of those that are forged it says nothing."""
+    """The share of the frames outside periods that look like their partner; the forged ones do not count."""
     real = frames - sum(last - first for first, last in forged)
     if not forged or real <= 0:
         return 1.0

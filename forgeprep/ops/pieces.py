@@ -1,7 +1,8 @@
 """Where a fake's frames lie on its original if it is longer or shorter in some of its forged periods.
 
-Words were put in, taken out, or replaced by longer or shorter ones (LAV-DF, AV-Deepfake1M). Outside the periods the fake
-shows the original frame by frame; after each of them by as much later or earlier as that period is longer or shorter.
+Words were put in, taken out, or replaced by longer or shorter ones (LAV-DF, AV-Deepfake1M). Outside the periods the
+fake shows the original frame by frame; after each of them by as much later or earlier as that period is longer or
+shorter.
 By how much each is, nothing says; in all it is the difference of both clips. So these lines are guesses, around which
 :func:`forgeprep.ops.pairing.align` searches, and the pictures decide.
 """
@@ -31,6 +32,7 @@ class Pieces:
     rate: float = 1.0
 
     def __call__(self, index: int) -> int:
+        """About which frame of the original a frame of the fake shows."""
         at = bisect_right(self.fakes, index) - 1
         first, start = self.fakes[at], self.originals[at]
         if at + 1 == len(self.fakes):

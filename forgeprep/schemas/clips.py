@@ -224,10 +224,10 @@ face. ``sha256`` is of the file; null where it could not be read. Where ``path``
 ``header_frames`` is how many there are, ``size_bytes`` and ``sha256`` are of them all (the latter of the lines that
 ``sha256sum`` prints for them by number), and ``fps`` and ``detected_spans`` are null: nothing tells the rate.
 
-``visual_label`` and ``audio_label`` say of the clip as a whole whether it is forged where it is seen, and heard: 0 no, 1
-yes, null where nothing tells. ``listed_frames`` is how many frames the dataset's list says that there are, null where it
-says nothing. ``warnings`` are lines on what did not go as the dataset says: a list with a wrong number of frames, or a
-fake that does not lie on its original; empty for most clips.
+``visual_label`` and ``audio_label`` say of the clip as a whole whether it is forged where it is seen, and heard: 0 no,
+1 yes, null where nothing tells. ``listed_frames`` is how many frames the dataset's list says that there are, null
+where it says nothing. ``warnings`` are lines on what did not go as the dataset says: a list with a wrong number of
+frames, or a fake that does not lie on its original; empty for most clips.
 
 How the file is coded, null where it is unreadable: ``codec``, ``profile`` and ``pixel_format`` as FFmpeg names them;
 ``color_range`` (limited, full) and ``color_matrix`` (bt601, bt709, …; null for RGB and gray) as they were taken, and

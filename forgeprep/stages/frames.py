@@ -35,9 +35,7 @@ def wanted_of(frame_count: int, group: Group, params: FramesParams) -> Wanted:
     return Wanted(frames, {name: found[rule] for name, rule in rules.items() if found[rule] != frames})
 
 
-def _by_rule(
-    frame_count: int, group: Group, params: FramesParams, rules: Sequence[str]
-) -> dict[str, tuple[int, ...]]:
+def _by_rule(frame_count: int, group: Group, params: FramesParams, rules: Sequence[str]) -> dict[str, tuple[int, ...]]:
     numbers = sorted((rule for rule in rules if rule.isdigit()), key=int)
     alone = [rule for rule in rules if not rule.isdigit()] or numbers[-1:]
     found = {rule: select(frame_count, group.split, params.with_rule(rule), group.labelled) for rule in alone}

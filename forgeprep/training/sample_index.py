@@ -153,13 +153,17 @@ def _read_index(paths: Sequence[Path], target: Target) -> pa.Table:
     for number, path in enumerate(paths):
         for table in iter_tables(path, list(dict.fromkeys(["enlarge", "image_size", *_TREE, target]))):
             if target not in table.column_names:
-                raise UsageError(f"{path}: has no column '{target}', which the training is to learn; make the run again")
+                raise UsageError(
+                    f"{path}: has no column '{target}', which the training is to learn; make the run again"
+                )
             # A table is a row group of a Parquet file, else a multiple of TAR_GROUP samples.
             rows = np.arange(table.num_rows)
             group = groups + (rows // TAR_GROUP if path.suffix != ".parquet" else rows * 0)
             groups = int(group[-1]) + 1 if len(group) else groups
             try:
-                made = _index_rows(table_by_target(table.append_column("group", pa.array(group.astype(np.int32))), target))
+                made = _index_rows(
+                    table_by_target(table.append_column("group", pa.array(group.astype(np.int32))), target)
+                )
             except (KeyError, MemoryError, pa.ArrowException) as error:
                 raise VerifyError(f"{path}: {' '.join(str(error).split())}; forgeprep verify tells more") from error
             made["shard"] = pa.array(np.full(len(made["label"]), number, np.int32))

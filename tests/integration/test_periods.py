@@ -1,9 +1,8 @@
-"""Fakes that are forged in periods, and longer or shorter in them than their original: labels by the second, exactly."""
+"""Fakes that are forged in periods, and longer or shorter in them than their original: exact labels by the second."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from forgeprep.shards.read import iter_rows, shard_paths
+from forgeprep.stages.crop.periods import frames_in
 from tests.conftest import UInt8, run_cli
 from tests.helpers.variants import fake_path, original_path, pictures
 
@@ -78,7 +78,7 @@ class Made:
 def made(couple: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
     root, out = tmp_path_factory.mktemp("lavdf"), tmp_path_factory.mktemp("out")
     small = [
-        [np.asarray(cv2.resize(frame, (240, 180), interpolation=cv2.INTER_AREA)) for frame in pictures(path)[:N]]
+        [np.asarray(cv2.resize(frame, (200, 150), interpolation=cv2.INTER_AREA)) for frame in pictures(path)[:N]]
         for path in (original_path(couple, STEM, "raw"), fake_path(couple, "Deepfakes", STEM, "raw"))
     ]
     write_timed(root / "train/000000.mp4", small[0], times_of(N, 0))
@@ -97,7 +97,7 @@ def made(couple: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
              "video_frames": len(shown) if number < 4 else N}
         )  # fmt: skip
     (root / "metadata.json").write_text(json.dumps(entries))
-    flags = ("--frames", "all", "--stages", "crop,mask", "--size", "64", "--workers", "0")
+    flags = ("--frames", "all", "--stages", "crop", "--size", "64", "--workers", "0")
     assert run_cli("run", "lavdf", "--root", str(root), "--out", str(out), *flags) == 0
     assert run_cli("verify", str(out)) == 0
     ids = {f"lavdf/train/{number:06d}": name for number, name in enumerate(["original", *EDITS])}
@@ -110,8 +110,51 @@ def made(couple: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_every_frame_has_the_label_of_its_time(name: str, made: Made) -> None:
+def test_every_frame_has_the_label_of_its_time_and_its_own_original(name: str, made: Made) -> None:
     shown, rows, clip = EDITS[name], made.rows[name], made.clips[name]
-    print(name, clip["pairing"], len(rows), Counter(r["label"] for r in rows), clip["warnings"], clip["guesses"],
-          sum(r["original_frame"] is not None and not shown[r["frame_index"]][1] and r["original_frame"] != shown[r["frame_index"]][0] for r in rows))
     assert [row["sample_id"] for row in rows if row["label"] != shown[row["frame_index"]][1]] == []
+    assert sum(label * count for _, count, label in clip["spans"]) == sum(fake for _, fake in shown)
+    # A frame that is real shows one of the original's, and that is known where the pair holds.
+    shows = {index for index, fake in shown if not fake}
+    if name == "a word put in":
+        assert (clip["pairing"], clip["guesses"][0]["verdict"]) == ("refused", "unaligned")
+        assert len(rows) == len(shown)
+        assert {row["original_frame"] for row in rows} == {None}
+    else:
+        own = [row for row in rows if not row["label"]]
+        assert [row["original_frame"] for row in own] == [shown[row["frame_index"]][0] for row in own]
+        assert {row["original_frame"] for row in own} == shows
+        # As many forged ones as the original has frames for, and of the rest there is a word.
+        forged_rows, there = len(rows) - len(own), {index for index, fake in shown if fake} - shows
+        assert forged_rows >= len(there)
+        dropped = [drop for drop in made.drops if drop["clip_id"] == clip["clip_id"]]
+        assert len(rows) + len(dropped) == N
+        assert {drop["reason"] for drop in dropped} <= {"unaligned"}
+    heard = clip["audio_label"] if name not in ("as long", "original") else 0
+    assert {row["audio_label"] for row in rows if row["label"]} == {heard}
+    assert {row["audio_label"] for row in rows if not row["label"]} == {0}
+    assert all(row["visual_label"] == row["label"] for row in rows)
+
+
+def test_what_the_list_says_wrongly_is_told(made: Made) -> None:
+    told = {name: clip["warnings"] for name, clip in made.clips.items()}
+    assert told["original"] == told["as long"] == []
+    wrong = [name for name, lines in told.items() if any("the dataset's list says 75 frames, the" in x for x in lines)]
+    assert wrong == list(EDITS)[3:]
+    assert told["a longer word"] == [
+        "laid on its original piece by piece around its periods: 88 frames for 75",
+        "13 forged frames show nothing of the original: no samples of these",
+    ]
+    assert told["a word put in"][1:] == [
+        "99 frames for 75, and its forged frames show nothing of the original",
+        "it does not lie on its original: taken without, labelled as the dataset's list says",
+    ]
+    assert [made.clips[name]["pairing"] for name in ("as long", "a longer word")] == ["stated", "guessed"]
+
+
+def test_periods_meet_frames_by_the_time_at_which_these_begin_to_be_shown() -> None:
+    seconds = [0.0, 0.033, 0.1, 0.1334, 0.5, 0.501]
+    assert frames_in([[0.1, 0.5]], seconds) == [(2, 4)]
+    # Lists and containers round; what touches is one; what holds no frame is none.
+    assert frames_in([[0.0335, 0.1003], [0.1, 0.2], [0.34, 0.4]], seconds) == [(1, 4)]
+    assert frames_in([[0.6, 0.9], [0.5, 7.0]], seconds) == [(4, 6)]

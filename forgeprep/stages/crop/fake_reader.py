@@ -82,8 +82,7 @@ class FakeReader:
         self, clip: Clip, paths: tuple[Path, Path], companions: dict[str, Path], params: CropParams, lengths: Lengths
     ) -> None:
         self.clip, self.paths, self.companion_paths = clip, paths, companions
-        self.params, self.guessed = params, clip.guessed
-        self.lengths = lengths
+        self.params, self.guessed, self.lengths = params, clip.guessed, lengths
         self.learned = Learned()
         self.alignment: Alignment | None = None
         self.unfit: tuple[str, str] | None = None
@@ -136,8 +135,7 @@ class FakeReader:
 
     def _is_off(self, laid: Sequence[Laid]) -> bool:
         """Whether the clip has to be aligned: another size, a neighbouring frame that fits better, or no fit at all."""
-        lagged = any(one.likeness is not None and one.likeness.lagged for one in laid)
-        return self.other_size or lagged or not all(map(self.fits, laid))
+        return self.other_size or any((one.likeness and one.likeness.lagged) or not self.fits(one) for one in laid)
 
     def _align(self, stretch: Stretch) -> None:
         """Compare both clips as a whole; from here on that counts."""

@@ -52,7 +52,9 @@ def samples_of_group(
     without = {clip.clip_id: clip for clip in group.clips if clip.label == 1}
     for original in _originals(group):
         # Others may stem from the same source, but nothing says from which frames.
-        fakes = [clip for clip in without.values() if original.clip_id in clip.options]
+        # Of what looks real, nothing is to be compared.
+        unseen = [clip for clip in without.values() if clip.audio_only == "yes"]
+        fakes = [clip for clip in without.values() if original.clip_id in clip.options and clip not in unseen]
         if fakes or original in group.clips:
             part = group if original is group.original else group.part(original, fakes)
             for samples, paired in _original_and_fakes(original, fakes, part, make):
@@ -132,7 +134,8 @@ def _alone(clip: Clip, group: Group, make: _Making) -> Iterator[list[Sample]]:
         if clip.periods is not None:
             entry.warnings.append("it does not lie on its original: taken without, labelled as the dataset's list says")
     else:
-        entry.pairing = "none" if clip.original_id is None else "missing"
+        found = "stated" if clip.audio_only == "yes" else "missing"
+        entry.pairing = "none" if clip.original_id is None else found
     # A guess costs nothing, also one of what is not on disk, where the dataset has a mask of its own.
     if clip.guessed and (entry.guesses or beside):
         clip = entry.clip = replace(clip, original_id=None)

@@ -15,7 +15,7 @@ LEAST_AGREEING = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """What the dataset says of a fake's periods, and how many frames original and fake have; nothing without periods."""
+    """A fake's forged periods, by what the dataset says, and how many frames original and fake have."""
 
     periods: tuple[Run, ...] = ()
     frames: tuple[int, int] = (0, 0)
@@ -28,7 +28,7 @@ class Lengths:
         return Lengths(periods, frames) if periods and original.frame_count and frames[0] != frames[1] else Lengths()
 
     def judge(self, found: Alignment) -> tuple[tuple[str, str] | None, list[str]]:
-        """Why the fake does not lie on its original as was found, as a drop reason and its detail; what is to be told."""
+        """Why a fake does not lie as was found, as a drop reason and its detail, and what is to be told."""
         forged = {index for first, last in self.periods for index in range(first, last)}
         shown = forged & set(found.partner.values())
         frames = f"{self.frames[1]} frames for {self.frames[0]}"

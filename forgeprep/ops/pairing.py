@@ -44,6 +44,8 @@ SAME_TAKE, FLOOR = 0.6, 9.0
 :data:`STRIDE` frames, or by less than the floor (squared levels, which the strongest compression leaves)."""
 STRIDE = 16
 LEAST_SIMILARITY = 0.8
+_FORGED = 0.25
+"""The weight of a frame that is known to be forged."""
 _SWITCH, _FURTHER, _OFF_BEAT, _SURE = 10.0, 0.2, 3.0, 20.0
 """Costs of a lost or doubled frame, of each further one at the same position, and of one that the frame rates explain
 but at another frame than expected; and the weight of a thumb's difference."""
@@ -168,38 +170,37 @@ def align(
         return None
     pictures = pair[0], pair[1]
     tried: list[tuple[float, int, Placement, _Line | Pieces]] = []
-    pieces = lines_around(forged, frames)
+    pieces, inside = lines_around(forged, frames), frozenset(i for first, last in forged for i in range(first, last))
+    lines: list[_Line | Pieces] = [*_lines(fps), *pieces]
     for placement in _placements(*pictures):
-        for line in (*_lines(fps), *pieces):
-            path, cost = _path(original, fake, placement, line, pictures, limit=PROBE)
+        for line in lines:
+            path, cost = _path(original, fake, placement, line, pictures, PROBE, inside)
             if path:
                 tried.append((cost, len(tried), placement, line))
     if not tried:
         return None
     *_, placement, line = min(tried, key=lambda t: t[:2])
-    path, cost = _path(original, fake, placement, line, pictures, limit=None)
+    path, cost = _path(original, fake, placement, line, pictures, None, inside)
     # The first frames say nothing of what comes after a period that lies beyond them.
-    for other in pieces:
-        found = _path(original, fake, placement, other, pictures, limit=None) if other is not line else ([], math.inf)
+    for other in (one for one in pieces if one is not line):
+        found = _path(original, fake, placement, other, pictures, None, inside)
         if found[1] < cost:
             (path, cost), line = found, other
     rate = line.rate
-    best: dict[int, tuple[float, int]] = {}
+    best: dict[int, tuple[bool, float, int]] = {}
     for fake_index, index, distance in path:
-        best[index] = min(best.get(index, (math.inf, 0)), (distance, fake_index))
-    partner = {index: fake_index for index, (_, fake_index) in sorted(best.items())}
+        best[index] = min(best.get(index, (True, math.inf, 0)), (fake_index in inside, distance, fake_index))
+    partner = {index: fake_index for index, (*_, fake_index) in sorted(best.items())}
     lags = [round(fake_index - index * rate) for index, fake_index in partner.items()]
     offset = int(np.median(lags)) if lags else 0
-    return Alignment(placement, partner, offset, rate, _agreeing(path, forged, frames[1]))
+    return Alignment(placement, partner, offset, rate, _agreeing(path, inside, frames[1]))
 
 
-def _agreeing(path: Sequence[tuple[int, int, float]], forged: Sequence[tuple[int, int]], frames: int) -> float:
+def _agreeing(path: Sequence[tuple[int, int, float]], forged: frozenset[int], frames: int) -> float:
     """The share of the frames outside periods that look like their partner; the forged ones do not count."""
-    real = frames - sum(last - first for first, last in forged)
-    if not forged or real <= 0:
+    if not forged or frames <= len(forged):
         return 1.0
-    inside = {index for first, last in forged for index in range(first, last)}
-    return sum(distance <= FLOOR for index, _, distance in path if index not in inside) / real
+    return sum(distance <= FLOOR for index, _, distance in path if index not in forged) / (frames - len(forged))
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +301,7 @@ def _path(
     line: _Line | Pieces,
     pictures: tuple[_Pictures, _Pictures],
     limit: int | None,
+    forged: frozenset[int] = frozenset(),
 ) -> tuple[list[tuple[int, int, float]], float]:
     """The most likely order: (fake's index, original's index, their distance) for each frame that has a partner; and
     its cost, in squared levels for each frame.
@@ -322,7 +324,9 @@ def _path(
     distances = np.stack(rows)
     floor = float(np.median(distances.min(axis=1))) + 0.05
     centres = [line(index) for index in indices]
-    states, cost = _viterbi(distances * (_SURE / 2 / floor), centres, indices, line.rate)
+    # What is forged may look like another frame than the one that it stands for: it counts less.
+    weights = np.array([_FORGED if index in forged else 1.0 for index in indices], np.float32)
+    states, cost = _viterbi(distances * weights[:, None] * (_SURE / 2 / floor), centres, indices, line.rate)
     path = [
         (index, centre - reach + state, float(row[state]))
         for index, centre, state, row in zip(indices, centres, states, distances, strict=True)

@@ -12,6 +12,9 @@ from forgeprep.text import counted
 LEAST_AGREEING = 0.5
 """Of the frames that a dataset calls real, so many must be the original's."""
 
+FEWEST, LEAST_SHOWN = 4, 0.1
+"""So many forged frames, and such a share of them, must show one of the original's, or all if they are fewer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
@@ -34,7 +37,7 @@ class Lengths:
         frames = f"{self.frames[1]} frames for {self.frames[0]}"
         if found.agreeing < LEAST_AGREEING:
             return ("unaligned", f"{frames}, and those that the dataset calls real are others"), []
-        if not shown:
+        if len(shown) < min(len(forged), max(FEWEST, LEAST_SHOWN * len(forged))):
             return ("unaligned", f"{frames}, and its forged frames show nothing of the original"), []
         told = [f"laid on its original piece by piece around its periods: {frames}"]
         if len(shown) < len(forged):

@@ -32,7 +32,7 @@ def of_each(frames: str, count: int, length: int | None = None) -> dict[str, tup
 def test_what_means_the_same_is_written_the_same() -> None:
     same = ["real=270,fake=100", "fakes = 100, original=270", {"fake": 100, "Reals": 270}]
     assert {FramesParams(frames=one).frames for one in same} == {"real=270,fake=100"}  # type: ignore[arg-type]
-    split = FramesParams(frames={"train": {"real": 9, "*": 3}, "valid": 4, "test": "all"})
+    split = FramesParams(frames={"train": {"real": 9, "*": 3}, "valid": 4, "test": "all"})  # type: ignore[dict-item]
     assert split.frames == {"train": "real=9,*=3", "val": "4", "test": "all"}
     assert FramesParams(frames="*=9,FaceSwap=all,real=4").frames == "real=4,FaceSwap=all,*=9"
     assert (FramesParams(frames="32").frames, FramesParams().frames) == ("32", "32")

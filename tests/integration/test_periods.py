@@ -78,7 +78,10 @@ class Made:
 def made(couple: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
     root, out = tmp_path_factory.mktemp("lavdf"), tmp_path_factory.mktemp("out")
     small = [
-        [np.asarray(cv2.resize(frame, (200, 150), interpolation=cv2.INTER_AREA)) for frame in pictures(path)[:N]]
+        [
+            np.asarray(cv2.resize(frame, (200, 150), interpolation=cv2.INTER_AREA), np.uint8)
+            for frame in pictures(path)[:N]
+        ]
         for path in (original_path(couple, STEM, "raw"), fake_path(couple, "Deepfakes", STEM, "raw"))
     ]
     write_timed(root / "train/000000.mp4", small[0], times_of(N, 0))

@@ -24,8 +24,8 @@ def rows_of(out: Path) -> list[dict[str, Any]]:
 def heard(laid_out: LaidOut, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run in which a forged sound makes a fake, in both formats."""
     out = tmp_path_factory.mktemp("heard") / "out"
-    flags = ("--stages", "crop,mask", "--frames", "2", "--size", "64", "--format", "parquet,webdataset")
-    flags += ("--option", "sound-fakes=fake", "--workers", "0")
+    flags = ["--stages", "crop,mask", "--frames", "2", "--size", "64", "--format", "parquet,webdataset"]
+    flags += ["--option", "sound-fakes=fake", "--workers", "0"]
     root = str(laid_out("fakeavceleb"))
     assert run_cli("run", "fakeavceleb", "--root", root, "--out", str(out), *flags) == 0
     return out
@@ -43,7 +43,7 @@ def test_a_forged_sound_makes_a_fake_with_an_empty_mask_if_that_is_wanted(
         "FakeVideo-RealAudio": (1, 1, 0, "identity_replaced", None, True),
         "FakeVideo-FakeAudio": (1, 1, 1, "identity_remained", "wav2lip", True),
     }
-    seen = Counter()
+    seen: Counter[str] = Counter()
     for row in rows_of(heard):
         kind = row["clip_id"].split("/")[1]
         label, visual, audio, forgery, method, masked = kinds[kind]
@@ -81,7 +81,7 @@ def test_a_training_learns_what_is_asked_for(heard: Path, tmp_path: Path, face_p
 
     truth = {row["sample_id"]: row for row in rows_of(heard)}
     for target in ("label", "visual_label", "audio_label"):
-        index = load_index([heard], "train", target=target)  # type: ignore[arg-type]
+        index = load_index([heard], "train", target=target)
         samples = Samples(index).read(range(len(index)))
         assert len(index) == sum(row["split"] == "train" for row in truth.values())
         assert [row["label"] for row in samples] == [truth[row["sample_id"]][target] for row in samples]

@@ -25,7 +25,7 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,8 @@ from forgeprep.pipeline.run_folder import Prepared
 from forgeprep.report.summary import summarise
 from forgeprep.schemas.clips import CLIP_SCHEMA, SPLITS, Clip, Forgery, Split
 from forgeprep.shards.records import record_path
-from forgeprep.stages.frames import FramesParams, select
+from forgeprep.stages.base import Group, Wanted
+from forgeprep.stages.frames import FramesParams, wanted_of
 
 WORKERS = 1000
 WIDE = 0.6
@@ -135,8 +136,8 @@ def reckon(what: str, shard_size: int, times: Times, out: Path) -> None:
     config = make_config(listed.__name__, {"stages": "crop,mask,noise", "shard_size": str(shard_size)})
     params = FramesParams()
 
-    def chosen(count: int, split: Split, known: Sequence[frozenset[int]]) -> tuple[int, ...]:
-        return select(count, split, params, known)
+    def chosen(count: int, group: Group) -> Wanted:
+        return wanted_of(count, group, params)
 
     (plan, count), planning = timed(lambda: planned(listed(), chosen, shard_size))
     number, samples = len(plan.briefs), sum(brief.requested for brief in plan.briefs)

@@ -47,6 +47,14 @@ def datasets_show(
         typer.Option(help="Folder of a copy, whose clips are counted. [default: as for 'forgeprep run']", **ANY),
     ] = None,
     option: Annotated[list[str] | None, typer.Option(help="An option of the dataset.", metavar="NAME=VALUE")] = None,
+    frames: Annotated[
+        str | None,
+        typer.Option(
+            help="As --frames of 'forgeprep run', e.g. real=270,fake=100: count the frames that are taken at most. "
+            "[default: none]",
+            metavar="TEXT",
+        ),
+    ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -75,6 +83,8 @@ def datasets_show(
             raise
         warnings = [str(error)]
     methods = _methods(dataset, clips)
+    if frames is not None:
+        _count_frames(frames, dataset, clips, methods)
     if as_json:
         options = dataset.params.model_json_schema().get("properties", {})
         place = None if taken is None else str(taken.value)
@@ -219,16 +229,43 @@ def _methods(dataset: Adapter, clips: Sequence[Clip]) -> list[dict[str, Any]]:
     ]
 
 
+def _count_frames(text: str, dataset: Adapter, clips: Sequence[Clip], methods: list[dict[str, Any]]) -> None:
+    """Add to each method how many frames are taken at most; None where a rule sets no limit.
+
+    Raises:
+        UsageError: the rules cannot be read, or name what there is not.
+    """
+    from pydantic import ValidationError
+
+    from forgeprep.errors import UsageError
+    from forgeprep.io.settings import first_problem
+    from forgeprep.stages.frames import FramesParams, check_asked, rule_of
+
+    try:
+        params = FramesParams(frames=text)
+    except ValidationError as error:
+        raise UsageError(f"--frames: {first_problem(error)[1]}") from None
+    check_asked(params, dataset.methods, clips)
+    for one in methods:
+        rules = [rule_of(clip, clip.split, params) for clip in clips if clip.method == one["method"]]
+        one["frames"] = sum(map(int, rules)) if all(map(str.isdigit, rules)) else None
+
+
 def _print_methods(methods: Sequence[dict[str, Any]], clips: Sequence[Clip]) -> None:
     from forgeprep.commands.terminal import add_cells, console, light_table
 
+    of_frames = ["frames"] if "frames" in methods[0] else []
     table = light_table(
         "methods: clips published, clips found" if clips else "methods: clips published",
         ["forgery", "family", "method"],
-        ["published", *methods[0]["found"]],
+        ["published", *methods[0]["found"], *of_frames],
     )
     for one in methods:
         told = f"{one['published']:,}" if one["published"] else "-"
         numbers = [f"{number:,}" for number in one["found"].values()]
+        numbers += [f"{one['frames']:,}" if one["frames"] is not None else "-"] if of_frames else []
         add_cells(table, one["forgery"], one["family"] or "-", one["method"] or "-", told, *numbers)
     console.print(table)
+    if of_frames and all(one["frames"] is not None for one in methods):
+        real, fake = (sum(one["frames"] for one in methods if bool(one["method"]) == fake) for fake in (False, True))
+        console.print(f"frames at most, of all compressions together: {real:,} real, {fake:,} fake")

@@ -41,6 +41,7 @@ def print_plan(prepared: Prepared) -> None:
             table, key[0], key[1], key[2] or "real", f"{clips[key]:,}", f"{frames[key]:,}", str(shards.pop(key[0], ""))
         )
     console.print(table)
+    _print_balance(frames)
     # Of a split of few shards, readers that give whole shards to their workers keep few of these busy.
     train = [shard for shard in prepared.shards if shard.split == "train"]
     groups = sum(shard.groups for shard in train)
@@ -51,6 +52,17 @@ def print_plan(prepared: Prepared) -> None:
         )
     if prepared.told is not None:
         console.print(prepared.told, markup=False)
+
+
+def _print_balance(frames: Counter[tuple[str, str, str]]) -> None:
+    """How many frames of reals and of fakes are expected in each split."""
+    told = []
+    for split in SPLITS:
+        real, fake = (
+            sum(n for key, n in frames.items() if key[0] == split and bool(key[2]) == label) for label in (False, True)
+        )
+        told += [f"{split} {real:,} real, {fake:,} fake"] if real or fake else []
+    console.print(f"expected frames by label: {'; '.join(told)}", markup=False)
 
 
 def print_estimate(prepared: Prepared, workers: int | None) -> None:

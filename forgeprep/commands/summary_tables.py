@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forgeprep.commands.terminal import add_cells, light_table
-from forgeprep.report.summary import Counts, Summary, size_text
+from forgeprep.report.summary import SENSES, Counts, Summary, size_text
 from forgeprep.schemas.clips import PAIRINGS
 from forgeprep.shards.names import table_path
 from forgeprep.text import counted
@@ -21,7 +21,7 @@ SHOWN_CLIPS = 15
 def summary_tables(summary: Summary) -> list[Table]:
     """The summary as tables for a terminal; tables without rows are left out."""
     counted = _samples_table(summary), _pairings_table(summary), _drops_table(summary)
-    tables = [*counted, _short_table(summary), _files_table(summary)]
+    tables = [*counted, _short_table(summary), _senses_table(summary), _warned_table(summary), _files_table(summary)]
     return [table for table in tables if table is not None]
 
 
@@ -85,6 +85,27 @@ def _short_table(summary: Summary) -> Table | None:
         if more > 0
         else None
     )
+    return table
+
+
+def _senses_table(summary: Summary) -> Table | None:
+    if not summary.senses:
+        return None
+    table = light_table("seen and heard", ["seen", "heard"], ["clips", "written", "dropped"])
+    for (seen, heard), counts in summary.senses.items():
+        numbers = (f"{n:,}" for n in (counts.clips, counts.written, counts.dropped))
+        add_cells(table, SENSES[seen], SENSES[heard], *numbers)
+    return table
+
+
+def _warned_table(summary: Summary) -> Table | None:
+    if not summary.warned:
+        return None
+    table = light_table("clips that are not as their dataset says", ["clip"], [], ["warning"])
+    for clip_id, text in summary.warned[:SHOWN_CLIPS]:
+        add_cells(table, clip_id, text)
+    more = len(summary.warned) - SHOWN_CLIPS
+    table.caption = f"and {more:,} more: see {_relative(summary.out, 'clips')}" if more > 0 else None
     return table
 
 

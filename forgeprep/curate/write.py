@@ -176,7 +176,7 @@ def _document(derived: Derived, plan: Plan) -> dict[str, Any]:
         "drop_reasons": reasons,
         "derived": [*earlier, step],
     }
-    return {name: value for name, value in document.items() if name != "adds_to"}
+    return {name: value for name, value in document.items() if name not in ("adds_to", "settings_before")}
 
 
 def _origin(source: Source) -> dict[str, Any]:

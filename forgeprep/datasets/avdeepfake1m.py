@@ -7,21 +7,22 @@
     {train,val}_metadata/<file>.json                the same, one file a clip
     {train,val}/<file>.json                         the same, beside the clip (++)
 
-What was said of LAV-DF holds here too: sound alone looks real (``sound-fakes``), a fake of another length has its
-original as a guess, what is decoded counts. The labels of the authors' test are not public: their val is val, or with
-``validation=test`` test.
+What was said of LAV-DF holds here too: sound alone looks real (``sound-fakes``), a fake of another length is laid on
+its original piece by piece, and the frames of the file count. The labels of the authors' test are not public: their val
+is val, or with ``validation=test`` test.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
 from forgeprep.datasets.base import Dataset, PublishedCount, Scan, ScanOptions
-from forgeprep.datasets.clips import fake_clip, real_clip, with_spans
+from forgeprep.datasets.clips import fake_clip, real_clip, sound_fake, with_sound
 from forgeprep.datasets.lavdf import SoundParams, frames_of, readable
 from forgeprep.datasets.listing import VideoFile, check_root, find_folders, safe_file, shown, walk_files
 from forgeprep.datasets.lists import read_json_list, refuse
@@ -33,6 +34,7 @@ from forgeprep.schemas.clips import Clip, Split
 from forgeprep.text import counted
 
 NAME = "avdeepfake1m"
+METHOD = "content-driven"
 _KINDS = ("real", "visual_modified", "audio_modified", "both_modified")
 
 
@@ -116,23 +118,29 @@ def _clip(
 ) -> Clip | None:
     below = f"{called}/{file.stem.rpartition('.')[0]}"
     people = [file.stem.split("/")[0]]
-    if entry["modify_type"] in ("real", "audio_modified"):
-        skipped = entry["modify_type"] != "real" and params.sound_fakes == "skip"
-        return None if skipped else real_clip(NAME, below, file, split, people)
+    kind, rule, frames = entry["modify_type"], params.sound_fakes, frames_of(entry)
+    both = readable(entry.get("fake_segments"))
+    audio = readable(entry.get("audio_fake_segments")) or both
+    if kind == "audio_modified":
+        clip = sound_fake(NAME, below, file, split, METHOD, rule, people, audio)
+        return None if clip is None else replace(clip, listed_frames=frames)
+    if kind == "real":
+        return with_sound(real_clip(NAME, below, file, split, people, listed_frames=frames), False, rule)
     original = str(entry.get("original") or "").removeprefix(f"{called}/")
-    frames, of_real = frames_of(entry), frames_of(entries.get(original, {}))
-    clip = fake_clip(
+    of_real = frames_of(entries.get(original, {}))
+    fake = fake_clip(
         NAME,
         below,
         file,
         split,
-        "content-driven",
+        METHOD,
         f"{called}/{original.rpartition('.')[0]}" if original else None,
         people,
         guessed=bool(original) and (frames != of_real or not frames),
+        periods=(readable(entry.get("visual_fake_segments")) or both) or None,
+        listed_frames=frames,
     )
-    periods = readable(entry.get("visual_fake_segments") or entry.get("fake_segments"))
-    return with_spans(clip, periods, params.fps, frames) if periods else clip
+    return with_sound(fake, kind == "both_modified", rule, audio)
 
 
 def looks_like(root: Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from forgeprep.datasets.listing import VideoFile, shown
 from forgeprep.datasets.splits import split_by_ratio
@@ -116,37 +116,44 @@ def told_mixed(mixed: Sequence[str]) -> list[str]:
     return [f"{left_out} would leak people of another split: {shown(mixed)}"]
 
 
-def with_spans(clip: Clip, periods: Iterable[Sequence[float]], fps: float, frames: int) -> Clip:
-    """A fake that is forged in some seconds only: the frames shown in ``[start, end)`` are forged, all others are not.
+SoundRule = Literal["real", "skip", "fake"]
+SOUND_FAKES = (
+    "what counts where the sound alone is forged: the picture (real), neither (skip: clips of that kind are left out), "
+    "or the sound (fake: label 1, forgery audio, an empty mask)"
+)
+"""What adapters say of their option ``sound-fakes``."""
+
+
+def with_sound(clip: Clip, heard: bool, rule: SoundRule, periods: Sequence[Sequence[float]] | None = None) -> Clip:
+    """A clip with what is known of its sound.
 
     Args:
-        clip: the fake.
-        periods: start and end in seconds.
-        fps: frames per second.
-        frames: how many there are, as far as is known.
+        clip: the clip.
+        heard: whether its sound is forged.
+        rule: whether that makes a fake of a frame that looks real.
+        periods: the seconds in which it is; None: throughout.
     """
-    spans: list[list[int]] = []
-    at = 0
-    for start, end in sorted((float(start), float(end)) for start, end in periods):
-        # Frame i is shown from i / fps on; a thousandth of a frame is rounding in the list.
-        first, last = max(at, _frame_at(start, fps)), _frame_at(end, fps)
-        if last <= first:
-            continue
-        if first > at:
-            spans.append([at, first - at, 0])
-        spans.append([first, last - first, 1])
-        at = last
-    # The list may say too few frames: the decoder's count wins, and what follows the last period is real.
-    spans.append([at, max(frames - at, 0) + MARGIN, 0])
-    return replace(clip, spans=spans)
+    told = [list(period) for period in periods] if heard and periods else None
+    return replace(clip, audio_label=int(heard), audio_periods=told, audio_counts=heard and rule == "fake")
 
 
-MARGIN = 100
-"""So many frames more than a list says are labelled, in case that it says too few."""
-
-
-def _frame_at(seconds: float, fps: float) -> int:
-    return -int(-(max(seconds, 0.0) * fps - 1e-3) // 1)
+def sound_fake(
+    dataset: str,
+    name: str,
+    file: VideoFile,
+    split: Split,
+    method: str,
+    rule: SoundRule,
+    people: Iterable[str] = (),
+    periods: Sequence[Sequence[float]] | None = None,
+) -> Clip | None:
+    """A clip whose sound alone is forged, by ``rule``: it looks real. None where it is left out."""
+    if rule == "skip":
+        return None
+    clip = with_sound(real_clip(dataset, name, file, split, people), True, rule, periods)
+    if rule == "fake":
+        clip = replace(clip, label=1, forgery="audio", method=method)
+    return replace(clip, audio_only="yes")
 
 
 def flags(entry: Mapping[str, Any], *names: str) -> list[bool]:

@@ -200,6 +200,9 @@ def _clip(place: str, file: VideoFile, fake: bool, original: str | None, split: 
         forgery=kind.forgery if fake else "real",
         method=METHOD if fake else None,
         family=kind.family if fake else None,
+        # Of a fake nothing says whether it is seen or heard.
+        audio_label=None if fake else 0,
+        audio_only="maybe" if fake else "no",
     )
 
 

@@ -12,9 +12,11 @@ What a clip is follows from its folder; ``meta_data.csv`` tells the method and w
 rows than there are clips, and other names in some versions. The original is the RealVideo-RealAudio clip of the same
 person whose name the fake's begins with, up to its first ``_``; if that person has one clip alone, it is that one.
 
-RealVideo-FakeAudio looks real: it is a real here (``label`` 0), or left out with ``sound-fakes=skip``. There is no
-official split: people are dealt out (``ratios``, ``seed``), and swaps of people of two splits are left out; with
-``swaps=by-source`` they are kept where the video's own person is, as in most papers, and the other's face leaks.
+RealVideo-FakeAudio looks real: it is a real here (``label`` 0), left out with ``sound-fakes=skip``, or a fake whose
+mask is empty with ``sound-fakes=fake``. The columns ``visual_label`` and ``audio_label`` say both, whatever the label.
+There is no official split: people are dealt out (``ratios``, ``seed``), and swaps of people of two splits are left
+out; with ``swaps=by-source`` they are kept where the video's own person is, as in most papers, and the other's face
+leaks.
 """
 
 from __future__ import annotations
@@ -28,7 +30,16 @@ from typing import Literal
 from pydantic import Field
 
 from forgeprep.datasets.base import Dataset, DatasetParams, PublishedCount, Scan, ScanOptions
-from forgeprep.datasets.clips import deal_people, fake_clip, real_clip, spelled
+from forgeprep.datasets.clips import (
+    SOUND_FAKES,
+    SoundRule,
+    deal_people,
+    fake_clip,
+    real_clip,
+    sound_fake,
+    spelled,
+    with_sound,
+)
 from forgeprep.datasets.listing import VideoFile, check_root, find_folders, shown, walk_files
 from forgeprep.datasets.lists import read_lines
 from forgeprep.datasets.scan import make_scan
@@ -41,6 +52,8 @@ from forgeprep.text import counted
 NAME = "fakeavceleb"
 LIST = "meta_data.csv"
 _FOLDERS = ("RealVideo-RealAudio", "RealVideo-FakeAudio", "FakeVideo-RealAudio", "FakeVideo-FakeAudio")
+VOICE = "rtvc"
+"""The method of RealVideo-FakeAudio: a cloned voice."""
 UNKNOWN = "unknown"
 """The method of a fake that ``meta_data.csv`` does not name."""
 
@@ -55,10 +68,7 @@ class FakeAvCelebParams(DatasetParams):
         description="swaps of people of two splits: leave them out, or keep them by the video's own person, which "
         "leaks the other's face",
     )
-    sound_fakes: Literal["real", "skip"] = Field(
-        default="real",
-        description="clips whose sound alone is forged: they look real, and count as such, or not at all",
-    )
+    sound_fakes: SoundRule = Field(default="real", description=SOUND_FAKES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,15 +159,16 @@ def _clip(
     home, _, stem = below.rpartition("/")
     person = home.rpartition("/")[2]
     name = f"{folder}/{below}"
+    if folder == "RealVideo-FakeAudio":
+        return sound_fake(NAME, name, file, "train", VOICE, params.sound_fakes, [person])
     if folder.startswith("RealVideo"):
-        skipped = folder != "RealVideo-RealAudio" and params.sound_fakes == "skip"
-        return None if skipped else real_clip(NAME, name, file, "train", [person])
+        return with_sound(real_clip(NAME, name, file, "train", [person]), False, params.sound_fakes)
     row = rows.get(name) or _Row(UNKNOWN, None)
     real = f"{home}/{stem.split('_')[0]}"
     named = real in originals.get(home, [])
     only = originals[home][0] if len(originals.get(home, [])) == 1 else None
     original = real if named else only
-    return fake_clip(
+    clip = fake_clip(
         NAME,
         name,
         file,
@@ -168,6 +179,7 @@ def _clip(
         # Lips that are moved to another voice, or a swap, may be of another length, and cropped.
         guessed=original is not None,
     )
+    return with_sound(clip, folder.endswith("FakeAudio"), params.sound_fakes)
 
 
 def looks_like(root: Path) -> bool:

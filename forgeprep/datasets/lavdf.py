@@ -5,21 +5,24 @@
     {train,dev,test}/NNNNNN.mp4
     metadata.json, or metadata.min.json       file, split, fake_periods (seconds), original, modify_video, …
 
-Periods become spans of frames at 25 frames per second (``fps``). A clip whose sound alone is forged looks real: it is a
-real here, or left out with ``sound-fakes=skip``. A forged clip may be longer or shorter than its original. Then it does
-not lie on it frame by frame, so its original is a guess: where the pictures do not fit, it has no mask, and its labels
-are those of the list. The number of frames in the list may be wrong; what is decoded counts.
+Periods become spans of frames by the times at which the frames are shown. A clip whose sound alone is forged looks
+real: it is a real here, left out with ``sound-fakes=skip``, or with ``sound-fakes=fake`` a fake with an empty mask. A
+forged clip may be longer or shorter than its original. Then it does not lie on it frame by frame: it is laid on it
+piece by piece, around its periods, and its original is a guess. Where the pictures do not fit, it has no mask, and its
+labels are those of the list. The number of frames in the list may be wrong: those of the file count, and the clips
+table says so.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
 from forgeprep.datasets.base import Dataset, DatasetParams, PublishedCount, Scan, ScanOptions
-from forgeprep.datasets.clips import fake_clip, flags, real_clip, with_spans
+from forgeprep.datasets.clips import SOUND_FAKES, SoundRule, fake_clip, flags, real_clip, sound_fake, with_sound
 from forgeprep.datasets.listing import VideoFile, check_root, find_folders, safe_file, shown, walk_files
 from forgeprep.datasets.lists import read_json_list, refuse
 from forgeprep.datasets.scan import make_scan
@@ -38,11 +41,7 @@ FOLDERS = ("train", "dev", "test")
 class SoundParams(DatasetParams):
     """Options of datasets in which faces, voices or both are forged in periods."""
 
-    sound_fakes: Literal["real", "skip"] = Field(
-        default="real",
-        description="clips whose sound alone is forged: they look real, and count as such, or not at all",
-    )
-    fps: float = Field(default=25.0, gt=0, le=240, description="frames per second, to find the frames of a period")
+    sound_fakes: SoundRule = Field(default="real", description=SOUND_FAKES)
 
 
 def scan(root: Path, options: ScanOptions) -> Scan:
@@ -66,7 +65,7 @@ def scan(root: Path, options: ScanOptions) -> Scan:
         else:
             clip = _clip(name, entry, size, split, entries, params)
             clips += [] if clip is None else [clip]
-            odd += [name] if clip is not None and clip.label and not clip.spans else []
+            odd += [name] if clip is not None and clip.label and not _has_period(clip) else []
         options.progress(len(clips))
     homes = find_folders(root, FOLDERS)
     strangers = [file for home in homes for file, _ in walk_files(root, home, VIDEO_SUFFIXES) if file not in entries]
@@ -81,23 +80,30 @@ def _clip(
     below = name.rpartition(".")[0]
     seen, heard = flags(entry, "modify_video", "modify_audio")
     original = str(entry.get("original") or "")
+    periods = readable(entry.get("fake_periods"))
+    rule, listed = params.sound_fakes, frames_of(entry)
+    if heard and not seen:
+        clip = sound_fake(NAME, below, file, split, METHOD, rule, periods=periods)
+        return None if clip is None else replace(clip, listed_frames=listed)
     if not seen:
-        if heard and params.sound_fakes == "skip":
-            return None
-        return real_clip(NAME, below, file, split)
-    real = entries.get(original, {})
-    lengths = frames_of(entry), frames_of(real)
-    clip = fake_clip(
+        return with_sound(real_clip(NAME, below, file, split, listed_frames=listed), False, rule)
+    other = frames_of(entries.get(original, {}))
+    fake = fake_clip(
         NAME,
         below,
         file,
         split,
         METHOD,
         original.rpartition(".")[0] or None,
-        guessed=bool(original) and (lengths[0] != lengths[1] or not lengths[0]),
+        guessed=bool(original) and (listed != other or not listed),
+        periods=periods or None,
+        listed_frames=listed,
     )
-    periods = readable(entry.get("fake_periods"))
-    return with_spans(clip, periods, params.fps, lengths[0]) if periods else clip
+    return with_sound(fake, heard, rule, periods)
+
+
+def _has_period(clip: Clip) -> bool:
+    return bool(clip.audio_periods if clip.audio_only == "yes" else clip.periods)
 
 
 def frames_of(entry: dict[str, Any]) -> int:
@@ -106,14 +112,14 @@ def frames_of(entry: dict[str, Any]) -> int:
     return value if isinstance(value, int) and 0 < value < 10_000_000 else 0
 
 
-def readable(periods: Any) -> list[tuple[float, float]]:
+def readable(periods: Any) -> list[list[float]]:
     """Periods of a list in seconds; those that are none are left out."""
     found = []
     for pair in periods if isinstance(periods, list) else ():
         if isinstance(pair, list) and len(pair) == 2 and all(isinstance(value, int | float) for value in pair):
             start, end = pair
             if 0 <= start < end < 1e6:
-                found.append((float(start), float(end)))
+                found.append([float(start), float(end)])
     return found
 
 

@@ -7,7 +7,8 @@ path         video, picture or folder of a video's numbered pictures, relative t
 label        0 or real, 1 or fake
 original     path of the real that a fake was made of, a row of its own
 method       name of the forgery method; default "fake"
-forgery      identity_replaced (default), identity_remained, attribute_edit, entire_synthesis
+forgery      identity_replaced (default), identity_remained, attribute_edit, entire_synthesis, audio (the sound alone)
+audio_label  0 or real, 1 or fake: the clip's sound; empty where nothing is known
 family       kind of program that forged, e.g. gan or diffusion; ``generator`` in older files
 split        train, val or test; in all rows or in none. In none: sources are dealt out by ``ratios``
 compression  name of the quality
@@ -51,7 +52,7 @@ from forgeprep.text import counted
 
 COLUMNS = (
     "path", "label", "original", "method", "forgery", "family", "split", "compression", "identity", "mask",
-    "spans",
+    "spans", "audio_label",
 )  # fmt: skip
 _LABELS = {"0": 0, "real": 0, "1": 1, "fake": 1}
 
@@ -175,6 +176,11 @@ def _check(file: Path, line: int, row: dict[str, str]) -> None:
         refuse(file, line, f"label {row['label']} and forgery '{row['forgery'][:40]}' contradict each other")
     if row.get("forgery") and row["forgery"] not in FORGERIES:
         refuse(file, line, str(unknown_name("forgery", row["forgery"][:40], FORGERIES)))
+    heard = row.get("audio_label", "").lower()
+    if heard and heard not in _LABELS:
+        refuse(file, line, f"audio_label must be 0, 1, real, fake or empty, got '{heard[:40]}'")
+    if row.get("forgery") == "audio" and heard and not _LABELS[heard]:
+        refuse(file, line, "forgery audio and audio_label contradict each other")
     if str(PurePosixPath(row["path"])) != row["path"]:
         refuse(file, line, f"'{row['path'][:100]}' is written '{PurePosixPath(row['path'])}'")
     if _LABELS[row["label"].lower()] == 0 and row.get("method"):
@@ -217,6 +223,7 @@ def _clip(row: dict[str, str], file: VideoFile) -> Clip:
     fake = _LABELS[row["label"].lower()] == 1
     source = row.get("original") or row["path"]
     forgery = row.get("forgery") or ("identity_replaced" if fake else "real")
+    heard = row.get("audio_label", "").lower()
     return Clip(
         clip_id=_name(row["path"]),
         dataset="manifest",
@@ -228,6 +235,9 @@ def _clip(row: dict[str, str], file: VideoFile) -> Clip:
         forgery=next(name for name in FORGERIES if name == forgery),
         method=(row.get("method") or "fake") if fake else None,
         family=row.get("family") or None,
+        audio_label=1 if forgery == "audio" else _LABELS[heard] if heard else None,
+        audio_only="yes" if forgery == "audio" else "no",
+        audio_counts=forgery == "audio",
         compression=row.get("compression") or None,
         companions={"mask": row["mask"]} if row.get("mask") else {},
         identities=[person.strip() for person in row.get("identity", "").split(";") if person.strip()],

@@ -13,7 +13,7 @@ Row = dict[str, str]
 Rows = dict[str, tuple[int, Row]]
 """Path -> line number and row."""
 
-_ALIKE = ("label", "method", "forgery", "family", "split", "compression", "identity", "spans")
+_ALIKE = ("label", "method", "forgery", "family", "split", "compression", "identity", "spans", "audio_label")
 _BESIDE = ("original", "mask")
 
 

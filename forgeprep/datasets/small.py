@@ -18,7 +18,7 @@ import csv
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from pydantic import Field
@@ -59,6 +59,8 @@ class Small:
         elsewhere: the dataset that its reals lie in.
         guessed: whether originals are guesses.
         labels: a list's file and its columns of names, labels and splits, instead of ``real`` and ``fake``.
+        sound: the list's column that says of the sound whether it is real, where it has one.
+        heard: whether its videos have sound, so that of a real it is known.
     """
 
     title: str
@@ -72,6 +74,8 @@ class Small:
     elsewhere: str | None = None
     guessed: bool = True
     labels: tuple[str, str, str, str] | None = None
+    sound: str | None = None
+    heard: bool = False
 
 
 TABLE: dict[str, Small] = {
@@ -105,6 +109,7 @@ TABLE: dict[str, Small] = {
         published=(62166, 175776),
         real=r"(?:.*/)?(?P<name>(?P<person>[0-9]+)_[0-9]+)",
         fake=r"(?:.*/)?(?P<target>[0-9]+)_(?P<source>[0-9]+)_(?P<method>[1-5])_(?P<take>[0-9]+)",
+        heard=True,
     ),
     "deepfake-eval-2024": Small(
         title="Deepfake-Eval-2024",
@@ -114,6 +119,7 @@ TABLE: dict[str, Small] = {
         marks=("video-metadata-publish.csv",),
         published=(0, 0),
         labels=("video-metadata-publish.csv", "Filename", "Video Ground Truth", "Finetuning Set"),
+        sound="Audio Ground Truth",
     ),
 }
 
@@ -126,7 +132,7 @@ def scan(name: str, root: Path, options: ScanOptions) -> Scan:
     strangers: list[str] = []
     files = {path: size for path, size in walk_files(root, "", VIDEO_SUFFIXES) if not path.startswith("truth/")}
     if small.labels is not None:
-        clips, warnings, absent = _labelled(name, small.labels, root, files)
+        clips, warnings, absent = _labelled(name, small.labels, small.sound, root, files)
         named = {clip.path for clip in clips}
         strangers = [path for path in files if path not in named]
         return make_scan(DATASETS[name], root, clips, options, warnings=warnings, strangers=strangers, absent=absent)
@@ -153,7 +159,7 @@ def _reals(name: str, small: Small, files: Mapping[str, int]) -> list[Clip]:
         match = pattern.fullmatch(path.rpartition(".")[0])
         if match is not None:
             found.append(real_clip(name, f"real/{match['name']}", VideoFile(match["name"], path, size), "train",
-                                   [match["person"]]))  # fmt: skip
+                                   [match["person"]], audio_label=0 if small.heard else None))  # fmt: skip
     return found
 
 
@@ -177,7 +183,7 @@ def _fake(name: str, small: Small, path: str, size: int, reals: Mapping[str, Cli
 
 
 def _labelled(
-    name: str, labels: tuple[str, str, str, str], root: Path, files: Mapping[str, int]
+    name: str, labels: tuple[str, str, str, str], sound: str | None, root: Path, files: Mapping[str, int]
 ) -> tuple[list[Clip], list[str], list[str]]:
     """The clips that a list names, what is to be told of its lines, and names of which there is no file."""
     list_name, *columns = labels
@@ -206,7 +212,9 @@ def _labelled(
             seen.add(stem)
             video = VideoFile(stem, by_name[stem], files[by_name[stem]])
             make = (name, stem.rpartition(".")[0] or stem, video, split)
-            clips.append(real_clip(*make) if label.lower() == "real" else fake_clip(*make, methods_of(name)[0]))
+            heard = {"real": 0, "fake": 1}.get(str(row.get(sound or "") or "").strip().lower())
+            clip = real_clip(*make) if label.lower() == "real" else fake_clip(*make, methods_of(name)[0])
+            clips.append(replace(clip, audio_label=heard))
     told = f"{path}: {counted(len(odd), 'line', 'lines')} left out, twice or not labelled Real or Fake: {shown(odd)}"
     return clips, [told] if odd else [], absent
 

@@ -23,7 +23,8 @@ _VALUES = {
     "sample_id": "StringField", "method": "StringField", "family": "StringField", "forgery": "StringField",
     "compression": "StringField", "clip_id": "StringField", "original_id": "StringField", "frame_index": "IntField",
     "track_id": "IntField", "detection_score": "FloatField", "mask_source": "StringField",
-    "mask_fraction": "FloatField", "mask_confidence": "FloatField",
+    "mask_fraction": "FloatField", "mask_confidence": "FloatField", "visual_label": "IntField",
+    "audio_label": "IntField",
 }  # fmt: skip
 
 

@@ -6,7 +6,8 @@
 
 ``load_dataset("imagefolder", data_dir=DIR)`` finds the splits and gives the columns ``image`` and ``mask``. The loader
 takes no gaps: the column ``mask`` is left out where one sample has none, and a text that is null is ``none``, since it
-takes a column that is empty in one split for numbers.
+takes a column that is empty in one split for numbers. ``visual_label`` and ``audio_label`` are -1 where they are not
+known.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _NONE = "none"
 _FOLDER = {"val": "validation"}
 _VALUES = (
     "sample_id", "label", "method", "family", "forgery", "compression", "clip_id", "original_id", "frame_index",
-    "track_id",
+    "track_id", "visual_label", "audio_label",
 )  # fmt: skip
 
 
@@ -36,7 +37,13 @@ def part(part: Part, params: ExportParams) -> Iterator[dict[str, Any]]:
         if mask is not None:
             names["mask_file_name"] = f"masks/{place_of(row)}.png"
             part.add(f"{folder}/{names['mask_file_name']}", mask["bytes"])
-        yield {"folder": folder, **names, **{name: _NONE if row[name] is None else row[name] for name in _VALUES}}
+        values = {name: _gap(name) if row.get(name) is None else row[name] for name in _VALUES}
+        yield {"folder": folder, **names, **values}
+
+
+def _gap(name: str) -> str | int:
+    """What stands for a null: a column of numbers has -1."""
+    return -1 if name in ("visual_label", "audio_label") else _NONE
 
 
 def finish(whole: Whole, entries: Iterable[dict[str, Any]], params: ExportParams) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from forgeprep.errors import UsageError
 from forgeprep.export.base import ExportFormat, ExportParams, Part, Whole
 from forgeprep.io.storage import media_source, path_of_name
+from forgeprep.media.video import read_times
 
 _SPLIT = {"val": "dev"}
 
@@ -53,17 +54,21 @@ def _name(clip_id: str, path: str, split: str) -> str:
 def _line(clip: dict[str, Any], name: str, source: Path) -> dict[str, Any]:
     frames, fps = clip["header_frames"], clip["fps"]
     spans = [[0, frames, clip["label"]]] if clip["spans"] is None else clip["spans"]
-    periods = [[round(first / fps, 6), round((first + count) / fps, 6)] for first, count, label in spans if label]
+    times = read_times(source).seconds
+    # Frame rates may vary; what comes after the last frame is shown a frame later.
+    begins = [*times, (times[-1] if times else 0.0) + 1 / fps]
+    places = [(min(first, len(times)), min(first + count, len(times))) for first, count, label in spans if label]
+    periods = [[round(begins[first], 6), round(begins[end], 6)] for first, end in places]
     channels, samples = _sound(source)
     return {
         "clip_id": clip["clip_id"],
         "file": name,
         "n_fakes": len(periods),
         "fake_periods": periods,
-        "duration": round(frames / fps, 6),
+        "duration": round(begins[-1], 6),
         "original": clip["original_id"],
         "modify_video": bool(periods),
-        "modify_audio": False,
+        "modify_audio": bool(clip.get("audio_label")),
         "video_frames": frames,
         "audio_channels": channels,
         "audio_frames": samples,

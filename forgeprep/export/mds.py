@@ -24,7 +24,7 @@ from forgeprep.shards.encode import encode_image
 _TEXTS = (
     "sample_id", "dataset", "split", "clip_id", "original_id", "forgery", "method", "family", "compression"
 )  # fmt: skip
-_NUMBERS = ("frame_index", "track_id", "label", "has_mask")
+_NUMBERS = ("frame_index", "track_id", "label", "visual_label", "audio_label", "has_mask")
 _PICTURES = ("image", "mask", "noise")
 _KEPT = {"jpg": "jpeg", "jpeg": "jpeg"}
 """Suffix -> encoding of pictures that are kept as they are; all others become PNG."""
@@ -82,8 +82,8 @@ def _sample(row: dict[str, Any], columns: dict[str, str]) -> bytes:
     values = []
     for name, encoding in columns.items():
         if encoding == "int":
-            value = row.get("mask") is not None if name == "has_mask" else row[name]
-            values.append(np.int64(value).tobytes())
+            value = row.get("mask") is not None if name == "has_mask" else row.get(name)
+            values.append(np.int64(-1 if value is None else value).tobytes())
         elif encoding == "str":
             values.append(str(row[name] or "").encode())
         else:

@@ -20,7 +20,7 @@ from forgeprep.export.base import ExportFormat, ExportParams, Part, Whole, kind_
 
 COLUMNS = (
     "path", "mask", "sample_id", "split", "label", "method", "forgery", "compression", "clip_id", "original_id",
-    "frame_index", "track_id",
+    "frame_index", "track_id", "visual_label", "audio_label",
 )  # fmt: skip
 """The columns of ``labels.csv``; empty where there is nothing."""
 
@@ -43,7 +43,8 @@ def part(part: Part, params: PicturesParams) -> Iterator[dict[str, Any]]:
         if mask is not None:
             part.add(f"masks/{place}.png", mask["bytes"])
         entry = {**row, "path": path, "mask": f"masks/{place}.png" if mask is not None else ""}
-        yield {name: entry[name] for name in COLUMNS}
+        # Runs of earlier versions say nothing of the sound.
+        yield {name: entry.get(name) for name in COLUMNS}
 
 
 def finish(whole: Whole, entries: Iterable[dict[str, Any]], params: PicturesParams) -> None:

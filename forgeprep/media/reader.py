@@ -25,6 +25,7 @@ _ANSWERS: dict[str, Callable[[Any], Any]] = {
     "header": video.read_header,
     "rate": lambda path: video.read_header(path, count=False),
     "facts": video.read_facts,
+    "times": video.read_times,
 }
 
 

@@ -102,6 +102,41 @@ def read_header(path: Path, *, count: bool = True) -> VideoHeader:
         return VideoHeader(frame_count=frames, fps=float(rate or 0.0))
 
 
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When the frames of a video are shown.
+
+    Attributes:
+        seconds: of each frame, from the first one on, rising.
+        told: whether the file itself tells; else they follow from its frames per second.
+    """
+
+    seconds: list[float]
+    told: bool
+
+
+def read_times(path: Path) -> Times:
+    """When each frame of a video is shown, by its packets: all is read, nothing decoded.
+
+    Raises:
+        MediaError: the file is missing, empty or no video.
+    """
+    if is_picture(path) or is_frame_folder(path):
+        return Times([0.0] * read_header(path).frame_count, told=False)
+    if media_process.in_use():
+        check_there(path)
+        return Times(**media_process.ask("times", path))
+    with _open(path) as container:
+        stream = video_stream(container)
+        codec = stream.codec_context.codec.name
+        stamps = [packet.pts for packet in _packets(container, stream, path) if is_shown(packet, codec)]
+        known = sorted(stamp for stamp in stamps if stamp is not None)
+        if len(set(known)) == len(stamps) and known:
+            return Times([float((stamp - known[0]) * stream.time_base) for stamp in known], told=True)
+        step = 1 / float(stream.average_rate or stream.guessed_rate or 25)
+        return Times([number * step for number in range(len(stamps))], told=False)
+
+
 def read_frames(path: Path, learned: Learned | None = None) -> Iterator[Frame]:
     """Yield the frames of a video in order of presentation, decoded on the calling thread; fills in ``learned``.
 

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.regions import Box, IntBox
 from forgeprep.ops.geometry import area_mean
+from forgeprep.ops.pieces import Pieces, lines_around
 
 Levels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -43,6 +44,8 @@ SAME_TAKE, FLOOR = 0.6, 9.0
 :data:`STRIDE` frames, or by less than the floor (squared levels, which the strongest compression leaves)."""
 STRIDE = 16
 LEAST_SIMILARITY = 0.8
+_FORGED = 0.25
+"""The weight of a frame that is known to be forged."""
 _SWITCH, _FURTHER, _OFF_BEAT, _SURE = 10.0, 0.2, 3.0, 20.0
 """Costs of a lost or doubled frame, of each further one at the same position, and of one that the frame rates explain
 but at another frame than expected; and the weight of a thumb's difference."""
@@ -79,12 +82,15 @@ class Alignment:
         partner: original's frame index -> fake's frame index; frames without a partner are missing.
         offset: the fake's index minus the original's times ``rate``, rounded; the median over the frames.
         rate: frames of the fake for each frame of the original.
+        agreeing: of the fake's frames outside its forged periods, the share that shows the original's; 1 where no
+            periods are known.
     """
 
     placement: Placement
     partner: dict[int, int]
     offset: int
     rate: float
+    agreeing: float = 1.0
 
 
 def thumb(frame: Frame, area: IntBox, size_wh: tuple[int, int]) -> UInt8:
@@ -138,13 +144,22 @@ def correlation(a: UInt8, b: UInt8, keep: Mask) -> float:
     return float(x @ y) / power if power > 1e-6 * x.size else 1.0
 
 
-def align(original: Frames, fake: Frames, fps: tuple[float, float]) -> Alignment | None:
+def align(
+    original: Frames,
+    fake: Frames,
+    fps: tuple[float, float],
+    forged: Sequence[tuple[int, int]] = (),
+    frames: tuple[int, int] = (0, 0),
+) -> Alignment | None:
     """Find how a fake lies on its original, from both clips as a whole.
 
     Args:
         original: opens the original.
         fake: opens the fake.
         fps: frames a second of original and fake, as the files say.
+        forged: the fake's forged periods, where they are known and it may be longer or shorter in them than its
+            original: first frame, frame after the last.
+        frames: how many frames original and fake have; only with ``forged``.
 
     Returns:
         None if no scale and shift lays one picture on the other. The caller checks frame by frame whether both
@@ -154,24 +169,38 @@ def align(original: Frames, fake: Frames, fps: tuple[float, float]) -> Alignment
     if pair[0] is None or pair[1] is None:
         return None
     pictures = pair[0], pair[1]
-    tried: list[tuple[float, int, Placement, _Line]] = []
+    tried: list[tuple[float, int, Placement, _Line | Pieces]] = []
+    pieces, inside = lines_around(forged, frames), frozenset(i for first, last in forged for i in range(first, last))
+    lines: list[_Line | Pieces] = [*_lines(fps), *pieces]
     for placement in _placements(*pictures):
-        for line in _lines(fps):
-            path, cost = _path(original, fake, placement, line, pictures, limit=PROBE)
+        for line in lines:
+            path, cost = _path(original, fake, placement, line, pictures, PROBE, inside)
             if path:
                 tried.append((cost, len(tried), placement, line))
     if not tried:
         return None
     *_, placement, line = min(tried, key=lambda t: t[:2])
-    path, _ = _path(original, fake, placement, line, pictures, limit=None)
+    path, cost = _path(original, fake, placement, line, pictures, None, inside)
+    # The first frames say nothing of what comes after a period that lies beyond them.
+    for other in (one for one in pieces if one is not line):
+        found = _path(original, fake, placement, other, pictures, None, inside)
+        if found[1] < cost:
+            (path, cost), line = found, other
     rate = line.rate
-    best: dict[int, tuple[float, int]] = {}
+    best: dict[int, tuple[bool, float, int]] = {}
     for fake_index, index, distance in path:
-        best[index] = min(best.get(index, (math.inf, 0)), (distance, fake_index))
-    partner = {index: fake_index for index, (_, fake_index) in sorted(best.items())}
+        best[index] = min(best.get(index, (True, math.inf, 0)), (fake_index in inside, distance, fake_index))
+    partner = {index: fake_index for index, (*_, fake_index) in sorted(best.items())}
     lags = [round(fake_index - index * rate) for index, fake_index in partner.items()]
     offset = int(np.median(lags)) if lags else 0
-    return Alignment(placement, partner, offset, rate)
+    return Alignment(placement, partner, offset, rate, _agreeing(path, inside, frames[1]))
+
+
+def _agreeing(path: Sequence[tuple[int, int, float]], forged: frozenset[int], frames: int) -> float:
+    """The share of the frames outside periods that look like their partner; the forged ones do not count."""
+    if not forged or frames <= len(forged):
+        return 1.0
+    return sum(distance <= FLOOR for index, _, distance in path if index not in forged) / (frames - len(forged))
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,9 +298,10 @@ def _path(
     original: Frames,
     fake: Frames,
     placement: Placement,
-    line: _Line,
+    line: _Line | Pieces,
     pictures: tuple[_Pictures, _Pictures],
     limit: int | None,
+    forged: frozenset[int] = frozenset(),
 ) -> tuple[list[tuple[int, int, float]], float]:
     """The most likely order: (fake's index, original's index, their distance) for each frame that has a partner; and
     its cost, in squared levels for each frame.
@@ -294,7 +324,9 @@ def _path(
     distances = np.stack(rows)
     floor = float(np.median(distances.min(axis=1))) + 0.05
     centres = [line(index) for index in indices]
-    states, cost = _viterbi(distances * (_SURE / 2 / floor), centres, indices, line.rate)
+    # What is forged may look like another frame than the one that it stands for: it counts less.
+    weights = np.array([_FORGED if index in forged else 1.0 for index in indices], np.float32)
+    states, cost = _viterbi(distances * weights[:, None] * (_SURE / 2 / floor), centres, indices, line.rate)
     path = [
         (index, centre - reach + state, float(row[state]))
         for index, centre, state, row in zip(indices, centres, states, distances, strict=True)

@@ -12,6 +12,7 @@ from forgeprep.io.lock import locked
 from forgeprep.io.storage import remove_tree
 from forgeprep.params import param_owners
 from forgeprep.pipeline.configure import (
+    all_settings,
     digests_of,
     fingerprint_of,
     read_params,
@@ -70,14 +71,14 @@ def prepare_added(out: Path, names: Sequence[str], given: Mapping[str, Any]) -> 
         }
     )
     identity = {"config": config.model_dump(mode="json"), "inputs": old["inputs"], "versions": now}
-    adds_to = settings_of(old) if more else digests_of(old.get("adds_to"))
+    adds_to = all_settings(old) if more else digests_of(old.get("adds_to"))
     carried: dict[str, Any] = (
         {name: old[name] for name in ("official_split", "derived") if name in old} if old.get("derived") else {}
     )
     fingerprint = fingerprint_of(identity) if more else old["fingerprint"]
     prepared = Prepared(
-        config, Path(old["root"]), out, Scan([]), {}, plan, fingerprint, settings_of(identity), adds_to,
-        carried=carried,
+        config, Path(old["root"]), out, Scan([]), {}, plan, fingerprint,
+        settings_of(identity) if more else all_settings(old), adds_to, carried=carried,
     )  # fmt: skip
     if more:
         with locked(out):
@@ -108,7 +109,7 @@ def _check(
     )
     if changed:
         raise UsageError(f"{out}: is of other versions ({'; '.join(changed)}); reinstall them, or make a new run")
-    settings = settings_of(old)
+    settings = all_settings(old)
     for shard in plan.briefs:
         record = read_record(out, shard.name)
         whole = record is not None and record["key"] in shard_keys(settings, shard.name, shard.inputs)

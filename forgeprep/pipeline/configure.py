@@ -278,6 +278,20 @@ def settings_of(run: Mapping[str, Any]) -> tuple[str, str]:
     return digest([kept, run.get("versions")]), digest([config, run.get("versions")])
 
 
+def content_but_frames(run: Mapping[str, Any]) -> str:
+    """The first of these digests without which frames are wanted, which stand in the plan."""
+    config: Any = run.get("config")
+    params = config.get("params") if isinstance(config, dict) else None
+    if isinstance(params, dict) and isinstance(params.get("frames"), dict):
+        config = {**config, "params": {**params, "frames": {**params["frames"], "frames": None}}}
+    return settings_of({**run, "config": config})[0]
+
+
+def all_settings(run: Mapping[str, Any]) -> tuple[str, ...]:
+    """The digests by which a run's shards may have been made: its own, and those from before it wanted other frames."""
+    return *settings_of(run), *digests_of(run.get("settings_before"))
+
+
 def digests_of(value: str | Sequence[str] | None) -> tuple[str, ...]:
     """The digests of settings in a ``run.json``, which was one in earlier versions."""
     return (value,) if isinstance(value, str) else tuple(value or ())

@@ -69,7 +69,8 @@ def mismatch(out: Path, old: dict[str, Any], new: dict[str, Any], scan: Scan | N
         plan = open_plan(table_path(out, "plan"))
         new_clips, changed, removed = compare_clips(plan, scan.clips)
         unasked = {clip.clip_id for clip in _clips_of(plan) if not _is_asked(clip, new["config"])}
-        told += f": {clips_text(new_clips, changed, [name for name in removed if name not in unasked])}"
+        clips = clips_text(new_clips, changed, [name for name in removed if name not in unasked])
+        told += f": {clips}" if clips else ""
     return ConfigMismatch(
         f"{out}: holds another run ({told}); --update makes what is new or changed and keeps the other shards; "
         "or give another --out, or --overwrite to throw the old run away"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from forgeprep.pipeline.executors.job import Attempt, unforeseen
 from forgeprep.pipeline.plan import ShardPlan, read_shard
 from forgeprep.pipeline.progress import Progress
 from forgeprep.pipeline.sequences import SequenceBuilder, frame_of_plan
-from forgeprep.schemas.clips import CLIP_SCHEMA, Clip, Split
+from forgeprep.schemas.clips import CLIP_SCHEMA, Clip
 from forgeprep.schemas.config import RunConfig
 from forgeprep.schemas.drops import REASONS, Drop
 from forgeprep.schemas.resources import Resources
@@ -28,8 +27,8 @@ from forgeprep.shards.names import table_path
 from forgeprep.shards.records import write_record
 from forgeprep.shards.write import ShardWriter
 from forgeprep.stages import resolve_stages
-from forgeprep.stages.base import ClipLog, Group, GroupLog, Sample, Stage, StageParams
-from forgeprep.stages.frames import FramesParams, select, tops_up
+from forgeprep.stages.base import ClipLog, Group, GroupLog, Sample, Stage, StageParams, Wanted
+from forgeprep.stages.frames import FramesParams, topped_up, wanted_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +164,7 @@ def group_rows(
     """Yield a group's samples run by run, all stages applied, as rows to be written; drops go to the log."""
     source, params = steps.source
     length = steps.frames.sequence_length
-    choose = functools.partial(_choose, group.split, steps.frames)
-    group = replace(group, top_up=tops_up(group.split, steps.frames), sequence_length=length, choose=choose)
+    group = replace(topped_up(group, steps.frames), sequence_length=length, choose=_chooser(steps.frames))
     assert source.source is not None
     if length is not None and len(group.frames) < length and steps.frames.sequence_short == "drop":
         _drop_short(group, length, log)
@@ -184,18 +182,17 @@ def group_rows(
         yield sequences.finish()
 
 
-def _choose(
-    split: Split, params: FramesParams, frame_count: int, labelled: Sequence[frozenset[int]]
-) -> tuple[int, ...]:
-    return select(frame_count, split, params, labelled)
+def _chooser(params: FramesParams) -> Callable[[int, Group], Wanted]:
+    return lambda frame_count, group: wanted_of(frame_count, group, params)
 
 
 def _drop_short(group: Group, length: int, log: GroupLog) -> None:
     """Account for clips that have too few frames for one sample."""
     for clip in group.clips:
-        log.clips[clip.clip_id] = ClipLog(clip, requested=len(group.frames))
-        place = group.split, group.source_id, clip.clip_id, group.frames[0], None
-        room = f"room for {len(group.frames)} of {length} frames"
+        frames = group.frames_of(clip.clip_id)
+        log.clips[clip.clip_id] = ClipLog(clip, requested=len(frames))
+        place = group.split, group.source_id, clip.clip_id, frames[0], None
+        room = f"room for {len(frames)} of {length} frames"
         log.drops.append(Drop(*place, *(("unreadable", clip.error) if clip.error else ("short_clip", room))))
 
 
@@ -288,7 +285,7 @@ def _record(job: ShardJob, plan: ShardPlan, logs: list[GroupLog], files: list[An
         "files": [asdict(file) for file in files],
         "rows": rows,
         "planned": rows + len(drops),
-        "requested": sum(len(group.frames) * len(group.clips) for group in plan.groups),
+        "requested": sum(group.requested for group in plan.groups),
         "drops": [list(asdict(drop).values()) for drop in drops],
         "clips": [_clip_row(entry) for entry in entries],
     }
@@ -297,6 +294,8 @@ def _record(job: ShardJob, plan: ShardPlan, logs: list[GroupLog], files: list[An
 def _clip_row(entry: ClipLog) -> dict[str, Any]:
     values = {**asdict(entry.clip), **asdict(entry), **_pairing_of(entry)}
     values["header_frames"] = entry.clip.frame_count
+    values["visual_label"] = entry.clip.visual_label
+    values["listed_frames"] = entry.clip.listed_frames or None
     values["error"] = entry.error or entry.clip.error
     values |= asdict(entry.facts) if entry.facts else {}
     return {name: values.get(name) for name in CLIP_SCHEMA.names}

@@ -25,7 +25,7 @@ from forgeprep.media.video import read_header
 from forgeprep.schemas.clips import SPLITS, Clip, Split
 from forgeprep.schemas.renamed import CLIP_COLUMNS_RENAMED, current_row
 from forgeprep.shards.names import shard_name
-from forgeprep.stages.base import Group
+from forgeprep.stages.base import Group, Wanted
 
 PLAN_SCHEMA = pa.schema(
     [
@@ -43,8 +43,8 @@ PLAN_SCHEMA = pa.schema(
 ``frames`` are the wanted ones. ``reference`` is true for a real of another group that fakes of this one are compared
 with. The file's metadata hold the :class:`Brief` of each shard.
 """
-Select = Callable[[int, Split, Sequence[frozenset[int]]], tuple[int, ...]]
-"""The frames of a clip: by how many there are, its split, and those that are labelled in each clip of its group."""
+Select = Callable[[int, Group], Wanted]
+"""The frames wanted of a source group, by how many its original has."""
 _BRIEFS = "forgeprep.shards"
 _CLIP_FIELDS = [field.name for field in fields(Clip)]
 
@@ -109,7 +109,7 @@ def make_plan(
 ) -> Plan:
     """Group the clips, choose their frames and cut the groups into shards of about equal cost.
 
-    ``select(frame_count, split, labelled)`` is the frames stage; ``progress`` is told how many headers are read;
+    ``select(frame_count, group)`` is the frames stage; ``progress`` is told how many headers are read;
     ``dataset`` stands in the names of the shards. Each split gets that many ``shards``, or for None as few as
     ``shard_size`` samples a shard allow. The result depends on the clips alone, not on their order.
     """
@@ -195,7 +195,8 @@ def group_of(clips: list[Clip], select: Select, references: Sequence[Clip] = ())
     counts = [original.end] if original and original.frame_count else [clip.end for clip in members]
     # A clip without a readable header is planned with one frame, so that it shows up among the drops.
     count = max(1, *counts)
-    return replace(group, frames=select(count, group.split, group.labelled))
+    wanted = select(count, group)
+    return replace(group, frames=wanted.frames, own=wanted.own)
 
 
 def _groups(clips: list[Clip], select: Select) -> list[Group]:
@@ -235,7 +236,7 @@ def spread(costs: Mapping[str, int], shard_size: int, shards: int | None = None)
 
 
 def _cost(group: Group) -> int:
-    return len(group.frames) * len(group.clips)
+    return group.requested
 
 
 def _row(shard: str, group: Group, clip: Clip) -> dict[str, Any]:
@@ -244,7 +245,7 @@ def _row(shard: str, group: Group, clip: Clip) -> dict[str, Any]:
         "split": group.split,
         "source_id": group.source_id,
         "clip_id": clip.clip_id,
-        "frames": group.frames,
+        "frames": group.frames_of(clip.clip_id),
         "clip": json.dumps({name: getattr(clip, name) for name in _CLIP_FIELDS}),
         "reference": clip in group.references,
     }
@@ -262,12 +263,17 @@ def _shard(plan: pq.ParquetFile, number: int) -> ShardPlan:
 
 def _group(source_id: str, split: Split, rows: list[dict[str, Any]]) -> Group:
     clips = [(Clip(**current_row(json.loads(row["clip"]), CLIP_COLUMNS_RENAMED)), row["reference"]) for row in rows]
+    wanted = {row["clip_id"]: tuple(row["frames"]) for row in rows if not row["reference"]}
+    most = max(wanted.values(), key=len)
+    rest = set().union(*wanted.values()) - set(most)
+    frames = tuple(sorted({*most, *rest})) if rest else most
     return Group(
         source_id,
         split,
         tuple(clip for clip, is_reference in clips if not is_reference),
-        tuple(rows[0]["frames"]),
+        frames,
         references=tuple(clip for clip, is_reference in clips if is_reference),
+        own={name: own for name, own in wanted.items() if own != frames},
     )
 
 
@@ -288,11 +294,12 @@ def _brief(shard: ShardPlan) -> Brief:
     kinds: dict[tuple[str | None, str | None], list[int]] = {}
     for group in shard.groups:
         files = [[*inputs_of(c), c.options, c.guessed] for c in group.members]
-        inputs.update(json.dumps([group.source_id, group.frames, files]).encode())
+        own = [sorted(group.own.items())] if group.own else []
+        inputs.update(json.dumps([group.source_id, group.frames, files, *own]).encode())
         for clip in group.clips:
             count = kinds.setdefault((clip.compression, clip.method), [0, 0])
             count[0] += 1
-            count[1] += len(group.frames)
+            count[1] += len(group.frames_of(clip.clip_id))
     return Brief(
         name=shard.name,
         split=shard.split,

@@ -99,7 +99,7 @@ def _time_group(group: Group, prepared: Prepared, steps: Steps, timed: _Timed) -
     started = time.perf_counter()
     log = GroupLog()
     ready = None
-    wanted = len(group.frames) * len(group.clips)
+    wanted = group.requested
     samples = size = done = 0
     for rows in group_rows(group, prepared.root, steps, prepared.config, log):
         ready = ready or time.perf_counter()

@@ -6,16 +6,25 @@ import functools
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import Scan, ScanOptions
 from forgeprep.datasets.find import scan_root
 from forgeprep.io.lock import locked
 from forgeprep.media import guard
-from forgeprep.pipeline.configure import digests_of, fingerprint_of, settings_of, shard_keys, versions
+from forgeprep.pipeline.configure import (
+    all_settings,
+    content_but_frames,
+    digests_of,
+    fingerprint_of,
+    settings_of,
+    shard_keys,
+    versions,
+)
 from forgeprep.pipeline.differences import mismatch
 from forgeprep.pipeline.executors.execution import Execution, run_jobs
 from forgeprep.pipeline.executors.job import Job
@@ -39,6 +48,8 @@ from forgeprep.schemas.version import SCHEMA_VERSION
 from forgeprep.shards.names import has_first_names, table_path
 from forgeprep.shards.records import files_there, read_record
 from forgeprep.stages import all_stages, resolve_stages
+from forgeprep.stages.base import Group, Wanted
+from forgeprep.stages.frames import FramesParams, asks_otherwise, check_asked
 
 
 @dataclass(slots=True)
@@ -83,11 +94,13 @@ def prepare_run(
         stage.check(stage.params(**config.params[stage.name]))
     old = old_run(out)
     made_by = versions(stages, config.params)
-    alike = old is not None and not overwrite and _content_of(config, made_by) == settings_of(old)[0]
-    if update and old is not None and alike:
-        config = widened(config, RunConfig.model_validate(old["config"]))
+    # Other frames of the same are alike, too: what they change is in the plan.
+    alike = old is not None and not overwrite and _but_frames(config, made_by) == content_but_frames(old)
+    before = RunConfig.model_validate(old["config"]) if old is not None and alike else None
+    config = widened(config, before) if update and before is not None else config
     # What stands in a run keeps its split, however it came there.
     scan = _scan(config, root, real_roots or {}, settled_sources(out) if alike else {}, progress)
+    check_asked(FramesParams(**config.params["frames"]), get_dataset(config.dataset).methods, scan.clips)
     identity = {"config": config.model_dump(mode="json"), "inputs": _inputs(scan), "versions": made_by}
     fingerprint, settings = fingerprint_of(identity), settings_of(identity)
     same = old is not None and old.get("fingerprint") == fingerprint
@@ -95,23 +108,28 @@ def prepare_run(
     grows = update and alike
     if old is not None and write and not overwrite and (old.get("derived") or not (same or mends or grows)):
         raise mismatch(out, old, identity, scan if alike else None)
-    failed = failed_clips(out) if mends else None
+    failed, known = failed_clips(out) if mends else None, out if same or mends or grows else None
     if not (same or mends):
         planning(len({clip.split for clip in scan.clips}))
-    known = out if same or mends or grows else None
-    plan, grown = _plan(scan, config, root, known, failed, keep_removed if grows else None, progress)
-    told = grown.told() if grown is not None else None
+    plan, grown = _plan(scan, config, root, known, failed, keep_removed if grows else None, before, progress)
     adds_to = digests_of(old.get("adds_to")) if old is not None and (same or grows) else ()
+    earlier = _earlier_settings(old, settings) if old is not None and known is not None else ()
     prepared = Prepared(
-        config, root, out, replace(scan, clips=[]), _folders(scan), plan, fingerprint, settings, adds_to, told
-    )
+        config, root, out, replace(scan, clips=[]), _folders(scan), plan, fingerprint, (*settings, *earlier), adds_to,
+        earlier, grown.told() if grown is not None else None,
+    )  # fmt: skip
     if write:
         take_folder(prepared, old, identity, failed, grown)
     return prepared
 
 
-def _content_of(config: RunConfig, made_by: Mapping[str, str]) -> str:
-    return settings_of({"config": config.model_dump(mode="json"), "versions": made_by})[0]
+def _but_frames(config: RunConfig, made_by: Mapping[str, str]) -> str:
+    return content_but_frames({"config": config.model_dump(mode="json"), "versions": made_by})
+
+
+def _earlier_settings(old: Mapping[str, Any], settings: tuple[str, ...]) -> tuple[str, ...]:
+    """The digests of settings by which shards of the run ``old`` may have been made that stay in this one."""
+    return tuple(one for one in dict.fromkeys(all_settings(old)) if one not in settings)
 
 
 def _scan(
@@ -142,18 +160,20 @@ def _plan(
     out: Path | None,
     failed: set[str] | None,
     keep_removed: bool | None,
+    before: RunConfig | None,
     progress: Callable[[str, int], None],
 ) -> tuple[Plan, Update | None]:
     """The plan of the run in ``out``, mended where clips ``failed``, or a new one.
 
-    Where ``keep_removed`` is no None, the run is to grow: the plan and what becomes of its shards.
+    Where ``keep_removed`` is no None, the run is to grow: the plan and what becomes of its shards, where
+    ``before`` is how it was.
     """
     frames = all_stages()["frames"]
-    params = frames.params(**config.params["frames"])
+    params = FramesParams(**config.params["frames"])
     assert frames.select is not None
 
-    def select(count: int, split: Split, labelled: Sequence[frozenset[int]]) -> tuple[int, ...]:
-        return frames.select(count, split, params, labelled)  # type: ignore[misc]
+    def select(count: int, group: Group) -> Wanted:
+        return frames.select(count, group, params)  # type: ignore[misc]
 
     if out is None or not table_path(out, "plan").is_file():
         dataset = None if out is not None and has_first_names(out) else config.dataset
@@ -162,9 +182,16 @@ def _plan(
     old = open_plan(table_path(out, "plan"))
     if keep_removed is not None and failed is None:
         read = functools.partial(progress, "headers read")
-        grown = plan_update(old, scan.clips, root, select, config, out, keep_removed=keep_removed, progress=read)
+        refit = _refit(FramesParams(**before.params["frames"]), params) if before is not None else None
+        grown = plan_update(
+            old, scan.clips, root, select, config, out, keep_removed=keep_removed, refit=refit, progress=read
+        )
         return grown.plan, grown
     return (repaired_plan(old, scan.clips, failed, root, select) if failed is not None else old), None
+
+
+def _refit(before: FramesParams, now: FramesParams) -> Callable[[Group], bool] | None:
+    return None if before == now else functools.partial(asks_otherwise, before=before, now=now)
 
 
 def _folders(scan: Scan) -> dict[str, int]:

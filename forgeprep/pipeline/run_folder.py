@@ -48,6 +48,7 @@ class Prepared:
         fingerprint: of configuration, versions and all input files.
         settings: digests of configuration and versions (:func:`forgeprep.pipeline.configure.settings_of`).
         adds_to: those of the run whose shards get further stages (:mod:`forgeprep.pipeline.add`), else empty.
+        before: of those, the ones from before the run wanted other frames (:mod:`forgeprep.pipeline.update`).
         told: of an update, what it makes and what it keeps, in words.
         carried: what ``run.json`` says and no configuration does: of runs that were made of others.
     """
@@ -61,6 +62,7 @@ class Prepared:
     fingerprint: str
     settings: tuple[str, ...]
     adds_to: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
     told: str | None = None
     carried: Mapping[str, Any] = field(default_factory=dict)
 
@@ -175,6 +177,7 @@ def write_run(prepared: Prepared, identity: dict[str, Any]) -> None:
         "root": str(prepared.root),
         **(prepared.carried or {"official_split": get_dataset(prepared.config.dataset).official_split}),
         **({"adds_to": list(prepared.adds_to)} if prepared.adds_to else {}),
+        **({"settings_before": list(prepared.before)} if prepared.before else {}),
         "packages": _packages(prepared.config),
         "columns": [facts_of(column) for column in prepare(prepared.config).columns],
         "drop_reasons": {

@@ -47,6 +47,7 @@ class Update:
         plan: all shards, old and new.
         new, changed, removed: clips by their ids.
         kept_removed: whether what is removed stays in the run.
+        other_frames: whether other frames are wanted than before.
         added, remade, gone: names of shards that are new, made again, and taken away.
     """
 
@@ -55,6 +56,7 @@ class Update:
     changed: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     kept_removed: bool = False
+    other_frames: bool = False
     added: list[str] = field(default_factory=list)
     remade: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
@@ -67,6 +69,8 @@ class Update:
     def told(self) -> str:
         """What is done, in one line."""
         clips = clips_text(self.new, self.changed, self.removed)
+        if self.other_frames:
+            clips = "other frames are wanted" + (f", {clips}" if clips else "")
         if self.nothing:
             clips = clips or "no clip is new or changed"
             return f"update: {clips}; all of the {counted(len(self.plan.briefs), 'shard')} stay as they are"
@@ -128,6 +132,7 @@ def plan_update(
     out: Path,
     *,
     keep_removed: bool,
+    refit: Callable[[Group], bool] | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Update:
     """Plan what has come, changed or gone since the run in ``out`` was planned.
@@ -140,6 +145,7 @@ def plan_update(
         config: the run's configuration.
         out: the run's folder.
         keep_removed: leave the samples of clips whose files are gone.
+        refit: whether other frames of a group are wanted than before; None where all are as they were.
         progress: is told how many headers are read.
 
     Raises:
@@ -153,11 +159,11 @@ def plan_update(
             clip for shard in old.shards() for group in shard.groups for clip in group.clips if clip.clip_id in gone
         )
         now |= {clip.clip_id: clip for clip in stay}
-    update = Update(old, new, changed, removed, keep_removed)
+    update = Update(old, new, changed, removed, keep_removed, refit is not None)
     placed = _homes(old, now)
     shards: list[ShardPlan] = []
     for shard in old.shards():
-        groups = [_regrouped(group, now, placed, root, select) for group in shard.groups]
+        groups = [_regrouped(group, now, placed, root, select, refit) for group in shard.groups]
         left = tuple(group for group in groups if group is not None)
         if not left:
             update.gone.append(shard.name)
@@ -212,7 +218,12 @@ def _homes(old: Plan, now: Mapping[str, Clip]) -> dict[str, tuple[str, Key]]:
 
 
 def _regrouped(
-    group: Group, now: Mapping[str, Clip], placed: Mapping[str, tuple[str, Key]], root: Path, select: Select
+    group: Group,
+    now: Mapping[str, Clip],
+    placed: Mapping[str, tuple[str, Key]],
+    root: Path,
+    select: Select,
+    refit: Callable[[Group], bool] | None,
 ) -> Group | None:
     """The group with what its clips are now: itself where nothing changed, None where nothing is left."""
     key = group.source_id, group.split
@@ -227,7 +238,8 @@ def _regrouped(
     before = {clip.clip_id: identity_of(clip) for clip in group.members}
     after = {clip.clip_id: identity_of(clip) for clip in (*members, *references)}
     same_roles = {clip.clip_id for clip in group.clips} == set(names)
-    return group if before == after and same_roles else _planned(members, references, root, select)
+    as_before = before == after and same_roles and not (refit is not None and refit(group))
+    return group if as_before else _planned(members, references, root, select)
 
 
 def _planned(members: Sequence[Clip], references: Sequence[Clip], root: Path, select: Select) -> Group:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from forgeprep.ops.perturb.catalogue import SEVERITIES
@@ -14,7 +14,7 @@ from forgeprep.report.measure import BINS, Histogram
 from forgeprep.report.pairs import LOW_SIMILARITY, SHOWN, Clips, duration_s
 from forgeprep.report.samples import anchors
 from forgeprep.report.signs import JUMP, LOW, STRAY
-from forgeprep.report.summary import Kind, method_order, split_order
+from forgeprep.report.summary import SENSES, Counts, Kind, method_order, split_order
 from forgeprep.report.tables import Head, Link, Table, numbers, texts
 
 BARS = 25
@@ -56,7 +56,24 @@ def coverage(found: Findings) -> Facts:
         "drops": Table("drops-table", "why samples were dropped", heads, meanings) if meanings else None,
         "empty": _empty_clips(found.clips),
         "lost": _lost_clips(found.summary.short),
+        "senses": _senses(found.summary.senses),
+        "warned": _warned_clips(found.summary.warned),
     }
+
+
+def _senses(senses: Mapping[tuple[int | None, int | None], Counts]) -> Table | None:
+    rows = [
+        (SENSES[seen], SENSES[heard], f"{counts.clips:,}", f"{counts.written:,}", f"{counts.dropped:,}")
+        for (seen, heard), counts in senses.items()
+    ]
+    heads = [*texts("seen", "heard"), *numbers("clips", "written", "dropped")]
+    return Table("senses-table", "what is seen, and what is heard", heads, rows) if rows else None
+
+
+def _warned_clips(warned: Sequence[tuple[str, str]]) -> Table | None:
+    title = _counted("warnings of clips that are not as their dataset says", len(warned))
+    heads = [Head("clip", "name"), Head("warning")]
+    return Table("warned-table", title, heads, list(warned[:SHOWN])) if warned else None
 
 
 def _coverage_table(

@@ -10,7 +10,7 @@ from typing import Literal
 
 from forgeprep.errors import ForgeprepError, UsageError
 from forgeprep.io.lock import Holder, last_holder
-from forgeprep.pipeline.configure import digests_of, settings_of, shard_keys
+from forgeprep.pipeline.configure import all_settings, digests_of, shard_keys
 from forgeprep.pipeline.plan import Brief, open_plan
 from forgeprep.shards.names import final_files, table_path
 from forgeprep.shards.records import files_there, iter_records, read_run, record_path
@@ -89,7 +89,7 @@ def _settings(out: Path, status: Status) -> tuple[tuple[str, ...] | None, tuple[
     status.command = "add" if run.get("adds_to") else str(steps[-1].get("command", "run"))
     status.shards_planned = run["shards"] if isinstance(run.get("shards"), int) else None
     status.frames_planned = run["requested"] if isinstance(run.get("requested"), int) else None
-    return settings_of(run), digests_of(run.get("adds_to"))
+    return all_settings(run), digests_of(run.get("adds_to"))
 
 
 def _briefs(out: Path, status: Status) -> dict[str, Brief]:

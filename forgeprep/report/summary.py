@@ -12,6 +12,9 @@ from forgeprep.schemas.clips import SPLITS
 from forgeprep.schemas.drops import DROP_SCHEMA, reasons_of_run
 from forgeprep.shards.records import iter_records, read_run
 
+SENSES: dict[int | None, str] = {0: "real", 1: "forged", None: "not known"}
+"""What ``visual_label`` and ``audio_label`` mean, in words."""
+
 
 class Kind(NamedTuple):
     """What samples are counted by; ``method`` is None for reals."""
@@ -78,6 +81,9 @@ class Summary:
         files: (split, format) -> what lies on the disk.
         pairings: how fakes came to their originals, one of :data:`forgeprep.schemas.clips.PAIRINGS` -> fakes.
         exchanged: fakes whose first guess was exchanged for another candidate.
+        warned: clip and what did not go as its dataset says, by clip.
+        senses: counts by whether clips are forged where they are seen, and heard; empty where of none is known whether
+            its sound is.
     """
 
     out: Path
@@ -91,6 +97,8 @@ class Summary:
     shards: int = 0
     pairings: Counter[str] = field(default_factory=Counter)
     exchanged: int = 0
+    warned: list[tuple[str, str]] = field(default_factory=list)
+    senses: dict[tuple[int | None, int | None], Counts] = field(default_factory=dict)
 
     @property
     def total(self) -> Counts:
@@ -126,6 +134,10 @@ def summarise(out: Path) -> Summary:
             files.bytes += file["bytes"]
     summary.counts = dict(sorted(summary.counts.items(), key=lambda item: _order(item[0])))
     summary.files = dict(sorted(summary.files.items(), key=lambda item: (split_order(item[0][0]), item[0][1])))
+    summary.warned.sort()
+    if all(heard is None for _, heard in summary.senses):
+        summary.senses.clear()
+    summary.senses = dict(sorted(summary.senses.items(), key=str))
     summary.short.sort(key=lambda clip: (-clip["dropped"], clip["written"], clip["clip_id"]))
     return summary
 
@@ -147,6 +159,8 @@ def _add_clips(summary: Summary, clips: Iterable[dict[str, Any]]) -> None:
     for clip in clips:
         kind = Kind(clip["split"], clip["compression"], clip["method"], clip["label"])
         summary.counts.setdefault(kind, Counts()).add(clip)
+        summary.warned += [(clip["clip_id"], text) for text in clip["warnings"] or ()]
+        summary.senses.setdefault((clip["visual_label"], clip["audio_label"]), Counts()).add(clip)
         if clip["pairing"] is not None:
             summary.pairings[clip["pairing"]] += 1
             summary.exchanged += clip["pairing"] == "guessed" and len(clip["guesses"] or ()) > 1

@@ -11,7 +11,8 @@ import pyarrow as pa
 from forgeprep.schemas.splits import SPLITS as SPLITS
 from forgeprep.schemas.splits import Split as Split
 
-Forgery = Literal["real", "identity_replaced", "identity_remained", "attribute_edit", "entire_synthesis"]
+Forgery = Literal["real", "identity_replaced", "identity_remained", "attribute_edit", "entire_synthesis", "audio"]
+AudioOnly = Literal["no", "maybe", "yes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,15 @@ class Clip:
             ``{"whole": path}`` with the clip's own path, where all of each frame is forged.
         spans: what the dataset says of the frames, as (first frame, number of frames, 0 real or 1 fake); frames outside
             all spans are unknown and not used. None: all frames are as ``label`` says.
+        periods: the same in seconds from its first frame on, ``[start, end)`` of each period that is seen to be forged;
+            all other frames are real. They become ``spans`` when the times of the frames are known, as the clip is cut.
+        audio_label: 0 its sound is real, 1 forged somewhere; None where nothing tells, or there is no sound.
+        audio_periods: the seconds in which its sound is forged; None: throughout, where it is.
+        audio_spans: these as (first frame, number of frames), once the times are known.
+        audio_only: whether it is forged in its sound alone, so that what is seen is real: ``maybe`` where the dataset
+            labels fakes without a word on that.
+        audio_counts: whether a frame that looks real is a fake if its sound is forged.
+        listed_frames: how many frames a list says that it has; 0 where it does not.
         identities: the people in it, as far as the dataset names them: no one of them may stand in two splits.
         size_bytes: size of the file, or of all pictures of a folder.
         frames: of a folder of pictures the numbers in their names, as runs (first number, how many, step); None for a
@@ -62,6 +72,13 @@ class Clip:
     companions: dict[str, str] = field(default_factory=dict)
     identities: list[str] = field(default_factory=list)
     spans: list[list[int]] | None = None
+    periods: list[list[float]] | None = None
+    audio_label: int | None = None
+    audio_periods: list[list[float]] | None = None
+    audio_spans: list[list[int]] | None = None
+    audio_only: AudioOnly = "no"
+    audio_counts: bool = False
+    listed_frames: int = 0
     size_bytes: int = 0
     frames: list[list[int]] | None = None
     frame_count: int = 0
@@ -94,6 +111,21 @@ class Clip:
         if self.spans is None:
             return self.label
         return next((label for start, count, label in self.spans if start <= index < start + count), None)
+
+    @property
+    def visual_label(self) -> int | None:
+        """Whether it is forged where it is seen: 0 no, 1 yes, None where nothing tells."""
+        if self.audio_only == "yes":
+            return 0
+        return None if self.audio_only == "maybe" and self.label else self.label
+
+    def audio_at(self, index: int) -> int | None:
+        """What is known of the sound while a frame is shown: 0 real, 1 forged, None unknown."""
+        if not self.audio_label or self.audio_periods is None:
+            return self.audio_label
+        if self.audio_spans is None:
+            return None
+        return int(any(start <= index < start + count for start, count in self.audio_spans))
 
     def to_dict(self) -> dict[str, Any]:
         """A plain dictionary, JSON-ready."""
@@ -136,6 +168,8 @@ CLIP_SCHEMA = pa.schema(
         pa.field("guesses", pa.list_(pa.struct({"original_id": pa.string(), "verdict": pa.string()}))),
         pa.field("path", pa.string(), nullable=False),
         pa.field("label", pa.int8(), nullable=False),
+        pa.field("visual_label", pa.int8()),
+        pa.field("audio_label", pa.int8()),
         pa.field("forgery", pa.string(), nullable=False),
         pa.field("method", pa.string()),
         pa.field("family", pa.string()),
@@ -162,6 +196,7 @@ CLIP_SCHEMA = pa.schema(
         pa.field("interlaced", pa.bool_()),
         pa.field("hdr", pa.string()),
         pa.field("header_frames", pa.int32(), nullable=False),
+        pa.field("listed_frames", pa.int32()),
         pa.field("requested", pa.int32(), nullable=False),
         pa.field("decoded", pa.int32(), nullable=False),
         pa.field("detected", pa.int32(), nullable=False),
@@ -178,6 +213,7 @@ CLIP_SCHEMA = pa.schema(
         pa.field("visual_change", pa.bool_()),
         pa.field("detected_spans", pa.list_(pa.list_(pa.float64(), 2))),
         pa.field("error", pa.string()),
+        pa.field("warnings", pa.list_(pa.string())),
     ]
 )
 """``meta/clips.pq``: the clip, its file, and what became of it.
@@ -187,6 +223,11 @@ face, ``written`` and ``dropped`` count samples (faces); ``topped_up`` frames st
 face. ``sha256`` is of the file; null where it could not be read. Where ``path`` is a folder of numbered pictures,
 ``header_frames`` is how many there are, ``size_bytes`` and ``sha256`` are of them all (the latter of the lines that
 ``sha256sum`` prints for them by number), and ``fps`` and ``detected_spans`` are null: nothing tells the rate.
+
+``visual_label`` and ``audio_label`` say of the clip as a whole whether it is forged where it is seen, and heard: 0 no,
+1 yes, null where nothing tells. ``listed_frames`` is how many frames the dataset's list says that there are, null
+where it says nothing. ``warnings`` are lines on what did not go as the dataset says: a list with a wrong number of
+frames, or a fake that does not lie on its original; empty for most clips.
 
 How the file is coded, null where it is unreadable: ``codec``, ``profile`` and ``pixel_format`` as FFmpeg names them;
 ``color_range`` (limited, full) and ``color_matrix`` (bt601, bt709, …; null for RGB and gray) as they were taken, and
@@ -208,3 +249,6 @@ that names suggested and that the pictures were compared with, in this order, ea
 does not, a drop reason. After a refused guess ``original_id`` is null; a candidate that fits brings its ``source_id``
 along.
 """
+
+LATER_CLIP_COLUMNS = ("visual_label", "audio_label", "listed_frames", "warnings")
+"""Columns of :data:`CLIP_SCHEMA` that records of earlier runs lack; null there."""

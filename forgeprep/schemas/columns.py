@@ -29,7 +29,9 @@ InSequence = Literal["each", "once", "same"]
 Row = Mapping[str, Any]
 Draw = Literal["stored", "none"] | Callable[[Any, Row], UInt8]
 
-_NOT_IN_VERSION_0 = frozenset({"mask_stray", "mask_jump", "landmark_scheme", "crop_matrix"})
+_NOT_IN_VERSION_0 = frozenset(
+    {"mask_stray", "mask_jump", "landmark_scheme", "crop_matrix", "visual_label", "audio_label"}
+)
 """Built-in columns that came later. Runs of version 0 list no columns: they have all others of their stages."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")

@@ -93,6 +93,7 @@ class RunFile(_File):
     formats: Names | None = None
     root: str | None = None
     adds_to: str | list[str] | None = None
+    settings_before: list[str] | None = None
     derived: list[dict[str, Any]] = []
     planned_on: str | None = None
 

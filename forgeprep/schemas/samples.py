@@ -79,10 +79,26 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
     ),
     Column("label", "key", pa.int8(), "0 real, 1 fake; of this face at this frame", in_sequence="once"),
     Column(
+        "visual_label",
+        "key",
+        pa.int8(),
+        "0 what is seen of this face at this frame is real, 1 it is forged; null where a dataset's label may be of the "
+        "sound alone",
+        nullable=True,
+    ),
+    Column(
+        "audio_label",
+        "key",
+        pa.int8(),
+        "0 the sound is real while this frame is shown, 1 it is forged; null where nothing tells, or there is no sound",
+        nullable=True,
+    ),
+    Column(
         "forgery",
         "key",
         pa.string(),
-        "real, or what was forged: identity_replaced, identity_remained, …",
+        "real, or what was forged: identity_replaced, identity_remained, …; audio for a fake whose sound alone is "
+        "forged at this frame",
         in_sequence="once",
     ),
     Column(

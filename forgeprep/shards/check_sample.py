@@ -92,9 +92,24 @@ def _label_problems(row: dict[str, Any]) -> Iterator[str]:
         yield f"label is {label}, neither 0 nor 1"
     elif not (label == 0) == (forgery == "real") == (method is None):
         yield f"label {label}, forgery '{forgery}' and method {method!r} contradict each other"
+    yield from _sound_problems(row)
     # A real may have an original: a frame of a fake that was not forged.
     if row["original_id"] == row["clip_id"]:
         yield "its original_id is its own clip"
+
+
+def _sound_problems(row: dict[str, Any]) -> Iterator[str]:
+    # Runs of earlier versions lack both.
+    seen, heard = row.get("visual_label"), row.get("audio_label")
+    for name, value in (("visual_label", seen), ("audio_label", heard)):
+        if value not in (None, 0, 1):
+            yield f"{name} is {value}, neither 0 nor 1 nor null"
+    if seen == 1 and row["label"] == 0:
+        yield "label is 0, but visual_label 1"
+    if (row["forgery"] == "audio") != (row["label"] == 1 and seen == 0):
+        yield f"label {row['label']}, visual_label {seen} and forgery '{row['forgery']}' contradict each other"
+    elif row["forgery"] == "audio" and heard != 1:
+        yield f"forgery is 'audio', but audio_label {heard}"
 
 
 def _perturbation_problems(row: dict[str, Any]) -> Iterator[str]:
@@ -155,11 +170,13 @@ def _mask_problems(row: dict[str, Any], mask: UInt8) -> Iterator[str]:
     forged = int(counts[255])
     if counts[0] + forged != mask.size:
         yield f"mask holds {mask.size - counts[0] - forged} pixels that are neither 0 nor 255"
-    if row["label"] == 0 and counts[0] != mask.size:
+    # What is forged in its sound alone looks real.
+    looks_real = row["label"] == 0 or row.get("visual_label") == 0
+    if looks_real and counts[0] != mask.size:
         yield "mask of a real is not all zero"
-    if row["label"] == 1 and counts[0] == mask.size:
+    if not looks_real and counts[0] == mask.size:
         yield "mask of a fake is all zero"
-    if (row["label"] == 0) != (row["mask_source"] == "pristine"):
+    if looks_real != (row["mask_source"] == "pristine"):
         yield f"label {row['label']} and mask_source '{row['mask_source']}' contradict each other"
     share = forged / mask.size
     # Half a pixel, plus what float32 rounds off.

@@ -16,7 +16,7 @@ from forgeprep.errors import UsageError
 from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.safe_files import LIST_BYTES, read_json
 from forgeprep.io.storage import is_file, is_remote, visible_entries
-from forgeprep.schemas.clips import CLIP_SCHEMA
+from forgeprep.schemas.clips import CLIP_SCHEMA, LATER_CLIP_COLUMNS
 from forgeprep.schemas.columns import Column, columns_of_run
 from forgeprep.schemas.files import RunFile, ShardRecord, problem_of
 from forgeprep.schemas.renamed import CLIP_COLUMNS_RENAMED, current_row
@@ -132,7 +132,8 @@ def read_record(out: Path, shard: str) -> dict[str, Any] | None:
         return None
     if problem_of(ShardRecord, record) is not None or record["shard"] != shard:
         return None
-    record["clips"] = [current_row(clip, CLIP_COLUMNS_RENAMED) for clip in record["clips"]]
+    later = dict.fromkeys(LATER_CLIP_COLUMNS)
+    record["clips"] = [{**later, **current_row(clip, CLIP_COLUMNS_RENAMED)} for clip in record["clips"]]
     return dict(record) if _clips_fit(record) else None
 
 

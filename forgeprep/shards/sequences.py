@@ -67,7 +67,9 @@ def join_frames(frames: Sequence[Row], length: int, once: Collection[str] = ONCE
         once: columns that it has once: they come from the first forged frame, else from the first.
     """
     padded = [*frames, *[frames[-1]] * (length - len(frames))]
-    first = next((frame for frame in frames if frame["label"] == 1), frames[0])
+    forged = [frame for frame in frames if frame["label"] == 1]
+    # One that is seen to be forged says more than one that is heard to be.
+    first = next((frame for frame in forged if frame.get("visual_label") != 0), (forged or frames)[0])
     sample_id = frames[0]["sample_id"]
     row: Row = {}
     for name in frames[0]:
@@ -100,6 +102,8 @@ def split_frames(row: Row, once: Collection[str] = ONCE) -> list[Row]:
         if label == 0:
             real = {"forgery": "real", "method": None, "family": None}
             frame |= {name: value for name, value in real.items() if name in frame}
+        elif frame.get("visual_label") == 0 and "forgery" in frame:
+            frame |= {"forgery": "audio", "family": None} if "family" in frame else {"forgery": "audio"}
         if "frame_index" in frame and "track_id" in frame and "clip_id" in frame:
             frame["sample_id"] = f"{frame['clip_id']}/{frame['track_id']}/{frame['frame_index']:06d}"
         frames.append(frame)

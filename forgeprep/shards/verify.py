@@ -17,7 +17,7 @@ from forgeprep.io.machine import usable_cpus
 from forgeprep.io.storage import parquet_source
 from forgeprep.media import guard
 from forgeprep.registry import made_with
-from forgeprep.schemas.clips import CLIP_SCHEMA
+from forgeprep.schemas.clips import CLIP_SCHEMA, LATER_CLIP_COLUMNS
 from forgeprep.schemas.columns import Column, columns_of_run
 from forgeprep.schemas.drops import DROP_SCHEMA, reasons_of_run
 from forgeprep.schemas.renamed import CLIP_COLUMNS_RENAMED, current_row
@@ -178,6 +178,8 @@ def _index_problems(out: Path, records: Sequence[Record]) -> Iterator[Problem]:
         if isinstance(rows, str):
             yield Problem(name, rows)
             continue
+        if table == "clips":
+            rows = [{**dict.fromkeys(LATER_CLIP_COLUMNS), **row} for row in rows]
         if table in schemas:
             # The records are JSON; the table's types are those that count.
             try:

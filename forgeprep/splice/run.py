@@ -28,7 +28,7 @@ from forgeprep.schemas.clips import Clip
 from forgeprep.splice.index import write_index
 from forgeprep.splice.make import SpliceRules, splice_group
 from forgeprep.splice.records import claim, has_died, identity_of, read_group, write_group
-from forgeprep.stages.base import Group
+from forgeprep.stages.base import Group, Wanted
 from forgeprep.text import counted
 
 GROUPS_A_PLAN = 1 << 40
@@ -158,7 +158,7 @@ def _make_all(jobs: Sequence[GroupJob], how: Execution, progress: Callable[[str,
 
 
 def _groups(clips: list[Clip], root: Path, progress: Callable[[int], None]) -> list[Group]:
-    plan = make_plan(clips, root, lambda count, split, labelled: (0,), GROUPS_A_PLAN, progress)
+    plan = make_plan(clips, root, lambda count, group: Wanted((0,)), GROUPS_A_PLAN, progress)
     groups = [group for shard in plan.shards() for group in shard.groups]
     return [group for group in groups if any(clip.label == 1 for clip in group.clips)]
 

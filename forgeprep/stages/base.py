@@ -33,7 +33,7 @@ class Sample:
     """A sample in the making: an attribute for each column that every sample has, and what the stages add.
 
     Attributes:
-        sample_id: and all up to ``compression``: as the columns of the same names.
+        sample_id: and all up to ``audio_label``: as the columns of the same names.
         image: the crop, uint8 (H, W, 3), RGB.
         columns: column -> value, of later stages; image columns hold uint8 arrays until the row is written.
         original: the original's crop at the same track and frame, uint8 RGB of the same shape; None for a real or
@@ -73,6 +73,8 @@ class Sample:
     landmark_scheme: str | None = None
     crop_matrix: list[float] | None = None
     perturbation: str | None = None
+    visual_label: int | None = None
+    audio_label: int | None = None
     columns: dict[str, Any] = field(default_factory=dict)
     original: UInt8 | None = None
     compared: tuple[Pair, Crop] | None = None
@@ -85,6 +87,11 @@ class Sample:
         """Mark the sample as one that cannot be made; the first reason stays."""
         if self.reason is None:
             self.reason, self.detail = reason, detail
+
+    @property
+    def looks_forged(self) -> bool:
+        """Whether it is a fake that can be seen: its sound alone leaves no mark in the picture."""
+        return self.label == 1 and self.visual_label != 0
 
     def row(self) -> dict[str, Any]:
         """Column -> value, for all columns; image columns hold arrays."""
@@ -104,14 +111,25 @@ _OF_EVERY_SAMPLE = tuple(one.name for one in fields(Sample))[: [one.name for one
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """The frames that are wanted of a source group: of all clips together, and of those that give fewer their own."""
+
+    frames: tuple[int, ...]
+    own: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """A source group as planned: an original (where there is one) and its fakes, and the frames wanted of each.
 
     With ``top_up``, frames with a face stand in for wanted ones without. With ``sequence_length``, each so many frames
     make one sample, and a face is cut out of all of them by one box. ``references`` are reals of other groups that the
     fakes are compared with and that give no samples here: the original where it stands in another split than these
-    fakes, and what else may be the original of a fake whose pair is a guess. ``choose(frame_count, labelled)`` chooses
+    fakes, and what else may be the original of a fake whose pair is a guess. ``choose(frame_count, group)`` chooses
     the frames again for a clip that turns out to have another original, or none.
+
+    ``own`` has the frames of those clips that give others than ``frames``, which are those of all together. Where only
+    their number was asked for, a clip is in ``spread``: they are taken anew from the frames that show a face.
     """
 
     source_id: str
@@ -121,7 +139,18 @@ class Group:
     top_up: bool = False
     sequence_length: int | None = None
     references: tuple[Clip, ...] = ()
-    choose: Callable[[int, Sequence[frozenset[int]]], tuple[int, ...]] | None = None
+    choose: Callable[[int, Group], Wanted] | None = None
+    own: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    spread: frozenset[str] = frozenset()
+
+    def frames_of(self, clip_id: str) -> tuple[int, ...]:
+        """The frames wanted of a clip."""
+        return self.own.get(clip_id, self.frames)
+
+    @property
+    def requested(self) -> int:
+        """Frames wanted, over all clips."""
+        return sum(len(self.frames_of(clip.clip_id)) for clip in self.clips)
 
     @property
     def members(self) -> tuple[Clip, ...]:
@@ -130,10 +159,15 @@ class Group:
 
     def part(self, clip: Clip, fakes: Sequence[Clip] = ()) -> Group:
         """These fakes as a group of their own, or ``clip`` alone, with the frames that ``clip`` has."""
-        own = replace(self, clips=tuple(fakes) or (clip,))
-        frames = self.choose(max(1, clip.end), own.labelled) if self.choose else self.frames
+        part = replace(self, clips=tuple(fakes) or (clip,))
+        if self.choose is None:
+            return part
+        asked = replace(part, clips=(clip, *fakes)) if clip in self.clips and fakes else part
+        wanted = self.choose(max(1, clip.end), asked)
         # Too few for one sample: those that were planned are dropped.
-        return own if len(frames) < (self.sequence_length or 1) else replace(own, frames=frames)
+        if len(wanted.frames) < (self.sequence_length or 1):
+            return part
+        return replace(part, frames=wanted.frames, own=wanted.own)
 
     @property
     def labelled(self) -> tuple[frozenset[int], ...]:
@@ -143,7 +177,8 @@ class Group:
         """
         if any(clip.frames is not None for clip in self.members):
             return self._there
-        if not any(clip.spans for clip in self.clips):
+        # Periods leave nothing unknown.
+        if not any(clip.spans for clip in self.clips if clip.periods is None):
             return ()
         return tuple(
             frozenset(i for start, count, _ in c.spans or [[0, c.frame_count, 1]] for i in range(start, start + count))
@@ -216,6 +251,7 @@ class ClipLog:
     visual_change: bool | None = None
     detected_spans: list[tuple[float, float]] | None = None
     error: str | None = None
+    warnings: list[str] = field(default_factory=list)
 
     def learn(self, learned: Learned) -> None:
         """Note what was learned of the file while it was read."""
@@ -230,8 +266,8 @@ class GroupLog:
     drops: list[Drop] = field(default_factory=list)
 
 
-SelectFunction = Callable[[int, Split, Any, Sequence[frozenset[int]]], tuple[int, ...]]
-"""``(frame_count, split, params, labelled) -> frame indices``, ascending; ``labelled`` are :attr:`Group.labelled`."""
+SelectFunction = Callable[[int, Group, Any], Wanted]
+"""``(frame_count, group, params)``: the frames wanted of a group, ascending, of so many that its original has."""
 SourceFunction = Callable[[Group, Path, Any, frozenset[str], GroupLog], Iterator[list[Sample]]]
 """``(group, root, params, companions, log)``: yields runs of consecutive samples of one clip, few enough to hold."""
 SampleFunction = Callable[[list[Sample], Any], None]

@@ -2,17 +2,52 @@
 
 For video detectors, samples are runs of frames (``--sequence-length 16 --sequence-stride 2``: frames 0, 2, … 30). The
 same rules then choose such runs, *windows*, which never overlap, so that no frame is stored twice.
+
+Reals, fakes and methods may have rules of their own. Of one source group, the clip that gives most frames is asked
+first; the others take theirs, evenly spread, from its frames. So wherever both are taken, an original and its fakes
+show the same moments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from forgeprep.errors import UsageError
+from forgeprep.errors import UsageError, unknown_name
 from forgeprep.ops.spread import evenly
+from forgeprep.params.frames import EVERY
 from forgeprep.params.frames import FramesParams as FramesParams
-from forgeprep.schemas.clips import Split
-from forgeprep.stages.base import Stage, common
+from forgeprep.schemas.clips import Clip, Split
+from forgeprep.stages.base import Group, Stage, Wanted, common
+
+
+def wanted_of(frame_count: int, group: Group, params: FramesParams) -> Wanted:
+    """The frames wanted of a source group whose original has so many.
+
+    Raises:
+        UsageError: no rule is given for one of the clips.
+    """
+    rules = {clip.clip_id: rule_of(clip, group.split, params) for clip in group.clips}
+    found = _by_rule(frame_count, group, params, tuple(dict.fromkeys(rules.values())))
+    most = max(found.values(), key=len)
+    rest = set().union(*found.values()) - set(most)
+    frames = tuple(sorted({*most, *rest})) if rest else most
+    return Wanted(frames, {name: found[rule] for name, rule in rules.items() if found[rule] != frames})
+
+
+def _by_rule(frame_count: int, group: Group, params: FramesParams, rules: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    numbers = sorted((rule for rule in rules if rule.isdigit()), key=int)
+    alone = [rule for rule in rules if not rule.isdigit()] or numbers[-1:]
+    found = {rule: select(frame_count, group.split, params.with_rule(rule), group.labelled) for rule in alone}
+    base = max(found.values(), key=len)
+    step = params.sequence_length or 1
+    if step == 1 and group.labelled and alone != numbers[-1:]:
+        base = tuple(index for index in base if index in common(group.labelled)) or base
+    windows = [base[at : at + step] for at in range(0, len(base), step)]
+    for rule in numbers:
+        if rule not in found:
+            found[rule] = tuple(index for at in evenly(len(windows), int(rule)) for index in windows[at])
+    return found
 
 
 def select(
@@ -86,13 +121,49 @@ def _stretches(frames: Sequence[int]) -> list[tuple[int, int]]:
     return found
 
 
-def tops_up(split: Split, params: FramesParams) -> bool:
-    """Whether other frames may stand in for wanted ones: where only their number was asked for."""
-    return params.sequence_length is None and _rule_of(split, params).isdigit()
+def topped_up(group: Group, params: FramesParams) -> Group:
+    """The group with what other frames may stand in for: wanted ones of clips of which only a number was asked for."""
+    if params.sequence_length is not None:
+        return group
+    rules = {clip.clip_id: rule_of(clip, group.split, params) for clip in group.clips}
+    spread = frozenset(name for name, rule in rules.items() if rule.isdigit())
+    return replace(group, top_up=len(spread) == len(rules), spread=spread)
+
+
+def check_asked(params: FramesParams, methods: Iterable[str], clips: Iterable[Clip]) -> None:
+    """Raise UsageError where a rule is for no method of the dataset, or a clip has none."""
+    kinds = {(clip.split, clip.label, clip.method): clip for clip in clips}
+    there = {clip.method for clip in kinds.values() if clip.method is not None}
+    known = {name.lower() for name in (*methods, *there)}
+    for name in params.names:
+        if name.lower() not in known:
+            raise unknown_name("name in --frames", name, ["real", "fake", EVERY, *sorted({*methods, *there})])
+    for clip in kinds.values():
+        rule_of(clip, clip.split, params)
+
+
+def asks_otherwise(group: Group, before: FramesParams, now: FramesParams) -> bool:
+    """Whether other rules hold for clips of a group than before."""
+    return any(rule_of(clip, group.split, before) != rule_of(clip, group.split, now) for clip in group.clips)
+
+
+def rule_of(clip: Clip, split: Split, params: FramesParams) -> str:
+    """The rule by which frames of a clip are taken: a number, ``all`` or ``every:N``.
+
+    Raises:
+        UsageError: none is given for it.
+    """
+    rules = params.rules(split)
+    for name in ((clip.method or "").lower(), "fake" if clip.label else "real", EVERY):
+        if name in rules:
+            return rules[name]
+    what = f"the method '{clip.method}' of {clip.clip_id}" if clip.label else f"reals ({clip.clip_id})"
+    more = f"{clip.method}=N, fake=N" if clip.label else "real=N"
+    raise UsageError(f"--frames says nothing of {what}; add {more} or *=N")
 
 
 def _rule_of(split: Split, params: FramesParams) -> str:
-    return params.frames if isinstance(params.frames, str) else params.frames[split]
+    return params.rules(split)[EVERY]
 
 
 STAGE = Stage(
@@ -101,5 +172,5 @@ STAGE = Stage(
     needs=(),
     adds=(),
     params=FramesParams,
-    select=select,
+    select=wanted_of,
 )

@@ -26,10 +26,10 @@ def apply(samples: list[Sample], params: MaskParams) -> None:
     A fake for which no original is known, and without a mask in the dataset, is kept with its mask absent: null. So is
     one whose original is not on disk, if ``missing_original`` says so.
     """
-    fakes = [sample for sample in samples if sample.label == 1]
+    fakes = [sample for sample in samples if sample.looks_forged]
     found = _differences(fakes)
     for sample in samples:
-        if sample.label == 0:
+        if not sample.looks_forged:
             empty = np.zeros(sample.image.shape[:2], np.uint8)
             _fill(sample, empty, "pristine", DifferenceMask(empty, empty, 0, 1.0))
         elif params.mask_source == "provided":
@@ -141,7 +141,7 @@ def _fill(
         "mask_fraction": float(np.count_nonzero(mask) / mask.size),
         # How well a literal mask fits, nothing tells: 1 would say that it is perfect.
         "mask_confidence": used.confidence if used else None if source == "literal" else 1.0,
-        "mask_stray": stray_share(mask, None if found is None else found.difference) if sample.label else None,
+        "mask_stray": stray_share(mask, None if found is None else found.difference) if sample.looks_forged else None,
         "mask_jump": None,
     }
 

@@ -65,7 +65,7 @@ def _move_mask(sample: Sample, warps: Sequence[Warp]) -> None:
             columns[name] = warp.mask(columns[name])
     forged = np.count_nonzero(columns["mask"])
     columns["mask_fraction"] = float(forged / columns["mask"].size)
-    if sample.label == 1 and not forged:
+    if sample.looks_forged and not forged:
         sample.drop("mask_lost", sample.perturbation)
 
 

@@ -28,6 +28,7 @@ from forgeprep.shards.read import decode_row
 from forgeprep.shards.sequences import MARK as SEQUENCES
 from forgeprep.shards.sequences import split_frames
 from forgeprep.training.sample_index import Ints, SampleIndex
+from forgeprep.training.targets import row_by_target
 
 WINDOW = 8
 """Row groups whose samples are mixed."""
@@ -78,7 +79,8 @@ class Samples:
 
     def __init__(self, index: SampleIndex, columns: Sequence[str] = KEPT) -> None:
         self.index = index
-        self.columns = tuple(name for name in (*columns, *_OF_SEQUENCES) if name in index.columns)
+        wanted = dict.fromkeys((*columns, *_OF_SEQUENCES, index.target))
+        self.columns = tuple(name for name in wanted if name in index.columns)
         self._frames = Samples(index.parts[0], columns) if index.parts is not None else None
         self._groups: OrderedDict[tuple[int, int], Future[pa.Table]] = OrderedDict()
         self._lock = threading.Lock()
@@ -109,7 +111,7 @@ class Samples:
         else:
             row = format_of(path).read_at(path, (first, second), None)
             row = {name: row.get(name) for name in self.columns}
-        row = decode_row(row, path)
+        row = row_by_target(decode_row(row, path), index.target)
         row |= {"number": number, "method_number": int(index.method[number])}
         return _with_frames(row, index.frames) if index.frames else row
 

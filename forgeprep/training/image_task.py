@@ -37,8 +37,11 @@ def images_task(training: Training, device: torch.device) -> Task:
         raise UsageError(f"size: {told}; give --set size={plain.only_size} --set view=resize, or other options")
     refuse_same_samples(training.shards)
     needs, only, kind = plain.needs_columns(), recipe.methods, training.kind
-    index = load_index(training.shards, "train", needs, only=only, kind=kind)
-    val = load_index(training.shards, "val", needs, only=only, kind=kind, numbered=index.methods)
+    target = recipe.target
+    if target == "audio_label" and set(needs) & {"mask", "mask_magnitude"}:
+        raise UsageError(f"target: {training.model} learns masks, and sound has none; take a model that learns labels")
+    index = load_index(training.shards, "train", needs, only=only, kind=kind, target=target)
+    val = load_index(training.shards, "val", needs, only=only, kind=kind, numbered=index.methods, target=target)
     index, val = as_taken(index, plain), as_taken(val, plain)
     if get_model(training.model).levels:
         # The numbering of the classes, which evaluation keeps to.

@@ -33,6 +33,9 @@ class Recipe(BaseModel):
         default=None, ge=1, description="cut the middle out of crops that were made larger, e.g. 1.3 of 2.0"
     )
     methods: tuple[str, ...] | None = Field(default=None, description="learn from fakes of these alone; default: all")
+    target: Literal["label", "visual_label", "audio_label"] = Field(
+        default="label", description="the column that is learnt; samples of which it is null are left out"
+    )
     flip: bool = Field(default=True, description="mirror half of the samples")
     real_repeat: float = Field(default=1.0, gt=0, description="how often a real comes in an epoch")
     balance: bool = Field(default=False, description="reals and fakes equally often, and all methods; over real_repeat")

@@ -29,6 +29,8 @@ while val is judged how many samples are ``judged``, and any ``note``. What it r
 kept."""
 _NEUTRAL = ("workers", "save_every")
 """Settings of a recipe that do not change what comes out."""
+_LATER = {"target": "label"}
+"""Settings of recipes that trainings of earlier versions do not name, and what these did."""
 _LONGER = ("epochs", "patience")
 """Settings that only say when a training ends."""
 STOP = "stop"
@@ -175,7 +177,7 @@ def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
     options = {name: value for name, value in (config.get("options") or {}).items() if name not in FILLED}
-    return {**config, **(config.get("recipe") or {}), "recipe": None, "options": options}
+    return {**_LATER, **config, **(config.get("recipe") or {}), "recipe": None, "options": options}
 
 
 def _refuse_others(run: Path, config: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from forgeprep.media import guard
 from forgeprep.shards.random_access import iter_tables, known_format
 from forgeprep.shards.read import shard_paths
 from forgeprep.shards.sequences import MARK as SEQUENCES
+from forgeprep.training.targets import Target, table_by_target
 
 TAR_GROUP = 64
 """Samples of a tar that count as a row group."""
@@ -48,6 +49,7 @@ class SampleIndex:
         parts: where a sequence is made of rows: the frames' own index, and the numbers there of each one's, (N, T).
         frames: where a row is a sequence already: so many of its frames are taken, evenly spread, or repeated.
         crop_size: side in pixels that all crops of the split have; None where they differ, as at native resolution.
+        target: the column that ``label`` is of.
     """
 
     paths: tuple[Path, ...]
@@ -64,6 +66,7 @@ class SampleIndex:
     frames: int = 0
     parts: tuple[SampleIndex, Ints] | None = None
     crop_size: int | None = None
+    target: Target = "label"
 
     def __len__(self) -> int:
         return len(self.label)
@@ -77,6 +80,7 @@ def load_index(
     only: Collection[str] | None = None,
     kind: tuple[str, str] | None = None,
     numbered: Sequence[str | None] = (None,),
+    target: Target = "label",
 ) -> SampleIndex:
     """The samples of a split in the runs at ``outs``.
 
@@ -87,6 +91,7 @@ def load_index(
         only: fakes of these methods, and all reals.
         kind: fakes with this value in this column (forgery, family or method), and all reals.
         numbered: methods that have numbers already; others follow these.
+        target: the column that is taken as the label; samples of which it is null are left out.
 
     Raises:
         UsageError: no run, no sample, no such method, or a column is missing; the message names the stage to add.
@@ -98,7 +103,9 @@ def load_index(
         raise UsageError(f"{where}: no shards of the split '{split}'; give the --out folder of a finished run")
     columns = check_columns(paths, needs)
     with guard.memory(_MEMORY):
-        table = _read_index(paths)
+        table = _read_index(paths, target)
+    if not table.num_rows and target != "label":
+        raise UsageError(f"{where}: of no sample of the split '{split}' the {target} is known; learn 'label'")
     if not table.num_rows:
         raise UsageError(f"{where}: the split '{split}' holds no sample")
     enlarge, size = float(pc.min(table["enlarge"]).as_py()), _one_size(table)
@@ -115,7 +122,7 @@ def load_index(
     arrays = {name: table[name].to_numpy() for name in ("shard", "first", "second", "group", "label")}
     return SampleIndex(
         tuple(paths), **arrays, method=_codes(table["method"], methods), methods=methods, columns=columns,
-        enlarge=enlarge, classes=_classes(kinds), crop_size=size,
+        enlarge=enlarge, classes=_classes(kinds), crop_size=size, target=target,
     )  # fmt: skip
 
 
@@ -139,22 +146,27 @@ def refuse_same_samples(outs: Sequence[Path]) -> None:
         seen.append((out, ids))
 
 
-def _read_index(paths: Sequence[Path]) -> pa.Table:
+def _read_index(paths: Sequence[Path], target: Target) -> pa.Table:
     """Place, row group, and what the index is made from, of all samples, a row each; names as dictionaries."""
     tables: list[pa.Table] = []
     groups = 0
     for number, path in enumerate(paths):
-        for table in iter_tables(path, ["enlarge", "image_size", *_TREE]):
+        for table in iter_tables(path, list(dict.fromkeys(["enlarge", "image_size", *_TREE, target]))):
+            if target not in table.column_names:
+                raise UsageError(
+                    f"{path}: has no column '{target}', which the training is to learn; make the run again"
+                )
             # A table is a row group of a Parquet file, else a multiple of TAR_GROUP samples.
             rows = np.arange(table.num_rows)
             group = groups + (rows // TAR_GROUP if path.suffix != ".parquet" else rows * 0)
             groups = int(group[-1]) + 1 if len(group) else groups
             try:
-                made = _index_rows(table)
+                made = _index_rows(
+                    table_by_target(table.append_column("group", pa.array(group.astype(np.int32))), target)
+                )
             except (KeyError, MemoryError, pa.ArrowException) as error:
                 raise VerifyError(f"{path}: {' '.join(str(error).split())}; forgeprep verify tells more") from error
-            made["shard"] = pa.array(np.full(table.num_rows, number, np.int32))
-            made["group"] = pa.array(group.astype(np.int32))
+            made["shard"] = pa.array(np.full(len(made["label"]), number, np.int32))
             tables.append(pa.table(made))
     return pa.concat_tables(tables).unify_dictionaries() if tables else pa.table({})
 
@@ -163,6 +175,7 @@ def _index_rows(table: pa.Table) -> dict[str, pa.ChunkedArray]:
     return {
         "first": table["first"],
         "second": table["second"],
+        "group": table["group"],
         "label": table["label"].cast(pa.int8()),
         "enlarge": table["enlarge"].cast(pa.float64()),
         **{name: pc.list_element(table["image_size"], at).cast(pa.int32()) for at, name in enumerate(_SIDES)},

@@ -60,6 +60,8 @@ def make_row(photo: UInt8, split: str, source: int, method: str | None, frame: i
         "timestamp_s": frame / 30000 * 1001,
         "track_id": 0,
         "label": int(method is not None),
+        "visual_label": int(method is not None),
+        "audio_label": None,
         "forgery": "real" if method is None else "identity_replaced",
         "method": method,
         "family": None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,7 +24,7 @@ Tubes = dict[int, dict[int, Box]]
 class Chosen:
     """The frames to make samples of, what cannot be had with the reason, and how many are stand-ins.
 
-    ``decoded`` and ``detected`` count wanted frames, before stand-ins.
+    ``decoded`` and ``detected`` count wanted frames, before stand-ins: those ``there``, and those ``with_face``.
     """
 
     frames: tuple[int, ...]
@@ -32,6 +32,27 @@ class Chosen:
     topped_up: int
     decoded: int
     detected: int
+    there: frozenset[int] = frozenset()
+    with_face: frozenset[int] = frozenset()
+
+    def of_clip(self, wanted: tuple[int, ...], *, spread: bool) -> Chosen:
+        """The same for a clip of which fewer frames are ``wanted``.
+
+        With ``spread`` only their number counts: they are spread over those that are used.
+        """
+        if spread:
+            frames = tuple(self.frames[at] for at in evenly(len(self.frames), len(wanted)))
+            missing = self.missing[: len(wanted) - len(frames)]
+        else:
+            asked = frozenset(wanted)
+            frames = tuple(index for index in self.frames if index in asked)
+            missing = tuple(one for one in self.missing if one[0] in asked)
+        planned = frozenset(wanted)
+        decoded, detected = planned & self.there, planned & self.with_face
+        return replace(
+            self, frames=frames, missing=missing, topped_up=len(frozenset(frames) - planned), decoded=len(decoded),
+            detected=len(detected),
+        )  # fmt: skip
 
 
 def choose(wanted: Sequence[int], found: Survey, *, top_up: bool, known: frozenset[int] | None = None) -> Chosen:
@@ -66,8 +87,10 @@ def choose(wanted: Sequence[int], found: Survey, *, top_up: bool, known: frozens
             nearest = _in_widest_gap(free, used)
         used.add(nearest)
         stand_ins.append(nearest)
-    decoded, detected = planned & there, [index for index in planned & there if found.has_face(index)]
-    return Chosen(tuple(sorted(used)), tuple(missing), len(used - planned), len(decoded), len(detected))
+    decoded = frozenset(planned & there)
+    detected = frozenset(index for index in decoded if found.has_face(index))
+    counts = len(used - planned), len(decoded), len(detected)
+    return Chosen(tuple(sorted(used)), tuple(missing), *counts, decoded, detected)
 
 
 def _in_widest_gap(free: list[int], used: set[int]) -> int:

@@ -19,7 +19,8 @@ from forgeprep.stages.crop.choice import Chosen
 from forgeprep.stages.crop.crops import drop
 from forgeprep.stages.crop.fake_reader import AS_IS, FakeReader, Laid
 from forgeprep.stages.crop.forged import ForgedFaces
-from forgeprep.stages.crop.original import Stretch, no_landmarks
+from forgeprep.stages.crop.lengths import Lengths
+from forgeprep.stages.crop.original import Stretch, chosen_of, no_landmarks
 
 FITS = "fits"
 """The verdict on a guess that holds; others are drop reasons."""
@@ -43,7 +44,7 @@ class Fake:
             self.clip = replace(clip, original_id=original.clip_id, source_id=original.source_id)
         beside = {name: root / path for name, path in sorted(clip.companions.items()) if name in companions}
         self.reader = FakeReader(
-            self.clip, (root / original.path, root / clip.path), beside, params, guessed=clip.guessed
+            self.clip, (root / original.path, root / clip.path), beside, params, Lengths.of(clip, original)
         )
         self.forged = ForgedFaces(params, clip.label_at if clip.spans is not None else None, fakes)
         self.entry = log.clips[clip.clip_id]
@@ -78,7 +79,8 @@ class Fake:
         self.reader.close()
         if self.is_refused():
             return []
-        self.drops += [drop(group, self.clip, index, None, why, "in the original") for index, why in chosen.missing]
+        missing = chosen_of(self.clip.clip_id, group, chosen).missing
+        self.drops += [drop(group, self.clip, index, None, why, "in the original") for index, why in missing]
         entry, verdict = self.entry, self.forged.finish()
         if self.clip.guessed and not self.emitted and not any(verdict.samples) and self.reader.frames.error is None:
             reasons = [drop.reason for drop in self.drops] + ["no_visual_change"] * len(verdict.given_up)
@@ -98,10 +100,14 @@ class Fake:
         ]
         return verdict.samples
 
+    def warnings(self) -> list[str]:
+        """What did not go as the dataset says."""
+        return self.reader.warnings
+
     def _verdict_on_guess(self, laid: Sequence[Laid]) -> str | None:
         """The verdict on a guess by what was seen; None where nothing could be compared."""
         if self.reader.unfit is not None:
-            return "size_mismatch"
+            return self.reader.unfit[0]
         fits = [self.reader.fits(one) for one in laid if one.likeness is not None]
         if not fits:
             return None
@@ -112,20 +118,21 @@ class Fake:
         reader = self.reader
         self.entry.error = reader.frames.error or self.entry.error
         ready: list[Laid] = []
-        planned = set(group.frames)
+        planned = set(group.frames_of(self.clip.clip_id))
         # Frames that were not compared go with the last one that was, and those before it with the first.
         fits = next((reader.fits(one) for one in laid if one.likeness is not None), True)
         for one in laid:
             fits = fits if one.likeness is None else reader.fits(one)
             reason, detail = reader.refuse(one, fits=fits)
+            wanted = stretch.wants(self.clip.clip_id, one.moment)
             if reason is None:
                 ready.append(one)
-                self.drops += no_landmarks(group, self.clip, one.moment)
-            elif one.moment.wanted:
+                self.drops += no_landmarks(group, self.clip, one.moment) if wanted else []
+            elif wanted:
                 self.drops += [
                     drop(group, self.clip, one.moment.index, face.track_id, reason, detail) for face in one.moment.faces
                 ]
-            self._count(one, planned)
+            self._count(one, planned, wanted=wanted)
         self.correlations += [one.likeness.correlation for one in ready if one.likeness is not None]
         if reader.frames.size_wh is not None:
             self.entry.width, self.entry.height = reader.frames.size_wh
@@ -139,11 +146,11 @@ class Fake:
         samples = [sample for one in ready for sample in one.samples]
         return self.forged.label(moments, samples, 1 / stretch.fps if stretch.fps > 0 else 0.04)
 
-    def _count(self, one: Laid, planned: set[int]) -> None:
+    def _count(self, one: Laid, planned: set[int], *, wanted: bool) -> None:
         if one.frame is None:
             return
         if one.moment.index in planned:
             self.entry.decoded += 1
             self.entry.detected += bool(one.moment.faces)
-        elif one.moment.wanted:
+        elif wanted:
             self.entry.topped_up += 1

@@ -31,6 +31,7 @@ from forgeprep.params.crop import CropParams
 from forgeprep.schemas.clips import Clip
 from forgeprep.stages.base import Sample
 from forgeprep.stages.crop.crops import compared, cut, cut_gray, sample_at, window
+from forgeprep.stages.crop.lengths import Lengths
 from forgeprep.stages.crop.original import Moment, Stretch
 from forgeprep.stages.crop.outside import BEFORE, Likeness, Outside
 
@@ -71,25 +72,29 @@ class FakeReader:
 
     Attributes:
         alignment: how it lies on the original; None as long as that is as is.
-        unfit: why it cannot be laid on the original at all.
+        unfit: why it cannot be laid on the original at all: a drop reason and its detail.
         other_size: whether its frames have another size.
         learned: what was learned of the file.
+        warnings: what did not go as the dataset says.
     """
 
     def __init__(
-        self, clip: Clip, paths: tuple[Path, Path], companions: dict[str, Path], params: CropParams, *, guessed: bool
+        self, clip: Clip, paths: tuple[Path, Path], companions: dict[str, Path], params: CropParams, lengths: Lengths
     ) -> None:
         self.clip, self.paths, self.companion_paths = clip, paths, companions
-        self.params, self.guessed = params, guessed
+        self.params, self.guessed, self.lengths = params, clip.guessed, lengths
         self.learned = Learned()
         self.alignment: Alignment | None = None
-        self.unfit: str | None = None
+        self.unfit: tuple[str, str] | None = None
         self.other_size = False
-        self.outside = Outside(guessed)
+        self.warnings: list[str] = []
+        self.outside = Outside(clip.guessed)
         self._open()
 
     def lay(self, stretch: Stretch) -> list[Laid]:
         """The fake at the stretch's moments; both clips are compared as a whole the first time that it is off."""
+        if self.alignment is None and self.lengths.periods:
+            self._align(stretch)
         before = self.outside.last, list(self.outside.changes)
         laid = list(self._read(stretch))
         if self.alignment is None and self._is_off(laid):
@@ -108,7 +113,7 @@ class FakeReader:
         ``fits`` says whether the pictures outside the faces do, there or at the last moment where they were compared.
         """
         if self.unfit is not None:
-            return "size_mismatch", self.unfit
+            return self.unfit
         if one.frame is None:
             if self.alignment is not None and one.moment.index not in self.alignment.partner:
                 return "unaligned", None
@@ -130,20 +135,17 @@ class FakeReader:
 
     def _is_off(self, laid: Sequence[Laid]) -> bool:
         """Whether the clip has to be aligned: another size, a neighbouring frame that fits better, or no fit at all."""
-        lagged = any(one.likeness is not None and one.likeness.lagged for one in laid)
-        return self.other_size or lagged or not all(map(self.fits, laid))
+        return self.other_size or any((one.likeness and one.likeness.lagged) or not self.fits(one) for one in laid)
 
     def _align(self, stretch: Stretch) -> None:
         """Compare both clips as a whole; from here on that counts."""
         self.close()
         self._open()
-        try:
-            fps = stretch.fps, read_rate(self.paths[1])
-            found = pairing.align(lambda: read_frames(self.paths[0]), lambda: read_frames(self.paths[1]), fps)
-        except MediaError:
-            found = None
+        found = _aligned(self.paths, stretch.fps, self.lengths)
         if found is None:
-            self.unfit = "neither scaled nor letterboxed in a way that can be undone"
+            self.unfit = "size_mismatch", "neither scaled nor letterboxed in a way that can be undone"
+        elif self.lengths.periods:
+            self.unfit, self.warnings = self.lengths.judge(found)
         self.alignment = found or AS_IS
 
     def _read(self, stretch: Stretch) -> Iterator[Laid]:
@@ -159,6 +161,7 @@ class FakeReader:
         if frame.size_wh != stretch.size_wh and self.alignment is None:
             self.other_size = True
             return Laid(moment, index, frame.time_s)
+        wanted = stretch.wants(self.clip.clip_id, moment)
         placement = Placement() if self.alignment is None else self.alignment.placement
         likeness = self._compare(moment, frame, stretch, placement, last)
         faces = [_placed(face, placement) for face in moment.faces]
@@ -174,7 +177,7 @@ class FakeReader:
             likeness,
             patches=tuple(face_patch(frame, face.box) for face in faces),
             compared=pairs,
-            samples=tuple(self._cut(moment, frame, faces, pairs, placement)) if moment.wanted else (),
+            samples=tuple(self._cut(moment, frame, faces, pairs, placement)) if wanted else (),
         )
 
     def _compare(
@@ -214,6 +217,17 @@ class FakeReader:
                 if part is not None:
                     sample.companions[name] = part
             yield sample
+
+
+def _aligned(paths: tuple[Path, Path], fps: float, lengths: Lengths) -> Alignment | None:
+    """How the second clip lies on the first, whose rate is ``fps``; None where it does not, or cannot be read."""
+    original, fake = paths
+    of_length = lengths.periods, lengths.frames
+    try:
+        rates = fps, read_rate(fake)
+        return pairing.align(lambda: read_frames(original), lambda: read_frames(fake), rates, *of_length)
+    except MediaError:
+        return None
 
 
 def _placed(face: Face, placement: Placement) -> Face:

@@ -18,8 +18,10 @@ from forgeprep.schemas.clips import Clip
 from forgeprep.stages.base import ClipLog, Group, GroupLog, Sample
 from forgeprep.stages.crop.crops import drop
 from forgeprep.stages.crop.fake import FITS, Fake
-from forgeprep.stages.crop.original import Stretch, read_original
+from forgeprep.stages.crop.original import Stretch, chosen_of, read_original
 from forgeprep.stages.crop.own_faces import own_samples
+from forgeprep.stages.crop.periods import with_frames
+from forgeprep.stages.crop.sound import with_sound
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,16 @@ def samples_of_group(
         log: filled in: what became of each clip, and all drops.
     """
     make = _Making(root, params, companions, log)
+    group, told = with_frames(group, root)
     for clip in group.clips:
-        log.clips[clip.clip_id] = ClipLog(clip, group.frames, requested=len(group.frames))
+        frames = group.frames_of(clip.clip_id)
+        log.clips[clip.clip_id] = ClipLog(clip, frames, requested=len(frames), warnings=told.get(clip.clip_id, []))
     without = {clip.clip_id: clip for clip in group.clips if clip.label == 1}
     for original in _originals(group):
         # Others may stem from the same source, but nothing says from which frames.
-        fakes = [clip for clip in without.values() if original.clip_id in clip.options]
+        # Of what looks real, nothing is to be compared.
+        unseen = [clip for clip in without.values() if clip.audio_only == "yes"]
+        fakes = [clip for clip in without.values() if original.clip_id in clip.options and clip not in unseen]
         if fakes or original in group.clips:
             part = group if original is group.original else group.part(original, fakes)
             for samples, paired in _original_and_fakes(original, fakes, part, make):
@@ -73,22 +79,22 @@ def _original_and_fakes(
     # A reference is accounted for in its own group.
     own = log if original.clip_id in log.clips else GroupLog({original.clip_id: ClipLog(original)})
     for clip in (original, *clips) if own is log else clips:
-        log.clips[clip.clip_id].frames = group.frames
+        log.clips[clip.clip_id].frames = group.frames_of(clip.clip_id)
     fakes = [Fake(clip, original, make.root, make.params, make.companions, log, len(clips)) for clip in clips]
     readable, end = False, None
     for stretch in _stretches(original, group, make, own, with_fakes=bool(clips)):
         readable, end = True, stretch.chosen
         if own is log:
-            yield own_samples(original, stretch, make.params, log, group, {}), []
+            yield with_sound(own_samples(original, stretch, make.params, log, group, {}), original), []
         for fake in fakes:
             for samples in fake.samples(stretch, group):
-                yield samples, []
+                yield with_sound(samples, fake.clip), []
         if own is not log and all(fake.is_refused() for fake in fakes):
             break
     settled = []
     for fake in fakes:
         for samples in fake.finish(group, *end) if end is not None else []:
-            yield samples, []
+            yield with_sound(samples, fake.clip), []
         if _settle(fake, original, group, log, readable=readable):
             settled.append(fake.clip.clip_id)
     yield [], settled
@@ -103,10 +109,15 @@ def _settle(fake: Fake, original: Clip, group: Group, log: GroupLog, *, readable
         entry.guesses.append((original.clip_id, fake.told() if readable else "unreadable"))
     if readable and fake.verdict == FITS:
         entry.clip, entry.pairing = fake.clip, "guessed" if fake.clip.guessed else "stated"
-        entry.requested = len(group.frames)
+        entry.requested = len(group.frames_of(clip_id))
+        entry.warnings += fake.warnings()
         entry.learn(fake.reader.learned)
         return True
-    log.clips[clip_id] = ClipLog(entry.clip, group.frames, requested=entry.requested, guesses=entry.guesses)
+    log.clips[clip_id] = ClipLog(
+        entry.clip, entry.frames, requested=entry.requested, guesses=entry.guesses, warnings=entry.warnings
+    )
+    if fake.clip.periods is not None and fake.reader.unfit is not None:
+        entry.warnings.append(fake.reader.unfit[1])
     return False
 
 
@@ -118,14 +129,18 @@ def _alone(clip: Clip, group: Group, make: _Making) -> Iterator[list[Sample]]:
     if entry.guesses:
         entry.pairing = "refused"
         group = group.part(clip)
-        entry.frames, entry.requested = group.frames, len(group.frames)
+        entry.frames = group.frames_of(clip.clip_id)
+        entry.requested = len(entry.frames)
+        if clip.periods is not None:
+            entry.warnings.append("it does not lie on its original: taken without, labelled as the dataset's list says")
     else:
-        entry.pairing = "none" if clip.original_id is None else "missing"
+        found = "stated" if clip.audio_only == "yes" else "missing"
+        entry.pairing = "none" if clip.original_id is None else found
     # A guess costs nothing, also one of what is not on disk, where the dataset has a mask of its own.
     if clip.guessed and (entry.guesses or beside):
         clip = entry.clip = replace(clip, original_id=None)
     for stretch in _stretches(clip, group, make, make.log, with_fakes=False):
-        yield own_samples(clip, stretch, make.params, make.log, group, beside)
+        yield with_sound(own_samples(clip, stretch, make.params, make.log, group, beside), clip)
     for reader in beside.values():
         reader.close()
 
@@ -136,10 +151,11 @@ def _stretches(clip: Clip, group: Group, make: _Making, log: GroupLog, *, with_f
     try:
         for stretch in read_original(clip, make.root / clip.path, group, make.params, learned, with_fakes=with_fakes):
             if stretch.chosen is not None:
-                chosen, entry.tracks = stretch.chosen
+                every, entry.tracks = stretch.chosen
+                chosen = chosen_of(clip.clip_id, group, every)
                 entry.decoded, entry.detected, entry.topped_up = chosen.decoded, chosen.detected, chosen.topped_up
             yield stretch
     except MediaError as error:
         entry.error = error.message
-        log.drops += [drop(group, clip, index, None, error.reason, error.message) for index in group.frames]
+        log.drops += [drop(group, clip, index, None, error.reason, error.message) for index in entry.frames]
     entry.learn(learned)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
@@ -87,12 +87,18 @@ class Stretch:
         size_wh: width and height of the frames.
         fps: frames per second; 0 where the file does not say.
         chosen: which frames are used in all, and how many tracks there are: known with the last stretch only.
+        own: the frames of those clips that do not give all that are wanted.
     """
 
     size_wh: tuple[int, int] = (0, 0)
     fps: float = 0.0
     moments: list[Moment] = field(default_factory=list)
     chosen: tuple[Chosen, int] | None = None
+    own: Mapping[str, frozenset[int]] = field(default_factory=dict)
+
+    def wants(self, clip_id: str, moment: Moment) -> bool:
+        """Whether a clip gives samples at a moment."""
+        return moment.wanted and (clip_id not in self.own or moment.index in self.own[clip_id])
 
 
 def read_original(
@@ -115,6 +121,10 @@ def read_original(
         )
         return _joined(moments, learned, with_fakes=with_fakes)
 
+    def of_clips(made: Iterable[Stretch], chosen: Chosen | None) -> Iterator[Stretch]:
+        own = {name: frozenset(frames_of(name, group, chosen)) for name in group.own}
+        return (replace(stretch, own=own) for stretch in made)
+
     # What holds for all frames of a clip is known when all have been seen.
     for_all = params.align != "none" and (params.align_per == "clip" or group.sequence_length is not None)
     if group.sequence_length is not None or is_frame_folder(path) or for_all:
@@ -123,15 +133,15 @@ def read_original(
         found = Survey()
         seen = frames_with_faces(lambda: read_frames(path, learned), detector_of(params), found)
         once = stretches(with_places(seen, params, frozenset(group.frames), path), group.frames)
-        if not group.top_up:
-            yield from once
+        if not group.top_up and group.spread.isdisjoint(group.own):
+            yield from of_clips(once, None)
             yield Stretch(chosen=(_chosen(clip, group, found), found.tracks))
             return
         waiting = _held(once)
         deque(seen, maxlen=0)
         chosen = _chosen(clip, group, found)
         if waiting is not None and _wanted(waiting) == chosen.frames:
-            yield from waiting
+            yield from of_clips(waiting, chosen)
             yield Stretch(chosen=(chosen, found.tracks))
             return
     chosen = _chosen(clip, group, found)
@@ -147,10 +157,23 @@ def read_original(
     whole = again(math.inf if with_fakes else last)
     if for_all:
         places = find_places(with_places(again(last), params, wanted, path), params, windows)
-        yield from stretches(at_places(whole, places, params), wanted)
+        yield from of_clips(stretches(at_places(whole, places, params), wanted), chosen)
     else:
-        yield from stretches(with_places(whole, params, wanted, path), wanted)
+        yield from of_clips(stretches(with_places(whole, params, wanted, path), wanted), chosen)
     yield Stretch(chosen=(chosen, found.tracks))
+
+
+def frames_of(clip_id: str, group: Group, chosen: Chosen | None) -> tuple[int, ...]:
+    """The frames that a clip gives samples at; before it is known which are ``chosen``, as planned."""
+    if chosen is None:
+        return group.frames_of(clip_id)
+    return chosen_of(clip_id, group, chosen).frames
+
+
+def chosen_of(clip_id: str, group: Group, chosen: Chosen) -> Chosen:
+    """What is used and what is missing of the frames of a clip."""
+    own = group.own.get(clip_id)
+    return chosen if own is None else chosen.of_clip(own, spread=clip_id in group.spread)
 
 
 def no_landmarks(group: Group, clip: Clip, moment: Moment) -> list[Drop]:

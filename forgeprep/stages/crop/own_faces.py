@@ -10,7 +10,7 @@ from forgeprep.params.crop import CropParams
 from forgeprep.schemas.clips import Clip
 from forgeprep.stages.base import Group, GroupLog, Sample
 from forgeprep.stages.crop.crops import call_real, cut_gray, drop, sample_at
-from forgeprep.stages.crop.original import Stretch, no_landmarks
+from forgeprep.stages.crop.original import Stretch, chosen_of, no_landmarks
 from forgeprep.stages.mask import LEVELS
 
 LEAST_MASKED = 0.02
@@ -22,11 +22,14 @@ def own_samples(
 ) -> list[Sample]:
     """The samples at a stretch, with the crops of the companion files ``beside``; what is missing is dropped."""
     if stretch.chosen is not None:
-        log.drops += [drop(group, clip, index, None, reason) for index, reason in stretch.chosen[0].missing]
+        chosen = chosen_of(clip.clip_id, group, stretch.chosen[0])
+        log.drops += [drop(group, clip, index, None, reason) for index, reason in chosen.missing]
     if stretch.moments:
         log.clips[clip.clip_id].width, log.clips[clip.clip_id].height = stretch.size_wh
     samples: list[Sample] = []
     for moment in stretch.moments:
+        if not stretch.wants(clip.clip_id, moment):
+            continue
         made = []
         others = {name: reader.at(moment.index) for name, reader in beside.items()}
         if "whole" in clip.companions:
@@ -45,7 +48,7 @@ def own_samples(
             elif clip.label == 1 and told == 0:
                 call_real(sample)
             made.append(sample)
-        if clip.label == 1 and len(moment.faces) > 1:
+        if clip.label == 1 and clip.audio_only != "yes" and len(moment.faces) > 1:
             _tell_faces_apart(made, params)
         samples += made
     return samples

@@ -28,7 +28,7 @@ def draw_predictions(loaded: LoadedModel, out: Path, file: Path, *, split: str =
         UsageError: there is no such split.
     """
     model = loaded.model
-    index = as_taken(load_index([out], split), model)
+    index = as_taken(load_index([out], split, target=loaded.recipe.target), model)
     samples = Samples(index)
     figure = Figure(figsize=(1.7 * EACH + 1.2, 3.6 * len(index.methods)), layout="constrained")
     grid = figure.subplots(2 * len(index.methods), EACH, squeeze=False)

@@ -47,7 +47,8 @@ def evaluate_run(
     judged: dict[str, Judged] = {}
     places: dict[Path, tuple[SampleIndex, Judged]] = {}
     for out in shards:
-        index = as_taken(load_index([out], split, numbered=config["methods"]), loaded.model)
+        read = load_index([out], split, numbered=config["methods"], target=loaded.recipe.target)
+        index = as_taken(read, loaded.model)
         found = find_verdicts(loaded, index)
         watch(out, found)
         verdicts = found.finite()

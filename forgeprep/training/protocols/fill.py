@@ -198,7 +198,8 @@ def _scores(
     table = schema.empty_table()
     if shard_paths(layout.sets[part], layout.plan.split):
         numbered = loaded.config["methods"]
-        index = as_taken(load_index([layout.sets[part]], layout.plan.split, numbered=numbered), loaded.model)
+        own, target = layout.sets[part], loaded.recipe.target
+        index = as_taken(load_index([own], layout.plan.split, numbered=numbered, target=target), loaded.model)
         tell(f"{row.name}: judging {counted(len(index), 'sample')} of {part}")
         found = find_verdicts(loaded, index)
         rows = [{**kept, "score": score} for kept, score in zip(found.rows, found.scores.tolist(), strict=True)]

@@ -43,6 +43,8 @@ def features_task(training: Training, device: torch.device) -> Task:
         UsageError: no clip is long enough, or shards and options do not fit.
     """
     recipe, scale = training.recipe, int(training.options.get("scale", 100))
+    if recipe.target != "label":
+        raise UsageError(f"target: {training.model} learns spans of 'label' alone, got '{recipe.target}'")
     seer = load_features_model(training.options, device)
     refuse_same_samples(training.shards)
     indices = {s: frames_alone(load_index(training.shards, s, only=recipe.methods)) for s in ("train", "val")}

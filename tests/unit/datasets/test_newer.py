@@ -12,7 +12,6 @@ import pytest
 from forgeprep.datasets import dataset_name, get_dataset
 from forgeprep.datasets.base import Scan, ScanOptions
 from forgeprep.datasets.celebdf import LIST
-from forgeprep.datasets.clips import with_spans
 from forgeprep.errors import UsageError
 from forgeprep.schemas.clips import Clip
 from tests.conftest import run_cli
@@ -173,15 +172,13 @@ def test_periods_become_frames_and_lists_that_lie_cost_nothing(tmp_path: Path) -
     found = scan("lavdf", tmp_path)
     clips = by_path(found)
     assert [clip.label for clip in clips.values()] == [0, 1, 1, 0, 1]
-    assert clips["train/000001.mp4"].spans == [[0, 10, 0], [10, 10, 1], [20, 183, 0]]
+    assert clips["train/000001.mp4"].periods == [[0.4, 0.8]]
     # Longer than its original: that is a guess, so that nothing is lost.
     assert [clip.guessed for clip in clips.values()] == [False, False, True, False, True]
-    assert clips["train/000004.mp4"].spans is None
+    assert clips["train/000004.mp4"].periods is None
     told = "\n".join(found.warnings)
     assert "1 file is listed but not there: train/000009.mp4" in told
     assert "2 entries without a split or a period" in told
-    clip = with_spans(clips["train/000001.mp4"], [(0.0, 0.04), (0.02, 0.12)], 25, 0)
-    assert clip.spans == [[0, 1, 1], [1, 2, 1], [3, 100, 0]]
 
 
 def test_labels_beside_the_clips_of_avdeepfake1m(tmp_path: Path) -> None:
@@ -200,10 +197,12 @@ def test_labels_beside_the_clips_of_avdeepfake1m(tmp_path: Path) -> None:
     }.items():
         (tmp_path / home / f"{name}.json").write_text(json.dumps(entry))
     found = scan("avdeepfake1m", tmp_path, validation="test")
-    assert [(clip.label, clip.split, clip.spans) for clip in found.clips] == [
-        (1, "test", [[0, 25, 0], [25, 25, 1], [50, 100, 0]]),
-        (0, "test", None),
+    assert [(clip.label, clip.split, clip.periods, clip.audio_periods) for clip in found.clips] == [
+        (1, "test", [[1.0, 2.0]], [[0.0, 2.0]]),
+        (0, "test", None, None),
     ]
+    assert [(clip.visual_label, clip.audio_label) for clip in found.clips] == [(1, 1), (0, 0)]
+    assert [clip.listed_frames for clip in found.clips] == [50, 50]
     assert found.clips[0].original_id == found.clips[1].clip_id
     assert any("1 entry of val is left out" in line for line in found.warnings)
 

@@ -14,6 +14,7 @@ from forgeprep.pipeline.plan import Plan, make_plan
 from forgeprep.pipeline.run_folder import Prepared
 from forgeprep.schemas.clips import SPLITS, Clip, Forgery, Split
 from forgeprep.shards.names import shard_name
+from forgeprep.stages.base import Wanted
 
 
 def planned(*, shards: int | None = None, dataset: str | None = "ffpp", frames: int = 10) -> Plan:
@@ -39,7 +40,8 @@ def planned(*, shards: int | None = None, dataset: str | None = "ffpp", frames: 
                     frame_count=100,
                 )
             )
-    return make_plan(clips, Path("/nowhere"), lambda *_: tuple(range(frames)), 2000, dataset=dataset, shards=shards)
+    wanted = Wanted(tuple(range(frames)))
+    return make_plan(clips, Path("/nowhere"), lambda *_: wanted, 2000, dataset=dataset, shards=shards)
 
 
 def test_as_many_shards_as_are_asked_for_but_no_group_is_divided() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from forgeprep.commands.audit import EPILOG, datasets_audit
 from forgeprep.commands.flags import ANY, Dataset, Debug, Json, parse_path
 from forgeprep.commands.groups import Command, refuse_json_before
 
@@ -85,6 +86,9 @@ def datasets_show(
     for warning in warnings:
         console.print(f"warning: {warning}", markup=False)
     _print_methods(methods, clips)
+
+
+app.command("audit", cls=Command, epilog=EPILOG)(datasets_audit)
 
 
 @app.command("add", cls=Command, epilog="forgeprep datasets add ffpp /data/FaceForensics++")

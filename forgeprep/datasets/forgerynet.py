@@ -33,7 +33,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from forgeprep.datasets.base import Dataset, DatasetParams, PublishedCount, Scan, ScanOptions
+from forgeprep.datasets.base import Dataset, DatasetParams, Listed, PublishedCount, Scan, ScanOptions
 from forgeprep.datasets.forgerynet_lists import (
     FIRST_REAL,
     LAST_REAL,
@@ -235,6 +235,18 @@ def _reals_of(entry: Entry, reals: Mapping[str, int]) -> Iterator[str]:
         yield from (f"{n}/{source}" for n in range(FIRST_REAL, LAST_REAL + 1) if numbers >> n - FIRST_REAL & 1)
 
 
+def read_list(path: Path) -> list[Listed] | None:
+    """The authors' lists of pictures and videos; None for a file of another name. Their paths tell the split."""
+    read = {"image_list.txt": read_images, "video_list.txt": read_videos}.get(path.name.lower())
+    if read is None:
+        return None
+    return [Listed(entry.path, _split_of(entry.path), int(entry.number < FIRST_REAL)) for entry in read(path)]
+
+
+def _split_of(path: str) -> Split | None:
+    return "val" if path.startswith("val") else "train" if path.startswith("train") else None
+
+
 def looks_like(root: Path) -> bool:
     """Whether a list of pictures or videos is there."""
     return next(_parts(root, ForgeryNetParams()), None) is not None
@@ -258,5 +270,6 @@ FORGERYNET = Dataset(
     published=(PublishedCount("originals", None, None, 1438201 + 99630),),
     scan=scan,
     looks_like=looks_like,
+    read_list=read_list,
     params=ForgeryNetParams,
 )

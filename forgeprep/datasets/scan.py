@@ -46,7 +46,7 @@ def make_scan(
     orphans = [c.clip_id for c in chosen if c.options and on_disk.isdisjoint(c.options)]
     told = [
         *warnings,
-        *check_leaks(dataset, chosen),
+        *check_leaks(dataset, chosen, options),
         *([] if dataset.official_split or options.methods == () else class_texts(chosen, options.splits)),
         *sequences.told(chosen),
         *_told(root, chosen, strangers, absent, orphans),
@@ -54,7 +54,7 @@ def make_scan(
     missing = count_missing(
         dataset.published, chosen, compressions=compressions, methods=methods, splits=options.splits
     )
-    return Scan(chosen, told, missing, orphans)
+    return Scan(chosen, told, missing, orphans, sorted(absent), sorted(strangers))
 
 
 def _chosen(
@@ -112,7 +112,7 @@ def _told(
     return told
 
 
-def check_leaks(dataset: Dataset, clips: Sequence[Clip]) -> list[str]:
+def check_leaks(dataset: Dataset, clips: Sequence[Clip], options: ScanOptions) -> list[str]:
     """A warning, if the authors' own split puts a video or a person into two splits; an error, if one made here does.
 
     Raises:
@@ -122,10 +122,12 @@ def check_leaks(dataset: Dataset, clips: Sequence[Clip]) -> list[str]:
     if not found:
         return []
     leaking = counted(len(found), "source video or person stands", "source videos or people stand")
-    if not dataset.official_split:
+    if not dataset.official_split and options.leaks == "refuse":
         raise UsageError(
             f"the splits leak, {leaking} in more than one: {leak_text(found)}; change them so that each stands in one"
         )
+    if not dataset.official_split:
+        return [f"the splits leak, {leaking} in more than one: {leak_text(found)}"]
     return [f"the official split is kept as published, but {leaking} in more than one part of it: {leak_text(found)}"]
 
 

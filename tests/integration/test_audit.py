@@ -27,7 +27,7 @@ def of_kind(found: dict[str, Any], kind: str) -> list[tuple[str, str]]:
 
 IN_THE_DEMO = {
     # Its people are few, so some stand for others; and a method needs no folder if nothing is in it.
-    **dict.fromkeys(["celebdf-v1", "celebdf-v2", "celebdf-v3", "ffiw10k"], {"same_content"}),
+    **{key: {"same_content"} for key in ["celebdf-v1", "celebdf-v2", "celebdf-v3", "ffiw10k"]},
     "df40": {"same_content", "empty_folder"},
     "dfdm": {"empty_folder"},
 }
@@ -102,7 +102,8 @@ def test_each_fault_that_is_planted_is_found_once(
     assert unread["counts"].keys() == found["counts"].keys() - {"content_in_splits", "same_content"}
     assert run_cli("datasets", "audit", "celebdf-v2", "--root", str(celeb)) == 1
     told = capsys.readouterr().out
-    assert "person_in_splits" in told and "2 leaks and 10 other findings" in told
+    assert "person_in_splits" in told
+    assert "2 leaks and 10 other findings" in told
 
 
 def test_published_lists_are_compared_with_the_tree_and_the_split(
@@ -157,7 +158,8 @@ def test_lists_of_faceforensics_and_deepfakebench(
     assert code == 1
     assert found["counts"]["listed_in_splits"] == 4
     assert found["counts"]["person_in_splits"] == 2
-    assert "no_file" not in found["counts"] and "other_label" not in found["counts"]
+    assert "no_file" not in found["counts"]
+    assert "other_label" not in found["counts"]
 
 
 def test_datasets_that_share_sources(
@@ -168,7 +170,8 @@ def test_datasets_that_share_sources(
     )
     assert code == 0
     shared = of_kind(found, "shared_source")
-    assert len(shared) == 6 and all(name.startswith("ffpp/") and "of df40" in detail for name, detail in shared)
+    assert len(shared) == 6
+    assert all(name.startswith("ffpp/") and "of df40" in detail for name, detail in shared)
     other = laid_out("deeperforensics", to=tmp_path / "deeper")
     fakes = sorted(path.stem for path in (other / "manipulated_videos/end_to_end").iterdir())
     for split in ("train", "val"):

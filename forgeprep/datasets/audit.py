@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from forgeprep.datasets.audit_files import same_contents, tree_faults
-from forgeprep.datasets.base import Dataset, DatasetParams, Scan, ScanOptions
+from forgeprep.datasets.base import Dataset, DatasetParams, Scan, ScanOptions, count_clips
 from forgeprep.datasets.find import scan_root
 from forgeprep.datasets.findings import Finding
 from forgeprep.datasets.published import Index, read_published
@@ -106,13 +106,10 @@ def _people(clips: Iterable[Clip]) -> Iterator[tuple[str, str]]:
 
 def _counts(dataset: Dataset, clips: Iterable[Clip]) -> Iterator[tuple[str, str]]:
     """Published counts that differ from what is there, at each compression that is there."""
-    found: Counter[tuple[str | None, str | None, str | None]] = Counter()
-    for clip in clips:
-        found[clip.compression, clip.method, clip.split] += 1
-        found[clip.compression, clip.method, None] += 1
+    found = count_clips(clips)
     for compression in sorted({key[0] for key in found}, key=str):
         for count in dataset.published:
-            have = found[compression, count.method, count.split]
+            have = found.get((compression, count.method, count.split), 0)
             if have != count.clips:
                 parts = (compression, count.method or count.what, count.split)
                 yield "/".join(part for part in parts if part), f"{have:,} here, {count.clips:,} published"

@@ -91,7 +91,8 @@ class Scan:
     """What lies in a dataset's folder.
 
     Attributes:
-        clips: sorted by clip_id, whatever the order on disk; no clip_id stands twice.
+        clips: sorted by clip_id, whatever the order on disk; no clip_id stands twice. A list, or of datasets of millions
+            a :class:`~forgeprep.schemas.clip_table.ClipTable`.
         warnings: one line each, fit to be printed; long lists of names are cut.
         missing: only where fewer clips were found than published.
         without_original: clip_ids of the fakes in ``clips`` whose original is not on disk; not cut.
@@ -99,7 +100,7 @@ class Scan:
         strangers: files and folders that were left out, because nothing says what they are; not cut.
     """
 
-    clips: list[Clip]
+    clips: Sequence[Clip]
     warnings: list[str] = field(default_factory=list)
     missing: list[MissingCount] = field(default_factory=list)
     without_original: list[str] = field(default_factory=list)
@@ -212,25 +213,35 @@ def match_names(
     return tuple(name for name in known if name in chosen)
 
 
+Found = Mapping[tuple[str | None, str | None, Split | None], int]
+"""(compression, method, split) -> clips; split None is all of them."""
+
+
+def count_clips(clips: Iterable[Clip]) -> Found:
+    """How many clips there are of each kind."""
+    found: Counter[tuple[str | None, str | None, Split | None]] = Counter()
+    for clip in clips:
+        found[clip.compression, clip.method, clip.split] += 1
+        found[clip.compression, clip.method, None] += 1
+    return found
+
+
 def count_missing(
     published: Iterable[PublishedCount],
-    clips: Iterable[Clip],
+    clips: Iterable[Clip] | Found,
     *,
     compressions: Sequence[str | None],
     methods: Sequence[str],
     splits: Sequence[Split],
 ) -> list[MissingCount]:
     """The published counts that ``clips`` fall short of, among what was looked for."""
-    found: Counter[tuple[str | None, str | None, Split | None]] = Counter()
-    for clip in clips:
-        found[clip.compression, clip.method, clip.split] += 1
-        found[clip.compression, clip.method, None] += 1
+    found = clips if isinstance(clips, Mapping) else count_clips(clips)
     missing = []
     for compression in compressions:
         for count in published:
             asked = set(splits) == set(SPLITS) if count.split is None else count.split in splits
             looked_for = asked and (count.method is None or count.method in methods)
-            have = found[compression, count.method, count.split]
+            have = found.get((compression, count.method, count.split), 0)
             if looked_for and have < count.clips:
                 missing.append(
                     MissingCount(count.what, compression, count.method, count.split, found=have, published=count.clips)

@@ -214,7 +214,7 @@ def _groups(clips: list[Clip], select: Select) -> list[Group]:
 def cut_groups(groups: list[Group], shard_size: int, shards: int | None = None) -> list[tuple[Group, ...]]:
     """Spread groups over so many ``shards``, or for None over as few as ``shard_size`` samples a shard allow."""
     by_source = {group.source_id: group for group in groups}
-    parts = spread({group.source_id: _cost(group) for group in groups}, shard_size, shards)
+    parts = spread({group.source_id: cost_of(group) for group in groups}, shard_size, shards)
     return [tuple(by_source[name] for name in part) for part in parts]
 
 
@@ -234,7 +234,8 @@ def spread(costs: Mapping[str, int], shard_size: int, shards: int | None = None)
     return sorted(sorted(part) for part in parts)
 
 
-def _cost(group: Group) -> int:
+def cost_of(group: Group) -> int:
+    """Frames wanted of a group, over all its clips."""
     return len(group.frames) * len(group.clips)
 
 
@@ -298,7 +299,7 @@ def _brief(shard: ShardPlan) -> Brief:
         split=shard.split,
         groups=len(shard.groups),
         clips=sum(len(group.clips) for group in shard.groups),
-        requested=sum(_cost(group) for group in shard.groups),
+        requested=sum(cost_of(group) for group in shard.groups),
         inputs=inputs.hexdigest(),
         kinds=tuple((*kind, clips, frames) for kind, (clips, frames) in sorted(kinds.items(), key=str)),
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import Scan, ScanOptions
 from forgeprep.datasets.find import scan_root
+from forgeprep.datasets.scan_tables import one_of_each
 from forgeprep.io.lock import locked
 from forgeprep.media import guard
 from forgeprep.pipeline.configure import digests_of, fingerprint_of, settings_of, shard_keys, versions
@@ -24,6 +25,7 @@ from forgeprep.pipeline.executors.ray_start import RayStart
 from forgeprep.pipeline.index import write_index
 from forgeprep.pipeline.make_shard import ShardJob, make_shard, resources_of
 from forgeprep.pipeline.plan import Plan, inputs_of, make_plan, open_plan
+from forgeprep.pipeline.plan_table import plan_table
 from forgeprep.pipeline.progress import Progress, Report
 from forgeprep.pipeline.retry import failed_clips, repaired_plan
 from forgeprep.pipeline.run_folder import Prepared, old_run, read_dict, remove_leftovers, take_folder, taken
@@ -33,7 +35,8 @@ from forgeprep.pipeline.update import (
     settled_sources,
     widened,
 )
-from forgeprep.schemas.clips import Split
+from forgeprep.schemas.clip_table import ClipTable
+from forgeprep.schemas.clips import Clip, Split
 from forgeprep.schemas.config import RunConfig
 from forgeprep.schemas.version import SCHEMA_VERSION
 from forgeprep.shards.names import has_first_names, table_path
@@ -97,7 +100,7 @@ def prepare_run(
         raise mismatch(out, old, identity, scan if alike else None)
     failed = failed_clips(out) if mends else None
     if not (same or mends):
-        planning(len({clip.split for clip in scan.clips}))
+        planning(_count_splits(scan.clips))
     known = out if same or mends or grows else None
     plan, grown = _plan(scan, config, root, known, failed, keep_removed if grows else None, progress)
     told = grown.told() if grown is not None else None
@@ -130,9 +133,17 @@ def _scan(
 def _inputs(scan: Scan) -> str:
     """SHA-256 over all clips that were found, as hex."""
     inputs = hashlib.sha256()
+    if isinstance(scan.clips, ClipTable):
+        for row, line in enumerate(scan.clips.lines()):
+            inputs.update(json.dumps(inputs_of(scan.clips[row])).encode() if line is None else line)
+        return inputs.hexdigest()
     for clip in scan.clips:
         inputs.update(json.dumps(inputs_of(clip)).encode())
     return inputs.hexdigest()
+
+
+def _count_splits(clips: Sequence[Clip]) -> int:
+    return len({clip.split for clip in (one_of_each(clips) if isinstance(clips, ClipTable) else clips)})
 
 
 def _plan(
@@ -158,7 +169,8 @@ def _plan(
     if out is None or not table_path(out, "plan").is_file():
         dataset = None if out is not None and has_first_names(out) else config.dataset
         read = functools.partial(progress, "headers read")
-        return make_plan(scan.clips, root, select, config.shard_size, read, dataset, config.shards), None
+        make = plan_table if isinstance(scan.clips, ClipTable) else make_plan
+        return make(scan.clips, root, select, config.shard_size, read, dataset, config.shards), None  # type: ignore[operator]
     old = open_plan(table_path(out, "plan"))
     if keep_removed is not None and failed is None:
         read = functools.partial(progress, "headers read")
@@ -168,6 +180,8 @@ def _plan(
 
 
 def _folders(scan: Scan) -> dict[str, int]:
+    if isinstance(scan.clips, ClipTable):
+        return dict(sorted((folder or ".", count) for folder, count in scan.clips.folders().items()))
     found: Counter[str] = Counter()
     for clip in scan.clips:
         for path in (clip.path, *clip.companions.values()):

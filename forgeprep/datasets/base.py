@@ -91,8 +91,8 @@ class Scan:
     """What lies in a dataset's folder.
 
     Attributes:
-        clips: sorted by clip_id, whatever the order on disk; no clip_id stands twice. A list, or of datasets of millions
-            a :class:`~forgeprep.schemas.clip_table.ClipTable`.
+        clips: sorted by clip_id, whatever the order on disk; no clip_id stands twice. A list, or of millions of
+            clips a :class:`~forgeprep.schemas.clip_table.ClipTable`.
         warnings: one line each, fit to be printed; long lists of names are cut.
         missing: only where fewer clips were found than published.
         without_original: clip_ids of the fakes in ``clips`` whose original is not on disk; not cut.

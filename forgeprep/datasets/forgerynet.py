@@ -179,7 +179,7 @@ def _usable(part: _Part, params: ForgeryNetParams) -> Iterator[Entry]:
 def _walked(root: Path, part: _Part) -> Iterator[str]:
     tops = [base for base in part.bases if not any(base.startswith(f"{other}/") for other in part.bases)]
     suffixes = PICTURE_SUFFIXES if part.kind == "image" else VIDEO_SUFFIXES
-    return (path for base in tops for path, _ in walk_files(root, base, suffixes))
+    return (path for base in tops for path, _ in walk_files(root, base, suffixes, sized=False))
 
 
 def _is_listed(path: str, bases: tuple[str, ...], listed: Names) -> bool:

@@ -111,6 +111,15 @@ def _place(folder: str) -> tuple[str, int, str, str | None, int] | None:
     return "/".join(below), number, "/".join(chain), below[1] if fake else None, expected
 
 
+@functools.lru_cache(maxsize=1024)
+def _labels(*kinds: str) -> tuple[int, int] | None:
+    """The two labels that count, of the three at the end of a line; None if one of them is not possible."""
+    possible = all(
+        kind.isdecimal() and len(kind) < 10 and int(kind) <= most for kind, most in zip(kinds, (1, 2, 15), strict=True)
+    )
+    return (int(kinds[0]), int(kinds[1])) if possible else None
+
+
 def _entry(
     file: Path,
     line: int,
@@ -127,9 +136,11 @@ def _entry(
     below, number, chain, driver, expected = place
     if not seen.add(path):
         refuse(file, line, f"{path} stands there twice")
-    two, three, many = _numbers(file, line, kinds)
-    if two not in (0, 1) or three not in (0, 1, 2) or not 0 <= many <= 15:
+    labels = _labels(*kinds)
+    if labels is None:
+        _numbers(file, line, kinds)
         refuse(file, line, f"labels out of range: {' '.join(kinds)} (0 to 1, 0 to 2, 0 to 15)")
+    two, three = labels
     fake = number < FIRST_REAL
     if (two == 1) != fake and wrong is not None:
         wrong.append(f"line {line} says {two} ({'fake' if two else 'real'}) of a file in folder {number}")

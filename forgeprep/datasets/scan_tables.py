@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from forgeprep.datasets.base import Found
-from forgeprep.schemas.clip_table import NONE, ClipTable, Int64
+from forgeprep.schemas.clip_table import NONE, ClipTable, Int64, odd_texts
 from forgeprep.schemas.clips import Clip, Split
 
 _CHUNK = 1 << 16
@@ -99,7 +99,7 @@ def one_of_each(table: ClipTable) -> list[Clip]:
 
 def sequences(table: ClipTable) -> list[Clip]:
     """The clips that are folders of pictures."""
-    return [table[row] for row in table.has_extra().tolist() if "frames" in table.extra(row)]
+    return [table[row] for row in np.flatnonzero(table.numbers("extra") >= 0).tolist() if "frames" in table.extra(row)]
 
 
 def counts(table: ClipTable) -> Found:
@@ -113,7 +113,7 @@ def counts(table: ClipTable) -> Found:
 
 def escaped(table: ClipTable) -> list[Clip]:
     """The clips whose path holds a backslash."""
-    odd = np.array(sorted(table.odd_texts(lambda text: "\\" in text)), np.int64)
+    odd = np.array(sorted(odd_texts(table, lambda text: "\\" in text)), np.int64)
     if not len(odd):
         return []
     paths = table.names("path")

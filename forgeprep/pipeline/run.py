@@ -35,7 +35,7 @@ from forgeprep.pipeline.update import (
     settled_sources,
     widened,
 )
-from forgeprep.schemas.clip_table import ClipTable
+from forgeprep.schemas.clip_table import ClipTable, folders_of, input_lines
 from forgeprep.schemas.clips import Clip, Split
 from forgeprep.schemas.config import RunConfig
 from forgeprep.schemas.version import SCHEMA_VERSION
@@ -134,7 +134,7 @@ def _inputs(scan: Scan) -> str:
     """SHA-256 over all clips that were found, as hex."""
     inputs = hashlib.sha256()
     if isinstance(scan.clips, ClipTable):
-        for row, line in enumerate(scan.clips.lines()):
+        for row, line in enumerate(input_lines(scan.clips)):
             inputs.update(json.dumps(inputs_of(scan.clips[row])).encode() if line is None else line)
         return inputs.hexdigest()
     for clip in scan.clips:
@@ -181,7 +181,7 @@ def _plan(
 
 def _folders(scan: Scan) -> dict[str, int]:
     if isinstance(scan.clips, ClipTable):
-        return dict(sorted((folder or ".", count) for folder, count in scan.clips.folders().items()))
+        return dict(sorted((folder or ".", count) for folder, count in folders_of(scan.clips).items()))
     found: Counter[str] = Counter()
     for clip in scan.clips:
         for path in (clip.path, *clip.companions.values()):

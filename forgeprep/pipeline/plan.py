@@ -6,6 +6,7 @@ import hashlib
 import heapq
 import json
 import math
+import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -47,6 +48,7 @@ Select = Callable[[int, Split, Sequence[frozenset[int]]], tuple[int, ...]]
 """The frames of a clip: by how many there are, its split, and those that are labelled in each clip of its group."""
 _BRIEFS = "forgeprep.shards"
 _CLIP_FIELDS = [field.name for field in fields(Clip)]
+_values_of = operator.attrgetter(*_CLIP_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +248,7 @@ def _row(shard: str, group: Group, clip: Clip) -> dict[str, Any]:
         "source_id": group.source_id,
         "clip_id": clip.clip_id,
         "frames": group.frames,
-        "clip": json.dumps({name: getattr(clip, name) for name in _CLIP_FIELDS}),
+        "clip": json.dumps(dict(zip(_CLIP_FIELDS, _values_of(clip), strict=True))),
         "reference": clip in group.references,
     }
 

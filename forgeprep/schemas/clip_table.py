@@ -150,7 +150,7 @@ class ClipTable(Sequence[Clip]):
         for columns in (self._columns, self._small):
             for name, column in columns.items():
                 kept = np.frombuffer(column, column.typecode)[rows]
-                columns[name] = array(column.typecode, kept.tobytes())  # type: ignore[index]
+                columns[name] = array(column.typecode, kept.tobytes())
 
     def set_header(self, row: int, frame_count: int, error: str | None) -> None:
         """What the container's header says of a clip, or why it cannot be read."""

@@ -53,7 +53,7 @@ def table_of(clips: list[Clip]) -> ClipTable:
 
 
 @given(clips=clip_lists(), splits=st.sampled_from([SPLITS, ("train", "test")]))
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_a_table_is_listed_and_planned_as_a_list(clips: list[Clip], splits: tuple[str, ...]) -> None:
     table = table_of(clips)
     assert list(table) == clips

@@ -89,7 +89,7 @@ class _Groups:
 
     def of_split(self, split: Split) -> list[int]:
         """The numbers of the groups of a split."""
-        return np.flatnonzero(self._split == SPLITS.index(split)).tolist()  # type: ignore[no-any-return]
+        return np.flatnonzero(self._split == SPLITS.index(split)).tolist()
 
     def name(self, number: int) -> str:
         """The source_id of a group."""

@@ -169,8 +169,9 @@ def _plan(
     if out is None or not table_path(out, "plan").is_file():
         dataset = None if out is not None and has_first_names(out) else config.dataset
         read = functools.partial(progress, "headers read")
-        make = plan_table if isinstance(scan.clips, ClipTable) else make_plan
-        return make(scan.clips, root, select, config.shard_size, read, dataset, config.shards), None  # type: ignore[operator]
+        how = root, select, config.shard_size, read, dataset, config.shards
+        clips = scan.clips
+        return (plan_table(clips, *how) if isinstance(clips, ClipTable) else make_plan(clips, *how)), None
     old = open_plan(table_path(out, "plan"))
     if keep_removed is not None and failed is None:
         read = functools.partial(progress, "headers read")

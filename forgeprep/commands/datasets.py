@@ -64,7 +64,7 @@ def datasets_show(
         _print_facts(dataset)
         for label, info in dataset.params.model_fields.items():
             console.print(f"    --option {label}=… (default {info.default!r}): {info.description}", markup=False)
-    clips: list[Clip] = []
+    clips: Sequence[Clip] = ()
     warnings: list[str] = []
     taken = where.root_near(dataset.name, root, Path.cwd())
     try:
@@ -155,7 +155,7 @@ def _facts(dataset: Adapter) -> dict[str, Any]:
     return {"name": dataset.name, **describe(dataset)}
 
 
-def _clips(dataset: Adapter, root: Path, params: DatasetParams) -> tuple[list[Clip], list[str]]:
+def _clips(dataset: Adapter, root: Path, params: DatasetParams) -> tuple[Sequence[Clip], list[str]]:
     """What lies under ``root``, at every compression, of which some may not be there; and warnings."""
     from forgeprep.commands import where
     from forgeprep.commands.terminal import counting
@@ -163,7 +163,7 @@ def _clips(dataset: Adapter, root: Path, params: DatasetParams) -> tuple[list[Cl
     from forgeprep.datasets.find import scan_root
     from forgeprep.errors import UsageError
 
-    clips: list[Clip] = []
+    clips: Sequence[Clip] = ()
     warnings: list[str] = []
     problems: list[UsageError] = []
     near = where.real_roots_of(dataset.name, (), Path.cwd(), root)
@@ -181,7 +181,8 @@ def _clips(dataset: Adapter, root: Path, params: DatasetParams) -> tuple[list[Cl
             except UsageError as error:
                 problems.append(error)
                 continue
-        clips += scan.clips
+        # Of millions of clips, which lie in a table, no list is made.
+        clips = [*clips, *scan.clips] if clips else scan.clips
         warnings += scan.warnings
     if not clips:
         raise problems[0]

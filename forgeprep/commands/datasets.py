@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from forgeprep.commands.audit import EPILOG, datasets_audit
 from forgeprep.commands.flags import ANY, Dataset, Debug, Json, parse_path
 from forgeprep.commands.groups import Command, refuse_json_before
 
@@ -71,7 +72,7 @@ def datasets_show(
         _print_facts(dataset)
         for label, info in dataset.params.model_fields.items():
             console.print(f"    --option {label}=… (default {info.default!r}): {info.description}", markup=False)
-    clips: list[Clip] = []
+    clips: Sequence[Clip] = ()
     warnings: list[str] = []
     taken = where.root_near(dataset.name, root, Path.cwd())
     try:
@@ -95,6 +96,9 @@ def datasets_show(
     for warning in warnings:
         console.print(f"warning: {warning}", markup=False)
     _print_methods(methods, clips)
+
+
+app.command("audit", cls=Command, epilog=EPILOG)(datasets_audit)
 
 
 @app.command("add", cls=Command, epilog="forgeprep datasets add ffpp /data/FaceForensics++")
@@ -161,7 +165,7 @@ def _facts(dataset: Adapter) -> dict[str, Any]:
     return {"name": dataset.name, **describe(dataset)}
 
 
-def _clips(dataset: Adapter, root: Path, params: DatasetParams) -> tuple[list[Clip], list[str]]:
+def _clips(dataset: Adapter, root: Path, params: DatasetParams) -> tuple[Sequence[Clip], list[str]]:
     """What lies under ``root``, at every compression, of which some may not be there; and warnings."""
     from forgeprep.commands import where
     from forgeprep.commands.terminal import counting
@@ -169,7 +173,7 @@ def _clips(dataset: Adapter, root: Path, params: DatasetParams) -> tuple[list[Cl
     from forgeprep.datasets.find import scan_root
     from forgeprep.errors import UsageError
 
-    clips: list[Clip] = []
+    clips: Sequence[Clip] = ()
     warnings: list[str] = []
     problems: list[UsageError] = []
     near = where.real_roots_of(dataset.name, (), Path.cwd(), root)
@@ -187,7 +191,8 @@ def _clips(dataset: Adapter, root: Path, params: DatasetParams) -> tuple[list[Cl
             except UsageError as error:
                 problems.append(error)
                 continue
-        clips += scan.clips
+        # Of millions of clips, which lie in a table, no list is made.
+        clips = [*clips, *scan.clips] if clips else scan.clips
         warnings += scan.warnings
     if not clips:
         raise problems[0]

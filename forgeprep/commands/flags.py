@@ -99,6 +99,7 @@ Dataset = Annotated[
         metavar="DATASET",
     ),
 ]
+complete_datasets = completing(_datasets)
 complete_stages, complete_models = completing(_stages), completing(_models)
 complete_formats, complete_detectors = completing(_formats), completing(_detectors)
 complete_landmarkers = completing(_landmarkers)

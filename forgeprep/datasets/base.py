@@ -35,6 +35,7 @@ class ScanOptions:
         real_roots: of other datasets that this one's reals lie in, name -> folder.
         progress: called with the number of files seen so far.
         settled: source_id -> split, of sources that are in a run already; where splits are made here, they keep theirs.
+        leaks: whether a split of the user's that leaks is refused, or listed as it is, for an audit.
     """
 
     compressions: tuple[str, ...] | None = None
@@ -44,6 +45,7 @@ class ScanOptions:
     progress: Callable[[int], None] = lambda _: None
     settled: Mapping[str, Split] = field(default_factory=dict)
     real_roots: Mapping[str, Path] = field(default_factory=dict)
+    leaks: Literal["refuse", "keep"] = "refuse"
 
     def __post_init__(self) -> None:
         if self.compressions == ():
@@ -89,16 +91,36 @@ class Scan:
     """What lies in a dataset's folder.
 
     Attributes:
-        clips: sorted by clip_id, whatever the order on disk; no clip_id stands twice.
+        clips: sorted by clip_id, whatever the order on disk; no clip_id stands twice. A list, or of millions of
+            clips a :class:`~forgeprep.schemas.clip_table.ClipTable`.
         warnings: one line each, fit to be printed; long lists of names are cut.
         missing: only where fewer clips were found than published.
         without_original: clip_ids of the fakes in ``clips`` whose original is not on disk; not cut.
+        absent: files that a list of the dataset names and that are not there; not cut.
+        strangers: files and folders that were left out, because nothing says what they are; not cut.
     """
 
-    clips: list[Clip]
+    clips: Sequence[Clip]
     warnings: list[str] = field(default_factory=list)
     missing: list[MissingCount] = field(default_factory=list)
     without_original: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    strangers: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A line of a list that somebody has published: a file, a picture of a clip, or a clip's bare name.
+
+    Attributes:
+        name: as listed, POSIX.
+        split: the split that the list gives it; None where it gives none.
+        label: 0 real, 1 fake; None where the list does not say.
+    """
+
+    name: str
+    split: Split | None = None
+    label: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +143,8 @@ class Dataset:
         official_split: whether the authors made the split; then it is kept even where it leaks.
         scan: lists the clips under a root; raises :class:`forgeprep.errors.UsageError` where it finds none.
         reals_from: other datasets that its fakes were made of, and whose reals are its own; see ``--real-root``.
+        read_list: reads a list of the authors that is in a form of their own, for ``datasets audit --list``; None where
+            the file is of another form, of which :mod:`forgeprep.datasets.published` knows the usual ones.
         looks_like: whether a folder is likely to be a root, told from a few names in it, in milliseconds. Without it
             the root is never found by itself.
     """
@@ -137,6 +161,7 @@ class Dataset:
     scan: Callable[[Path, ScanOptions], Scan]
     params: type[DatasetParams] = DatasetParams
     looks_like: Callable[[Path], bool] | None = None
+    read_list: Callable[[Path], list[Listed] | None] | None = None
     official_split: bool = True
     reals_from: tuple[str, ...] = ()
     kinds: Mapping[str, Kind] = field(default_factory=dict)
@@ -188,25 +213,35 @@ def match_names(
     return tuple(name for name in known if name in chosen)
 
 
+Found = Mapping[tuple[str | None, str | None, Split | None], int]
+"""(compression, method, split) -> clips; split None is all of them."""
+
+
+def count_clips(clips: Iterable[Clip]) -> Found:
+    """How many clips there are of each kind."""
+    found: Counter[tuple[str | None, str | None, Split | None]] = Counter()
+    for clip in clips:
+        found[clip.compression, clip.method, clip.split] += 1
+        found[clip.compression, clip.method, None] += 1
+    return found
+
+
 def count_missing(
     published: Iterable[PublishedCount],
-    clips: Iterable[Clip],
+    clips: Iterable[Clip] | Found,
     *,
     compressions: Sequence[str | None],
     methods: Sequence[str],
     splits: Sequence[Split],
 ) -> list[MissingCount]:
     """The published counts that ``clips`` fall short of, among what was looked for."""
-    found: Counter[tuple[str | None, str | None, Split | None]] = Counter()
-    for clip in clips:
-        found[clip.compression, clip.method, clip.split] += 1
-        found[clip.compression, clip.method, None] += 1
+    found = clips if isinstance(clips, Mapping) else count_clips(clips)
     missing = []
     for compression in compressions:
         for count in published:
             asked = set(splits) == set(SPLITS) if count.split is None else count.split in splits
             looked_for = asked and (count.method is None or count.method in methods)
-            have = found[compression, count.method, count.split]
+            have = found.get((compression, count.method, count.split), 0)
             if looked_for and have < count.clips:
                 missing.append(
                     MissingCount(count.what, compression, count.method, count.split, found=have, published=count.clips)

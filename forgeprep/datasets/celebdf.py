@@ -22,7 +22,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from forgeprep.datasets.base import Dataset, PublishedCount, Scan, ScanOptions
+from forgeprep.datasets.base import Dataset, Listed, PublishedCount, Scan, ScanOptions
 from forgeprep.datasets.frame_folders import HOMES, SequenceParams, list_clips, told_unused
 from forgeprep.datasets.listing import VideoFile, check_root, find_folders, shown
 from forgeprep.datasets.lists import read_lines, refuse
@@ -125,6 +125,19 @@ def _read_list(root: Path) -> set[str]:
     return found
 
 
+def read_list(path: Path) -> list[Listed] | None:
+    """The authors' list of test videos, ``1 YouTube-real/00170.mp4`` where 1 is real; None for another file."""
+    if path.suffix.lower() != ".txt":
+        return None
+    found = []
+    for _, line in read_lines(path):
+        digit, _, place = line.partition(" ")
+        if digit not in ("0", "1") or "/" not in place:
+            return None
+        found.append(Listed(place.strip(), "test", int(digit == "0")))
+    return found
+
+
 def test_list(root: Path) -> Path:
     """The file of the test list; raises UsageError where there is none."""
     path = _list_file(root)
@@ -208,6 +221,7 @@ def _dataset(name: str, version: int, real: tuple[int, int], fake: tuple[int, in
         ),
         scan=functools.partial(scan, name),
         looks_like=functools.partial(looks_like, name),
+        read_list=read_list,
         params=CelebDfParams,
     )
 

@@ -23,7 +23,7 @@ from typing import Literal
 from pydantic import Field
 
 from forgeprep.datasets.base import Dataset, PublishedCount, Scan, ScanOptions
-from forgeprep.datasets.celebdf import CelebDfParams, test_list
+from forgeprep.datasets.celebdf import CelebDfParams, read_list, test_list
 from forgeprep.datasets.clips import fake_clip, real_clip, spelled, val_people
 from forgeprep.datasets.frame_folders import HOMES, list_clips, told_unused
 from forgeprep.datasets.listing import Listing, VideoFile, check_root, find_folders, listed, shown
@@ -175,5 +175,6 @@ CELEBDF_V3 = Dataset(
     published=_published(),
     scan=scan,
     looks_like=looks_like,
+    read_list=read_list,
     params=CelebDfPlusParams,
 )

@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
-from forgeprep.datasets.base import Dataset, PublishedCount, Scan, ScanOptions, count_missing, match_names
+from forgeprep.datasets.base import Dataset, Listed, PublishedCount, Scan, ScanOptions, count_missing, match_names
 from forgeprep.datasets.ffpp_layout import (
     COMPRESSION_ALIASES,
     COMPRESSIONS,
@@ -39,9 +39,11 @@ from forgeprep.datasets.ffpp_layout import (
 )
 from forgeprep.datasets.frame_folders import Choice, SequenceParams, list_clips, told, told_unused
 from forgeprep.datasets.listing import Listing, check_root, find_folders, shown
+from forgeprep.datasets.lists import read_json_value
 from forgeprep.datasets.scan import check_leaks
 from forgeprep.datasets.taxonomy import kind_of
 from forgeprep.schemas.clips import Clip, Split
+from forgeprep.schemas.splits import SPLIT_NAMES
 from forgeprep.text import counted
 
 _LATER_METHODS = {"FaceShifter"}  # published after the other four: most copies lack it, which is nothing to report
@@ -107,7 +109,7 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     absent = [m for m in METHODS if m not in {*present, *_LATER_METHODS}] if options.methods is None else []
     return Scan(
         clips=chosen,
-        warnings=_warnings(sorted(strangers), crossing, absent, orphans, chosen)
+        warnings=_warnings(sorted(strangers), crossing, absent, orphans, chosen, options)
         + flat_warnings(root, compressions)
         + told(chosen)
         + told_unused(unused),
@@ -115,6 +117,7 @@ def scan(root: Path, options: ScanOptions) -> Scan:
             FFPP.published, chosen, compressions=compressions, methods=methods, splits=options.splits
         ),
         without_original=[clip.clip_id for clip in orphans],
+        strangers=sorted([*strangers, *crossing]),
     )
 
 
@@ -204,6 +207,7 @@ def _warnings(
     absent: Sequence[str],
     orphans: Sequence[Clip],
     clips: Sequence[Clip],
+    options: ScanOptions,
 ) -> list[str]:
     warnings = []
     if strangers:
@@ -227,7 +231,7 @@ def _warnings(
     partly = [f"{method} {masked[method]} of {fakes[method]}" for method in fakes if 0 < masked[method] < fakes[method]]
     if partly:
         warnings.append(f"only some fakes have the dataset's own mask: {', '.join(partly)}")
-    return warnings + check_leaks(FFPP, clips)
+    return warnings + check_leaks(FFPP, clips, options)
 
 
 def _published() -> tuple[PublishedCount, ...]:
@@ -236,6 +240,26 @@ def _published() -> tuple[PublishedCount, ...]:
         *(PublishedCount("originals", None, split, number) for split, number in originals.items()),
         *(PublishedCount("fakes", method, split, number) for method in METHODS for split, number in originals.items()),
     )
+
+
+def read_list(path: Path) -> list[Listed] | None:
+    """The authors' ``train.json`` and so on, pairs of numbers: both originals and both fakes of each, for all methods.
+
+    None where the file holds something else. The file's name tells the split.
+    """
+    pairs = read_json_value(path) if path.suffix.lower() == ".json" else None
+    if not isinstance(pairs, list) or not pairs or not all(_is_pair(pair) for pair in pairs):
+        return None
+    split = SPLIT_NAMES.get(path.stem.lower())
+    return [
+        Listed(name, split, label)
+        for a, b in pairs
+        for name, label in ((a, 0), (b, 0), (f"{a}_{b}", 1), (f"{b}_{a}", 1))
+    ]
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) and _REAL.fullmatch(v) for v in value)
 
 
 def looks_like(root: Path) -> bool:
@@ -265,5 +289,6 @@ FFPP = Dataset(
     published=_published(),
     scan=scan,
     looks_like=looks_like,
+    read_list=read_list,
     params=SequenceParams,
 )

@@ -26,19 +26,23 @@ leave out since nothing is to be localised in them. Test labels are not public: 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+import os
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from forgeprep.datasets.base import Dataset, DatasetParams, PublishedCount, Scan, ScanOptions
+from forgeprep.datasets.base import Dataset, DatasetParams, Listed, PublishedCount, Scan, ScanOptions
 from forgeprep.datasets.forgerynet_lists import (
     FIRST_REAL,
     LAST_REAL,
     METHOD_NUMBERS,
     Entry,
+    Names,
     read_images,
     read_videos,
     wholly_fake,
@@ -47,14 +51,20 @@ from forgeprep.datasets.listing import check_root, find_folders, shown, walk_fil
 from forgeprep.datasets.lists import refuse
 from forgeprep.datasets.scan import make_scan
 from forgeprep.datasets.taxonomy import kind_of, methods_of
+from forgeprep.io.storage import is_remote
 from forgeprep.media.pictures import PICTURE_SUFFIXES
 from forgeprep.media.video import VIDEO_SUFFIXES
+from forgeprep.schemas.clip_table import ClipTable
 from forgeprep.schemas.clips import Clip, Split
 from forgeprep.schemas.splits import SPLIT_NAMES
 from forgeprep.text import counted
 
 NOBODY = "7283059e2ee6ec302df2936c7d23313b"
 """Stands in A's place where a fake has no second source."""
+
+
+Reals = dict[str, dict[str, int]]
+"""Folder -> name -> the folders 16 to 19 that such a real lies in, one bit each: of millions, the least memory."""
 
 
 class ForgeryNetParams(DatasetParams):
@@ -85,34 +95,31 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     """List the clips under ``root``; raises UsageError where there are none, or on a bad line of a list."""
     check_root(root)
     params = options.params if isinstance(options.params, ForgeryNetParams) else ForgeryNetParams()
-    clips: list[Clip] = []
+    clips = ClipTable()
     absent: list[str] = []
     warnings: list[str] = []
     strangers: list[str] = []
     for part in _parts(root, params):
-        entries = _entries(part, params, warnings)
-        listed = {entry.path for entry in entries}
-        unlisted = [path for path in _walked(root, part) if not _is_listed(path, part.bases, listed)]
+        named = Names()
+        reals = _reals(part, params, warnings, named)
+        unlisted = [path for path in _walked(root, part) if not _is_listed(path, part.bases, named)]
         whole = [entry for path in unlisted if part.kind == "video" and (entry := wholly_fake(path))]
         strangers += sorted({*unlisted} - {entry.path for entry in whole})
+        del named
         if whole and params.use == "localisation":
             warnings.append(
                 f"{part.file} leaves out {counted(len(whole), 'video')} of folders 2 and 8, forged throughout, and so "
                 "does this: --option use=classification takes them"
             )
-        elif whole:
-            entries += whole
-        # Real -> its folders, one bit each: of millions of names, these take the least memory.
-        reals: dict[str, int] = {}
-        for entry in entries if params.pairs == "name" else ():
-            if entry.number >= FIRST_REAL:
-                reals[entry.source] = reals.get(entry.source, 0) | 1 << entry.number - FIRST_REAL
-        for entry in entries:
-            path = _find(root, (*part.bases, ""), entry.path)
+        added = whole if params.use == "classification" else []
+        find, find_mask = _Finder(root, (*part.bases, "")), _Finder(root, part.masks)
+        for entry in itertools.chain(_usable(part, params), added):
+            path = find(entry.path)
             if path is None:
                 absent.append(entry.path)
                 continue
-            clips.append(_clip(root, part, entry, path, reals, whole=params.use == "classification"))
+            mask = find_mask(entry.below) if entry.number < FIRST_REAL else None
+            clips.append(_clip(part, entry, path, mask, reals, whole=params.use == "classification"))
             if len(clips) % 1000 == 0:
                 options.progress(len(clips))
     warnings += [
@@ -121,13 +128,28 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     return make_scan(FORGERYNET, root, clips, options, warnings=warnings, strangers=strangers, absent=absent)
 
 
-def _entries(part: _Part, params: ForgeryNetParams, warnings: list[str]) -> list[Entry]:
-    """The lines of a list that can be used; what is odd about others goes to ``warnings``."""
+def _reals(part: _Part, params: ForgeryNetParams, warnings: list[str], named: Names) -> Reals:
+    """Read a list for the first time: its reals by name. Its paths go to ``named``, what is odd to ``warnings``.
+
+    It is read twice, since a fake's original may stand behind it, and the lines of all are too many to be kept.
+    """
     wrong: list[str] = []
-    entries = list((read_images if part.kind == "image" else read_videos)(part.file, wrong))
-    if not entries:
+    unknown: list[str] = []
+    count = odd = 0
+    reals: Reals = {}
+    for entry in (read_images if part.kind == "image" else read_videos)(part.file, wrong, named):
+        count += 1
+        odd += entry.odd_kind
+        if entry.number >= FIRST_REAL:
+            if params.pairs == "name":
+                folder, _, name = entry.source.rpartition("/")
+                names = reals.setdefault(folder, {})
+                name = sys.intern(name)
+                names[name] = names.get(name, 0) | 1 << entry.number - FIRST_REAL
+        elif entry.spans is None and _needs_spans(part, params):
+            unknown.append(entry.path)
+    if not count:
         refuse(part.file, None, "lists no file; fetch it again")
-    odd = sum(entry.odd_kind for entry in entries)
     if odd:
         warnings.append(
             f"{part.file}: {counted(odd, 'line calls', 'lines call')} another kind of forgery than its folder; "
@@ -135,24 +157,32 @@ def _entries(part: _Part, params: ForgeryNetParams, warnings: list[str]) -> list
         )
     if wrong:
         warnings.append(f"{part.file}: {shown(wrong)}; the folder counts")
-    if part.kind == "image" or params.use == "classification":
-        return entries
-    unknown = [entry.path for entry in entries if entry.spans is None and entry.number < FIRST_REAL]
     if unknown:
         warnings.append(
             f"{part.file}: {counted(len(unknown), 'fake has', 'fakes have')} no spans, left out: {shown(unknown)}; "
             "--option use=classification takes them"
         )
-    return [entry for entry in entries if entry.spans is not None or entry.number >= FIRST_REAL]
+    return reals
+
+
+def _needs_spans(part: _Part, params: ForgeryNetParams) -> bool:
+    return part.kind == "video" and params.use == "localisation"
+
+
+def _usable(part: _Part, params: ForgeryNetParams) -> Iterator[Entry]:
+    """The lines of a list that are used."""
+    for entry in (read_images if part.kind == "image" else read_videos)(part.file):
+        if entry.spans is not None or entry.number >= FIRST_REAL or not _needs_spans(part, params):
+            yield entry
 
 
 def _walked(root: Path, part: _Part) -> Iterator[str]:
     tops = [base for base in part.bases if not any(base.startswith(f"{other}/") for other in part.bases)]
     suffixes = PICTURE_SUFFIXES if part.kind == "image" else VIDEO_SUFFIXES
-    return (path for base in tops for path, _ in walk_files(root, base, suffixes))
+    return (path for base in tops for path, _ in walk_files(root, base, suffixes, sized=False))
 
 
-def _is_listed(path: str, bases: tuple[str, ...], listed: set[str]) -> bool:
+def _is_listed(path: str, bases: tuple[str, ...], listed: Names) -> bool:
     return any(path.startswith(f"{base}/") and path[len(base) + 1 :] in listed for base in bases)
 
 
@@ -189,22 +219,46 @@ def _below(root: Path, home: str, prefix: str) -> list[str]:
     return found + [f"{base}/{p.name}" for base in found for p in sorted((root / base).iterdir()) if p.is_dir()]
 
 
-def _find(root: Path, bases: tuple[str, ...], path: str) -> tuple[str, int] | None:
-    for base in bases:
-        try:
-            return f"{base}/{path}" if base else path, (root / base / path).stat().st_size
-        except OSError:
-            continue
-    return None
+class _Finder:
+    """Finds listed files below one of some folders, the first that has them: path from the root, and size."""
+
+    def __init__(self, root: Path, bases: tuple[str, ...]) -> None:
+        self.root, self.bases = root, bases
+        self._folder: str | None = None
+        self._here: tuple[str, ...] = ()
+
+    def __call__(self, path: str) -> tuple[str, int] | None:
+        folder, _, name = path.rpartition("/")
+        if folder != self._folder:
+            # Lists go folder by folder: where there is no such folder, a dozen files need not be looked for.
+            self._folder = folder
+            places = [f"{base}/{folder}" if base else folder for base in self.bases]
+            self._here = tuple(place for place in places if (self.root / place).is_dir())
+        for place in self._here:
+            file = f"{place}/{name}" if place else name
+            try:
+                # A Path for each of millions of files takes longer than the system's answer.
+                status = (self.root / file).stat() if is_remote(self.root) else os.stat(f"{self.root}/{file}")  # noqa: PTH116
+            except OSError:
+                continue
+            return file, status.st_size
+        return None
 
 
-def _clip(root: Path, part: _Part, entry: Entry, path: tuple[str, int], reals: dict[str, int], *, whole: bool) -> Clip:
+def _clip(
+    part: _Part,
+    entry: Entry,
+    path: tuple[str, int],
+    mask: tuple[str, int] | None,
+    reals: Reals,
+    *,
+    whole: bool,
+) -> Clip:
     place = f"forgerynet/{part.split}/{part.kind}"
     fake = entry.number < FIRST_REAL
     method = METHOD_NUMBERS[entry.number] if fake else None
     kind = kind_of("forgerynet", method) if method else None
     options = [f"{place}/{real}" for real in _reals_of(entry, reals)] if fake else []
-    mask = _find(root, part.masks, entry.below) if fake and part.masks else None
     people = [entry.source.split("/")[0]] + ([entry.driver] if entry.driver not in (None, NOBODY) else [])
     return Clip(
         clip_id=f"{place}/{entry.below.rpartition('.')[0]}",
@@ -227,12 +281,25 @@ def _clip(root: Path, part: _Part, entry: Entry, path: tuple[str, int], reals: d
     )
 
 
-def _reals_of(entry: Entry, reals: Mapping[str, int]) -> Iterator[str]:
+def _reals_of(entry: Entry, reals: Reals) -> Iterator[str]:
     """The reals that a fake may have been made of, the likeliest first: ``16/<B>/frame00012``."""
     driver = f"{entry.driver}/{entry.source.partition('/')[2]}"
     for source in dict.fromkeys((entry.source, driver)):
-        numbers = reals.get(source, 0)
+        folder, _, name = source.rpartition("/")
+        numbers = reals.get(folder, {}).get(name, 0)
         yield from (f"{n}/{source}" for n in range(FIRST_REAL, LAST_REAL + 1) if numbers >> n - FIRST_REAL & 1)
+
+
+def read_list(path: Path) -> list[Listed] | None:
+    """The authors' lists of pictures and videos; None for a file of another name. Their paths tell the split."""
+    read = {"image_list.txt": read_images, "video_list.txt": read_videos}.get(path.name.lower())
+    if read is None:
+        return None
+    return [Listed(entry.path, _split_of(entry.path), int(entry.number < FIRST_REAL)) for entry in read(path)]
+
+
+def _split_of(path: str) -> Split | None:
+    return "val" if path.startswith("val") else "train" if path.startswith("train") else None
 
 
 def looks_like(root: Path) -> bool:
@@ -258,5 +325,6 @@ FORGERYNET = Dataset(
     published=(PublishedCount("originals", None, None, 1438201 + 99630),),
     scan=scan,
     looks_like=looks_like,
+    read_list=read_list,
     params=ForgeryNetParams,
 )

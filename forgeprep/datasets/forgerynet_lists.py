@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,12 +40,13 @@ class Entry:
     odd_kind: bool
 
 
-def read_images(file: Path, wrong: list[str] | None = None) -> Iterator[Entry]:
+def read_images(file: Path, wrong: list[str] | None = None, seen: Names | None = None) -> Iterator[Entry]:
     """The lines ``<path> <0|1> <0|1|2> <0..15>``; raises UsageError at one that cannot be read.
 
-    A line whose first label is not that of its folder goes to ``wrong`` too: the folder counts.
+    A line whose first label is not that of its folder goes to ``wrong`` too: the folder counts. ``seen`` takes up the
+    paths.
     """
-    seen: set[str] = set()
+    seen = Names() if seen is None else seen
     for line, text in read_lines(file):
         parts = text.split()
         if len(parts) != 4:
@@ -52,9 +54,9 @@ def read_images(file: Path, wrong: list[str] | None = None) -> Iterator[Entry]:
         yield _entry(file, line, parts[0], parts[1:], None, seen, wrong)
 
 
-def read_videos(file: Path, wrong: list[str] | None = None) -> Iterator[Entry]:
+def read_videos(file: Path, wrong: list[str] | None = None, seen: Names | None = None) -> Iterator[Entry]:
     """The lines ``<n> <path> (<start> <frames> <0|1>) x n <0|1> <0|1|2> <0..15>``, as :func:`read_images`."""
-    seen: set[str] = set()
+    seen = Names() if seen is None else seen
     for line, text in read_lines(file):
         parts = text.split()
         count = int(parts[0]) if parts[0].isdecimal() else -1
@@ -69,38 +71,83 @@ def read_videos(file: Path, wrong: list[str] | None = None) -> Iterator[Entry]:
         yield _entry(file, line, parts[1], parts[-3:], spans or None, seen, wrong)
 
 
+class Names:
+    """The paths of a list. Of millions, a number for each folder and name takes a third of the memory of the paths."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._keys: set[int] = set()
+
+    def add(self, path: str) -> bool:
+        """Take a path in; whether it is new."""
+        count = len(self._keys)
+        folder, _, name = path.rpartition("/")
+        numbers = self._numbers
+        self._keys.add(numbers.setdefault(folder, len(numbers)) << 32 | numbers.setdefault(name, len(numbers)))
+        return len(self._keys) > count
+
+    def __contains__(self, path: str) -> bool:
+        folder, _, name = path.rpartition("/")
+        return self._numbers.get(folder, -1) << 32 | self._numbers.get(name, -1) in self._keys
+
+
+@functools.lru_cache(maxsize=1024)
+def _place(folder: str) -> tuple[str, int, str, str | None, int] | None:
+    """What a listed file's folder tells: the path from its number on, the number, B and what follows, A, the kind.
+
+    None where it is no such folder. Lists go folder by folder, so that this is asked once for a dozen lines.
+    """
+    parts = folder.split("/")
+    at = next((i for i, part in enumerate(parts) if part.isdecimal() and 1 <= int(part) <= LAST_REAL), len(parts))
+    below = parts[at:]
+    fake = len(below) > 0 and int(below[0]) < FIRST_REAL
+    if ".." in parts or folder.startswith("/") or len(below) < (3 if fake else 2):
+        return None
+    number = int(below[0])
+    expected = (
+        0 if not fake else 2 if kind_of("forgerynet", METHOD_NUMBERS[number]).forgery == "identity_replaced" else 1
+    )
+    chain = below[2:] if fake else below[1:]
+    return "/".join(below), number, "/".join(chain), below[1] if fake else None, expected
+
+
+@functools.lru_cache(maxsize=1024)
+def _labels(*kinds: str) -> tuple[int, int] | None:
+    """The two labels that count, of the three at the end of a line; None if one of them is not possible."""
+    possible = all(
+        kind.isdecimal() and len(kind) < 10 and int(kind) <= most for kind, most in zip(kinds, (1, 2, 15), strict=True)
+    )
+    return (int(kinds[0]), int(kinds[1])) if possible else None
+
+
 def _entry(
     file: Path,
     line: int,
     path: str,
     kinds: list[str],
     spans: list[list[int]] | None,
-    seen: set[str],
+    seen: Names,
     wrong: list[str] | None,
 ) -> Entry:
-    parts = path.split("/")
-    at = next((i for i, part in enumerate(parts) if part.isdecimal() and 1 <= int(part) <= LAST_REAL), len(parts))
-    below = parts[at:]
-    fake = len(below) > 0 and int(below[0]) < FIRST_REAL
-    if ".." in parts or path.startswith("/") or len(below) < (4 if fake else 3):
+    folder, _, name = path.rpartition("/")
+    place = _place(folder) if name != ".." else None
+    if place is None:
         refuse(file, line, f"'{path[:100]}' is no path such as 1/A/B/file or 16/B/file, with a folder from 1 to 19")
-    if path in seen:
+    below, number, chain, driver, expected = place
+    if not seen.add(path):
         refuse(file, line, f"{path} stands there twice")
-    seen.add(path)
-    two, three, many = _numbers(file, line, kinds)
-    if two not in (0, 1) or three not in (0, 1, 2) or not 0 <= many <= 15:
+    labels = _labels(*kinds)
+    if labels is None:
+        _numbers(file, line, kinds)
         refuse(file, line, f"labels out of range: {' '.join(kinds)} (0 to 1, 0 to 2, 0 to 15)")
-    number = int(below[0])
+    two, three = labels
+    fake = number < FIRST_REAL
     if (two == 1) != fake and wrong is not None:
         wrong.append(f"line {line} says {two} ({'fake' if two else 'real'}) of a file in folder {number}")
-    expected = (
-        0 if not fake else 2 if kind_of("forgerynet", METHOD_NUMBERS[number]).forgery == "identity_replaced" else 1
-    )
-    stem = below[-1].rpartition(".")[0]
-    chain = below[2:-1] if fake else below[1:-1]
     # A line whose first label is wrong has been told already.
     odd = three != expected and (two == 1) == fake
-    return Entry(path, "/".join(below), number, "/".join([*chain, stem]), below[1] if fake else None, spans, odd)
+    source = f"{chain}/{name.rpartition('.')[0]}"
+    return Entry(path, f"{below}/{name}", number, source, driver, spans, odd)
 
 
 def wholly_fake(path: str) -> Entry | None:

@@ -133,7 +133,7 @@ def listed(root: Path, folder: str) -> list[tuple[str, int | None]]:
 
 
 def walk_files(
-    root: Path, folder: str, suffixes: Collection[str], strangers: list[str] | None = None
+    root: Path, folder: str, suffixes: Collection[str], strangers: list[str] | None = None, *, sized: bool = True
 ) -> Iterator[tuple[str, int]]:
     """Every file below a folder whose lower-case suffix is one of ``suffixes``: path relative to ``root``, and size.
 
@@ -141,26 +141,35 @@ def walk_files(
     passed over; a folder that two links lead to is walked once, and one that leads out to a parent of ``folder`` not at
     all. Files of other kinds are left out, and added to ``strangers``. What cannot be read counts as a file of 0 bytes,
     so that the drops name it: broken links, pipes, and, under an escaped name (:func:`plain`), names that a table
-    cannot hold or that steer the terminal.
+    cannot hold or that steer the terminal. Without ``sized`` all sizes are 0, which asks the system less.
     """
     left_out: list[str] = [] if strangers is None else strangers
-    yield from _walk(root, folder, frozenset(suffixes), real_name(root / folder), set(), left_out)
+    if (root / folder).is_dir():
+        yield from _walk(root, folder, frozenset(suffixes), left_out, sized=sized)
 
 
 def _walk(
-    root: Path, folder: str, suffixes: frozenset[str], start: str, seen: set[str], strangers: list[str]
+    root: Path, folder: str, suffixes: frozenset[str], strangers: list[str], *, sized: bool
 ) -> Iterator[tuple[str, int]]:
+    start, seen = real_name(root / folder), set[str]()
     # Not by recursion: a hostile tree is deeper than Python's stack.
-    open_folders = [iter(_new_entries(root, folder, start, seen))]
+    open_folders = [(start, iter(_new_entries(root, folder, start, start, seen)))]
     while open_folders:
-        for path, entry in open_folders[-1]:
+        home, inside = open_folders[-1]
+        for path, entry in inside:
             if _is_folder(entry):
                 if len(open_folders) >= MAX_DEPTH:
                     strangers.append(path)
                     continue
-                open_folders.append(iter(_new_entries(root, path, start, seen)))
+                # Without links, the place follows from that of the folder around it; else each level is looked at.
+                real = real_name(root / path) if is_remote(root) or entry.is_symlink() else f"{home}/{entry.name}"
+                open_folders.append((real, iter(_new_entries(root, path, real, start, seen))))
                 break
-            size = _file_size(entry) if entry.name[entry.name.rfind(".") :].lower() in suffixes else None
+            size: int | None = 0
+            if entry.name[entry.name.rfind(".") :].lower() not in suffixes:
+                size = None
+            elif sized:
+                size = _file_size(entry)
             if size is None:
                 strangers.append(path)
             elif is_plain(path):
@@ -171,10 +180,12 @@ def _walk(
             open_folders.pop()
 
 
-def _new_entries(root: Path, folder: str, start: str, seen: set[str]) -> list[tuple[str, os.DirEntry[str]]]:
-    """The entries of a folder with their paths; none of one that was seen, or that leads up out of ``start``."""
-    real = real_name(root / folder)
-    if real in seen or (start + "/").startswith(real + "/") != (real == start) or not (root / folder).is_dir():
+def _new_entries(root: Path, folder: str, real: str, start: str, seen: set[str]) -> list[tuple[str, os.DirEntry[str]]]:
+    """The entries of a folder with their paths; none of one that was seen, or that leads up out of ``start``.
+
+    ``real`` and ``start`` are the places of the folder and of the first one, without links.
+    """
+    if real in seen or (start + "/").startswith(real + "/") != (real == start):
         return []
     seen.add(real)
     return [(f"{folder}/{entry.name}" if folder else entry.name, entry) for entry in _entries(root / folder)]

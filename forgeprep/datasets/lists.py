@@ -78,6 +78,18 @@ def read_json_object(path: Path) -> dict[str, Any]:
     return value
 
 
+def read_json_value(path: Path) -> Any:
+    """A JSON file, whatever it holds; raises UsageError where it cannot be read or is no JSON."""
+    try:
+        return parse_json(read_text(path, JSON_LIST_BYTES, "utf-8-sig"))
+    except OSError as error:
+        refuse(path, None, f"cannot be read ({error.strerror})")
+    except json.JSONDecodeError as error:
+        refuse(path, error.lineno, f"not valid JSON ({error.msg})")
+    except ValueError:
+        refuse(path, None, "not valid JSON")
+
+
 def read_json_list(path: Path, *, single: bool = False) -> list[dict[str, Any]]:
     """A JSON file that holds a list of objects, or an object of such by name; what else is in it is left out.
 
@@ -86,14 +98,7 @@ def read_json_list(path: Path, *, single: bool = False) -> list[dict[str, Any]]:
     Raises:
         UsageError: the file cannot be read, or is no such JSON.
     """
-    try:
-        value = parse_json(read_text(path, JSON_LIST_BYTES, "utf-8-sig"))
-    except OSError as error:
-        refuse(path, None, f"cannot be read ({error.strerror})")
-    except json.JSONDecodeError as error:
-        refuse(path, error.lineno, f"not valid JSON ({error.msg})")
-    except ValueError:
-        refuse(path, None, "not valid JSON")
+    value = read_json_value(path)
     if isinstance(value, dict) and single:
         value = [value]
     elif isinstance(value, dict):

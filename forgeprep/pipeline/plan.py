@@ -6,6 +6,7 @@ import hashlib
 import heapq
 import json
 import math
+import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -47,6 +48,7 @@ Select = Callable[[int, Group], Wanted]
 """The frames wanted of a source group, by how many its original has."""
 _BRIEFS = "forgeprep.shards"
 _CLIP_FIELDS = [field.name for field in fields(Clip)]
+_values_of = operator.attrgetter(*_CLIP_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +217,7 @@ def _groups(clips: list[Clip], select: Select) -> list[Group]:
 def cut_groups(groups: list[Group], shard_size: int, shards: int | None = None) -> list[tuple[Group, ...]]:
     """Spread groups over so many ``shards``, or for None over as few as ``shard_size`` samples a shard allow."""
     by_source = {group.source_id: group for group in groups}
-    parts = spread({group.source_id: _cost(group) for group in groups}, shard_size, shards)
+    parts = spread({group.source_id: cost_of(group) for group in groups}, shard_size, shards)
     return [tuple(by_source[name] for name in part) for part in parts]
 
 
@@ -235,7 +237,8 @@ def spread(costs: Mapping[str, int], shard_size: int, shards: int | None = None)
     return sorted(sorted(part) for part in parts)
 
 
-def _cost(group: Group) -> int:
+def cost_of(group: Group) -> int:
+    """Frames wanted of a group, over all its clips."""
     return group.requested
 
 
@@ -246,7 +249,7 @@ def _row(shard: str, group: Group, clip: Clip) -> dict[str, Any]:
         "source_id": group.source_id,
         "clip_id": clip.clip_id,
         "frames": group.frames_of(clip.clip_id),
-        "clip": json.dumps({name: getattr(clip, name) for name in _CLIP_FIELDS}),
+        "clip": json.dumps(dict(zip(_CLIP_FIELDS, _values_of(clip), strict=True))),
         "reference": clip in group.references,
     }
 
@@ -305,7 +308,7 @@ def _brief(shard: ShardPlan) -> Brief:
         split=shard.split,
         groups=len(shard.groups),
         clips=sum(len(group.clips) for group in shard.groups),
-        requested=sum(_cost(group) for group in shard.groups),
+        requested=sum(cost_of(group) for group in shard.groups),
         inputs=inputs.hexdigest(),
         kinds=tuple((*kind, clips, frames) for kind, (clips, frames) in sorted(kinds.items(), key=str)),
     )

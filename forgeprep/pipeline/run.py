@@ -14,6 +14,7 @@ from typing import Any
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import Scan, ScanOptions
 from forgeprep.datasets.find import scan_root
+from forgeprep.datasets.scan_tables import one_of_each
 from forgeprep.io.lock import locked
 from forgeprep.media import guard
 from forgeprep.pipeline.configure import (
@@ -33,6 +34,7 @@ from forgeprep.pipeline.executors.ray_start import RayStart
 from forgeprep.pipeline.index import write_index
 from forgeprep.pipeline.make_shard import ShardJob, make_shard, resources_of
 from forgeprep.pipeline.plan import Plan, inputs_of, make_plan, open_plan
+from forgeprep.pipeline.plan_table import plan_table
 from forgeprep.pipeline.progress import Progress, Report
 from forgeprep.pipeline.retry import failed_clips, repaired_plan
 from forgeprep.pipeline.run_folder import Prepared, old_run, read_dict, remove_leftovers, take_folder, taken
@@ -42,7 +44,8 @@ from forgeprep.pipeline.update import (
     settled_sources,
     widened,
 )
-from forgeprep.schemas.clips import Split
+from forgeprep.schemas.clip_table import ClipTable, folders_of, input_lines
+from forgeprep.schemas.clips import Clip, Split
 from forgeprep.schemas.config import RunConfig
 from forgeprep.schemas.version import SCHEMA_VERSION
 from forgeprep.shards.names import has_first_names, table_path
@@ -110,7 +113,7 @@ def prepare_run(
         raise mismatch(out, old, identity, scan if alike else None)
     failed, known = failed_clips(out) if mends else None, out if same or mends or grows else None
     if not (same or mends):
-        planning(len({clip.split for clip in scan.clips}))
+        planning(_count_splits(scan.clips))
     plan, grown = _plan(scan, config, root, known, failed, keep_removed if grows else None, before, progress)
     adds_to = digests_of(old.get("adds_to")) if old is not None and (same or grows) else ()
     earlier = _earlier_settings(old, settings) if old is not None and known is not None else ()
@@ -148,9 +151,17 @@ def _scan(
 def _inputs(scan: Scan) -> str:
     """SHA-256 over all clips that were found, as hex."""
     inputs = hashlib.sha256()
+    if isinstance(scan.clips, ClipTable):
+        for row, line in enumerate(input_lines(scan.clips)):
+            inputs.update(json.dumps(inputs_of(scan.clips[row])).encode() if line is None else line)
+        return inputs.hexdigest()
     for clip in scan.clips:
         inputs.update(json.dumps(inputs_of(clip)).encode())
     return inputs.hexdigest()
+
+
+def _count_splits(clips: Sequence[Clip]) -> int:
+    return len({clip.split for clip in (one_of_each(clips) if isinstance(clips, ClipTable) else clips)})
 
 
 def _plan(
@@ -178,7 +189,9 @@ def _plan(
     if out is None or not table_path(out, "plan").is_file():
         dataset = None if out is not None and has_first_names(out) else config.dataset
         read = functools.partial(progress, "headers read")
-        return make_plan(scan.clips, root, select, config.shard_size, read, dataset, config.shards), None
+        how = root, select, config.shard_size, read, dataset, config.shards
+        clips = scan.clips
+        return (plan_table(clips, *how) if isinstance(clips, ClipTable) else make_plan(clips, *how)), None
     old = open_plan(table_path(out, "plan"))
     if keep_removed is not None and failed is None:
         read = functools.partial(progress, "headers read")
@@ -195,6 +208,8 @@ def _refit(before: FramesParams, now: FramesParams) -> Callable[[Group], bool] |
 
 
 def _folders(scan: Scan) -> dict[str, int]:
+    if isinstance(scan.clips, ClipTable):
+        return dict(sorted((folder or ".", count) for folder, count in folders_of(scan.clips).items()))
     found: Counter[str] = Counter()
     for clip in scan.clips:
         for path in (clip.path, *clip.companions.values()):

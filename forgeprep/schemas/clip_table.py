@@ -89,10 +89,7 @@ class ClipTable(Sequence[Clip]):
         tag, file = next(iter(clip.companions.items())) if len(clip.companions) == 1 else (None, None)
         columns["companion"].append(key(file))
         small["tag"].append(NONE if tag is None else _number(tag, self._tags, self._tag_names))
-        rare = _rare_of(clip)
-        extra: dict[str, Any] = {}
-        if rare != _COMMON:
-            extra = {name: value for (name, usual), value in zip(_RARE.items(), rare, strict=True) if value != usual}
+        extra = _rarer(clip)
         if len(clip.companions) > 1:
             extra["companions"] = clip.companions
         small["extra"].append(self._keep(extra) if extra else NONE)
@@ -197,6 +194,13 @@ class ClipTable(Sequence[Clip]):
         self._extra[self._extras] = extra
         self._extras += 1
         return self._extras - 1
+
+
+def _rarer(clip: Clip) -> dict[str, Any]:
+    values = _rare_of(clip)
+    if values == _COMMON:
+        return {}
+    return {name: value for (name, usual), value in zip(_RARE.items(), values, strict=True) if value != usual}
 
 
 def _number(value: _T, numbers: dict[_T, int], values: list[_T]) -> int:

@@ -18,6 +18,7 @@ from forgeprep.pipeline.plan import inputs_of, make_plan
 from forgeprep.pipeline.plan_table import plan_table
 from forgeprep.schemas.clip_table import ClipTable, folders_of, input_lines
 from forgeprep.schemas.clips import SPLITS, Clip
+from forgeprep.stages.base import Group, Wanted
 
 NAMES = st.sampled_from(["16/a/f1", "16/a/f2", "16/b/f1", "17/a/f1", "odd\\\\x/ü", "plain", "1/a/b/f1", "1/a"])
 SPANS = st.none() | st.just([[0, 2, 0], [2, 3, 1]])
@@ -39,6 +40,7 @@ def clip_lists(draw: st.DrawFn) -> list[Clip]:
                 companions=draw(st.sampled_from([{}, {"magnitude": "m/1.jpg"}, {"mask": "a.png", "magnitude": "b"}])),
                 identities=draw(st.lists(st.sampled_from("xyz"), max_size=2)),
                 spans=draw(SPANS) if label else None, frames=draw(st.sampled_from([None, None, [[0, 4, 1]]])),
+                audio_label=draw(st.sampled_from([None, None, 0, 1])), audio_only=draw(st.sampled_from(["no", "yes"])),
                 size_bytes=draw(st.integers(0, 1 << 40)), frame_count=draw(st.sampled_from([1, 1, 4])),
             )
         )  # fmt: skip
@@ -70,8 +72,8 @@ def test_a_table_is_listed_and_planned_as_a_list(clips: list[Clip], splits: tupl
     assert len(told) == sum(clip.frames is None and len(clip.companions) < 2 for clip in scan.clips)
     assert sum(folders_of(table).values()) == sum(1 + len(clip.companions) for clip in scan.clips)
 
-    def select(count: int, split: str, labelled: object) -> tuple[int, ...]:
-        return tuple(range(min(count, 3)))
+    def select(count: int, group: Group) -> Wanted:
+        return Wanted(tuple(range(min(count, 3))))
 
     plans = [
         make(given, Path("/nowhere"), select, 4, lambda count: None, "forgerynet", None)  # type: ignore[operator]

@@ -22,7 +22,7 @@ ToOrHere = Annotated[
 
 def make_new(make: Callable[[], Derived], out: Path) -> Made:
     """Make a new run, or go on with it."""
-    from forgeprep.commands.progress import stoppable
+    from forgeprep.commands.stopping import stoppable
     from forgeprep.curate.write import check_target, write_derived
     from forgeprep.io.lock import locked
 
@@ -35,7 +35,7 @@ def make_new(make: Callable[[], Derived], out: Path) -> Made:
 
 def change(make: Callable[[], Derived], out: Path, step: Mapping[str, Any]) -> Made | None:
     """Change a run where it lies; None where its last change was this one."""
-    from forgeprep.commands.progress import stoppable
+    from forgeprep.commands.stopping import stoppable
     from forgeprep.curate.in_place import finish, has_step, write_in_place
     from forgeprep.io.lock import locked
     from forgeprep.io.storage import remove_tree

@@ -88,7 +88,7 @@ def export(
     stopped.
     """
     from forgeprep.commands.execution import force_of
-    from forgeprep.commands.progress import stoppable
+    from forgeprep.commands.stopping import stoppable
     from forgeprep.commands.terminal import console, counting, unattended
     from forgeprep.export.run import ask, count
     from forgeprep.export.run import export as write

@@ -97,7 +97,7 @@ def splice(
     """
     from forgeprep.commands import where
     from forgeprep.commands.execution import force_of
-    from forgeprep.commands.progress import stoppable
+    from forgeprep.commands.stopping import stoppable
     from forgeprep.commands.terminal import console, counting, unattended
     from forgeprep.datasets import get_dataset
     from forgeprep.datasets.base import ScanOptions

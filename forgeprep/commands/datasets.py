@@ -220,7 +220,7 @@ def _methods(dataset: Adapter, clips: Sequence[Clip]) -> list[dict[str, Any]]:
 
 
 def _print_methods(methods: Sequence[dict[str, Any]], clips: Sequence[Clip]) -> None:
-    from forgeprep.commands.terminal import add_cells, console, light_table
+    from forgeprep.commands.terminal import add_cells, light_table, print_table
 
     table = light_table(
         "methods: clips published, clips found" if clips else "methods: clips published",
@@ -231,4 +231,4 @@ def _print_methods(methods: Sequence[dict[str, Any]], clips: Sequence[Clip]) -> 
         told = f"{one['published']:,}" if one["published"] else "-"
         numbers = [f"{number:,}" for number in one["found"].values()]
         add_cells(table, one["forgery"], one["family"] or "-", one["method"] or "-", told, *numbers)
-    console.print(table)
+    print_table(table)

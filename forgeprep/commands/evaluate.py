@@ -271,9 +271,9 @@ def _evaluate_protocol(
 
 
 def _print_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from forgeprep.commands.terminal import add_cells, console, light_table
+    from forgeprep.commands.terminal import add_cells, light_table, print_table
 
     table = light_table(title, list(heads[:1]), list(heads[1:]))
     for row in rows:
         add_cells(table, *row)
-    console.print(table)
+    print_table(table)

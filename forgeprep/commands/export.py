@@ -132,11 +132,11 @@ def _names(text: str | None, name_of: object = None) -> tuple[str, ...] | None:
 
 
 def _print(found: Mapping[tuple[str, str], tuple[int, int]], wanted: Selection) -> None:
-    from forgeprep.commands.terminal import add_cells, console, light_table
+    from forgeprep.commands.terminal import add_cells, light_table, print_table
 
     table = light_table("would be exported", ["split", "method"], ["clips", "samples"])
     order = ["train", "val", "test"]
     for (split, method), (samples, clips) in sorted(found.items(), key=lambda item: (order.index(item[0][0]), item[0])):
         add_cells(table, split, method, f"{clips:,}", f"{samples:,}")
     add_cells(table, "all", "", f"{sum(c for _, c in found.values()):,}", f"{sum(s for s, _ in found.values()):,}")
-    console.print(table)
+    print_table(table)

@@ -146,7 +146,7 @@ app = single(splice, examples=EXAMPLES)
 def _print(made: Spliced) -> None:
     from collections import Counter
 
-    from forgeprep.commands.terminal import add_cells, console, light_table
+    from forgeprep.commands.terminal import add_cells, console, light_table, print_table
     from forgeprep.report.summary import split_order
     from forgeprep.splice.pairs import SKIPPED
 
@@ -161,10 +161,10 @@ def _print(made: Spliced) -> None:
     table = light_table("clips", ["split", "method"], ["clips", "forged spans", "frames", "forged frames"])
     for (split, method), counts in sorted(clips.items(), key=lambda item: (split_order(item[0][0]), item[0][1])):
         add_cells(table, split, method, *(f"{count:,}" for count in counts))
-    console.print(table)
+    print_table(table)
     reasons = Counter(skip["reason"] for skip in made.skipped)
     if reasons:
         table = light_table("left out, see skipped.csv", ["reason"], ["fakes"], ["meaning"])
         for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):
             add_cells(table, reason, f"{count:,}", SKIPPED.get(reason, ""))
-        console.print(table)
+        print_table(table)

@@ -14,6 +14,7 @@ from forgeprep.commands.flags import (
     OUTPUT,
     Debug,
     Gpus,
+    Json,
     Shards,
     complete_models,
     completing,
@@ -96,6 +97,7 @@ def evaluate(
             help="Threads that decode. [default: as in training]", metavar="INTEGER", rich_help_panel=EXECUTION
         ),
     ] = None,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Judge a split with trained detectors.
@@ -103,6 +105,7 @@ def evaluate(
     Figures by method, compression and dataset, as tables and plots. With --protocol: train a detector on each class
     of fakes, or each dataset, and test it on all; the same command goes on after a stop.
     """
+    from forgeprep.commands.terminal import document
     from forgeprep.schemas.splits import split_name
 
     split = split_name(split)
@@ -112,12 +115,13 @@ def evaluate(
         "options": model_option or [],
         "weights": weights,
     }
-    if protocol is None:
-        _evaluate(runs or [], shards, split, to, gpus, workers, unused={"model": model, **trained})
-    else:
-        _evaluate_protocol(
-            protocol, model, shards, to, runs=runs or [], split=split, gpus=gpus, workers=workers, **trained
-        )
+    with document(as_json) as told:
+        if protocol is None:
+            told |= _evaluate(runs or [], shards, split, to, gpus, workers, unused={"model": model, **trained})
+        else:
+            told |= _evaluate_protocol(
+                protocol, model, shards, to, runs=runs or [], split=split, gpus=gpus, workers=workers, **trained
+            )
 
 
 app = single(evaluate, examples=EXAMPLES)
@@ -132,8 +136,8 @@ def _evaluate(
     workers: int | None,
     *,
     unused: Mapping[str, Any],
-) -> None:
-    """Without ``--protocol``; ``unused`` are the settings that only a protocol takes."""
+) -> dict[str, Any]:
+    """Without ``--protocol``, which alone takes the ``unused`` settings; returns what ``--json`` prints."""
     from forgeprep.errors import UsageError
 
     if any(unused.values()):
@@ -142,6 +146,7 @@ def _evaluate(
         raise UsageError("give folders of trainings, or --protocol with --model and --to to train what is needed")
     from forgeprep.commands.terminal import console
     from forgeprep.commands.training import device_of, refuse_file, require_training
+    from forgeprep.io.safe_files import LIST_BYTES, read_json
 
     require_training()
     if to is not None:
@@ -160,7 +165,9 @@ def _evaluate(
     else:
         parts, files = _evaluate_images(runs, shards, split, folder, device_of(gpus), workers)
     _print_parts(parts)
-    console.print(f"written to {folder}: {', '.join(sorted(file.name for file in files))}", markup=False)
+    names = sorted(file.name for file in files)
+    console.print(f"written to {folder}: {', '.join(names)}", markup=False)
+    return {"to": str(folder), "files": names, "evaluations": read_json(folder / "evaluation.json", LIST_BYTES)}
 
 
 def _evaluate_images(
@@ -232,8 +239,8 @@ def _evaluate_protocol(
     weights: Path | None,
     gpus: int | None,
     workers: int | None,
-) -> None:
-    """With ``--protocol``."""
+) -> dict[str, Any]:
+    """With ``--protocol``; returns what ``--json`` prints."""
     from forgeprep.commands.terminal import console, counting
     from forgeprep.commands.training import device_of, refuse_file, require_training, train_with_bar, training_of
     from forgeprep.errors import UsageError
@@ -266,8 +273,10 @@ def _evaluate_protocol(
         _print_table(crosstable.published_title(found), *crosstable.published_table(found))
     for line in crosstable.notes(found):
         console.print(line, markup=False)
-    for file in crosstable.write_matrix(found, layout.plan.to):
+    files = crosstable.write_matrix(found, layout.plan.to)
+    for file in files:
         console.print(f"written: {file}", markup=False)
+    return {"to": str(to), "files": [file.name for file in files], **found}
 
 
 def _print_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forgeprep.commands.flags import ANY, EXECUTION, INPUT, OUTPUT, Address, Dataset, Debug, complete_detectors
+from forgeprep.commands.flags import ANY, EXECUTION, INPUT, OUTPUT, Address, Dataset, Debug, Json, complete_detectors
 from forgeprep.commands.groups import given_words, single
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def splice(
         ),
     ] = None,
     address: Address = None,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Make clips that are forged in random spans.
@@ -98,7 +99,7 @@ def splice(
     from forgeprep.commands import where
     from forgeprep.commands.execution import force_of
     from forgeprep.commands.stopping import stoppable
-    from forgeprep.commands.terminal import console, counting, unattended
+    from forgeprep.commands.terminal import console, counting, document, unattended
     from forgeprep.datasets import get_dataset
     from forgeprep.datasets.base import ScanOptions
     from forgeprep.errors import UsageError
@@ -127,17 +128,19 @@ def splice(
     source = where.root_of(taken, config.dataset, here, given_words(context))
     given = None if out is None else Taken(out, Source(FLAGS, {}))
     target = out_of("spliced", config.dataset, given, here, source.value)
-    where.tell(config.dataset, dataset, {}, source, target)
-    params = get_dataset(config.dataset).params(**config.options)
-    force = force_of({"workers": workers, "address": address})
-    how = Execution(force.most(get_detector(rules.detector).resources), force.address or "local")
-    with unattended(), stoppable(target.value), counting() as tell:
-        options = ScanOptions(
-            config.compression, config.methods, config.splits, params, progress=lambda n: tell("files", n)
-        )
-        made = make_clips(config.dataset, source.value, target.value, options, rules, how=how, progress=tell)
-    _print(made)
-    console.print(f"next: forgeprep run manifest --root {target.value}", markup=False)
+    with document(as_json) as told:
+        where.tell(config.dataset, dataset, {}, source, target)
+        params = get_dataset(config.dataset).params(**config.options)
+        force = force_of({"workers": workers, "address": address})
+        how = Execution(force.most(get_detector(rules.detector).resources), force.address or "local")
+        with unattended(), stoppable(target.value), counting() as tell:
+            options = ScanOptions(
+                config.compression, config.methods, config.splits, params, progress=lambda n: tell("files", n)
+            )
+            made = make_clips(config.dataset, source.value, target.value, options, rules, how=how, progress=tell)
+        _print(made)
+        told |= {"out": str(target.value), "clips": len(made.clips), "skipped": len(made.skipped)}
+        console.print(f"next: forgeprep run manifest --root {target.value}", markup=False)
 
 
 app = single(splice, examples=EXAMPLES)

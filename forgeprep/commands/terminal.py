@@ -88,6 +88,23 @@ def print_json(value: Any) -> None:
 
 
 @contextmanager
+def document(wanted: bool) -> Iterator[dict[str, Any]]:
+    """A document that is printed as JSON at the end, if it is wanted; text for people then goes to standard error.
+
+    Nothing is printed where the command fails.
+    """
+    found: dict[str, Any] = {}
+    before = console.stderr
+    console.stderr = wanted or before
+    try:
+        yield found
+    finally:
+        console.stderr = before
+    if wanted:
+        print_json(found)
+
+
+@contextmanager
 def counting() -> Iterator[Callable[[str, int], None]]:
     """A line that shows how far something is while it is not known how much there is: ``tell(what, count)``."""
     if not console.is_terminal:

@@ -192,7 +192,7 @@ def predict_file(file: Path, ready: Ready, target: Path, *, every: int = 1) -> d
         ``file``, ``threshold``, ``score`` (of the most suspicious track; None without a face), ``fake``, ``tracks``
         (track, score, fake, frames; the score is the mean over frames), ``faces`` (frame, time, track, box, score),
         ``at_once``, the most faces that were seen at a time, ``shots``, how many of them the video has, and
-        ``written``, the annotated copy.
+        ``written``, the annotated copy; and ``json``, the file that holds all this.
 
     Raises:
         MediaError: the file cannot be read.
@@ -217,7 +217,7 @@ def predict_file(file: Path, ready: Ready, target: Path, *, every: int = 1) -> d
         "file": str(file), "threshold": threshold, "score": score,
         "fake": None if score is None else score > threshold,
         "tracks": tracks, "faces": faces, "at_once": _at_once(faces), "shots": 1 + len(found.cuts),
-        "written": str(copy),
+        "written": str(copy), "json": str(facts),
     }  # fmt: skip
     write_json(facts, result)
     return result

@@ -95,9 +95,14 @@ def _facts(file: Path, result: Mapping[str, Any] | MediaError) -> dict[str, Any]
 
 
 def _faces(result: Mapping[str, Any]) -> str:
-    """How many faces there are. Over several shots nobody knows which are one person's: no face is compared."""
-    tracks, at_once, shots = len(result["tracks"]), result["at_once"], result["shots"]
+    """How many faces there are, and of how many persons: where that is not sure, at most."""
+    tracks, at_once, shots, persons = len(result["tracks"]), result["at_once"], result["shots"], result["persons"]
     if tracks == at_once:
         return counted(tracks, "face")
-    told = f"{counted(at_once, 'face')} at a time, {tracks} tracks"
-    return f"{told} over {shots} shots (may be one person)" if at_once == 1 and shots > 1 else told
+    over = f"{tracks} tracks" + (f" over {shots} shots" if shots > 1 else "")
+    if persons == at_once:
+        return f"{counted(persons, 'person')} in {over}"
+    told = f"{counted(at_once, 'face')} at a time, {over}"
+    if at_once == 1 and persons == tracks and shots > 1:
+        return f"{told} (may be one person)"
+    return f"{told}, {counted(persons, 'person')} at most" if persons < tracks else told

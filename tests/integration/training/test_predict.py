@@ -106,14 +106,14 @@ def test_shots_keep_their_sound_and_are_told(
     run = tmp_path / "run"
     run.symlink_to(trained)
     shots: list[Any] = []
-    for name in ("071", "054"):
+    for name in ("071", "054", "071"):
         with av.open(str(demo / f"original_sequences/youtube/c23/videos/{name}.mp4")) as file:
-            shots += [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)][:24]
+            shots += [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)][:16]
     for codec, container in (("aac", "mp4"), ("pcm_s16le", "mkv")):
         clip = _with_tone(tmp_path / f"{codec}.{container}", shots, codec)
         to = tmp_path / f"to-{codec}"
-        assert run_cli("predict", str(run), str(clip), "--to", str(to), "--gpus", "0", "--every", "12") == 0
-        assert "; 1 face at a time, 2 tracks over 2 shots (may be one person), " in capsys.readouterr().out
+        assert run_cli("predict", str(run), str(clip), "--to", str(to), "--gpus", "0", "--every", "8") == 0
+        assert "; 1 face at a time, 3 tracks over 3 shots, 2 persons at most, " in capsys.readouterr().out
         with av.open(str(to / f"{clip.name}.judged.mp4")) as made:
             assert made.streams.audio[0].codec_context.name == "aac"
             heard = np.concatenate([frame.to_ndarray().ravel() for frame in made.decode(audio=0)])
@@ -121,7 +121,8 @@ def test_shots_keep_their_sound_and_are_told(
             spectrum = np.abs(np.fft.rfft(heard[:48_000]))
             assert abs(int(np.argmax(spectrum)) - 440) <= 2
     found = json.loads((to / f"{clip.name}.json").read_text())
-    assert (found["at_once"], found["shots"], len(found["tracks"])) == (1, 2, 2)
+    assert (found["at_once"], found["shots"], found["persons"]) == (1, 3, 2)
+    assert [track["person"] for track in found["tracks"]] == [0, 1, 0]
 
 
 def _with_tone(path: Path, frames: list[UInt8], codec: str) -> Path:

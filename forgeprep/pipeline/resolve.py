@@ -128,11 +128,11 @@ def out_of(kind: str, dataset: str, given: Taken | None, here: Path, root: Path)
         raise UsageError(f"--out {out} lies inside another run, {around}; give a folder outside of it")
     if _is_inside(out, root):
         if not there:
-            raise UsageError(
-                f"--out {out} lies inside the dataset, {root}, where it would be taken for a part of it; give a folder "
-                "outside of it"
-            )
-        warnings.warn(f"{out} lies inside the dataset, {root}; better move it out", ForgeprepWarning, stacklevel=1)
+            inside = "lies inside" if real_name(out) != real_name(root) else "is"
+            raise UsageError(f"--out {out} {inside} the dataset's own folder, {root}; give one outside of it")
+        warnings.warn(
+            f"{out} lies inside the dataset's own folder, {root}; better move it out", ForgeprepWarning, stacklevel=1
+        )
     return Taken(out, given.source)
 
 

@@ -145,14 +145,21 @@ def _with_tone(path: Path, frames: list[UInt8], codec: str) -> Path:
     return path
 
 
-def test_results_lie_with_the_training_under_short_names(trained: Path, tmp_path: Path, face_photo: UInt8) -> None:
+def test_results_lie_with_the_training_under_short_names(
+    trained: Path, tmp_path: Path, face_photo: UInt8, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
     shutil.copytree(trained, run)
     far, near = tmp_path / "a" / "b" / "c" / "photo.png", tmp_path / "d" / "other.png"
     for file in (far, near):
         file.parent.mkdir(parents=True)
         cv2.imwrite(str(file), cv2.cvtColor(face_photo, cv2.COLOR_RGB2BGR))
-    assert run_cli("predict", str(run), str(far), str(near), "--gpus", "0") == 0
+    broken = tmp_path / "broken.mp4"
+    broken.write_text("no video")
+    words = ["predict", str(run), str(far), str(near), str(broken), "--gpus", "0", "--json"]
+    assert run_cli(*words) == 1
+    told = json.loads(capsys.readouterr().out)["files"]
+    assert [(one.get("persons"), one["error"] is None) for one in told] == [(1, True), (1, True), (None, False)]
     names = {f"{name}{ending}" for name in ("photo.png", "other.png") for ending in (".json", ".judged.png")}
     assert {str(path.relative_to(run / "predicted")) for path in (run / "predicted").rglob("*.*")} == names
     # Two files of one name keep the folders that tell them apart.

@@ -71,6 +71,7 @@ def test_wrong_usage_is_told_in_one_line(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.filterwarnings("default::forgeprep.errors.ForgeprepWarning")
 def test_an_output_in_the_dataset_is_refused_but_for_a_run_that_is_there(
     tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -181,7 +181,7 @@ def test_set_reaches_every_parameter() -> None:
     ],
 )
 def test_a_wrong_setting_is_told_in_one_line(text: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_cli("run", "ffpp", "--root", "nowhere", "--out", "nowhere/out", "--set", text) == 2
+    assert run_cli("run", "ffpp", "--root", "nowhere", "--out", "elsewhere", "--set", text) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert told in line
 

@@ -80,13 +80,15 @@ def _root(
 def main(arguments: list[str] | None = None) -> NoReturn:
     """The entry point: run a command and turn errors into one line and an exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    from forgeprep.commands.stopping import stoppable
     from forgeprep.errors import ForgeprepError
 
     code: Any = 0
     _speak_plainly()
     try:
-        # Not as typer would: it writes five lines about a wrong flag.
-        code = app(args=arguments, prog_name="forgeprep", standalone_mode=False)
+        with stoppable():
+            # Not as typer would: it writes five lines about a wrong flag.
+            code = app(args=arguments, prog_name="forgeprep", standalone_mode=False)
     except _TyperError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()

@@ -64,6 +64,7 @@ def add(
     """
     from forgeprep.commands.events import emit_finished, emit_planned, events
     from forgeprep.commands.execution import execute_shown, force_of, ray_begun
+    from forgeprep.commands.stopping import stoppable
     from forgeprep.commands.terminal import unattended
     from forgeprep.pipeline.add import prepare_added
 
@@ -72,7 +73,7 @@ def add(
     with unattended(), events(as_json) as emit:
         names = [name.strip() for name in stages.split(",") if name.strip()]
         asked = {name: value for name, value in given.items() if value is not None}
-        with ray_begun(force) as ray:
+        with stoppable(out), ray_begun(force) as ray:
             prepared = prepare_added(out, names, {**asked, **({"set": settings} if settings else {})})
             emit_planned(emit, prepared)
             result = execute_shown(prepared, force, ray, nothing="nothing to add", emit=emit)

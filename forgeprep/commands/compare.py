@@ -44,7 +44,7 @@ app = single(compare, examples="forgeprep compare shards other\nforgeprep compar
 
 
 def _print(found: Comparison, a: Path, b: Path) -> None:
-    from forgeprep.commands.terminal import console
+    from forgeprep.commands.terminal import print_table
 
     _say(f"A: {a}\nB: {b}")
     same = found.fingerprints[0] == found.fingerprints[1]
@@ -61,7 +61,7 @@ def _print(found: Comparison, a: Path, b: Path) -> None:
             _say(f"columns only in {name}: {', '.join(columns)}")
     _say(f"samples in both: {found.common:,}")
     if found.columns:
-        console.print(_table(found))
+        print_table(_table(found))
     if found.by_checksum:
         _say("all files have the same checksums on record; 'forgeprep verify' tells whether the bytes still match them")
     _say("same data" if found.same else f"not the same data: {_summary(found)}")

@@ -22,7 +22,7 @@ ToOrHere = Annotated[
 
 def make_new(make: Callable[[], Derived], out: Path) -> Made:
     """Make a new run, or go on with it."""
-    from forgeprep.commands.progress import stoppable
+    from forgeprep.commands.stopping import stoppable
     from forgeprep.curate.write import check_target, write_derived
     from forgeprep.io.lock import locked
 
@@ -35,7 +35,7 @@ def make_new(make: Callable[[], Derived], out: Path) -> Made:
 
 def change(make: Callable[[], Derived], out: Path, step: Mapping[str, Any]) -> Made | None:
     """Change a run where it lies; None where its last change was this one."""
-    from forgeprep.commands.progress import stoppable
+    from forgeprep.commands.stopping import stoppable
     from forgeprep.curate.in_place import finish, has_step, write_in_place
     from forgeprep.io.lock import locked
     from forgeprep.io.storage import remove_tree
@@ -51,19 +51,34 @@ def change(make: Callable[[], Derived], out: Path, step: Mapping[str, Any]) -> M
         return write_in_place(make(), out, tell)
 
 
-def tell_made(made: Made, out: Path, *, chosen: bool = True) -> None:
-    """What the new run holds, and how its shards came about; where samples were chosen, what it lacks."""
+def tell_made(made: Made, out: Path, told: dict[str, Any], *, chosen: bool = True) -> None:
+    """What the new run holds, and how its shards came about; where samples were chosen, what it lacks.
+
+    ``told`` is the document for programs, which gets the same.
+    """
+    from dataclasses import asdict
+
     from forgeprep.commands.terminal import console
     from forgeprep.text import counted
 
+    facts = asdict(made)
+    told |= {"out": str(out), "changed": True, "samples": facts.pop("rows"), **facts}
     left = made.left_out
     if chosen and (left.samples or left.clips or left.drops):
         parts = ((left.samples, "sample"), (left.clips, "clip"), (left.drops, "drop"))
         console.print("left out: " + ", ".join(counted(number, what) for number, what in parts), markup=False)
     ways = ((made.linked, "as they were"), (made.written, "written anew"), (made.kept, "there already"))
-    told = [f"{number:,} {what}" for number, what in ways if number]
+    parts_told = [f"{number:,} {what}" for number, what in ways if number]
     shards = counted(made.linked + made.written + made.kept, "shard")
-    console.print(f"{out}: {counted(made.rows, 'sample')} in {shards} ({', '.join(told)})", markup=False)
+    console.print(f"{out}: {counted(made.rows, 'sample')} in {shards} ({', '.join(parts_told)})", markup=False)
+
+
+def tell_unchanged(out: Path, why: str, told: dict[str, Any]) -> None:
+    """That a run is already as it was asked for."""
+    from forgeprep.commands.terminal import console
+
+    told |= {"out": str(out), "changed": False}
+    console.print(f"{out}: {why}", markup=False)
 
 
 @contextmanager

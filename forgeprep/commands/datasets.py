@@ -257,7 +257,7 @@ def _count_frames(text: str, dataset: Adapter, clips: Sequence[Clip], methods: l
 
 
 def _print_methods(methods: Sequence[dict[str, Any]], clips: Sequence[Clip]) -> None:
-    from forgeprep.commands.terminal import add_cells, console, light_table
+    from forgeprep.commands.terminal import add_cells, console, light_table, print_table
 
     of_frames = ["frames"] if "frames" in methods[0] else []
     table = light_table(
@@ -270,7 +270,7 @@ def _print_methods(methods: Sequence[dict[str, Any]], clips: Sequence[Clip]) -> 
         numbers = [f"{number:,}" for number in one["found"].values()]
         numbers += [f"{one['frames']:,}" if one["frames"] is not None else "-"] if of_frames else []
         add_cells(table, one["forgery"], one["family"] or "-", one["method"] or "-", told, *numbers)
-    console.print(table)
+    print_table(table)
     if of_frames and all(one["frames"] is not None for one in methods):
         real, fake = (sum(one["frames"] for one in methods if bool(one["method"]) == fake) for fake in (False, True))
         console.print(f"frames at most, of all compressions together: {real:,} real, {fake:,} fake")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forgeprep.commands.curating import ToOrHere, change, make_new, tell_made
-from forgeprep.commands.flags import LOCAL, Debug, Out
+from forgeprep.commands.curating import ToOrHere, change, make_new, tell_made, tell_unchanged
+from forgeprep.commands.flags import LOCAL, Debug, Json, Out
 from forgeprep.commands.groups import single
 
 if TYPE_CHECKING:
@@ -26,13 +26,14 @@ def drop(
         Path, typer.Option(help="Text file with a sample_id a line, or CSV with a column sample_id.", **LOCAL)
     ],
     to: ToOrHere = None,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Take samples out of a run.
 
     Shards without any of them stay as they are. What is taken out is counted, and is no drop with a reason.
     """
-    from forgeprep.commands.terminal import console
+    from forgeprep.commands.terminal import console, document
     from forgeprep.curate.select import drop_step, read_ids, without
     from forgeprep.curate.source import open_source
 
@@ -45,14 +46,12 @@ def drop(
             console.print(f"warning: {len(strangers):,} of them are not in {out}: {shown}", markup=False)
         return derived
 
-    if to is not None:
-        tell_made(make_new(make, to), to)
-        return
-    made = change(make, out, drop_step(ids))
-    if made is None:
-        console.print(f"{out}: these samples were taken out already", markup=False)
-    else:
-        tell_made(made, out)
+    with document(as_json) as told:
+        made = change(make, out, drop_step(ids)) if to is None else make_new(make, to)
+        if made is None:
+            tell_unchanged(out, "these samples were taken out already", told)
+        else:
+            tell_made(made, to or out, told)
 
 
 app = single(drop, examples=EXAMPLES)

@@ -16,6 +16,7 @@ from forgeprep.commands.flags import (
     Bootstrap,
     Debug,
     Gpus,
+    Json,
     Shards,
     complete_models,
     completing,
@@ -119,6 +120,7 @@ def evaluate(
             rich_help_panel=FIGURES,
         ),
     ] = None,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Judge a split with trained detectors.
@@ -126,6 +128,7 @@ def evaluate(
     Figures by method, compression and dataset, as tables and plots. With --protocol: train a detector on each class
     of fakes, or each dataset, and test it on all; the same command goes on after a stop.
     """
+    from forgeprep.commands.terminal import document
     from forgeprep.errors import UsageError
     from forgeprep.schemas.splits import split_name
 
@@ -138,21 +141,15 @@ def evaluate(
     }
     if protocol is not None and perturb is not None:
         raise UsageError("--perturb goes with trainings that are there; --protocol has figures of its own")
-    if protocol is None:
-        _evaluate(
-            runs or [],
-            shards,
-            split,
-            to,
-            gpus,
-            workers,
-            trust=(draws, perturb, perturb_samples),
-            unused={"model": model, **trained},
-        )
-    else:
-        _evaluate_protocol(
-            protocol, model, shards, to, runs=runs or [], split=split, gpus=gpus, workers=workers, **trained
-        )
+    with document(as_json) as told:
+        if protocol is None:
+            trust = (draws, perturb, perturb_samples)
+            unused = {"model": model, **trained}
+            told |= _evaluate(runs or [], shards, split, to, gpus, workers, trust=trust, unused=unused)
+        else:
+            told |= _evaluate_protocol(
+                protocol, model, shards, to, runs=runs or [], split=split, gpus=gpus, workers=workers, **trained
+            )
 
 
 app = single(evaluate, examples=EXAMPLES)
@@ -168,8 +165,8 @@ def _evaluate(
     *,
     trust: Trust,
     unused: Mapping[str, Any],
-) -> None:
-    """Without ``--protocol``; ``unused`` are the settings that only a protocol takes."""
+) -> dict[str, Any]:
+    """Without ``--protocol``, which alone takes the ``unused`` settings; returns what ``--json`` prints."""
     from forgeprep.errors import UsageError
 
     if any(unused.values()):
@@ -178,6 +175,7 @@ def _evaluate(
         raise UsageError("give folders of trainings, or --protocol with --model and --to to train what is needed")
     from forgeprep.commands.terminal import console
     from forgeprep.commands.training import device_of, refuse_file, require_training
+    from forgeprep.io.safe_files import LIST_BYTES, read_json
 
     require_training()
     if to is not None:
@@ -198,7 +196,9 @@ def _evaluate(
     else:
         parts, files = _evaluate_images(runs, shards, split, folder, device_of(gpus), workers, trust)
     print_parts(parts)
-    console.print(f"written to {folder}: {', '.join(sorted(file.name for file in files))}", markup=False)
+    names = sorted(file.name for file in files)
+    console.print(f"written to {folder}: {', '.join(names)}", markup=False)
+    return {"to": str(folder), "files": names, "evaluations": read_json(folder / "evaluation.json", LIST_BYTES)}
 
 
 def _evaluate_images(
@@ -288,8 +288,8 @@ def _evaluate_protocol(
     weights: Path | None,
     gpus: int | None,
     workers: int | None,
-) -> None:
-    """With ``--protocol``."""
+) -> dict[str, Any]:
+    """With ``--protocol``; returns what ``--json`` prints."""
     from forgeprep.commands.terminal import console, counting
     from forgeprep.commands.training import device_of, refuse_file, require_training, train_with_bar, training_of
     from forgeprep.errors import UsageError
@@ -322,14 +322,16 @@ def _evaluate_protocol(
         _print_table(crosstable.published_title(found), *crosstable.published_table(found))
     for line in crosstable.notes(found):
         console.print(line, markup=False)
-    for file in crosstable.write_matrix(found, layout.plan.to):
+    files = crosstable.write_matrix(found, layout.plan.to)
+    for file in files:
         console.print(f"written: {file}", markup=False)
+    return {"to": str(to), "files": [file.name for file in files], **found}
 
 
 def _print_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from forgeprep.commands.terminal import add_cells, console, light_table
+    from forgeprep.commands.terminal import add_cells, light_table, print_table
 
     table = light_table(title, list(heads[:1]), list(heads[1:]))
     for row in rows:
         add_cells(table, *row)
-    console.print(table)
+    print_table(table)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -73,35 +72,12 @@ def ray_begun(force: Force | None) -> Iterator[RayStart | None]:
         ray.end()
 
 
-@contextmanager
-def interrupts_noted() -> Iterator[Callable[[], None]]:
-    """Inside, Ctrl-C is noted besides being raised; the function that is given raises it again.
-
-    Python drops an interrupt that falls into a callback, such as one of an import, and goes on.
-    """
-    seen = False
-
-    def note(*_: object) -> None:
-        nonlocal seen
-        seen = True
-        raise KeyboardInterrupt
-
-    def check() -> None:
-        if seen:
-            raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield check
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def execute_shown(prepared: Prepared, force: Force, ray: RayStart | None, *, nothing: str | None, emit: Emit) -> Result:
     """Make the shards and show what became of them; ``nothing`` is said where all were there already."""
     from forgeprep.commands.events import emit_drops
     from forgeprep.commands.inspect import show_counts
-    from forgeprep.commands.progress import live, stoppable
+    from forgeprep.commands.progress import live
+    from forgeprep.commands.stopping import stoppable
     from forgeprep.commands.terminal import console
     from forgeprep.pipeline.make_shard import resources_of
     from forgeprep.pipeline.run import execute

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forgeprep.commands.flags import ANY, EXECUTION, INPUT, OUTPUT, Address, Debug, Out, completing
+from forgeprep.commands.flags import ANY, EXECUTION, INPUT, OUTPUT, Address, Debug, Json, Out, completing
 from forgeprep.commands.groups import single
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def export(
         ),
     ] = None,
     address: Address = None,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Write a run's samples as other programs read them.
@@ -88,8 +89,8 @@ def export(
     stopped.
     """
     from forgeprep.commands.execution import force_of
-    from forgeprep.commands.progress import stoppable
-    from forgeprep.commands.terminal import console, counting, unattended
+    from forgeprep.commands.stopping import stoppable
+    from forgeprep.commands.terminal import console, counting, document, print_json, unattended
     from forgeprep.export.run import ask, count
     from forgeprep.export.run import export as write
     from forgeprep.export.select import Selection, parts_of
@@ -100,25 +101,31 @@ def export(
     wanted = Selection(_names(splits, split_name), _names(methods), _names(compression), frames)
     asked = ask(out, format_name, option or (), wanted, links=links)
     force = force_of({"workers": workers, "address": address})
+    if dry_run and as_json:
+        print_json([_count_facts(*found) for found in count(out, asked).items()])
+        return
     if dry_run:
         _print(count(out, asked), wanted)
         return
     # Ray takes seconds to start: it is worth it where there is more than one shard.
     most = min(force.most(), len(parts_of(out, wanted)))
     how = Execution(most if workers is None else workers, force.address or "local")
-    with unattended(), stoppable(to), counting() as tell:
-        made = write(out, to, asked, how=how, progress=tell)
-    size = f"{made.size / 2**20:,.1f} MiB"
-    console.print(
-        f"{to}: {counted(made.entries, made.unit)} in {counted(made.files, 'file')}, {size}; "
-        "checksums.sha256 lists them",
-        markup=False,
-    )
-    if made.unpaired and made.unit == "sample":
+    with document(as_json) as told:
+        with unattended(), stoppable(to), counting() as tell:
+            made = write(out, to, asked, how=how, progress=tell)
+        told |= {"to": str(to), "format": format_name, "entries": made.entries, "unit": made.unit}
+        told |= {"files": made.files, "bytes": made.size, "unpaired": made.unpaired}
+        size = f"{made.size / 2**20:,.1f} MiB"
         console.print(
-            f"note: {counted(made.unpaired, 'fake has', 'fakes have')} no frame of the original beside it: that one "
-            "was dropped, or not chosen"
+            f"{to}: {counted(made.entries, made.unit)} in {counted(made.files, 'file')}, {size}; "
+            "checksums.sha256 lists them",
+            markup=False,
         )
+        if made.unpaired and made.unit == "sample":
+            console.print(
+                f"note: {counted(made.unpaired, 'fake has', 'fakes have')} no frame of the original beside it: that "
+                "one was dropped, or not chosen"
+            )
 
 
 app = single(export, examples=EXAMPLES)
@@ -131,12 +138,16 @@ def _names(text: str | None, name_of: object = None) -> tuple[str, ...] | None:
     return tuple(name_of(name) if callable(name_of) else name for name in names)
 
 
+def _count_facts(kind: tuple[str, str], counts: tuple[int, int]) -> dict[str, object]:
+    return {"split": kind[0], "method": kind[1], "samples": counts[0], "clips": counts[1]}
+
+
 def _print(found: Mapping[tuple[str, str], tuple[int, int]], wanted: Selection) -> None:
-    from forgeprep.commands.terminal import add_cells, console, light_table
+    from forgeprep.commands.terminal import add_cells, light_table, print_table
 
     table = light_table("would be exported", ["split", "method"], ["clips", "samples"])
     order = ["train", "val", "test"]
     for (split, method), (samples, clips) in sorted(found.items(), key=lambda item: (order.index(item[0][0]), item[0])):
         add_cells(table, split, method, f"{clips:,}", f"{samples:,}")
     add_cells(table, "all", "", f"{sum(c for _, c in found.values()):,}", f"{sum(s for s, _ in found.values()):,}")
-    console.print(table)
+    print_table(table)

@@ -49,13 +49,13 @@ app = single(inspect)
 def show_counts(out: Path) -> None:
     """Print what a run holds, and what is doubtful about it."""
     from forgeprep.commands.summary_tables import summary_tables
-    from forgeprep.commands.terminal import console
+    from forgeprep.commands.terminal import console, print_table
     from forgeprep.media import guard
 
     with guard.memory(READ_MEMORY):
         summary, warnings = _look(out)
         for table in summary_tables(summary):
-            console.print(table)
+            print_table(table)
         for line in warnings:
             console.print(f"warning: {line}", markup=False)
 

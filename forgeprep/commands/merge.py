@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from forgeprep.commands.curating import To, make_new, tell_made
-from forgeprep.commands.flags import Debug, parse_path
+from forgeprep.commands.flags import Debug, Json, parse_path
 from forgeprep.commands.groups import single
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def merge(
         list[Path], typer.Argument(help="Folders of finished runs, two or more.", parser=parse_path, metavar="RUN...")
     ],
     out: To,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Put runs together: each sample once.
@@ -32,7 +33,7 @@ def merge(
     Refused where somebody would stand in two splits, or where the runs have other stages. Of a sample that several
     runs hold, the first one's is taken.
     """
-    from forgeprep.commands.terminal import console
+    from forgeprep.commands.terminal import console, document
     from forgeprep.curate.merge import merged
     from forgeprep.curate.source import open_source
     from forgeprep.errors import UsageError
@@ -52,10 +53,12 @@ def merge(
             console.print(f"warning: {line}", markup=False)
         return found[0].derived
 
-    made = make_new(make, out)
-    if found[0].twice:
-        console.print(f"{counted(found[0].twice, 'sample')} in more than one run: the first one's is taken")
-    tell_made(made, out, chosen=False)
+    with document(as_json) as told:
+        made = make_new(make, out)
+        if found[0].twice:
+            console.print(f"{counted(found[0].twice, 'sample')} in more than one run: the first one's is taken")
+        tell_made(made, out, told, chosen=False)
+        told["twice"] = found[0].twice
 
 
 app = single(merge, examples=EXAMPLES)

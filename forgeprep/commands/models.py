@@ -24,7 +24,7 @@ def models(context: typer.Context, as_json: Json = False) -> None:
     if context.invoked_subcommand is not None:
         refuse_json_before(context, as_json)
         return
-    from forgeprep.commands.terminal import add_cells, console, light_table, print_json
+    from forgeprep.commands.terminal import add_cells, console, light_table, print_json, print_table
     from forgeprep.commands.training import require_training
 
     require_training()
@@ -38,7 +38,7 @@ def models(context: typer.Context, as_json: Json = False) -> None:
     table = light_table("forgery models", ["model", "recipe"], ["parameters", "input"])
     for one in found:
         add_cells(table, one.name, one.recipe_name, f"{parameters_of(one):,}", str(one.size or "clip"))
-    console.print(table)
+    print_table(table)
     for recipe, source in {one.recipe_name: one.source for one in found}.items():
         console.print(f"{recipe}: {source}", markup=False)
 

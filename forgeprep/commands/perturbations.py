@@ -11,7 +11,7 @@ def perturbations(as_json: Json = False, debug: Debug = False) -> None:
 
     Those of the stage 'perturb': their groups, and their parameters at severity 1 to 5.
     """
-    from forgeprep.commands.terminal import add_cells, console, light_table, print_json
+    from forgeprep.commands.terminal import add_cells, light_table, print_json, print_table
     from forgeprep.ops.perturb.catalogue import CATALOGUE, others
     from forgeprep.report.perturbations import levels_text
 
@@ -23,7 +23,7 @@ def perturbations(as_json: Json = False, debug: Debug = False) -> None:
     listed = light_table("perturbations", ["group", "name"], [], ["what it does", "severity 1 to 5"])
     for entry in found:
         add_cells(listed, entry.group, entry.name, entry.summary, levels_text(entry))
-    console.print(listed)
+    print_table(listed)
 
 
 app = single(perturbations)

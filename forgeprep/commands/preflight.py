@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from forgeprep.commands.terminal import add_cells, console, light_table
+from forgeprep.commands.terminal import add_cells, console, light_table, print_table
 from forgeprep.datasets import get_dataset
 from forgeprep.pipeline.preflight import estimate, makespan
 from forgeprep.pipeline.run_folder import Prepared
@@ -40,7 +40,7 @@ def print_plan(prepared: Prepared) -> None:
         add_cells(
             table, key[0], key[1], key[2] or "real", f"{clips[key]:,}", f"{frames[key]:,}", str(shards.pop(key[0], ""))
         )
-    console.print(table)
+    print_table(table)
     _print_balance(frames)
     # Of a split of few shards, readers that give whole shards to their workers keep few of these busy.
     train = [shard for shard in prepared.shards if shard.split == "train"]
@@ -113,7 +113,7 @@ def _print_folders(prepared: Prepared) -> None:
     table = light_table("layout found", ["folder"], ["files used"])
     for folder, count in sorted(found.items()):
         add_cells(table, folder, f"{count:,}")
-    console.print(table)
+    print_table(table)
 
 
 def _print_names(what: str, names: list[str]) -> None:

@@ -1,21 +1,18 @@
-"""The live progress of a run, and how it is stopped."""
+"""The live progress of a run."""
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from forgeprep.commands.events import Emit
 from forgeprep.commands.terminal import console, now_and_then
-from forgeprep.errors import Stopped
 from forgeprep.pipeline.progress import Progress as ShardProgress
 from forgeprep.text import counted
 
@@ -74,35 +71,6 @@ class Board:
         made = sum(progress.rows for shard, progress in self.latest.items() if shard not in kept)
         note = f"; {counted(len(kept), 'shard was', 'shards were')} there already" if kept else ""
         console.print(f"{counted(made, 'sample')} in {spent:.1f} s, {made / max(spent, 1e-9):.1f} samples/s{note}")
-
-
-@contextmanager
-def stoppable(out: Path) -> Iterator[None]:
-    """Turn Ctrl-C, or a request to terminate, into one line; the exit code is 128 and the signal's number.
-
-    Libraries may answer either with errors of their own, so the signal itself is noted.
-    """
-    asked = signal.SIGINT
-    seen = False
-
-    def stop(number: int, _: object) -> None:
-        nonlocal asked, seen
-        asked, seen = signal.Signals(number), True
-        raise SystemExit(128 + number) if number == signal.SIGTERM else KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, stop)
-    before_term = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    except BaseException as error:
-        if seen or isinstance(error, KeyboardInterrupt):
-            stopped = Stopped(f"stopped; finished shards stay in {out}, run the same command to go on")
-            stopped.exit_code = 128 + asked
-            raise stopped from error
-        raise
-    finally:
-        signal.signal(signal.SIGINT, before)
-        signal.signal(signal.SIGTERM, before_term)
 
 
 def _sum(total: ShardProgress, before: ShardProgress, now: ShardProgress) -> ShardProgress:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from forgeprep.commands.flags import ANY, Debug, Out
+from forgeprep.commands.flags import ANY, Debug, Json, Out
 from forgeprep.commands.groups import single
 
 
@@ -21,6 +21,7 @@ def report(
         Path | None,
         typer.Option("--csv", help="Write these samples to this CSV file, the worst first. [default: none]", **ANY),
     ] = None,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Write one HTML page to judge a run by.
@@ -28,15 +29,26 @@ def report(
     It begins with what is well and what needs a look. Then: pictures, the worst first, coverage, masks, pairs, noise.
     """
     from forgeprep.commands.inspect import READ_MEMORY
-    from forgeprep.commands.terminal import console
+    from forgeprep.commands.terminal import console, document
     from forgeprep.media import guard
-    from forgeprep.report.page import write_report
+    from forgeprep.report.page import gather, write_page
+    from forgeprep.report.verdict import judge
 
-    with guard.memory(READ_MEMORY):
-        written = write_report(out, to, table=csv, listed=worst)
-    console.print(f"report: {written}", markup=False)
-    if csv is not None:
-        console.print(f"worst samples: {csv}", markup=False)
+    with document(as_json) as told, guard.memory(READ_MEMORY):
+        found = gather(out, worst)
+        written = write_page(found, to or out / "report" / "index.html", csv)
+        verdict = judge(found)
+        look = [{"text": plain(notice.text), "fails": notice.fails} for notice in verdict.look]
+        told |= {"report": str(written), "csv": None if csv is None else str(csv)}
+        told |= {"well": list(map(plain, verdict.well)), "look": look}
+        console.print(f"report: {written}", markup=False)
+        if csv is not None:
+            console.print(f"worst samples: {csv}", markup=False)
+
+
+def plain(text: str) -> str:
+    """A line of the page for programs: with common blanks."""
+    return " ".join(text.split())
 
 
 app = single(report)

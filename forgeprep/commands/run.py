@@ -303,7 +303,8 @@ def _run(
     real_root: Sequence[str],
 ) -> int:
     from forgeprep.commands.events import emit_finished, emit_planned
-    from forgeprep.commands.execution import execute_shown, force_of, interrupts_noted, ray_begun
+    from forgeprep.commands.execution import execute_shown, force_of, ray_begun
+    from forgeprep.commands.stopping import stoppable
     from forgeprep.media import process as media_process
     from forgeprep.pipeline.precedence import take
     from forgeprep.pipeline.resolve import out_of, sources
@@ -313,7 +314,7 @@ def _run(
     taken = take(sources(asked, {**given, "dataset": None}, here, config=config_file, renamed=_tell_renamed))
     values = {name: one.value for name, one in taken.items()}
     force = force_of(values)
-    with interrupts_noted() as check, ray_begun(None if switches.dry_run else force) as ray:
+    with stoppable() as check, ray_begun(None if switches.dry_run else force) as ray:
         with media_process.reading(memory=force.worker_memory, seconds=force.clip_timeout_s, ahead=1):
             from forgeprep.commands import where
             from forgeprep.commands.preflight import print_estimate, print_plan

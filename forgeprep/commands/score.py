@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from forgeprep.commands.flags import ANY, FIGURES, INPUT, LOCAL, OUTPUT, Bootstrap, Debug, parse_local
+from forgeprep.commands.flags import ANY, FIGURES, INPUT, LOCAL, OUTPUT, Bootstrap, Debug, Json, parse_local
 from forgeprep.commands.groups import single
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ def score(
         ),
     ] = None,
     draws: Bootstrap = 1000,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Make the figures of score files, forgeprep's own or other people's.

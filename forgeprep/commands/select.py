@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from forgeprep.commands.curating import To, make_new, tell_made
-from forgeprep.commands.flags import Debug, Out
+from forgeprep.commands.flags import Debug, Json, Out
 from forgeprep.commands.groups import single
 
 EXAMPLES = """
@@ -22,16 +22,19 @@ def select(
         str, typer.Option(help="Condition in SQL (DuckDB) on the columns of a sample, without pictures.", metavar="SQL")
     ],
     to: To,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Make a run of the samples that fulfil a condition.
 
     What is left out is counted, and is no drop. A clip without a sample left goes with its drops.
     """
+    from forgeprep.commands.terminal import document
     from forgeprep.curate.select import selected
     from forgeprep.curate.source import open_source
 
-    tell_made(make_new(lambda: selected(open_source(out), where), to), to)
+    with document(as_json) as told:
+        tell_made(make_new(lambda: selected(open_source(out), where), to), to, told)
 
 
 app = single(select, examples=EXAMPLES)

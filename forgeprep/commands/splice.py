@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forgeprep.commands.flags import ANY, EXECUTION, INPUT, OUTPUT, Address, Dataset, Debug, complete_detectors
+from forgeprep.commands.flags import ANY, EXECUTION, INPUT, OUTPUT, Address, Dataset, Debug, Json, complete_detectors
 from forgeprep.commands.groups import given_words, single
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def splice(
         ),
     ] = None,
     address: Address = None,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Make clips that are forged in random spans.
@@ -97,8 +98,8 @@ def splice(
     """
     from forgeprep.commands import where
     from forgeprep.commands.execution import force_of
-    from forgeprep.commands.progress import stoppable
-    from forgeprep.commands.terminal import console, counting, unattended
+    from forgeprep.commands.stopping import stoppable
+    from forgeprep.commands.terminal import console, counting, document, unattended
     from forgeprep.datasets import get_dataset
     from forgeprep.datasets.base import ScanOptions
     from forgeprep.errors import UsageError
@@ -127,17 +128,19 @@ def splice(
     source = where.root_of(taken, config.dataset, here, given_words(context))
     given = None if out is None else Taken(out, Source(FLAGS, {}))
     target = out_of("spliced", config.dataset, given, here, source.value)
-    where.tell(config.dataset, dataset, {}, source, target)
-    params = get_dataset(config.dataset).params(**config.options)
-    force = force_of({"workers": workers, "address": address})
-    how = Execution(force.most(get_detector(rules.detector).resources), force.address or "local")
-    with unattended(), stoppable(target.value), counting() as tell:
-        options = ScanOptions(
-            config.compression, config.methods, config.splits, params, progress=lambda n: tell("files", n)
-        )
-        made = make_clips(config.dataset, source.value, target.value, options, rules, how=how, progress=tell)
-    _print(made)
-    console.print(f"next: forgeprep run manifest --root {target.value}", markup=False)
+    with document(as_json) as told:
+        where.tell(config.dataset, dataset, {}, source, target)
+        params = get_dataset(config.dataset).params(**config.options)
+        force = force_of({"workers": workers, "address": address})
+        how = Execution(force.most(get_detector(rules.detector).resources), force.address or "local")
+        with unattended(), stoppable(target.value), counting() as tell:
+            options = ScanOptions(
+                config.compression, config.methods, config.splits, params, progress=lambda n: tell("files", n)
+            )
+            made = make_clips(config.dataset, source.value, target.value, options, rules, how=how, progress=tell)
+        _print(made)
+        told |= {"out": str(target.value), "clips": len(made.clips), "skipped": len(made.skipped)}
+        console.print(f"next: forgeprep run manifest --root {target.value}", markup=False)
 
 
 app = single(splice, examples=EXAMPLES)
@@ -146,7 +149,7 @@ app = single(splice, examples=EXAMPLES)
 def _print(made: Spliced) -> None:
     from collections import Counter
 
-    from forgeprep.commands.terminal import add_cells, console, light_table
+    from forgeprep.commands.terminal import add_cells, console, light_table, print_table
     from forgeprep.report.summary import split_order
     from forgeprep.splice.pairs import SKIPPED
 
@@ -161,10 +164,10 @@ def _print(made: Spliced) -> None:
     table = light_table("clips", ["split", "method"], ["clips", "forged spans", "frames", "forged frames"])
     for (split, method), counts in sorted(clips.items(), key=lambda item: (split_order(item[0][0]), item[0][1])):
         add_cells(table, split, method, *(f"{count:,}" for count in counts))
-    console.print(table)
+    print_table(table)
     reasons = Counter(skip["reason"] for skip in made.skipped)
     if reasons:
         table = light_table("left out, see skipped.csv", ["reason"], ["fakes"], ["meaning"])
         for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):
             add_cells(table, reason, f"{count:,}", SKIPPED.get(reason, ""))
-        console.print(table)
+        print_table(table)

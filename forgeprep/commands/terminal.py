@@ -20,20 +20,61 @@ from forgeprep.io.json_files import json_text
 LINES_S = 30.0
 """Seconds between two lines that tell how far work is, where there is no terminal."""
 
+_LEAST_TEXT = 24
+"""Columns that sentences in a table need, else they are below its row."""
+
 console = Console(soft_wrap=True, highlight=False)
 
 
 def light_table(title: str, texts: list[str], numbers: list[str], more_texts: Iterable[str] = ()) -> Table:
-    """A table without frames, narrow, to leave room for names in a terminal of 80 columns."""
+    """A table without frames, narrow, to leave room for names in a terminal of 80 columns.
+
+    ``texts`` are names, which are never broken; ``more_texts`` are sentences, which may be.
+    """
     table = Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, show_edge=False)
     table.padding = (0, 1, 0, 0)
     for name in texts:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, no_wrap=True)
     for name in numbers:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for name in more_texts:
         table.add_column(name, overflow="fold")
     return table
+
+
+def print_table(table: Table) -> None:
+    """Print a table of :func:`light_table`, or its rows one below the other where the terminal is too narrow.
+
+    So a name is in one piece, and can be copied or searched for.
+    """
+    widths = [max([len(str(column.header)), *(len(str(cell)) for cell in column.cells)]) for column in table.columns]
+    if not (console.is_terminal or "COLUMNS" in os.environ):
+        # Programs that read lines have no width.
+        wide = max(console.width, sum(widths) + 2 * len(widths))
+        Console(file=console.file, width=wide, soft_wrap=True).print(table)
+        return
+    least = (
+        width if column.no_wrap else min(width, _LEAST_TEXT)
+        for width, column in zip(widths, table.columns, strict=True)
+    )
+    if sum(least) + 2 * len(widths) <= console.width:
+        console.print(table)
+    else:
+        for line in _listed(table):
+            console.print(line, markup=False)
+
+
+def _listed(table: Table) -> Iterator[str]:
+    """The lines of a table as a list: the names of a row, and below them what it says."""
+    kinds = [(str(column.header), column.no_wrap, column.justify == "right") for column in table.columns]
+    yield str(table.title or "")
+    for cells in zip(*(column.cells for column in table.columns), strict=True):
+        row = [(*kind, str(cell)) for kind, cell in zip(kinds, cells, strict=True) if str(cell)]
+        yield "  ".join(cell for _, whole, number, cell in row if whole and not number)
+        numbers = ", ".join(f"{name} {cell}" for name, _, number, cell in row if number)
+        yield from (f"    {line}" for line in (numbers, *(cell for _, whole, _, cell in row if not whole)) if line)
+    if table.caption:
+        yield str(table.caption)
 
 
 def add_cells(table: Table, *cells: str) -> None:
@@ -44,6 +85,23 @@ def add_cells(table: Table, *cells: str) -> None:
 def print_json(value: Any) -> None:
     """Print a value as JSON, by itself: nothing else may go to stdout where it is asked for."""
     print(json_text(value, indent=2, default=str))
+
+
+@contextmanager
+def document(wanted: bool) -> Iterator[dict[str, Any]]:
+    """A document that is printed as JSON at the end, if it is wanted; text for people then goes to standard error.
+
+    Nothing is printed where the command fails.
+    """
+    found: dict[str, Any] = {}
+    before = console.stderr
+    console.stderr = wanted or before
+    try:
+        yield found
+    finally:
+        console.stderr = before
+    if wanted:
+        print_json(found)
 
 
 @contextmanager

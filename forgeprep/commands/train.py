@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from forgeprep.commands.flags import ANY, INPUT, LOCAL, OUTPUT, Debug, Gpus, complete_models
+from forgeprep.commands.flags import ANY, INPUT, LOCAL, OUTPUT, Debug, Gpus, Json, complete_models
 from forgeprep.commands.groups import single
 
 RECIPE, MODEL = "Recipe", "Model"
@@ -97,13 +97,14 @@ def train(
         ),
     ] = None,
     gpus: Gpus = None,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Train a forgery detector on shards.
 
     The same command goes on after a stop, and so does --run alone.
     """
-    from forgeprep.commands.terminal import console
+    from forgeprep.commands.terminal import console, document
     from forgeprep.commands.training import old_training, refuse_file, require_training, train_with_bar, training_of
     from forgeprep.errors import UsageError
     from forgeprep.io.storage import to_path
@@ -122,10 +123,12 @@ def train(
         model or str(told["model"]), shards, run_folder, config, setting or [], model_option or [], given, weights,
         init, told,
     )  # fmt: skip
-    best = train_with_bar(training, gpus, f"go on with: forgeprep train --run {shlex.quote(str(run_folder))}")
-    if best:
-        console.print(_told(best), markup=False)
-        console.print(f"next: {_next(run_folder, shards)}", markup=False)
+    with document(as_json) as found:
+        best = train_with_bar(training, gpus, f"go on with: forgeprep train --run {shlex.quote(str(run_folder))}")
+        found |= {"run": str(run_folder), "model": training.model, "shards": [str(out) for out in shards], "best": best}
+        if best:
+            console.print(_told(best), markup=False)
+            console.print(f"next: {_next(run_folder, shards)}", markup=False)
 
 
 def _told(best: Mapping[str, Any]) -> str:

@@ -165,6 +165,21 @@ def tell(
     lines += [("settings", ", ".join(names), origin) for origin, names in others.items()]
     for what, value, origin in lines:
         console.print(f"{what + ':':<9} {value} ({origin})", markup=False)
+    hint = _doubled(out.value)
+    if hint:
+        console.print(hint, markup=False)
+
+
+def _doubled(out: Path) -> str | None:
+    """What to say of ``shards/shards``: that somebody may have meant ``shards`` to be the folder of all runs."""
+    from forgeprep.io.storage import is_file
+    from forgeprep.shards.records import runs_near
+
+    if out.name != out.parent.name or is_file(out / "run.json"):
+        return None
+    near = runs_near(out.parent)
+    there = f"; runs that are there: {', '.join(near)}" if near else ""
+    return f"note:     --out ends in '{out.name}' twice; without --out a run goes to shards/DATASET{there}"
 
 
 def origin_of(name: str, taken: Taken) -> str:

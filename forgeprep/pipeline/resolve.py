@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 from typing import Any, cast
 
 from forgeprep.datasets import dataset_name, dataset_names
-from forgeprep.errors import UsageError, unknown_name
+from forgeprep.errors import ForgeprepWarning, UsageError, unknown_name
 from forgeprep.io.storage import absolute, is_file, is_plain, is_remote, real_name, to_path
 from forgeprep.io.user_settings import read_roots, settings_path
 from forgeprep.pipeline.configure import read_yaml
@@ -113,7 +114,7 @@ def out_of(kind: str, dataset: str, given: Taken | None, here: Path, root: Path)
     """Where to write: what is given, else :func:`~forgeprep.pipeline.precedence.default_out`; local paths absolute.
 
     Raises:
-        UsageError: it is no path, or lies inside another run.
+        UsageError: it is no path, lies inside another run, or inside the dataset and holds no run yet.
     """
     if given is None:
         at = None if is_remote(root) else Path(real_name(root))
@@ -121,7 +122,23 @@ def out_of(kind: str, dataset: str, given: Taken | None, here: Path, root: Path)
             raise UsageError(f"--out is missing: {root} is the root of everything, there is no place beside it")
         given = Taken(Path(default_out(kind, dataset, here, at)), Source(DEFAULT, {}))
     out = absolute(path_of("--out", given.value))
-    around = None if is_file(out / "run.json") else run_around(out)
+    there = is_file(out / "run.json")
+    around = None if there else run_around(out)
     if around is not None:
         raise UsageError(f"--out {out} lies inside another run, {around}; give a folder outside of it")
+    if _is_inside(out, root):
+        if not there:
+            inside = "lies inside" if real_name(out) != real_name(root) else "is"
+            raise UsageError(f"--out {out} {inside} the dataset's own folder, {root}; give one outside of it")
+        warnings.warn(
+            f"{out} lies inside the dataset's own folder, {root}; better move it out", ForgeprepWarning, stacklevel=1
+        )
     return Taken(out, given.source)
+
+
+def _is_inside(out: Path, root: Path) -> bool:
+    """Whether the output lies in the dataset's folder, also by way of links; in ``/`` lies everything."""
+    if is_remote(out) or is_remote(root):
+        return is_remote(out) and is_remote(root) and str(out).startswith(f"{str(root).rstrip('/')}/")
+    at = Path(real_name(root))
+    return at.parent != at and Path(real_name(out)).is_relative_to(at)

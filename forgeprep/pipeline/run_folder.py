@@ -31,6 +31,7 @@ from forgeprep.schemas.drops import REASONS, TRANSIENT
 from forgeprep.schemas.version import SCHEMA_VERSION
 from forgeprep.shards.formats import FORMATS
 from forgeprep.shards.names import TABLES, final_files, table_path
+from forgeprep.shards.records import run_meant, runs_near
 from forgeprep.stages import resolve_stages
 
 
@@ -76,7 +77,8 @@ def old_run(out: Path) -> dict[str, Any] | None:
     """The ``run.json`` in a folder, None without one; raises UsageError where the folder holds something else."""
     old = read_dict(out / "run.json")
     if out.is_dir() and any(out.iterdir()) and old is None and not _only_leftovers(out):
-        raise UsageError(f"{out}: not empty, and no run of forgeprep; give an empty or new folder with --out")
+        meant = run_meant(out) if runs_near(out) else "give an empty or new folder with --out"
+        raise UsageError(f"{out}: not empty, and no run of forgeprep; {meant}")
     return old
 
 

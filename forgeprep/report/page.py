@@ -65,8 +65,15 @@ def write_report(out: Path, file: Path | None = None, *, table: Path | None = No
         UsageError: the folder holds no run.
         StorageError: a file cannot be written.
     """
-    file = out / "report" / "index.html" if file is None else file
-    found = gather(out, listed)
+    return write_page(gather(out, listed), out / "report" / "index.html" if file is None else file, table)
+
+
+def write_page(found: Findings, file: Path, table: Path | None = None) -> Path:
+    """Write the page, and the CSV file where a ``table`` is given; returns the page's file.
+
+    Raises:
+        StorageError: a file cannot be written.
+    """
     if table is not None:
         write_csv(found.measures.worst, table)
     atomic_write_bytes(file, render_page(found).encode())

@@ -45,9 +45,7 @@ def read_run(out: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         if (out / STAGED / "run.json").is_file():
             raise UsageError(f"{out}: was being changed and is half-way; give the same command again first") from None
-        near = runs_near(out)
-        advice = f"did you mean {' or '.join(near)}?" if near else "give the --out folder of a run"
-        raise UsageError(f"{out}: holds no run of forgeprep (no run.json); {advice}") from None
+        raise UsageError(f"{out}: holds no run of forgeprep (no run.json); {run_meant(out)}") from None
     except OSError as error:
         raise UsageError(f"{out}/run.json: cannot be read ({error.strerror})") from None
     except ValueError:
@@ -78,6 +76,12 @@ def runs_near(folder: Path) -> list[str]:
         return [str(folder / entry.name) for entry in inside if is_file(folder / entry.name / "run.json")][:5]
     except OSError:
         return []
+
+
+def run_meant(*folders: Path) -> str:
+    """What to say of folders that are no run's: which runs may have been meant."""
+    near = [run for folder in folders for run in runs_near(folder)]
+    return f"did you mean {' or '.join(near)}?" if near else "give the --out folder of a run"
 
 
 def sequence_length_of(run: Mapping[str, Any]) -> int | None:

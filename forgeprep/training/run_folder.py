@@ -78,7 +78,9 @@ def read_config(run: Path) -> dict[str, Any]:
     try:
         config = read_json(run / "config.json")
     except (FileNotFoundError, NotADirectoryError):
-        raise UsageError(f"{run}: holds no training of forgeprep (no config.json)") from None
+        near = _trainings_in(run)
+        meant = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise UsageError(f"{run}: holds no training of forgeprep (no config.json){meant}") from None
     except OSError as error:
         raise UsageError(f"{run / 'config.json'}: cannot be read ({error.strerror})") from None
     except ValueError as error:
@@ -92,6 +94,12 @@ def read_config(run: Path) -> dict[str, Any]:
     if config.get("kind"):
         config["kind"] = [current_name(config["kind"][0]), *config["kind"][1:]]
     return dict(config)
+
+
+def _trainings_in(folder: Path) -> list[str]:
+    with suppress(OSError):
+        return sorted(str(inside.parent) for inside in folder.glob("*/config.json"))[:5]
+    return []
 
 
 def current_options(model: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from forgeprep.errors import UsageError, VerifyError, unknown_name
 from forgeprep.media import guard
 from forgeprep.shards.random_access import iter_tables, known_format
 from forgeprep.shards.read import shard_paths
+from forgeprep.shards.records import run_meant
 from forgeprep.shards.sequences import MARK as SEQUENCES
 from forgeprep.training.targets import Target, table_by_target
 
@@ -100,7 +101,7 @@ def load_index(
     paths = [path for out in outs for path in shard_paths(out, split)]
     where = ", ".join(map(str, outs))
     if not paths:
-        raise UsageError(f"{where}: no shards of the split '{split}'; give the --out folder of a finished run")
+        raise UsageError(f"{where}: no shards of the split '{split}'; {run_meant(*outs)}")
     columns = check_columns(paths, needs)
     with guard.memory(_MEMORY):
         table = _read_index(paths, target)

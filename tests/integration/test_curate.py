@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -45,6 +46,30 @@ def left_out(out: Path) -> dict[str, int]:
 @pytest.fixture
 def copy(val_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(val_run, tmp_path / "copy"))
+
+
+def test_json_is_one_document_and_the_text_is_apart(
+    copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def document(*words: str | Path) -> Any:
+        good(*words, "--json")
+        # NaN and infinity are no JSON.
+        return json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+
+    for command in ("status", "verify", "inspect"):
+        assert document(command, copy)["out"] == str(copy)
+    fakes = document("select", copy, "--where", "method = 'Deepfakes'", "--out", tmp_path / "fakes")
+    reals = document("select", copy, "--where", "label = 0", "--out", tmp_path / "reals")
+    both = document("merge", tmp_path / "fakes", tmp_path / "reals", "--out", tmp_path / "both")
+    assert both["samples"] == fakes["samples"] + reals["samples"] == len(rows_of(tmp_path / "both"))
+    assert [document("reshard", tmp_path / "both", "--shard-size", "3")["changed"] for _ in range(2)] == [True, False]
+    counts = document("export", "imagefolder", tmp_path / "both", "--to", tmp_path / "to", "--dry-run")
+    assert sum(kind["samples"] for kind in counts) == both["samples"]
+    page = document("report", tmp_path / "both")
+    assert Path(page["report"]).is_file()
+    assert page["well"]
+    assert run_cli("select", str(copy), "--where", "no = 1", "--out", str(tmp_path / "no"), "--json") == 2
+    assert capsys.readouterr().out == ""
 
 
 def test_select_keeps_what_fulfils_the_condition_and_counts_the_rest(

@@ -46,7 +46,7 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, *arguments: object) -
         (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--compression", "c24"), "did you mean 'c23'?"),
         (("run", "ffpp", "--root", "EMPTY", "--out", "OUT"), "original_sequences"),
         (("run", "ffpp", "--root", "ROOT", "--out", "EMPTY/file.txt/out"), "file.txt"),
-        (("run", "ffpp", "--root", "ROOT", "--out", "ROOT"), "not empty, and no run of forgeprep"),
+        (("run", "ffpp", "--root", "ROOT", "--out", "ROOT"), "is the dataset's own folder"),
         (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--config", "nowhere.yaml"), "nowhere.yaml"),
         (("verify", "EMPTY"), "EMPTY"),
         (("inspect", "nowhere"), "nowhere"),
@@ -69,6 +69,43 @@ def test_wrong_usage_is_told_in_one_line(
     code = 1 if "file.txt" in expected else 2
     assert expected in refused(capsys, code, *filled)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.filterwarnings("default::forgeprep.errors.ForgeprepWarning")
+def test_an_output_in_the_dataset_is_refused_but_for_a_run_that_is_there(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "link").symlink_to(tree)
+    words = ["run", "ffpp", "--root", tree, "--stages", "crop", "--frames", "1", "--workers", "0"]
+    for out in (tree / "out", tmp_path / "link" / "out"):
+        assert "lies inside the dataset's own folder" in refused(capsys, 2, *words, "--out", out)
+    assert call(*words, "--out", tmp_path / "out") == 0
+    (tmp_path / "out").rename(tree / "out")
+    capsys.readouterr()
+    assert call(*words, "--out", tree / "out") == 0
+    seen = capsys.readouterr()
+    assert "there already" in seen.out
+    assert "lies inside the dataset's own folder" in seen.err
+
+
+@pytest.mark.parametrize("command", ["status", "verify", "inspect", "report", "drop --samples IDS", "run"])
+def test_a_folder_of_runs_names_the_runs_in_it(
+    command: str, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "shards" / "ffpp").mkdir(parents=True)
+    (tmp_path / "shards" / "ffpp" / "run.json").touch()
+    (tmp_path / "IDS").write_text("a\n")
+    monkeypatch.chdir(tmp_path)
+    if command != "run":
+        assert "did you mean shards/ffpp?" in refused(capsys, 2, *command.split(), "shards")
+        return
+    words = ["run", "ffpp", "--root", tree, "--dry-run", "--workers", "0"]
+    assert call(*words, "--out", "shards") == 2
+    assert f"did you mean {tmp_path / 'shards/ffpp'}?" in capsys.readouterr().err
+    assert call(*words, "--out", "shards/shards", "--stages", "crop", "--frames", "1") == 0
+    assert f"'shards' twice; without --out a run goes to shards/DATASET; runs that are there: {tmp_path}" in (
+        capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize(

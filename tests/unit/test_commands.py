@@ -18,6 +18,7 @@ import forgeprep.commands
 from forgeprep import params, registry
 from forgeprep.cli import COMMANDS
 from forgeprep.commands.stage_flags import HEADINGS, flag_of, help_of
+from forgeprep.commands.terminal import add_cells, light_table, print_table
 from forgeprep.errors import UsageError
 from forgeprep.params import all_params, param_owners, stage_names
 from forgeprep.params.frames import FramesParams
@@ -180,7 +181,7 @@ def test_set_reaches_every_parameter() -> None:
     ],
 )
 def test_a_wrong_setting_is_told_in_one_line(text: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_cli("run", "ffpp", "--root", "nowhere", "--out", "nowhere/out", "--set", text) == 2
+    assert run_cli("run", "ffpp", "--root", "nowhere", "--out", "elsewhere", "--set", text) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert told in line
 
@@ -266,3 +267,22 @@ def test_a_stage_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch)
 def test_a_wrong_command_is_told_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli("inspct", "out") == 2
     assert "did you mean 'inspect'?" in capsys.readouterr().err
+
+
+def test_names_in_tables_are_in_one_piece_at_any_width(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "folder/method with blanks/a-name-of-some-length_071_054"
+    for columns in ("200", "60", "30", None):
+        if columns is None:
+            monkeypatch.delenv("COLUMNS", raising=False)
+        else:
+            monkeypatch.setenv("COLUMNS", columns)
+        table = light_table("lost", ["clip"], ["requested", "written"], ["error"])
+        add_cells(table, name, "32", "29", "the clip ends before this frame, [as some do]")
+        print_table(table)
+        seen = capsys.readouterr().out
+        assert name in seen
+        assert ("requested 32, written 29" in seen) == (columns in ("60", "30"))
+        if columns in ("200", None):
+            assert "29  the clip ends before this frame, [as some do]" in seen

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -105,3 +107,15 @@ def test_rays_files_lie_where_its_sockets_fit(tmp_path: Path, monkeypatch: pytes
     folder.rmdir()
     assert folder.parent != long
     assert len(f"{folder}/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store") <= 107
+
+
+def test_ray_is_told_to_leave_uv_run_alone(tmp_path: Path) -> None:
+    """Under "uv run" Ray's hook would pack the working folder for each worker: it is off before Ray is imported."""
+    code = (
+        "from forgeprep.pipeline.executors.ray_start import set_environment; set_environment(local=True)\n"
+        "from ray._private import ray_constants as ray\n"
+        "assert not getattr(ray, 'RAY_ENABLE_UV_RUN_RUNTIME_ENV', False)"
+    )
+    package = str(Path(machine.__file__).parents[2])
+    words = [sys.executable, "-c", code]
+    subprocess.run(words, check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": package})

@@ -6,11 +6,14 @@ Imported before all else: nothing heavy may be imported here but where it is use
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import secrets
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -68,7 +71,8 @@ class RayStart:
 
     def _start(self) -> Started:
         self._folder = make_folder() if self.address is None else None
-        return start_ray(self.workers, self.address, self._folder, lambda: self._keep_logs)
+        with _own_handlers():
+            return start_ray(self.workers, self.address, self._folder, lambda: self._keep_logs)
 
     def wait(self, seconds: float) -> Started:
         """What was started, when Ray is there.
@@ -247,6 +251,33 @@ def _own_token() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _own_handlers() -> Iterator[None]:
+    """Inside and behind, a request to terminate is answered as before.
+
+    Ray's C++ part takes the signal away from Python: it prints its own stack and ends the process, so that nothing
+    is cleaned up. Only Python's main thread may set handlers by Python's means, and it is at work.
+    """
+    libc, kept, over = ctypes.CDLL(None), ctypes.create_string_buffer(256), threading.Event()
+    libc.sigaction(int(signal.SIGTERM), None, kept)
+
+    def put_back() -> None:
+        libc.sigaction(int(signal.SIGTERM), kept, None)
+
+    def watch() -> None:
+        while not over.wait(0.005):
+            put_back()
+
+    watcher = threading.Thread(target=watch, daemon=True, name="forgeprep-signals")
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+        put_back()
+
+
+@contextlib.contextmanager
 def _fewer_processes() -> Iterator[None]:
     """Inside, Ray starts here without its dashboard, its autoscaler and what passes logs on: no run asks them anything.
 
@@ -297,7 +328,8 @@ def _last_words(folder: Path) -> str | None:
 def _end_ray(session: Future[Started], *, keep_logs: bool) -> None:
     if session.exception() is not None:
         return
-    end_ray(session.result(), keep_logs=keep_logs)
+    with _own_handlers():
+        end_ray(session.result(), keep_logs=keep_logs)
 
 
 def end_ray(started: Started, *, keep_logs: bool = False) -> None:

@@ -19,7 +19,9 @@ from pydantic import ValidationError
 
 from forgeprep.datasets.listing import MAX_DEPTH
 from forgeprep.errors import MediaError, UsageError
+from forgeprep.faces.appearance import Look, look_at
 from forgeprep.faces.lookahead import frames_with_faces
+from forgeprep.faces.persons import persons_of, thinned
 from forgeprep.faces.tracks import Face, Survey
 from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.json_files import write_json
@@ -42,6 +44,7 @@ from forgeprep.training.inference.loaded import LoadedModel, load_model, outputs
 from forgeprep.training.models import get_model
 from forgeprep.training.transforms import prepare
 
+_MOST_LOOKS = 64
 MINE = "*.judged.*"
 """The names of annotated copies; no input, where a folder is given."""
 
@@ -190,18 +193,20 @@ def predict_file(file: Path, ready: Ready, target: Path, *, every: int = 1) -> d
 
     Returns:
         ``file``, ``threshold``, ``score`` (of the most suspicious track; None without a face), ``fake``, ``tracks``
-        (track, score, fake, frames; the score is the mean over frames), ``faces`` (frame, time, track, box, score),
+        (track, score, fake, frames, person; the score is the mean over frames), ``faces`` (frame, time, track, box,
+        score), ``persons``, how many they are at most (:mod:`forgeprep.faces.persons`),
         ``at_once``, the most faces that were seen at a time, ``shots``, how many of them the video has, and
-        ``written``, the annotated copy.
+        ``written``, the annotated copy; and ``json``, the file that holds all this.
 
     Raises:
         MediaError: the file cannot be read.
         StorageError: the results cannot be written.
     """
     faces: list[dict[str, Any]] = []
+    looks: dict[int, list[Look]] = {}
     copy, facts = outputs_of(file, target)
     found = Survey()
-    pictures = _scored_pictures(file, ready, every, faces, found)
+    pictures = _scored_pictures(file, ready, every, faces, looks, found)
     # Before anything is written, it shows whether the file can be read.
     first = next(pictures)
     if is_picture(file):
@@ -211,13 +216,14 @@ def predict_file(file: Path, ready: Ready, target: Path, *, every: int = 1) -> d
             for picture, time_s in itertools.chain([first], pictures):
                 add(picture, time_s)
     threshold = ready.loaded.threshold
-    tracks = tracks_of(faces, threshold)
+    persons = persons_of(looks, _together(faces))
+    tracks = [{**track, "person": persons[track["track"]]} for track in tracks_of(faces, threshold)]
     score = max((track["score"] for track in tracks), default=None)
     result = {
         "file": str(file), "threshold": threshold, "score": score,
         "fake": None if score is None else score > threshold,
         "tracks": tracks, "faces": faces, "at_once": _at_once(faces), "shots": 1 + len(found.cuts),
-        "written": str(copy),
+        "persons": len(set(persons.values())), "written": str(copy), "json": str(facts),
     }  # fmt: skip
     write_json(facts, result)
     return result
@@ -240,12 +246,25 @@ def _at_once(faces: Sequence[Mapping[str, Any]]) -> int:
     return max(Counter(face["frame"] for face in faces).values(), default=0)
 
 
+def _together(faces: Sequence[Mapping[str, Any]]) -> set[tuple[int, int]]:
+    """The pairs of tracks that are in one frame, the smaller first."""
+    frames: dict[int, set[int]] = {}
+    for face in faces:
+        frames.setdefault(face["frame"], set()).add(face["track"])
+    return {pair for tracks in frames.values() for pair in itertools.combinations(sorted(tracks), 2)}
+
+
 def _scored_pictures(
-    file: Path, ready: Ready, every: int, faces: list[dict[str, Any]], found: Survey
+    file: Path,
+    ready: Ready,
+    every: int,
+    faces: list[dict[str, Any]],
+    looks: dict[int, list[Look]],
+    found: Survey,
 ) -> Iterator[tuple[UInt8, float]]:
     """The frames of a file with the verdicts drawn, which stay until the next, and the time of each.
 
-    ``faces`` and ``found`` are filled on the way.
+    ``faces``, ``looks`` (of each track, some) and ``found`` are filled on the way.
 
     Raises:
         MediaError: the file cannot be read, or no frame of it.
@@ -259,6 +278,11 @@ def _scored_pictures(
             scores, maps = score_crops([cut(frame, face, crop) for face in here], ready)
             shown = [_shown(face, heat, ready) for face, heat in zip(here, maps, strict=True)]
             last = [(box, score, heat) for (box, heat), score in zip(shown, scores, strict=True)]
+            for face in here:
+                own = looks.setdefault(face.track_id, [])
+                own.append(look_at(frame, face.box))
+                if len(own) > _MOST_LOOKS:
+                    own[:] = thinned(own, _MOST_LOOKS // 2)
             faces += [
                 {"frame": frame.index, "time_s": round(frame.time_s, 3), "track": face.track_id,
                  "box": [round(side, 1) for side in face.box], "score": round(score, 5)}

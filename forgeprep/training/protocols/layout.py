@@ -18,6 +18,7 @@ from urllib.parse import quote
 from forgeprep.errors import UsageError, unknown_name
 from forgeprep.shards.random_access import iter_tables
 from forgeprep.shards.read import shard_paths
+from forgeprep.shards.records import run_meant
 from forgeprep.training.evaluation.truth import shards_fingerprint
 from forgeprep.training.models import build, get_model
 from forgeprep.training.run_folder import Training, differing, read_config, settings_of
@@ -188,7 +189,7 @@ def _check_sets(plan: Plan) -> None:
         if resolved[number] in resolved[:number]:
             raise UsageError(f"{out}: given twice with --shards")
         if not shard_paths(out):
-            raise UsageError(f"{out}: holds no shards; give the --out folder of a finished run")
+            raise UsageError(f"{out}: holds no shards; {run_meant(out)}")
     if plan.column is None and len(shards) < 2:
         raise UsageError(f"{plan.protocol}: takes two sets of shards at least; give --shards once for each")
     for split in dict.fromkeys(("train", "val", plan.split)):

@@ -106,14 +106,14 @@ def test_shots_keep_their_sound_and_are_told(
     run = tmp_path / "run"
     run.symlink_to(trained)
     shots: list[Any] = []
-    for name in ("071", "054"):
+    for name in ("071", "054", "071"):
         with av.open(str(demo / f"original_sequences/youtube/c23/videos/{name}.mp4")) as file:
-            shots += [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)][:24]
+            shots += [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)][:16]
     for codec, container in (("aac", "mp4"), ("pcm_s16le", "mkv")):
         clip = _with_tone(tmp_path / f"{codec}.{container}", shots, codec)
         to = tmp_path / f"to-{codec}"
-        assert run_cli("predict", str(run), str(clip), "--to", str(to), "--gpus", "0", "--every", "12") == 0
-        assert "; 1 face at a time, 2 tracks over 2 shots (may be one person), " in capsys.readouterr().out
+        assert run_cli("predict", str(run), str(clip), "--to", str(to), "--gpus", "0", "--every", "8") == 0
+        assert "; 1 face at a time, 3 tracks over 3 shots, 2 persons at most, " in capsys.readouterr().out
         with av.open(str(to / f"{clip.name}.judged.mp4")) as made:
             assert made.streams.audio[0].codec_context.name == "aac"
             heard = np.concatenate([frame.to_ndarray().ravel() for frame in made.decode(audio=0)])
@@ -121,7 +121,8 @@ def test_shots_keep_their_sound_and_are_told(
             spectrum = np.abs(np.fft.rfft(heard[:48_000]))
             assert abs(int(np.argmax(spectrum)) - 440) <= 2
     found = json.loads((to / f"{clip.name}.json").read_text())
-    assert (found["at_once"], found["shots"], len(found["tracks"])) == (1, 2, 2)
+    assert (found["at_once"], found["shots"], found["persons"]) == (1, 3, 2)
+    assert [track["person"] for track in found["tracks"]] == [0, 1, 0]
 
 
 def _with_tone(path: Path, frames: list[UInt8], codec: str) -> Path:
@@ -144,14 +145,21 @@ def _with_tone(path: Path, frames: list[UInt8], codec: str) -> Path:
     return path
 
 
-def test_results_lie_with_the_training_under_short_names(trained: Path, tmp_path: Path, face_photo: UInt8) -> None:
+def test_results_lie_with_the_training_under_short_names(
+    trained: Path, tmp_path: Path, face_photo: UInt8, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
     shutil.copytree(trained, run)
     far, near = tmp_path / "a" / "b" / "c" / "photo.png", tmp_path / "d" / "other.png"
     for file in (far, near):
         file.parent.mkdir(parents=True)
         cv2.imwrite(str(file), cv2.cvtColor(face_photo, cv2.COLOR_RGB2BGR))
-    assert run_cli("predict", str(run), str(far), str(near), "--gpus", "0") == 0
+    broken = tmp_path / "broken.mp4"
+    broken.write_text("no video")
+    words = ["predict", str(run), str(far), str(near), str(broken), "--gpus", "0", "--json"]
+    assert run_cli(*words) == 1
+    told = json.loads(capsys.readouterr().out)["files"]
+    assert [(one.get("persons"), one["error"] is None) for one in told] == [(1, True), (1, True), (None, False)]
     names = {f"{name}{ending}" for name in ("photo.png", "other.png") for ending in (".json", ".judged.png")}
     assert {str(path.relative_to(run / "predicted")) for path in (run / "predicted").rglob("*.*")} == names
     # Two files of one name keep the folders that tell them apart.

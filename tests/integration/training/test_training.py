@@ -210,7 +210,8 @@ def test_an_evaluation_takes_no_other_ones_place(
     first = (folder / "test-c23/evaluation.json").read_bytes()
     assert "holds this evaluation already" in evaluate()
     assert (folder / "test-c23/evaluation.json").read_bytes() == first
-    evaluate("--split", "val")
+    document, _ = json.JSONDecoder().raw_decode(evaluate("--split", "val", "--json"))
+    assert document["evaluations"] == json.loads((folder / "val-c23/evaluation.json").read_text())
     evaluate(shards=other)
     # A later state is another result.
     state = json.loads((run / "best.json").read_text())

@@ -243,8 +243,9 @@ def test_bad_lists_are_refused_in_one_line_with_file_and_line(
 ) -> None:
     name, act, message = BAD[case]
     act(tmp_path)
-    assert run_cli("run", name, "--root", str(tmp_path), "--out", str(tmp_path / "out"), "--stages", "crop") == 2
+    out = tmp_path.with_name("out")
+    assert run_cli("run", name, "--root", str(tmp_path), "--out", str(out), "--stages", "crop") == 2
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1
     assert message in error
-    assert not (tmp_path / "out").exists()
+    assert not out.exists()

@@ -143,7 +143,7 @@ def test_a_real_root_that_makes_no_sense_is_a_usage_error(tmp_path: Path, capsys
         ("deeperforensics", "x", "--real-root must be NAME=VALUE, got 'x'"),
         ("deeperforensics", f"FF++={tmp_path / 'no'}", "no: no such folder"),
     ):
-        words = ["--root", str(tmp_path), "--out", str(tmp_path / "out"), "--real-root", text, "--dry-run"]
+        words = ["--root", str(tmp_path), "--out", str(tmp_path.with_name("out")), "--real-root", text, "--dry-run"]
         assert run_cli("run", dataset, *words) == 2
         assert message in capsys.readouterr().err
 

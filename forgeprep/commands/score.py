@@ -113,8 +113,9 @@ def score(
     Tables and plots are those of evaluate. Several files are compared by DeLong's test.
     """
     from forgeprep.commands.evaluate import print_parts
-    from forgeprep.commands.terminal import console
+    from forgeprep.commands.terminal import console, document
     from forgeprep.commands.training import refuse_file
+    from forgeprep.io.safe_files import LIST_BYTES, read_json
     from forgeprep.schemas.splits import split_name
 
     for name in ("sklearn", "scipy"):
@@ -139,12 +140,15 @@ def score(
     evaluations = [evaluation_of(one, shards, rules, hard) for one in scored]
     compared = comparisons(scored, level, rules.bootstrap)
     free_folder(to, evaluations)
-    for one in [*scored, *hard.values()]:
-        for note in one.notes:
-            console.print(note, markup=False)
-    parts, written = write_evaluation(evaluations, to, compared)
-    print_parts(parts)
-    console.print(f"written to {to}: {', '.join(sorted(file.name for file in written))}", markup=False)
+    with document(as_json) as told:
+        for one in [*scored, *hard.values()]:
+            for note in one.notes:
+                console.print(note, markup=False)
+        parts, written = write_evaluation(evaluations, to, compared)
+        print_parts(parts)
+        names = sorted(file.name for file in written)
+        console.print(f"written to {to}: {', '.join(names)}", markup=False)
+        told |= {"to": str(to), "files": names, "evaluations": read_json(to / "evaluation.json", LIST_BYTES)}
 
 
 app = single(score, examples=EXAMPLES)

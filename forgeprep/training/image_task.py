@@ -40,10 +40,11 @@ def images_task(training: Training, device: torch.device) -> Task:
     index = load_index(training.shards, "train", needs, only=only, kind=kind)
     val = load_index(training.shards, "val", needs, only=only, kind=kind, numbered=index.methods)
     index, val = as_taken(index, plain), as_taken(val, plain)
-    if get_model(training.model).levels:
+    if get_model(training.model).levels and plain.levelled:
         # The numbering of the classes, which evaluation keeps to.
         names = {level: list(names) for level, names in index.classes.items()}
         training = replace(training, options={**training.options, "names": names})
+    training = replace(training, options={**training.options, **plain.noted()})
     _check_classes(training, index)
     # A noise level that is asked for is not that of the residuals in the shards: they are computed.
     columns = {"image", *plain.needs} - ({"noise"} if recipe.sigma is not None else set())

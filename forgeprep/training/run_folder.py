@@ -18,7 +18,7 @@ from forgeprep.schemas.renamed import SAMPLE_COLUMNS_RENAMED, current_name, curr
 from forgeprep.shards.records import read_run
 from forgeprep.training.checkpoint import read_facts
 from forgeprep.training.models import FILLED, get_model, options_of, package_of
-from forgeprep.training.recipe import Recipe
+from forgeprep.training.recipe import NEWER, Recipe
 from forgeprep.training.sample_index import SampleIndex
 
 Report = Callable[[dict[str, Any]], None]
@@ -109,10 +109,14 @@ def current_options(model: str, options: Mapping[str, Any]) -> dict[str, Any]:
 _BY_LEVEL = {"levels", "weights", "names"}
 
 _BEFORE: dict[str, dict[str, Any]] = {
+    "foundation-vit": {"vision": None},
+    "cael": {"transposed": "edges"},
     "mesoinception4-cls": {"head": "fc"},
     "two-stream": {"noise_scale": "gray"},
 }
-"""Options that trainings of earlier versions do not name, and what these did. New trainings always name them."""
+"""Options that trainings of earlier versions do not name, and what these did. New trainings always name them.
+
+What a training notes of its model (:meth:`ForgeryModel.noted`) stands here too: it goes on with what it has noted."""
 
 
 def complete_options(model: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,12 +179,16 @@ def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
     options = {name: value for name, value in (config.get("options") or {}).items() if name not in FILLED}
-    return {**config, **(config.get("recipe") or {}), "recipe": None, "options": options}
+    return {**config, **NEWER, **(config.get("recipe") or {}), "recipe": None, "options": options}
 
 
 def _refuse_others(run: Path, config: Mapping[str, Any]) -> None:
-    """With more or fewer epochs it is the same training; a folder without a state is nobody's yet."""
-    names = {name: told for name, told in differing(read_config(run), config).items() if name not in _LONGER}
+    """With more or fewer epochs it is the same training; a folder without a state is nobody's yet.
+
+    A cosine ends with the last epoch: with other epochs it is another one from the first step on.
+    """
+    same = [name for name in _LONGER if name != "epochs" or config["recipe"].get("schedule") != "cosine"]
+    names = {name: told for name, told in differing(read_config(run), config).items() if name not in same}
     if names and not any((run / f"{state}.json").exists() for state in ("last", "best")):
         # The start of another training failed here. What it has computed is of other settings.
         for file in run.glob("features-*.npy"):

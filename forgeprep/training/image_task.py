@@ -46,6 +46,10 @@ def images_task(training: Training, device: torch.device) -> Task:
         training = replace(training, options={**training.options, "names": names})
     training = replace(training, options={**training.options, **plain.noted()})
     _check_classes(training, index)
+    also = {
+        name: as_taken(load_index([out], "test", numbered=index.methods, kind=kind), plain)
+        for name, out in training.also.items()
+    }
     # A noise level that is asked for is not that of the residuals in the shards: they are computed.
     columns = {"image", *plain.needs} - ({"noise"} if recipe.sigma is not None else set())
     samples = Samples(index, without(set(PLANES) - columns))
@@ -55,9 +59,14 @@ def images_task(training: Training, device: torch.device) -> Task:
         return collate([prepare(row, recipe, size, train=True, epoch=epoch) for row in rows], recipe.sigma)
 
     def validate(model: ForgeryModel, tell: Tell) -> Validation:
-        chosen = np.unique(np.linspace(0, len(val) - 1, min(MAX_VAL, len(val))).astype(np.int64))
         loaded = LoadedModel(model, recipe, size, device)
-        return _validation(model, find_verdicts(loaded, val, numbers=chosen, tell=tell))
+        found = _validation(model, find_verdicts(loaded, val, numbers=spread(len(val)), tell=tell))
+        threshold = verdict_threshold(model, found.facts)
+        for name, other in also.items():
+            verdicts = find_verdicts(loaded, other, numbers=spread(len(other)), tell=tell)
+            figures = verdict_figures(verdicts.labels, verdicts.scores, threshold)
+            found.others.update({f"{name}/{figure}": figures[figure] for figure in ("auc", "acc")})
+        return found
 
     return Task(
         training,
@@ -72,6 +81,11 @@ def images_task(training: Training, device: torch.device) -> Task:
         _map_check(training, plain),
         notes=_lacking(training, index, val, plain),
     )
+
+
+def spread(count: int) -> Ints:
+    """The numbers of the samples that are judged after an epoch, of so many."""
+    return np.unique(np.linspace(0, count - 1, min(MAX_VAL, count)).astype(np.int64))
 
 
 def _check_classes(training: Training, index: SampleIndex) -> None:

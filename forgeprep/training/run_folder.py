@@ -16,6 +16,7 @@ from forgeprep.io.safe_files import parse_json, read_bytes, read_json
 from forgeprep.schemas.files import TrainingFile, problem_of
 from forgeprep.schemas.renamed import SAMPLE_COLUMNS_RENAMED, current_name, current_row
 from forgeprep.shards.records import read_run
+from forgeprep.training.boards import Board
 from forgeprep.training.checkpoint import read_facts
 from forgeprep.training.models import FILLED, get_model, options_of, package_of
 from forgeprep.training.recipe import NEWER, Recipe
@@ -27,8 +28,8 @@ Report = Callable[[dict[str, Any]], None]
 ``epoch`` counts from 1. It is also told what is in no log: before an epoch how many ``steps`` there will be in all,
 while val is judged how many samples are ``judged``, and any ``note``. What it raises ends the training; the state is
 kept."""
-_NEUTRAL = ("workers", "save_every")
-"""Settings of a recipe that do not change what comes out."""
+_NEUTRAL = ("workers", "save_every", "also", "log")
+"""Settings that do not change what comes out."""
 _LONGER = ("epochs", "patience")
 """Settings that only say when a training ends."""
 STOP = "stop"
@@ -49,6 +50,8 @@ class Training:
         init: another training to start from: what it has of this model is taken.
         limit: steps after which to stop, for a try.
         kind: a column and a value: learn from fakes with that value alone. Methods are chosen by the recipe.
+        also: name -> folder of a run whose test split is judged after each epoch, for the log alone.
+        log: where curves are drawn, of :data:`forgeprep.training.boards.BOARDS`.
     """
 
     model: str
@@ -60,6 +63,8 @@ class Training:
     init: Path | None = None
     limit: int | None = None
     kind: tuple[str, str] | None = None
+    also: Mapping[str, Path] = field(default_factory=dict)
+    log: str = "tensorboard"
 
     @property
     def size(self) -> int:
@@ -144,6 +149,7 @@ def as_begun(training: Training) -> Training:
 def settings_of(training: Training) -> dict[str, Any]:
     """What ``config.json`` says of a training, but for what its samples tell."""
     training = as_begun(training)
+    also = {"also": {name: str(out.resolve()) for name, out in training.also.items()}} if training.also else {}
     return {
         "model": training.model,
         "options": training.options,
@@ -154,6 +160,8 @@ def settings_of(training: Training) -> dict[str, Any]:
         "weights": str(training.weights) if training.weights else None,
         "init": str(training.init) if training.init else None,
         "package": package_of(training.model),
+        **also,
+        **({"log": training.log} if training.log != "tensorboard" else {}),
     }
 
 
@@ -257,11 +265,8 @@ def _crop_params(run: Mapping[str, Any]) -> dict[str, Any]:
     return dict(cut) if isinstance(cut, dict) else {}
 
 
-def logged(run: Path, report: Report, facts: Mapping[str, Any]) -> Report:
-    """Write what is reported to ``log.jsonl`` and TensorBoard too, after what was known at the state of ``facts``."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    board = SummaryWriter(str(run / "tensorboard"), purge_step=facts["step"] + 1)
+def logged(run: Path, report: Report, facts: Mapping[str, Any], board: Board) -> Report:
+    """Write what is reported to ``log.jsonl`` and a board too, after what was known at the state of ``facts``."""
     _forget_later(run / "log.jsonl", facts)
 
     def tell(facts: dict[str, Any]) -> None:
@@ -270,10 +275,7 @@ def logged(run: Path, report: Report, facts: Mapping[str, Any]) -> Report:
             return
         with (run / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json_text({"time": round(time.time(), 3), **facts}) + "\n")
-        for name, value in facts.items():
-            if name not in ("step", "epoch"):
-                board.add_scalar(name, value, facts["step"])
-        board.flush()
+        board.add({name: value for name, value in facts.items() if name not in ("step", "epoch")}, facts["step"])
         report(facts)
 
     return tell

@@ -11,6 +11,7 @@ import torch
 
 from forgeprep.errors import ForgeprepError, UsageError
 from forgeprep.text import counted
+from forgeprep.training.boards import open_board
 from forgeprep.training.checkpoint import load_state, read_facts, save_state
 from forgeprep.training.choose_task import make_task
 from forgeprep.training.data import load_batches
@@ -58,18 +59,28 @@ def train(training: Training, *, device: str | None = None, report: Report = lam
     loop = Loop(task, model, where)
     facts: dict[str, Any] = {"step": 0, "epoch": 0, "in_epoch": 0, "best": None}
     facts |= load_state(training.run, "last", model, loop.optimizer, loop.average) or {}
-    tell = loop.report = logged(training.run, report, facts) if rank == 0 else _silent
-    for note in (*notes, *task.notes):
-        tell({"step": facts["step"], "epoch": facts["epoch"] + 1, "note": note})
-    while facts["epoch"] < training.recipe.epochs and not facts.get("done"):
-        finished = loop.epoch(facts)
-        if not finished:
-            break
-        if rank == 0:
-            _after_epoch(loop, facts, tell)
-        _share(facts)
+    board = open_board(training.log, training.run, facts["step"]) if rank == 0 else None
+    if board is not None:
+        loop.report = logged(training.run, report, facts, board)
+    try:
+        for note in (*notes, *task.notes):
+            loop.report({"step": facts["step"], "epoch": facts["epoch"] + 1, "note": note})
+        _epochs(loop, facts)
+    finally:
+        if board is not None:
+            board.close()
     best: dict[str, Any] = facts["best"] or {}
     return best
+
+
+def _epochs(loop: Loop, facts: dict[str, Any]) -> None:
+    """The epochs that are left."""
+    while facts["epoch"] < loop.training.recipe.epochs and not facts.get("done"):
+        if not loop.epoch(facts):
+            break
+        if loop.rank == 0:
+            _after_epoch(loop, facts, loop.report)
+        _share(facts)
 
 
 def world() -> tuple[int, int]:
@@ -236,7 +247,7 @@ def _after_epoch(loop: Loop, facts: dict[str, Any], report: Report) -> None:
         loop.save(facts)
         raise
     facts |= {"epoch": facts["epoch"] + 1, "in_epoch": 0, **found.facts}
-    figures = {f"val_{name}": value for name, value in found.figures.items()}
+    figures = {f"val_{name}": value for name, value in found.figures.items()} | found.others
     report({**place, **figures})
     best = facts["best"]
     if best is None or found.score is None or best["score"] is None or found.score > best["score"]:

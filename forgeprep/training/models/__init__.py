@@ -96,7 +96,7 @@ def options_of(name: str) -> dict[str, tuple[Any, Any]]:
 
 
 def build(name: str, options: Mapping[str, Any] | None = None) -> ForgeryModel:
-    """A model with fresh weights.
+    """A model with fresh weights; a plain ``torch.nn.Module`` of another package as :class:`Bare`.
 
     Raises:
         UsageError: an option that it has not, or a value that the option does not take.
@@ -110,7 +110,12 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> ForgeryModel:
         values = checked.model_validate(given).model_dump(include=set(given))
     except ValidationError as error:
         raise UsageError(f"--model-option {': '.join(first_problem(error))}") from None
-    return get_model(name).maker(**values)
+    from torch import nn
+
+    from forgeprep.training.models.base import Bare, ForgeryModel
+
+    made: nn.Module = get_model(name).maker(**values)
+    return made if isinstance(made, ForgeryModel) else Bare(made)
 
 
 def without_weights(name: str) -> ForgeryModel:

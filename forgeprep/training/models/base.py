@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from forgeprep.errors import UsageError
+
 Batch = dict[str, Any]
 """A batch: ``image`` float (B, 3, H, W) 0 to 1, ``label`` float (B,) 1 fake, ``method`` long (B,) 0 real, ``levels``,
 the class of each sample (None where unknown) at each level of the label tree, and what the model needs: ``mask``
@@ -96,6 +98,35 @@ class ForgeryModel(nn.Module):
     def losses(self, out: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """The terms of the loss, weighted; their sum is minimised."""
         raise NotImplementedError
+
+
+class Bare(ForgeryModel):
+    """A network of someone's own, which knows nothing of forgeprep.
+
+    Args:
+        net: images (B, 3, H, W), 0 to 1, to logits: (B,) or (B, 1) of a fake, or (B, classes), real first.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """The network's logits, as a verdict."""
+        found = self.net(image)
+        if isinstance(found, Tensor) and found.ndim == 1:
+            found = found[:, None]
+        if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(image):
+            told = tuple(found.shape) if isinstance(found, Tensor) else f"a {type(found).__name__}"
+            raise UsageError(
+                f"{type(self.net).__name__}: gives {told} of {len(image)} images; a plain torch module has to give "
+                "logits (B,), (B, 1) or (B, classes), another kind of output needs a ForgeryModel"
+            )
+        return verdict(found)
+
+    def losses(self, out: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy of the verdict."""
+        return {"label": verdict_loss(out, batch)}
 
 
 SCALES = ("input_mean", "input_std")

@@ -42,6 +42,8 @@ def features_task(training: Training, device: torch.device) -> Task:
     Raises:
         UsageError: no clip is long enough, or shards and options do not fit.
     """
+    if training.also:
+        raise UsageError(f"--also: {training.model} finds spans and is judged on val alone; see 'forgeprep spans'")
     recipe, scale = training.recipe, int(training.options.get("scale", 100))
     seer = load_features_model(training.options, device)
     refuse_same_samples(training.shards)

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import scipy.fft
 import torch
+from safetensors.torch import save_file
 
 from forgeprep.errors import UsageError
-from forgeprep.training.models import build, get_model, parameters, without_weights
+from forgeprep.training.models import build, get_model, model_names, parameters, without_weights
 from forgeprep.training.models.base import ForgeryModel
-from forgeprep.training.models.cael import Cael
+from forgeprep.training.models.cael import Cael, edges
 from forgeprep.training.models.f3net import SIDE, Fad, Lfs
 from forgeprep.training.models.frequency import CrossAttention, dct_basis, srm_kernels
 from forgeprep.training.models.local_similarity import LocalSimilarity
@@ -28,7 +29,7 @@ from forgeprep.training.recipe import make_recipe
 from tests.helpers.batches import batch_of
 
 
-def learns(model: ForgeryModel, batch: dict[str, Any], *, lr: float = 1e-3, steps: int = 3) -> None:
+def learns(model: ForgeryModel, batch: dict[str, Any], *, lr: float = 1e-3, steps: int = 2) -> None:
     """The loss falls with a few steps on one batch, and every weight that is learnt has a gradient."""
     learnt = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimizer = torch.optim.Adam(learnt.values(), lr=lr)
@@ -53,16 +54,14 @@ def pictures(side: int, count: int = 2) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("name", "options", "side"),
     [
-        ("xception", {}, 64),
-        ("resnet50", {"classes": 2}, 64),
+        ("xception", {}, 50),
+        ("resnet50", {"classes": 2}, 40),
         ("meso4", {}, 256),
         ("unet4x-both", {}, 62),
         ("unet8x-both", {"classes": 3}, 50),
-        ("f3net", {}, 64),
-        ("f3net", {"streams": "lfs"}, 50),
+        ("f3net", {}, 50),
         ("spsl", {}, 65),
-        ("spsl", {"phase": False, "depth": "full"}, 64),
-        ("srm", {}, 64),
+        ("srm", {}, 50),
     ],
 )
 def test_each_learns_from_a_batch(name: str, options: dict[str, Any], side: int) -> None:
@@ -121,7 +120,7 @@ def test_local_similarity_is_taken_apart() -> None:
     bare = LocalSimilarity(llsm=False, flm=False)
     assert set(bare(image)) == {"logit"}
     assert bare.needs == ()
-    learns(build("local-similarity", {"tap": "block2"}), batch_of(image, [1.0, 0.0], [True, True]), steps=2)
+    learns(build("local-similarity", {"tap": "block2"}), batch_of(image, [1.0, 0.0], [True, True]), steps=1)
 
 
 def test_cael_has_a_head_for_each_level_and_the_released_codes_pictures() -> None:
@@ -141,17 +140,11 @@ def test_cael_has_a_head_for_each_level_and_the_released_codes_pictures() -> Non
     assert set(model.classes(out)) == set(names)
     # Blue first and transposed, and the edges upright.
     torch.testing.assert_close(seen["fine"][0, 0].T, image[0, 2])
-    torch.testing.assert_close(seen["edge"], edges_of(image))
+    torch.testing.assert_close(seen["edge"], edges(image))
     batch = {"levels": {"label": ["fake"], "family": [None], "method": ["a"]}}
     terms = model.losses(out, batch)
     assert terms["family"] == 0
     assert terms["method"] > 0
-
-
-def edges_of(image: torch.Tensor) -> torch.Tensor:
-    from forgeprep.training.models.cael import edges
-
-    return edges(image)
 
 
 def test_slowfast_as_forgerynet_has_it() -> None:
@@ -197,18 +190,14 @@ def test_frequencies_are_those_of_the_libraries() -> None:
     assert all(map(torch.equal, CrossAttention(16, 4)(a, b), (a, b)))
 
 
-def test_pretrained_xceptions_fill_wider_inputs() -> None:
-    pretrained = Xception(1000).state_dict()
-    from safetensors.torch import save_file
-
+def test_pretrained_xceptions_fill_wider_inputs(tmp_path: Path) -> None:
+    pretrained, path = Xception(1000).state_dict(), tmp_path / "x.safetensors"
+    save_file(pretrained, path)
     for name, options, trunk in (("spsl", {}, "trunk"), ("f3net", {"streams": "fad"}, "trunks.fad")):
         weights = get_model(name).weights
         assert weights is not None
         model = build(name, options)
-        path = Path(f"/tmp/{name}.safetensors")
-        save_file(pretrained, path)
         assert load_weights(model, path, weights) is None
-        path.unlink()
         first = model.get_submodule(trunk).get_parameter("conv1.weight")
         wide = first.shape[1]
         torch.testing.assert_close(first[:, 3], pretrained["conv1.weight"][:, 0] * 3 / wide)
@@ -232,9 +221,7 @@ def vits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("kind", ["clip", "dino"])
 @pytest.mark.parametrize("tune", ["layernorm", "lora", "linear"])
-def test_a_foundation_model_is_tuned_a_little(
-    kind: str, tune: str, vits: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_foundation_model_is_tuned(kind: str, tune: str, vits: Path, capfd: pytest.CaptureFixture[str]) -> None:
     if tune == "lora" and importlib.util.find_spec("peft") is None:
         pytest.skip("peft is not installed")
     model = build("foundation-vit", {"path": str(vits / kind), "tune": tune})
@@ -267,8 +254,6 @@ def test_a_foundation_model_without_weights_says_what_to_do(vits: Path, tmp_path
         build("foundation-vit", {"path": str(folder)})
 
 
-@pytest.mark.parametrize(
-    "name", ["xception", "resnet50", "meso4", "unet8x-both", "f3net", "spsl", "srm", "foundation-vit"]
-)
-def test_each_has_a_recipe(name: str) -> None:
-    assert make_recipe(name, {}).batch > 1
+def test_each_has_a_recipe() -> None:
+    for name in model_names():
+        assert make_recipe(name, {}).batch > 1

@@ -204,6 +204,7 @@ def _refuse_others(run: Path, config: Mapping[str, Any]) -> None:
         return
     if names:
         told = "; ".join(f"{name}: {change}" for name, change in names.items())
+        told += ", and a cosine ends with its last epoch" if "epochs" in names else ""
         raise UsageError(
             f"{run}: holds another training ({told}); give another folder, or the old settings to go on with it"
         )

@@ -116,7 +116,8 @@ def read_vision(folder: Path) -> dict[str, Any]:
 
     try:
         read_json(folder / "config.json")
-        config: Any = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        with _quiet():
+            config: Any = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"{folder}: holds no config.json; fetch the weights first, e.g. by '{GET}'") from None
     except (OSError, ValueError, KeyError, TypeError) as error:

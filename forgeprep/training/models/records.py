@@ -48,15 +48,13 @@ def _unet(net: str, parameters: int) -> ModelRecord:
     )
 
 
-def _frequency(
-    name: str, make: str, source: str, trunks: str, parameters: int, *, size: int = 299, recipe: str = "frequency"
-) -> ModelRecord:
+def _frequency(name: str, make: str, source: str, trunks: str, parameters: int, *, size: int = 299) -> ModelRecord:
     """A model that looks at frequencies, with an Xception or two."""
     return ModelRecord(
         name,
         f"{_HERE}.{make}",
         size,
-        f"{_RECIPES}/{recipe}.yaml",
+        f"{_RECIPES}/{name}.yaml",
         source,
         weights=Weights(trunks, _XCEPTION, "xception"),
         n_way=True,
@@ -89,9 +87,7 @@ CAEL = ModelRecord(
     fixed=True,
     parameters=162_620_700,
 )
-F3NET = _frequency(
-    "f3net", "f3net:F3Net", "Thinking in Frequency, 2020", "trunks.fad,trunks.lfs", 45_531_863, recipe="f3net"
-)
+F3NET = _frequency("f3net", "f3net:F3Net", "Thinking in Frequency, 2020", "trunks.fad,trunks.lfs", 45_531_863)
 FN3_CLS = _pixel("fn3", "cls", 210_945)
 FN3_SEG = _pixel("fn3", "seg", 210_945)
 FOUNDATION_VIT = ModelRecord(

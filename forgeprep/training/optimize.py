@@ -53,7 +53,7 @@ def make_average(model: nn.Module, decay: float | None) -> AveragedModel | None:
     """A running average of the weights, and of the statistics of normalisations; None where none is asked for."""
     if decay is None:
         return None
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
 
 
 def sharpness_aware(model: nn.Module, radius: float, again: Callable[[], Tensor]) -> None:

@@ -180,7 +180,8 @@ class Loop:
     @property
     def judged(self) -> ForgeryModel:
         """The model that is judged and kept: the running average of the weights, where there is one."""
-        found: ForgeryModel = self.model if self.average is None else self.average.module
+        averaged: Any = self.model if self.average is None else self.average.module
+        found: ForgeryModel = averaged
         return found
 
     def step(self, batch: Batch, step: int, rate: float) -> dict[str, float]:

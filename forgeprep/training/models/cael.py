@@ -90,7 +90,8 @@ class Cael(ForgeryModel):
         tokens = {name: self.embed[name](features) for name, features in seen.items()}
         for block in self.blocks:
             tokens = block(tokens)
-        every = {f"level_{level}": self.heads[level] for level in self.names} or {"classes": self.heads}
+        every: dict[str, Any] = {f"level_{level}": self.heads[level] for level in self.names}
+        every = every or {"classes": self.heads}
         out = {
             name: sum((heads[part](tokens[part][:, 0]) for part in tokens), torch.zeros((), device=image.device))
             for name, heads in every.items()

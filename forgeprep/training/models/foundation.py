@@ -149,7 +149,7 @@ def _network(config: Mapping[str, Any]) -> Any:
         raise UsageError(f"--model-option vision: must be of {', '.join(KINDS)} (got {kind})")
     made = AutoConfig.for_model(**config)
     made.dtype = torch.float32
-    return AutoModel.from_config(made, trust_remote_code=False)
+    return AutoModel.from_config(made, trust_remote_code=False)  # type: ignore[no-untyped-call]
 
 
 def _read_weights(folder: Path, like: nn.Module) -> dict[str, Tensor]:
@@ -172,8 +172,9 @@ def _read_weights(folder: Path, like: nn.Module) -> dict[str, Tensor]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the bars and tables that transformers prints: what matters is checked here."""
-    from transformers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
+    logging: Any = transformers_logging
     before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

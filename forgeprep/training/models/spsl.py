@@ -24,7 +24,8 @@ def phase_picture(image: Tensor) -> Tensor:
     unit = spectrum / spectrum.abs().clamp(min=1e-8)
     # Equal amplitudes of 1 give a mean square of 1 / (H W).
     side: float = (image.shape[2] * image.shape[3]) ** 0.5
-    return torch.fft.ifft2(unit).real * side
+    picture: Tensor = torch.fft.ifft2(unit).real * side
+    return picture
 
 
 class Spsl(ForgeryModel):

@@ -87,10 +87,11 @@ class TwoStream(ForgeryModel):
         out: dict[str, Tensor] = {}
         features, size, last = [], _size(taps["block11"]), self.scales[-1]
         for name, decoders in (("seg", self.seg), ("noise", self.noise)):
-            for number in self.scales if decoders is not None else ():
+            if decoders is None:
+                continue
+            for number in self.scales:
                 feature, out[f"{name}{number}"] = decoders[str(number)](taps[TAPS[number]])
-            if decoders is not None:
-                features.append(feature if last == 2 else upsample(feature, size))
+            features.append(feature if last == 2 else upsample(feature, size))
         fused = torch.cat(features, dim=1) if features else taps["block11"]
         if f"seg{last}" in out:
             forged = out[f"seg{last}"][:, :1]

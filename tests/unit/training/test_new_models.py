@@ -257,3 +257,53 @@ def test_a_foundation_model_without_weights_says_what_to_do(vits: Path, tmp_path
 def test_each_has_a_recipe() -> None:
     for name in model_names():
         assert make_recipe(name, {}).batch > 1
+
+
+def _torchvision_resnet50() -> dict[str, tuple[int, ...]]:
+    """Names and shapes of torchvision's ResNet-50, from its definition."""
+    found: dict[str, tuple[int, ...]] = {"fc.weight": (1000, 2048), "fc.bias": (1000,)}
+
+    def conv(name: str, norm: str, outputs: int, inputs: int, size: int) -> None:
+        found[f"{name}.weight"] = (outputs, inputs, size, size)
+        found.update({f"{norm}.{kind}": (outputs,) for kind in ("weight", "bias", "running_mean", "running_var")})
+
+    conv("conv1", "bn1", 64, 3, 7)
+    inputs = 64
+    for stage, depth in enumerate((3, 4, 6, 3)):
+        width = 64 * 2**stage
+        for block in range(depth):
+            at = f"layer{stage + 1}.{block}"
+            conv(f"{at}.conv1", f"{at}.bn1", width, inputs, 1)
+            conv(f"{at}.conv2", f"{at}.bn2", width, width, 3)
+            conv(f"{at}.conv3", f"{at}.bn3", 4 * width, width, 1)
+            if block == 0:
+                conv(f"{at}.downsample.0", f"{at}.downsample.1", 4 * width, inputs, 1)
+            inputs = 4 * width
+    return found
+
+
+def test_resnet50_is_filled_from_either_layout(tmp_path: Path) -> None:
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    torch.manual_seed(0)
+    weights = get_model("resnet50").weights
+    assert weights is not None
+    theirs = {name: torch.rand(shape) for name, shape in _torchvision_resnet50().items()}
+    save_file(theirs, tmp_path / "torchvision.safetensors")
+    model = build("resnet50").eval()
+    assert load_weights(model, tmp_path / "torchvision.safetensors", weights) is None
+    own = {name: t for name, t in model.get_submodule("trunk.net").state_dict().items() if "tracked" not in name}
+    assert sorted(float(t.sum()) for t in own.values()) == sorted(
+        float(t.sum()) for name, t in theirs.items() if not name.startswith("fc.")
+    )
+    torch.testing.assert_close(own["1.stages.2.layers.5.layer.1.convolution.weight"], theirs["layer3.5.conv2.weight"])
+    torch.testing.assert_close(
+        own["1.stages.3.layers.0.shortcut.normalization.bias"], theirs["layer4.0.downsample.1.bias"]
+    )
+    net = ResNetForImageClassification(ResNetConfig()).eval()
+    save_file(net.state_dict(), tmp_path / "transformers.safetensors")
+    assert load_weights(model, tmp_path / "transformers.safetensors", weights) is None
+    trunk, image = model.get_submodule("trunk"), pictures(64, 1)
+    with torch.inference_mode():
+        expected = net.resnet(trunk.get_submodule("scale")(image)).last_hidden_state
+        torch.testing.assert_close(trunk(image), expected)

@@ -97,7 +97,7 @@ FOUNDATION_VIT = ModelRecord(
     f"{_RECIPES}/foundation.yaml",
     "a ViT of CLIP or DINO, tuned by its normalisations or LoRA; the recipe is ours",
     n_way=True,
-    parameters=104_449,
+    parameters=103_425,
 )
 LOCAL_SIMILARITY = ModelRecord(
     "local-similarity",

@@ -40,7 +40,7 @@ def learns(model: ForgeryModel, batch: dict[str, Any], *, lr: float = 1e-3, step
         losses.append(float(loss.detach()))
         if step < steps:
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             assert [name for name, p in learnt.items() if p.grad is None or not p.grad.isfinite().all()] == []
             optimizer.step()
     assert losses[-1] < losses[0]

@@ -60,7 +60,7 @@ def images_task(training: Training, device: torch.device) -> Task:
 
     def validate(model: ForgeryModel, tell: Tell) -> Validation:
         loaded = LoadedModel(model, recipe, size, device)
-        found = _validation(model, find_verdicts(loaded, val, numbers=spread(len(val)), tell=tell))
+        found = _validation(model, find_verdicts(loaded, val, numbers=spread(len(val)), tell=tell), recipe.select)
         threshold = verdict_threshold(model, found.facts)
         for name, other in also.items():
             verdicts = find_verdicts(loaded, other, numbers=spread(len(other)), tell=tell)
@@ -120,11 +120,11 @@ def epoch_batches(index: SampleIndex, recipe: Recipe, epoch: int, *, ranks: int 
     return batches[: recipe.steps]
 
 
-def _validation(model: ForgeryModel, verdicts: Verdicts) -> Validation:
+def _validation(model: ForgeryModel, verdicts: Verdicts, select: str) -> Validation:
     means = verdicts.mask_means
     facts = {"threshold": None if means is None else best_threshold(verdicts.labels, means)}
     figures = verdict_figures(verdicts.labels, verdicts.scores, verdict_threshold(model, facts))
-    if math.isnan(figures["auc"]):
+    if math.isnan(figures["auc"]) or select == "loss":
         figures["loss"] = _loss(verdicts)
         return Validation(figures, -figures["loss"], facts)
     return Validation(figures, figures["auc"], facts)

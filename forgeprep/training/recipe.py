@@ -42,7 +42,8 @@ class Recipe(BaseModel):
     batch: int = Field(default=32, ge=1, description="images a step, over all GPUs")
     epochs: int = Field(default=20, ge=1, description="passes, or rounds of `steps`, at most")
     steps: int | None = Field(default=None, ge=1, description="steps an epoch; default: one pass over the samples")
-    patience: int = Field(default=5, ge=1, description="epochs without a better AUC on val before it stops")
+    patience: int = Field(default=5, ge=1, description="epochs without a better state before it stops")
+    select: Literal["auc", "loss"] = Field(default="auc", description="what of val makes a state the best")
     size: int | None = Field(default=None, ge=32, description="side of the input in pixels; default: the model's")
     view: Literal["resize", "crop"] = Field(
         default="resize",
@@ -62,15 +63,6 @@ class Recipe(BaseModel):
     save_every: int = Field(default=500, ge=1, description="steps between two states, besides those after each epoch")
     workers: int = Field(default=2, ge=0, description="threads that decode samples")
     seed: int = Field(default=0, description="of weights, order and transforms")
-
-
-NEWER: dict[str, Any] = {
-    name: Recipe.model_fields[name].default
-    for name in (
-        "optimizer", "schedule", "warmup", "step_every", "step_factor", "min_lr", "ema", "sam",
-    )
-}  # fmt: skip
-"""Settings that trainings of earlier versions do not name, and what these did."""
 
 
 def make_recipe(model: str, given: Mapping[str, Any]) -> Recipe:

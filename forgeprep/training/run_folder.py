@@ -19,7 +19,7 @@ from forgeprep.shards.records import read_run
 from forgeprep.training.boards import Board
 from forgeprep.training.checkpoint import read_facts
 from forgeprep.training.models import FILLED, get_model, options_of, package_of
-from forgeprep.training.recipe import NEWER, Recipe
+from forgeprep.training.recipe import Recipe
 from forgeprep.training.sample_index import SampleIndex
 
 Report = Callable[[dict[str, Any]], None]
@@ -187,7 +187,9 @@ def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
     options = {name: value for name, value in (config.get("options") or {}).items() if name not in FILLED}
-    return {**config, **NEWER, **(config.get("recipe") or {}), "recipe": None, "options": options}
+    # Settings that an earlier version did not have were as they are by default.
+    usual = Recipe().model_dump(mode="json")
+    return {**config, **usual, **(config.get("recipe") or {}), "recipe": None, "options": options}
 
 
 def _refuse_others(run: Path, config: Mapping[str, Any]) -> None:

@@ -44,6 +44,8 @@ def features_task(training: Training, device: torch.device) -> Task:
     """
     if training.also:
         raise UsageError(f"--also: {training.model} finds spans and is judged on val alone; see 'forgeprep spans'")
+    if training.recipe.select != "auc":
+        raise UsageError(f"select: {training.model} finds spans; the best state is that of the best mAP on val")
     recipe, scale = training.recipe, int(training.options.get("scale", 100))
     seer = load_features_model(training.options, device)
     refuse_same_samples(training.shards)

@@ -105,7 +105,7 @@ def test_a_training_of_before_there_were_schedules_goes_on(prepared: Path, tmp_p
     training = _training(prepared, tmp_path / "run", epochs=1)
     train(training, device="cpu")
     config = json.loads((training.run / "config.json").read_text())
-    for name in ("optimizer", "schedule", "warmup", "step_every", "step_factor", "min_lr", "ema", "sam"):
+    for name in ("optimizer", "schedule", "warmup", "step_every", "step_factor", "min_lr", "ema", "sam", "select"):
         del config["recipe"][name]
     (training.run / "config.json").write_text(json.dumps(config))
     train(_training(prepared, training.run, epochs=2), device="cpu")
@@ -125,6 +125,7 @@ def test_other_sets_are_judged_after_each_epoch(
     assert read_config(run)["also"] == {"cross": str(prepared.resolve())}
     # The folder alone remembers them, and so does the whole command without them.
     assert run_cli("train", "--run", str(run), "--epochs", "2", "--gpus", "0") == 0
+    assert run_cli("train", "--run", str(run), "--set", "select=loss", "--gpus", "0") == 2
     assert "; cross AUC 0." in capsys.readouterr().out
     assert run_cli(*map(str, whole), "--also", "a b=x") == 2
     assert run_cli(*map(str, whole), "--also", f"cross={tmp_path / 'none'}", "--epochs", "3") != 0

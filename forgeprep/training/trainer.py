@@ -184,8 +184,10 @@ class Loop:
         found: ForgeryModel = averaged
         return found
 
-    def step(self, batch: Batch, step: int, rate: float) -> dict[str, float]:
-        """Learn from a batch of the task at a learning rate; returns the loss and its terms, and a rate that changes.
+    def step(self, batch: Batch, step: int, rate: float | None = None) -> dict[str, float]:
+        """Learn from a batch of the task; returns the loss and its terms, and a learning rate that changes.
+
+        ``rate`` is the learning rate, the recipe's where none is given.
 
         Raises:
             ForgeprepError: the loss is not finite.
@@ -212,6 +214,7 @@ class Loop:
         if recipe.sam is not None:
             sharpness_aware(self.model, recipe.sam, lambda: terms_and_loss()[1])
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm)
+        rate = recipe.lr if rate is None else rate
         set_learning_rate(self.optimizer, rate)
         self.optimizer.step()
         if self.average is not None:

@@ -173,7 +173,7 @@ def datasets_page() -> list[str]:
 
 def models_page() -> list[str]:
     """Every forgery model with its options and recipe."""
-    from forgeprep.training.models import get_model, model_names, options_of, parameters_of
+    from forgeprep.training.models import FILLED, get_model, model_names, options_of, parameters_of
     from forgeprep.training.recipe import Recipe, make_recipe
 
     rows = [
@@ -185,7 +185,7 @@ def models_page() -> list[str]:
     lines += ["## Settings of a recipe", "", *table(["`--set`", "default", ""], told), ""]
     for model in map(get_model, model_names()):
         own = make_recipe(model.name, {}).model_dump(exclude_defaults=True)
-        options = [f"{n}={d!r}" for n, (_, d) in options_of(model.name).items() if n not in ("names", "channels")]
+        options = [f"{n}={d!r}" for n, (_, d) in options_of(model.name).items() if n not in FILLED]
         lines += [f"## {model.name}", ""]
         lines += [f"Options: {', '.join(f'`{o}`' for o in options)}.", ""] if options else []
         lines += [f"Recipe, where it differs: {', '.join(f'`{n}={v}`' for n, v in own.items())}.", ""]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from forgeprep.commands.flags import ANY, INPUT, LOCAL, OUTPUT, Debug, Gpus, Json, complete_models
 from forgeprep.commands.groups import single
 
+Board = Literal["tensorboard", "wandb"]
 RECIPE, MODEL = "Recipe", "Model"
 EXAMPLES = """
 forgeprep train two-stream --shards shards --run runs/two-stream
@@ -96,6 +98,18 @@ def train(
             help="A training to start from, e.g. a first step. [default: none]", rich_help_panel=MODEL, **LOCAL
         ),
     ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Judge the test split of another run after each epoch too, for the log alone. May be repeated.",
+            metavar="NAME=DIR",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    log: Annotated[
+        Board | None,
+        typer.Option(help="Where curves are drawn besides curves.png. [default: tensorboard]", rich_help_panel=OUTPUT),
+    ] = None,
     gpus: Gpus = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -110,6 +124,8 @@ def train(
     from forgeprep.io.storage import to_path
 
     require_training()
+    if log == "wandb" and importlib.util.find_spec("wandb") is None:
+        raise UsageError("--log wandb: wandb is not installed: pip install 'forgeprep[wandb]'")
     refuse_file("--run", run_folder)
     old = old_training(run_folder)
     if old is None and not (model and shards):
@@ -121,7 +137,7 @@ def train(
     told = {} if model else old or {}
     training = training_of(
         model or str(told["model"]), shards, run_folder, config, setting or [], model_option or [], given, weights,
-        init, told,
+        init, told, also=also or [], log=log,
     )  # fmt: skip
     with document(as_json) as found:
         best = train_with_bar(training, gpus, f"go on with: forgeprep train --run {shlex.quote(str(run_folder))}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +17,7 @@ from forgeprep.commands.terminal import console
 from forgeprep.commands.training_progress import board, interruptible
 from forgeprep.errors import Stopped, UsageError
 from forgeprep.io.settings import name_and_value, read_settings_file
+from forgeprep.io.storage import to_path
 
 if TYPE_CHECKING:
     from forgeprep.training.run_folder import Training
@@ -40,6 +42,9 @@ def training_of(
     weights: Path | None,
     init: Path | None = None,
     old: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    also: Sequence[str] = (),
+    log: str | None = None,
 ) -> Training:
     """A training from flags: ``given`` win over ``settings`` (``--set``), and these over the file ``config``.
 
@@ -62,15 +67,33 @@ def training_of(
         name = str(error).partition(":")[0]
         flag = f"--{name}" if name in flags else f"--set {name}" if name in pairs_of("--set", settings) else ""
         raise UsageError(str(error).replace(name, flag, 1) if flag else str(error)) from None
+    sets = _sets_of(also)
     if not old:
-        return Training(model, tuple(shards), run, recipe, known, weights, init)
+        return Training(model, tuple(shards), run, recipe, known, weights, init, also=sets, log=log or "tensorboard")
     known = {name: value for name, value in old["options"].items() if name not in FILLED} | known
     weights, init = weights or _path(old.get("weights")), init or _path(old.get("init"))
     kind = old.get("kind")
     return Training(
         model, tuple(shards), run, recipe, known, weights, init,
         kind=(kind[0], kind[1]) if kind else None,
+        also=sets or {name: to_path(text) for name, text in (old.get("also") or {}).items()},
+        log=log or old.get("log") or "tensorboard",
     )  # fmt: skip
+
+
+def _sets_of(given: Sequence[str]) -> dict[str, Path]:
+    """``NAME=DIR`` texts as a mapping.
+
+    Raises:
+        UsageError: a name that stands twice, or has other signs than letters, digits, ``-``, ``_`` and ``.``.
+    """
+    sets: dict[str, Path] = {}
+    for text in given:
+        name, out = name_and_value("--also", text)
+        if not re.fullmatch(r"[\w.-]+", name) or name in sets:
+            raise UsageError(f"--also {text}: give each set a name of its own, of letters and digits")
+        sets[name] = to_path(out)
+    return sets
 
 
 def _path(text: str | None) -> Path | None:

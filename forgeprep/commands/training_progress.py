@@ -121,7 +121,8 @@ class _State:
             self.doing = f"validating, {facts['judged']:,} of {facts['of']:,}"
         else:
             told = ", ".join(f"{title} {_figure(facts[name])}" for name, title in _FIGURES.items() if name in facts)
-            return f"epoch {self.epoch} of {self.epochs}, step {self.step:,}: val {told}"
+            others = [f"; {n.removesuffix('/auc')} AUC {_figure(v)}" for n, v in facts.items() if n.endswith("/auc")]
+            return f"epoch {self.epoch} of {self.epochs}, step {self.step:,}: val {told}{''.join(others)}"
         return None
 
     def more(self) -> str:

@@ -25,9 +25,14 @@ from forgeprep.training.models.base import SCALES
 
 
 def save_state(
-    folder: Path, name: str, model: nn.Module, optimizer: torch.optim.Optimizer | None, facts: dict[str, Any]
+    folder: Path,
+    name: str,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    facts: dict[str, Any],
+    average: nn.Module | None = None,
 ) -> None:
-    """Write ``name.json`` and its tensors.
+    """Write ``name.json`` and its tensors; ``average`` is a running average of the model's.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -36,6 +41,8 @@ def save_state(
     if optimizer is not None:
         for number, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{number}/{key}": torch.as_tensor(value) for key, value in state.items()}
+    if average is not None:
+        tensors |= {f"average/{key}": value for key, value in average.state_dict().items()}
     file = f"{name}-{facts['step']:08d}.safetensors"
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,9 +69,15 @@ def read_facts(folder: Path, name: str) -> dict[str, Any] | None:
 
 
 def load_state(
-    folder: Path, name: str, model: nn.Module, optimizer: torch.optim.Optimizer | None = None
+    folder: Path,
+    name: str,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None = None,
+    average: nn.Module | None = None,
 ) -> dict[str, Any] | None:
-    """Fill the model, and the optimizer, with a state; returns its facts, or None if there is none.
+    """Fill the model, the optimizer and the running average with a state; returns its facts, or None if there is none.
+
+    Without an optimizer the model is to judge: it becomes the running average, where the state has one.
 
     Raises:
         VerifyError: a file is damaged, or missing.
@@ -84,7 +97,11 @@ def load_state(
         raise VerifyError(f"{file}: no such file, but {name}.json names it; copy the training's folder whole") from None
     except (OSError, ValueError, MemoryError, SafetensorError) as error:
         raise VerifyError(f"{folder / name}: damaged checkpoint ({' '.join(str(error).split())[:120]})") from None
-    fill(model, {key[6:]: value for key, value in tensors.items() if key.startswith("model/")}, str(folder / name))
+    source, averaged = str(folder / name), _below(tensors, "average/")
+    own = _below(averaged, "module.") if averaged and optimizer is None else _below(tensors, "model/")
+    fill(model, own, source)
+    if average is not None:
+        fill(average, averaged, source)
     if optimizer is not None:
         states: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():
@@ -98,6 +115,10 @@ def load_state(
         except (ValueError, KeyError, RuntimeError) as error:
             raise VerifyError(f"{folder / name}: damaged checkpoint ({' '.join(str(error).split())[:120]})") from None
     return facts
+
+
+def _below(tensors: dict[str, Tensor], begin: str) -> dict[str, Tensor]:
+    return {key.removeprefix(begin): value for key, value in tensors.items() if key.startswith(begin)}
 
 
 def fill(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:

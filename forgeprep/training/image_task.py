@@ -43,11 +43,16 @@ def images_task(training: Training, device: torch.device) -> Task:
     index = load_index(training.shards, "train", needs, only=only, kind=kind, target=target)
     val = load_index(training.shards, "val", needs, only=only, kind=kind, numbered=index.methods, target=target)
     index, val = as_taken(index, plain), as_taken(val, plain)
-    if get_model(training.model).levels:
+    if get_model(training.model).levels and plain.levelled:
         # The numbering of the classes, which evaluation keeps to.
         names = {level: list(names) for level, names in index.classes.items()}
         training = replace(training, options={**training.options, "names": names})
+    training = replace(training, options={**training.options, **plain.noted()})
     _check_classes(training, index)
+    also = {
+        name: as_taken(load_index([out], "test", numbered=index.methods, kind=kind), plain)
+        for name, out in training.also.items()
+    }
     # A noise level that is asked for is not that of the residuals in the shards: they are computed.
     columns = {"image", *plain.needs} - ({"noise"} if recipe.sigma is not None else set())
     samples = Samples(index, without(set(PLANES) - columns))
@@ -57,9 +62,14 @@ def images_task(training: Training, device: torch.device) -> Task:
         return collate([prepare(row, recipe, size, train=True, epoch=epoch) for row in rows], recipe.sigma)
 
     def validate(model: ForgeryModel, tell: Tell) -> Validation:
-        chosen = np.unique(np.linspace(0, len(val) - 1, min(MAX_VAL, len(val))).astype(np.int64))
         loaded = LoadedModel(model, recipe, size, device)
-        return _validation(model, find_verdicts(loaded, val, numbers=chosen, tell=tell))
+        found = _validation(model, find_verdicts(loaded, val, numbers=spread(len(val)), tell=tell), recipe.select)
+        threshold = verdict_threshold(model, found.facts)
+        for name, other in also.items():
+            verdicts = find_verdicts(loaded, other, numbers=spread(len(other)), tell=tell)
+            figures = verdict_figures(verdicts.labels, verdicts.scores, threshold)
+            found.others.update({f"{name}/{figure}": figures[figure] for figure in ("auc", "acc")})
+        return found
 
     return Task(
         training,
@@ -74,6 +84,11 @@ def images_task(training: Training, device: torch.device) -> Task:
         _map_check(training, plain),
         notes=_lacking(training, index, val, plain),
     )
+
+
+def spread(count: int) -> Ints:
+    """The numbers of the samples that are judged after an epoch, of so many."""
+    return np.unique(np.linspace(0, count - 1, min(MAX_VAL, count)).astype(np.int64))
 
 
 def _check_classes(training: Training, index: SampleIndex) -> None:
@@ -108,14 +123,14 @@ def epoch_batches(index: SampleIndex, recipe: Recipe, epoch: int, *, ranks: int 
     return batches[: recipe.steps]
 
 
-def _validation(model: ForgeryModel, verdicts: Verdicts) -> Validation:
+def _validation(model: ForgeryModel, verdicts: Verdicts, select: str) -> Validation:
     means = verdicts.mask_means
     facts = {"threshold": None if means is None else best_threshold(verdicts.labels, means)}
     figures = verdict_figures(verdicts.labels, verdicts.scores, verdict_threshold(model, facts))
     # `evaluate` tells the rates at it beside those at 0.5; nothing else goes by it.
     both = len(set(verdicts.labels.tolist())) > 1
     facts["val_threshold"] = best_threshold(verdicts.labels, verdicts.scores) if both else None
-    if math.isnan(figures["auc"]):
+    if math.isnan(figures["auc"]) or select == "loss":
         figures["loss"] = _loss(verdicts)
         return Validation(figures, -figures["loss"], facts)
     return Validation(figures, figures["auc"], facts)

@@ -65,7 +65,9 @@ def load_weights(model: nn.Module, path: Path, weights: Weights = WHOLE) -> str 
         UsageError: the file is missing, unreadable, or of another network; the message names the first tensor.
     """
     found = read_tensors(path)
-    modules = {name: model.get_submodule(name) for name in weights.modules}
+    # An option may have left out one of several backbones.
+    there = {name for name, _ in model.named_modules()}
+    modules = {name: model.get_submodule(name) for name in weights.modules if name in there}
     own = {f"{at}\n{name}": t for at, module in modules.items() for name, t in module.state_dict().items()}
     layouts = LAYOUTS[weights.layouts]
     matches = [(layout, *_match(own, found, layout)) for layout in layouts]
@@ -146,6 +148,10 @@ def _match(own: Mapping[str, Tensor], found: Mapping[str, Tensor], layout: Layou
 
 def _fitted(tensor: Tensor, own: Tensor) -> Tensor | None:
     """A tensor in the shape of the backbone's; None where it is another. Old files lack the sides of 1 x 1 kernels."""
+    if tensor.ndim == own.ndim == 4 and tensor.shape[1] == 3 < own.shape[1] and tensor.shape[2:] == own.shape[2:]:
+        # A network that sees more than red, green and blue: these in turn, so that as much comes out.
+        wide = tensor[:, torch.arange(own.shape[1]) % 3] * (3 / own.shape[1])
+        return wide if wide.shape == own.shape else None
     shape = (*tensor.shape, *[1] * (own.ndim - tensor.ndim))
     return tensor.reshape(shape) if shape == tuple(own.shape) else None
 
@@ -251,11 +257,38 @@ def _pytorchvideo(name: str) -> str:
     return f"{begin}.res_blocks.{block}.{part}.{kind}"
 
 
+def _backbone(source: Callable[[str], str]) -> Callable[[str], str]:
+    """Names of a trunk that scales its input; the scale comes from no file."""
+    return lambda name: "" if name.startswith("scale.") else source(name)
+
+
+_RESNET_PARTS = {"layer.0": "1", "layer.1": "2", "layer.2": "3"}
+
+
+def _resnet50(name: str) -> str:
+    """ResNet of torchvision and timm: ``layer1.0.conv1.weight``."""
+    layer, _, kind = name.removeprefix("net.").rpartition(".")
+    place, part = layer.rsplit(".", 1)
+    norm = part == "normalization"
+    if place == "0.embedder":
+        return f"{'bn1' if norm else 'conv1'}.{kind}"
+    stage, block, rest = re.fullmatch(r"1\.stages\.(\d)\.layers\.(\d)\.(.+)", place).groups()  # type: ignore[union-attr]
+    begin = f"layer{int(stage) + 1}.{block}"
+    if rest == "shortcut":
+        return f"{begin}.downsample.{int(norm)}.{kind}"
+    return f"{begin}.{'bn' if norm else 'conv'}{_RESNET_PARTS[rest]}.{kind}"
+
+
+def _resnet_of_transformers(name: str) -> str:
+    """``embedder.embedder.convolution.weight``."""
+    return name.replace("net.0.", "embedder.", 1).replace("net.1.", "encoder.", 1)
+
+
 _TORCHVISION = ("features.0.0", "features.0.1", "features.8.0", "features.8.1")
 
 LAYOUTS: dict[str, tuple[Layout, ...]] = {
     "same": (Layout("", str),),
-    "xception": (Layout("legacy_xception of timm", str, r"(fc|last_linear|block12|conv[34]|bn[34])\."),),
+    "xception": (Layout("legacy_xception of timm", str, r"(fc|last_linear|block([4-9]|1[0-2])|conv[34]|bn[34])\."),),
     "vgg16": (
         Layout("vgg16 of torchvision", _vgg16, r"(features|classifier|pre_logits|head|last_linear|fc)\b", IMAGENET),
     ),
@@ -269,6 +302,10 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
             IMAGENET,
         ),
         Layout("transformers", _keras, r"classifier\.", KERAS),
+    ),
+    "resnet50": (
+        Layout("torchvision", _backbone(_resnet50), r"fc\.", IMAGENET),
+        Layout("transformers", _backbone(_resnet_of_transformers), r"classifier\.", IMAGENET),
     ),
     "slowfast_r50": (
         Layout("PySlowFast", _pyslowfast, r"head\."),

@@ -17,13 +17,33 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    lr: float = Field(default=1e-4, gt=0, description="learning rate of Adam, constant")
-    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="Adam's running averages")
-    weight_decay: float = Field(default=0.0, ge=0, description="L2 penalty of Adam")
+    optimizer: Literal["adam", "adamw", "sgd"] = Field(default="adam", description="what makes a step of a gradient")
+    lr: float = Field(default=1e-4, gt=0, description="learning rate, the largest one of a schedule")
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="running averages, the first sgd's momentum")
+    weight_decay: float = Field(default=0.0, ge=0, description="L2 penalty; of adamw the decay of the weights")
+    schedule: Literal["constant", "step", "cosine"] = Field(
+        default="constant", description="how lr falls: not at all, in steps, or as a cosine until the last epoch"
+    )
+    warmup: int = Field(default=0, ge=0, description="steps in which lr rises from nothing to its schedule")
+    step_every: int = Field(default=10, ge=1, description="epochs between two falls of schedule=step")
+    step_factor: float = Field(default=0.1, gt=0, lt=1, description="what such a fall leaves of lr")
+    min_lr: float = Field(default=0.0, ge=0, description="no schedule falls below this")
+    ema: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="judge and keep a running average of the weights, e.g. 0.999",
+    )
+    sam: float | None = Field(
+        default=None,
+        gt=0,
+        description="sharpness-aware: radius of the step up, e.g. 0.05; twice the time",
+    )
     batch: int = Field(default=32, ge=1, description="images a step, over all GPUs")
     epochs: int = Field(default=20, ge=1, description="passes, or rounds of `steps`, at most")
     steps: int | None = Field(default=None, ge=1, description="steps an epoch; default: one pass over the samples")
-    patience: int = Field(default=5, ge=1, description="epochs without a better AUC on val before it stops")
+    patience: int = Field(default=5, ge=1, description="epochs without a better state before it stops")
+    select: Literal["auc", "loss"] = Field(default="auc", description="what of val makes a state the best")
     size: int | None = Field(default=None, ge=32, description="side of the input in pixels; default: the model's")
     view: Literal["resize", "crop"] = Field(
         default="resize",

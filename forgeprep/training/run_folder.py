@@ -16,6 +16,7 @@ from forgeprep.io.safe_files import parse_json, read_bytes, read_json
 from forgeprep.schemas.files import TrainingFile, problem_of
 from forgeprep.schemas.renamed import SAMPLE_COLUMNS_RENAMED, current_name, current_row
 from forgeprep.shards.records import read_run
+from forgeprep.training.boards import Board
 from forgeprep.training.checkpoint import read_facts
 from forgeprep.training.models import FILLED, get_model, options_of, package_of
 from forgeprep.training.recipe import Recipe
@@ -27,10 +28,8 @@ Report = Callable[[dict[str, Any]], None]
 ``epoch`` counts from 1. It is also told what is in no log: before an epoch how many ``steps`` there will be in all,
 while val is judged how many samples are ``judged``, and any ``note``. What it raises ends the training; the state is
 kept."""
-_NEUTRAL = ("workers", "save_every")
-"""Settings of a recipe that do not change what comes out."""
-_LATER = {"target": "label"}
-"""Settings of recipes that trainings of earlier versions do not name, and what these did."""
+_NEUTRAL = ("workers", "save_every", "also", "log")
+"""Settings that do not change what comes out."""
 _LONGER = ("epochs", "patience")
 """Settings that only say when a training ends."""
 STOP = "stop"
@@ -51,6 +50,8 @@ class Training:
         init: another training to start from: what it has of this model is taken.
         limit: steps after which to stop, for a try.
         kind: a column and a value: learn from fakes with that value alone. Methods are chosen by the recipe.
+        also: name -> folder of a run whose test split is judged after each epoch, for the log alone.
+        log: where curves are drawn, of :data:`forgeprep.training.boards.BOARDS`.
     """
 
     model: str
@@ -62,6 +63,8 @@ class Training:
     init: Path | None = None
     limit: int | None = None
     kind: tuple[str, str] | None = None
+    also: Mapping[str, Path] = field(default_factory=dict)
+    log: str = "tensorboard"
 
     @property
     def size(self) -> int:
@@ -119,10 +122,14 @@ def current_options(model: str, options: Mapping[str, Any]) -> dict[str, Any]:
 _BY_LEVEL = {"levels", "weights", "names"}
 
 _BEFORE: dict[str, dict[str, Any]] = {
+    "foundation-vit": {"vision": None},
+    "cael": {"transposed": "edges"},
     "mesoinception4-cls": {"head": "fc"},
     "two-stream": {"noise_scale": "gray"},
 }
-"""Options that trainings of earlier versions do not name, and what these did. New trainings always name them."""
+"""Options that trainings of earlier versions do not name, and what these did. New trainings always name them.
+
+What a training notes of its model (:meth:`ForgeryModel.noted`) stands here too: it goes on with what it has noted."""
 
 
 def complete_options(model: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,6 +157,7 @@ def as_begun(training: Training) -> Training:
 def settings_of(training: Training) -> dict[str, Any]:
     """What ``config.json`` says of a training, but for what its samples tell."""
     training = as_begun(training)
+    also = {"also": {name: str(out.resolve()) for name, out in training.also.items()}} if training.also else {}
     return {
         "model": training.model,
         "options": training.options,
@@ -160,6 +168,8 @@ def settings_of(training: Training) -> dict[str, Any]:
         "weights": str(training.weights) if training.weights else None,
         "init": str(training.init) if training.init else None,
         "package": package_of(training.model),
+        **also,
+        **({"log": training.log} if training.log != "tensorboard" else {}),
     }
 
 
@@ -185,12 +195,18 @@ def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
     options = {name: value for name, value in (config.get("options") or {}).items() if name not in FILLED}
-    return {**_LATER, **config, **(config.get("recipe") or {}), "recipe": None, "options": options}
+    # Settings that an earlier version did not have were as they are by default.
+    usual = Recipe().model_dump(mode="json")
+    return {**config, **usual, **(config.get("recipe") or {}), "recipe": None, "options": options}
 
 
 def _refuse_others(run: Path, config: Mapping[str, Any]) -> None:
-    """With more or fewer epochs it is the same training; a folder without a state is nobody's yet."""
-    names = {name: told for name, told in differing(read_config(run), config).items() if name not in _LONGER}
+    """With more or fewer epochs it is the same training; a folder without a state is nobody's yet.
+
+    A cosine ends with the last epoch: with other epochs it is another one from the first step on.
+    """
+    same = [name for name in _LONGER if name != "epochs" or config["recipe"].get("schedule") != "cosine"]
+    names = {name: told for name, told in differing(read_config(run), config).items() if name not in same}
     if names and not any((run / f"{state}.json").exists() for state in ("last", "best")):
         # The start of another training failed here. What it has computed is of other settings.
         for file in run.glob("features-*.npy"):
@@ -198,6 +214,7 @@ def _refuse_others(run: Path, config: Mapping[str, Any]) -> None:
         return
     if names:
         told = "; ".join(f"{name}: {change}" for name, change in names.items())
+        told += ", and a cosine ends with its last epoch" if "epochs" in names else ""
         raise UsageError(
             f"{run}: holds another training ({told}); give another folder, or the old settings to go on with it"
         )
@@ -259,11 +276,8 @@ def _crop_params(run: Mapping[str, Any]) -> dict[str, Any]:
     return dict(cut) if isinstance(cut, dict) else {}
 
 
-def logged(run: Path, report: Report, facts: Mapping[str, Any]) -> Report:
-    """Write what is reported to ``log.jsonl`` and TensorBoard too, after what was known at the state of ``facts``."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    board = SummaryWriter(str(run / "tensorboard"), purge_step=facts["step"] + 1)
+def logged(run: Path, report: Report, facts: Mapping[str, Any], board: Board) -> Report:
+    """Write what is reported to ``log.jsonl`` and a board too, after what was known at the state of ``facts``."""
     _forget_later(run / "log.jsonl", facts)
 
     def tell(facts: dict[str, Any]) -> None:
@@ -272,10 +286,7 @@ def logged(run: Path, report: Report, facts: Mapping[str, Any]) -> Report:
             return
         with (run / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json_text({"time": round(time.time(), 3), **facts}) + "\n")
-        for name, value in facts.items():
-            if name not in ("step", "epoch"):
-                board.add_scalar(name, value, facts["step"])
-        board.flush()
+        board.add({name: value for name, value in facts.items() if name not in ("step", "epoch")}, facts["step"])
         report(facts)
 
     return tell

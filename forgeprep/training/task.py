@@ -28,11 +28,13 @@ class Validation:
         figures: name -> value, reported as ``val_NAME``.
         score: the larger, the better the state; None where nothing can be compared: then the newest state is the best.
         facts: kept in the state, e.g. the threshold chosen on val.
+        others: ``SET/NAME`` -> value, figures of other sets than val, which choose nothing.
     """
 
     figures: dict[str, float]
     score: float | None
     facts: dict[str, Any] = field(default_factory=dict)
+    others: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

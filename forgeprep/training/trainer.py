@@ -11,12 +11,20 @@ import torch
 
 from forgeprep.errors import ForgeprepError, UsageError
 from forgeprep.text import counted
-from forgeprep.training.checkpoint import load_state, save_state
+from forgeprep.training.boards import open_board
+from forgeprep.training.checkpoint import load_state, read_facts, save_state
 from forgeprep.training.choose_task import make_task
 from forgeprep.training.data import load_batches
 from forgeprep.training.inference.loaded import load_model, pick_device
 from forgeprep.training.models import build, get_model
 from forgeprep.training.models.base import Batch, ForgeryModel
+from forgeprep.training.optimize import (
+    learning_rate,
+    make_average,
+    make_optimizer,
+    set_learning_rate,
+    sharpness_aware,
+)
 from forgeprep.training.pretrained import load_weights
 from forgeprep.training.run_folder import Report, Training, as_begun, claim, logged
 from forgeprep.training.sample_index import Ints
@@ -45,22 +53,34 @@ def train(training: Training, *, device: str | None = None, report: Report = lam
     task.prepare()
     torch.manual_seed(training.recipe.seed)
     model = build(training.model, training.options)
+    if read_facts(training.run, "last") is None:
+        model.begin()
     notes = _start_from(training, model)
     loop = Loop(task, model, where)
     facts: dict[str, Any] = {"step": 0, "epoch": 0, "in_epoch": 0, "best": None}
-    facts |= load_state(training.run, "last", model, loop.optimizer) or {}
-    tell = loop.report = logged(training.run, report, facts) if rank == 0 else _silent
-    for note in (*notes, *task.notes):
-        tell({"step": facts["step"], "epoch": facts["epoch"] + 1, "note": note})
-    while facts["epoch"] < training.recipe.epochs and not facts.get("done"):
-        finished = loop.epoch(facts)
-        if not finished:
-            break
-        if rank == 0:
-            _after_epoch(loop, facts, tell)
-        _share(facts)
+    facts |= load_state(training.run, "last", model, loop.optimizer, loop.average) or {}
+    board = open_board(training.log, training.run, facts["step"]) if rank == 0 else None
+    if board is not None:
+        loop.report = logged(training.run, report, facts, board)
+    try:
+        for note in (*notes, *task.notes):
+            loop.report({"step": facts["step"], "epoch": facts["epoch"] + 1, "note": note})
+        _epochs(loop, facts)
+    finally:
+        if board is not None:
+            board.close()
     best: dict[str, Any] = facts["best"] or {}
     return best
+
+
+def _epochs(loop: Loop, facts: dict[str, Any]) -> None:
+    """The epochs that are left."""
+    while facts["epoch"] < loop.training.recipe.epochs and not facts.get("done"):
+        if not loop.epoch(facts):
+            break
+        if loop.rank == 0:
+            _after_epoch(loop, facts, loop.report)
+        _share(facts)
 
 
 def world() -> tuple[int, int]:
@@ -95,9 +115,8 @@ class Loop:
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=bf16)
         self.layout = task.layout if bf16 and cuda else torch.contiguous_format
         model.to(device).to(memory_format=self.layout)  # type: ignore[call-overload]
-        self.optimizer = torch.optim.Adam(
-            model.parameters(), lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay
-        )
+        self.optimizer = make_optimizer(model, recipe)
+        self.average = make_average(model, recipe.ema)
         self.forward: Any = model
         if self.ranks > 1:
             self.forward = torch.nn.parallel.DistributedDataParallel(model)
@@ -125,16 +144,18 @@ class Loop:
                 if self.training.limit is not None and facts["step"] >= self.training.limit:
                     self.save(facts)
                     return False
-                terms = self.step(batch, facts["step"])
+                passed = facts["epoch"] + facts["in_epoch"] / len(dealt)
+                rate = learning_rate(recipe, step=facts["step"], passed=passed)
+                terms = self.step(batch, facts["step"], rate)
                 seen += len(batch["sample_id"]) * self.ranks
                 facts["step"] += 1
                 facts["in_epoch"] += 1
                 task.check(batch, facts["step"] == last)
-                rate = seen / max(1e-9, time.perf_counter() - started)
+                speed = seen / max(1e-9, time.perf_counter() - started)
                 if facts["step"] % recipe.save_every == 0:
                     self.save(facts)
                 try:
-                    self.report({"step": facts["step"], "epoch": place["epoch"], f"{task.unit}_s": rate, **terms})
+                    self.report({"step": facts["step"], "epoch": place["epoch"], f"{task.unit}_s": speed, **terms})
                 except BaseException:
                     self.save(facts)
                     raise
@@ -154,21 +175,35 @@ class Loop:
     def save(self, facts: dict[str, Any]) -> None:
         """Keep the state, from which a training goes on."""
         if self.rank == 0:
-            save_state(self.training.run, "last", self.model, self.optimizer, facts)
+            save_state(self.training.run, "last", self.model, self.optimizer, facts, self.average)
 
-    def step(self, batch: Batch, step: int) -> dict[str, float]:
-        """Learn from a batch of the task; returns the loss and its terms.
+    @property
+    def judged(self) -> ForgeryModel:
+        """The model that is judged and kept: the running average of the weights, where there is one."""
+        averaged: Any = self.model if self.average is None else self.average.module
+        found: ForgeryModel = averaged
+        return found
+
+    def step(self, batch: Batch, step: int, rate: float | None = None) -> dict[str, float]:
+        """Learn from a batch of the task; returns the loss and its terms, and a learning rate that changes.
+
+        ``rate`` is the learning rate, the recipe's where none is given.
 
         Raises:
             ForgeprepError: the loss is not finite.
         """
-        # Dropout is drawn anew for each step, so that a resumed training draws the same.
-        torch.manual_seed(hash((self.training.recipe.seed, step, self.rank)) % (1 << 63))
+        recipe = self.training.recipe
         moved = self.task.to_device(batch, self.device)
         inputs = moved[self.task.input].contiguous(memory_format=self.layout)
-        with self.autocast:
-            terms = self.model.losses(self.forward(inputs), moved)
-        loss = torch.stack(list(terms.values())).sum()
+
+        def terms_and_loss() -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+            # Dropout is drawn anew for each step, so that a resumed training draws the same.
+            torch.manual_seed(hash((recipe.seed, step, self.rank)) % (1 << 63))
+            with self.autocast:
+                terms = self.model.losses(self.forward(inputs), moved)
+            return terms, torch.stack(list(terms.values())).sum()
+
+        terms, loss = terms_and_loss()
         if not torch.isfinite(loss):
             raise ForgeprepError(
                 f"step {step + 1}: the loss is not finite; a smaller --set lr=… may help, or look at these "
@@ -176,9 +211,16 @@ class Loop:
             )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.training.recipe.clip_norm)
+        if recipe.sam is not None:
+            sharpness_aware(self.model, recipe.sam, lambda: terms_and_loss()[1])
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm)
+        rate = recipe.lr if rate is None else rate
+        set_learning_rate(self.optimizer, rate)
         self.optimizer.step()
-        return {name: float(value.detach()) for name, value in {"loss": loss, **terms}.items()}
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        told = {name: float(value.detach()) for name, value in {"loss": loss, **terms}.items()}
+        return told if recipe.schedule == "constant" and not recipe.warmup else {**told, "lr": rate}
 
 
 @contextmanager
@@ -204,19 +246,19 @@ def _after_epoch(loop: Loop, facts: dict[str, Any], report: Report) -> None:
     """
     place = {"step": facts["step"], "epoch": facts["epoch"] + 1}
     try:
-        found = loop.task.validate(loop.model, lambda done, of: report({**place, "judged": done, "of": of}))
+        found = loop.task.validate(loop.judged, lambda done, of: report({**place, "judged": done, "of": of}))
     except BaseException:
         loop.save(facts)
         raise
     facts |= {"epoch": facts["epoch"] + 1, "in_epoch": 0, **found.facts}
-    figures = {f"val_{name}": value for name, value in found.figures.items()}
+    figures = {f"val_{name}": value for name, value in found.figures.items()} | found.others
     report({**place, **figures})
     best = facts["best"]
     if best is None or found.score is None or best["score"] is None or found.score > best["score"]:
         facts["best"] = {
             "score": found.score, "epoch": facts["epoch"], "step": facts["step"], **figures, **found.facts,
         }  # fmt: skip
-        save_state(loop.training.run, "best", loop.model, None, facts)
+        save_state(loop.training.run, "best", loop.judged, None, facts)
     facts["done"] = facts["epoch"] - facts["best"]["epoch"] >= loop.training.recipe.patience
     loop.save(facts)
 

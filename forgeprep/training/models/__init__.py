@@ -24,22 +24,31 @@ from forgeprep.training.models.record import ModelRecord
 if TYPE_CHECKING:
     from forgeprep.training.models.base import ForgeryModel
 
-FILLED = ("names", "channels")
+FILLED = ("names", "channels", "vision")
 """Options that a training fills in from its samples."""
 
 _HERE = "forgeprep.training.models"
 _BUILT_IN = {
     "bmn": f"{_HERE}.records:BMN",
     "cael": f"{_HERE}.records:CAEL",
+    "f3net": f"{_HERE}.records:F3NET",
     "fn3-cls": f"{_HERE}.records:FN3_CLS",
     "fn3-seg": f"{_HERE}.records:FN3_SEG",
+    "foundation-vit": f"{_HERE}.records:FOUNDATION_VIT",
     "local-similarity": f"{_HERE}.records:LOCAL_SIMILARITY",
+    "meso4": f"{_HERE}.records:MESO4",
     "mesoinception4-cls": f"{_HERE}.records:MESO_CLS",
     "mesoinception4-seg": f"{_HERE}.records:MESO_SEG",
+    "resnet50": f"{_HERE}.records:RESNET50",
+    "slowfast-forgerynet": f"{_HERE}.records:SLOWFAST_FORGERYNET",
     "slowfast-r50": f"{_HERE}.records:SLOWFAST_R50",
+    "spsl": f"{_HERE}.records:SPSL",
+    "srm": f"{_HERE}.records:SRM",
     "two-stream": f"{_HERE}.records:TWO_STREAM",
+    "unet4x-both": f"{_HERE}.records:UNET4X_BOTH",
     "unet4x-cls": f"{_HERE}.records:UNET4X_CLS",
     "unet4x-seg": f"{_HERE}.records:UNET4X_SEG",
+    "unet8x-both": f"{_HERE}.records:UNET8X_BOTH",
     "unet8x-cls": f"{_HERE}.records:UNET8X_CLS",
     "unet8x-seg": f"{_HERE}.records:UNET8X_SEG",
     "vgg3-cls": f"{_HERE}.records:VGG3_CLS",
@@ -48,6 +57,7 @@ _BUILT_IN = {
     "vgg5-seg": f"{_HERE}.records:VGG5_SEG",
     "vgg8-cls": f"{_HERE}.records:VGG8_CLS",
     "vgg8-seg": f"{_HERE}.records:VGG8_SEG",
+    "xception": f"{_HERE}.records:XCEPTION",
     "xception-cls": f"{_HERE}.records:XCEPTION_CLS",
     "xception-levels": f"{_HERE}.records:XCEPTION_LEVELS",
     "xception-seg": f"{_HERE}.records:XCEPTION_SEG",
@@ -86,7 +96,7 @@ def options_of(name: str) -> dict[str, tuple[Any, Any]]:
 
 
 def build(name: str, options: Mapping[str, Any] | None = None) -> ForgeryModel:
-    """A model with fresh weights.
+    """A model with fresh weights; a plain ``torch.nn.Module`` of another package as :class:`Bare`.
 
     Raises:
         UsageError: an option that it has not, or a value that the option does not take.
@@ -100,7 +110,12 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> ForgeryModel:
         values = checked.model_validate(given).model_dump(include=set(given))
     except ValidationError as error:
         raise UsageError(f"--model-option {': '.join(first_problem(error))}") from None
-    return get_model(name).maker(**values)
+    from torch import nn
+
+    from forgeprep.training.models.base import Bare, ForgeryModel
+
+    made: nn.Module = get_model(name).maker(**values)
+    return made if isinstance(made, ForgeryModel) else Bare(made)
 
 
 def without_weights(name: str) -> ForgeryModel:
@@ -123,4 +138,4 @@ def parameters_of(record: ModelRecord) -> int:
 
 def parameters(model: ForgeryModel) -> int:
     """How many numbers are trained."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

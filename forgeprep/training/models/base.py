@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from forgeprep.errors import UsageError
+
 Batch = dict[str, Any]
 """A batch: ``image`` float (B, 3, H, W) 0 to 1, ``label`` float (B,) 1 fake, ``method`` long (B,) 0 real, ``levels``,
 the class of each sample (None where unknown) at each level of the label tree, and what the model needs: ``mask``
@@ -32,12 +34,21 @@ class ForgeryModel(nn.Module):
     """Samples of a track from one frame of a sequence to the next."""
     only_size: int = 0
     """Side of the square images that it takes alone, where an option fixes it; 0 for a model that takes any size."""
+    levelled: bool = True
+    """Whether these options give it heads for the levels of the label tree, where its record says that it can."""
     tau: float = 0.5
     """A pixel is called forged where the map is at least this."""
 
     def needs_columns(self) -> tuple[str, ...]:
         """The columns that the shards have to hold; noise that they lack is computed."""
         return tuple(name for name in self.needs if name != "noise")
+
+    def noted(self) -> dict[str, Any]:
+        """Options that a training notes besides those given, so that its model can be made again from them alone."""
+        return {}
+
+    def begin(self) -> None:
+        """Called once, before a training's first step: take what an option names, e.g. weights."""
 
     def learns_label(self) -> bool:
         """Whether it has a verdict of its own; else the verdict follows from the map."""
@@ -89,18 +100,48 @@ class ForgeryModel(nn.Module):
         raise NotImplementedError
 
 
+class Bare(ForgeryModel):
+    """A network of someone's own, which knows nothing of forgeprep.
+
+    Args:
+        net: images (B, 3, H, W), 0 to 1, to logits: (B,) or (B, 1) of a fake, or (B, classes), real first.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """The network's logits, as a verdict."""
+        found = self.net(image)
+        if isinstance(found, Tensor) and found.ndim == 1:
+            found = found[:, None]
+        if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(image):
+            told = tuple(found.shape) if isinstance(found, Tensor) else f"a {type(found).__name__}"
+            raise UsageError(
+                f"{type(self.net).__name__}: gives {told} of {len(image)} images; a plain torch module has to give "
+                "logits (B,), (B, 1) or (B, classes), another kind of output needs a ForgeryModel"
+            )
+        return verdict(found)
+
+    def losses(self, out: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy of the verdict."""
+        return {"label": verdict_loss(out, batch)}
+
+
 SCALES = ("input_mean", "input_std")
 
 
 class Normalised(nn.Module):
     """The input (B, 3, H, W), less a mean and over a deviation for each channel; a training's state keeps both."""
 
-    def __init__(self, mean: float = 0.5, std: float = 0.5) -> None:
+    def __init__(self, mean: float | Sequence[float] = 0.5, std: float | Sequence[float] = 0.5) -> None:
         super().__init__()
         self.input_mean: Tensor
         self.input_std: Tensor
         for name, value in zip(SCALES, (mean, std), strict=True):
-            self.register_buffer(name, torch.full((3, 1, 1), value))
+            each = [value] * 3 if isinstance(value, float) else value
+            self.register_buffer(name, torch.tensor(each).view(3, 1, 1))
 
     def set(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Take those of pretrained weights, a number for each of red, green and blue."""
@@ -115,6 +156,23 @@ class Normalised(nn.Module):
 def image_loss(logit: Tensor, label: Tensor) -> Tensor:
     """Binary cross-entropy of logits (B,) and labels (B,)."""
     return functional.binary_cross_entropy_with_logits(logit.float(), label.float())
+
+
+def verdict(logits: Tensor) -> dict[str, Tensor]:
+    """The outputs of a verdict's last layer: of (B, 1) the ``logit`` (B,); of (B, classes) ``classes`` too, real first.
+
+    Fake is whatever is not class 0.
+    """
+    if logits.shape[1] == 1:
+        return {"logit": logits.squeeze(1)}
+    return {"logit": torch.logsumexp(logits[:, 1:], dim=1) - logits[:, 0], "classes": logits}
+
+
+def verdict_loss(out: dict[str, Tensor], batch: Batch) -> Tensor:
+    """Cross-entropy of what :func:`verdict` gives, with the classes where there are more than two."""
+    if "classes" in out and out["classes"].shape[1] > 2:
+        return functional.cross_entropy(out["classes"].float(), batch["method"])
+    return image_loss(out["logit"], batch["label"])
 
 
 def pixel_loss(logits: Tensor, target: Tensor, present: Tensor) -> Tensor:

@@ -5,22 +5,25 @@ Each is one patch token with a class token; four times, the branches attend them
 another, then the edges attend both. The authors published no training recipe and no figures for single runs: results
 of this model are not a reproduction.
 
-The released code has defects that are mended here; ``official_compat`` keeps those that change what is computed: the
-edges of the transposed picture, the first round of the edges' attention thrown away, and the edge token added twice.
-Sobel is a fixed kernel here, so it runs on the device.
+The released code has defects that are mended here; ``official_compat`` keeps those that change what is computed: both
+EfficientNets get the picture transposed, and blue first, while the edges are those of the upright picture; the first
+round of the edges' attention is thrown away; the edge token is added twice. Sobel is a fixed kernel here, so it runs on
+the device.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 from torch import Tensor, nn
 from torch.nn import functional
 
 from forgeprep.training.models.base import Batch, ForgeryModel, Normalised, image_loss
+from forgeprep.training.models.levels import level_classes, level_losses, level_names, level_weights
 
 FINE, COARSE = 192, 384
 HEADS, HEAD_WIDTH, MLP, DROPOUT = 8, 64, 2048, 0.15
@@ -30,14 +33,36 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 class Cael(ForgeryModel):
-    """The whole model; ``classes`` is 2 for real and fake, 3 or more for n-way verdicts with real as class 0.
+    """The whole model.
 
-    Outputs: ``classes`` (B, classes) logits, ``logit`` (B,).
+    Args:
+        classes: 2 for real and fake, 3 or more for n-way verdicts with real as class 0.
+        levels: in place of the one verdict, a head for each of these levels of the label tree, with commas:
+            ``label,family,method`` are GenFace's heads of 2, 3 and more classes.
+        weights: level to its share of the loss; 1 where none is given.
+        names: level to its classes, real first; a training fills it in from its shards.
+        official_compat: compute what the released code computes, see above.
+        transposed: which picture ``official_compat`` transposes; ``edges``, with red first, is what trainings of
+            forgeprep did before there was a choice.
+
+    Outputs: ``logit`` (B,), and ``classes`` (B, classes), or ``level_NAME`` (B, classes) for each level.
     """
 
-    def __init__(self, classes: Annotated[int, Field(ge=2)] = 2, *, official_compat: bool = False) -> None:
+    def __init__(
+        self,
+        classes: Annotated[int, Field(ge=2)] = 2,
+        *,
+        levels: str | Sequence[str] = "",
+        weights: Mapping[str, NonNegativeFloat] | None = None,
+        names: Mapping[str, Sequence[str]] | None = None,
+        official_compat: bool = False,
+        transposed: Literal["image", "edges"] = "image",
+    ) -> None:
         super().__init__()
-        self.official_compat = official_compat
+        self.weights = level_weights(levels, weights) if levels else {}
+        self.names = level_names(self.weights, names)
+        self.levelled = bool(levels)
+        self.official_compat, self.transposed = official_compat, transposed
         # The input follows pretrained weights; the released code feeds 0 to 1 in any case.
         self.scale = nn.Identity() if official_compat else Normalised(0.0, 1.0)
         self.fine, self.coarse = _efficientnet(), _first_blocks(_efficientnet())
@@ -45,26 +70,43 @@ class Cael(ForgeryModel):
         sizes = {"fine": (1280 * 7 * 7, FINE), "coarse": (24 * 56 * 56, COARSE), "edge": (24 * 56 * 56, COARSE)}
         self.embed = nn.ModuleDict({name: _Embedding(*size) for name, size in sizes.items()})
         self.blocks = nn.ModuleList(_Block(official_compat) for _ in range(BLOCKS))
-        self.heads = nn.ModuleDict(
-            {name: nn.Sequential(nn.LayerNorm(width), nn.Linear(width, classes)) for name, (_, width) in sizes.items()}
+        self.heads = (
+            nn.ModuleDict({level: _heads(len(own)) for level, own in self.names.items()}) if levels else _heads(classes)
         )
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Images of 224 x 224."""
-        scaled = self.scale(image)
+        seen_image, edge_image = image, image
+        if self.official_compat and self.transposed == "image":
+            seen_image = image.flip(1).transpose(2, 3)
+        elif self.official_compat:
+            edge_image = image.transpose(2, 3)
+        scaled = self.scale(seen_image)
         seen = {
             "fine": self.fine(pixel_values=scaled).last_hidden_state,
             "coarse": self.coarse(scaled),
-            "edge": self.edge(edges(image.transpose(2, 3) if self.official_compat else image)),
+            "edge": self.edge(edges(edge_image)),
         }
         tokens = {name: self.embed[name](features) for name, features in seen.items()}
         for block in self.blocks:
             tokens = block(tokens)
-        classes = sum((self.heads[name](tokens[name][:, 0]) for name in tokens), torch.zeros((), device=image.device))
-        return {"classes": classes, "logit": torch.logsumexp(classes[:, 1:], dim=1) - classes[:, 0]}
+        every: dict[str, Any] = {f"level_{level}": self.heads[level] for level in self.names}
+        every = every or {"classes": self.heads}
+        out = {
+            name: sum((heads[part](tokens[part][:, 0]) for part in tokens), torch.zeros((), device=image.device))
+            for name, heads in every.items()
+        }
+        first = next(iter(out.values()))
+        return out | {"logit": torch.logsumexp(first[:, 1:], dim=1) - first[:, 0]}
+
+    def classes(self, out: dict[str, Tensor]) -> dict[str, list[str]]:
+        """The class found at each level."""
+        return level_classes(out, self.names)
 
     def losses(self, out: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy of the verdict."""
+        """Cross-entropy of the verdict, or at each level over the samples whose class there is known."""
+        if self.names:
+            return level_losses(out, batch, self.names, self.weights)
         if out["classes"].shape[1] == 2:
             return {"label": image_loss(out["logit"], batch["label"])}
         return {"label": functional.cross_entropy(out["classes"].float(), batch["method"])}
@@ -77,6 +119,14 @@ def edges(image: Tensor) -> Tensor:
     kernels = torch.stack([across, across.T])[:, None]
     gradient = functional.conv2d(functional.pad(gray, (1, 1, 1, 1), mode="reflect"), kernels)
     return gradient.square().sum(dim=1, keepdim=True).clamp(min=1e-12).sqrt()
+
+
+def _heads(classes: int) -> nn.ModuleDict:
+    """A verdict of each branch's class token; their logits are added."""
+    widths = {"fine": FINE, "coarse": COARSE, "edge": COARSE}
+    return nn.ModuleDict(
+        {name: nn.Sequential(nn.LayerNorm(width), nn.Linear(width, classes)) for name, width in widths.items()}
+    )
 
 
 def _efficientnet() -> nn.Module:

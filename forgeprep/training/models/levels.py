@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from pydantic import NonNegativeFloat
@@ -36,18 +36,10 @@ class Levels(ForgeryModel):
         names: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         super().__init__()
-        chosen = [part.strip() for part in levels.split(",")] if isinstance(levels, str) else list(levels)
-        for name in (*chosen, *(weights or {})):
-            if name not in LEVELS:
-                raise unknown_name("level", name, LEVELS)
-        if len(set(chosen)) < len(chosen):
-            raise UsageError(f"--model-option levels: a level stands twice (got {', '.join(chosen)})")
-        if weights and not any(weights.get(name, 1) for name in chosen):
-            raise UsageError("--model-option weights: all levels weigh 0, so that nothing would be learnt")
-        self.weights = {name: float((weights or {}).get(name, 1)) for name in chosen}
-        self.names = {name: tuple((names or {}).get(name, ("real", "fake"))) for name in chosen}
+        self.weights = level_weights(levels, weights)
+        self.names = level_names(self.weights, names)
         self.trunk = Xception(classes=0)
-        self.heads = nn.ModuleDict({name: nn.Linear(2048, len(self.names[name])) for name in chosen})
+        self.heads = nn.ModuleDict({name: nn.Linear(2048, len(own)) for name, own in self.names.items()})
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """See the class."""
@@ -58,18 +50,51 @@ class Levels(ForgeryModel):
 
     def classes(self, out: dict[str, Tensor]) -> dict[str, list[str]]:
         """The class found at each level."""
-        return {
-            name: [names[number] for number in out[f"level_{name}"].argmax(dim=1).tolist()]
-            for name, names in self.names.items()
-        }
+        return level_classes(out, self.names)
 
     def losses(self, out: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy at each level, over the samples whose class there is known; 0 if none is."""
-        terms = {}
-        for name, names in self.names.items():
-            logits = out[f"level_{name}"].float()
-            numbers = [names.index(kind) if kind in names else UNKNOWN for kind in batch["levels"][name]]
-            target = torch.tensor(numbers, device=logits.device)
-            total = functional.cross_entropy(logits, target, ignore_index=UNKNOWN, reduction="sum")
-            terms[name] = self.weights[name] * total / (target != UNKNOWN).sum().clamp(min=1)
-        return terms
+        return level_losses(out, batch, self.names, self.weights)
+
+
+def level_weights(levels: str | Sequence[str], weights: Mapping[str, float] | None) -> dict[str, float]:
+    """The chosen levels, and the share of each in the loss.
+
+    Raises:
+        UsageError: an unknown level, one that stands twice, or shares that are all 0.
+    """
+    chosen = [part.strip() for part in levels.split(",")] if isinstance(levels, str) else list(levels)
+    for name in (*chosen, *(weights or {})):
+        if name not in LEVELS:
+            raise unknown_name("level", name, LEVELS)
+    if len(set(chosen)) < len(chosen):
+        raise UsageError(f"--model-option levels: a level stands twice (got {', '.join(chosen)})")
+    if weights and not any(weights.get(name, 1) for name in chosen):
+        raise UsageError("--model-option weights: all levels weigh 0, so that nothing would be learnt")
+    return {name: float((weights or {}).get(name, 1)) for name in chosen}
+
+
+def level_names(chosen: Iterable[str], names: Mapping[str, Sequence[str]] | None) -> dict[str, tuple[str, ...]]:
+    """The classes of each chosen level, real first; real and fake where a training has not told them yet."""
+    return {name: tuple((names or {}).get(name, ("real", "fake"))) for name in chosen}
+
+
+def level_classes(out: Mapping[str, Tensor], names: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """The class found for each image at each level, of the outputs ``level_NAME`` (B, classes)."""
+    return {
+        name: [own[number] for number in out[f"level_{name}"].argmax(dim=1).tolist()] for name, own in names.items()
+    }
+
+
+def level_losses(
+    out: Mapping[str, Tensor], batch: Batch, names: Mapping[str, Sequence[str]], weights: Mapping[str, float]
+) -> dict[str, Tensor]:
+    """Cross-entropy at each level, over the samples whose class there is known; 0 if none is."""
+    terms = {}
+    for name, own in names.items():
+        logits = out[f"level_{name}"].float()
+        numbers = [own.index(kind) if kind in own else UNKNOWN for kind in batch["levels"][name]]
+        target = torch.tensor(numbers, device=logits.device)
+        total = functional.cross_entropy(logits, target, ignore_index=UNKNOWN, reduction="sum")
+        terms[name] = weights[name] * total / (target != UNKNOWN).sum().clamp(min=1)
+    return terms

@@ -21,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from forgeprep.training.models.base import Batch, ForgeryModel, image_loss, pixel_loss, soft_mask, upsample
 from forgeprep.training.models.xception import CHANNELS, Xception
 
-TAP = "block11"
+Tap = Literal["conv2", "block1", "block2", "block11", "bn4"]
 SKIPS = ("block11", "block2", "block1", "conv2")
 WIDTHS = (512, 256, 128, 64)
 
@@ -72,12 +72,15 @@ class LocalSimilarity(ForgeryModel):
     """The whole model.
 
     Args:
-        kernel: how two places are compared; ``none`` leaves LLSM out.
+        kernel: how two places are compared; ``none`` is the same as ``llsm=false``.
+        llsm: whether places are compared at all.
+        tap: the features that are compared, of the encoder; at 224, ``block11`` has 14 x 14 places, and ``conv2``
+            109 x 109, whose 141 million pairs of an image take 0.6 GB.
         flm: whether the forged region is decoded; without, the verdict comes from the encoder.
         alpha, beta: shares of the losses of similarity and region; the paper does not report its own.
 
-    Outputs: ``logit`` (B,); ``similarity`` logits (B, 196, 196), 1 where two places differ; ``mask`` logits
-    (B, 1, H, W).
+    Outputs: ``logit`` (B,); ``similarity`` logits (B, N, N) of the N places of the tap, 196 as a rule, 1 where two
+    differ; ``mask`` logits (B, 1, H, W).
     """
 
     def __init__(
@@ -85,14 +88,16 @@ class LocalSimilarity(ForgeryModel):
         kernel: Literal["relu_pair", "linear", "none"] = "relu_pair",
         flm: bool = True,
         *,
+        llsm: bool = True,
+        tap: Tap = "block11",
         alpha: NonNegativeFloat = 1.0,
         beta: NonNegativeFloat = 1.0,
     ) -> None:
         super().__init__()
-        self.alpha, self.beta = alpha, beta
+        self.alpha, self.beta, self.tap = alpha, beta, tap
         self.encoder = Xception(classes=0)
         kernels = {"relu_pair": ReluPairs, "linear": LinearPairs}
-        self.pairs = kernels[kernel](CHANNELS[TAP]) if kernel != "none" else None
+        self.pairs = kernels[kernel](CHANNELS[tap]) if kernel != "none" and llsm else None
         self.levels = nn.ModuleList(_levels()) if flm else None
         self.weigh = nn.ModuleList(_Weigh(b, a) for b, a in zip((2048, *WIDTHS), WIDTHS, strict=False)) if flm else None
         self.to_mask = nn.Conv2d(WIDTHS[-1], 1, 1) if flm else None
@@ -104,7 +109,7 @@ class LocalSimilarity(ForgeryModel):
         taps = self.encoder.features(image)
         out: dict[str, Tensor] = {}
         if self.pairs is not None:
-            out["similarity"] = self.pairs(taps[TAP])
+            out["similarity"] = self.pairs(taps[self.tap])
         x = taps["bn4"]
         if self.levels is not None and self.weigh is not None and self.to_mask is not None:
             for level, weigh, skip in zip(self.levels, self.weigh, SKIPS, strict=True):

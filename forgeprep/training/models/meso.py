@@ -1,4 +1,4 @@
-"""MesoInception-4 (Afchar et al., WIFS 2018), by its authors' Keras definition.
+"""MesoInception-4 and Meso-4 (Afchar et al., WIFS 2018), by its authors' Keras definition.
 
 Popular ports lack the ReLU in the branches and share one normalisation; this one does not. Input: 0 to 1. The
 pixel-level family ends it in a 1 x 1 convolution for both tasks, so that it takes any size; the original, whose fully
@@ -49,14 +49,22 @@ def meso_map() -> nn.Module:
     return nn.Sequential(meso_features(1), nn.Conv2d(16, 1, 1))
 
 
+def meso4_features() -> nn.Sequential:
+    """Meso-4: (B, 3, H, W) to (B, 16, H / 32, …)."""
+    layers: list[nn.Module] = []
+    for before, width, size, pool in ((3, 8, 3, 2), (8, 8, 5, 2), (8, 16, 5, 2), (16, 16, 5, 4)):
+        layers += [_conv(before, width, size), nn.BatchNorm2d(width), nn.MaxPool2d(pool, ceil_mode=True)]
+    return nn.Sequential(*layers)
+
+
 class MesoClassifier(ForgeryModel):
-    """The original, with its fully connected layers: it localises nothing. Outputs: ``logit`` (B,)."""
+    """An original, with its fully connected layers: it localises nothing. Outputs: ``logit`` (B,)."""
 
     only_size = 256
 
-    def __init__(self) -> None:
+    def __init__(self, features: nn.Module | None = None) -> None:
         super().__init__()
-        self.features = meso_features(4)
+        self.features = meso_features(4) if features is None else features
         self.head = nn.Sequential(
             nn.Flatten(), nn.Dropout(0.5), nn.Linear(1024, 16), nn.LeakyReLU(0.1), nn.Dropout(0.5), nn.Linear(16, 1)
         )
@@ -68,3 +76,8 @@ class MesoClassifier(ForgeryModel):
     def losses(self, out: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy per image."""
         return {"label": image_loss(out["logit"], batch["label"])}
+
+
+def make_meso4() -> MesoClassifier:
+    """Meso-4, four plain convolutions: the smaller of the two nets of the paper."""
+    return MesoClassifier(meso4_features())

@@ -11,12 +11,22 @@ altered, 0 to 1, where the dataset tells.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field, NonNegativeFloat
 from torch import Tensor, nn
 
-from forgeprep.training.models.base import Batch, ForgeryModel, Normalised, image_loss, pixel_loss, upsample
+from forgeprep.training.models.base import (
+    Batch,
+    ForgeryModel,
+    Normalised,
+    image_loss,
+    pixel_loss,
+    upsample,
+    verdict,
+    verdict_loss,
+)
 from forgeprep.training.models.meso import MesoClassifier, meso_map
 from forgeprep.training.models.xception import Xception
 
@@ -81,6 +91,45 @@ class PixelModel(ForgeryModel):
         return {"mask": pixel_loss(out["mask"], batch["mask"], batch["has_mask"])}
 
 
+class TwoHeads(ForgeryModel):
+    """A U-Net with a map and a verdict, as ForgeryNet has one: the verdict sees the deepest features.
+
+    Args:
+        net: ``unet4x`` or ``unet8x``.
+        classes: methods and real for the n-way verdict, or 0 for real and fake.
+        mask_weight, label_weight: shares of the losses; ForgeryNet does not tell its own.
+
+    Outputs: ``mask`` logits (B, 1, H, W); ``logit`` (B,); with ``classes``, ``classes`` (B, classes).
+    """
+
+    needs = ("mask",)
+
+    def __init__(
+        self,
+        net: str,
+        classes: Annotated[int, Field(ge=0)] = 0,
+        *,
+        mask_weight: NonNegativeFloat = 1.0,
+        label_weight: NonNegativeFloat = 1.0,
+    ) -> None:
+        super().__init__()
+        self.net = UNet({"unet4x": 2, "unet8x": 3}[net])
+        self.verdict = nn.Linear(64 * 2**self.net.depth, max(1, classes))
+        self.mask_weight, self.label_weight = mask_weight, label_weight
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """See the class."""
+        maps, deepest = self.net.maps_and_deepest(image)
+        return {"mask": maps} | verdict(self.verdict(deepest.mean(dim=(2, 3))))
+
+    def losses(self, out: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy per pixel, over samples with a mask, and of the verdict."""
+        return {
+            "label": self.label_weight * verdict_loss(out, batch),
+            "mask": self.mask_weight * pixel_loss(out["mask"], batch["mask"], batch["has_mask"]),
+        }
+
+
 def make(net: str, task: str, target: Target = "mask") -> PixelModel:
     """The model of that net; see :class:`PixelModel`."""
     return PixelModel(NETS[net](), task, target)
@@ -136,6 +185,10 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, 1, H, W)."""
+        return self.maps_and_deepest(x)[0]
+
+    def maps_and_deepest(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The maps (B, 1, H, W), and the features (B, 64 * 2^depth, h, w) after the last downsampling."""
         height, width = x.shape[2:]
         stride = 2**self.depth
         x = nn.functional.pad(2 * x - 1, (0, -width % stride, 0, -height % stride), mode="replicate")
@@ -146,7 +199,7 @@ class UNet(nn.Module):
         for up, join, skip in zip(self.up, self.join, skips[-2::-1], strict=True):
             x = join(torch.cat([skip, up(x)], dim=1))
         maps: Tensor = self.classifier(x)
-        return maps[:, :, :height, :width]
+        return maps[:, :, :height, :width], skips[-1]
 
 
 def xception_map() -> nn.Module:

@@ -15,7 +15,7 @@ from forgeprep.errors import UsageError
 from forgeprep.registry import load
 
 if TYPE_CHECKING:
-    from forgeprep.training.models.base import ForgeryModel
+    from torch import nn
 
 Takes = Literal["image", "sequence", "features"]
 
@@ -49,8 +49,8 @@ class ModelRecord:
 
     Attributes:
         name: its name on the command line.
-        make: makes the network; its keyword arguments are the options, whose types are checked. As
-            ``module:attribute`` it is imported when it is needed.
+        make: makes the network, a ``ForgeryModel`` or any ``torch.nn.Module`` that gives logits; its keyword arguments
+            are the options, whose types are checked. As ``module:attribute`` it is imported when it is needed.
         size: side of its input in pixels; 0 for one that takes no pictures.
         recipe: settings of :class:`forgeprep.training.recipe.Recipe` that train it; what is left out is as usual there.
         source: the paper.
@@ -69,7 +69,7 @@ class ModelRecord:
     """
 
     name: str
-    make: Callable[..., ForgeryModel] | str
+    make: Callable[..., nn.Module] | str
     size: int
     recipe: Mapping[str, Any] | str
     source: str
@@ -83,7 +83,7 @@ class ModelRecord:
     parameters: int | None = None
 
     @property
-    def maker(self) -> Callable[..., ForgeryModel]:
+    def maker(self) -> Callable[..., nn.Module]:
         """What makes the network from options; imports it."""
         make = load(self.make) if isinstance(self.make, str) else self.make
         return partial(make, *self.arguments) if self.arguments else make

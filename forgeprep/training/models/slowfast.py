@@ -7,7 +7,7 @@ of 4 are the paper's 8 x 8; sequences of 16 frames suit as well.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, PositiveInt
@@ -30,6 +30,10 @@ class SlowFast(ForgeryModel):
         step: samples of a track between two frames of a sequence.
         fusion: frames that a convolution from fast to slow spans: 7, or 5 for the paper's 4 x 16 (``alpha`` 8).
         classes: methods and real for the n-way verdict, or 0 for real and fake.
+        lateral: what follows the convolution from fast to slow: ``norm``, normalisation and ReLU as in the paper, or
+            ``plain``, nothing, as ForgeryNet has it.
+        input_range: ``kinetics`` takes off .45 and divides by .225, as pretrained weights expect it; ``unit`` leaves
+            the input at 0 to 1, as ForgeryNet does.
 
     Input: float (B, 3, T, H, W), 0 to 1. Outputs: ``logit`` (B,); with ``classes``, ``classes`` (B, classes).
     """
@@ -41,20 +45,23 @@ class SlowFast(ForgeryModel):
         step: PositiveInt = 1,
         fusion: PositiveInt = 7,
         classes: Annotated[int, Field(ge=0)] = 0,
+        *,
+        lateral: Literal["norm", "plain"] = "norm",
+        input_range: Literal["kinetics", "unit"] = "kinetics",
     ) -> None:
         super().__init__()
         if frames % alpha:
             raise UsageError(f"--model-option frames: {frames} is no multiple of alpha, {alpha}")
         if fusion % 2 == 0:
             raise UsageError(f"--model-option fusion: has to be odd (got {fusion})")
+        self.kinetics = input_range == "kinetics"
         self.sequence_frames, self.sequence_step, self.alpha = frames, step, alpha
         self.slow, self.fast = _pathway(64, (1, 1, 1, 3, 3), 2), _pathway(64 // BETA, (5, 3, 3, 3, 3), 0)
         widths = [64 // BETA, *(256 * 2**stage // BETA for stage in range(3))]
         self.fuse = nn.ModuleList(
             nn.Sequential(
                 nn.Conv3d(w, 2 * w, (fusion, 1, 1), (alpha, 1, 1), (fusion // 2, 0, 0), bias=False),
-                nn.BatchNorm3d(2 * w),
-                nn.ReLU(),
+                *([nn.BatchNorm3d(2 * w), nn.ReLU()] if lateral == "norm" else []),
             )
             for w in widths
         )
@@ -69,7 +76,7 @@ class SlowFast(ForgeryModel):
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """See the class."""
-        fast = (image - 0.45) / 0.225
+        fast = (image - 0.45) / 0.225 if self.kinetics else image
         slow = fast[:, :, :: self.alpha]
         for number, (slow_stage, fast_stage) in enumerate(zip(self.slow, self.fast, strict=True)):
             slow, fast = slow_stage(slow), fast_stage(fast)
@@ -86,6 +93,13 @@ class SlowFast(ForgeryModel):
         if "classes" in out:
             return {"label": nn.functional.cross_entropy(out["classes"].float(), batch["method"])}
         return {"label": image_loss(out["logit"], batch["label"])}
+
+
+def make_forgerynet(
+    frames: PositiveInt = 32, step: PositiveInt = 1, classes: Annotated[int, Field(ge=0)] = 0
+) -> SlowFast:
+    """ForgeryNet's video baseline: ``alpha`` 8, a plain lateral convolution of 5 frames, input of 0 to 1."""
+    return SlowFast(frames, 8, step, 5, classes, lateral="plain", input_range="unit")
 
 
 class _Bottleneck(nn.Module):

@@ -1,10 +1,15 @@
 """The two-stream model of "Detect and Locate": semantic maps and noise maps at three scales, fused for the verdict.
 
+Its tables vary the streams (``stream``), the scales (``scales``) and their shares in the map (``gamma``). How a verdict
+is made without the coarsest scale the paper does not say; here its features are scaled to that size.
+
 Trunk: Xception up to block 11, tapped at conv2, block2 and block11. Sizes are those of 299 x 299 images: 147, 37, 19.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -12,20 +17,29 @@ from pydantic import Field, NonNegativeFloat
 from torch import Tensor, nn
 from torch.nn import functional
 
+from forgeprep.errors import UsageError
 from forgeprep.training.models.base import Batch, ForgeryModel, image_loss, pixel_loss, soft_mask, upsample
 from forgeprep.training.models.xception import CHANNELS, Block, SeparableConv2d, Xception
 
 TAPS = ("conv2", "block2", "block11")
 MAP_WEIGHTS = (0.1, 0.2, 0.7)
 """Shares of the three scales in the map of the forged region."""
+FEATURES = (256, 512, 64)
+"""Channels of the feature that each scale's map is made of."""
+SIDE = 299
+"""Of the input, and of the map."""
 
 
 class TwoStream(ForgeryModel):
     """The whole model.
 
     Args:
-        stream: ``both``, ``semantic`` (the first training step: trunk, semantic maps, verdict) or ``none``, the bare
-            backbone with the verdict alone.
+        stream: ``both``, ``semantic`` (the first training step: trunk, semantic maps, verdict), ``noise`` alone, or
+            ``none``, the bare backbone with the verdict alone.
+        scales: which of the three scales have maps, with commas; 1 is the finest, of conv2. The verdict takes the
+            features of the coarsest, at the size of block 11.
+        gamma: shares of the three scales in the map of the forged region, the finest first; those of the scales that
+            are there are brought to a sum of 1. No loss depends on them.
         classes: methods and real for the n-way verdict, or 0 for real and fake.
         separable: depthwise-separable convolutions in the map modules, as the paper writes; its released code has not.
         attention: ``logit`` as in the released code, or ``sigmoid``.
@@ -40,9 +54,11 @@ class TwoStream(ForgeryModel):
 
     def __init__(
         self,
-        stream: Literal["both", "semantic", "none"] = "both",
+        stream: Literal["both", "semantic", "noise", "none"] = "both",
         classes: Annotated[int, Field(ge=0)] = 0,
         *,
+        scales: str | int | Sequence[int] = "1,2,3",
+        gamma: str | Sequence[float] = MAP_WEIGHTS,
         separable: bool = False,
         attention: Literal["logit", "sigmoid"] = "logit",
         noise_target: Literal["abs", "signed", "clip"] = "abs",
@@ -54,10 +70,13 @@ class TwoStream(ForgeryModel):
         self.stream, self.attention = stream, attention
         self.noise_target, self.noise_range = noise_target, 255 if noise_scale == "unit" else 1
         self.seg_weight, self.noise_weight = seg_weight, noise_weight
+        self.scales = _scales(scales)
+        self.gamma = _gamma(gamma, self.scales)
         self.trunk = Xception(classes=0, until="block11")
-        self.seg = nn.ModuleList(_decoders(2, separable)) if stream != "none" else None
-        self.noise = nn.ModuleList(_decoders(1, separable)) if stream == "both" else None
-        width = {"both": 128, "semantic": 64, "none": CHANNELS["block11"]}[stream]
+        self.seg = _decoders(2, separable, self.scales) if stream in ("both", "semantic") else None
+        self.noise = _decoders(1, separable, self.scales) if stream in ("both", "noise") else None
+        each = FEATURES[self.scales[-1]]
+        width = {"both": 2 * each, "none": CHANNELS["block11"]}.get(stream, each)
         self.fusion = _fusion(width)
         self.verdict = nn.Sequential(nn.Linear(2912, 100), nn.Linear(100, max(1, classes)))
         self.needs = tuple(name for name, there in (("mask", self.seg), ("noise", self.noise)) if there is not None)
@@ -66,15 +85,17 @@ class TwoStream(ForgeryModel):
         """Images of 299 x 299; the fused features are 19 x 19."""
         taps = self.trunk.features(image)
         out: dict[str, Tensor] = {}
-        features = []
+        features, size, last = [], _size(taps["block11"]), self.scales[-1]
         for name, decoders in (("seg", self.seg), ("noise", self.noise)):
-            for number, decoder in enumerate(decoders if decoders is not None else ()):
-                feature, out[f"{name}{number}"] = decoder(taps[TAPS[number]])
-            if decoders is not None:
-                features.append(feature)
+            if decoders is None:
+                continue
+            for number in self.scales:
+                feature, out[f"{name}{number}"] = decoders[str(number)](taps[TAPS[number]])
+            features.append(feature if last == 2 else upsample(feature, size))
         fused = torch.cat(features, dim=1) if features else taps["block11"]
-        if "seg2" in out:
-            forged = out["seg2"][:, :1]
+        if f"seg{last}" in out:
+            forged = out[f"seg{last}"][:, :1]
+            forged = forged if last == 2 else upsample(forged, size)
             fused = fused * (torch.sigmoid(forged) if self.attention == "sigmoid" else forged)
         verdict = self.verdict(self.fusion(fused).flatten(1))
         if verdict.shape[1] == 1:
@@ -84,15 +105,14 @@ class TwoStream(ForgeryModel):
         return out | {"logit": others - verdict[:, 0], "classes": verdict}
 
     def heat(self, out: dict[str, Tensor]) -> Tensor | None:
-        """The three maps together, at the size of the largest times two and some: 299."""
-        if "seg0" not in out:
+        """The maps of all scales together, 299 x 299."""
+        if self.seg is None:
             return None
-        size = (2 * out["seg0"].shape[2] + 5, 2 * out["seg0"].shape[3] + 5)
-        maps = [upsample(torch.sigmoid(out[f"seg{number}"][:, :1]), size) for number in range(3)]
-        return sum((weight * one for weight, one in zip(MAP_WEIGHTS, maps, strict=True)), torch.zeros_like(maps[0]))
+        maps = [upsample(torch.sigmoid(out[f"seg{number}"][:, :1]), (SIDE, SIDE)) for number in self.scales]
+        return sum((weight * one for weight, one in zip(self.gamma, maps, strict=True)), torch.zeros_like(maps[0]))
 
     def losses(self, out: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Verdict, masks at three scales (soft targets of forged and pristine), and noise at three scales."""
+        """Verdict, masks (soft targets of forged and pristine) and noise, the last two at each scale."""
         terms = {"label": image_loss(out["logit"], batch["label"])}
         if "classes" in out:
             terms = {"label": functional.cross_entropy(out["classes"].float(), batch["method"])}
@@ -120,8 +140,32 @@ class _Decoder(nn.Module):
         return feature, self.map(feature)
 
 
-def _decoders(channels: int, separable: bool) -> list[_Decoder]:
-    """The modules at the three taps; none has a normalisation or an activation."""
+def _scales(given: str | int | Sequence[int]) -> tuple[int, ...]:
+    """The scales as places in :data:`TAPS`, the finest first."""
+    told = given.split(",") if isinstance(given, str) else [given] if isinstance(given, int) else given
+    chosen = sorted(str(part).strip() for part in told)
+    if not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= {"1", "2", "3"}:
+        raise UsageError(f"--model-option scales: must be of 1, 2 and 3, each once, with commas (got {given})")
+    return tuple(int(part) - 1 for part in chosen)
+
+
+def _gamma(given: str | Sequence[float], scales: Sequence[int]) -> tuple[float, ...]:
+    """The shares of the chosen scales in the map, which sum up to 1."""
+    try:
+        shares = [float(part) for part in (given.split(",") if isinstance(given, str) else given)]
+    except ValueError:
+        shares = []
+    chosen = [shares[number] for number in scales] if len(shares) == len(TAPS) else []
+    if not chosen or not all(0 <= share < math.inf for share in shares) or not sum(chosen):
+        told = given if isinstance(given, str) else ",".join(map(str, given))
+        raise UsageError(
+            f"--model-option gamma: must be three shares with commas, at least 0 and not all 0 (got {told})"
+        )
+    return tuple(share / sum(chosen) for share in chosen)
+
+
+def _decoders(channels: int, separable: bool, scales: Sequence[int]) -> nn.ModuleDict:
+    """The modules at the taps of these scales; none has a normalisation or an activation."""
 
     def conv(inputs: int, outputs: int) -> nn.Module:
         return SeparableConv2d(inputs, outputs) if separable else nn.Conv2d(inputs, outputs, 3, padding=1)
@@ -130,7 +174,7 @@ def _decoders(channels: int, separable: bool) -> list[_Decoder]:
         return nn.ConvTranspose2d(inputs, outputs, 5, 2, 1)
 
     first, second, third = (CHANNELS[tap] for tap in TAPS)
-    return [
+    every = [
         _Decoder(
             nn.Sequential(
                 conv(first, 64), nn.Conv2d(64, 128, 1), nn.MaxPool2d(2),
@@ -144,6 +188,8 @@ def _decoders(channels: int, separable: bool) -> list[_Decoder]:
             nn.Sequential(nn.ConvTranspose2d(64, 16, 3, 1, 1), nn.ConvTranspose2d(16, channels, 3, 1, 1)),
         ),
     ]  # fmt: skip
+    # By number, so that a part of a state is at home in a model with other scales (`--init`).
+    return nn.ModuleDict({str(number): every[number] for number in scales})
 
 
 def _fusion(width: int) -> nn.Module:

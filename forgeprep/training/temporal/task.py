@@ -42,6 +42,10 @@ def features_task(training: Training, device: torch.device) -> Task:
     Raises:
         UsageError: no clip is long enough, or shards and options do not fit.
     """
+    if training.also:
+        raise UsageError(f"--also: {training.model} finds spans and is judged on val alone; see 'forgeprep spans'")
+    if training.recipe.select != "auc":
+        raise UsageError(f"select: {training.model} finds spans; the best state is that of the best mAP on val")
     recipe, scale = training.recipe, int(training.options.get("scale", 100))
     if recipe.target != "label":
         raise UsageError(f"target: {training.model} learns spans of 'label' alone, got '{recipe.target}'")

@@ -320,6 +320,6 @@ def test_models_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None
     assert run_cli("models", "show", "two-stream") == 0
     printed = capsys.readouterr().out
     assert "two-stream: 21,486,450 parameters, input 299 x 299" in printed
-    assert "--model-option stream=… (one of both, semantic, none; default 'both')" in printed
+    assert "--model-option stream=… (one of both, semantic, noise, none; default 'both')" in printed
     assert "real_repeat    4.0" in printed
     assert Recipe().view == "resize"

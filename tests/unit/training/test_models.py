@@ -122,7 +122,7 @@ def test_unknown_models_and_options_are_told() -> None:
     with pytest.raises(UsageError, match="unknown model 'two-strem': did you mean 'two-stream'"):
         build("two-strem")
     wrong: list[tuple[str, dict[str, Any], str]] = [
-        ("two-stream", {"stream": "triple"}, "--model-option stream: must be 'both', 'semantic' or 'none'"),
+        ("two-stream", {"stream": "triple"}, "--model-option stream: must be 'both', 'semantic', 'noise' or 'none'"),
         ("fn3-seg", {"width": 3}, "unknown option of fn3-seg 'width' (known: target)"),
         ("fn3-cls", {"target": "mask"}, "unknown option of fn3-cls 'target' (known: none)"),
         ("bmn", {"scale": 0}, "--model-option scale: must be at least 8 (got 0)"),

@@ -81,6 +81,7 @@ def prepare_run(
     stages = resolve_stages(config.stages)
     for stage in stages:
         stage.check(stage.params(**config.params[stage.name]))
+        stage.check_run(config.params)
     old = old_run(out)
     made_by = versions(stages, config.params)
     alike = old is not None and not overwrite and _content_of(config, made_by) == settings_of(old)[0]

@@ -87,21 +87,29 @@ def self_blend(
 
 def mix(source: UInt8, target: UInt8, alpha: UInt8) -> UInt8:
     """The source over the target, each uint8 (H, W, 3), by shares of 255, uint8 (H, W)."""
-    share = alpha[..., None].astype(np.uint32)
-    return np.asarray((target * (255 - share) + source * share + 127) // 255, np.uint8)
+    share = alpha[..., None].astype(np.uint16)
+    # At most 255 * 255 + 127, which 16 bits hold.
+    return ((target * (255 - share) + source * share + np.uint16(127)) // np.uint16(255)).astype(np.uint8)
 
 
 def change(image: UInt8, rng: np.random.Generator) -> UInt8:
     """A crop as another camera or program would show it: other colours, and softer or sharper; uint8 (H, W, 3)."""
-    shift = rng.uniform(-20, 20, 3)
-    image = np.clip(np.rint(image + shift.astype(np.float32)), 0, 255).astype(np.uint8)
-    image = pixels.hue(image, degrees=float(rng.uniform(-10, 10)))
-    image = pixels.saturation(image, factor=math.exp(rng.uniform(-0.3, 0.3)))
-    image = pixels.contrast(image, factor=math.exp(rng.uniform(-0.15, 0.15)))
-    image = pixels.brightness(image, levels=float(rng.uniform(-20, 20)))
+    image = _recoloured(image, rng)
     if rng.random() < 0.5:
         return pixels.downscale(image, factor=float(rng.uniform(0.25, 0.6)))
     return pixels.sharpen(image, amount=float(rng.uniform(0.3, 1.2)), sigma=0.006)
+
+
+def _recoloured(image: UInt8, rng: np.random.Generator) -> UInt8:
+    """Other hue, saturation, contrast, brightness and white, all in one linear map of the three channels."""
+    angle, gray = math.radians(rng.uniform(-8, 8)), np.full((3, 3), 1 / 3)
+    saturation, contrast = (math.exp(rng.uniform(-most, most)) for most in (0.3, 0.15))
+    # A turn about the axis of grays, by Rodrigues' formula: grays stay.
+    across = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
+    hue = math.cos(angle) * (np.eye(3) - gray) + math.sin(angle) * across
+    linear = contrast * (gray + saturation * hue)
+    offset = (1 - contrast) * image.mean() + rng.uniform(-15, 15) + rng.uniform(-10, 10, 3)
+    return np.asarray(cv2.transform(image, np.column_stack([linear, offset])), np.uint8)
 
 
 def _moved(image: UInt8, rng: np.random.Generator) -> UInt8:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from forgeprep.errors import UsageError
-from forgeprep.training.data import Samples, deal, epoch_order, without
+from forgeprep.training.batches import make_batches
+from forgeprep.training.blends import PLACES, read_rows, with_blend_classes
+from forgeprep.training.data import Samples, without
 from forgeprep.training.evaluation.evaluate import Verdicts, as_taken, find_verdicts
 from forgeprep.training.evaluation.metrics import best_threshold, verdict_figures
 from forgeprep.training.inference.loaded import LoadedModel, verdict_threshold
@@ -38,19 +40,20 @@ def images_task(training: Training, device: torch.device) -> Task:
     refuse_same_samples(training.shards)
     needs, only, kind = plain.needs_columns(), recipe.methods, training.kind
     index = load_index(training.shards, "train", needs, only=only, kind=kind)
-    val = load_index(training.shards, "val", needs, only=only, kind=kind, numbered=index.methods)
+    index = with_blend_classes(index) if recipe.selfblend else index
+    # Who learns from blends alone is judged on all fakes that there are.
+    val = load_index(training.shards, "val", needs, only=only or None, kind=kind, numbered=index.methods)
     index, val = as_taken(index, plain), as_taken(val, plain)
     if get_model(training.model).levels:
         # The numbering of the classes, which evaluation keeps to.
         names = {level: list(names) for level, names in index.classes.items()}
         training = replace(training, options={**training.options, "names": names})
     _check_classes(training, index)
-    # A noise level that is asked for is not that of the residuals in the shards: they are computed.
-    columns = {"image", *plain.needs} - ({"noise"} if recipe.sigma is not None else set())
-    samples = Samples(index, without(set(PLANES) - columns))
+    batches = make_batches(index, recipe, where=", ".join(map(str, training.shards)))
+    samples = Samples(index, columns_read(plain, recipe))
 
-    def read(numbers: Ints, epoch: int) -> Batch:
-        rows = samples.read(numbers)
+    def read(codes: Ints, epoch: int) -> Batch:
+        rows = read_rows(samples, codes, recipe, epoch, index.methods)
         return collate([prepare(row, recipe, size, train=True, epoch=epoch) for row in rows], recipe.sigma)
 
     def validate(model: ForgeryModel, tell: Tell) -> Validation:
@@ -63,14 +66,26 @@ def images_task(training: Training, device: torch.device) -> Task:
         index,
         "images",
         torch.channels_last_3d if plain.sequence_frames else torch.channels_last,
-        lambda epoch, ranks, rank: epoch_batches(index, recipe, epoch, ranks=ranks, rank=rank),
+        batches.of_epoch,
         read,
         lambda batch, where: to_device(batch, where, noise="noise" in plain.needs),
         "image",
         validate,
         _map_check(training, plain),
-        notes=_lacking(training, index, val, plain),
+        notes=(*_lacking(training, index, val, plain), *batches.notes),
     )
+
+
+def columns_read(model: ForgeryModel, recipe: Recipe, more: Collection[str] = ()) -> tuple[str, ...]:
+    """The columns that a training reads of its samples: what the model learns from, and ``more``.
+
+    Residuals in the shards are of another noise level than one that is asked for, and of the pictures as they were
+    before augmentations: they are computed then.
+    """
+    changed = recipe.sigma is not None or bool(recipe.augment) or bool(recipe.selfblend)
+    pictures = {"image", *model.needs, *more} - ({"noise"} if changed else set())
+    places = PLACES if recipe.selfblend or "landmarks" in more else ()
+    return (*without(set(PLANES) - pictures), *places)
 
 
 def _check_classes(training: Training, index: SampleIndex) -> None:
@@ -86,23 +101,6 @@ def _check_classes(training: Training, index: SampleIndex) -> None:
             f"--model-option classes={count}: train holds {needed} classes ({names}); give classes={needed}, or choose "
             "with --methods"
         )
-
-
-def epoch_batches(index: SampleIndex, recipe: Recipe, epoch: int, *, ranks: int = 1, rank: int = 0) -> list[Ints]:
-    """The batches of an epoch for a rank: one pass, or as many as ``steps`` takes."""
-    share = max(1, recipe.batch // ranks)
-    batches: list[Ints] = []
-    turn = 0
-    while turn == 0 or (recipe.steps is not None and len(batches) < recipe.steps):
-        order = epoch_order(
-            index, seed=recipe.seed, epoch=epoch * 10_000 + turn, real_repeat=recipe.real_repeat, balance=recipe.balance
-        )
-        dealt = deal(order, share, ranks=ranks, rank=rank)
-        batches += dealt
-        turn += 1
-        if not dealt:
-            break
-    return batches[: recipe.steps]
 
 
 def _validation(model: ForgeryModel, verdicts: Verdicts) -> Validation:
@@ -123,6 +121,8 @@ def _lacking(training: Training, index: SampleIndex, val: SampleIndex, model: Fo
     """
     shards = ", ".join(map(str, training.shards))
     missing = {split: _missing(found) for split, found in (("train", index), ("val", val))}
+    if training.recipe.selfblend and missing["train"] == "fakes":
+        missing["train"] = None
     if missing["train"] and model.learns_label():
         raise UsageError(
             f"{shards}: train holds no {missing['train']}, and a verdict is learnt from both; "

@@ -17,6 +17,7 @@ EXAMPLES = """
 forgeprep train two-stream --shards shards --run runs/two-stream
 forgeprep train fn3-seg --shards shards --run runs/small --set workers=4
 forgeprep train --run runs/small
+forgeprep train fn3-seg --shards shards --run runs/small --set augment=light --show-batch batch.png
 forgeprep train two-stream --shards ffpp --shards dfd --run runs/both --gpus 4
 """
 
@@ -96,6 +97,14 @@ def train(
             help="A training to start from, e.g. a first step. [default: none]", rich_help_panel=MODEL, **LOCAL
         ),
     ] = None,
+    show_batch: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw the first batch into this PNG, with masks and landmarks, and train nothing. [default: none]",
+            rich_help_panel=RECIPE,
+            **LOCAL,
+        ),
+    ] = None,
     gpus: Gpus = None,
     debug: Debug = False,
 ) -> None:
@@ -122,6 +131,11 @@ def train(
         model or str(told["model"]), shards, run_folder, config, setting or [], model_option or [], given, weights,
         init, told,
     )  # fmt: skip
+    if show_batch is not None:
+        from forgeprep.training.show_batch import draw_batch
+
+        console.print(f"{show_batch}: {draw_batch(training, show_batch)} samples of the first batch", markup=False)
+        return
     best = train_with_bar(training, gpus, f"go on with: forgeprep train --run {shlex.quote(str(run_folder))}")
     if best:
         console.print(_told(best), markup=False)

@@ -141,7 +141,7 @@ def _alpha(points: npt.NDArray[np.float64], size_wh: tuple[int, int], rng: np.ra
     soft = np.where(_blurred(soft, inner) > level, np.float32(1), np.float32(0))
     soft = _blurred(soft, outer)
     soft = np.asarray(cv2.resize(soft, size_wh, interpolation=cv2.INTER_LINEAR), np.float32)
-    soft = np.clip((soft - _FAINT) / (1 - _FAINT), 0, 1)
+    soft = np.clip((soft / max(float(soft.max()), 1e-6) - _FAINT) / (1 - _FAINT), 0, 1)
     return np.asarray(np.rint(soft * (255 * ratio)), np.uint8)
 
 

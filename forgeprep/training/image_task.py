@@ -30,8 +30,8 @@ MAX_VAL = 2000
 """So many samples of val are judged after an epoch, spread over all of them."""
 
 
-def images_task(training: Training, device: torch.device) -> Task:
-    """Images, or sequences of them, that are fake or real; see :class:`Task`."""
+def images_task(training: Training, device: torch.device, more: Collection[str] = ()) -> Task:
+    """Images, or sequences of them, that are fake or real; see :class:`Task`. Batches hold the columns ``more`` too."""
     recipe, size = training.recipe, training.size
     plain = build(training.model, training.options)
     if plain.only_size and (size != plain.only_size or recipe.view == "crop"):
@@ -50,7 +50,7 @@ def images_task(training: Training, device: torch.device) -> Task:
         training = replace(training, options={**training.options, "names": names})
     _check_classes(training, index)
     batches = make_batches(index, recipe, where=", ".join(map(str, training.shards)))
-    samples = Samples(index, columns_read(plain, recipe))
+    samples = Samples(index, columns_read(plain, recipe, more))
 
     def read(codes: Ints, epoch: int) -> Batch:
         rows = read_rows(samples, codes, recipe, epoch, index.methods)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from forgeprep.schemas.clips import Forgery
-
 METHOD, FORGERY, FAMILY = "SelfBlended", "identity_remained", "graphics"
 
 

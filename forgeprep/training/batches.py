@@ -63,6 +63,7 @@ class Batches:
         recipe: how they are drawn.
         units: what comes together; None where each sample comes by itself.
         blendable: the reals of which a blend can be made; None where none is asked for.
+        largest: the most samples that may come together, in any epoch.
         notes: what the user should know of what is left out, a line each.
     """
 
@@ -70,6 +71,7 @@ class Batches:
     recipe: Recipe
     units: Units | None = None
     blendable: Bools | None = None
+    largest: int = 1
     notes: tuple[str, ...] = field(default=())
 
     def of_epoch(self, epoch: int, ranks: int = 1, rank: int = 0) -> list[Ints]:
@@ -79,6 +81,12 @@ class Batches:
             UsageError: a batch cannot hold what has to come together.
         """
         recipe, share = self.recipe, max(1, self.recipe.batch // ranks)
+        if self.largest > share:
+            each = f"{share} on each of {ranks} processes" if ranks > 1 else str(share)
+            raise UsageError(
+                f"batch: {each} cannot hold the {self.largest} samples that come together (a real, its fakes, its "
+                f"blend); give --set batch={self.largest * ranks} or more"
+            )
         times = np.zeros(len(self.index), np.int64)
         batches: list[Ints] = []
         turn = 0
@@ -123,27 +131,29 @@ def make_batches(index: SampleIndex, recipe: Recipe, *, where: str) -> Batches:
         reals = int(np.count_nonzero(index.label == 0))
         lost = reals - int(np.count_nonzero(blendable))
         if lost:
-            notes.append(f"{where}: of {lost:,} of {counted(reals, 'real')} in train no blend can be made: no landmarks")
+            notes.append(
+                f"{where}: of {lost:,} of {counted(reals, 'real')} in train no blend can be made: no landmarks"
+            )
     units = _pair_units(index, where, notes, blends=blendable is not None) if recipe.pairs else None
-    return Batches(index, recipe, units, blendable, tuple(notes))
+    return Batches(index, recipe, units, blendable, _largest(units, blendable), tuple(notes))
+
+
+def _largest(units: Units | None, blendable: Bools | None) -> int:
+    """The most members of a unit, its blend counted."""
+    if units is None:
+        return 1 if blendable is None else 2
+    sizes = np.diff(units.starts)
+    if blendable is not None:
+        sizes = sizes + np.add.reduceat(blendable[units.members], units.starts[:-1])
+    return int(sizes.max())
 
 
 def deal_units(codes: Ints, starts: Ints, batch: int, *, ranks: int = 1, rank: int = 0) -> list[Ints]:
     """The batches of a rank, each as many whole units as fit into ``batch``.
 
-    Units lie one after the other in ``codes``, unit ``i`` from ``starts[i]``. All ranks get as many batches; what is
-    left, less than a batch a rank and what the fullest rank has more, comes in none.
-
-    Raises:
-        UsageError: a unit does not fit into a batch.
+    Units lie one after the other in ``codes``, unit ``i`` from ``starts[i]``; none is larger than ``batch``. All ranks
+    get as many batches; what is left, less than a batch a rank and what the fullest rank has more, comes in none.
     """
-    largest = int(np.diff(starts).max(initial=0))
-    if largest > batch:
-        each = f"{batch} on each of {ranks} processes" if ranks > 1 else str(batch)
-        raise UsageError(
-            f"batch: {each} cannot hold the {largest} samples that come together (a real, its fakes, its blend); "
-            f"give --set batch={largest * ranks} or more"
-        )
     bounds = [(len(starts) - 1) * number // ranks for number in range(ranks + 1)]
     cuts = [_cuts(starts[a : b + 1], batch) for a, b in zip(bounds, bounds[1:], strict=False)]
     count = min(len(one) - 1 for one in cuts)
@@ -236,7 +246,9 @@ def _pair_units(index: SampleIndex, where: str, notes: list[str], *, blends: boo
         told = f"{counted(lost - fakes_lost, 'real')} and {counted(fakes_lost, 'fake')} of train have no partner"
         rest = "such reals come where a blend of theirs is drawn, the fakes do not" if blends else "they are left out"
         notes.append(f"{where}: pairs: {told} at the same frame: {rest}")
-    groups = np.sort(index.group[members] + np.repeat(np.arange(len(ends) - 1), np.diff(ends)) * (index.group.max() + 1))
+    groups = np.sort(
+        index.group[members] + np.repeat(np.arange(len(ends) - 1), np.diff(ends)) * (index.group.max() + 1)
+    )
     spread = 1.0 if not len(groups) else (1 + np.count_nonzero(np.diff(groups))) / (len(ends) - 1)
     return Units(members, ends, float(spread))
 

@@ -1,6 +1,6 @@
 """Augmentations: random changes to samples while a model learns, drawn on the fly.
 
-They are the 36 perturbations of :mod:`forgeprep.ops.perturb` and those of other packages, each with a chance of its own;
+They are the 36 perturbations of :mod:`forgeprep.ops.perturb` and those of other packages, each with its own chance;
 ``perturb``, a mixture of several; and ``cutout``. What moves pixels moves mask, magnitude and landmarks alike; all else
 changes the picture alone. So training and the stage ``perturb`` know one catalogue, and one set of words.
 

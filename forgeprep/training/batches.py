@@ -10,6 +10,7 @@ blends are drawn, a code also says the how-manieth time it is, and whether its b
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -131,9 +132,8 @@ def make_batches(index: SampleIndex, recipe: Recipe, *, where: str) -> Batches:
         reals = int(np.count_nonzero(index.label == 0))
         lost = reals - int(np.count_nonzero(blendable))
         if lost:
-            notes.append(
-                f"{where}: of {lost:,} of {counted(reals, 'real')} in train no blend can be made: no landmarks"
-            )
+            told = f"{lost:,} of {counted(reals, 'real')} in train get no blend"
+            notes.append(f"{where}: selfblend: {told}: without landmarks, or a face of a fake")
     units = _pair_units(index, where, notes, blends=blendable is not None) if recipe.pairs else None
     return Batches(index, recipe, units, blendable, _largest(units, blendable), tuple(notes))
 
@@ -155,7 +155,7 @@ def deal_units(codes: Ints, starts: Ints, batch: int, *, ranks: int = 1, rank: i
     get as many batches; what is left, less than a batch a rank and what the fullest rank has more, comes in none.
     """
     bounds = [(len(starts) - 1) * number // ranks for number in range(ranks + 1)]
-    cuts = [_cuts(starts[a : b + 1], batch) for a, b in zip(bounds, bounds[1:], strict=False)]
+    cuts = [_cuts(starts[a : b + 1], batch) for a, b in itertools.pairwise(bounds)]
     count = min(len(one) - 1 for one in cuts)
     own = cuts[rank]
     return [codes[own[at] : own[at + 1]] for at in range(count)]
@@ -246,11 +246,9 @@ def _pair_units(index: SampleIndex, where: str, notes: list[str], *, blends: boo
         told = f"{counted(lost - fakes_lost, 'real')} and {counted(fakes_lost, 'fake')} of train have no partner"
         rest = "such reals come where a blend of theirs is drawn, the fakes do not" if blends else "they are left out"
         notes.append(f"{where}: pairs: {told} at the same frame: {rest}")
-    groups = np.sort(
-        index.group[members] + np.repeat(np.arange(len(ends) - 1), np.diff(ends)) * (index.group.max() + 1)
-    )
-    spread = 1.0 if not len(groups) else (1 + np.count_nonzero(np.diff(groups))) / (len(ends) - 1)
-    return Units(members, ends, float(spread))
+    unit = np.repeat(np.arange(len(ends) - 1), np.diff(ends))
+    spread = len(np.unique(index.group[members] + unit * (int(index.group.max()) + 1))) / (len(ends) - 1)
+    return Units(members, ends, spread)
 
 
 def _numbered(keys: pa.Table) -> Ints:

@@ -59,7 +59,7 @@ def test_half_of_the_targets_are_changed_where_that_is_asked_for(crop: UInt8) ->
 def test_a_face_that_is_hardly_on_the_crop_gives_no_blend(crop: UInt8) -> None:
     assert self_blend(crop, FACE + 200, np.random.default_rng(0)) is None
     for shift in range(0, 80, 8):
-        found = self_blend(crop, FACE + (shift, 0), np.random.default_rng(1))
+        found = self_blend(crop, FACE + np.array([shift, 0]), np.random.default_rng(1))
         assert found is None or (found.mask > 0).mean() >= LEAST_SHARE
 
 

@@ -90,9 +90,9 @@ def test_a_real_and_its_fakes_of_one_frame_come_together(out: Path) -> None:
     assert len({len(one) for one in ranks}) == 1
     used = [number for one in ranks for batch in one for number in batch.tolist()]
     assert len(used) == len(set(used))
-    with pytest.raises(UsageError, match="batch: 2 cannot hold the 3 samples .* give --set batch=3 or more"):
+    with pytest.raises(UsageError, match=r"batch: 2 cannot hold the 3 samples .* give --set batch=3 or more"):
         replace(made, recipe=Recipe(batch=2)).of_epoch(0)
-    with pytest.raises(UsageError, match="batch: 2 on each of 2 processes .* give --set batch=6"):
+    with pytest.raises(UsageError, match=r"batch: 2 on each of 2 processes .* give --set batch=6"):
         replace(made, recipe=Recipe(batch=4)).of_epoch(0, 2, 1)
 
 
@@ -128,7 +128,8 @@ def test_reals_come_with_their_blends(out: Path) -> None:
     assert index.classes["forgery"] == ("real", "identity_remained", "identity_replaced")
     recipe = Recipe(selfblend=1, batch=8, augment="light", steps=30, real_repeat=2.0)
     made = make_batches(index, recipe, where="shards")
-    assert made.notes == ("shards: of 1 of 17 reals in train no blend can be made: no landmarks",)
+    told = "1 of 17 reals in train get no blend: without landmarks, or a face of a fake"
+    assert made.notes == (f"shards: selfblend: {told}",)
     batches = made.of_epoch(3)
     assert len(batches) == 30
     told = Codes.of(np.concatenate(batches), len(index))
@@ -169,7 +170,8 @@ def test_the_real_of_a_blend_is_its_target_and_no_thread_changes_that(out: Path)
             np.testing.assert_array_equal(row["image"][outside], real["image"][outside])
             np.testing.assert_array_equal(outside, row["mask_magnitude"] == 0)
             assert not real["mask"].any()
-            assert row["noise"] is None and real["noise"] is None
+            assert row["noise"] is None
+            assert real["noise"] is None
             changed += not np.array_equal(real["image"], plain[real["sample_id"]]["image"])
     assert 0 < changed < 17
     threads = load_batches(batches, read, 3)
@@ -191,7 +193,7 @@ def test_what_cannot_be_is_told_in_a_line(tmp_path: Path, face_photo: UInt8) -> 
     write_tables(tmp_path, [write_shard(tmp_path, "train/ffpp-train-00000", rows, formats=("parquet",))])
     index = load_index([tmp_path], "train")
     with pytest.raises(
-        UsageError, match="shards: selfblend: .* need landmarks .*, and they have none; .*--landmarks dlib-68"
+        UsageError, match=r"shards: selfblend: .* need landmarks .*, and they have none; .*--landmarks dlib-68"
     ):
         make_batches(index, Recipe(selfblend=0.5), where="shards")
     with pytest.raises(UsageError, match="shards: pairs: no real of train has a fake at the same frame"):

@@ -17,7 +17,6 @@ EXAMPLES = """
 forgeprep train two-stream --shards shards --run runs/two-stream
 forgeprep train fn3-seg --shards shards --run runs/small --set workers=4
 forgeprep train --run runs/small
-forgeprep train fn3-seg --shards shards --run runs/small --set augment=light --show-batch batch.png
 forgeprep train two-stream --shards ffpp --shards dfd --run runs/both --gpus 4
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from forgeprep.datasets.taxonomy import FORGERIES
 from forgeprep.stages.base import ClipLog, GroupLog, Sample
 
 
@@ -22,7 +23,7 @@ def enter_derived(samples: Sequence[Sample], log: GroupLog) -> None:
             clip_id=sample.clip_id,
             original_id=sample.original_id,
             label=sample.label,
-            forgery=sample.forgery,
+            forgery=next(name for name in FORGERIES if name == sample.forgery),
             method=sample.method,
             family=sample.family,
             guessed=False,

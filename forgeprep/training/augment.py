@@ -189,17 +189,18 @@ def augmented(
         return planes, points
     planes = {name: np.ascontiguousarray(plane) for name, plane in planes.items()}
     image, warps = perturb(planes["image"], steps, np.random.default_rng([*key, 2, frame]))
-    changed, moved = {"image": image}, points
+    changed = {"image": image}
     for name in planes.keys() - {"image"}:
         plane = planes[name]
         for warp in warps:
             plane = warp.mask(plane) if name == "mask" else warp.levels(plane)
         changed[name] = plane
-    for warp in warps if moved is not None else ():
-        moved = warp.points(moved)
     if "mask" in planes and planes["mask"].any() and not changed["mask"].any():
         return planes, points
-    return (_cut(changed, holes) if holes else changed), moved
+    if points is not None:
+        for warp in warps:
+            points = warp.points(points)
+    return (_cut(changed, holes) if holes else changed), points
 
 
 def _holes(spec: Augment, size: tuple[int, ...], rng: np.random.Generator) -> list[tuple[slice, slice]]:

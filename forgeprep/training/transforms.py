@@ -35,7 +35,7 @@ def prepare(
     """
     if "frames" in row:
         # All frames have the clip's number, and so the same draws.
-        own = {name: row[name] for name in ("number", "time") if name in row}
+        own: dict[str, Any] = {name: row[name] for name in ("number", "time") if name in row}
         made = [
             prepare({**one, **own}, recipe, size, train=train, epoch=epoch, frame=at)
             for at, one in enumerate(row["frames"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -42,7 +42,9 @@ def spotted(side: int = 96) -> dict[str, Any]:
     view=st.sampled_from(("resize", "crop")),
 )
 @settings(max_examples=60)
-def test_mask_magnitude_and_landmarks_go_where_the_pixels_go(name: str, number: int, flip: bool, view: str) -> None:
+def test_mask_magnitude_and_landmarks_go_where_the_pixels_go(
+    name: str, number: int, flip: bool, view: Literal["resize", "crop"]
+) -> None:
     recipe = Recipe(augment={name: {"p": 1, "severity": [1, 3]}}, flip=flip, view=view)
     found = prepare({**spotted(), "number": number}, recipe, 80, train=True, epoch=1)
     bright = found["image"][..., 0] > 127
@@ -90,7 +92,7 @@ def test_what_changes_levels_leaves_the_mask_alone(name: str, face_photo: Any) -
 
 
 def test_chance_follows_from_seed_epoch_sample_and_time_alone() -> None:
-    recipe = Recipe(augment="light", flip=False)
+    recipe = make_recipe("fn3-seg", {"augment": "light", "flip": False, "view": "resize"})
 
     def made(**more: Any) -> bytes:
         seed, epoch = more.pop("seed", 0), more.pop("epoch", 0)
@@ -102,7 +104,7 @@ def test_chance_follows_from_seed_epoch_sample_and_time_alone() -> None:
     assert len(set(others)) > 18
     # One more augmentation or another chance does not change what existing recipes draw.
     assert Recipe().augment == {}
-    assert Recipe(augment=None).augment == Recipe(augment="none").augment == {}
+    assert read_augment(None) == read_augment("none") == Recipe(augment=read_augment({})).augment == {}
 
 
 def test_frames_of_a_sequence_share_all_but_the_noise_of_pixels() -> None:

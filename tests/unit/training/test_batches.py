@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forgeprep.errors import UsageError
+from forgeprep.training.augment import read_augment
 from forgeprep.training.batches import Codes, deal_units, make_batches
 from forgeprep.training.blends import PLACES, read_rows, with_blend_classes
 from forgeprep.training.data import KEPT, Samples, load_batches
@@ -126,17 +127,17 @@ def test_reals_come_with_their_blends(out: Path) -> None:
     assert index.methods == (*plain.methods, "SelfBlended")
     assert index.classes["family"] == ("real", "graphics")
     assert index.classes["forgery"] == ("real", "identity_remained", "identity_replaced")
-    recipe = Recipe(selfblend=1, batch=8, augment="light", steps=30, real_repeat=2.0)
+    recipe = Recipe(selfblend=1, batch=8, augment=read_augment("light"), steps=30, real_repeat=2.0)
     made = make_batches(index, recipe, where="shards")
     told = "1 of 17 reals in train get no blend: without landmarks, or a face of a fake"
     assert made.notes == (f"shards: selfblend: {told}",)
     batches = made.of_epoch(3)
     assert len(batches) == 30
-    told = Codes.of(np.concatenate(batches), len(index))
+    codes = Codes.of(np.concatenate(batches), len(index))
     assert made.blendable is not None
-    reals = np.flatnonzero(~told.blends & made.blendable[told.numbers])
-    np.testing.assert_array_equal(np.flatnonzero(told.blends), reals + 1)
-    np.testing.assert_array_equal(told.numbers[reals], told.numbers[reals + 1])
+    reals = np.flatnonzero(~codes.blends & made.blendable[codes.numbers])
+    np.testing.assert_array_equal(np.flatnonzero(codes.blends), reals + 1)
+    np.testing.assert_array_equal(codes.numbers[reals], codes.numbers[reals + 1])
     # No sample comes twice as the same: each time has a draw of its own, over all passes of the epoch.
     assert len(set(np.concatenate(batches).tolist())) == sum(map(len, batches))
     half = np.concatenate(make_batches(index, Recipe(selfblend=0.5, batch=8, steps=100), where="x").of_epoch(0))

@@ -6,11 +6,11 @@ METHOD, FORGERY, FAMILY = "SelfBlended", "identity_remained", "graphics"
 
 
 def blend_clip_id(clip_id: str) -> str:
-    """The clip of the blends of a real clip.
+    """The clip of the blends of a real clip, in the place of a method's: exports take folders from it.
 
     >>> blend_clip_id("ffpp/c23/youtube/071"), blend_clip_id("folder/talk")
-    ('ffpp/c23/SelfBlended/youtube/071', 'folder/SelfBlended/talk')
+    ('ffpp/c23/SelfBlended/youtube__071', 'folder/SelfBlended/talk')
     """
-    parts = clip_id.split("/")
-    at = max(1, len(parts) - 2)
-    return "/".join([*parts[:at], METHOD, *parts[at:]])
+    *before, folder, name = clip_id.split("/")
+    # The folder stays a part of the name: reals of two folders may be called alike.
+    return "/".join([*before, METHOD, f"{folder}__{name}"] if before else [folder, METHOD, name])

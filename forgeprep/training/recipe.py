@@ -82,6 +82,11 @@ def make_recipe(model: str, given: Mapping[str, Any]) -> Recipe:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         raise UsageError(": ".join(first_problem(error))) from None
+    drawn = next((name for name in ("augment", "selfblend", "pairs") if getattr(recipe, name)), None)
+    if drawn is not None and record.takes == "features":
+        raise UsageError(f"{drawn}: {model} learns from features of whole clips; leave it out")
+    if recipe.pairs and record.takes == "sequence":
+        raise UsageError(f"pairs: {model} learns from sequences, and pairs are made of single frames; leave it out")
     if record.fixed and recipe.size not in (None, record.size):
         raise UsageError(f"size: {model} takes images of {record.size} x {record.size} alone (got {recipe.size})")
     if record.fixed and recipe.view == "crop":

@@ -61,7 +61,7 @@ def test_each_real_has_a_blend_and_no_fake_has_one(out: Path, capsys: pytest.Cap
     assert len(blends) == 6
     for clip in blends.values():
         real = next(one for one in clips if one["clip_id"] == clip["original_id"])
-        assert clip["clip_id"] == real["clip_id"].replace("c23/youtube", "c23/SelfBlended/youtube")
+        assert clip["clip_id"] == real["clip_id"].replace("c23/youtube/", "c23/SelfBlended/youtube__")
         assert (clip["written"], clip["requested"], clip["dropped"], clip["pairing"]) == (3, 0, 0, "stated")
         assert all(clip[name] == real[name] for name in ("path", "sha256", "fps", "width", "split", "source_id"))
     assert run_cli("report", str(out)) == 0

@@ -166,7 +166,7 @@ def test_the_real_of_a_blend_is_its_target_and_no_thread_changes_that(out: Path)
             assert row["number"] == real["number"]
             assert (row["label"], row["forgery"], row["family"]) == (1, "identity_remained", "graphics")
             assert index.methods[row["method_number"]] == "SelfBlended"
-            assert row["sample_id"] == real["sample_id"].replace("c23/original/", "c23/SelfBlended/original/")
+            assert row["sample_id"] == real["sample_id"].replace("c23/original/", "c23/SelfBlended/original__")
             outside = row["mask"] == 0
             np.testing.assert_array_equal(row["image"][outside], real["image"][outside])
             np.testing.assert_array_equal(outside, row["mask_magnitude"] == 0)
@@ -183,7 +183,7 @@ def test_the_real_of_a_blend_is_its_target_and_no_thread_changes_that(out: Path)
     # A lone real comes in pairs where its blend is drawn; lone fakes do not.
     small = make_batches(index, recipe.model_copy(update={"batch": 4}), where="x")
     there = {row["sample_id"] for batch in small.of_epoch(0) for row in read(batch)}
-    assert "ffpp/c23/SelfBlended/original/002/0/000000" in there
+    assert "ffpp/c23/SelfBlended/original__002/0/000000" in there
     assert not any("001_002/0/000012" in name for name in there)
     with pytest.raises(UsageError, match="batch: 3 cannot hold the 4 samples"):
         make_batches(index, recipe.model_copy(update={"batch": 3, "selfblend": 0.01}), where="x").of_epoch(0)

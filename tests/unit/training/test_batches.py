@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from forgeprep.errors import UsageError
 from forgeprep.training.augment import read_augment
 from forgeprep.training.batches import Codes, deal_units, make_batches
-from forgeprep.training.blends import PLACES, read_rows, with_blend_classes
+from forgeprep.training.blends import PLACES, blended, read_rows, with_blend_classes
 from forgeprep.training.data import KEPT, Samples, load_batches
 from forgeprep.training.recipe import Recipe, make_recipe
 from forgeprep.training.sample_index import Ints, load_index, read_values
+from forgeprep.training.transforms import prepare
 from tests.conftest import UInt8
 from tests.helpers.shards_run import METHODS, make_row, write_shard, write_tables
 
@@ -203,3 +204,20 @@ def test_what_cannot_be_is_told_in_a_line(tmp_path: Path, face_photo: UInt8) -> 
         make_recipe("fn3-seg", {"pairs": True, "real_repeat": 4})
     assert make_recipe("two-stream", {"pairs": True}).real_repeat == 1
     assert make_recipe("fn3-seg", {"methods": "none"}).methods == ()
+
+
+def test_the_frames_of_a_sequence_are_blended_alike(face_photo: UInt8) -> None:
+    known = {"landmarks": LANDMARKS, "landmark_scheme": "ibug-68", "number": 0}
+    frame = make_row(face_photo, "train", 0, None, 0) | known
+    row = {**frame, "frames": [frame, frame, frame]}
+    found = blended(row, (0, 0, 0))
+    assert found is not None
+    real, fake = found
+    assert (real["label"], fake["label"], fake["method"]) == (0, 1, "SelfBlended")
+    images = [one["image"] for one in fake["frames"]]
+    assert all(np.array_equal(image, images[0]) for image in images)
+    assert not np.array_equal(images[0], real["frames"][0]["image"])
+    clip = prepare(fake, Recipe(), 64, train=True)
+    assert clip["image"].shape == (3, 64, 64, 3)
+    # Where one frame cannot be blended, the sequence is not.
+    assert blended({**row, "frames": [frame, {**frame, "landmarks": None}, frame]}, (0, 0, 0)) is None

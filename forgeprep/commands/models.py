@@ -56,6 +56,7 @@ def models_show(
     from forgeprep.commands.training import require_training
 
     require_training()
+    from forgeprep.training.augment import summary
     from forgeprep.training.models import get_model
     from forgeprep.training.recipe import Recipe, make_recipe
 
@@ -71,7 +72,7 @@ def models_show(
         one_of = f"one of {', '.join(told['choices'])}; " if told["choices"] else ""
         console.print(f"    --model-option {option}=… ({one_of}default {told['default']!r})", markup=False)
     console.print(f"the recipe {facts['recipe']}; --config FILE and --set NAME=VALUE change it:")
-    for setting, value in recipe.items():
+    for setting, value in {**recipe, "augment": summary(recipe["augment"])}.items():
         described = Recipe.model_fields[setting].description
         console.print(f"    {setting:<14} {value!s:<14} {described}", markup=False)
 

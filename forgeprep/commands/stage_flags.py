@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from forgeprep.params import StageParams
 
-HEADINGS = {"crop": "Faces", "mask": "Masks", "perturb": "Perturbations"}
+HEADINGS = {"crop": "Faces", "mask": "Masks", "selfblend": "Self-blended images", "perturb": "Perturbations"}
 """Stage -> the heading of its flags where that is not its own name."""
 _NAMED = {"detector": complete_detectors, "landmarks": complete_landmarkers}
 """Parameters that name something which other packages can add to."""

@@ -110,6 +110,14 @@ def train(
         Board | None,
         typer.Option(help="Where curves are drawn besides curves.png. [default: tensorboard]", rich_help_panel=OUTPUT),
     ] = None,
+    show_batch: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw the first batch into this PNG, with masks and landmarks, and train nothing. [default: none]",
+            rich_help_panel=RECIPE,
+            **LOCAL,
+        ),
+    ] = None,
     gpus: Gpus = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -139,6 +147,11 @@ def train(
         model or str(told["model"]), shards, run_folder, config, setting or [], model_option or [], given, weights,
         init, told, also=also or [], log=log,
     )  # fmt: skip
+    if show_batch is not None:
+        from forgeprep.training.show_batch import draw_batch
+
+        console.print(f"{show_batch}: {draw_batch(training, show_batch)} samples of the first batch", markup=False)
+        return
     with document(as_json) as found:
         best = train_with_bar(training, gpus, f"go on with: forgeprep train --run {shlex.quote(str(run_folder))}")
         found |= {"run": str(run_folder), "model": training.model, "shards": [str(out) for out in shards], "best": best}

@@ -36,6 +36,7 @@ STAGES: Registry[Any] = Registry(
         "frames": "forgeprep.stages.frames:STAGE",
         "crop": "forgeprep.stages.crop:STAGE",
         "mask": "forgeprep.stages.mask:STAGE",
+        "selfblend": "forgeprep.stages.selfblend:STAGE",
         "perturb": "forgeprep.stages.perturb:STAGE",
         "noise": "forgeprep.stages.noise:STAGE",
         "similarity": "forgeprep.stages.similarity:STAGE",

@@ -28,7 +28,7 @@ class PerturbParams(StageParams):
         default="train,val,test", description="splits that are perturbed; the others stay clean"
     )
 
-    @field_validator("perturb", "perturb_splits", mode="before")
+    @field_validator("perturb", mode="before")
     @classmethod
     def _as_text(cls, value: Any) -> Any:
         # A configuration file may hold a list.
@@ -42,16 +42,28 @@ class PerturbParams(StageParams):
         parse(value)
         return value
 
-    @field_validator("perturb_splits")
+    @field_validator("perturb_splits", mode="before")
     @classmethod
-    def _check_splits(cls, value: str) -> str:
-        names = [split_name(part.strip()) for part in value.split(",") if part.strip()]
-        for name in names:
-            if name not in SPLITS:
-                raise unknown_name("split of --perturb-splits", name, SPLITS)
-        if not names:
-            raise ValueError(f"name at least one of {', '.join(SPLITS)}")
-        return ",".join(split for split in SPLITS if split in names)
+    def _check_splits(cls, value: Any) -> str:
+        return split_names(value, "--perturb-splits")
+
+
+def split_names(value: Any, flag: str) -> str:
+    """Names of splits, in a text with commas or a list, as a text in the usual order.
+
+    Raises:
+        UsageError: a name is no split.
+        ValueError: there is none.
+    """
+    # A configuration file may hold a list.
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    names = [split_name(part.strip()) for part in text.split(",") if part.strip()]
+    for name in names:
+        if name not in SPLITS:
+            raise unknown_name(f"split of {flag}", name, SPLITS)
+    if not names:
+        raise ValueError(f"name at least one of {', '.join(SPLITS)}")
+    return ",".join(split for split in SPLITS if split in names)
 
 
 PARAMS = PerturbParams

@@ -12,6 +12,7 @@ from forgeprep.errors import MediaError, StageError
 from forgeprep.media import guard
 from forgeprep.media.video import read_facts, read_rate, sha256_of
 from forgeprep.pipeline.add_columns import added_rows
+from forgeprep.pipeline.derived import close_derived, enter_derived
 from forgeprep.pipeline.executors.job import Attempt, unforeseen
 from forgeprep.pipeline.plan import ShardPlan, read_shard
 from forgeprep.pipeline.progress import Progress
@@ -150,7 +151,7 @@ def prepare(config: RunConfig) -> Steps:
     ready = [(stage, stage.params(**config.params[stage.name])) for stage in stages]
     return Steps(
         source=next((stage, params) for stage, params in ready if stage.source is not None),
-        samples=tuple((stage, params) for stage, params in ready if stage.apply is not None),
+        samples=tuple((stage, params) for stage, params in ready if stage.apply or stage.derive),
         companions=frozenset(name for stage, params in ready for name in stage.companions(params)),
         columns=columns_of("key") + tuple(column for stage in stages for column in stage.adds),
         frames=FramesParams(**config.params["frames"]),
@@ -171,11 +172,15 @@ def group_rows(
         return
     sequences = SequenceBuilder(group, log, steps.columns) if length is not None else None
     for samples in source.source(group, root, params, steps.companions, log):
-        alive = samples
+        samples = list(samples)
         for stage, stage_params in steps.samples:
-            assert stage.apply is not None
-            alive = [sample for sample in alive if sample.reason is None]
-            stage.apply(alive, stage_params)
+            alive = [sample for sample in samples if sample.reason is None]
+            if stage.derive is not None:
+                further = stage.derive(alive, stage_params)
+                enter_derived(further, log)
+                samples += further
+            elif stage.apply is not None:
+                stage.apply(alive, stage_params)
         rows = _rows(samples, steps, config, log)
         yield rows if sequences is None else (joined for row in rows for joined in sequences.add(row))
     if sequences is not None:
@@ -248,13 +253,14 @@ def _rows(samples: list[Sample], steps: Steps, config: RunConfig, log: GroupLog)
 
 
 def _close_log(log: GroupLog, root: Path) -> None:
-    for entry in log.clips.values():
+    for entry in [entry for entry in log.clips.values() if entry.made_of is None]:
         path = root / entry.clip.path
         entry.sha256 = entry.sha256 or sha256_of(path)
         with contextlib.suppress(MediaError):
             fps = read_rate(path) if entry.fps is None else entry.fps
             entry.fps = fps if entry.clip.frames is None else None
             entry.facts = entry.facts or read_facts(path)
+    close_derived(log)
     for drop in log.drops:
         log.clips[drop.clip_id].dropped += 1
     log.drops.sort(key=lambda d: (d.clip_id, d.frame_index, -1 if d.track_id is None else d.track_id))

@@ -95,6 +95,7 @@ def prepare_run(
     stages = resolve_stages(config.stages)
     for stage in stages:
         stage.check(stage.params(**config.params[stage.name]))
+        stage.check_run(config.params)
     old = old_run(out)
     made_by = versions(stages, config.params)
     # Other frames of the same are alike, too: what they change is in the plan.

@@ -89,12 +89,13 @@ class SequenceBuilder:
             numbers = self._numbers(drop.clip_id)
             if drop.frame_index in numbers:
                 frames[drop.clip_id, numbers[drop.frame_index]].append(drop)
-        for clip in self.group.clips:
-            for number, sequence in enumerate(self._sequences(clip.clip_id)):
-                drops = frames[clip.clip_id, number]
-                verdicts = self.verdicts[clip.clip_id, number]
+        derived = [name for name, entry in self.log.clips.items() if entry.made_of is not None]
+        for clip_id in (*(clip.clip_id for clip in self.group.clips), *derived):
+            for number, sequence in enumerate(self._sequences(clip_id)):
+                drops = frames[clip_id, number]
+                verdicts = self.verdicts[clip_id, number]
                 tracks = verdicts.keys() | {drop.track_id for drop in drops if drop.track_id is not None}
-                place = self.group.split, self.group.source_id, clip.clip_id, sequence[0]
+                place = self.group.split, self.group.source_id, clip_id, sequence[0]
                 if not tracks:
                     yield Drop(*place, None, *_of_nobody(drops))
                 for track in sorted(tracks):

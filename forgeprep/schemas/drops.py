@@ -30,6 +30,7 @@ REASONS: dict[str, str] = {
     "no_mask": "provided masks were asked for, and there is none for this frame",
     "no_difference": "the fake does not differ visibly from its original at this frame",
     "mask_lost": "the perturbation moved all of a small forged region out of the crop",
+    "no_blend": "too little of the face is on the crop to blend it onto itself",
     "no_visual_change": "nothing visible differs from the original in the whole clip, as in an audio-only fake",
 }
 """Reason -> what it means."""

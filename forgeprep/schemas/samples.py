@@ -217,7 +217,7 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         "mask",
         IMAGE_TYPE,
         "8-bit gray: how likely each pixel was forged; 128 as likely as not, 20 more for each unit of log-odds, 0 not "
-        "compared (reals, padding); size of the crop; null where there is no original",
+        "compared (reals, padding); size of the crop; null where there is no original, and for self-blended images",
         nullable=True,
         kind="image",
         channels=1,
@@ -227,7 +227,8 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         "mask_magnitude",
         "mask",
         IMAGE_TYPE,
-        "8-bit gray: how much each pixel was altered, as the dataset itself says; null where it does not",
+        "8-bit gray: how much each pixel was altered, as the dataset itself says, or of a self-blended image the share "
+        "of the source; null where nothing says so",
         nullable=True,
         kind="image",
         channels=1,
@@ -238,8 +239,8 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         "mask_source",
         "mask",
         pa.string(),
-        "difference, provided, literal (the plain difference above a level), pristine (a real: all zero), or absent "
-        "(a fake for which no original is known)",
+        "difference, provided, literal (the plain difference above a level), exact (a self-blended image: where it was "
+        "blended), pristine (a real: all zero), or absent (a fake for which no original is known)",
     ),
     Column(
         "mask_threshold",

@@ -20,7 +20,7 @@ from forgeprep.shards.sequences import split_frames
 
 UInt8 = npt.NDArray[np.uint8]
 
-MASK_SOURCES = ("difference", "provided", "literal", "pristine", "absent")
+MASK_SOURCES = ("difference", "provided", "literal", "exact", "pristine", "absent")
 
 
 def row_problems(row: dict[str, Any], columns: Sequence[Column] = SAMPLE_COLUMNS) -> Iterator[str]:

@@ -1,8 +1,9 @@
 """What a stage is: its parameters, what it needs and adds, and one function.
 
-There are three kinds. The *select* stage decides, at planning time, which frames are wanted. The *source* stage turns a
+There are four kinds. The *select* stage decides, at planning time, which frames are wanted. The *source* stage turns a
 source group's videos into samples. A *sample* stage adds columns to samples and reads nothing but their crops; where it
-takes them one by one it is *additive*: it can be added later without the videos.
+takes them one by one it is *additive*: it can be added later without the videos. A *derive* stage makes further samples
+of those that there are.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from forgeprep.media.planes import Facts
 from forgeprep.media.regions import Box, IntBox
 from forgeprep.media.video import Learned
 from forgeprep.ops.evidence import Pair
+from forgeprep.ops.geometry import Matrix, matrix_of_row
 from forgeprep.ops.masks import Crop
 from forgeprep.params import NoParams as NoParams
 from forgeprep.params import StageParams as StageParams
@@ -105,6 +107,12 @@ def sample_of(row: Mapping[str, Any]) -> Sample:
     later = {name: value for name, value in row.items() if name not in _OF_EVERY_SAMPLE and name != "image_size"}
     # Runs of earlier versions lack some.
     return Sample(**{name: row[name] for name in _OF_EVERY_SAMPLE if name in row}, columns=later)
+
+
+def matrix_of_sample(sample: Sample) -> Matrix:
+    """From the frame to the crop, float64 (2, 3)."""
+    size = sample.image.shape[1], sample.image.shape[0]
+    return matrix_of_row({"crop_matrix": sample.crop_matrix, "crop_box": sample.crop_box, "image_size": size})
 
 
 _OF_EVERY_SAMPLE = tuple(one.name for one in fields(Sample))[: [one.name for one in fields(Sample)].index("columns")]
@@ -224,7 +232,7 @@ class ClipLog:
     """What became of a clip; ends up in ``meta/clips.pq``.
 
     ``clip`` is as planned, but for the original that it turned out to have; ``frames`` are those chosen of it.
-    ``guesses`` are (clip_id, verdict).
+    ``guesses`` are (clip_id, verdict). ``made_of`` is the clip whose samples a stage made this one's of.
     """
 
     clip: Clip
@@ -233,6 +241,7 @@ class ClipLog:
     guesses: list[tuple[str, str]] = field(default_factory=list)
     width: int | None = None
     height: int | None = None
+    made_of: str | None = None
     fps: float | None = None
     facts: Facts | None = None
     sha256: str | None = None
@@ -272,11 +281,14 @@ SourceFunction = Callable[[Group, Path, Any, frozenset[str], GroupLog], Iterator
 """``(group, root, params, companions, log)``: yields runs of consecutive samples of one clip, few enough to hold."""
 SampleFunction = Callable[[list[Sample], Any], None]
 """``(samples of one clip, params)``: fills in columns or drops samples, in place."""
+DeriveFunction = Callable[[list[Sample], Any], list[Sample]]
+"""``(samples of one clip, params)``: further samples, each of a clip that does not exist as a file and that names the
+clip it was made of as its original; a dropped one stands for a sample that could not be made."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage; exactly one of ``select``, ``source`` and ``apply`` is set.
+    """A stage; exactly one of ``select``, ``source``, ``apply`` and ``derive`` is set.
 
     Attributes:
         name: what users write after ``--stages``.
@@ -291,6 +303,7 @@ class Stage:
         additive: it reads columns of one sample, and changes none; so it can be added to a finished run from its shards
             alone.
         check: raises a ForgeprepError before the run starts if the stage cannot work here (missing weights).
+        check_run: the same, given stage -> parameters of all stages of the run.
         drops: the reasons for which it drops samples, besides :data:`forgeprep.schemas.drops.REASONS`.
         reads: of an additive stage, the picture columns that it reads; they are decoded for it.
     """
@@ -303,10 +316,12 @@ class Stage:
     select: SelectFunction | None = None
     source: SourceFunction | None = None
     apply: SampleFunction | None = None
+    derive: DeriveFunction | None = None
     companions: Callable[[Any], frozenset[str]] = lambda _params: frozenset()
     resources: Callable[[Any], Resources] = lambda _params: Resources()
     versions: Callable[[Any], Mapping[str, str]] = lambda _params: {}
     additive: bool = False
     check: Callable[[Any], None] = lambda _params: None
+    check_run: Callable[[Mapping[str, Mapping[str, Any]]], None] = lambda _params: None
     drops: Mapping[str, Reason] = field(default_factory=dict)
     reads: tuple[str, ...] = ("image", "mask")

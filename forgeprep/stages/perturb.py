@@ -10,14 +10,14 @@ import numpy as np
 
 from forgeprep.errors import UsageError
 from forgeprep.media.regions import Box
-from forgeprep.ops.geometry import Matrix, inverse, matrix_of_row, through
+from forgeprep.ops.geometry import inverse, through
 from forgeprep.ops.perturb.catalogue import CATALOGUE, OTHERS, Step, perturb
 from forgeprep.ops.perturb.codecs import missing_encoder
 from forgeprep.ops.perturb.draw import draw, generator, parse
 from forgeprep.ops.perturb.warps import Warp
 from forgeprep.params.perturb import PerturbParams as PerturbParams
 from forgeprep.schemas.samples import columns_of
-from forgeprep.stages.base import Sample, Stage
+from forgeprep.stages.base import Sample, Stage, matrix_of_sample
 
 
 def apply(samples: list[Sample], params: PerturbParams) -> None:
@@ -71,7 +71,7 @@ def _move_mask(sample: Sample, warps: Sequence[Warp]) -> None:
 
 def _moved_box(sample: Sample, warps: Sequence[Warp]) -> Box:
     """The box stays upright where the crop is turned: its middle goes along, and its sides by their lengths."""
-    matrix = _matrix(sample)
+    matrix = matrix_of_sample(sample)
     sides = np.array(sample.face_box).reshape(2, 2)
     middle, half = through(matrix, sides.mean(axis=0)[None] - 0.5)[0] + 0.5, (sides[1] - sides[0]) / 2
     scale = math.hypot(matrix[0, 0], matrix[1, 0])
@@ -86,17 +86,11 @@ def _moved_box(sample: Sample, warps: Sequence[Warp]) -> Box:
 
 def _moved_landmarks(sample: Sample, landmarks: Sequence[float], warps: Sequence[Warp]) -> list[float]:
     """Landmarks and crop_matrix count from the centre of the upper left pixel, warps from its corner."""
-    matrix = _matrix(sample)
+    matrix = matrix_of_sample(sample)
     points = through(matrix, np.array(landmarks, np.float64).reshape(-1, 2)) + 0.5
     for warp in warps:
         points = warp.points(points)
     return [float(value) for value in through(inverse(matrix), points - 0.5).ravel()]
-
-
-def _matrix(sample: Sample) -> Matrix:
-    """From the frame to the crop."""
-    size = sample.image.shape[1], sample.image.shape[0]
-    return matrix_of_row({"crop_matrix": sample.crop_matrix, "crop_box": sample.crop_box, "image_size": size})
 
 
 def check(params: PerturbParams) -> None:

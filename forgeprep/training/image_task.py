@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from forgeprep.errors import UsageError
-from forgeprep.training.data import Samples, deal, epoch_order, without
+from forgeprep.training.batches import make_batches
+from forgeprep.training.blends import PLACES, read_rows, with_blend_classes
+from forgeprep.training.data import Samples, without
 from forgeprep.training.evaluation.evaluate import Verdicts, as_taken, find_verdicts
 from forgeprep.training.evaluation.metrics import best_threshold, verdict_figures
 from forgeprep.training.inference.loaded import LoadedModel, verdict_threshold
@@ -28,8 +30,8 @@ MAX_VAL = 2000
 """So many samples of val are judged after an epoch, spread over all of them."""
 
 
-def images_task(training: Training, device: torch.device) -> Task:
-    """Images, or sequences of them, that are fake or real; see :class:`Task`."""
+def images_task(training: Training, device: torch.device, more: Collection[str] = ()) -> Task:
+    """Images, or sequences of them, that are fake or real; see :class:`Task`. Batches hold the columns ``more`` too."""
     recipe, size = training.recipe, training.size
     plain = build(training.model, training.options)
     if plain.only_size and (size != plain.only_size or recipe.view == "crop"):
@@ -41,7 +43,9 @@ def images_task(training: Training, device: torch.device) -> Task:
     if target == "audio_label" and set(needs) & {"mask", "mask_magnitude"}:
         raise UsageError(f"target: {training.model} learns masks, and sound has none; take a model that learns labels")
     index = load_index(training.shards, "train", needs, only=only, kind=kind, target=target)
-    val = load_index(training.shards, "val", needs, only=only, kind=kind, numbered=index.methods, target=target)
+    index = with_blend_classes(index) if recipe.selfblend else index
+    # Who learns from blends alone is judged on all fakes that there are.
+    val = load_index(training.shards, "val", needs, only=only or None, kind=kind, numbered=index.methods, target=target)
     index, val = as_taken(index, plain), as_taken(val, plain)
     if get_model(training.model).levels and plain.levelled:
         # The numbering of the classes, which evaluation keeps to.
@@ -53,12 +57,11 @@ def images_task(training: Training, device: torch.device) -> Task:
         name: as_taken(load_index([out], "test", numbered=index.methods, kind=kind), plain)
         for name, out in training.also.items()
     }
-    # A noise level that is asked for is not that of the residuals in the shards: they are computed.
-    columns = {"image", *plain.needs} - ({"noise"} if recipe.sigma is not None else set())
-    samples = Samples(index, without(set(PLANES) - columns))
+    batches = make_batches(index, recipe, where=", ".join(map(str, training.shards)))
+    samples = Samples(index, columns_read(plain, recipe, more))
 
-    def read(numbers: Ints, epoch: int) -> Batch:
-        rows = samples.read(numbers)
+    def read(codes: Ints, epoch: int) -> Batch:
+        rows = read_rows(samples, codes, recipe, epoch, index.methods)
         return collate([prepare(row, recipe, size, train=True, epoch=epoch) for row in rows], recipe.sigma)
 
     def validate(model: ForgeryModel, tell: Tell) -> Validation:
@@ -76,19 +79,31 @@ def images_task(training: Training, device: torch.device) -> Task:
         index,
         "images",
         torch.channels_last_3d if plain.sequence_frames else torch.channels_last,
-        lambda epoch, ranks, rank: epoch_batches(index, recipe, epoch, ranks=ranks, rank=rank),
+        batches.of_epoch,
         read,
         lambda batch, where: to_device(batch, where, noise="noise" in plain.needs),
         "image",
         validate,
         _map_check(training, plain),
-        notes=_lacking(training, index, val, plain),
+        notes=(*_lacking(training, index, val, plain), *batches.notes),
     )
 
 
 def spread(count: int) -> Ints:
     """The numbers of the samples that are judged after an epoch, of so many."""
     return np.unique(np.linspace(0, count - 1, min(MAX_VAL, count)).astype(np.int64))
+
+
+def columns_read(model: ForgeryModel, recipe: Recipe, more: Collection[str] = ()) -> tuple[str, ...]:
+    """The columns that a training reads of its samples: what the model learns from, and ``more``.
+
+    Residuals in the shards are of another noise level than one that is asked for, and of the pictures as they were
+    before augmentations: they are computed then.
+    """
+    changed = recipe.sigma is not None or bool(recipe.augment) or bool(recipe.selfblend)
+    pictures = {"image", *model.needs, *more} - ({"noise"} if changed else set())
+    places = PLACES if recipe.selfblend or "landmarks" in more else ()
+    return (*without(set(PLANES) - pictures), *places)
 
 
 def _check_classes(training: Training, index: SampleIndex) -> None:
@@ -104,23 +119,6 @@ def _check_classes(training: Training, index: SampleIndex) -> None:
             f"--model-option classes={count}: train holds {needed} classes ({names}); give classes={needed}, or choose "
             "with --methods"
         )
-
-
-def epoch_batches(index: SampleIndex, recipe: Recipe, epoch: int, *, ranks: int = 1, rank: int = 0) -> list[Ints]:
-    """The batches of an epoch for a rank: one pass, or as many as ``steps`` takes."""
-    share = max(1, recipe.batch // ranks)
-    batches: list[Ints] = []
-    turn = 0
-    while turn == 0 or (recipe.steps is not None and len(batches) < recipe.steps):
-        order = epoch_order(
-            index, seed=recipe.seed, epoch=epoch * 10_000 + turn, real_repeat=recipe.real_repeat, balance=recipe.balance
-        )
-        dealt = deal(order, share, ranks=ranks, rank=rank)
-        batches += dealt
-        turn += 1
-        if not dealt:
-            break
-    return batches[: recipe.steps]
 
 
 def _validation(model: ForgeryModel, verdicts: Verdicts, select: str) -> Validation:
@@ -144,6 +142,8 @@ def _lacking(training: Training, index: SampleIndex, val: SampleIndex, model: Fo
     """
     shards = ", ".join(map(str, training.shards))
     missing = {split: _missing(found) for split, found in (("train", index), ("val", val))}
+    if training.recipe.selfblend and missing["train"] == "fakes":
+        missing["train"] = None
     if missing["train"] and model.learns_label():
         raise UsageError(
             f"{shards}: train holds no {missing['train']}, and a verdict is learnt from both; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from forgeprep.errors import UsageError, unknown_name
 from forgeprep.io.settings import first_problem
@@ -59,6 +59,13 @@ class Recipe(BaseModel):
     flip: bool = Field(default=True, description="mirror half of the samples")
     real_repeat: float = Field(default=1.0, gt=0, description="how often a real comes in an epoch")
     balance: bool = Field(default=False, description="reals and fakes equally often, and all methods; over real_repeat")
+    augment: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="random changes to samples: light, deepfakebench, none, or NAME: chance"
+    )
+    selfblend: float = Field(
+        default=0.0, ge=0, le=1, description="share of the reals that come with a self-blended image of theirs, a fake"
+    )
+    pairs: bool = Field(default=False, description="a real and its fakes at the same frame in one batch, whole pairs")
     sigma: float | None = Field(default=None, gt=0, description="noise level; default 10 at c40, else 5")
     clip_norm: float = Field(default=5.0, gt=0, description="largest length of the gradient")
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 on a GPU, else fp32")
@@ -66,6 +73,15 @@ class Recipe(BaseModel):
     save_every: int = Field(default=500, ge=1, description="steps between two states, besides those after each epoch")
     workers: int = Field(default=2, ge=0, description="threads that decode samples")
     seed: int = Field(default=0, description="of weights, order and transforms")
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _read_augment(cls, value: Any) -> Any:
+        if not value:
+            return {}
+        from forgeprep.training.augment import read_augment
+
+        return read_augment(value)
 
 
 def make_recipe(model: str, given: Mapping[str, Any]) -> Recipe:
@@ -76,17 +92,44 @@ def make_recipe(model: str, given: Mapping[str, Any]) -> Recipe:
     """
     record = get_model(model)
     values = {**record.recipe_values(), **{k: v for k, v in given.items() if v is not None}}
+    _take_augment(values)
     for name in values:
         if name not in Recipe.model_fields:
             raise unknown_name("setting", name, Recipe.model_fields)
     if isinstance(values.get("methods"), str):
-        values["methods"] = [part.strip() for part in values["methods"].split(",")]
+        told = values["methods"].strip()
+        values["methods"] = [] if told.lower() == "none" else [part.strip() for part in told.split(",")]
+    if values.get("pairs"):
+        _without_repeats(values, given)
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         raise UsageError(": ".join(first_problem(error))) from None
+    drawn = next((name for name in ("augment", "selfblend", "pairs") if getattr(recipe, name)), None)
+    if drawn is not None and record.takes == "features":
+        raise UsageError(f"{drawn}: {model} learns from features of whole clips; leave it out")
+    if recipe.pairs and record.takes == "sequence":
+        raise UsageError(f"pairs: {model} learns from sequences, and pairs are made of single frames; leave it out")
     if record.fixed and recipe.size not in (None, record.size):
         raise UsageError(f"size: {model} takes images of {record.size} x {record.size} alone (got {recipe.size})")
     if record.fixed and recipe.view == "crop":
         raise UsageError(f"view: {model} takes images of {record.size} x {record.size} alone; give view=resize")
     return recipe
+
+
+def _take_augment(values: dict[str, Any]) -> None:
+    """Put ``augment.NAME`` into ``augment``, in its place."""
+    changes = {name: values.pop(name) for name in list(values) if name.startswith("augment.")}
+    if changes:
+        from forgeprep.training.augment import read_augment
+
+        named = {name.partition(".")[2]: value for name, value in changes.items()}
+        values["augment"] = read_augment(values.get("augment"), named)
+
+
+def _without_repeats(values: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """In whole pairs no sample comes alone: what says how often some come is refused, and a recipe's is left out."""
+    for name, neutral in (("balance", False), ("real_repeat", 1.0)):
+        if given.get(name) not in (None, neutral):
+            raise UsageError(f"{name}: pairs=true lets each real come with all of its fakes; leave one of them out")
+        values[name] = neutral

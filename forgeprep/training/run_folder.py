@@ -195,9 +195,9 @@ def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
     options = {name: value for name, value in (config.get("options") or {}).items() if name not in FILLED}
-    # Settings that an earlier version did not have were as they are by default.
-    usual = Recipe().model_dump(mode="json")
-    return {**config, **usual, **(config.get("recipe") or {}), "recipe": None, "options": options}
+    # A training of an earlier version does not name settings that came later, which then are as they are by default.
+    recipe = {**Recipe().model_dump(mode="json"), **(config.get("recipe") or {})}
+    return {**config, **recipe, "recipe": None, "options": options}
 
 
 def _refuse_others(run: Path, config: Mapping[str, Any]) -> None:

@@ -112,6 +112,7 @@ def test_every_old_flag_is_still_taken(capsys: pytest.CaptureFixture[str]) -> No
     found = parsed("run", "ffpp", *words)
     unnamed = ["settings", "shards", "absent", "start_timeout", "as_json", "update", "keep_removed", "real_root"]
     unnamed += ["landmarks", "landmarks_file", "align", "align_per"]
+    unnamed += ["selfblend_per", "selfblend_seed", "selfblend_splits"]
     assert sorted(name for name, value in found.items() if not value) == sorted(unnamed)
     told = capsys.readouterr().err.splitlines()
     assert told == [f"forgeprep: {flag_of(old)} is now {flag_of(new)}" for old, new in RENAMED.items()]

@@ -74,7 +74,7 @@ def draw(recipe: Recipe, rng: np.random.Generator) -> tuple[Step, ...]:
         return tuple(ready(name, given or _any_severity(rng), rng) for name, given in recipe.chain)
     chance = rng.random()
     if chance < recipe.mixed:
-        names = _mixture(rng)
+        names = mixture(rng, *MIXTURE)
     elif chance < recipe.mixed + recipe.single:
         names = [str(rng.choice(list(CATALOGUE)))]
     else:
@@ -88,9 +88,9 @@ def generator(seed: int, *names: str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
 
 
-def _mixture(rng: np.random.Generator) -> list[str]:
-    """Names from different groups, in the order in which they are applied."""
-    count = int(rng.integers(MIXTURE[0], MIXTURE[1] + 1))
+def mixture(rng: np.random.Generator, fewest: int, most: int) -> list[str]:
+    """Names from different groups, at least ``fewest`` and at most ``most``, in the order in which they are applied."""
+    count = int(rng.integers(fewest, most + 1))
     chosen: dict[str, str] = {}
     for name in rng.permutation(list(CATALOGUE)):
         chosen.setdefault(CATALOGUE[str(name)].group, str(name))

@@ -9,9 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import Scan, ScanOptions
+from forgeprep.datasets.boxes import BEST, OWN, boxes_from_name
 from forgeprep.datasets.find import scan_root
 from forgeprep.io.lock import locked
 from forgeprep.media import guard
@@ -84,6 +86,7 @@ def prepare_run(
     old = old_run(out)
     made_by = versions(stages, config.params)
     alike = old is not None and not overwrite and _content_of(config, made_by) == settings_of(old)[0]
+    config = _with_boxes_from(config, None if overwrite else old)
     if update and old is not None and alike:
         config = widened(config, RunConfig.model_validate(old["config"]))
     # What stands in a run keeps its split, however it came there.
@@ -110,6 +113,22 @@ def prepare_run(
     return prepared
 
 
+def _with_boxes_from(config: RunConfig, old: Mapping[str, Any] | None) -> RunConfig:
+    """The configuration with the compression that faces are found on, where that is left open.
+
+    A run goes on as it began; runs of earlier versions found faces on each clip itself.
+
+    Raises:
+        UsageError: no such compression is known.
+    """
+    dataset = get_dataset(config.dataset)
+    if config.boxes_from is not None:
+        return config.model_copy(update={"boxes_from": boxes_from_name(dataset, config.boxes_from)})
+    if old is not None and isinstance(old.get("config"), dict):
+        return config.model_copy(update={"boxes_from": old["config"].get("boxes_from") or OWN})
+    return config.model_copy(update={"boxes_from": BEST if dataset.compressions else None})
+
+
 def _content_of(config: RunConfig, made_by: Mapping[str, str]) -> str:
     return settings_of({"config": config.model_dump(mode="json"), "versions": made_by})[0]
 
@@ -123,7 +142,8 @@ def _scan(
 ) -> Scan:
     dataset = get_dataset(config.dataset)
     params, tell = dataset.params(**config.options), functools.partial(progress, "files found")
-    asked = ScanOptions(config.compression, config.methods, config.splits, params, tell, settled, others)
+    chosen = config.compression, config.methods, config.splits
+    asked = ScanOptions(*chosen, params, tell, settled, others, config.boxes_from or OWN)
     return scan_root(dataset, root, asked)
 
 

@@ -93,6 +93,16 @@ def run(
             autocompletion=completing(lambda: ("train", "val", "test")),
         ),
     ] = None,
+    boxes_from: Annotated[
+        str | None,
+        typer.Option(
+            help="The compression whose files faces are found on, so that all compressions show the same pixels: raw, "
+            "c23, c40; best, the best that is there; or own, each on itself. [default: as the run began, or best]",
+            metavar="TEXT",
+            rich_help_panel=INPUT,
+            autocompletion=completing(lambda: ("best", "own", "raw", "c23", "c40")),
+        ),
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
@@ -253,7 +263,7 @@ def run(
     given |= {"dataset": dataset, "root": root, "out": out, "stages": stages, "preset": preset}
     given |= {"compression": compression, "methods": methods, "splits": splits, "options": option or None}
     given |= {"format": format, "image_format": image_format, "image_quality": image_quality, "shard_size": shard_size}
-    given |= {"shards": shards, "absent": absent}
+    given |= {"shards": shards, "absent": absent, "boxes_from": boxes_from}
     given |= {"workers": workers, "address": address, "clip_timeout": clip_timeout, "worker_memory": worker_memory}
     given["start_timeout"] = start_timeout
     given["set"] = settings or None

@@ -33,6 +33,8 @@ class ScanOptions:
         splits: the splits to list.
         params: the dataset's own options; None = its defaults.
         real_roots: of other datasets that this one's reals lie in, name -> folder.
+        boxes_from: on which compression of a clip its faces are to be found, see :mod:`forgeprep.datasets.boxes`: the
+            adapter puts that file among the clip's companions. Datasets of one quality need not look at it.
         progress: called with the number of files seen so far.
         settled: source_id -> split, of sources that are in a run already; where splits are made here, they keep theirs.
         leaks: whether a split of the user's that leaks is refused, or listed as it is, for an audit.
@@ -46,6 +48,7 @@ class ScanOptions:
     settled: Mapping[str, Split] = field(default_factory=dict)
     real_roots: Mapping[str, Path] = field(default_factory=dict)
     leaks: Literal["refuse", "keep"] = "refuse"
+    boxes_from: str = "own"
 
     def __post_init__(self) -> None:
         if self.compressions == ():
@@ -132,7 +135,7 @@ class Dataset:
         title: the name in print.
         url: where to ask for it.
         citation: one line.
-        compressions: every quality; empty where there is only one, without a name.
+        compressions: every quality, the best one first; empty where there is only one, without a name.
         default_compressions: those that are used where none is asked for.
         methods: every forgery method.
         kinds: method -> what it does and what kind of program does it. The built-in datasets' stand in one table
@@ -142,6 +145,7 @@ class Dataset:
         params: its own options.
         official_split: whether the authors made the split; then it is kept even where it leaks.
         scan: lists the clips under a root; raises :class:`forgeprep.errors.UsageError` where it finds none.
+        compression_aliases: further names of compressions, in lower case -> compression.
         reals_from: other datasets that its fakes were made of, and whose reals are its own; see ``--real-root``.
         read_list: reads a list of the authors that is in a form of their own, for ``datasets audit --list``; None where
             the file is of another form, of which :mod:`forgeprep.datasets.published` knows the usual ones.
@@ -164,6 +168,7 @@ class Dataset:
     read_list: Callable[[Path], list[Listed] | None] | None = None
     official_split: bool = True
     reals_from: tuple[str, ...] = ()
+    compression_aliases: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, Kind] = field(default_factory=dict)
 
 

@@ -21,9 +21,10 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 
 from forgeprep.datasets.base import Dataset, PublishedCount, Scan, ScanOptions, match_names
+from forgeprep.datasets.boxes import with_boxes
 from forgeprep.datasets.ffpp_layout import COMPRESSION_ALIASES, COMPRESSIONS, PICTURE_HOMES, mask_folders, mask_pictures
-from forgeprep.datasets.frame_folders import SequenceParams, list_clips, told_unused
-from forgeprep.datasets.listing import VideoFile, check_root, find_folders, shown
+from forgeprep.datasets.frame_folders import Choice, SequenceParams, list_clips, told_unused
+from forgeprep.datasets.listing import Listing, VideoFile, check_root, find_folders, shown
 from forgeprep.datasets.scan import make_scan
 from forgeprep.datasets.splits import Ratios, split_closed_list
 from forgeprep.datasets.taxonomy import kind_of, methods_of
@@ -71,23 +72,10 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     compressions = match_names("compression", names, COMPRESSIONS, aliases=COMPRESSION_ALIASES)
     clips: list[Clip] = []
     strangers: list[str] = []
-    fakes = ["manipulated_sequences"], [METHOD.lower()]
-    originals = ["original_sequences"], ["actors"]
     masks = list_clips(root, mask_folders(root, METHOD), mask_pictures(root, METHOD), _FAKE, "auto")
     unused: list[str] = []
     for compression in compressions:
-        spellings = [compression, *(alias for alias, name in COMPRESSION_ALIASES.items() if name == compression)]
-        reals, swaps = (
-            list_clips(
-                root,
-                find_folders(root, *place, spellings, ["videos"]),
-                find_folders(root, *place, spellings, PICTURE_HOMES),
-                pattern,
-                params.frames,
-                unused,
-            )
-            for place, pattern in ((originals, _REAL), (fakes, _FAKE))
-        )
+        reals, swaps = (_list(root, compression, method, params.frames, unused) for method in (None, METHOD))
         clips += [_real(file, compression, splits) for file in reals.files.values() if _known(file, 1)]
         clips += [
             _fake(file, compression, splits, masks.files.get(file.stem))
@@ -105,10 +93,24 @@ def scan(root: Path, options: ScanOptions) -> Scan:
             f"of different splits: {shown(sorted(crossing))}"
         )
     warnings += told_unused(unused)
-    kept = [clip for clip in clips if clip.clip_id not in crossing]
+    kept, without_boxes = with_boxes(
+        DFD,
+        [clip for clip in clips if clip.clip_id not in crossing],
+        options.boxes_from,
+        lambda name, method: _list(root, name, method, params.frames, []).files,
+    )
+    warnings += without_boxes
     return make_scan(
         DFD, root, kept, options, compressions=compressions, warnings=warnings, strangers=[*strangers, *masks.strangers]
     )
+
+
+def _list(root: Path, compression: str, method: str | None, frames: Choice, unused: list[str]) -> Listing:
+    """The clips of the swaps, or for None of the actors, at a compression."""
+    place = (["original_sequences"], ["actors"]) if method is None else (["manipulated_sequences"], [METHOD.lower()])
+    spellings = [compression, *(alias for alias, name in COMPRESSION_ALIASES.items() if name == compression)]
+    folders, pictures = (find_folders(root, *place, spellings, homes) for homes in (["videos"], PICTURE_HOMES))
+    return list_clips(root, folders, pictures, _REAL if method is None else _FAKE, frames, unused)
 
 
 def actor_splits(params: DfdParams) -> Mapping[str, Split]:
@@ -174,6 +176,7 @@ DFD = Dataset(
     citation="Dufour and Gully, Contributing Data to Deepfake Detection Research, Google AI Blog 2019",
     compressions=COMPRESSIONS,
     default_compressions=("c23",),
+    compression_aliases=COMPRESSION_ALIASES,
     methods=methods_of("dfd"),
     layout=(
         "original_sequences/actors/<compression>/videos/TT__SCENE.mp4",

@@ -23,6 +23,7 @@ from importlib import resources
 from pathlib import Path
 
 from forgeprep.datasets.base import Dataset, Listed, PublishedCount, Scan, ScanOptions, count_missing, match_names
+from forgeprep.datasets.boxes import with_boxes
 from forgeprep.datasets.ffpp_layout import (
     COMPRESSION_ALIASES,
     COMPRESSIONS,
@@ -104,6 +105,9 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     chosen.sort(key=lambda clip: clip.clip_id)
     check_splits(root, chosen, clips, options.splits)
 
+    chosen, without_boxes = with_boxes(
+        FFPP, chosen, options.boxes_from, lambda name, method: _list(root, name, method, params.frames, []).files
+    )
     on_disk = {clip.clip_id for clip in chosen}
     orphans = [clip for clip in chosen if clip.original_id is not None and clip.original_id not in on_disk]
     absent = [m for m in METHODS if m not in {*present, *_LATER_METHODS}] if options.methods is None else []
@@ -112,7 +116,8 @@ def scan(root: Path, options: ScanOptions) -> Scan:
         warnings=_warnings(sorted(strangers), crossing, absent, orphans, chosen, options)
         + flat_warnings(root, compressions)
         + told(chosen)
-        + told_unused(unused),
+        + told_unused(unused)
+        + without_boxes,
         missing=count_missing(
             FFPP.published, chosen, compressions=compressions, methods=methods, splits=options.splits
         ),
@@ -278,6 +283,7 @@ FFPP = Dataset(
     citation="Rössler et al., FaceForensics++: Learning to Detect Manipulated Facial Images, ICCV 2019",
     compressions=COMPRESSIONS,
     default_compressions=("c23",),
+    compression_aliases=COMPRESSION_ALIASES,
     methods=METHODS,
     layout=(
         "original_sequences/youtube/<compression>/videos/AAA.mp4",

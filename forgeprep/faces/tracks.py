@@ -146,14 +146,17 @@ class Survey:
         frames: indices of the frames that could be decoded, ascending.
         cuts: first frames of new shots.
         found: the tracks, by number: in order of first appearance.
+        last: of lent faces, the lender's last frame: one more has its faces. See :mod:`forgeprep.faces.lent`.
     """
 
     frames: array[int] = field(default_factory=lambda: array("i"))
     cuts: list[int] = field(default_factory=list)
     found: list[Track] = field(default_factory=list)
+    last: int | None = None
 
     def faces_at(self, index: int) -> list[Face]:
         """The faces at a frame, sorted by track."""
+        index = self._shown(index)
         return [
             _face(number, track, index)
             for number, track in enumerate(self.found)
@@ -162,7 +165,12 @@ class Survey:
 
     def has_face(self, index: int) -> bool:
         """Whether any track covers the frame."""
+        index = self._shown(index)
         return any(track.points[0].index <= index <= track.last.index for track in self.found)
+
+    def _shown(self, index: int) -> int:
+        """The frame whose faces a frame has."""
+        return index - 1 if self.last is not None and index == self.last + 1 else index
 
     @property
     def tracks(self) -> int:

@@ -29,7 +29,9 @@ from forgeprep.stages import packages_of, resolve_stages
 from forgeprep.stages.base import Stage
 
 DEFAULT_STAGES = ("crop", "mask", "noise")
-_DIRECT = ("compression", "methods", "splits", "image_format", "image_quality", "shard_size", "shards", "absent")
+_DIRECT = (
+    "compression", "methods", "splits", "boxes_from", "image_format", "image_quality", "shard_size", "shards", "absent",
+)  # fmt: skip
 EXECUTION = ("root", "out", "workers", "address", "clip_timeout", "worker_memory", "start_timeout")
 """Names that a configuration file may hold too, though they do not change what comes out."""
 _VERSIONED = (

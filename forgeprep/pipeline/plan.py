@@ -23,7 +23,7 @@ from forgeprep.io.safe_files import LIST_BYTES, parse_json, read_bytes
 from forgeprep.io.storage import is_remote, parquet_source
 from forgeprep.media import process as media_process
 from forgeprep.media.video import read_header
-from forgeprep.schemas.clips import SPLITS, Clip, Split
+from forgeprep.schemas.clips import BOXES, SPLITS, Clip, Split
 from forgeprep.schemas.renamed import CLIP_COLUMNS_RENAMED, current_row
 from forgeprep.shards.names import shard_name
 from forgeprep.stages.base import Group, Wanted
@@ -53,7 +53,10 @@ _values_of = operator.attrgetter(*_CLIP_FIELDS)
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
-    """A shard to be made; its groups are sorted by source_id. ``name``: :func:`forgeprep.shards.names.shard_name`."""
+    """A shard to be made; its groups are sorted by source_id, but those that share faces stand together.
+
+    ``name``: :func:`forgeprep.shards.names.shard_name`.
+    """
 
     name: str
     split: Split
@@ -164,7 +167,7 @@ def read_shard(file: Path | pa.NativeFile, number: int) -> ShardPlan:
         return _shard(plan, number)
 
 
-def with_headers(clips: list[Clip], root: Path, progress: Callable[[int], None] = lambda _: None) -> list[Clip]:
+def with_headers(clips: Sequence[Clip], root: Path, progress: Callable[[int], None] = lambda _: None) -> list[Clip]:
     """The clips with what their containers' headers say; those whose number of frames is known are left as they are."""
 
     def probe(clip: Clip) -> Clip:
@@ -215,10 +218,27 @@ def _groups(clips: list[Clip], select: Select) -> list[Group]:
 
 
 def cut_groups(groups: list[Group], shard_size: int, shards: int | None = None) -> list[tuple[Group, ...]]:
-    """Spread groups over so many ``shards``, or for None over as few as ``shard_size`` samples a shard allow."""
-    by_source = {group.source_id: group for group in groups}
-    parts = spread({group.source_id: cost_of(group) for group in groups}, shard_size, shards)
-    return [tuple(by_source[name] for name in part) for part in parts]
+    """Spread groups over so many ``shards``, or for None over as few as ``shard_size`` samples a shard allow.
+
+    Groups whose faces are found on one file stay together, that file's own group first, so that it is searched once.
+    """
+    lent = {clip.faces_path for clip in map(_first, groups) if BOXES in clip.companions}
+    by_file: dict[str, list[Group]] = defaultdict(list)
+    for group in sorted(groups, key=_order):
+        path = _first(group).faces_path
+        by_file[path if path in lent else f"/{group.source_id}"].append(group)
+    together = {members[0].source_id: members for members in by_file.values()}
+    parts = spread({name: sum(map(cost_of, members)) for name, members in together.items()}, shard_size, shards)
+    return [tuple(group for name in part for group in together[name]) for part in parts]
+
+
+def _order(group: Group) -> tuple[bool, str]:
+    return BOXES in _first(group).companions, group.source_id
+
+
+def _first(group: Group) -> Clip:
+    """The clip that the group's faces are found on: its original, or where it has none its first clip."""
+    return group.original or group.clips[0]
 
 
 def spread(costs: Mapping[str, int], shard_size: int, shards: int | None = None) -> list[list[str]]:
@@ -283,7 +303,8 @@ def _group(source_id: str, split: Split, rows: list[dict[str, Any]]) -> Group:
 def inputs_of(clip: Clip) -> list[Any]:
     """What tells whether a clip's files are the same as before, without reading them."""
     of_folder = [] if clip.frames is None else [clip.frames]
-    return [clip.clip_id, clip.path, clip.size_bytes, sorted(clip.companions), *of_folder]
+    faces_on = [clip.companions[BOXES]] if BOXES in clip.companions else []
+    return [clip.clip_id, clip.path, clip.size_bytes, sorted(clip.companions), *of_folder, *faces_on]
 
 
 def identity_of(clip: Clip | None) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from forgeprep.datasets import get_dataset
 from forgeprep.datasets.base import Scan, ScanOptions
+from forgeprep.datasets.boxes import BEST, OWN, boxes_from_name
 from forgeprep.datasets.find import scan_root
 from forgeprep.datasets.scan_tables import one_of_each
 from forgeprep.io.lock import locked
@@ -51,7 +52,7 @@ from forgeprep.schemas.version import SCHEMA_VERSION
 from forgeprep.shards.names import has_first_names, table_path
 from forgeprep.shards.records import files_there, read_record
 from forgeprep.stages import all_stages, resolve_stages
-from forgeprep.stages.base import Group, Wanted
+from forgeprep.stages.base import Group, Stage, Wanted
 from forgeprep.stages.frames import FramesParams, asks_otherwise, check_asked
 
 
@@ -92,15 +93,12 @@ def prepare_run(
         ConfigMismatch: ``out`` holds a run of another configuration, input or version.
         StorageError: ``out`` cannot be written.
     """
-    stages = resolve_stages(config.stages)
-    for stage in stages:
-        stage.check(stage.params(**config.params[stage.name]))
-        stage.check_run(config.params)
+    made_by = versions(_checked_stages(config), config.params)
     old = old_run(out)
-    made_by = versions(stages, config.params)
     # Other frames of the same are alike, too: what they change is in the plan.
     alike = old is not None and not overwrite and _but_frames(config, made_by) == content_but_frames(old)
     before = RunConfig.model_validate(old["config"]) if old is not None and alike else None
+    config = _with_boxes_from(config, None if overwrite else old)
     config = widened(config, before) if update and before is not None else config
     # What stands in a run keeps its split, however it came there.
     scan = _scan(config, root, real_roots or {}, settled_sources(out) if alike else {}, progress)
@@ -127,6 +125,14 @@ def prepare_run(
     return prepared
 
 
+def _checked_stages(config: RunConfig) -> list[Stage]:
+    stages = resolve_stages(config.stages)
+    for stage in stages:
+        stage.check(stage.params(**config.params[stage.name]))
+        stage.check_run(config.params)
+    return stages
+
+
 def _but_frames(config: RunConfig, made_by: Mapping[str, str]) -> str:
     return content_but_frames({"config": config.model_dump(mode="json"), "versions": made_by})
 
@@ -134,6 +140,22 @@ def _but_frames(config: RunConfig, made_by: Mapping[str, str]) -> str:
 def _earlier_settings(old: Mapping[str, Any], settings: tuple[str, ...]) -> tuple[str, ...]:
     """The digests of settings by which shards of the run ``old`` may have been made that stay in this one."""
     return tuple(one for one in dict.fromkeys(all_settings(old)) if one not in settings)
+
+
+def _with_boxes_from(config: RunConfig, old: Mapping[str, Any] | None) -> RunConfig:
+    """The configuration with the compression that faces are found on, where that is left open.
+
+    A run goes on as it began; runs of earlier versions found faces on each clip itself.
+
+    Raises:
+        UsageError: no such compression is known.
+    """
+    dataset = get_dataset(config.dataset)
+    if config.boxes_from is not None:
+        return config.model_copy(update={"boxes_from": boxes_from_name(dataset, config.boxes_from)})
+    if old is not None and isinstance(old.get("config"), dict):
+        return config.model_copy(update={"boxes_from": old["config"].get("boxes_from") or OWN})
+    return config.model_copy(update={"boxes_from": BEST if dataset.compressions else None})
 
 
 def _scan(
@@ -145,7 +167,8 @@ def _scan(
 ) -> Scan:
     dataset = get_dataset(config.dataset)
     params, tell = dataset.params(**config.options), functools.partial(progress, "files found")
-    asked = ScanOptions(config.compression, config.methods, config.splits, params, tell, settled, others)
+    chosen = config.compression, config.methods, config.splits
+    asked = ScanOptions(*chosen, params, tell, settled, others, boxes_from=config.boxes_from or OWN)
     return scan_root(dataset, root, asked)
 
 

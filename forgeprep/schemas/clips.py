@@ -11,6 +11,9 @@ import pyarrow as pa
 from forgeprep.schemas.splits import SPLITS as SPLITS
 from forgeprep.schemas.splits import Split as Split
 
+BOXES = "boxes"
+"""The kind of companion that lends its faces."""
+
 Forgery = Literal["real", "identity_replaced", "identity_remained", "attribute_edit", "entire_synthesis", "audio"]
 AudioOnly = Literal["no", "maybe", "yes"]
 
@@ -35,7 +38,8 @@ class Clip:
         compression: ``raw``, ``c23``, ``c40``; None where the dataset has one quality.
         companions: further files that go with the clip frame by frame: ``{"mask": path}``, the dataset's own masks, or
             ``{"magnitude": path}`` where these are not black and white but say how much was altered; or
-            ``{"whole": path}`` with the clip's own path, where all of each frame is forged.
+            ``{"whole": path}`` with the clip's own path, where all of each frame is forged. ``{"boxes": path}`` is the
+            same clip at another compression, on which its faces are found, see ``--boxes-from``.
         spans: what the dataset says of the frames, as (first frame, number of frames, 0 real or 1 fake); frames outside
             all spans are unknown and not used. None: all frames are as ``label`` says.
         periods: the same in seconds from its first frame on, ``[start, end)`` of each period that is seen to be forged;
@@ -99,6 +103,11 @@ class Clip:
     def end(self) -> int:
         """One more than the index of its last frame, as far as that is known."""
         return self.frame_count if not self.frames else 1 + max(self.numbers)
+
+    @property
+    def faces_path(self) -> str:
+        """The path of the file that its faces are to be found on."""
+        return self.companions.get(BOXES, self.path)
 
     def lost(self, index: int, reason: str) -> str:
         """Why a frame is not there, for a drop; of a folder the names tell, else it is ``reason``."""
@@ -198,6 +207,8 @@ CLIP_SCHEMA = pa.schema(
         pa.field("header_frames", pa.int32(), nullable=False),
         pa.field("listed_frames", pa.int32()),
         pa.field("requested", pa.int32(), nullable=False),
+        pa.field("boxes_from", pa.string()),
+        pa.field("boxes_refused", pa.string()),
         pa.field("decoded", pa.int32(), nullable=False),
         pa.field("detected", pa.int32(), nullable=False),
         pa.field("written", pa.int32(), nullable=False),
@@ -243,6 +254,11 @@ frame ``i * rate + offset`` of the fake, about; a pixel ``(x, y)`` of the origin
 fake. ``pair_similarity`` is the correlation of the two outside the faces, -1 to 1. ``visual_change`` is false where
 nothing visible was forged (an audio-only fake). ``detected_spans`` are the forged spans, ``[start_s, end_s)``, as seen
 in the differences; empty where nothing was forged, null where the differences are too faint to tell when.
+
+``boxes_from`` is the file that its faces were found on: its own ``path``, that of the same clip at another compression
+(``--boxes-from``), or for a fake the one of its original; null where none could be read. ``boxes_refused`` says why
+another compression's faces were not taken, though that file lies there: ``unreadable``, ``other size``, ``other
+length`` or ``other pictures``; null where nothing was refused.
 
 ``pairing`` says where ``original_id`` is from, see :data:`PAIRINGS`; null for a real. ``guesses`` are the originals
 that names suggested and that the pictures were compared with, in this order, each with its verdict: ``fits`` or why it

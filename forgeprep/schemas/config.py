@@ -21,6 +21,8 @@ RENAMED = {
 _FIRST_NAMES = {new: old for old, new in RENAMED.items()}
 _LATER = {"shards": None, "absent": "null"}
 """Settings that came after runs were made, with the values that say nothing new: they are no part of a digest then."""
+_IN_INPUTS = ("boxes_from",)
+"""Settings that are no part of a digest: what follows from them is, since the clips say which files are read."""
 
 
 class RunConfig(BaseModel):
@@ -28,7 +30,8 @@ class RunConfig(BaseModel):
 
     Where and on how many workers it runs (``out``, ``workers``, ``address``) is no part of it. ``options`` are the
     dataset's own, ``params`` the stages'. ``shards`` of a split are made where that is given, else about ``shard_size``
-    samples are put into each.
+    samples are put into each. ``boxes_from`` is the compression that faces are found on; None: as the run in ``out``
+    did, or else the best one that is there.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +42,7 @@ class RunConfig(BaseModel):
     compression: tuple[str, ...] | None = None
     methods: tuple[str, ...] | None = None
     splits: tuple[Split, ...] = SPLITS
+    boxes_from: str | None = None
     formats: tuple[str, ...] = ("parquet",)
     image_format: ImageFormat = "png"
     image_quality: int = Field(default=95, ge=1, le=100)
@@ -66,7 +70,8 @@ def current_names(config: Mapping[str, Any]) -> dict[str, Any]:
 def first_names(config: Mapping[str, Any]) -> dict[str, Any]:
     """The same by the names that each value had first: what a digest is made of, so that it outlives a new name."""
     found = _with_names(config, _FIRST_NAMES)
-    return {name: value for name, value in found.items() if name not in _LATER or value != _LATER[name]}
+    kept = {name: value for name, value in found.items() if name not in _IN_INPUTS}
+    return {name: value for name, value in kept.items() if name not in _LATER or value != _LATER[name]}
 
 
 def _with_names(config: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

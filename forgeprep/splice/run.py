@@ -157,7 +157,7 @@ def _make_all(jobs: Sequence[GroupJob], how: Execution, progress: Callable[[str,
     return list(records.values())
 
 
-def _groups(clips: list[Clip], root: Path, progress: Callable[[int], None]) -> list[Group]:
+def _groups(clips: Sequence[Clip], root: Path, progress: Callable[[int], None]) -> list[Group]:
     plan = make_plan(clips, root, lambda count, group: Wanted((0,)), GROUPS_A_PLAN, progress)
     groups = [group for shard in plan.shards() for group in shard.groups]
     return [group for group in groups if any(clip.label == 1 for clip in group.clips)]

@@ -246,6 +246,8 @@ class ClipLog:
     facts: Facts | None = None
     sha256: str | None = None
     requested: int = 0
+    boxes_from: str | None = None
+    boxes_refused: str | None = None
     decoded: int = 0
     detected: int = 0
     written: int = 0

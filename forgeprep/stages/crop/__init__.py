@@ -3,7 +3,7 @@
 The way of a frame, each step in a module of its own:
 
 1. it is decoded, once                                  (:mod:`forgeprep.media.video`)
-2. its faces are found and tracked, on the original     (:mod:`forgeprep.faces.lookahead`),
+2. its faces are found and tracked, on the original     (:mod:`forgeprep.stages.crop.boxes`),
    with landmarks and the places of aligned crops       (:mod:`forgeprep.stages.crop.places`)
 3. the original's frame is cut into a moment            (:mod:`forgeprep.stages.crop.original`)
 4. the fake's frame is laid on it, and cut alike        (:mod:`forgeprep.stages.crop.fake_reader`)
@@ -19,6 +19,7 @@ fake as a whole, and :mod:`~forgeprep.stages.crop.own_faces` makes samples of th
 from __future__ import annotations
 
 from forgeprep.params.crop import CropParams
+from forgeprep.schemas.clips import BOXES
 from forgeprep.schemas.samples import columns_of
 from forgeprep.stages.base import Stage
 from forgeprep.stages.crop.detector import check, depends_on, resources_of
@@ -30,6 +31,7 @@ STAGE = Stage(
     needs=("frames",),
     adds=columns_of("crop"),
     params=CropParams,
+    companions=lambda _: frozenset({BOXES}),
     source=samples_of_group,
     resources=resources_of,
     versions=depends_on,

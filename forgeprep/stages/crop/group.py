@@ -14,8 +14,9 @@ from forgeprep.errors import MediaError
 from forgeprep.media.forward_reader import ForwardReader
 from forgeprep.media.video import Learned
 from forgeprep.params.crop import CropParams
-from forgeprep.schemas.clips import Clip
+from forgeprep.schemas.clips import BOXES, Clip
 from forgeprep.stages.base import ClipLog, Group, GroupLog, Sample
+from forgeprep.stages.crop.boxes import finder_of
 from forgeprep.stages.crop.crops import drop
 from forgeprep.stages.crop.fake import FITS, Fake
 from forgeprep.stages.crop.original import Stretch, chosen_of, read_original
@@ -44,7 +45,7 @@ def samples_of_group(
         companions: kinds of the dataset's own files that are cut out too, such as ``mask``.
         log: filled in: what became of each clip, and all drops.
     """
-    make = _Making(root, params, companions, log)
+    make = _Making(root, params, companions - {BOXES}, log)
     group, told = with_frames(group, root)
     for clip in group.clips:
         frames = group.frames_of(clip.clip_id)
@@ -92,6 +93,8 @@ def _original_and_fakes(
         if own is not log and all(fake.is_refused() for fake in fakes):
             break
     settled = []
+    for clip in clips if readable else ():
+        log.clips[clip.clip_id].boxes_from = own.clips[original.clip_id].boxes_from
     for fake in fakes:
         for samples in fake.finish(group, *end) if end is not None else []:
             yield with_sound(samples, fake.clip), []
@@ -149,7 +152,10 @@ def _stretches(clip: Clip, group: Group, make: _Making, log: GroupLog, *, with_f
     """The clip that faces are found on, in stretches; drops for the whole clip if it cannot be opened."""
     entry, learned = log.clips[clip.clip_id], Learned()
     try:
-        for stretch in read_original(clip, make.root / clip.path, group, make.params, learned, with_fakes=with_fakes):
+        finder = finder_of(clip, make.root, make.params)
+        entry.boxes_refused = finder.refused
+        for stretch in read_original(clip, finder, group, make.params, learned, with_fakes=with_fakes):
+            entry.boxes_from = finder.found_on
             if stretch.chosen is not None:
                 every, entry.tracks = stretch.chosen
                 chosen = chosen_of(clip.clip_id, group, every)

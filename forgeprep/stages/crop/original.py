@@ -15,11 +15,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
-from pathlib import Path
 
 from forgeprep.faces.landmarks import REACH, FramesWithFaces
-from forgeprep.faces.lookahead import frames_with_faces, search_again
-from forgeprep.faces.search import find_faces
 from forgeprep.faces.tracks import Face, Survey
 from forgeprep.media.frame_folder import is_frame_folder
 from forgeprep.media.frames import Frame, UInt8
@@ -30,9 +27,9 @@ from forgeprep.params.crop import CropParams
 from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.drops import Drop
 from forgeprep.stages.base import Group, common
+from forgeprep.stages.crop.boxes import Finder
 from forgeprep.stages.crop.choice import Chosen, ProbeFrames, Tubes, choose, find_tubes
 from forgeprep.stages.crop.crops import can_cut, cut, drop, window
-from forgeprep.stages.crop.detector import detector_of
 from forgeprep.stages.crop.places import at_places, find_places, with_places
 
 STRETCH_FRAMES = 32
@@ -102,7 +99,7 @@ class Stretch:
 
 
 def read_original(
-    clip: Clip, path: Path, group: Group, params: CropParams, learned: Learned, *, with_fakes: bool
+    clip: Clip, finder: Finder, group: Group, params: CropParams, learned: Learned, *, with_fakes: bool
 ) -> Iterator[Stretch]:
     """Read the clip that faces are found on, in stretches; the last one may be without frames.
 
@@ -125,13 +122,14 @@ def read_original(
         own = {name: frozenset(frames_of(name, group, chosen)) for name in group.own}
         return (replace(stretch, own=own) for stretch in made)
 
+    path = finder.path
     # What holds for all frames of a clip is known when all have been seen.
     for_all = params.align != "none" and (params.align_per == "clip" or group.sequence_length is not None)
     if group.sequence_length is not None or is_frame_folder(path) or for_all:
-        found = _survey(path, params)
+        found = finder.survey()
     else:
         found = Survey()
-        seen = frames_with_faces(lambda: read_frames(path, learned), detector_of(params), found)
+        seen = iter(finder.frames(learned, found))
         once = stretches(with_places(seen, params, frozenset(group.frames), path), group.frames)
         if not group.top_up and group.spread.isdisjoint(group.own):
             yield from of_clips(once, None)
@@ -196,14 +194,6 @@ def _wanted(stretches: Iterable[Stretch]) -> tuple[int, ...]:
 def _told(clip: Clip, index: int, reason: str) -> str:
     """Why a frame cannot be had; of a folder of pictures its names tell more."""
     return clip.lost(index, reason) if reason in ("past_end", "decode_error") else reason
-
-
-def _survey(path: Path, params: CropParams) -> Survey:
-    """Find the faces of a clip that is read again."""
-    found = find_faces(read_frames(path), detector_of(params), sparse=is_frame_folder(path))
-    if len(found.frames) != 1 or found.tracks:
-        return found
-    return search_again(next(read_frames(path)), detector_of(params))
 
 
 def _known(frames: Iterable[Frame], found: Survey, tubes: Tubes | None) -> Iterator[tuple[Frame, Sequence[Face]]]:

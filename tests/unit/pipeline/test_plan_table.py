@@ -75,10 +75,8 @@ def test_a_table_is_listed_and_planned_as_a_list(clips: list[Clip], splits: tupl
     def select(count: int, group: Group) -> Wanted:
         return Wanted(tuple(range(min(count, 3))))
 
-    plans = [
-        make(given, Path("/nowhere"), select, 4, lambda count: None, "forgerynet", None)  # type: ignore[operator]
-        for make, given in ((make_plan, scan.clips), (plan_table, table))
-    ]
+    how = Path("/nowhere"), select, 4, lambda count: None, "forgerynet", None
+    plans = [make_plan(scan.clips, *how), plan_table(table, *how)]
     assert plans[0] == plans[1]
     assert inputs_of(scan.clips[0]) == inputs_of(table[0])
 

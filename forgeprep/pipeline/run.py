@@ -125,7 +125,7 @@ def prepare_run(
     return prepared
 
 
-def _checked_stages(config: RunConfig) -> list[Stage]:
+def _checked_stages(config: RunConfig) -> tuple[Stage, ...]:
     stages = resolve_stages(config.stages)
     for stage in stages:
         stage.check(stage.params(**config.params[stage.name]))

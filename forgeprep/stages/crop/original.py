@@ -10,6 +10,7 @@ is known only at the end; samples of several frames, which are cut by one box; f
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -118,10 +119,7 @@ def read_original(
         )
         return _joined(moments, learned, with_fakes=with_fakes)
 
-    def of_clips(made: Iterable[Stretch], chosen: Chosen | None) -> Iterator[Stretch]:
-        own = {name: frozenset(frames_of(name, group, chosen)) for name in group.own}
-        return (replace(stretch, own=own) for stretch in made)
-
+    of_clips = functools.partial(_of_clips, group)
     path = finder.path
     # What holds for all frames of a clip is known when all have been seen.
     for_all = params.align != "none" and (params.align_per == "clip" or group.sequence_length is not None)
@@ -249,6 +247,11 @@ def _joined(
             stretch = Stretch()
     if stretch.moments:
         yield stretch
+
+
+def _of_clips(group: Group, made: Iterable[Stretch], chosen: Chosen | None) -> Iterator[Stretch]:
+    own = {name: frozenset(frames_of(name, group, chosen)) for name in group.own}
+    return (replace(stretch, own=own) for stretch in made)
 
 
 def _held(stretches: Iterator[Stretch]) -> list[Stretch] | None:

@@ -257,8 +257,8 @@ in the differences; empty where nothing was forged, null where the differences a
 
 ``boxes_from`` is the file that its faces were found on: its own ``path``, that of the same clip at another compression
 (``--boxes-from``), or for a fake the one of its original; null where none could be read. ``boxes_refused`` says why
-another compression's faces were not taken, though that file lies there: ``unreadable``, ``other size``, ``other
-length`` or ``other pictures``; null where nothing was refused.
+another compression's faces were not taken, though that file lies there: ``unreadable``, or ``other size``, ``other
+length`` (both with the figures) or ``other pictures``; null where nothing was refused.
 
 ``pairing`` says where ``original_id`` is from, see :data:`PAIRINGS`; null for a real. ``guesses`` are the originals
 that names suggested and that the pictures were compared with, in this order, each with its verdict: ``fits`` or why it

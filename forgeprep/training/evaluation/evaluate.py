@@ -28,6 +28,7 @@ class Verdicts:
         mask_means: mean of the map, of models that learn pixels alone; else None.
         classes: class found by an n-way model (0 real), and the true one; else None.
         levels: the class found for each sample, by level of the label tree.
+        level_shares: the probabilities of the classes of a level as the model numbers them, (N, classes).
         pixels: counts by (compression, method), of samples with a mask.
         magnitudes: errors of the map as a magnitude, by method, of samples whose magnitude is known.
     """
@@ -38,6 +39,7 @@ class Verdicts:
     classes: npt.NDArray[np.int64] | None = None
     true_classes: npt.NDArray[np.int64] | None = None
     levels: dict[str, list[str]] = field(default_factory=dict)
+    level_shares: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     pixels: dict[tuple[str | None, str | None], PixelCounts] = field(default_factory=dict)
     magnitudes: dict[str | None, MagnitudeCounts] = field(default_factory=dict)
 
@@ -77,6 +79,7 @@ def find_verdicts(
     model = loaded.model
     found = Verdicts()
     scores, means, classes, true = [], [], [], []
+    shares: dict[str, list[npt.NDArray[np.float64]]] = {}
     batches = deal(order, loaded.recipe.batch, drop_last=False)
     for output in outputs(loaded, read_prepared(loaded, Samples(index, without({"noise"})), batches)):
         scores.append(output.scores)
@@ -90,8 +93,12 @@ def find_verdicts(
             true += [sample["method_number"] for sample in output.samples]
         for level, names in model.classes(output.out).items():
             found.levels.setdefault(level, []).extend(names)
+            if f"level_{level}" in output.out:
+                own = torch.softmax(output.out[f"level_{level}"].double(), dim=1)
+                shares.setdefault(level, []).append(own.cpu().numpy())
         found.rows += [{name: sample.get(name) for name in _KEPT} for sample in output.samples]
         tell(len(found.rows), len(order))
+    found.level_shares = {level: np.concatenate(parts) for level, parts in shares.items()}
     found.scores = np.concatenate(scores).astype(np.float64)
     found.mask_means = np.concatenate(means).astype(np.float64) if means else None
     if classes:

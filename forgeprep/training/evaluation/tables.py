@@ -47,8 +47,9 @@ def evaluate_run(
         # A model of pixels calls an image a fake from the share of forged pixels that was best on val.
         sets[str(out)] = summary(verdicts, index.methods, loaded.threshold)
         if verdicts.levels:
+            names = config["options"]["names"]
             sets[str(out)] |= {
-                "levels": level_figures(verdicts.rows, verdicts.levels, config["options"]["names"]),
+                "levels": level_figures(verdicts.rows, verdicts.levels, names, verdicts.level_shares),
                 "levels_agree": agreement(verdicts.rows, verdicts.levels),
             }
     return {

@@ -164,7 +164,7 @@ def lay_out(plan: Plan, tell: Callable[[str, int], None] = lambda *_: None) -> L
     if all(row.mark for row in rows):
         told = "; ".join(f"{row.name}: {row.mark}" for row in rows)
         raise UsageError(f"{plan.protocol}: no row can be trained ({told})")
-    prints = {name: _fingerprint(out) for name, out in sets.items()}
+    prints = {name: fingerprint_of_shards(out) for name, out in sets.items()}
     found = tuple(sorted({key.dataset for key in keys}))
     return Layout(plan, _with_given(plan.runs, rows), classes, sets, prints, found, wanted)
 
@@ -276,7 +276,7 @@ def _with_given(runs: Sequence[Path], rows: Sequence[Row]) -> tuple[Row, ...]:
     return tuple(replace(r, training=replace(r.training, run=taken[r.name])) if r.name in taken else r for r in rows)
 
 
-def _fingerprint(out: Path) -> str:
+def fingerprint_of_shards(out: Path) -> str:
     """A hash over the checksums of a set's shards; over names and sizes, where the table of them is not there."""
     path = table_path(out, "shards")
     try:

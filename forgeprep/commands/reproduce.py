@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forgeprep.commands.flags import EXECUTION, INPUT, LOCAL, OUTPUT, Debug, Gpus, completing, parse_local
+from forgeprep.commands.flags import EXECUTION, INPUT, LOCAL, OUTPUT, Debug, Gpus, complete_models, completing, parse_local
 from forgeprep.commands.groups import single
 
 if TYPE_CHECKING:
@@ -61,6 +62,15 @@ def reproduce(
     seeds: Annotated[
         int, typer.Option(help="How often each training is made.", min=1, max=100, rich_help_panel=TRAININGS)
     ] = 1,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Another detector, to stand in the table of the paper. [default: the table's]",
+            metavar="TEXT",
+            rich_help_panel=TRAININGS,
+            autocompletion=complete_models,
+        ),
+    ] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(
@@ -110,11 +120,11 @@ def reproduce(
     from forgeprep.errors import UsageError
 
     require_training()
-    from forgeprep.training.reproduce.plan import Asked, check_models, cells_of, unfolded
+    from forgeprep.training.reproduce.plan import Asked, cells_of, check_models, unfolded, with_model
     from forgeprep.training.reproduce.table import get_table, tables
 
     if table is None:
-        if any((shards, quick, only, setting, weights, dry_run, to)):
+        if any((shards, quick, model, only, setting, weights, dry_run, to)):
             raise UsageError("give a PAPER and a TABLE; 'forgeprep reproduce' lists them")
         found = list(tables().values())
         if paper is None:
@@ -125,12 +135,16 @@ def reproduce(
     chosen = get_table(str(paper), table)
     folder = to or Path("reproduced") / f"{chosen.paper}-{chosen.table}{'-quick' if quick else ''}"
     refuse_file("--to", folder)
+    patterns = tuple(only or ())
+    if model is not None:
+        # Where it is a row of its own, the paper's rows are there to be compared with.
+        crossed = chosen.each is not None or any(row.learn for row in chosen.rows)
+        chosen, patterns = with_model(chosen, model), patterns or (() if crossed else (model,))
+    asked = Asked(folder, {}, quick, seeds, patterns, pairs_of("--set", setting or []), _weights(weights or []))
+    # Before anything is made, as far as the rows are known without the shards.
+    check_models(chosen, asked, cells_of(chosen, () if chosen.each else patterns))
     there, notes = _data(chosen, shards or [], folder, quick=quick, dry_run=dry_run)
-    asked = Asked(
-        folder, there, quick, seeds, tuple(only or ()), pairs_of("--set", setting or []), _weights(weights or [])
-    )
-    chosen = unfolded(chosen, there)
-    check_models(chosen, asked, cells_of(chosen, asked.only))
+    chosen, asked = unfolded(chosen, there), replace(asked, shards=there)
     _fill(chosen, asked, notes, gpus=gpus, workers=workers, dry_run=dry_run)
 
 
@@ -234,6 +248,7 @@ def _fill(
     """Fill the cells, and write and print the table; after each cell it is written as far as it is."""
     from forgeprep.commands.terminal import console
     from forgeprep.commands.training import device_of, train_with_bar
+    from forgeprep.training.reproduce.draw import draw_table
     from forgeprep.training.reproduce.fill import Filler
     from forgeprep.training.reproduce.plan import first_reason
     from forgeprep.training.reproduce.write import document, write_table
@@ -252,9 +267,9 @@ def _fill(
     if not any(cell["values"] for cell in cells):
         raise first_reason(cell["mark"] for cell in cells)
     found = document(table, asked, cells, notes)
-    files = write_table(found, asked.to)
+    draw_table(found, asked.to / "table.png")
     _print(found)
-    for file in files:
+    for file in (*write_table(found, asked.to), asked.to / "table.png"):
         console.print(f"written: {file}", markup=False)
 
 

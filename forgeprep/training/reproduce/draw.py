@@ -45,6 +45,8 @@ def _draw_block(axes: Axes, block: Mapping[str, Any]) -> None:
     axes.set_yticks(range(len(rows)), [row["row"] for row in rows], fontsize=8)
     axes.tick_params(length=0)
     axes.set_title(block["title"], fontsize=9, loc="left", fontweight="bold")
+    for edge in range(1, len(rows)):
+        axes.axhline(edge - 0.5, color="white", linewidth=1.5)
     axes.set(xlim=(-0.5, len(heads) - 0.5), ylim=(len(rows) - 0.5, -0.5))
     for (i, j), value in np.ndenumerate(values):
         cell = rows[i]["cells"][j]
@@ -57,7 +59,8 @@ def _draw_block(axes: Axes, block: Mapping[str, Any]) -> None:
             text = f"{100 * value:.1f}{deviation}"
         dark = not np.isnan(value) and value > 0.85
         size = 6.5 if np.isnan(value) else 8.5
-        axes.text(j, i - 0.17, text, ha="center", va="center", fontsize=size, color="white" if dark else "black")
+        high = i if cell["published"] is None else i - 0.17
+        axes.text(j, high, text, ha="center", va="center", fontsize=size, color="white" if dark else "black")
         if cell["published"] is not None:
             grey = "0.85" if dark else "0.35"
             told = f"paper {cell['published']:.1f}"

@@ -98,6 +98,26 @@ def unfolded(table: Table, shards: Mapping[str, Path]) -> Table:
     return table.model_copy(update={"rows": tuple(_with_methods(row, places) for row in table.rows)})
 
 
+def with_model(table: Table, model: str) -> Table:
+    """The table with another model: in the place of the rows' own where these differ in what they learn from, and of
+    the one that gives features; else as a row of its own above them.
+    """
+    if table.each is not None or any(row.learn for row in table.rows):
+        rows = tuple(
+            row.model_copy(update={"model": model, "options": {}, "judge": {}, "first": None, "published": {}})
+            for row in table.rows
+        )
+    else:
+        base = table.rows[0]
+        own = {"name": model, "published": {}, "options": {}, "judge": {}}
+        if base.first is not None and base.first.gives == "features":
+            own |= {"first": First(model=model, gives="features"), "options": base.options}
+        else:
+            own |= {"model": model, "first": None, "settings": {}}
+        rows = (base.model_copy(update=own), *table.rows)
+    return table.model_copy(update={"rows": rows})
+
+
 def _with_methods(row: Row, places: Sequence[Mapping[str, Any]]) -> Row:
     wanted = row.learn.get("identity")
     if wanted is None:
@@ -272,9 +292,8 @@ def assigned(table: Table, given: Sequence[tuple[str | None, Path]], *, quick: b
         if name is None:
             names = list(table.data) if quick else fitting
             if not names:
-                raise UsageError(
-                    f"{out}: holds {told}, and {table.name} takes {', '.join(table.data)}; give --shards NAME=DIR"
-                )
+                takes = ", ".join(table.data)
+                raise UsageError(f"{out}: holds {told}, and {table.name} takes {takes}; give --shards NAME=DIR")
             found |= {n: out for n in names if n not in found}
         elif name not in table.data:
             raise UsageError(f"--shards {name}: {table.name} takes {', '.join(table.data)}")

@@ -34,6 +34,7 @@ def document(
     quick = [QUICK_NOTE] if asked.quick else []
     quick += [f"In the place of {old}, {new} was trained." for old, new in stands_in.items()]
     changed = [f"Settings that are not the paper's: {_pairs(asked.settings)}."] if asked.settings else []
+    changed += _from_scratch(table, asked)
     blocks = []
     for block in table.blocks:
         rows = []
@@ -71,13 +72,10 @@ QUICK_NOTE = "QUICK: a few steps on a demo of synthetic forgeries. These figures
 
 
 def write_table(found: Mapping[str, Any], to: Path) -> list[Path]:
-    """Write ``table.json``, ``table.md`` and ``table.png``; returns the files."""
-    from forgeprep.training.reproduce.draw import draw_table
-
-    files = [to / "table.json", to / "table.md", to / "table.png"]
+    """Write ``table.json`` and ``table.md``; returns the files."""
+    files = [to / "table.json", to / "table.md"]
     write_json(files[0], found)
     atomic_write_bytes(files[1], table_markdown(found).encode())
-    draw_table(found, files[2])
     return files
 
 
@@ -101,8 +99,8 @@ def heading(found: Mapping[str, Any]) -> str:
 
 def how_to_read(found: Mapping[str, Any]) -> str:
     """A line on what stands in a cell."""
-    seeds = f", mean and standard deviation of {found['seeds']} trainings," if found["seeds"] > 1 else ""
-    return f"Per cent, split {found['split']}: ours{seeds} and in brackets what was published."
+    seeds = f", mean and standard deviation of {found['seeds']} trainings" if found["seeds"] > 1 else ""
+    return f"Per cent, split {found['split']}: ours{seeds}, and in brackets what was published."
 
 
 def table_of(block: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -154,6 +152,20 @@ def _average(row: Row, line: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "row": row.name, "column": AVERAGE, "values": values, "mark": mark, "partial": bool(values) and partial,
         **_spread(values),
     }  # fmt: skip
+
+
+def _from_scratch(table: Table, asked: Asked) -> list[str]:
+    """A line on the rows that begin from random weights, though they could take pretrained ones."""
+    lines: dict[str, dict[str, None]] = {}
+    for row in table.rows:
+        model = table.quick.models.get(row.model, row.model) if asked.quick else row.model
+        record = get_model(model).weights if model in model_names() else None
+        if record is not None and row.weights == "optional" and record.layouts not in asked.weights:
+            lines.setdefault(record.layouts, {})[row.name] = None
+    return [
+        f"From random weights, for no --weights {layout}=FILE was given: {_some(list(rows))}."
+        for layout, rows in lines.items()
+    ]
 
 
 def _of_model(row: Row) -> Mapping[str, Any]:

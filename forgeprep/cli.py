@@ -36,6 +36,7 @@ COMMANDS = {
     "train": Entry(TRAIN, "Train a forgery detector on shards."),
     "evaluate": Entry(TRAIN, "Judge a split with trained detectors."),
     "score": Entry(TRAIN, "Make the figures of score files, forgeprep's own or other people's."),
+    "reproduce": Entry(TRAIN, "Make a table of a paper, beside what was published."),
     "predict": Entry(TRAIN, "Score the faces of pictures and videos."),
     "datasets": Entry(LISTS, "List the datasets, or show one."),
     "stages": Entry(LISTS, "List the stages: what they need, add and take."),

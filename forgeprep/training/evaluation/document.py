@@ -81,8 +81,10 @@ def _set_parts(model: str, found: Mapping[str, Any]) -> list[Part]:
         cells = [["", *map(per_cent, n_way["recall"]), per_cent(n_way["average"])]]
         parts.append(Table(["recall", *n_way["classes"], "average"], cells))
     for level, figures in found.get("levels", {}).items():
-        cells = [["", *map(per_cent, figures["recall"]), per_cent(figures["average"])]]
-        parts.append(Table([f"recall by {level}", *figures["classes"], "average"], cells))
+        told = [*figures["recall"], *(figures.get(name) for name in ("average", "acc", "auc"))]
+        parts.append(
+            Table([f"recall by {level}", *figures["classes"], "average", "ACC", "AUC"], [["", *map(per_cent, told)]])
+        )
     if "levels_agree" in found:
         parts.append(f"Levels that agree with one place in the tree: {per_cent(found['levels_agree'])} %")
     parts += detail_parts(found)

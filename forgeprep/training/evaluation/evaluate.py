@@ -49,6 +49,7 @@ def find_verdicts(
     model = loaded.model
     found = Verdicts()
     scores, means, classes, true = [], [], [], []
+    shares: dict[str, list[npt.NDArray[np.float64]]] = {}
     batches = deal(order, loaded.recipe.batch, drop_last=False)
     for output in outputs(loaded, read_prepared(loaded, Samples(index, without({"noise"})), batches, change)):
         scores.append(output.scores)
@@ -62,8 +63,12 @@ def find_verdicts(
             true += [sample["method_number"] for sample in output.samples]
         for level, names in model.classes(output.out).items():
             found.levels.setdefault(level, []).extend(names)
+            if f"level_{level}" in output.out:
+                own = torch.softmax(output.out[f"level_{level}"].double(), dim=1)
+                shares.setdefault(level, []).append(own.cpu().numpy())
         found.rows += [{name: sample.get(name) for name in _KEPT} for sample in output.samples]
         tell(len(found.rows), len(order))
+    found.level_shares = {level: np.concatenate(parts) for level, parts in shares.items()}
     found.scores = np.concatenate(scores).astype(np.float64)
     found.mask_means = np.concatenate(means).astype(np.float64) if means else None
     if classes:

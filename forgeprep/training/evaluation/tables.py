@@ -62,8 +62,9 @@ def evaluate_run(
         places[out] = index, judged[str(out)]
         sets[str(out)] |= details(judged[str(out)], bootstrap)
         if verdicts.levels:
+            names = config["options"]["names"]
             sets[str(out)] |= {
-                "levels": level_figures(verdicts.rows, verdicts.levels, config["options"]["names"]),
+                "levels": level_figures(verdicts.rows, verdicts.levels, names, verdicts.level_shares),
                 "levels_agree": agreement(verdicts.rows, verdicts.levels),
             }
     robust = robustness(judged)

@@ -21,6 +21,7 @@ class Verdicts:
         mask_means: mean of the map, of models that learn pixels alone; else None.
         classes: class found by an n-way model (0 real), and the true one; else None.
         levels: the class found for each sample, by level of the label tree.
+        level_shares: the probabilities of the classes of a level as the model numbers them, (N, classes).
         pixels: counts by (compression, method), of samples with a mask.
         magnitudes: errors of the map as a magnitude, by method, of samples whose magnitude is known.
     """
@@ -31,6 +32,7 @@ class Verdicts:
     classes: npt.NDArray[np.int64] | None = None
     true_classes: npt.NDArray[np.int64] | None = None
     levels: dict[str, list[str]] = field(default_factory=dict)
+    level_shares: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     pixels: dict[tuple[str | None, str | None], PixelCounts] = field(default_factory=dict)
     magnitudes: dict[str | None, MagnitudeCounts] = field(default_factory=dict)
 
@@ -52,4 +54,5 @@ class Verdicts:
             classes=None if self.classes is None else self.classes[kept],
             true_classes=None if self.true_classes is None else self.true_classes[kept],
             levels={level: [names[at] for at in kept] for level, names in self.levels.items()},
+            level_shares={level: shares[kept] for level, shares in self.level_shares.items()},
         )

@@ -90,8 +90,12 @@ def pick_device(name: str | None) -> torch.device:
     return torch.device(name)
 
 
-def load_model(run: Path, device: str | None = None, *, state: str = "best") -> LoadedModel:
+def load_model(
+    run: Path, device: str | None = None, *, state: str = "best", options: Mapping[str, Any] | None = None
+) -> LoadedModel:
     """A trained model; ``device`` is cpu or cuda, None takes a GPU where there is one.
+
+    ``options`` take the place of the training's own, for those that only say how a verdict or a map is read.
 
     Raises:
         UsageError: the folder holds no training, or none that has come to a first evaluation; no such device.
@@ -100,7 +104,7 @@ def load_model(run: Path, device: str | None = None, *, state: str = "best") -> 
     where = pick_device(device)
     config = read_config(run)
     try:
-        model = build(config["model"], config["options"])
+        model = build(config["model"], {**config["options"], **(options or {})})
         recipe = Recipe(**config["recipe"])
     except (TypeError, ValueError, KeyError, RuntimeError, OverflowError, MemoryError) as error:
         problem = " ".join(str(error).split())[:160]

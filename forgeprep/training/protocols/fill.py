@@ -139,7 +139,7 @@ def _claim(layout: Layout) -> None:
 def _row_cells(
     layout: Layout, row: Row, device: str | None, workers: int | None, tell: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    checkpoint = _checkpoint(row.training.run)
+    checkpoint = checkpoint_sum(row.training.run)
     scores: dict[str, tuple[pa.Table, float]] = {}
     cells = []
     for name in layout.classes:
@@ -160,7 +160,7 @@ def _row_cells(
     return cells
 
 
-def _checkpoint(run: Path) -> str:
+def checkpoint_sum(run: Path) -> str:
     """The checksum of the state that judges."""
     facts = read_facts(run, "best")
     if facts is None:

@@ -1,0 +1,201 @@
+"""``reproduce``: a quick cell of each kind of table, what stands beside it, and that nothing done is done again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+import typer
+
+from forgeprep.commands.run import app as run_app
+from forgeprep.pipeline.configure import make_config
+from forgeprep.training import image_task
+from forgeprep.training.models import get_model, model_names
+from forgeprep.training.reproduce.plan import Asked, cells_of, commands_for, trainings_of, unfolded
+from forgeprep.training.reproduce.quick import SETTINGS
+from forgeprep.training.reproduce.table import get_table, tables
+from tests.conftest import run_cli
+
+TINY = ("--quick", "--gpus", "0", "--workers", "0", "--set", "steps=2", "--set", "batch=2")
+
+
+@pytest.fixture(autouse=True)
+def _few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_task, "MAX_VAL", 4)
+
+
+def made(to: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((to / "table.json").read_text())
+    return found
+
+
+def cells(found: dict[str, Any], row: str, block: int = 0) -> dict[str, dict[str, Any]]:
+    [line] = [line["cells"] for line in found["blocks"][block]["rows"] if line["row"] == row]
+    return dict(zip(found["blocks"][block]["columns"], line, strict=True))
+
+
+def times(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_table_has_seeds_published_figures_and_goes_on(
+    prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["reproduce", "pixel-level", "1", "--shards", str(prepared), "--to", str(tmp_path), *TINY]
+    assert run_cli(*command, "--only", "fn3/DF") == 0
+    first = cells(made(tmp_path), "FN3")["DF"]
+    assert len(first["values"]) == 1
+    before = times(tmp_path / "trainings")
+    assert run_cli(*command, "--only", "FN3", "--seeds", "2") == 0
+    assert before.items() <= times(tmp_path / "trainings").items()
+    found = made(tmp_path)
+    own = cells(found, "FN3")
+    assert own["DF"]["values"][0] == first["values"][0] == pytest.approx(2 * own["DF"]["mean"] - own["DF"]["values"][1])
+    assert own["DF"]["deviation"] == pytest.approx(abs(own["DF"]["values"][0] - own["DF"]["values"][1]) / 2**0.5)
+    assert (own["NT"]["published"], own["average"]["published"]) == (64.42, 87.78)
+    means = [own[name]["values"][0] for name in ("DF", "F2F", "FS", "NT", "P")]
+    assert own["average"]["values"][0] == pytest.approx(sum(means) / 5)
+    # Pristine pictures have no forged pixels: Fg-IoU is a mean of four columns.
+    region = cells(found, "FN3", block=2)
+    assert (region["P"]["mark"], region["average"]["partial"]) == ("undefined", False)
+    assert cells(found, "Xception")["DF"]["mark"] == "not made yet"
+    text = (tmp_path / "table.md").read_text()
+    assert "QUICK" in text.splitlines()[0]
+    assert "not comparable" in text
+    assert "From random weights, for no --weights xception=FILE was given: Xception." in text
+    assert f"±{100 * own['DF']['deviation']:.2f} (92.68) |" in text
+    assert cv2.imread(str(tmp_path / "table.png")).std() > 5
+    before = times(tmp_path / "trainings") | times(tmp_path / "figures")
+    capsys.readouterr()
+    assert run_cli(*command, "--only", "FN3", "--seeds", "2") == 0
+    assert times(tmp_path / "trainings") | times(tmp_path / "figures") == before
+    assert "training in" not in capsys.readouterr().out
+    assert run_cli(*command, "--only", "FN3", "--dry-run") == 0
+    assert "trained" in capsys.readouterr().out
+    # Figures are of a checkpoint: those of another one are made anew. A folder is of one table.
+    (judged,) = (tmp_path / "figures").glob("fn3*seed0/*.json")
+    judged.write_text(judged.read_text().replace('"checkpoint": "', '"checkpoint": "0'))
+    assert run_cli(*command, "--only", "FN3", "--seeds", "2") == 0
+    assert cells(made(tmp_path), "FN3") == own
+    command[2] = "2"
+    assert run_cli(*command) == 2
+    assert "holds pixel-level 1 --quick; give another --to" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("table", "flags", "row", "column", "published"),
+    [
+        ("pixel-level 4", ("--only", "VGG5*"), "VGG5 scratch", "average", 92.37),
+        ("two-stream VII", ("--only", "semantic"), "semantic", "AUC", 86.87),
+        ("local-similarity III", ("--only", "FaceSwap/Face2Face"), "FaceSwap", "Face2Face", 70.67),
+        ("genface cross-generator", ("--only", "Deepfakes"), "Deepfakes", "FaceSwap", None),
+        ("forgerynet image", (), "Xception", "AUC", None),
+        ("forgerynet cross-forgery", ("--model", "fn3-cls"), "ID-remained", "ID-replaced", None),
+        ("forgerynet video", (), "SlowFast-R50", "ACC", 88.78),
+        ("forgerynet temporal", ("--model", "fn3-cls"), "fn3-cls", "AR@5", None),
+    ],
+)
+def test_a_quick_cell_of_each_kind(
+    table: str, flags: tuple[str, ...], row: str, column: str, published: float | None, prepared: Path, tmp_path: Path
+) -> None:
+    command = ["reproduce", *table.split(), "--shards", str(prepared), "--to", str(tmp_path)]
+    assert run_cli(*command, *TINY, *flags) == 0
+    found = made(tmp_path)
+    cell = cells(found, row)[column]
+    assert 0 <= cell["mean"] <= 1
+    assert cell["published"] == published
+    assert found["quick"]
+    if table == "forgerynet image":
+        assert [cells(found, row, block)["AUC"]["mean"] is not None for block in range(3)] == [True] * 3
+    if table == "pixel-level 4":
+        assert cells(found, "VGG5 pretrained")["DF"]["mark"] == "needs --weights vgg16=FILE"
+    if "cross-generator" in table:
+        assert "In the place of cael, fn3-cls was trained." in found["notes"]
+        config = json.loads(next((tmp_path / "trainings").glob("*/config.json")).read_text())
+        assert config["methods"] == [None, "Deepfakes"]
+
+
+def test_altered_pixels_and_masks(prepared: Path, tmp_path: Path) -> None:
+    command = ["reproduce", "forgerynet", "spatial", "--shards", str(prepared), "--to", str(tmp_path)]
+    assert run_cli(*command, "--model", "fn3-seg", *TINY) == 0
+    found = made(tmp_path)
+    # The demo's masks are no magnitudes.
+    assert cells(found, "fn3-seg")["IoU@0.1"]["mark"] == "no magnitude"
+    assert cells(found, "fn3-seg", block=3)["Fg-IoU"]["mean"] is not None
+
+
+def test_missing_data_are_named_with_their_command(
+    prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_cli("reproduce", "pixel-level", "1") == 2
+    assert "forgeprep run ffpp --compression raw --preset pixel-level --out shards/ffpp-raw" in capsys.readouterr().err
+    assert run_cli("reproduce", "pixel-level", "1", "--shards", str(prepared)) == 2
+    assert "holds ffpp c23, and pixel-level 1 takes ffpp-raw; give --shards NAME=DIR" in capsys.readouterr().err
+    # One folder is taken for what it holds; the columns of the others stay empty.
+    command = ["reproduce", "local-similarity", "II", "--shards", str(prepared), "--to", str(tmp_path)]
+    flags = ["--set", "epochs=1", "--set", "steps=1", "--set", "batch=2", "--set", "size=32", "--set", "workers=0"]
+    assert run_cli(*command, *flags, "--gpus", "0", "--model", "fn3-cls") == 0
+    assert "no shards of ffpp-c40" in capsys.readouterr().out
+    found = made(tmp_path)
+    assert cells(found, "fn3-cls")["AUC"]["mean"] is not None
+    assert cells(found, "fn3-cls", block=1)["AUC"]["mark"] == "no shards of ffpp-c40"
+    assert cells(found, "local-similarity", block=1)["AUC"]["published"] == 91.93
+    assert "epochs=1" in (tmp_path / "table.md").read_text()
+    assert run_cli("reproduce", "two-stream", "9") == 2
+    assert "unknown table of two-stream '9'" in capsys.readouterr().err
+    assert run_cli("reproduce", "pixel-level", "1", "--quick", "--model", "fn3-sgg") == 2
+    assert "unknown model 'fn3-sgg': did you mean 'fn3-seg'?" in capsys.readouterr().err
+    assert run_cli("reproduce", "pixel-level", "1", "--only", "VGG9", "--shards", f"ffpp-raw={prepared}") == 2
+    assert "--only VGG9: fits no cell; rows: Xception, " in capsys.readouterr().err
+
+
+def test_every_table_can_be_listed_and_its_commands_given(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli("reproduce") == 0
+    listed = capsys.readouterr().out
+    for (paper, name), table in tables().items():
+        assert paper in listed
+        assert name in listed
+        rows = unfolded(table, {}).rows
+        chosen = cells_of(unfolded(table, {}))
+        assert len(chosen) == len(rows) * sum(len(block.columns) for block in unfolded(table, {}).blocks)
+        for line in commands_for(table, table.data):
+            words = shlex.split(line)[2:]
+            context = typer.main.get_command(run_app).make_context("run", words)
+            options = dict(text.split("=") for text in context.params["option"] or ())
+            make_config(words[0], {"options": options, "preset": context.params.get("preset")})
+        for data in table.data.values():
+            make_config(data.dataset, {**SETTINGS, **data.quick})
+    assert run_cli("reproduce", "two-stream") == 0
+    assert "--preset two-stream --out shards/ffpp-c40" in capsys.readouterr().out
+
+
+def test_published_figures_are_those_of_the_models() -> None:
+    """What stands in a table's own file agrees with ``published.yaml``."""
+    ours = {row.name: row for row in get_table("two-stream", "VII").rows}
+    assert ours["both"].published["LQ"]["AUC"] == get_model("two-stream").published_figures()["c40, frames"]["AUC"]  # type: ignore[index]
+    region = get_table("two-stream", "VI").rows[0].published["IoU"]  # type: ignore[index]
+    told = get_model("two-stream").published_figures()
+    assert region == {
+        key: told[f"{name}, IoU of the forged region"]["IoU"] for key, name in (("LQ", "c40"), ("HQ", "c23"))
+    }
+    for table in tables().values():
+        for row in table.rows:
+            if row.published == "model" and row.model in model_names():
+                titles = get_model(row.model).published_figures()
+                named = [(block.published or block.title).split("/")[0] for block in table.blocks]
+                assert set(named) & set(titles), (table.name, row.name)
+
+
+def test_a_first_step_comes_before_its_row_and_is_shared(tmp_path: Path) -> None:
+    table, asked = get_table("two-stream", "III"), Asked(tmp_path, {"ffpp-c40": tmp_path})
+    one, *_ = cells_of(table)
+    first, own = trainings_of(table, asked, one.row, one.train, 0)
+    assert (first.options, own.init, own.weights) == ({"stream": "semantic"}, first.run, None)
+    assert first.recipe.methods == own.recipe.methods == ("Deepfakes",)
+    assert first.recipe.real_repeat == own.recipe.real_repeat * 4 or own.recipe.real_repeat == 1
+    runs = {t.run for cell in cells_of(table) for t in trainings_of(table, asked, cell.row, cell.train, 0)}
+    assert len(runs) == 8

@@ -98,7 +98,7 @@ def finder_of(clip: Clip, root: Path, params: CropParams) -> Finder:
         own.refused = "unreadable"
         return own
     try:
-        with closing(read_frames(path)) as frames:
+        with closing(read_frames(path)) as frames:  # type: ignore[type-var]
             own.refused = lender.refusal(frames, clip.frame_count)
     except MediaError:
         return own  # Whoever reads it on will find out.

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,8 +97,7 @@ def finder_of(clip: Clip, root: Path, params: CropParams) -> Finder:
         own.refused = "unreadable"
         return own
     try:
-        with closing(read_frames(path)) as frames:  # type: ignore[type-var]
-            own.refused = lender.refusal(frames, clip.frame_count)
+        own.refused = lender.refusal(read_frames(path), clip.frame_count)
     except MediaError:
         return own  # Whoever reads it on will find out.
     return own if own.refused else Finder(path, params, lender, False, other)

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forgeprep.commands.flags import EXECUTION, INPUT, LOCAL, OUTPUT, Debug, Gpus, complete_models, completing, parse_local
+from forgeprep.commands.flags import (
+    EXECUTION,
+    INPUT,
+    LOCAL,
+    OUTPUT,
+    Debug,
+    Gpus,
+    complete_models,
+    completing,
+    parse_local,
+)
 from forgeprep.commands.groups import single
 
 if TYPE_CHECKING:
@@ -38,7 +48,9 @@ def reproduce(
     ] = None,
     table: Annotated[
         str | None,
-        typer.Argument(help="A table of it; without one, its tables are shown with the data they need.", metavar="TABLE"),
+        typer.Argument(
+            help="A table of it; without one, its tables are shown with the data they need.", metavar="TABLE"
+        ),
     ] = None,
     shards: Annotated[
         list[str] | None,

@@ -112,7 +112,9 @@ def _set_parts(model: str, found: Mapping[str, Any]) -> list[Part]:
         parts.append(Table(["recall", *n_way["classes"], "average"], cells))
     for level, figures in found.get("levels", {}).items():
         told = [*figures["recall"], *(figures.get(name) for name in ("average", "acc", "auc"))]
-        parts.append(Table([f"recall by {level}", *figures["classes"], "average", "ACC", "AUC"], [["", *map(per_cent, told)]]))
+        parts.append(
+            Table([f"recall by {level}", *figures["classes"], "average", "ACC", "AUC"], [["", *map(per_cent, told)]])
+        )
     if "levels_agree" in found:
         parts.append(f"Levels that agree with one place in the tree: {per_cent(found['levels_agree'])} %")
     for title, row in published(model, found["datasets"], list(found["compressions"])).items():

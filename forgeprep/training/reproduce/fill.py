@@ -64,7 +64,7 @@ class Filler:
         asked = self.asked
         with locked(asked.to, "--to"):
             self._prints = {name: fingerprint_of_shards(out) for name, out in asked.shards.items()}
-            self._claim()
+            _claim(self.table, asked, self._prints)
             cells = cells_of(self.table, asked.only)
             for cell in cells:
                 if cell.chosen and lacking(self.table, asked, cell) is None and self._make(cell):
@@ -141,9 +141,7 @@ class Filler:
             "checkpoint": self._sums[own.run], "shards": self._prints[cell.data], "split": table.split,
             "judge": cell.row.judge, "samples": table.quick.samples if asked.quick else None,
         }  # fmt: skip
-        text = json.dumps(cell.row.judge, sort_keys=True, default=str)
-        more = f"-{hashlib.sha256(text.encode()).hexdigest()[:8]}" if cell.row.judge else ""
-        return asked.to / "figures" / own.run.name / f"{cell.data}{more}.json", key
+        return asked.to / "figures" / own.run.name / f"{cell.data}{_suffix(cell.row.judge)}.json", key
 
     def _read(self, cell: Cell) -> dict[str, Any]:
         """A cell as ``table.json`` has it."""
@@ -187,29 +185,35 @@ class Filler:
             else:
                 marks.append(NOT_YET)
 
-    def _claim(self) -> None:
-        """Write ``reproduce.json``, or see that the one there is of the same table and shards."""
-        asked, path = self.asked, self.asked.to / "reproduce.json"
-        own = {"paper": self.table.paper, "table": self.table.table, "quick": asked.quick}
-        before: dict[str, str] = {}
-        try:
-            old = read_json(path)
-            before = dict(old["shards"])
-            told = {name: old[name] for name in own}
-        except FileNotFoundError:
-            told = own
-        except (OSError, ValueError, KeyError, TypeError):
-            raise VerifyError(f"{path}: damaged; remove it, if the folder is this table's") from None
-        if told != own:
-            quick = " --quick" if told["quick"] else ""
-            raise UsageError(f"{asked.to}: holds {told['paper']} {told['table']}{quick}; give another --to")
-        changed = [name for name, text in self._prints.items() if before.get(name, text) != text]
-        if changed:
-            raise UsageError(
-                f"{asked.to}: its trainings are of other shards, {changed[0]} has been made anew since; "
-                "give another --to"
-            )
-        write_json(path, {**own, "shards": {**before, **self._prints}})
+
+def _suffix(judge: Mapping[str, Any]) -> str:
+    """What tells apart the figures of one training that is read in several ways."""
+    text = json.dumps(judge, sort_keys=True, default=str)
+    return f"-{hashlib.sha256(text.encode()).hexdigest()[:8]}" if judge else ""
+
+
+def _claim(table: Table, asked: Asked, prints: Mapping[str, str]) -> None:
+    """Write ``reproduce.json``, or see that the one there is of the same table and shards."""
+    path = asked.to / "reproduce.json"
+    own = {"paper": table.paper, "table": table.table, "quick": asked.quick}
+    before: dict[str, str] = {}
+    try:
+        old = read_json(path)
+        before = dict(old["shards"])
+        told = {name: old[name] for name in own}
+    except FileNotFoundError:
+        told = own
+    except (OSError, ValueError, KeyError, TypeError):
+        raise VerifyError(f"{path}: damaged; remove it, if the folder is this table's") from None
+    if told != own:
+        quick = " --quick" if told["quick"] else ""
+        raise UsageError(f"{asked.to}: holds {told['paper']} {told['table']}{quick}; give another --to")
+    changed = [name for name, text in prints.items() if before.get(name, text) != text]
+    if changed:
+        raise UsageError(
+            f"{asked.to}: its trainings are of other shards, {changed[0]} has been made anew since; give another --to"
+        )
+    write_json(path, {**own, "shards": {**before, **prints}})
 
 
 def _read_figures(path: Path, key: Mapping[str, Any]) -> dict[str, Any] | None:

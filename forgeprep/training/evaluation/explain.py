@@ -30,7 +30,8 @@ def grad_cam(model: nn.Module, image: Tensor) -> Tensor:
     """Grad-CAM (Selvaraju et al., ICCV 2017) of the verdict of fake, float (B, 1, H, W), 0 to 1 in each image.
 
     The channels of the last convolution with 4 x 4 places and 8 channels or more that the verdict depends on, weighted
-    by the mean of their gradients; what speaks against it is cut off. An image whose verdict has no such gradient gets zeros.
+    by the mean of their gradients; what speaks against it is cut off. An image without any such
+    gradient gets zeros.
 
     Args:
         model: gives ``logit`` (B,), fake above 0.

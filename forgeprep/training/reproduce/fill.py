@@ -75,16 +75,6 @@ class Filler:
         """The cells as far as they are filled."""
         return [self._read(cell) for cell in cells]
 
-    def state(self, cell: Cell) -> tuple[list[Path], str]:
-        """The folders of a cell's trainings, and whether they are done; for ``--dry-run``."""
-        lack = lacking(self.table, self.asked, cell)
-        chains = [trainings_of(self.table, self.asked, cell.row, cell.train, seed) for seed in range(self.asked.seeds)]
-        runs = [training.run for chain in chains for training in chain]
-        if lack is not None:
-            return runs, lack
-        done = sum(is_finished(training) for chain in chains for training in chain)
-        return runs, "trained" if done == len(runs) else f"{len(runs) - done} to train"
-
     def _make(self, cell: Cell) -> bool:
         """Train and judge for a cell; whether anything was new."""
         new = False
@@ -184,6 +174,17 @@ class Filler:
                 yield chain[-1]
             else:
                 marks.append(NOT_YET)
+
+
+def state_of(table: Table, asked: Asked, cell: Cell) -> tuple[list[Path], str]:
+    """The folders of a cell's trainings, and whether they are done; for ``--dry-run``."""
+    lack = lacking(table, asked, cell)
+    chains = [trainings_of(table, asked, cell.row, cell.train, seed) for seed in range(asked.seeds)]
+    runs = [training.run for chain in chains for training in chain]
+    if lack is not None:
+        return runs, lack
+    done = sum(is_finished(training) for chain in chains for training in chain)
+    return runs, "trained" if done == len(runs) else f"{len(runs) - done} to train"
 
 
 def _suffix(judge: Mapping[str, Any]) -> str:

@@ -91,7 +91,7 @@ def test_a_table_has_seeds_published_figures_and_goes_on(
     assert "holds pixel-level 1 --quick; give another --to" in capsys.readouterr().err
 
     # What it looks at: trainings side by side, and their features in the plane.
-    runs = [str(run) for run in sorted((tmp_path / "trainings").glob("fn3*"))]
+    runs = [str(run) for run in sorted((tmp_path / "trainings").glob("fn3*seed0"))]
     flags = ["--figures", "--gpus", "0", "--workers", "0", "--to", str(tmp_path / "evaluated")]
     assert run_cli("evaluate", *runs, "--shards", str(prepared), *flags) == 0
     drawn = {file.name.partition("-")[0]: cv2.imread(str(file)) for file in (tmp_path / "evaluated").glob("*-*.png")}

@@ -20,8 +20,8 @@ from forgeprep.training import image_task
 from forgeprep.training.evaluation.explain import draw_similarity, grad_cam
 from forgeprep.training.inference.loaded import load_model
 from forgeprep.training.models import get_model, model_names
-from forgeprep.training.reproduce.plan import Asked, cells_of, commands_for, trainings_of, unfolded
-from forgeprep.training.reproduce.quick import SETTINGS
+from forgeprep.training.reproduce.plan import Asked, cells_of, commands_for, holdings, trainings_of, unfolded
+from forgeprep.training.reproduce.quick import SETTINGS, quick_shards
 from forgeprep.training.reproduce.table import get_table, tables
 from tests.conftest import run_cli
 
@@ -213,6 +213,20 @@ def test_every_table_can_be_listed_and_its_commands_given(capsys: pytest.Capture
             make_config(data.dataset, {**SETTINGS, **data.quick})
     assert run_cli("reproduce", "two-stream") == 0
     assert "--preset two-stream --out shards/ffpp-c40" in capsys.readouterr().out
+
+
+def test_quick_makes_shards_of_a_demo_that_is_there_only_once(demo: Path, tmp_path: Path) -> None:
+    table = get_table("two-stream", "III")
+    small = table.data["ffpp-c40"].model_copy(
+        update={"quick": {"frames": "1", "splits": "val", "methods": "Deepfakes"}}
+    )
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo/ffpp").symlink_to(demo)
+    told: list[str] = []
+    found = quick_shards(table.model_copy(update={"data": {"ffpp-c40": small}}), {}, tmp_path, told.append)
+    assert holdings(found["ffpp-c40"], ["val"]) == {("ffpp", "c40")}
+    assert told == [f"making shards of ffpp-c40 in {tmp_path / 'shards/ffpp-c40'}"]
+    assert quick_shards(table, found, tmp_path / "none") == found
 
 
 def test_published_figures_are_those_of_the_models() -> None:

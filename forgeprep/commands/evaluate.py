@@ -55,6 +55,15 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder to write. [default: RUN/evaluation/SPLIT-SHARDS]", rich_help_panel=OUTPUT, **LOCAL),
     ] = None,
+    figures: Annotated[
+        bool,
+        typer.Option(
+            "--figures",
+            help="Draw trainings side by side with Grad-CAM, features by t-SNE, and predicted similarity too. "
+            "[default: off]",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     protocol: Annotated[
         str | None,
         typer.Option(
@@ -145,7 +154,7 @@ def evaluate(
         if protocol is None:
             trust = (draws, perturb, perturb_samples)
             unused = {"model": model, **trained}
-            told |= _evaluate(runs or [], shards, split, to, gpus, workers, trust=trust, unused=unused)
+            told |= _evaluate(runs or [], shards, split, to, gpus, workers, trust=trust, figures=figures, unused=unused)
         else:
             told |= _evaluate_protocol(
                 protocol, model, shards, to, runs=runs or [], split=split, gpus=gpus, workers=workers, **trained
@@ -164,6 +173,7 @@ def _evaluate(
     workers: int | None,
     *,
     trust: Trust,
+    figures: bool,
     unused: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Without ``--protocol``, which alone takes the ``unused`` settings; returns what ``--json`` prints."""
@@ -195,6 +205,8 @@ def _evaluate(
         parts, files = spans.write_evaluation(runs, shards, folder, split=split, device=device_of(gpus))
     else:
         parts, files = _evaluate_images(runs, shards, split, folder, device_of(gpus), workers, trust)
+        if figures:
+            files += _draw_figures(runs, shards, split, folder, device_of(gpus), workers)
     print_parts(parts)
     names = sorted(file.name for file in files)
     console.print(f"written to {folder}: {', '.join(names)}", markup=False)
@@ -245,6 +257,30 @@ def _evaluate_images(
             draw_predictions(loaded, out, files[-1], split=split)
     parts, more = write_evaluation(evaluations, folder)
     return parts, more + files
+
+
+def _draw_figures(
+    runs: Sequence[Path], shards: Sequence[Path], split: str, folder: Path, device: str | None, workers: int | None
+) -> list[Path]:
+    """``--figures``: what the trainings look at."""
+    from forgeprep.training.evaluation.document import short_names
+    from forgeprep.training.evaluation.explain import draw_features, draw_side_by_side, draw_similarity
+    from forgeprep.training.inference.loaded import load_model
+
+    loaded = [load_model(run, device).with_workers(workers) for run in runs]
+    files = []
+    for out, name in zip(shards, short_names(shards), strict=True):
+        images = [one for one in loaded if not one.model.sequence_frames]
+        if images:
+            files.append(folder / f"side-by-side-{name}.png")
+            draw_side_by_side(images, out, files[-1], split=split)
+        for one, run_name in zip(loaded, short_names(runs), strict=True):
+            files.append(folder / f"features-{run_name}-{name}.png")
+            draw_features(one, out, files[-1], split=split)
+            file = folder / f"similarity-{run_name}-{name}.png"
+            if draw_similarity(one, out, file, split=split):
+                files.append(file)
+    return files
 
 
 def print_parts(parts: Sequence[Part]) -> None:

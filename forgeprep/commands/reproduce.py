@@ -288,13 +288,14 @@ def _fill(
 def _print_cells(filler: Filler) -> None:
     """``--dry-run``: each cell, what it is trained and tested on, and whether that is done."""
     from forgeprep.commands.terminal import add_cells, console, light_table
+    from forgeprep.training.reproduce.fill import state_of
     from forgeprep.training.reproduce.plan import cells_of
 
     shown = light_table(f"{filler.table.name}: cells", ["row", "column", "trained on", "tested on", "state"], [])
     runs: dict[Path, None] = {}
     for cell in cells_of(filler.table, filler.asked.only):
         if cell.chosen:
-            own, state = filler.state(cell)
+            own, state = state_of(filler.table, filler.asked, cell)
             runs |= dict.fromkeys(own)
             column = f"{cell.block.title}: {cell.column}"
             add_cells(shown, cell.row.name, column, ", ".join(cell.train), cell.data, state)

@@ -64,7 +64,7 @@ class Filler:
         asked = self.asked
         with locked(asked.to, "--to"):
             self._prints = {name: shards_fingerprint(out) for name, out in asked.shards.items()}
-            self._claim()
+            _claim(self.table, asked, self._prints)
             cells = cells_of(self.table, asked.only)
             for cell in cells:
                 if cell.chosen and lacking(self.table, asked, cell) is None and self._make(cell):
@@ -74,16 +74,6 @@ class Filler:
     def read(self, cells: list[Cell]) -> list[dict[str, Any]]:
         """The cells as far as they are filled."""
         return [self._read(cell) for cell in cells]
-
-    def state(self, cell: Cell) -> tuple[list[Path], str]:
-        """The folders of a cell's trainings, and whether they are done; for ``--dry-run``."""
-        lack = lacking(self.table, self.asked, cell)
-        chains = [trainings_of(self.table, self.asked, cell.row, cell.train, seed) for seed in range(self.asked.seeds)]
-        runs = [training.run for chain in chains for training in chain]
-        if lack is not None:
-            return runs, lack
-        done = sum(is_finished(training) for chain in chains for training in chain)
-        return runs, "trained" if done == len(runs) else f"{len(runs) - done} to train"
 
     def _make(self, cell: Cell) -> bool:
         """Train and judge for a cell; whether anything was new."""
@@ -141,9 +131,7 @@ class Filler:
             "checkpoint": self._sums[own.run], "shards": self._prints[cell.data], "split": table.split,
             "judge": cell.row.judge, "samples": table.quick.samples if asked.quick else None,
         }  # fmt: skip
-        text = json.dumps(cell.row.judge, sort_keys=True, default=str)
-        more = f"-{hashlib.sha256(text.encode()).hexdigest()[:8]}" if cell.row.judge else ""
-        return asked.to / "figures" / own.run.name / f"{cell.data}{more}.json", key
+        return asked.to / "figures" / own.run.name / f"{cell.data}{_suffix(cell.row.judge)}.json", key
 
     def _read(self, cell: Cell) -> dict[str, Any]:
         """A cell as ``table.json`` has it."""
@@ -187,29 +175,46 @@ class Filler:
             else:
                 marks.append(NOT_YET)
 
-    def _claim(self) -> None:
-        """Write ``reproduce.json``, or see that the one there is of the same table and shards."""
-        asked, path = self.asked, self.asked.to / "reproduce.json"
-        own = {"paper": self.table.paper, "table": self.table.table, "quick": asked.quick}
-        before: dict[str, str] = {}
-        try:
-            old = read_json(path)
-            before = dict(old["shards"])
-            told = {name: old[name] for name in own}
-        except FileNotFoundError:
-            told = own
-        except (OSError, ValueError, KeyError, TypeError):
-            raise VerifyError(f"{path}: damaged; remove it, if the folder is this table's") from None
-        if told != own:
-            quick = " --quick" if told["quick"] else ""
-            raise UsageError(f"{asked.to}: holds {told['paper']} {told['table']}{quick}; give another --to")
-        changed = [name for name, text in self._prints.items() if before.get(name, text) != text]
-        if changed:
-            raise UsageError(
-                f"{asked.to}: its trainings are of other shards, {changed[0]} has been made anew since; "
-                "give another --to"
-            )
-        write_json(path, {**own, "shards": {**before, **self._prints}})
+
+def state_of(table: Table, asked: Asked, cell: Cell) -> tuple[list[Path], str]:
+    """The folders of a cell's trainings, and whether they are done; for ``--dry-run``."""
+    lack = lacking(table, asked, cell)
+    chains = [trainings_of(table, asked, cell.row, cell.train, seed) for seed in range(asked.seeds)]
+    runs = [training.run for chain in chains for training in chain]
+    if lack is not None:
+        return runs, lack
+    done = sum(is_finished(training) for chain in chains for training in chain)
+    return runs, "trained" if done == len(runs) else f"{len(runs) - done} to train"
+
+
+def _suffix(judge: Mapping[str, Any]) -> str:
+    """What tells apart the figures of one training that is read in several ways."""
+    text = json.dumps(judge, sort_keys=True, default=str)
+    return f"-{hashlib.sha256(text.encode()).hexdigest()[:8]}" if judge else ""
+
+
+def _claim(table: Table, asked: Asked, prints: Mapping[str, str]) -> None:
+    """Write ``reproduce.json``, or see that the one there is of the same table and shards."""
+    path = asked.to / "reproduce.json"
+    own = {"paper": table.paper, "table": table.table, "quick": asked.quick}
+    before: dict[str, str] = {}
+    try:
+        old = read_json(path)
+        before = dict(old["shards"])
+        told = {name: old[name] for name in own}
+    except FileNotFoundError:
+        told = own
+    except (OSError, ValueError, KeyError, TypeError):
+        raise VerifyError(f"{path}: damaged; remove it, if the folder is this table's") from None
+    if told != own:
+        quick = " --quick" if told["quick"] else ""
+        raise UsageError(f"{asked.to}: holds {told['paper']} {told['table']}{quick}; give another --to")
+    changed = [name for name, text in prints.items() if before.get(name, text) != text]
+    if changed:
+        raise UsageError(
+            f"{asked.to}: its trainings are of other shards, {changed[0]} has been made anew since; give another --to"
+        )
+    write_json(path, {**own, "shards": {**before, **prints}})
 
 
 def _read_figures(path: Path, key: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -88,7 +88,8 @@ def balanced_accuracy(verdicts: Verdicts, threshold: float) -> float:
 
 def _kinds(verdicts: Verdicts, threshold: float) -> dict[str, dict[str, dict[str, float]]]:
     """The figures of each class of each level: its fakes, and all reals."""
-    labels, found = verdicts.labels, {}
+    labels = verdicts.labels
+    found: dict[str, dict[str, dict[str, float]]] = {}
     for level in KINDS:
         names = np.array([class_at(level, row) or "" for row in verdicts.rows])
         found[level] = {}

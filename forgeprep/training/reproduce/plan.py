@@ -109,7 +109,7 @@ def with_model(table: Table, model: str) -> Table:
         )
     else:
         base = table.rows[0]
-        own = {"name": model, "published": {}, "options": {}, "judge": {}}
+        own: dict[str, Any] = {"name": model, "published": {}, "options": {}, "judge": {}}
         if base.first is not None and base.first.gives == "features":
             own |= {"first": First(model=model, gives="features"), "options": base.options}
         else:
@@ -189,7 +189,8 @@ def trainings_of(table: Table, asked: Asked, row: Row, train: tuple[str, ...], s
     base = {"train": list(train), "learn": {level: list(names) for level, names in row.learn.items()}}
     if row.first is not None:
         chain.append(_training(table, asked, row, row.first, base, train, seed))
-    own = _training(table, asked, row, row, base | {"first": chain[0].run.name if chain else None}, train, seed)
+    after = {"first": chain[0].run.name} if chain else {}
+    own = _training(table, asked, row, row, base | after, train, seed)
     if row.first is not None and row.first.gives == "features":
         own = replace(own, options={**own.options, "features": str(chain[0].run.resolve())})
     elif chain:

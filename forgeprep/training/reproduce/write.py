@@ -35,7 +35,7 @@ def document(
     quick += [f"In the place of {old}, {new} was trained." for old, new in stands_in.items()]
     changed = [f"Settings that are not the paper's: {_pairs(asked.settings)}."] if asked.settings else []
     changed += _from_scratch(table, asked)
-    blocks = []
+    blocks: list[dict[str, Any]] = []
     for block in table.blocks:
         rows = []
         for row in table.rows:

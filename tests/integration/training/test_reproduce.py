@@ -9,14 +9,19 @@ from typing import Any
 
 import cv2
 import pytest
+import torch
 import typer
+from torch import nn
 
 from forgeprep.commands.run import app as run_app
+from forgeprep.errors import UsageError
 from forgeprep.pipeline.configure import make_config
 from forgeprep.training import image_task
+from forgeprep.training.evaluation.explain import draw_similarity, grad_cam
+from forgeprep.training.inference.loaded import load_model
 from forgeprep.training.models import get_model, model_names
-from forgeprep.training.reproduce.plan import Asked, cells_of, commands_for, trainings_of, unfolded
-from forgeprep.training.reproduce.quick import SETTINGS
+from forgeprep.training.reproduce.plan import Asked, cells_of, commands_for, holdings, trainings_of, unfolded
+from forgeprep.training.reproduce.quick import SETTINGS, quick_shards
 from forgeprep.training.reproduce.table import get_table, tables
 from tests.conftest import run_cli
 
@@ -85,6 +90,39 @@ def test_a_table_has_seeds_published_figures_and_goes_on(
     assert run_cli(*command) == 2
     assert "holds pixel-level 1 --quick; give another --to" in capsys.readouterr().err
 
+    # What it looks at: trainings side by side, and their features in the plane.
+    runs = [str(run) for run in sorted((tmp_path / "trainings").glob("fn3*seed0"))]
+    flags = ["--figures", "--gpus", "0", "--workers", "0", "--to", str(tmp_path / "evaluated")]
+    assert run_cli("evaluate", *runs, "--shards", str(prepared), *flags) == 0
+    drawn = {file.name.partition("-")[0]: cv2.imread(str(file)) for file in (tmp_path / "evaluated").glob("*-*.png")}
+    assert {"side", "features"} <= drawn.keys()
+    assert "similarity" not in drawn
+    assert all(picture.std() > 5 for picture in drawn.values())
+
+
+def test_grad_cam_shows_what_speaks_for_a_fake() -> None:
+    class Net(nn.Module):
+        def __init__(self, sign: float) -> None:
+            super().__init__()
+            self.conv, self.sign = nn.Conv2d(3, 8, 1, bias=False), sign
+            nn.init.ones_(self.conv.weight)
+
+        def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"logit": self.sign * self.conv(image).mean(dim=(1, 2, 3))}
+
+    image = torch.zeros(1, 3, 16, 16)
+    image[..., 4:8, 8:12] = 1
+    found = grad_cam(Net(1.0), image)
+    assert torch.equal(found[0, 0] > 0.5, image[0, 0] > 0.5)
+    assert float(grad_cam(Net(-1.0), image).max()) == 0
+    with pytest.raises(UsageError, match="Grad-CAM needs a convolution"):
+        grad_cam(_Flat(), image)
+
+
+class _Flat(nn.Module):
+    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"logit": image.mean(dim=(1, 2, 3))}
+
 
 @pytest.mark.parametrize(
     ("table", "flags", "row", "column", "published"),
@@ -113,6 +151,10 @@ def test_a_quick_cell_of_each_kind(
         assert [cells(found, row, block)["AUC"]["mean"] is not None for block in range(3)] == [True] * 3
     if table == "pixel-level 4":
         assert cells(found, "VGG5 pretrained")["DF"]["mark"] == "needs --weights vgg16=FILE"
+    if table == "local-similarity III":
+        loaded = load_model(next((tmp_path / "trainings").iterdir()), "cpu")
+        assert draw_similarity(loaded, prepared, tmp_path / "similarity.png")
+        assert cv2.imread(str(tmp_path / "similarity.png")).std() > 5
     if "cross-generator" in table:
         assert "In the place of cael, fn3-cls was trained." in found["notes"]
         config = json.loads(next((tmp_path / "trainings").glob("*/config.json")).read_text())
@@ -171,6 +213,20 @@ def test_every_table_can_be_listed_and_its_commands_given(capsys: pytest.Capture
             make_config(data.dataset, {**SETTINGS, **data.quick})
     assert run_cli("reproduce", "two-stream") == 0
     assert "--preset two-stream --out shards/ffpp-c40" in capsys.readouterr().out
+
+
+def test_quick_makes_shards_of_a_demo_that_is_there_only_once(demo: Path, tmp_path: Path) -> None:
+    table = get_table("two-stream", "III")
+    small = table.data["ffpp-c40"].model_copy(
+        update={"quick": {"frames": "1", "splits": "val", "methods": "Deepfakes"}}
+    )
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo/ffpp").symlink_to(demo)
+    told: list[str] = []
+    found = quick_shards(table.model_copy(update={"data": {"ffpp-c40": small}}), {}, tmp_path, told.append)
+    assert holdings(found["ffpp-c40"], ["val"]) == {("ffpp", "c40")}
+    assert told == [f"making shards of ffpp-c40 in {tmp_path / 'shards/ffpp-c40'}"]
+    assert quick_shards(table, found, tmp_path / "none") == found
 
 
 def test_published_figures_are_those_of_the_models() -> None:

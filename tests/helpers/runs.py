@@ -22,8 +22,9 @@ SMALL: dict[str, Any] = {
     "methods": "Deepfakes,NeuralTextures",
     "frames": "5",
     "shard_size": 15,
+    "boxes_from": "own",
 }
-"""Six shards, each of an original and its two fakes."""
+"""Six shards, each of an original and its two fakes; each clip stands alone, whatever else is on disk."""
 VAL: dict[str, Any] = {**SMALL, "splits": "val"}
 """Two of them."""
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -147,6 +147,7 @@ class Dataset:
             the file is of another form, of which :mod:`forgeprep.datasets.published` knows the usual ones.
         looks_like: whether a folder is likely to be a root, told from a few names in it, in milliseconds. Without it
             the root is never found by itself.
+        defaults: parameters of stages by name, where it takes other ones than usual unless the user says otherwise.
     """
 
     name: str
@@ -165,6 +166,7 @@ class Dataset:
     official_split: bool = True
     reals_from: tuple[str, ...] = ()
     kinds: Mapping[str, Kind] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 def describe(dataset: Dataset) -> dict[str, str]:
@@ -187,6 +189,7 @@ def describe(dataset: Dataset) -> dict[str, str]:
         ),
         "reals from": ", ".join(dataset.reals_from),
         "layout": "; ".join(dataset.layout),
+        "defaults": ", ".join(f"--{name.replace('_', '-')} {value}" for name, value in dataset.defaults.items()),
         "citation": dataset.citation,
         "url": dataset.url,
     }

@@ -14,7 +14,8 @@ of a folder of reals (Deepfakes, youtube, Celeb-real). Folders that nothing is k
 frame's.
 
 Names of FaceForensics++, DFD and Celeb-DF say who is in a video and which real a fake was made of; elsewhere that is
-the real of the same name. It is a guess: where the pictures do not fit, the fake goes without an original. The split is
+the real of the same name. It is a guess: where the pictures do not fit, the fake goes without an original; only what a
+table says is taken without that (``clip_id`` and ``original_id``, as forgeprep's exports have them). The split is
 that of the JSON, the table or the folder, else FaceForensics++'s own; else sources are dealt out.
 """
 
@@ -56,8 +57,10 @@ class CropsParams(DatasetParams):
     forgery: Literal["identity_replaced", "identity_remained", "attribute_edit", "entire_synthesis"] = Field(
         default="identity_replaced", description="what kind of forgery methods are that no dataset has"
     )
-    names: Literal["auto", "none"] = Field(
-        default="auto", description="auto: names tell people and originals; none: each clip is a source of its own"
+    names: Literal["auto", "trusted", "none"] = Field(
+        default="auto",
+        description="auto: names tell people and, if the pictures agree, originals; trusted: originals without that "
+        "check, of crops that were cut alike; none: each clip is a source of its own",
     )
     masks: Literal["mask", "magnitude", "none"] = Field(
         default="mask",
@@ -180,7 +183,8 @@ def _clips(named: list[_Named], params: CropsParams) -> list[Clip]:
             stated = by_list.get((one.item.told_original or "", one.item.frame))
             options = [] if stated is None else [stated]
             options += [other for other in _originals(one, reals) if other is not stated]
-            clips.append(_fake(one, [NAME + "/" + other.item.name for other in options[:4]], params))
+            guessed = stated is None and params.names != "trusted"
+            clips.append(_fake(one, [f"{NAME}/{other.item.name}" for other in options[:4]], params, guessed=guessed))
     return clips
 
 
@@ -207,7 +211,7 @@ def _real(one: _Named) -> Clip:
     return real_clip(NAME, one.item.name, one.item.file, one.item.split or SPLITS[0], one.who.people, **_facts(one))
 
 
-def _fake(one: _Named, options: list[str], params: CropsParams) -> Clip:
+def _fake(one: _Named, options: list[str], params: CropsParams, *, guessed: bool) -> Clip:
     item = one.item
     method = item.method or params.method
     kind = kind_of_method(method) or Kind(params.forgery, None)
@@ -215,7 +219,8 @@ def _fake(one: _Named, options: list[str], params: CropsParams) -> Clip:
     clip = fake_clip(NAME, item.name, item.file, item.split or SPLITS[0], method, people=one.who.people, kind=kind, **facts)
     if not options:
         return clip
-    return replace(clip, original_id=options[0], source_id=options[0], guessed=True, candidates=options[1:] or None)
+    others = options[1:] if guessed else []
+    return replace(clip, original_id=options[0], source_id=options[0], guessed=guessed, candidates=others or None)
 
 
 def _check_leaks(root: Path, clips: list[Clip], params: CropsParams, options: ScanOptions) -> None:

@@ -102,7 +102,7 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     names = Names(params.words("real"), params.words("fake"))
     found = find_items(root, names, params.words("ignore"), params.frames, params.json_file, options.progress)
     _refuse_unknown(root, found.items)
-    named = [_Named(item, _who(item, params)) for item in _of_qualities(found.items, options)]
+    named = [_Named(item, _who(item, params)) for item in _of_qualities(root, found.items, options)]
     warnings = told_stills(found.stills)
     named, told = _with_splits(root, named, params)
     warnings += told
@@ -125,11 +125,16 @@ def _refuse_unknown(root: Path, items: Iterable[Item]) -> None:
         )
 
 
-def _of_qualities(items: list[Item], options: ScanOptions) -> list[Item]:
+def _of_qualities(root: Path, items: list[Item], options: ScanOptions) -> list[Item]:
     if options.compressions is None:
         return items
-    wanted = match_names("compression", options.compressions, CROPS.compressions, aliases=QUALITIES)
-    return [item for item in items if item.compression in wanted]
+    wanted = match_names("compression", options.compressions, ("raw", "c23", "c40"), aliases=QUALITIES)
+    # What names no quality is of all.
+    kept = [item for item in items if item.compression is None or item.compression in wanted]
+    if items and not kept:
+        there = sorted({str(item.compression) for item in items})
+        raise UsageError(f"no {' or '.join(wanted)} crops under {root}: there are {' and '.join(there)}")
+    return kept
 
 
 def _who(item: Item, params: CropsParams) -> Who:
@@ -203,8 +208,12 @@ def _originals(fake: _Named, reals: Mapping[tuple[str, str], list[_Named]]) -> l
 
 
 def _facts(one: _Named) -> dict[str, Any]:
-    still = {"frame_count": 1} if one.item.file.frames is None else {}
-    return {"compression": one.item.compression, **still}
+    facts: dict[str, Any] = {"compression": one.item.compression}
+    if one.item.file.frames is None:
+        facts["frame_count"] = 1
+    if one.item.landmarks:
+        facts["companions"] = {"landmarks": one.item.landmarks}
+    return facts
 
 
 def _real(one: _Named) -> Clip:
@@ -215,7 +224,9 @@ def _fake(one: _Named, options: list[str], params: CropsParams, *, guessed: bool
     item = one.item
     method = item.method or params.method
     kind = kind_of_method(method) or Kind(params.forgery, None)
-    facts = _facts(one) | ({"companions": {params.masks: item.mask}} if item.mask and params.masks != "none" else {})
+    facts = _facts(one)
+    if item.mask and params.masks != "none":
+        facts["companions"] = {params.masks: item.mask, **facts.get("companions", {})}
     clip = fake_clip(NAME, item.name, item.file, item.split or SPLITS[0], method, people=one.who.people, kind=kind, **facts)
     if not options:
         return clip
@@ -235,11 +246,12 @@ def _check_leaks(root: Path, clips: list[Clip], params: CropsParams, options: Sc
 
 CROPS = Dataset(
     name=NAME,
-    title="face crops",
+    title="crops",
     url="",
     citation="",
-    compressions=("raw", "c23", "c40"),
-    default_compressions=("raw", "c23", "c40"),
+    # The folders name them, if anything does; those asked for are chosen all the same.
+    compressions=(),
+    default_compressions=(),
     methods=(),
     layout=(
         "…/frames/<video>/NNN.png with masks/, landmarks/ and preprocessing/dataset_json/*.json (DeepfakeBench)",

@@ -52,6 +52,7 @@ class Item:
     compression: str | None = None
     ffpp: bool = False
     mask: str | None = None
+    landmarks: str | None = None
     told_clip: str | None = None
     told_original: str | None = None
 
@@ -82,31 +83,31 @@ def find_items(
 ) -> Found:
     """All crops under a root, each with what its path and the lists say; raises UsageError for a broken list."""
     found = Found()
-    pictures, masks, tables = _walk(root, ignored, found.strangers, progress)
+    pictures, masks, landmarks, tables = _walk(root, ignored, found.strangers, progress)
     lines: dict[str, Told] = {}
     for home, name in tables:
         lines |= read_table(root, home, name)
     folders = candidates(pictures)
     clips = _clip_folders(root, folders, lines, names, choice, found.stills)
     by_json = _of_jsons(root, pictures, json_file)
-    masks_of = _Masks(masks)
+    masks_of, points_of = _Masks(masks), _Points(landmarks)
     for folder in sorted(clips):
         inside = folders[folder]
         file = joined(folder, folder.rpartition("/")[2], {path: pictures.pop(path) for path in inside})
         told = by_json.get(folder) or lines.get(inside[0])
-        found.items.append(_item(file, names, told, masks_of.folder(folder, inside)))
+        found.items.append(_item(file, names, told, masks_of.folder(folder, inside), points_of.folder(folder)))
     for path, size in pictures.items():
         file = VideoFile(PurePosixPath(path).stem, path, size)
         told = lines.get(path) or by_json.get(path.rpartition("/")[0])
-        found.items.append(_item(file, names, told, masks_of.file(path)))
+        found.items.append(_item(file, names, told, masks_of.file(path), points_of.file(path)))
     found.lone_masks += masks_of.lone()
     return found
 
 
 def _walk(
     root: Path, ignored: Collection[str], strangers: list[str], progress: Callable[[int], None]
-) -> tuple[dict[str, int], dict[str, int], list[tuple[str, str]]]:
-    """Pictures and masks with their sizes, and tables as (folder, name); other files go to ``strangers``."""
+) -> tuple[dict[str, int], dict[str, int], list[str], list[tuple[str, str]]]:
+    """Pictures and masks with their sizes, landmarks, and tables as (folder, name); others go to ``strangers``."""
     pictures: dict[str, int] = {}
     masks: dict[str, int] = {}
     others: list[str] = []
@@ -118,17 +119,19 @@ def _walk(
         (masks if not MASKS.isdisjoint(parts) else pictures)[path] = size
         if len(pictures) % 1000 == 0:
             progress(len(pictures))
-    tables = []
+    tables, landmarks = [], []
     for path in others:
         home, _, name = path.rpartition("/")
         parts = path.lower().split("/")[:-1]
-        if _left(root, path, parts, ignored, runs) or not LANDMARKS.isdisjoint(parts):
+        if _left(root, path, parts, ignored, runs):
             continue
-        if name.lower() in TABLES:
+        if name.lower().endswith(".npy") and not LANDMARKS.isdisjoint(parts):
+            landmarks.append(path)
+        elif name.lower() in TABLES:
             tables.append((home, name))
         elif PurePosixPath(name).suffix.lower() not in _NOTES:
             strangers.append(path)
-    return pictures, masks, tables
+    return pictures, masks, landmarks, tables
 
 
 def _left(root: Path, path: str, parts: list[str], ignored: Collection[str], runs: dict[str, bool]) -> bool:
@@ -171,7 +174,7 @@ def _of_jsons(root: Path, pictures: Mapping[str, int], json_file: str) -> dict[s
     return {folder: one for folder, one in found.items() if folder is not None}
 
 
-def _item(file: VideoFile, names: Names, told: Told | None, mask: str | None) -> Item:
+def _item(file: VideoFile, names: Names, told: Told | None, mask: str | None, landmarks: str | None) -> Item:
     clip = file.frames is not None
     parts = file.path.split("/")[:-1]
     place = place_of(parts, names)
@@ -194,6 +197,7 @@ def _item(file: VideoFile, names: Names, told: Told | None, mask: str | None) ->
         compression=place.compression,
         ffpp=place.ffpp,
         mask=mask,
+        landmarks=landmarks,
         told_clip=told.clip if told else None,
         told_original=told.original if told else None,
     )
@@ -224,7 +228,7 @@ def without_words(path: str) -> str:
     for around in _AROUND:
         path = path.removeprefix(around)
     *folders, last = path.split("/")
-    return "/".join([part for part in folders if part.lower() not in PICTURES | MASKS] + [last])
+    return "/".join([part for part in folders if part.lower() not in PICTURES | MASKS | LANDMARKS] + [last])
 
 
 class _Masks:
@@ -248,3 +252,18 @@ class _Masks:
     def lone(self) -> list[str]:
         """The masks that nobody asked for."""
         return [self._files[name] for name in self._lone]
+
+
+class _Points:
+    """Files of landmarks by the names of what they belong to."""
+
+    def __init__(self, paths: list[str]) -> None:
+        self._files = {without_words(str(PurePosixPath(path).with_suffix(""))): path for path in paths}
+        homes = {path.rpartition("/")[0] for path in paths}
+        self._folders = {without_words(home): home for home in homes}
+
+    def file(self, path: str) -> str | None:
+        return self._files.get(without_words(str(PurePosixPath(path).with_suffix(""))))
+
+    def folder(self, folder: str) -> str | None:
+        return self._folders.get(without_words(folder))

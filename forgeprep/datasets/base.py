@@ -22,6 +22,11 @@ class DatasetParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @property
+    def keeps_split(self) -> bool:
+        """Whether the user wants the split as it is, even where it leaks."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class ScanOptions:

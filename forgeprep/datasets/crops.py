@@ -24,15 +24,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from os.path import commonprefix
-from pathlib import Path, PurePosixPath
+from os.path import commonpath
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
 from forgeprep.datasets.base import Dataset, DatasetParams, Scan, ScanOptions, match_names
 from forgeprep.datasets.clips import fake_clip, real_clip, told_mixed
-from forgeprep.datasets.crops_files import Item, find_items, without_words
+from forgeprep.datasets.crops_files import Item, find_items
 from forgeprep.datasets.crops_names import QUALITIES, Names, Who, kind_of_method, looks_like, who_of
 from forgeprep.datasets.ffpp import official_split
 from forgeprep.datasets.frame_folders import STILL_TEXT, StillChoice, told_stills
@@ -77,6 +77,11 @@ class CropsParams(DatasetParams):
     frames: StillChoice = Field(default="auto", description=STILL_TEXT)
     ratios: Ratios = Field(default=(0.8, 0.1, 0.1), description="shares of the sources, where nothing gives a split")
     seed: int = Field(default=0, description="another seed deals the sources out otherwise")
+
+    @property
+    def keeps_split(self) -> bool:
+        """Whether the user wants the split as it is, even where it leaks."""
+        return self.splits == "kept"
 
     def words(self, option: str) -> frozenset[str]:
         """The names in one of the options ``real``, ``fake`` and ``ignore``, in lower case."""
@@ -198,7 +203,12 @@ def _originals(fake: _Named, reals: Mapping[tuple[str, str], list[_Named]]) -> l
 
     def rank(other: _Named) -> tuple[bool, bool, int, str]:
         own, its = fake.item, other.item
-        return own.split != its.split, own.compression != its.compression, -len(commonprefix([own.name, its.name])), its.name
+        return (
+            own.split != its.split,
+            own.compression != its.compression,
+            -len(commonpath([own.name, its.name])),
+            its.name,
+        )
 
     found: dict[str, _Named] = {}
     for name in fake.who.reals:
@@ -227,7 +237,9 @@ def _fake(one: _Named, options: list[str], params: CropsParams, *, guessed: bool
     facts = _facts(one)
     if item.mask and params.masks != "none":
         facts["companions"] = {params.masks: item.mask, **facts.get("companions", {})}
-    clip = fake_clip(NAME, item.name, item.file, item.split or SPLITS[0], method, people=one.who.people, kind=kind, **facts)
+    clip = fake_clip(
+        NAME, item.name, item.file, item.split or SPLITS[0], method, people=one.who.people, kind=kind, **facts
+    )
     if not options:
         return clip
     others = options[1:] if guessed else []

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from forgeprep.datasets.crops_lists import TABLES, Folders, Told, read_jsons, read_table
+from forgeprep.datasets.crops_lists import TABLES, Told, read_jsons, read_table
 from forgeprep.datasets.crops_names import (
-    LANDMARKS, MASKS, PICTURES, Names, frame_of, is_known, place_of, who_of,
+    LANDMARKS,
+    MASKS,
+    PICTURES,
+    Names,
+    frame_of,
+    is_known,
+    place_of,
+    who_of,
 )  # fmt: skip
 from forgeprep.datasets.frame_folders import StillChoice, candidates, clip_folders, joined
 from forgeprep.datasets.listing import VideoFile, shown, walk_files
@@ -89,7 +95,7 @@ def find_items(
         lines |= read_table(root, home, name)
     folders = candidates(pictures)
     clips = _clip_folders(root, folders, lines, names, choice, found.stills)
-    by_json = _of_jsons(root, pictures, json_file)
+    by_json = read_jsons(root, json_file, {path.rpartition("/")[0] for path in pictures})
     masks_of, points_of = _Masks(masks), _Points(landmarks)
     for folder in sorted(clips):
         inside = folders[folder]
@@ -164,14 +170,6 @@ def _clip_folders(
         else:
             unsure[folder] = paths
     return sure | clip_folders(root, choice, stills, unsure)
-
-
-def _of_jsons(root: Path, pictures: Mapping[str, int], json_file: str) -> dict[str, Told]:
-    """Folder of a root -> what DeepfakeBench's JSON says of it."""
-    told = read_jsons(root, json_file)
-    folders = Folders({path.rpartition("/")[0] for path in pictures}) if told else None
-    found = {} if folders is None else {folders.find(path): one for path, one in told.items()}
-    return {folder: one for folder, one in found.items() if folder is not None}
 
 
 def _item(file: VideoFile, names: Names, told: Told | None, mask: str | None, landmarks: str | None) -> Item:

@@ -35,12 +35,13 @@ class Told:
     original: str | None = None
 
 
-def read_jsons(root: Path, given: str) -> dict[str, Told]:
-    """Folder of a video's frames, as written there -> split and label, of DeepfakeBench's JSON files.
+def read_jsons(root: Path, given: str, folders: Iterable[str]) -> dict[str, Told]:
+    """Folder of a video's frames -> split and label, of DeepfakeBench's JSON files.
 
     Args:
         root: the dataset's folder.
         given: one file, relative to it; "" for all in ``preprocessing/dataset_json`` and ``dataset_json``; "none".
+        folders: those that hold pictures, relative to it; what the files have besides is passed over.
 
     Raises:
         UsageError: a file cannot be read, is no such JSON, or two say different things of a video.
@@ -50,13 +51,15 @@ def read_jsons(root: Path, given: str) -> dict[str, Told]:
     homes = find_folders(root, ["preprocessing"], ["dataset_json"]) + find_folders(root, ["dataset_json"])
     inside = [f"{home}/{name}" for home in homes for name, size in listed(root, home) if size is not None]
     files = [given] if given else [file for file in inside if file.lower().endswith(".json")]
+    there = Folders(folders if files else ())
     found: dict[str, Told] = {}
     for name in files:
-        for folder, told in _entries(root / name):
-            before = found.setdefault(folder, told)
+        for path, told in _entries(root / name):
+            folder = there.find(path)
+            before = found.setdefault(folder, told) if folder is not None else told
             if (before.split, before.label) != (told.split, told.label):
-                refuse(Path(told.source), None, f"{folder} is {_words(told)}, and in {before.source} {_words(before)}: "
-                       "choose one of these files with --option json=FILE")  # fmt: skip
+                text = f"{folder} is {_words(told)}, and in {before.source} {_words(before)}"
+                refuse(Path(told.source), None, f"{text}: choose one of these files with --option json-file=FILE")
     return found
 
 
@@ -81,7 +84,9 @@ def _frames(file: Path, value: Any) -> Iterator[list[str]]:
         if isinstance(inside, dict) and "frames" in inside:
             frames = inside["frames"]
             if not isinstance(frames, list) or not all(isinstance(frame, str) for frame in frames):
-                refuse(file, None, "has frames that are no list of paths; write it anew, or give --option json=none")
+                refuse(
+                    file, None, "has frames that are no list of paths; write it anew, or give --option json-file=none"
+                )
             if frames:
                 yield frames
         else:
@@ -95,8 +100,8 @@ def _folder(frame: str) -> str:
 
 def _items(file: Path, value: Any) -> Iterable[tuple[Any, Any]]:
     if not isinstance(value, dict):
-        refuse(file, None, "is not as DeepfakeBench writes it ({NAME: {LABEL: {SPLIT: {VIDEO: …}}}}); leave it out with "
-               "--option json=none")  # fmt: skip
+        shape = "{NAME: {LABEL: {SPLIT: {VIDEO: …}}}}"
+        refuse(file, None, f"is not as DeepfakeBench writes it ({shape}); leave it out with --option json-file=none")
     return value.items()
 
 
@@ -114,7 +119,9 @@ class Folders:
 
     def find(self, path: str) -> str | None:
         """The folder whose path ends as this one does, or the other way round; the one that agrees in most."""
-        near = [f for f in self._by_end.get(_end(path), ()) if f"/{path}".endswith(f"/{f}") or f"/{f}".endswith(f"/{path}")]
+        near = [
+            f for f in self._by_end.get(_end(path), ()) if f"/{path}".endswith(f"/{f}") or f"/{f}".endswith(f"/{path}")
+        ]
         return max(near, key=len, default=None)
 
 

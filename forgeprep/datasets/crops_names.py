@@ -108,7 +108,9 @@ def looks_like(root: Path) -> bool:
         return True
     # DF40 keeps its reals so.
     return not find_folders(root, ["df40", "df40_train"]) and bool(
-        find_folders(root, ["faceforensics++"], ["original_sequences"], ["youtube", "actors"], list(QUALITIES), ["frames"])
+        find_folders(
+            root, ["faceforensics++"], ["original_sequences"], ["youtube", "actors"], list(QUALITIES), ["frames"]
+        )
         or find_folders(root, ["celeb-df-v1", "celeb-df-v2"], ["celeb-real", "celeb-synthesis"], ["frames"])
     )
 
@@ -149,7 +151,7 @@ class Who:
 
 
 def who_of(video: str, label: int) -> Who:
-    """What a name says: ``071_054`` of FaceForensics++, ``id0_id1_0003`` of Celeb-DF, ``01_02__walking__A1B2C3D4`` of DFD.
+    """What a name says: ``071_054`` of FaceForensics++, ``id0_id1_0003`` of Celeb-DF, ``01_02__walking__A1B2C3D4``.
 
     The name may have the method in front (``Deepfakes__071_054``), and a frame's number behind.
 
@@ -170,6 +172,6 @@ def who_of(video: str, label: int) -> Who:
 
 
 def frame_of(stem: str) -> tuple[str, str] | None:
-    """Video and frame's number in the name of a picture, ``071_054_0012`` or ``id0_0003-frame5``; None where none is."""
+    """Video and frame's number in a picture's name, ``071_054_0012`` or ``id0_0003-frame5``; None where none is."""
     told = _FRAME.fullmatch(stem)
     return None if told is None else (told["video"], told["number"])

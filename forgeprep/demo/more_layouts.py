@@ -84,14 +84,16 @@ def write_df40(source: Source) -> None:
 def write_crops(source: Source) -> None:
     """Write crops as DeepfakeBench keeps them, with its JSON; masks of one method alone, in three channels."""
     labels: dict[str, dict[str, dict[str, dict[str, object]]]] = {}
-    videos = [("original_sequences/youtube", "FF-real", None, split, x, x) for split, x in source.people]
+    videos: list[tuple[str, str, str | None, str, str, str]] = [
+        ("original_sequences/youtube", "FF-real", None, split, x, x) for split, x in source.people
+    ]
     for method, label in (("Deepfakes", "FF-DF"), ("FaceSwap", "FF-FS")):
         videos += [(f"manipulated_sequences/{method}", label, method, *swap) for swap in source.swaps]
-    for folder, label, method, split, x, y in videos:
-        name = x if method is None else f"{x}_{y}"
+    for folder, label, made, split, x, y in videos:
+        name = x if made is None else f"{x}_{y}"
         home = f"datasets/rgb/FaceForensics++/{folder}/c23"
-        file = source.real(x) if method is None else source.fake(method, x, y)
-        truth = None if method is None else load_truth(source.truth(method, x, y))
+        file = source.real(x) if made is None else source.fake(made, x, y)
+        truth = None if made is None else load_truth(source.truth(made, x, y))
         frames = []
         for index, frame in enumerate(frames_of(file)):
             if index % 5:
@@ -101,7 +103,7 @@ def write_crops(source: Source) -> None:
             if truth is not None:
                 mask = _crop(np.asarray(truth[index] * 255, np.uint8))
                 write_picture(source.root / "truth" / frames[-1], mask)
-                if method == "Deepfakes":
+                if made == "Deepfakes":
                     write_picture(source.root / f"{home}/masks/{name}/{index:03d}.png", np.dstack([mask] * 3))
         held = labels.setdefault(label, {key: {"c23": {}} for key in ("train", "val", "test")})
         held[split]["c23"][name] = {"label": label, "frames": [f"./{frame}" for frame in frames], "masks": []}

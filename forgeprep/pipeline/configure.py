@@ -73,8 +73,8 @@ def read_yaml(
 def make_config(dataset: str, given: Mapping[str, Any]) -> RunConfig:
     """The configuration from what the user gave; None stands for "not given".
 
-    Precedence: ``given``, then the dataset's own defaults, then the preset, then the defaults. ``set`` holds texts ``STAGE.NAME=VALUE``, which win over
-    the stages' parameters by their names alone.
+    Precedence: ``given``, then the dataset's own defaults, then the preset, then the defaults. ``set`` holds texts
+    ``STAGE.NAME=VALUE``, which win over the stages' parameters by their names alone.
 
     Raises:
         UsageError: an unknown name or a value out of range; the message names the option.

@@ -46,7 +46,8 @@ class Fake:
         self.reader = FakeReader(
             self.clip, (root / original.path, root / clip.path), beside, params, Lengths.of(clip, original)
         )
-        self.forged = ForgedFaces(params, clip.label_at if clip.spans is not None else None, fakes)
+        told = clip.label_at if clip.spans is not None else None
+        self.forged = ForgedFaces(params, told, fakes, certain=clip.one_face)
         self.entry = log.clips[clip.clip_id]
         self.verdict = None if clip.guessed else FITS
         self.drops: list[Drop] = []

@@ -94,7 +94,7 @@ def listed(
 def test_the_json_of_deepfakebench_gives_splits_and_a_leak_is_the_users_choice(tmp_path: Path) -> None:
     listed(tmp_path, {"000": "train", "003": "test", "000_003": "train"}, form="X\\{}\\frames\\{}\\0.png")
     put(tmp_path, "datasets/rgb/X/real/frames/900/0.png")
-    with pytest.raises(UsageError, match="1 source or person stands in more than one split.*splits=dealt"):
+    with pytest.raises(UsageError, match=r"1 source or person stands in more than one split.*splits=dealt"):
         scan("crops", tmp_path)
     kept = scan("crops", tmp_path, splits="kept")
     assert {clip.clip_id: (clip.split, clip.label) for clip in kept.clips} == {
@@ -115,7 +115,8 @@ def test_the_json_of_deepfakebench_gives_splits_and_a_leak_is_the_users_choice(t
 
 def test_a_table_says_what_pictures_are(tmp_path: Path) -> None:
     put(tmp_path, "train/images/q/0-1.png", "train/images/p/0-1.png", "train/masks/p/0-1.png", "test/images/r.png")
-    table = "file_name,label,method,clip_id,original_id\nimages/q/0-1.png,0,none,d/q,none\nimages/p/0-1.png,1,Mine,d/p,d/q\n"
+    rows = ("images/q/0-1.png,0,none,d/q,none", "images/p/0-1.png,1,Mine,d/p,d/q", "")
+    table = "\n".join(("file_name,label,method,clip_id,original_id", *rows))
     (tmp_path / "train/metadata.csv").write_text(table)
     (tmp_path / "test/metadata.csv").write_text("file_name,label\nimages/r.png,real\n")
     found = of_paths(tmp_path)

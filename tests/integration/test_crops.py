@@ -24,7 +24,7 @@ def rows_of(out: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
     return {(row["method"] or "real", row["clip_id"].rpartition("/")[2], row["frame_index"]): row for row in rows}
 
 
-@pytest.mark.parametrize("form", ["deepfakebench", "imagefolder", "pictures"])
+@pytest.mark.parametrize("form", ["deepfakebench", "imagefolder"])
 def test_what_was_exported_comes_back(form: str, val_run: Path, tmp_path: Path) -> None:
     crops, out = tmp_path / "crops", tmp_path / "out"
     assert run_cli("export", form, str(val_run), "--to", str(crops)) == 0
@@ -50,6 +50,10 @@ def test_what_was_exported_comes_back(form: str, val_run: Path, tmp_path: Path) 
             np.testing.assert_allclose(row["landmarks"][:2], [0.5 * scale - 0.5, 1.5 * scale - 0.5], atol=1e-3)
         else:
             assert row["landmarks"] is None
+    if form == "imagefolder":
+        both = tmp_path / "both"
+        assert run_cli("merge", str(val_run), str(out), "--out", str(both)) == 0
+        assert run_cli("verify", str(both)) == 0
 
 
 @pytest.mark.real_data

@@ -15,7 +15,7 @@ from forgeprep.shards.read import iter_rows, shard_paths
 from tests.conftest import SHARED, run_cli
 
 COLUMNS = ("split", "label", "forgery", "method", "family", "compression")
-STAGES = ("--stages", "crop,mask", "--workers", "0")
+STAGES = ("--stages", "crop,mask,noise", "--workers", "0")
 
 
 def rows_of(out: Path) -> dict[tuple[str, str, int], dict[str, Any]]:

@@ -89,21 +89,12 @@ class _Track:
 class ForgedFaces:
     """The verdicts on one fake, of ``fakes`` of an original; runs come in order of time.
 
-    ``told`` gives the dataset's own label of a frame, where it labels frames. With ``certain``, all faces are as the
-    dataset labels them, and only what is told of the clip follows the differences.
+    ``told`` gives the dataset's own label of a frame, where it labels frames.
     """
 
-    def __init__(
-        self,
-        params: CropParams,
-        told: Callable[[int], int | None] | None = None,
-        fakes: int = 1,
-        *,
-        certain: bool = False,
-    ) -> None:
+    def __init__(self, params: CropParams, told: Callable[[int], int | None] | None = None, fakes: int = 1) -> None:
         self.params = params
         self.told = told
-        self.certain = certain
         self.room = HOLD_BYTES // max(FEWEST, fakes)
         self.tracks: dict[int, _Track] = {}
         self.held: list[list[tuple[Sample, float]]] = []
@@ -122,8 +113,6 @@ class ForgedFaces:
         """
         self.frame_s = frame_s
         signals = self._signals(moments)
-        if self.certain:
-            return [samples]
         forged = {track: self._forged(track, values) for track, values in signals.items()}
         if not self._any_clear():
             ready = self._real_so_far(samples)

@@ -24,6 +24,7 @@ _BUILT_IN = {
     "celebdf-v1": "forgeprep.datasets.celebdf:V1",
     "celebdf-v2": "forgeprep.datasets.celebdf:V2",
     "celebdf-v3": "forgeprep.datasets.celebdf_v3:CELEBDF_V3",
+    "crops": "forgeprep.datasets.crops:CROPS",
     "deepfake-eval-2024": "forgeprep.datasets.small:DEEPFAKE_EVAL_2024",
     "deeperforensics": "forgeprep.datasets.deeperforensics:DEEPERFORENSICS",
     "df40": "forgeprep.datasets.df40:DF40",

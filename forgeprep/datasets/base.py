@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -21,6 +21,11 @@ class DatasetParams(BaseModel):
     """A dataset's own options (``--option NAME=VALUE``): a subclass with documented fields, or this for none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @property
+    def keeps_split(self) -> bool:
+        """Whether the user wants the split as it is, even where it leaks."""
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +156,7 @@ class Dataset:
             the file is of another form, of which :mod:`forgeprep.datasets.published` knows the usual ones.
         looks_like: whether a folder is likely to be a root, told from a few names in it, in milliseconds. Without it
             the root is never found by itself.
+        defaults: parameters of stages by name, where it takes other ones than usual unless the user says otherwise.
     """
 
     name: str
@@ -170,6 +176,7 @@ class Dataset:
     reals_from: tuple[str, ...] = ()
     compression_aliases: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, Kind] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 def describe(dataset: Dataset) -> dict[str, str]:
@@ -192,6 +199,7 @@ def describe(dataset: Dataset) -> dict[str, str]:
         ),
         "reals from": ", ".join(dataset.reals_from),
         "layout": "; ".join(dataset.layout),
+        "defaults": ", ".join(f"--{name.replace('_', '-')} {value}" for name, value in dataset.defaults.items()),
         "citation": dataset.citation,
         "url": dataset.url,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 
 import numpy as np
 
@@ -78,6 +79,37 @@ def write_df40(source: Source) -> None:
     swaps = "".join(f"1 Celeb-real/id{number[person]}_0000.mp4\n" for person in tested)
     (source.root / "Celeb-DF-v2/Celeb-synthesis").mkdir(parents=True, exist_ok=True)
     (source.root / "Celeb-DF-v2/List_of_testing_videos.txt").write_text(swaps)
+
+
+def write_crops(source: Source) -> None:
+    """Write crops as DeepfakeBench keeps them, with its JSON; masks of one method alone, in three channels."""
+    labels: dict[str, dict[str, dict[str, dict[str, object]]]] = {}
+    videos: list[tuple[str, str, str | None, str, str, str]] = [
+        ("original_sequences/youtube", "FF-real", None, split, x, x) for split, x in source.people
+    ]
+    for method, label in (("Deepfakes", "FF-DF"), ("FaceSwap", "FF-FS")):
+        videos += [(f"manipulated_sequences/{method}", label, method, *swap) for swap in source.swaps]
+    for folder, label, made, split, x, y in videos:
+        name = x if made is None else f"{x}_{y}"
+        home = f"datasets/rgb/FaceForensics++/{folder}/c23"
+        file = source.real(x) if made is None else source.fake(made, x, y)
+        truth = None if made is None else load_truth(source.truth(made, x, y))
+        frames = []
+        for index, frame in enumerate(frames_of(file)):
+            if index % 5:
+                continue
+            frames.append(f"{home}/frames/{name}/{index:03d}.png")
+            write_picture(source.root / frames[-1], _crop(frame))
+            if truth is not None:
+                mask = _crop(np.asarray(truth[index] * 255, np.uint8))
+                write_picture(source.root / "truth" / frames[-1], mask)
+                if made == "Deepfakes":
+                    write_picture(source.root / f"{home}/masks/{name}/{index:03d}.png", np.dstack([mask] * 3))
+        held = labels.setdefault(label, {key: {"c23": {}} for key in ("train", "val", "test")})
+        held[split]["c23"][name] = {"label": label, "frames": [f"./{frame}" for frame in frames], "masks": []}
+    file = source.root / "preprocessing/dataset_json/FaceForensics++.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({"FaceForensics++": labels}, indent=1))
 
 
 def _crop(frame: UInt8) -> UInt8:

@@ -99,6 +99,7 @@ LAYOUTS: dict[str, Callable[[Source], None]] = {
     "celebdf-v1": _celebdf,
     "celebdf-v2": _celebdf,
     "celebdf-v3": more_layouts.write_celebdf_v3,
+    "crops": more_layouts.write_crops,
     "deeperforensics": more_layouts.write_deeperforensics,
     "df40": more_layouts.write_df40,
     "deepfake-eval-2024": more_layouts.write_deepfake_eval,

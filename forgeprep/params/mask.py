@@ -12,10 +12,11 @@ from forgeprep.params import StageParams
 class MaskParams(StageParams):
     """Parameters of the stage ``mask``."""
 
-    mask_source: Literal["difference", "provided", "literal"] = Field(
+    mask_source: Literal["difference", "provided", "available", "literal"] = Field(
         default="difference",
         description="where masks come from: difference (fake against original), provided (the dataset's own "
-        "masks), or literal (the plain difference of one frame above a level, to compare with papers)",
+        "masks), available (provided where there is one, else difference), or literal (the plain difference of one "
+        "frame above a level, to compare with papers)",
     )
     literal_threshold: int = Field(
         default=0, ge=0, le=254, description="level of 255 that a literal mask's difference exceeds in R, G or B"

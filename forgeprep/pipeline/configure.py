@@ -75,8 +75,8 @@ def read_yaml(
 def make_config(dataset: str, given: Mapping[str, Any]) -> RunConfig:
     """The configuration from what the user gave; None stands for "not given".
 
-    Precedence: ``given``, then its preset, then the defaults. ``set`` holds texts ``STAGE.NAME=VALUE``, which win over
-    the stages' parameters by their names alone.
+    Precedence: ``given``, then the dataset's own defaults, then the preset, then the defaults. ``set`` holds texts
+    ``STAGE.NAME=VALUE``, which win over the stages' parameters by their names alone.
 
     Raises:
         UsageError: an unknown name or a value out of range; the message names the option.
@@ -88,6 +88,9 @@ def make_config(dataset: str, given: Mapping[str, Any]) -> RunConfig:
     }
     if "shards" in values and "shard_size" in values:
         raise UsageError("--shards, --shard-size: give one of them")
+    dataset = dataset_name(dataset)
+    own = {key: value for key, value in get_dataset(dataset).defaults.items() if key not in values}
+    values = {**own, **values}
     name = values.get("preset")
     if name is not None:
         if name not in PRESETS:
@@ -98,12 +101,13 @@ def make_config(dataset: str, given: Mapping[str, Any]) -> RunConfig:
             del preset["enlarge"]
         values = {**preset, **values}
     before = _run_in(given.get("out"))
-    dataset = dataset_name(dataset)
     if "splits" in values:
         values["splits"] = [split_name(name) for name in _names(values["splits"])]
     stages = resolve_stages(_names(values.pop("stages", DEFAULT_STAGES)), made_with(before, "stages"))
     owners = param_owners()
     asked = {key: values.pop(key) for key in list(values) if key in owners}
+    working = {stage.name for stage in stages}
+    asked = {key: value for key, value in asked.items() if key not in own or owners[key] in working}
     params = read_params(stages, asked, values.pop("set", ()))
     options = read_options(dataset, values.pop("options", {}))
     formats = resolve_formats(",".join(_names(values.pop("format", "parquet"))), made_with(before, "formats"))

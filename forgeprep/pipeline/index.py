@@ -72,14 +72,16 @@ def write_index(out: Path, config: RunConfig, shards: Sequence[str]) -> None:
 
 def _facts(run: Mapping[str, Any], config: RunConfig) -> dict[str, str]:
     """What ``croissant.json`` says of the dataset as a whole."""
-    dataset = get_dataset(config.dataset)
+    # A run that was made of runs of several datasets names them all.
+    datasets = [get_dataset(name) for name in config.dataset.split("+")]
+    urls = [dataset.url for dataset in datasets if dataset.url]
     return {
-        "license": dataset.url or "the terms of the source data",
+        "license": "; ".join(urls) or "the terms of the source data",
         # The layout's version, and after the plus sign what the run was made of.
         "version": f"{SCHEMA_VERSION}.0.0+{str(run.get('fingerprint'))[:12]}",
         **({"datePublished": run["planned_on"]} if run.get("planned_on") else {}),
-        **({"url": dataset.url} if dataset.url else {}),
-        "citeAs": dataset.citation or dataset.title,
+        **({"url": urls[0]} if len(datasets) == 1 and urls else {}),
+        "citeAs": "; ".join(dataset.citation or dataset.title for dataset in datasets),
     }
 
 

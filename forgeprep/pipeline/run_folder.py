@@ -177,7 +177,7 @@ def write_run(prepared: Prepared, identity: dict[str, Any]) -> None:
         "shards": len(prepared.shards),
         "requested": sum(shard.requested for shard in prepared.shards),
         "root": str(prepared.root),
-        **(prepared.carried or {"official_split": get_dataset(prepared.config.dataset).official_split}),
+        **(prepared.carried or {"official_split": _keeps_split(prepared.config)}),
         **({"adds_to": list(prepared.adds_to)} if prepared.adds_to else {}),
         **({"settings_before": list(prepared.before)} if prepared.before else {}),
         "packages": _packages(prepared.config),
@@ -188,6 +188,11 @@ def write_run(prepared: Prepared, identity: dict[str, Any]) -> None:
         },
     }
     atomic_write_bytes(prepared.out / "run.json", json.dumps(document, indent=2).encode() + b"\n")
+
+
+def _keeps_split(config: RunConfig) -> bool:
+    dataset = get_dataset(config.dataset)
+    return dataset.official_split or dataset.params.model_validate(config.options).keeps_split
 
 
 def _today() -> str:

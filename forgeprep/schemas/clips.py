@@ -50,6 +50,8 @@ class Clip:
         audio_only: whether it is forged in its sound alone, so that what is seen is real: ``maybe`` where the dataset
             labels fakes without a word on that.
         audio_counts: whether a frame that looks real is a fake if its sound is forged.
+        one_face: whether its pictures are crops of the one face that its label is of: it is no bystander where the
+            pictures hardly differ from the original's.
         listed_frames: how many frames a list says that it has; 0 where it does not.
         identities: the people in it, as far as the dataset names them: no one of them may stand in two splits.
         size_bytes: size of the file, or of all pictures of a folder.
@@ -82,6 +84,7 @@ class Clip:
     audio_spans: list[list[int]] | None = None
     audio_only: AudioOnly = "no"
     audio_counts: bool = False
+    one_face: bool = False
     listed_frames: int = 0
     size_bytes: int = 0
     frames: list[list[int]] | None = None

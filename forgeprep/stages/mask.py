@@ -32,7 +32,7 @@ def apply(samples: list[Sample], params: MaskParams) -> None:
         if not sample.looks_forged:
             empty = np.zeros(sample.image.shape[:2], np.uint8)
             _fill(sample, empty, "pristine", DifferenceMask(empty, empty, 0, 1.0))
-        elif params.mask_source == "provided":
+        elif params.mask_source == "provided" or (params.mask_source == "available" and _is_provided(sample)):
             _fill_provided(sample, found.get(sample.sample_id), params)
         else:
             _fill_compared(sample, found.get(sample.sample_id), params)
@@ -89,7 +89,8 @@ def _fill_compared(sample: Sample, found: DifferenceMask | None, params: MaskPar
         if params.mask_source == "literal" and sample.original is not None:
             mask = literal_mask(sample.image, sample.original, params.literal_threshold)
         if mask.any():
-            _fill(sample, mask, params.mask_source, found, agreement=_agreement(provided, mask))
+            source = "literal" if params.mask_source == "literal" else "difference"
+            _fill(sample, mask, source, found, agreement=_agreement(provided, mask))
             sample.columns["mask_provided"] = provided
         elif sample.guessed and provided is not None and provided.any():
             _fill(sample, provided, "provided", found)
@@ -110,6 +111,12 @@ def _fill_provided(sample: Sample, found: DifferenceMask | None, params: MaskPar
         sample.drop("no_mask", "the provided mask is empty here")
     else:
         _fill(sample, mask, "provided", found, agreement=None if found is None else _agreement(mask, found.mask))
+
+
+def _is_provided(sample: Sample) -> bool:
+    """Whether there is a provided mask that says where; an empty one says nothing of a fake."""
+    mask = _provided(sample)
+    return mask is not None and bool(mask.any())
 
 
 def _provided(sample: Sample) -> UInt8 | None:

@@ -144,7 +144,12 @@ class Fake:
         )
         moments = [(one.frame or 0, one.time_s, one.patch_pairs) for one in ready]
         samples = [sample for one in ready for sample in one.samples]
-        return self.forged.label(moments, samples, 1 / stretch.fps if stretch.fps > 0 else 0.04)
+        frame_s = 1 / stretch.fps if stretch.fps > 0 else 0.04
+        if self.clip.one_face:
+            # The label is of this very face: nothing is to be judged but what is told of the clip.
+            self.forged.label(moments, [], frame_s)
+            return [samples]
+        return self.forged.label(moments, samples, frame_s)
 
     def _count(self, one: Laid, planned: set[int], *, wanted: bool) -> None:
         if one.frame is None:

@@ -19,6 +19,7 @@ from forgeprep.stages.base import ClipLog, Group, GroupLog, Sample
 from forgeprep.stages.crop.boxes import finder_of
 from forgeprep.stages.crop.crops import drop
 from forgeprep.stages.crop.fake import FITS, Fake
+from forgeprep.stages.crop.given_landmarks import with_landmarks
 from forgeprep.stages.crop.original import Stretch, chosen_of, read_original
 from forgeprep.stages.crop.own_faces import own_samples
 from forgeprep.stages.crop.periods import with_frames
@@ -86,10 +87,10 @@ def _original_and_fakes(
     for stretch in _stretches(original, group, make, own, with_fakes=bool(clips)):
         readable, end = True, stretch.chosen
         if own is log:
-            yield with_sound(own_samples(original, stretch, make.params, log, group, {}), original), []
+            yield _with_more(own_samples(original, stretch, make.params, log, group, {}), original, make.root), []
         for fake in fakes:
             for samples in fake.samples(stretch, group):
-                yield with_sound(samples, fake.clip), []
+                yield _with_more(samples, fake.clip, make.root), []
         if own is not log and all(fake.is_refused() for fake in fakes):
             break
     settled = []
@@ -97,7 +98,7 @@ def _original_and_fakes(
         log.clips[clip.clip_id].boxes_from = own.clips[original.clip_id].boxes_from
     for fake in fakes:
         for samples in fake.finish(group, *end) if end is not None else []:
-            yield with_sound(samples, fake.clip), []
+            yield _with_more(samples, fake.clip, make.root), []
         if _settle(fake, original, group, log, readable=readable):
             settled.append(fake.clip.clip_id)
     yield [], settled
@@ -143,9 +144,14 @@ def _alone(clip: Clip, group: Group, make: _Making) -> Iterator[list[Sample]]:
     if clip.guessed and (entry.guesses or beside):
         clip = entry.clip = replace(clip, original_id=None)
     for stretch in _stretches(clip, group, make, make.log, with_fakes=False):
-        yield with_sound(own_samples(clip, stretch, make.params, make.log, group, beside), clip)
+        yield _with_more(own_samples(clip, stretch, make.params, make.log, group, beside), clip, make.root)
     for reader in beside.values():
         reader.close()
+
+
+def _with_more(samples: list[Sample], clip: Clip, root: Path) -> list[Sample]:
+    """With what else the dataset knows of them."""
+    return with_landmarks(with_sound(samples, clip), clip, root)
 
 
 def _stretches(clip: Clip, group: Group, make: _Making, log: GroupLog, *, with_fakes: bool) -> Iterator[Stretch]:

@@ -67,7 +67,7 @@ def print_table(table: Table) -> None:
 def _listed(table: Table) -> Iterator[str]:
     """The lines of a table as a list: the names of a row, and below them what it says."""
     kinds = [(str(column.header), column.no_wrap, column.justify == "right") for column in table.columns]
-    yield str(table.title or "")
+    yield str(table.title or (kinds[0][0] if kinds else ""))
     for cells in zip(*(column.cells for column in table.columns), strict=True):
         row = [(*kind, str(cell)) for kind, cell in zip(kinds, cells, strict=True) if str(cell)]
         yield "  ".join(cell for _, whole, number, cell in row if whole and not number)

@@ -96,8 +96,8 @@ def test_magnitudes_are_learnt_and_judged(
 ) -> None:
     to = ["--to", str(tmp_path), "--split", "val", "--gpus", "0"]
     assert run_cli("evaluate", str(eyes), "--shards", str(shards), *to) == 0
-    # A table that is too wide for the terminal is turned over.
-    assert re.search(r"magnitude +all +fakes |^ *magnitude .*\n.*\n? *all ", capsys.readouterr().out, re.MULTILINE)
+    # A table that is too wide is turned over, or printed as a list.
+    assert re.search(r"^ *magnitude( +all +fakes |$)", capsys.readouterr().out, re.MULTILINE)
     assert "| magnitude | agree@0.1 |" in (tmp_path / "evaluation.md").read_text()
     found = json.loads((tmp_path / "evaluation.json").read_text())[0]["sets"][str(shards)]["magnitude"]
     index = load_index([shards], "val", ["mask_magnitude"])

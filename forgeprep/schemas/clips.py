@@ -269,5 +269,5 @@ does not, a drop reason. After a refused guess ``original_id`` is null; a candid
 along.
 """
 
-LATER_CLIP_COLUMNS = ("visual_label", "audio_label", "listed_frames", "warnings")
+LATER_CLIP_COLUMNS = ("visual_label", "audio_label", "listed_frames", "boxes_from", "boxes_refused", "warnings")
 """Columns of :data:`CLIP_SCHEMA` that records of earlier runs lack; null there."""

@@ -38,6 +38,7 @@ def _blended(real: Sample, params: SelfblendParams) -> Sample:
         original_id=real.clip_id,
         original_frame=real.frame_index,
         label=1,
+        visual_label=1,
         forgery=FORGERY,
         method=METHOD,
         family=FAMILY,

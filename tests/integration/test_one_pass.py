@@ -57,7 +57,14 @@ def test_each_file_is_decoded_once_and_pictures_are_let_go(
 
     config = make_config(
         "ffpp",
-        {"stages": "crop", "frames": "all", "compression": "c23", "methods": "Deepfakes,FaceSwap", "splits": "test"},
+        {
+            "stages": "crop",
+            "frames": "all",
+            "compression": "c23",
+            "methods": "Deepfakes,FaceSwap",
+            "splits": "test",
+            "boxes_from": "own",
+        },
     )
     prepared = prepare_run(config, demo, tmp_path / "out")
     monkeypatch.setattr(video, "_decoded", counted)

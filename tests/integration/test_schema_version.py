@@ -79,7 +79,14 @@ def test_an_older_run_goes_on_as_one_of_today(name: str, demo: Path, tmp_path: P
     """Its finished shards are brought to the version of today from themselves."""
     out = Path(shutil.copytree(DATA / name, tmp_path / "out"))
     before = list(iter_rows(out / "shards/train/00000.parquet", decode=False))
-    given = {"splits": "train", "methods": "Deepfakes", "frames": "1", "size": 32, "format": "both"}
+    given = {
+        "splits": "train",
+        "methods": "Deepfakes",
+        "frames": "1",
+        "size": 32,
+        "format": "both",
+        "boxes_from": "own",
+    }
     given |= {"stages": "crop,mask,noise,similarity", "sequence_length": 2 if "sequences" in name else None}
     config = make_config("ffpp", given)
     today = prepare_run(config, demo, tmp_path / "never", write=False)

@@ -96,12 +96,14 @@ def test_a_training_learns_what_is_asked_for(heard: Path, tmp_path: Path, face_p
 def test_a_sound_of_a_manifest(laid_out: LaidOut, tmp_path: Path) -> None:
     source = laid_out("fakeavceleb")
     real, voice = (next(source.glob(f"RealVideo-{kind}Audio/*/*/*/*.mp4")) for kind in ("Real", "Fake"))
-    (tmp_path / "real.mp4").write_bytes(real.read_bytes())
-    (tmp_path / "voice.mp4").write_bytes(voice.read_bytes())
+    root = tmp_path / "in"
+    root.mkdir()
+    (root / "real.mp4").write_bytes(real.read_bytes())
+    (root / "voice.mp4").write_bytes(voice.read_bytes())
     lines = ["path,label,original,method,forgery,split,audio_label", "real.mp4,0,,,,train,0"]
-    (tmp_path / "manifest.csv").write_text("\n".join([*lines, "voice.mp4,1,real.mp4,clone,audio,train,"]) + "\n")
+    (root / "manifest.csv").write_text("\n".join([*lines, "voice.mp4,1,real.mp4,clone,audio,train,"]) + "\n")
     flags = ("--frames", "2", "--stages", "crop,mask", "--size", "64", "--workers", "0", "--out", str(tmp_path / "out"))
-    assert run_cli("run", "manifest", "--root", str(tmp_path), *flags) == 0
+    assert run_cli("run", "manifest", "--root", str(root), *flags) == 0
     assert run_cli("verify", str(tmp_path / "out")) == 0
     told = [(row["label"], row["visual_label"], row["audio_label"]) for row in rows_of(tmp_path / "out")]
     assert told == [(0, 0, 0)] * 2 + [(1, 0, 1)] * 2

@@ -17,6 +17,7 @@ from pydantic import Field
 import forgeprep.commands
 from forgeprep import params, registry
 from forgeprep.cli import COMMANDS
+from forgeprep.commands import terminal
 from forgeprep.commands.stage_flags import HEADINGS, flag_of, help_of
 from forgeprep.commands.terminal import add_cells, light_table, print_table
 from forgeprep.errors import UsageError
@@ -111,7 +112,7 @@ def test_every_old_flag_is_still_taken(capsys: pytest.CaptureFixture[str]) -> No
         words += [f"--{flag}"] if flag in switches else [f"--{flag}", "4" if flag in numbers else "a=b"]
     found = parsed("run", "ffpp", *words)
     unnamed = ["settings", "shards", "absent", "start_timeout", "as_json", "update", "keep_removed", "real_root"]
-    unnamed += ["landmarks", "landmarks_file", "align", "align_per"]
+    unnamed += ["landmarks", "landmarks_file", "align", "align_per", "boxes_from"]
     unnamed += ["selfblend_per", "selfblend_seed", "selfblend_splits"]
     assert sorted(name for name, value in found.items() if not value) == sorted(unnamed)
     told = capsys.readouterr().err.splitlines()
@@ -274,6 +275,8 @@ def test_names_in_tables_are_in_one_piece_at_any_width(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = "folder/method with blanks/a-name-of-some-length_071_054"
+    # The width that the variable had when the console was made.
+    monkeypatch.setattr(terminal.console, "_width", None)
     for columns in ("200", "60", "30", None):
         if columns is None:
             monkeypatch.delenv("COLUMNS", raising=False)

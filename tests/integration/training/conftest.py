@@ -14,7 +14,18 @@ def prepared(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shards of the demo, small crops with masks and noise."""
 
     def make(folder: Path) -> None:
-        flags = ["--stages", "crop,mask,noise", "--frames", "6", "--size", "96", "--workers", "0"]
+        flags = [
+            "--stages",
+            "crop,mask,noise",
+            "--frames",
+            "6",
+            "--size",
+            "96",
+            "--workers",
+            "0",
+            "--boxes-from",
+            "own",
+        ]
         assert run_cli("run", "ffpp", "--root", str(demo), "--out", str(folder / "c23"), *flags) == 0
 
     return made_once(tmp_path_factory, "prepared", make) / "c23"

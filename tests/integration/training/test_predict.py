@@ -173,7 +173,7 @@ def test_aligned_faces_are_cut_as_for_aligned_shards(trained: Path, demo: Path, 
     asked = {"landmarks": "dlib-5", "align": "mean-face", "size": 96}
     flags = [part for name, value in asked.items() for part in (f"--{name}", str(value))]
     where = ["--root", str(demo), "--out", str(tmp_path / "out"), "--methods", "Deepfakes", "--splits", "test"]
-    more = ["--stages", "crop,mask,noise", "--frames", "6", "--workers", "0"]
+    more = ["--stages", "crop,mask,noise", "--frames", "6", "--workers", "0", "--boxes-from", "own"]
     assert run_cli("run", "ffpp", *where, *more, *flags) == 0
     index = load_index([tmp_path / "out"], "test")
     rows = [row for row in Samples(index).read(range(len(index))) if row["label"] == 0]

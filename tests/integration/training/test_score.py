@@ -24,7 +24,16 @@ def noisy(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shards of ``prepared``, of one method, with crops that are changed at one severity."""
 
     def make(folder: Path) -> None:
-        flags = ["--stages", "crop,mask,perturb", "--perturb", "gaussian-noise:4", "--methods", "Deepfakes"]
+        flags = [
+            "--boxes-from",
+            "own",
+            "--stages",
+            "crop,mask,perturb",
+            "--perturb",
+            "gaussian-noise:4",
+            "--methods",
+            "Deepfakes",
+        ]
         where = ["--root", str(demo), "--out", str(folder / "noisy"), "--frames", "6", "--size", "96", "--workers", "0"]
         assert run_cli("run", "ffpp", *where, *flags) == 0
 

@@ -138,10 +138,12 @@ def evaluate(
     of fakes, or each dataset, and test it on all; the same command goes on after a stop.
     """
     from forgeprep.commands.terminal import document
-    from forgeprep.errors import UsageError
-    from forgeprep.schemas.splits import split_name
+    from forgeprep.errors import UsageError, unknown_name
+    from forgeprep.schemas.splits import SPLITS, split_name
 
     split = split_name(split)
+    if split not in SPLITS:
+        raise unknown_name("split", split, SPLITS)
     trained: dict[str, Any] = {
         "config": config,
         "settings": setting or [],
@@ -198,7 +200,8 @@ def _evaluate(
         raise UsageError("these trainings localise in time and in pictures; evaluate one kind at a time")
     if any(of_spans) and trust[1] is not None:
         raise UsageError("--perturb is for detectors of pictures; these trainings localise in time")
-    folder, again = evaluation_folder(runs, shards, split, to)
+    asked = {} if any(of_spans) else _asked(trust)
+    folder, again = evaluation_folder(runs, shards, split, to, asked)
     if again:
         console.print(f"{folder}: holds this evaluation already; it is made again", markup=False)
     if all(of_spans):
@@ -211,6 +214,12 @@ def _evaluate(
     names = sorted(file.name for file in files)
     console.print(f"written to {folder}: {', '.join(names)}", markup=False)
     return {"to": str(folder), "files": names, "evaluations": read_json(folder / "evaluation.json", LIST_BYTES)}
+
+
+def _asked(trust: Trust) -> dict[str, Any]:
+    """The options that change what an evaluation holds, as far as they are not the usual ones."""
+    values = zip(("bootstrap", "perturb", "perturb_samples"), trust, (1000, None, None), strict=True)
+    return {name: value for name, value, usual in values if value != usual}
 
 
 def _evaluate_images(
@@ -252,6 +261,8 @@ def _evaluate_images(
                     tell=lambda done, of: count(f"of {of} perturbations", done),
                 )
             )  # fmt: skip
+        if asked := _asked(trust):
+            evaluations[-1]["asked"] = asked
         for out in shards:
             files.append(folder / f"predictions-{run_name}-{names[str(out)]}.png")
             draw_predictions(loaded, out, files[-1], split=split)

@@ -32,10 +32,15 @@ def verify(
     from dataclasses import asdict
 
     from forgeprep.commands.terminal import console, print_json
+    from forgeprep.errors import ForgeprepError
+    from forgeprep.io.lock import last_holder
     from forgeprep.shards.records import read_run
     from forgeprep.shards.verify import verify as problems_of
     from forgeprep.stages import columns_of
 
+    holder = last_holder(out)
+    if holder is not None and holder.works:
+        raise ForgeprepError(f"{out}: a command is working here ({holder.process}); verify when it has ended")
     if rebuild:
         from forgeprep.pipeline.rebuild import rebuild_records
 

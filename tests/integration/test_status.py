@@ -47,12 +47,16 @@ def test_a_folder_without_a_run_is_refused_in_one_line(tmp_path: Path, capsys: p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_working_a_killed_and_a_finished_run(demo: Path, tmp_path: Path, quiet: dict[str, str]) -> None:
+def test_a_working_a_killed_and_a_finished_run(
+    demo: Path, tmp_path: Path, quiet: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
     process = subprocess.Popen(command(demo, out, "--workers", "0"), stdout=subprocess.DEVNULL)
     wait_for(lambda: list(out.glob("state/*/*.json")))
     os.kill(process.pid, signal.SIGSTOP)
     working = asked(out)
+    assert run_cli("verify", str(out)) == 1
+    assert f"a command is working here (process {process.pid} on " in capsys.readouterr().err
     process.kill()
     process.wait()
     killed = asked(out)

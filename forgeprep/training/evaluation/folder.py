@@ -20,18 +20,21 @@ from forgeprep.training.evaluation.trust_plots import draw_reliability, draw_rob
 _LONGEST = 80
 
 
-def evaluation_folder(runs: Sequence[Path], shards: Sequence[Path], split: str, to: Path | None) -> tuple[Path, bool]:
+def evaluation_folder(
+    runs: Sequence[Path], shards: Sequence[Path], split: str, to: Path | None, asked: Mapping[str, Any] | None = None
+) -> tuple[Path, bool]:
     """The folder for an evaluation, and whether it holds the same one, which is made again.
 
     Without ``to`` it is ``RUN/evaluation/SPLIT-SHARDS`` of the first run, with a number behind where that holds another
-    evaluation: of a later state, or of other shards of that name.
+    evaluation: of a later state, of other shards of that name, or one that was ``asked`` for with other options.
 
     Raises:
         UsageError: ``to`` holds another evaluation.
     """
     from forgeprep.training.checkpoint import read_facts  # It needs torch, and `score` does not come here.
 
-    wanted = [_identity(run, (read_facts(run, "best") or {}).get("step"), split, shards) for run in runs]
+    steps = [(read_facts(run, "best") or {}).get("step") for run in runs]
+    wanted = [_identity(run, step, split, shards, asked) for run, step in zip(runs, steps, strict=True)]
     if to is not None:
         found = _held(to)
         if found is not None and found != wanted:
@@ -48,8 +51,15 @@ def evaluation_folder(runs: Sequence[Path], shards: Sequence[Path], split: str, 
     raise AssertionError
 
 
-def _identity(run: Path | str, step: Any, split: str, shards: Sequence[Path | str]) -> tuple[Any, ...]:
-    return (str(Path(run).resolve()), step, split, tuple(_resolved(out) for out in shards))
+def _identity(
+    run: Path | str, step: Any, split: str, shards: Sequence[Path | str], asked: Mapping[str, Any] | None
+) -> tuple[Any, ...]:
+    options = tuple(sorted((asked or {}).items()))
+    return (str(Path(run).resolve()), step, split, tuple(_resolved(out) for out in shards), options)
+
+
+def _of(told: Mapping[str, Any]) -> tuple[Any, ...]:
+    return _identity(told["run"], told["step"], told["split"], list(told["sets"]), told.get("asked"))
 
 
 def _resolved(out: Path | str) -> str:
@@ -60,23 +70,22 @@ def _held(folder: Path) -> list[tuple[Any, ...]] | None:
     """Which evaluation a folder holds; None for none that is finished."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         found = read_json(folder / "evaluation.json")
-        return [_identity(one["run"], one["step"], one["split"], list(one["sets"])) for one in found]
+        return [_of(one) for one in found]
     return None
 
 
 def _told(found: Sequence[tuple[Any, ...]]) -> str:
     return "; ".join(
         f"{Path(run).name} at step {step} on {split} of {', '.join(out.rpartition('/')[2] for out in shards)}"
-        for run, step, split, shards in found
+        + "".join(f", {name} {value}" for name, value in options)
+        for run, step, split, shards, options in found
     )
 
 
 def free_folder(to: Path, evaluations: Sequence[Mapping[str, Any]]) -> None:
     """Raise UsageError where a folder holds another evaluation than these."""
     found = _held(to)
-    if found is not None and found != [
-        _identity(o["run"], o["step"], o["split"], list(o["sets"])) for o in evaluations
-    ]:
+    if found is not None and found != [_of(one) for one in evaluations]:
         raise UsageError(f"{to}: holds the evaluation of {_told(found)}; give another --to")
 
 

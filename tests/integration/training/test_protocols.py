@@ -301,7 +301,7 @@ def test_what_cannot_be_crossed_is_told_in_one_line(
     says("takes two sets of shards at least", *own, "--protocol", "cross-dataset", *model, *to)
     says("given twice with --shards", *own, *own, *cross, *model, *to)
     says("holds no shards; give the --out folder", "--shards", str(tmp_path), *cross, *model, *to)
-    says("no shards of the split 'holdout', which cross-method takes", *own, *cross, *model, *to, "--split", "holdout")
+    says("unknown split 'holdout'", *own, *cross, *model, *to, "--split", "holdout")
     says(
         "two classes of fakes at least; with --set methods, the shards hold only FaceSwap",
         *own,

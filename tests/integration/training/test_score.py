@@ -141,3 +141,17 @@ def test_what_perturb_cannot_do_is_told(trained: Path, noisy: Path, capsys: pyte
     assert "--perturb goes with trainings that are there" in capsys.readouterr().err
     assert run_cli(*command, "jpeg:9") == 2
     assert "unknown severity '9' of jpeg" in capsys.readouterr().err
+
+
+def test_an_evaluation_with_other_options_takes_no_place_of_another(
+    trained: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["evaluate", str(trained), "--shards", str(prepared), "--gpus", "0", "--workers", "0"]
+    first = [*given, "--to", str(tmp_path / "one"), "--perturb", "jpeg:1", "--perturb-samples", "4", "--bootstrap", "0"]
+    assert run_cli(*first) == 0
+    assert run_cli(*given, "--to", str(tmp_path / "one")) == 2
+    told = capsys.readouterr().err
+    assert "bootstrap 0, perturb jpeg:1, perturb_samples 4; give another --to" in told
+    assert run_cli(*first) == 0
+    assert run_cli(*given, "--split", "validtion") == 2
+    assert "unknown split 'validtion': did you mean 'val'?" in capsys.readouterr().err

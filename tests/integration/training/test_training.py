@@ -255,7 +255,7 @@ def test_what_cannot_be_is_told_in_one_line(
         "FaceSwop",
     )
     says(2, "holds no training of forgeprep", "evaluate", str(tmp_path), *shards)
-    says(2, "no shards of the split 'holdout'", "evaluate", str(trained), *shards, "--split", "holdout")
+    says(2, "unknown split 'holdout'", "evaluate", str(trained), *shards, "--split", "holdout")
     says(2, "no such file or folder", "predict", str(trained), str(tmp_path / "gone.mp4"), "--to", str(tmp_path))
     for enlarge in ("0.1", "0", "nan", "1e9"):
         says(2, "--enlarge: must be between 1 and 4", "predict", str(trained), str(tmp_path), "--to", str(tmp_path),

@@ -42,6 +42,7 @@ def print_plan(prepared: Prepared) -> None:
         )
     print_table(table)
     _print_balance(frames)
+    _print_fewer(prepared)
     # Of a split of few shards, readers that give whole shards to their workers keep few of these busy.
     train = [shard for shard in prepared.shards if shard.split == "train"]
     groups = sum(shard.groups for shard in train)
@@ -52,6 +53,17 @@ def print_plan(prepared: Prepared) -> None:
         )
     if prepared.told is not None:
         console.print(prepared.told, markup=False)
+
+
+def _print_fewer(prepared: Prepared) -> None:
+    """The splits that have fewer source groups than shards were asked for."""
+    made = Counter(shard.split for shard in prepared.shards)
+    fewer = [f"{split} {made[split]}" for split in SPLITS if 0 < made[split] < (prepared.config.shards or 0)]
+    if fewer and prepared.told is None:
+        asked = f"note: --shards {prepared.config.shards}"
+        console.print(
+            f"{asked}: shards hold whole source groups, and there are fewer ({', '.join(fewer)})", markup=False
+        )
 
 
 def _print_balance(frames: Counter[tuple[str, str, str]]) -> None:

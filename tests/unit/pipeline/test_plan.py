@@ -86,3 +86,7 @@ def test_few_shards_are_told_before_the_run(tmp_path: Path, capsys: pytest.Captu
         said = " ".join(capsys.readouterr().out.split())
         assert ("--shards N makes more, up to one a source group (6)" in said) == (told is not None)
         assert told is None or told in said
+    config = make_config("ffpp", {"stages": "crop", "shards": 9})
+    preflight.print_plan(Prepared(config, tmp_path, tmp_path, Scan([]), {}, planned(shards=9), "f", ("s",)))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "--shards 9: shards hold whole source groups, and there are fewer (train 6" in said

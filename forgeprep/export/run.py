@@ -35,6 +35,7 @@ from forgeprep.schemas.columns import columns_of_run
 from forgeprep.schemas.samples import SAMPLE_COLUMNS
 from forgeprep.shards.names import table_path
 from forgeprep.shards.records import read_run
+from forgeprep.shards.sums import check_sum, shard_sums
 from forgeprep.text import counted
 
 SUMS = "checksums.sha256"
@@ -92,6 +93,7 @@ def ask(
 
     Raises:
         UsageError: an unknown format, option, method or compression; no finished run; a column is missing.
+        VerifyError: a shard of the run is missing.
     """
     chosen, wanted = FORMATS.get(name), selection or Selection()
     params, run = _read(chosen, options), read_run(out)
@@ -100,12 +102,24 @@ def ask(
     if links and not chosen.links:
         raise UsageError(f"--links: {name} holds what lies inside shards, where nothing can be linked to")
     Clips(out).check(wanted)
-    parts_of(out, wanted)
+    _refuse_lost(out, wanted)
     there = {column.name: column.stage for column in columns_of_run(run, SAMPLE_COLUMNS)}
     for column in chosen.needs:
         if column not in there:
             raise UsageError(f"{out}: has no column '{column}', which {name} needs; make the shards with it")
     return Asked(name, params.model_dump(mode="json"), wanted, links)
+
+
+def _refuse_lost(out: Path, wanted: Selection) -> None:
+    """Raise VerifyError where a shard of the wanted splits has no file in any format."""
+    there = {f"{split}/{path.stem}" for split, path in parts_of(out, wanted)}
+    listed = {Path(name).parent.name + "/" + Path(name).stem for name in shard_sums(out)}
+    lost = sorted(name for name in listed - there if wanted.splits is None or name.split("/")[0] in wanted.splits)
+    if lost:
+        raise VerifyError(
+            f"{out}: {counted(len(lost), 'shard')} of the run {'is' if len(lost) == 1 else 'are'} missing, such as "
+            f"{lost[0]}; run its own command again, or export other --splits"
+        )
 
 
 def count(out: Path, asked: Asked) -> dict[tuple[str, str], tuple[int, int]]:
@@ -163,11 +177,13 @@ def export(
     return Exported(number, chosen.unit, len(made.files.sums), size, made.counts["unpaired"])
 
 
-def make_part(asked: Asked, out: Path, work: Path, split: str, shard: Path, key: str, attempt: Attempt) -> Progress:
-    """Export one shard and, last of all, write its record.
+def make_part(
+    asked: Asked, out: Path, work: Path, split: str, shard: Path, key: str, sha256: str | None, attempt: Attempt
+) -> Progress:
+    """Export one shard and, last of all, write its record. ``sha256`` is what its bytes have to be; None: not known.
 
     Raises:
-        VerifyError: the shard is damaged, or gave fewer entries than samples.
+        VerifyError: the shard's bytes have changed, or it gave fewer entries than samples.
         StorageError: a file cannot be written.
     """
     attempt.begin(0)
@@ -175,6 +191,8 @@ def make_part(asked: Asked, out: Path, work: Path, split: str, shard: Path, key:
     part = Part(out, read_run(out), split, shard, Clips(out), asked.selection, Files(work), asked.links)
     entries = []
     with attempt.limits(), unforeseen(0):
+        if sha256 is not None:
+            check_sum(shard, sha256)
         for entry in chosen.part(part, chosen.params(**asked.params)):
             entries.append(entry)
             if len(entries) % 100 == 0:
@@ -189,13 +207,15 @@ def make_part(asked: Asked, out: Path, work: Path, split: str, shard: Path, key:
 def _make_parts(
     out: Path, work: Path, asked: Asked, key: str, how: Execution, progress: Callable[[str, int], None]
 ) -> _Made:
-    parts = parts_of(out, asked.selection)
+    parts, sums = parts_of(out, asked.selection), shard_sums(out)
     source, target = out if is_remote(out) else out.resolve(), work if is_remote(work) else work.resolve()
     left, there = {}, sizes_below(work)
     for split, shard in parts:
         if _read_record(work, split, shard, key, there) is None:
-            path = shard if is_remote(shard) else shard.resolve()
-            left[f"{split}/{shard.stem}"] = functools.partial(make_part, asked, source, target, split, path, key)
+            path, expected = shard if is_remote(shard) else shard.resolve(), sums.get(shard.relative_to(out).as_posix())
+            left[f"{split}/{shard.stem}"] = functools.partial(
+                make_part, asked, source, target, split, path, key, expected
+            )
     done, failed = len(parts) - len(left), []
     jobs = [Job(name, work_of) for name, work_of in left.items()]
     with closing(run_jobs(jobs, how, lambda name, told: None)) as outcomes:

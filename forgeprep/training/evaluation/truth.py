@@ -9,18 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from forgeprep.errors import VerifyError
 from forgeprep.export.base import dataset_of
 from forgeprep.export.select import Clips
-from forgeprep.io.safe_files import LIST_BYTES, read_bytes
 from forgeprep.schemas.splits import read_split
 from forgeprep.shards.names import table_path
 from forgeprep.shards.read import shard_paths
 from forgeprep.shards.records import read_run
 from forgeprep.shards.sequences import MARK as SEQUENCES
+from forgeprep.shards.sums import shard_sums
 from forgeprep.training.sample_index import SampleIndex, load_index, read_columns, sequence_index
 
 Row = dict[str, Any]
@@ -127,14 +124,10 @@ def shards_fingerprint(out: Path) -> str:
     Raises:
         VerifyError: the table is damaged.
     """
-    path = table_path(out, "shards")
     try:
-        table = pq.read_table(pa.BufferReader(read_bytes(path, LIST_BYTES)), columns=["path", "sha256"])
-        lines = sorted(f"{row['path']} {row['sha256']}" for row in table.to_pylist())
+        lines = sorted(f"{path} {digest}" for path, digest in shard_sums(out).items())
     except FileNotFoundError:
         lines = [f"{file.relative_to(out)} {file.stat().st_size}" for file in shard_paths(out)]
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        raise VerifyError(f"{path}: {' '.join(str(error).split())}") from error
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

@@ -100,8 +100,10 @@ def unfolded(table: Table, shards: Mapping[str, Path]) -> Table:
 
 def with_model(table: Table, model: str) -> Table:
     """The table with another model: in the place of the rows' own where these differ in what they learn from, and of
-    the one that gives features; else as a row of its own above them.
+    the one that gives features; else as a row of its own above them. With ``quick`` nothing stands in for it.
     """
+    kept = {old: new for old, new in table.quick.models.items() if old != model}
+    table = table.model_copy(update={"quick": table.quick.model_copy(update={"models": kept})})
     if table.each is not None or any(row.learn for row in table.rows):
         rows = tuple(
             row.model_copy(update={"model": model, "options": {}, "judge": {}, "first": None, "published": {}})

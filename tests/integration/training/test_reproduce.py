@@ -20,7 +20,15 @@ from forgeprep.training import image_task
 from forgeprep.training.evaluation.explain import draw_similarity, grad_cam
 from forgeprep.training.inference.loaded import load_model
 from forgeprep.training.models import get_model, model_names
-from forgeprep.training.reproduce.plan import Asked, cells_of, commands_for, holdings, trainings_of, unfolded
+from forgeprep.training.reproduce.plan import (
+    Asked,
+    cells_of,
+    commands_for,
+    holdings,
+    trainings_of,
+    unfolded,
+    with_model,
+)
 from forgeprep.training.reproduce.quick import SETTINGS, quick_shards
 from forgeprep.training.reproduce.table import get_table, tables
 from tests.conftest import run_cli
@@ -255,3 +263,14 @@ def test_a_first_step_comes_before_its_row_and_is_shared(tmp_path: Path) -> None
     assert first.recipe.real_repeat == own.recipe.real_repeat * 4 or own.recipe.real_repeat == 1
     runs = {t.run for cell in cells_of(table) for t in trainings_of(table, asked, cell.row, cell.train, 0)}
     assert len(runs) == 8
+
+
+def test_a_model_that_is_asked_for_is_trained_with_quick_too(tmp_path: Path) -> None:
+    """GenFace's recipe with its own model, which a small one stands in for where nobody asks."""
+    for asked, trained in ((None, "fn3-cls"), ("cael", "cael")):
+        table = get_table("genface", "cross-forgery")
+        table = unfolded(table if asked is None else with_model(table, asked), {})
+        one, *_ = cells_of(table)
+        [own] = trainings_of(table, Asked(tmp_path, {}, quick=True), one.row, one.train, 0)
+        assert own.model == trained
+        assert trained != "cael" or (own.recipe.lr, own.recipe.weight_decay, own.recipe.select) == (1e-4, 1e-3, "loss")

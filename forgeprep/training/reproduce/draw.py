@@ -68,7 +68,7 @@ def _draw_block(axes: Axes, block: Mapping[str, Any]) -> None:
         high = i if cell["published"] is None else i - 0.17
         axes.text(j, high, text, ha="center", va="center", fontsize=size, color="white" if dark else "black")
         if cell["published"] is not None:
-            grey = "0.85" if dark else "0.35"
+            grey = "0.85" if dark else "0.15"
             told = f"paper {cell['published']:.1f}"
             axes.text(j, i + 0.25, told, ha="center", va="center", fontsize=6.5, color=grey)
 

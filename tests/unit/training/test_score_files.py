@@ -178,7 +178,7 @@ def test_the_command_compares_files_and_keeps_to_its_folder(
     [test] = json.loads((folder / "comparisons.json").read_text())
     assert (test["first"], test["second"], test["entries"]) == ("one.csv", "other.csv", 9)
     assert test["by_source"] is None  # of a single source group
-    assert "| other.csv - one.csv |" in (folder / "evaluation.md").read_text()
+    assert "| one.csv → other.csv |" in (folder / "evaluation.md").read_text()
     assert run_cli(*command[:2], *command[3:]) == 2
     assert "one-figures: holds the evaluation of one.csv at step None on test" in capsys.readouterr().err
     assert run_cli(*command, "--missing", "never") == 2

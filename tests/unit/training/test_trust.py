@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from forgeprep.training.evaluation.delong import compare, delong_covariance
 from forgeprep.training.evaluation.detail_tables import robust_parts
 from forgeprep.training.evaluation.details import Judged, details
 from forgeprep.training.evaluation.document import evaluation_parts, markdown
+from forgeprep.training.evaluation.folder import write_evaluation
 from forgeprep.training.evaluation.intervals import Bootstrap, difference, intervals
 from forgeprep.training.evaluation.metrics import equal_error_rate
 from forgeprep.training.evaluation.parts import Table
@@ -183,7 +185,7 @@ def judged(labels: list[int], scores: list[float], perturbation: str | None = No
     return Judged(Verdicts(made, np.array(scores)), clips, **more)
 
 
-def test_of_one_class_figures_are_undefined_in_words_and_null_in_json() -> None:
+def test_of_one_class_figures_are_undefined_in_words_and_null_in_json(tmp_path: Path) -> None:
     one = judged([0] * 6, [0.1, 0.7] * 6, val_threshold=0.6)
     found = {**summary(one.verdicts, (), 0.5), **details(one, FEW)}
     assert found["undefined"] == {
@@ -201,6 +203,7 @@ def test_of_one_class_figures_are_undefined_in_words_and_null_in_json() -> None:
     assert '"auc": null' in json_text(found)
     assert found["intervals"]["frames"]["source"]["figures"]["fpr"] == [0.5, 0.5]
     assert found["intervals"]["frames"]["source"]["figures"]["auc"] is None
+    assert tmp_path / "roc.png" not in write_evaluation([evaluation], tmp_path)[1]
 
 
 def test_a_perturbed_sample_is_compared_with_its_clean_twin() -> None:

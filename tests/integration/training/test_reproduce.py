@@ -14,6 +14,7 @@ import typer
 from torch import nn
 
 from forgeprep.commands.run import app as run_app
+from forgeprep.demo.relayout import LAYOUTS
 from forgeprep.errors import UsageError
 from forgeprep.pipeline.configure import make_config
 from forgeprep.training import image_task
@@ -23,6 +24,7 @@ from forgeprep.training.models import get_model, model_names
 from forgeprep.training.reproduce.plan import (
     Asked,
     cells_of,
+    check_models,
     commands_for,
     holdings,
     trainings_of,
@@ -203,7 +205,7 @@ def test_missing_data_are_named_with_their_command(
     assert "--only VGG9: fits no cell; rows: Xception, " in capsys.readouterr().err
 
 
-def test_every_table_can_be_listed_and_its_commands_given(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_table_can_be_listed_and_its_commands_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli("reproduce") == 0
     listed = capsys.readouterr().out
     for (paper, name), table in tables().items():
@@ -219,6 +221,9 @@ def test_every_table_can_be_listed_and_its_commands_given(capsys: pytest.Capture
             make_config(words[0], {"options": options, "preset": context.params.get("preset")})
         for data in table.data.values():
             make_config(data.dataset, {**SETTINGS, **data.quick})
+            assert data.dataset in {"ffpp", *LAYOUTS}
+        # Each row's network can be made, with its options.
+        check_models(unfolded(table, {}), Asked(tmp_path, {}), chosen)
     assert run_cli("reproduce", "two-stream") == 0
     assert "--preset two-stream --out shards/ffpp-c40" in capsys.readouterr().out
 

@@ -104,13 +104,15 @@ def _operating_parts(found: Mapping[str, Any]) -> list[Part]:
 def _calibration_parts(found: Mapping[str, Any]) -> list[Part]:
     levels = found.get("calibration", {})
     known = {level: f for level, f in levels.items() if "undefined" not in f}
+    reasons = {level: f["undefined"] for level, f in levels.items() if level not in known}
     if not known:
-        return [f"Calibration undefined: {next(iter(levels.values()))['undefined']}."] if levels else []
+        return [f"Calibration undefined: {next(iter(reasons.values()))}."] if reasons else []
     return [
         Table(
             ["calibration", "ECE", "Brier"],
             [[level, f"{100 * f['ece']:.2f}", f"{f['brier']:.4f}"] for level, f in known.items()],
-        )
+        ),
+        *(f"Calibration of {level} undefined: {reason}." for level, reason in reasons.items()),
     ]
 
 

@@ -142,7 +142,7 @@ def test_what_does_not_fit_is_counted_in_a_line_each(run: Path, tmp_path: Path) 
     found = evaluation_of(Scorer(rules).score(file, run), run, rules, {})
     text = markdown(evaluation_parts([found]))
     assert "Without a score: 1 missing, 1 error; taken as wrong." in text
-    assert "Calibration undefined: 2 scores outside [0, 1] are no probabilities." in text
+    assert "Calibration undefined: 2 scores lie outside [0, 1]." in text
     turned = scored(run, file, missing="drop", sigmoid=True)
     assert turned[IDS[5]] == pytest.approx(1 / (1 + np.exp(-7.5)))
     lines(tmp_path / "none.csv", "id,score", "a,1")

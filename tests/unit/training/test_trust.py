@@ -167,7 +167,13 @@ def test_calibration() -> None:
     assert found["ece"] == pytest.approx((0.4 + 0.1) / 2)
     assert found["brier"] == pytest.approx((0.01 + 0.81 + 0.01 + 0.01) / 4)
     assert calibration([0, 1], [0.0, 1.0])["ece"] == 0
-    assert calibration([0, 1], [-3.0, 4.0]) == {"undefined": "2 scores outside [0, 1] are no probabilities"}
+    assert calibration([0, 1], [-3.0, 4.0]) == {"undefined": "2 scores lie outside [0, 1]"}
+    # Where clips have one and frames have none, that is told too.
+    one = judged([0, 1], [-0.2, 0.4, 0.7, 0.9])
+    found = {**summary(one.verdicts, (), 0.5), **details(one, FEW)}
+    evaluation = {"run": "r", "model": "m", "step": 1, "split": "test", "threshold": 0.5, "sets": {"s": found}}
+    text = markdown(evaluation_parts([evaluation]))
+    assert "Calibration of frames undefined: 1 score lies outside [0, 1]." in text
 
 
 def rows(labels: list[int], frames: int = 2) -> list[dict[str, Any]]:

@@ -53,4 +53,4 @@ def weights_fetch(
     """Fetch optional weights and check them. This command uses the network; no other does."""
     from forgeprep.faces.weights import fetch
 
-    print(f"{fetch(name, _known())}: ready")
+    print(f"{fetch(name, _known(), lambda line: print(line, flush=True))}: ready")

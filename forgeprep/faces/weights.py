@@ -14,7 +14,7 @@ import importlib.util
 import os
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -166,8 +166,10 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fetch(name: str, known: Mapping[str, Weights] = WEIGHTS) -> Path:
+def fetch(name: str, known: Mapping[str, Weights] = WEIGHTS, tell: Callable[[str], None] = lambda _: None) -> Path:
     """Fetch weights, check their hash and put them in their place; nothing is done if they are there.
+
+    ``tell`` gets a line for each file, and for each 128 MB of it.
 
     Returns:
         the file; where they are several files, their folder.
@@ -183,13 +185,14 @@ def fetch(name: str, known: Mapping[str, Weights] = WEIGHTS) -> Path:
         if source.by_hand is not None:
             raise ForgeprepError(f"{name}: {source.by_hand}")
         try:
-            _fetch(one, place)
+            tell(f"fetching {one.url}")
+            _fetch(one, place, tell)
         except OSError as error:
             raise ForgeprepError(f"{place}: cannot be written ({error.strerror})") from None
     return path.parent if source.also else path
 
 
-def _fetch(source: Weights, path: Path) -> None:
+def _fetch(source: Weights, path: Path, tell: Callable[[str], None]) -> None:
     """One file, which gets its name when it is whole."""
     by_hand = f"put the file {'(unpacked) ' if source.url.endswith('.bz2') else ''}at {path} yourself"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -197,7 +200,7 @@ def _fetch(source: Weights, path: Path) -> None:
     try:
         with temporary.open("w+b") as file:
             try:
-                _download(source, file)
+                _download(source, file, tell)
                 _unpack(source, file)
             except (_NotTheFile, http.client.HTTPException, OSError, EOFError, ValueError) as error:
                 reason = " ".join(str(getattr(error, "reason", error) or type(error).__name__).split())[:200]
@@ -218,7 +221,7 @@ class _NotTheFile(Exception):
     """What came is not what was asked for."""
 
 
-def _download(source: Weights, file: IO[bytes]) -> None:
+def _download(source: Weights, file: IO[bytes], tell: Callable[[str], None]) -> None:
     """The answer, into a file; no more than it can have, and no longer than :data:`MOST_SECONDS`."""
     begin, size, head = time.monotonic(), 0, b""
     with urllib.request.urlopen(source.url, timeout=60) as answer:
@@ -230,6 +233,8 @@ def _download(source: Weights, file: IO[bytes]) -> None:
         # Piece by piece: a host that trickles, or never ends, is left, and gigabytes do not fit into memory.
         while piece := answer.read1(1 << 16):
             file.write(piece)
+            if size >> 27 < (size + len(piece)) >> 27:
+                tell(f"{(size + len(piece)) >> 20:,} MB are here")
             head, size = head or piece[:200], size + len(piece)
             if size > source.size:
                 raise _NotTheFile(f"the answer is larger than {source.size >> 20} MB")

@@ -31,7 +31,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=N
 
 @app.callback()
 def weights() -> None:
-    """Fetch the weights of optional face detectors and landmarkers, and those that trainings begin from.
+    """Fetch weights of face detectors, of landmarkers, and those that trainings begin from.
 
     They are never fetched during a run or a training.
     """

@@ -31,9 +31,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=N
 
 @app.callback()
 def weights() -> None:
-    """Fetch weights of face detectors, of landmarkers, and those that trainings begin from.
+    """Fetch weights of face detectors, of landmarkers and of trainings.
 
-    They are never fetched during a run or a training.
+    Those of trainings are what these begin from. None are ever fetched during a run or a training.
     """
 
 

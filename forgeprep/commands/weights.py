@@ -33,7 +33,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=N
 def weights() -> None:
     """Fetch weights of face detectors, of landmarkers and of trainings.
 
-    Those of trainings are what these begin from. None are ever fetched during a run or a training.
+    No run and no training ever fetches anything.
     """
 
 

@@ -27,6 +27,7 @@ from forgeprep.training.reproduce.plan import (
     check_models,
     commands_for,
     holdings,
+    own_of,
     trainings_of,
     unfolded,
     with_model,
@@ -257,6 +258,13 @@ def test_published_figures_are_those_of_the_models() -> None:
                 titles = get_model(row.model).published_figures()
                 named = [(block.published or block.title).split("/")[0] for block in table.blocks]
                 assert set(named) & set(titles), (table.name, row.name)
+
+
+def test_reals_of_another_dataset_make_no_other_data_set() -> None:
+    data = get_table("genface", "cross-dataset").data
+    held = {("deeperforensics", None), ("ffpp", "c23")}
+    assert own_of(data["deeperforensics"], held) == {("deeperforensics", None)}
+    assert own_of(data["ffpp-c23"], held) == held
 
 
 def test_a_first_step_comes_before_its_row_and_is_shared(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import heapq
+import itertools
 import json
 import math
 from collections import defaultdict
@@ -46,6 +49,8 @@ with. The file's metadata hold the :class:`Brief` of each shard.
 Select = Callable[[int, Group], Wanted]
 """The frames wanted of a source group, by how many its original has."""
 _BRIEFS = "forgeprep.shards"
+_AT_ONCE = 64
+"""Headers that are asked for by one message."""
 _Name = TypeVar("_Name", str, int)
 
 
@@ -181,27 +186,45 @@ def read_shard(file: Path | pa.NativeFile, number: int) -> ShardPlan:
 
 def with_headers(clips: Sequence[Clip], root: Path, progress: Callable[[int], None] = lambda _: None) -> list[Clip]:
     """The clips with what their containers' headers say; those whose number of frames is known are left as they are."""
-
-    def probe(clip: Clip) -> Clip:
-        try:
-            return replace(clip, frame_count=read_header(root / clip.path).frame_count)
-        except MediaError as error:
-            return replace(clip, error=error.message)
-
     known = {number: clip for number, clip in enumerate(clips) if clip.frame_count}
     # Threads, because a header is a wait for the disk or the network. Each has a process that reads, so that a hostile
     # header takes nothing along.
     unknown = [clip for clip in clips if not clip.frame_count]
     # One more has to read a hundred headers until it has made up for its start.
     threads = 8 if is_remote(root) else min(8, max(2, usable_cpus()), 1 + len(unknown) // 100)
+    # A message for each file takes as long as its header, where that is near.
+    size = 1 if is_remote(root) else max(1, min(_AT_ONCE, len(unknown) // (4 * threads)))
+    batches = [unknown[start : start + size] for start in range(0, len(unknown), size)]
     with media_process.reading(), ThreadPoolExecutor(threads) as pool:
-        probed = pool.map(probe, unknown)
+        probed = itertools.chain.from_iterable(pool.map(functools.partial(_probed, root), batches))
         complete = []
         for number in range(len(clips)):
             complete.append(known.pop(number) if number in known else next(probed))
             if number % 100 == 99:
                 progress(number + 1)
     return complete
+
+
+def _probed(root: Path, clips: Sequence[Clip]) -> list[Clip]:
+    if len(clips) > 1:
+        with contextlib.suppress(MediaError):
+            found = media_process.ask_headers([root / clip.path for clip in clips])
+            return [_with_header(clip, header) for clip, header in zip(clips, found, strict=True)]
+    # Alone, or one of them has killed the reader: which, is seen one by one.
+    return [_probed_alone(root, clip) for clip in clips]
+
+
+def _probed_alone(root: Path, clip: Clip) -> Clip:
+    try:
+        return replace(clip, frame_count=read_header(root / clip.path).frame_count)
+    except MediaError as error:
+        return replace(clip, error=error.message)
+
+
+def _with_header(clip: Clip, header: Mapping[str, Any] | MediaError) -> Clip:
+    if isinstance(header, MediaError):
+        return replace(clip, error=header.message)
+    return replace(clip, frame_count=header["frame_count"])
 
 
 def group_of(clips: list[Clip], select: Select, references: Sequence[Clip] = ()) -> Group:

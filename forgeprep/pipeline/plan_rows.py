@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from forgeprep.schemas.clip_table import PlainLine
+from forgeprep.schemas.clip_lines import PlainLine
 from forgeprep.schemas.clips import BOXES, Clip, Split
 from forgeprep.stages.base import Group
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from forgeprep.pipeline.plan import Plan, Select, cost_of, group_of, pack_rows, spread, with_headers
 from forgeprep.pipeline.plan_rows import ShardRows
+from forgeprep.schemas.clip_lines import PlainLines
 from forgeprep.schemas.clip_table import NONE, ClipTable, order_of
 from forgeprep.schemas.clips import SPLITS, Clip, Split
 from forgeprep.shards.names import shard_name
@@ -76,6 +77,7 @@ class _Groups:
         self._original = self._rows(table.names("original_id"))
         self._plain = self._find_plain()
         self._frames: dict[tuple[int, ...], tuple[int, ...]] = {}
+        self._line = PlainLines(table)
         self._labels = [kind.label for kind in table.kinds]
 
     def _rows(self, names: np.ndarray) -> np.ndarray:
@@ -112,7 +114,7 @@ class _Groups:
         found = self._rows_of(number)
         found.sort(key=lambda row: self._labels[self._kind[row]])
         source = self.table.text(int(self._source[number]))
-        rows.add_plain(source, frames, [self.table.plain_line(row) for row in found])
+        rows.add_plain(source, frames, [self._line(row) for row in found])
 
     def _rows_of(self, number: int) -> list[int]:
         return self._order[self._starts[number] : self._starts[number + 1]].tolist()

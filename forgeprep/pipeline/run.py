@@ -46,7 +46,8 @@ from forgeprep.pipeline.update import (
     settled_sources,
     widened,
 )
-from forgeprep.schemas.clip_table import ClipTable, folders_of, input_lines
+from forgeprep.schemas.clip_lines import input_lines
+from forgeprep.schemas.clip_table import ClipTable, folders_of
 from forgeprep.schemas.clips import Clip, Split
 from forgeprep.schemas.config import RunConfig
 from forgeprep.schemas.version import SCHEMA_VERSION

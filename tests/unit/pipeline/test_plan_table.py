@@ -17,7 +17,8 @@ from forgeprep.errors import UsageError
 from forgeprep.pipeline.plan import make_plan
 from forgeprep.pipeline.plan_rows import inputs_of
 from forgeprep.pipeline.plan_table import plan_table
-from forgeprep.schemas.clip_table import ClipTable, folders_of, input_lines
+from forgeprep.schemas.clip_lines import input_lines
+from forgeprep.schemas.clip_table import ClipTable, folders_of
 from forgeprep.schemas.clips import SPLITS, Clip
 from forgeprep.stages.base import Group, Wanted
 

@@ -96,7 +96,8 @@ class _Groups:
     def of_split(self, split: Split) -> list[int]:
         """The numbers of the groups of a split, in the order of their source_ids."""
         numbers = np.flatnonzero(self._split == SPLITS.index(split))
-        return numbers[order_of(self.table, self._source[numbers])].tolist()
+        found: list[int] = numbers[order_of(self.table, self._source[numbers])].tolist()
+        return found
 
     def costs(self, numbers: Sequence[int]) -> Iterator[int]:
         """Frames wanted over all clips of these groups."""
@@ -117,7 +118,8 @@ class _Groups:
         rows.add_plain(source, frames, [self._line(row) for row in found])
 
     def _rows_of(self, number: int) -> list[int]:
-        return self._order[self._starts[number] : self._starts[number + 1]].tolist()
+        rows: list[int] = self._order[self._starts[number] : self._starts[number + 1]].tolist()
+        return rows
 
     def _plain_frames(self, number: int) -> tuple[int, ...] | None:
         """The frames wanted of each clip of a plain group: those of all that hold the same kinds; None of others."""

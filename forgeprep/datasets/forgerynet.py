@@ -26,6 +26,7 @@ leave out since nothing is to be localised in them. Test labels are not public: 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import sys
@@ -54,8 +55,8 @@ from forgeprep.datasets.taxonomy import kind_of, methods_of
 from forgeprep.io.storage import is_remote
 from forgeprep.media.pictures import PICTURE_SUFFIXES
 from forgeprep.media.video import VIDEO_SUFFIXES
-from forgeprep.schemas.clip_table import ClipTable
-from forgeprep.schemas.clips import Clip, Split
+from forgeprep.schemas.clip_table import ClipKind, ClipTable
+from forgeprep.schemas.clips import Split
 from forgeprep.schemas.splits import SPLIT_NAMES
 from forgeprep.text import counted
 
@@ -119,7 +120,7 @@ def scan(root: Path, options: ScanOptions) -> Scan:
                 absent.append(entry.path)
                 continue
             mask = find_mask(entry.below) if entry.number < FIRST_REAL else None
-            clips.append(_clip(part, entry, path, mask, reals, whole=params.use == "classification"))
+            _take_in(clips, part, entry, path, mask, reals, whole=params.use == "classification")
             if len(clips) % 1000 == 0:
                 options.progress(len(clips))
     warnings += [
@@ -224,6 +225,8 @@ class _Finder:
 
     def __init__(self, root: Path, bases: tuple[str, ...]) -> None:
         self.root, self.bases = root, bases
+        # A Path for each of millions of files takes longer than the system's answer.
+        self._local = None if is_remote(root) else f"{root}/"
         self._folder: str | None = None
         self._here: tuple[str, ...] = ()
 
@@ -237,15 +240,15 @@ class _Finder:
         for place in self._here:
             file = f"{place}/{name}" if place else name
             try:
-                # A Path for each of millions of files takes longer than the system's answer.
-                status = (self.root / file).stat() if is_remote(self.root) else os.stat(f"{self.root}/{file}")  # noqa: PTH116
+                status = (self.root / file).stat() if self._local is None else os.stat(self._local + file)  # noqa: PTH116
             except OSError:
                 continue
             return file, status.st_size
         return None
 
 
-def _clip(
+def _take_in(
+    clips: ClipTable,
     part: _Part,
     entry: Entry,
     path: tuple[str, int],
@@ -253,32 +256,36 @@ def _clip(
     reals: Reals,
     *,
     whole: bool,
-) -> Clip:
+) -> None:
     place = f"forgerynet/{part.split}/{part.kind}"
     fake = entry.number < FIRST_REAL
-    method = METHOD_NUMBERS[entry.number] if fake else None
-    kind = kind_of("forgerynet", method) if method else None
     options = [f"{place}/{real}" for real in _reals_of(entry, reals)] if fake else []
-    people = [entry.source.split("/")[0]] + ([entry.driver] if entry.driver not in (None, NOBODY) else [])
-    return Clip(
-        clip_id=f"{place}/{entry.below.rpartition('.')[0]}",
-        dataset="forgerynet",
-        path=path[0],
-        split=part.split,
-        source_id=f"{place}/{entry.source}",
-        original_id=options[0] if options else None,
-        label=int(fake),
-        forgery=kind.forgery if kind else "real",
-        method=method,
-        family=kind.family if kind else None,
-        guessed=bool(options),
-        candidates=options[1:] or None,
-        companions={} if mask is None else {"magnitude": mask[0]},
-        identities=[person for person in people if person is not None],
-        spans=entry.spans if fake and not whole else None,
-        size_bytes=path[1],
-        frame_count=int(part.kind == "image"),
+    kind = _kind(part.split, entry.number, guessed=bool(options))
+    person = entry.source.partition("/")[0]
+    people = (person,) if entry.driver in (None, NOBODY) else (person, entry.driver)
+    clips.add(
+        kind,
+        f"{place}/{entry.below.rpartition('.')[0]}",
+        path[0],
+        f"{place}/{entry.source}",
+        options[0] if options else None,
+        None if mask is None else ("magnitude", mask[0]),
+        people,
+        path[1],
+        int(part.kind == "image"),
     )
+    spans = entry.spans if fake and not whole else None
+    if len(options) > 1 or spans is not None:
+        clips.set_rare(candidates=options[1:] or None, spans=spans)
+
+
+@functools.cache
+def _kind(split: Split, number: int, *, guessed: bool) -> ClipKind:
+    if number >= FIRST_REAL:
+        return ClipKind("forgerynet", split, 0, "real", None, None, None, guessed)
+    method = METHOD_NUMBERS[number]
+    kind = kind_of("forgerynet", method)
+    return ClipKind("forgerynet", split, 1, kind.forgery, method, kind.family, None, guessed)
 
 
 def _reals_of(entry: Entry, reals: Reals) -> Iterator[str]:
@@ -295,7 +302,9 @@ def read_list(path: Path) -> list[Listed] | None:
     read = {"image_list.txt": read_images, "video_list.txt": read_videos}.get(path.name.lower())
     if read is None:
         return None
-    return [Listed(entry.path, _split_of(entry.path), int(entry.number < FIRST_REAL)) for entry in read(path)]
+    return [
+        Listed(entry.path, _split_of(entry.path), int(entry.number < FIRST_REAL)) for entry in read(path, seen=Names())
+    ]
 
 
 def _split_of(path: str) -> Split | None:

@@ -44,9 +44,8 @@ def read_images(file: Path, wrong: list[str] | None = None, seen: Names | None =
     """The lines ``<path> <0|1> <0|1|2> <0..15>``; raises UsageError at one that cannot be read.
 
     A line whose first label is not that of its folder goes to ``wrong`` too: the folder counts. ``seen`` takes up the
-    paths.
+    paths, and a path that is there already is refused; None: the list has been read before.
     """
-    seen = Names() if seen is None else seen
     for line, text in read_lines(file):
         parts = text.split()
         if len(parts) != 4:
@@ -56,7 +55,6 @@ def read_images(file: Path, wrong: list[str] | None = None, seen: Names | None =
 
 def read_videos(file: Path, wrong: list[str] | None = None, seen: Names | None = None) -> Iterator[Entry]:
     """The lines ``<n> <path> (<start> <frames> <0|1>) x n <0|1> <0|1|2> <0..15>``, as :func:`read_images`."""
-    seen = Names() if seen is None else seen
     for line, text in read_lines(file):
         parts = text.split()
         count = int(parts[0]) if parts[0].isdecimal() else -1
@@ -126,7 +124,7 @@ def _entry(
     path: str,
     kinds: list[str],
     spans: list[list[int]] | None,
-    seen: Names,
+    seen: Names | None,
     wrong: list[str] | None,
 ) -> Entry:
     folder, _, name = path.rpartition("/")
@@ -134,7 +132,7 @@ def _entry(
     if place is None:
         refuse(file, line, f"'{path[:100]}' is no path such as 1/A/B/file or 16/B/file, with a folder from 1 to 19")
     below, number, chain, driver, expected = place
-    if not seen.add(path):
+    if seen is not None and not seen.add(path):
         refuse(file, line, f"{path} stands there twice")
     labels = _labels(*kinds)
     if labels is None:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from forgeprep.datasets.base import Found
-from forgeprep.schemas.clip_table import NONE, ClipTable, Int64, odd_texts
+from forgeprep.schemas.clip_table import NONE, ClipTable, Int64, odd_texts, order_of
 from forgeprep.schemas.clips import Clip, Split
-
-_LETTERS = 26
-"""Enough to tell the folders of most datasets from each other: ``forgerynet/train/image/16/``."""
 
 
 def choose(table: ClipTable, kinds: Sequence[bool]) -> None:
@@ -26,23 +20,8 @@ def choose(table: ClipTable, kinds: Sequence[bool]) -> None:
 
 
 def sort(table: ClipTable) -> None:
-    """By clip_id, in parts by their first letters: the names of all clips at once take as much as the table."""
-    names = table.names("clip_id")
-    parts: dict[str, int] = {}
-    part_of = array("i")
-    for name in names:
-        start = table.text(int(name))[:_LETTERS]
-        part_of.append(parts.setdefault(start, len(parts)))
-    numbers = np.frombuffer(part_of, np.int32)
-    by_part = np.argsort(numbers, kind="stable")
-    bounds = np.concatenate([[0], np.cumsum(np.bincount(numbers, minlength=len(parts)))]).tolist()
-    order = []
-    for start in sorted(parts):
-        rows = by_part[bounds[parts[start]] : bounds[parts[start] + 1]]
-        texts = pa.array([table.text(name) for name in names[rows].tolist()], pa.string())
-        order.append(rows[pc.sort_indices(texts).to_numpy()])
-    if order:
-        table.take(np.concatenate(order))
+    """By clip_id."""
+    table.take(order_of(table, table.names("clip_id")))
 
 
 def doubles(table: ClipTable) -> list[Clip]:

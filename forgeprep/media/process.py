@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import Pipe
 from pathlib import Path
@@ -79,6 +79,18 @@ def ask(what: str, path: Path) -> dict[str, Any]:
     return dict(_finished(reader, kind, value))
 
 
+def ask_headers(paths: Sequence[Path]) -> list[dict[str, Any] | MediaError]:
+    """The ``header`` of each file, or why it cannot be read, at one go: a message for each costs as much as reading.
+
+    Raises:
+        MediaError: one of them killed the reader; which, is found by asking for one at a time.
+    """
+    reader = _take(paths[0])
+    reader.send(("headers", [str(path) for path in paths]))
+    kind, value = reader.receive()
+    return list(_finished(reader, kind, value, refuse=False))
+
+
 def frames(path: Path, learned: Any = None) -> Iterator[Any]:
     """The frames of a file, one ahead of the caller; fills in ``learned``. Raises MediaError as :func:`ask` does."""
     reader = _take(path)
@@ -112,9 +124,10 @@ def close(but: int = 0) -> None:
         reader.end()
 
 
-def _finished(reader: _Reader, kind: str, value: Any) -> Any:
+def _finished(reader: _Reader, kind: str, value: Any, *, refuse: bool = True) -> Any:
     if kind == "died":
-        guard.refuse({reader.path: value})
+        if refuse:
+            guard.refuse({reader.path: value})
         raise MediaError(str(reader.path), value, reason="worker_died")
     _give(reader)
     if kind == "error":

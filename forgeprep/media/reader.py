@@ -33,6 +33,9 @@ def serve(line: Connection, slab: Slab, seconds: float) -> None:
     """Answer requests until the other side is gone."""
     while True:
         what, name = line.recv()
+        if what == "headers":
+            line.send(("end", [_header(path_of_name(one), seconds) for one in name]))
+            continue
         path = path_of_name(name)
         try:
             if what in ("frames", "frames and facts"):
@@ -44,6 +47,15 @@ def serve(line: Connection, slab: Slab, seconds: float) -> None:
         except MediaError as error:
             guard.release_memory()
             line.send(("error", error))
+
+
+def _header(path: Any, seconds: float) -> dict[str, Any] | MediaError:
+    try:
+        with guard.clock(seconds):
+            return _values(video.read_header(path))
+    except MediaError as error:
+        guard.release_memory()
+        return error
 
 
 def _stream(line: Connection, slab: Slab, path: Any, seconds: float, learned: video.Learned | None) -> None:

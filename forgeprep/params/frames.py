@@ -79,10 +79,6 @@ class FramesParams(StageParams):
         parts = [part.rpartition("=")[0] for text in texts if "=" in text for part in text.split(",")]
         return tuple(dict.fromkeys(name for name in parts if name not in ("real", "fake", EVERY)))
 
-    def with_rule(self, rule: str) -> FramesParams:
-        """These parameters with one rule for everything."""
-        return self.model_copy(update={"frames": rule})
-
     @property
     def span(self) -> int:
         """Frames of the video from the first to the last one of a sample."""

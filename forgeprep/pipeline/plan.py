@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
+import functools
 import heapq
+import itertools
 import json
 import math
-import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +24,7 @@ from forgeprep.io.safe_files import LIST_BYTES, parse_json, read_bytes
 from forgeprep.io.storage import is_remote, parquet_source
 from forgeprep.media import process as media_process
 from forgeprep.media.video import read_header
+from forgeprep.pipeline.plan_rows import ShardRows
 from forgeprep.schemas.clips import BOXES, SPLITS, Clip, Split
 from forgeprep.schemas.renamed import CLIP_COLUMNS_RENAMED, current_row
 from forgeprep.shards.names import shard_name
@@ -47,8 +49,9 @@ with. The file's metadata hold the :class:`Brief` of each shard.
 Select = Callable[[int, Group], Wanted]
 """The frames wanted of a source group, by how many its original has."""
 _BRIEFS = "forgeprep.shards"
-_CLIP_FIELDS = [field.name for field in fields(Clip)]
-_values_of = operator.attrgetter(*_CLIP_FIELDS)
+_AT_ONCE = 64
+"""Headers that are asked for by one message."""
+_Name = TypeVar("_Name", str, int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ class Brief:
 class Plan:
     """All shards to be made, as the bytes of a Parquet file: a million clips are a dozen megabytes."""
 
-    data: bytes
+    data: bytes | memoryview
     briefs: tuple[Brief, ...]
 
     def shard(self, number: int) -> ShardPlan:
@@ -131,18 +134,32 @@ def make_plan(
 
 def pack_plan(shards: Iterable[ShardPlan], inputs: Mapping[str, str] | None = None) -> Plan:
     """The plan of these shards; ``inputs`` are the digests of those that are not made of a dataset's files."""
+
+    def rows_of(shard: ShardPlan) -> ShardRows:
+        rows = ShardRows(shard.name, shard.split)
+        for group in shard.groups:
+            rows.add(group)
+        return rows
+
+    return pack_rows(map(rows_of, shards), inputs)
+
+
+def pack_rows(shards: Iterable[ShardRows], inputs: Mapping[str, str] | None = None) -> Plan:
+    """As :func:`pack_plan`, of the shards' rows; they may be made one after the other."""
     sink = pa.BufferOutputStream()
     briefs = []
     # Each worker reads the whole footer, which has an entry for each column of each shard: keep those short.
     short = {"write_statistics": False, "use_dictionary": False}
     with pq.ParquetWriter(sink, PLAN_SCHEMA, compression="zstd", **short) as writer:
-        for shard in shards:
-            rows = [_row(shard.name, group, clip) for group in shard.groups for clip in group.members]
-            writer.write_table(pa.Table.from_pylist(rows, schema=PLAN_SCHEMA), row_group_size=max(1, len(rows)))
-            brief = _brief(shard)
-            briefs.append(brief if inputs is None else replace(brief, inputs=inputs[shard.name]))
+        for rows in shards:
+            count = len(rows.columns["clip_id"])
+            columns = {"shard": [rows.name] * count, "split": [rows.split] * count, **rows.columns}
+            writer.write_table(pa.table(columns, schema=PLAN_SCHEMA), row_group_size=max(1, count))
+            digest = rows.inputs if inputs is None else inputs[rows.name]
+            counts = rows.groups, rows.clips, rows.requested
+            briefs.append(Brief(rows.name, rows.split, *counts, digest, rows.kinds))
         writer.add_key_value_metadata({_BRIEFS: json.dumps([asdict(brief) for brief in briefs])})
-    return Plan(sink.getvalue().to_pybytes(), tuple(briefs))
+    return Plan(memoryview(sink.getvalue()), tuple(briefs))
 
 
 def open_plan(path: Path) -> Plan:
@@ -169,27 +186,45 @@ def read_shard(file: Path | pa.NativeFile, number: int) -> ShardPlan:
 
 def with_headers(clips: Sequence[Clip], root: Path, progress: Callable[[int], None] = lambda _: None) -> list[Clip]:
     """The clips with what their containers' headers say; those whose number of frames is known are left as they are."""
-
-    def probe(clip: Clip) -> Clip:
-        try:
-            return replace(clip, frame_count=read_header(root / clip.path).frame_count)
-        except MediaError as error:
-            return replace(clip, error=error.message)
-
     known = {number: clip for number, clip in enumerate(clips) if clip.frame_count}
     # Threads, because a header is a wait for the disk or the network. Each has a process that reads, so that a hostile
     # header takes nothing along.
     unknown = [clip for clip in clips if not clip.frame_count]
     # One more has to read a hundred headers until it has made up for its start.
     threads = 8 if is_remote(root) else min(8, max(2, usable_cpus()), 1 + len(unknown) // 100)
+    # A message for each file takes as long as its header, where that is near.
+    size = 1 if is_remote(root) else max(1, min(_AT_ONCE, len(unknown) // (4 * threads)))
+    batches = [unknown[start : start + size] for start in range(0, len(unknown), size)]
     with media_process.reading(), ThreadPoolExecutor(threads) as pool:
-        probed = pool.map(probe, unknown)
+        probed = itertools.chain.from_iterable(pool.map(functools.partial(_probed, root), batches))
         complete = []
         for number in range(len(clips)):
             complete.append(known.pop(number) if number in known else next(probed))
             if number % 100 == 99:
                 progress(number + 1)
     return complete
+
+
+def _probed(root: Path, clips: Sequence[Clip]) -> list[Clip]:
+    if len(clips) > 1:
+        with contextlib.suppress(MediaError):
+            found = media_process.ask_headers([root / clip.path for clip in clips])
+            return [_with_header(clip, header) for clip, header in zip(clips, found, strict=True)]
+    # Alone, or one of them has killed the reader: which, is seen one by one.
+    return [_probed_alone(root, clip) for clip in clips]
+
+
+def _probed_alone(root: Path, clip: Clip) -> Clip:
+    try:
+        return replace(clip, frame_count=read_header(root / clip.path).frame_count)
+    except MediaError as error:
+        return replace(clip, error=error.message)
+
+
+def _with_header(clip: Clip, header: Mapping[str, Any] | MediaError) -> Clip:
+    if isinstance(header, MediaError):
+        return replace(clip, error=header.message)
+    return replace(clip, frame_count=header["frame_count"])
 
 
 def group_of(clips: list[Clip], select: Select, references: Sequence[Clip] = ()) -> Group:
@@ -241,37 +276,29 @@ def _first(group: Group) -> Clip:
     return group.original or group.clips[0]
 
 
-def spread(costs: Mapping[str, int], shard_size: int, shards: int | None = None) -> list[list[str]]:
+def spread(costs: Mapping[_Name, int], shard_size: int, shards: int | None = None) -> list[list[_Name]]:
     """Spread names over as few parts as the size allows: the costliest first, each to the emptiest part; both sorted.
 
     >>> spread({"a": 2, "b": 5, "c": 3}, 5)
     [['a', 'c'], ['b']]
     """
     count = min(len(costs), shards or max(1, math.ceil(sum(costs.values()) / shard_size)))
-    parts: list[list[str]] = [[] for _ in range(count)]
+    parts: list[list[_Name]] = [[] for _ in range(count)]
     loads = [(0, number) for number in range(count)]
-    for name in sorted(costs, key=lambda name: (-costs[name], name)):
+    names = sorted(costs)
+    names.sort(key=lambda name: -costs[name])
+    for name in names:
         load, emptiest = loads[0]
         parts[emptiest].append(name)
         heapq.heapreplace(loads, (load + costs[name], emptiest))
-    return sorted(sorted(part) for part in parts)
+    for part in parts:
+        part.sort()
+    return sorted(parts)
 
 
 def cost_of(group: Group) -> int:
     """Frames wanted of a group, over all its clips."""
     return group.requested
-
-
-def _row(shard: str, group: Group, clip: Clip) -> dict[str, Any]:
-    return {
-        "shard": shard,
-        "split": group.split,
-        "source_id": group.source_id,
-        "clip_id": clip.clip_id,
-        "frames": group.frames_of(clip.clip_id),
-        "clip": json.dumps(dict(zip(_CLIP_FIELDS, _values_of(clip), strict=True))),
-        "reference": clip in group.references,
-    }
 
 
 def _shard(plan: pq.ParquetFile, number: int) -> ShardPlan:
@@ -300,36 +327,6 @@ def _group(source_id: str, split: Split, rows: list[dict[str, Any]]) -> Group:
     )
 
 
-def inputs_of(clip: Clip) -> list[Any]:
-    """What tells whether a clip's files are the same as before, without reading them."""
-    of_folder = [] if clip.frames is None else [clip.frames]
-    faces_on = [clip.companions[BOXES]] if BOXES in clip.companions else []
-    return [clip.clip_id, clip.path, clip.size_bytes, sorted(clip.companions), *of_folder, *faces_on]
-
-
 def identity_of(clip: Clip | None) -> dict[str, Any] | None:
     """What the scan says of a clip, without what its header says; None of none."""
     return None if clip is None else {**asdict(clip), "frame_count": 0, "error": None}
-
-
-def _brief(shard: ShardPlan) -> Brief:
-    # Of this shard's inputs alone, so that a change of other files leaves it as it is.
-    inputs = hashlib.sha256()
-    kinds: dict[tuple[str | None, str | None], list[int]] = {}
-    for group in shard.groups:
-        files = [[*inputs_of(c), c.options, c.guessed] for c in group.members]
-        own = [sorted(group.own.items())] if group.own else []
-        inputs.update(json.dumps([group.source_id, group.frames, files, *own]).encode())
-        for clip in group.clips:
-            count = kinds.setdefault((clip.compression, clip.method), [0, 0])
-            count[0] += 1
-            count[1] += len(group.frames_of(clip.clip_id))
-    return Brief(
-        name=shard.name,
-        split=shard.split,
-        groups=len(shard.groups),
-        clips=sum(len(group.clips) for group in shard.groups),
-        requested=sum(cost_of(group) for group in shard.groups),
-        inputs=inputs.hexdigest(),
-        kinds=tuple((*kind, clips, frames) for kind, (clips, frames) in sorted(kinds.items(), key=str)),
-    )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from forgeprep.pipeline.plan import Plan, Select, ShardPlan, cost_of, group_of, pack_plan, spread, with_headers
-from forgeprep.schemas.clip_table import NONE, ClipTable
+from forgeprep.pipeline.plan import Plan, Select, cost_of, group_of, pack_rows, spread, with_headers
+from forgeprep.pipeline.plan_rows import ShardRows
+from forgeprep.schemas.clip_lines import PlainLines
+from forgeprep.schemas.clip_table import NONE, ClipTable, order_of
 from forgeprep.schemas.clips import SPLITS, Clip, Split
 from forgeprep.shards.names import shard_name
 from forgeprep.stages.base import Group
@@ -29,18 +31,18 @@ def plan_table(
     read_headers(table, root, progress)
     groups = _Groups(table, select)
 
-    def made() -> Iterator[ShardPlan]:
+    def made() -> Iterator[ShardRows]:
         for split in SPLITS:
             numbers = groups.of_split(split)
-            costs = {groups.name(number): groups.cost(number) for number in numbers}
-            parts = spread(costs, shard_size, shards)
-            number_of = dict(zip(costs, numbers, strict=True))
-            del costs
+            # By their place in the order of names: the names of all would take as much as the table.
+            parts = spread(dict(enumerate(groups.costs(numbers))), shard_size, shards)
             for number, part in enumerate(parts):
-                name = shard_name(dataset, split, number)
-                yield ShardPlan(name, split, tuple(groups.group(number_of[source]) for source in part))
+                rows = ShardRows(shard_name(dataset, split, number), split)
+                for at in part:
+                    groups.write(numbers[at], rows)
+                yield rows
 
-    return pack_plan(made())
+    return pack_rows(made())
 
 
 def read_headers(table: ClipTable, root: Path, progress: Callable[[int], None]) -> None:
@@ -74,7 +76,9 @@ class _Groups:
         self._names = names[self._by_name]
         self._original = self._rows(table.names("original_id"))
         self._plain = self._find_plain()
-        self._of_one: dict[int, int] = {}
+        self._frames: dict[tuple[int, ...], tuple[int, ...]] = {}
+        self._line = PlainLines(table)
+        self._labels = [kind.label for kind in table.kinds]
 
     def _rows(self, names: np.ndarray) -> np.ndarray:
         """The rows of clips by their names; NONE where there is no such clip."""
@@ -85,33 +89,54 @@ class _Groups:
         """Of each group, whether it is of single pictures that are labelled as a whole: then its frames are known."""
         plain = (self.table.numbers("frame_count") == 1) & (self.table.numbers("extra") < 0)
         plain &= np.where(self._original == NONE, True, plain[self._original])
+        # Nor is any of it compared with a real of another group.
+        plain &= (self._original == NONE) | (self._group_of[self._original] == self._group_of)
         return np.asarray(np.logical_and.reduceat(plain[self._order], self._starts[:-1]) if len(plain) else plain)
 
     def of_split(self, split: Split) -> list[int]:
-        """The numbers of the groups of a split."""
-        return np.flatnonzero(self._split == SPLITS.index(split)).tolist()
-
-    def name(self, number: int) -> str:
-        """The source_id of a group."""
-        return self.table.text(int(self._source[number]))
-
-    def cost(self, number: int) -> int:
-        """Frames wanted over all clips of a group."""
-        if self._plain[number]:
-            return sum(map(self._cost_of_one, self._order[self._starts[number] : self._starts[number + 1]].tolist()))
-        return cost_of(self.group(number))
-
-    def _cost_of_one(self, row: int) -> int:
-        """Frames wanted of a single picture: as many as of all of its kind."""
-        kind = int(self._kind[row])
-        found = self._of_one.get(kind)
-        if found is None:
-            found = self._of_one[kind] = cost_of(group_of([self.table[row]], self.select))
+        """The numbers of the groups of a split, in the order of their source_ids."""
+        numbers = np.flatnonzero(self._split == SPLITS.index(split))
+        found: list[int] = numbers[order_of(self.table, self._source[numbers])].tolist()
         return found
+
+    def costs(self, numbers: Sequence[int]) -> Iterator[int]:
+        """Frames wanted over all clips of these groups."""
+        for number in numbers:
+            frames = self._plain_frames(number)
+            rows = int(self._starts[number + 1] - self._starts[number])
+            yield cost_of(self.group(number)) if frames is None else len(frames) * rows
+
+    def write(self, number: int, rows: ShardRows) -> None:
+        """Add a group to the rows of its shard."""
+        frames = self._plain_frames(number)
+        if frames is None:
+            rows.add(self.group(number))
+            return
+        found = self._rows_of(number)
+        found.sort(key=lambda row: self._labels[self._kind[row]])
+        source = self.table.text(int(self._source[number]))
+        rows.add_plain(source, frames, [self._line(row) for row in found])
+
+    def _rows_of(self, number: int) -> list[int]:
+        rows: list[int] = self._order[self._starts[number] : self._starts[number + 1]].tolist()
+        return rows
+
+    def _plain_frames(self, number: int) -> tuple[int, ...] | None:
+        """The frames wanted of each clip of a plain group: those of all that hold the same kinds; None of others."""
+        if not self._plain[number]:
+            return None
+        kinds = tuple(sorted({*self._kind[self._rows_of(number)].tolist()}))
+        if kinds not in self._frames:
+            group = self.group(number)
+            if group.own:
+                self._plain[number] = False
+                return None
+            self._frames[kinds] = group.frames
+        return self._frames[kinds]
 
     def group(self, number: int) -> Group:
         """A group with its clips."""
-        rows = self._order[self._starts[number] : self._starts[number + 1]].tolist()
+        rows = self._rows_of(number)
         clips = [self.table[row] for row in rows]
         return group_of(clips, self.select, list(self._references(number, rows, clips)))
 

@@ -34,7 +34,8 @@ from forgeprep.pipeline.executors.limits import Limits
 from forgeprep.pipeline.executors.ray_start import RayStart
 from forgeprep.pipeline.index import write_index
 from forgeprep.pipeline.make_shard import ShardJob, make_shard, resources_of
-from forgeprep.pipeline.plan import Plan, inputs_of, make_plan, open_plan
+from forgeprep.pipeline.plan import Plan, make_plan, open_plan
+from forgeprep.pipeline.plan_rows import inputs_of
 from forgeprep.pipeline.plan_table import plan_table
 from forgeprep.pipeline.progress import Progress, Report
 from forgeprep.pipeline.retry import failed_clips, repaired_plan
@@ -45,7 +46,8 @@ from forgeprep.pipeline.update import (
     settled_sources,
     widened,
 )
-from forgeprep.schemas.clip_table import ClipTable, folders_of, input_lines
+from forgeprep.schemas.clip_lines import input_lines
+from forgeprep.schemas.clip_table import ClipTable, folders_of
 from forgeprep.schemas.clips import Clip, Split
 from forgeprep.schemas.config import RunConfig
 from forgeprep.schemas.version import SCHEMA_VERSION
@@ -102,7 +104,7 @@ def prepare_run(
     config = widened(config, before) if update and before is not None else config
     # What stands in a run keeps its split, however it came there.
     scan = _scan(config, root, real_roots or {}, settled_sources(out) if alike else {}, progress)
-    check_asked(FramesParams(**config.params["frames"]), get_dataset(config.dataset).methods, scan.clips)
+    check_asked(FramesParams(**config.params["frames"]), get_dataset(config.dataset).methods, _of_kinds(scan.clips))
     identity = {"config": config.model_dump(mode="json"), "inputs": _inputs(scan), "versions": made_by}
     fingerprint, settings = fingerprint_of(identity), settings_of(identity)
     same = old is not None and old.get("fingerprint") == fingerprint
@@ -185,7 +187,12 @@ def _inputs(scan: Scan) -> str:
 
 
 def _count_splits(clips: Sequence[Clip]) -> int:
-    return len({clip.split for clip in (one_of_each(clips) if isinstance(clips, ClipTable) else clips)})
+    return len({clip.split for clip in _of_kinds(clips)})
+
+
+def _of_kinds(clips: Sequence[Clip]) -> Sequence[Clip]:
+    """The clips, or of a table one of each kind."""
+    return one_of_each(clips) if isinstance(clips, ClipTable) else clips
 
 
 def _plan(

@@ -38,7 +38,7 @@ def wanted_of(frame_count: int, group: Group, params: FramesParams) -> Wanted:
 def _by_rule(frame_count: int, group: Group, params: FramesParams, rules: Sequence[str]) -> dict[str, tuple[int, ...]]:
     numbers = sorted((rule for rule in rules if rule.isdigit()), key=int)
     alone = [rule for rule in rules if not rule.isdigit()] or numbers[-1:]
-    found = {rule: select(frame_count, group.split, params.with_rule(rule), group.labelled) for rule in alone}
+    found = {rule: _chosen(frame_count, rule, params, group.labelled) for rule in alone}
     base = max(found.values(), key=len)
     step = params.sequence_length or 1
     if step == 1 and group.labelled and alone != numbers[-1:]:
@@ -65,7 +65,10 @@ def select(
     >>> select(10, "train", FramesParams(frames="2", sequence_length=2, sequence_stride=3))
     (0, 3, 6, 9)
     """
-    rule = _rule_of(split, params)
+    return _chosen(frame_count, params.rules(split)[EVERY], params, labelled)
+
+
+def _chosen(frame_count: int, rule: str, params: FramesParams, labelled: Sequence[frozenset[int]]) -> tuple[int, ...]:
     found = common(labelled) if rule.isdigit() else frozenset().union(*labelled)
     known = sorted(index for index in found if index < frame_count)
     if params.sequence_length is not None:
@@ -160,10 +163,6 @@ def rule_of(clip: Clip, split: Split, params: FramesParams) -> str:
     what = f"the method '{clip.method}' of {clip.clip_id}" if clip.label else f"reals ({clip.clip_id})"
     more = f"{clip.method}=N, fake=N" if clip.label else "real=N"
     raise UsageError(f"--frames says nothing of {what}; add {more} or *=N")
-
-
-def _rule_of(split: Split, params: FramesParams) -> str:
-    return params.rules(split)[EVERY]
 
 
 STAGE = Stage(

@@ -14,9 +14,11 @@ from forgeprep.datasets.base import ScanOptions, count_clips
 from forgeprep.datasets.scan import make_scan
 from forgeprep.datasets.splits import leaks
 from forgeprep.errors import UsageError
-from forgeprep.pipeline.plan import inputs_of, make_plan
+from forgeprep.pipeline.plan import make_plan
+from forgeprep.pipeline.plan_rows import inputs_of
 from forgeprep.pipeline.plan_table import plan_table
-from forgeprep.schemas.clip_table import ClipTable, folders_of, input_lines
+from forgeprep.schemas.clip_lines import input_lines
+from forgeprep.schemas.clip_table import ClipTable, folders_of
 from forgeprep.schemas.clips import SPLITS, Clip
 from forgeprep.stages.base import Group, Wanted
 

@@ -42,7 +42,7 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, *arguments: object) -
         (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--stages", "crop", "--side", "7"), "belongs to the stage"),
         (("run", "ffpp", "--root", "nowhere/at/all", "--out", "OUT"), "nowhere/at/all"),
         (("run", "ffpp", "--root", "", "--out", "OUT"), "a path is empty"),
-        (("run", "dfd", "--root", "ROOT", "--out", "OUT"), "looks like ffpp: did you mean 'forgeprep run ffpp'?"),
+        (("run", "dfd", "--root", "ROOT", "--out", "OUT"), "looks like ffpp: did you mean ffpp instead of dfd?"),
         (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--compression", "c24"), "did you mean 'c23'?"),
         (("run", "ffpp", "--root", "EMPTY", "--out", "OUT"), "original_sequences"),
         (("run", "ffpp", "--root", "ROOT", "--out", "EMPTY/file.txt/out"), "file.txt"),
@@ -51,7 +51,8 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, *arguments: object) -
         (("verify", "EMPTY"), "EMPTY"),
         (("inspect", "nowhere"), "nowhere"),
         (("demo", "ROOT"), "not an empty folder"),
-        (("demo", "OUT", "--people", "5"), "--people: must be even"),
+        (("demo", "OUT", "--people", "7"), "--people: must be even"),
+        (("demo", "OUT", "--people", "2"), "at least 6, for a pair in each split"),
     ],
 )
 def test_wrong_usage_is_told_in_one_line(

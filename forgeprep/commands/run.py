@@ -365,11 +365,10 @@ def _run(
             print_plan(prepared)
             if switches.dry_run:
                 print_estimate(prepared, None if force.address else max(1, most))
-                emit("finished", exit_code=0)
-                return 0
+                return emit("finished", exit_code=0) or 0
         check()
-        nothing = "nothing to retry" if switches.retry_failed else None
-        result = execute_shown(prepared, force, ray, nothing=nothing, emit=emit)
+        idle = "nothing to retry" if switches.retry_failed else None
+        result = execute_shown(prepared, force, ray, nothing=idle, emit=emit)
     if switches.strict and not result.failed:
         _check_coverage(out.value)
     return emit_finished(emit, result)

@@ -103,7 +103,8 @@ def _made(found: Findings) -> Said:
         left = (found.run.get("requested") or 0) - found.clips.requested
         yield Notice(
             f"This run is unfinished: {summary.shards:,} of {counted(planned, 'shard is', 'shards are')} made, "
-            f"{counted(max(0, left), 'frame was', 'frames were')} not tried yet. The page shows what is there.",
+            f"{counted(max(0, left), 'frame was', 'frames were')} not tried yet. The page shows what is "
+            f"there. To do: {summary.remedy}.",
             fails=True,
         )
     if not found.measures.rows:
@@ -111,7 +112,7 @@ def _made(found: Findings) -> Said:
     if summary.damaged:
         names = ", ".join(summary.damaged[:SHOWN_PROBLEMS])
         more = ", …" if len(summary.damaged) > SHOWN_PROBLEMS else ""
-        yield Notice(f"Damaged records: {names}{more}; run again to remake these shards.", fails=True)
+        yield Notice(f"Damaged records: {names}{more}; {summary.remedy}.", fails=True)
     problems = found.measures.problems + found.pictures.problems
     for problem in problems[:SHOWN_PROBLEMS]:
         yield Notice(f"Not readable: {problem}", fails=True)

@@ -323,8 +323,7 @@ def _run(
     switches.check()
     here, asked = Path.cwd(), str(given["dataset"])
     taken = take(sources(asked, {**given, "dataset": None}, here, config=config_file, renamed=_tell_renamed))
-    values = {name: one.value for name, one in taken.items()}
-    with where.told_from(taken):
+    with where.told_from(taken) as values:
         force = force_of(values)
     with where.told_from(taken), stoppable() as check, ray_begun(None if switches.dry_run else force) as ray:
         with media_process.reading(memory=force.worker_memory, seconds=force.clip_timeout_s, ahead=1):
@@ -365,10 +364,11 @@ def _run(
             print_plan(prepared)
             if switches.dry_run:
                 print_estimate(prepared, None if force.address else max(1, most))
-                return emit("finished", exit_code=0) or 0
+                emit("finished", exit_code=0)
+                return 0
         check()
-        idle = "nothing to retry" if switches.retry_failed else None
-        result = execute_shown(prepared, force, ray, nothing=idle, emit=emit)
+        nothing = "nothing to retry" if switches.retry_failed else None
+        result = execute_shown(prepared, force, ray, nothing=nothing, emit=emit)
     if switches.strict and not result.failed:
         _check_coverage(out.value)
     return emit_finished(emit, result)

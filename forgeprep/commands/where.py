@@ -78,12 +78,12 @@ def _not_found(kind: Dataset, here: Path, words: Sequence[str]) -> str:
 
 
 @contextmanager
-def told_from(taken: Mapping[str, Taken]) -> Iterator[None]:
-    """Let errors about a setting that no flag gave name the file or variable that did."""
+def told_from(taken: Mapping[str, Taken]) -> Iterator[dict[str, Any]]:
+    """Work with the values; errors about a setting that no flag gave name the file or variable that did."""
     from forgeprep.pipeline.resolve import FLAGS
 
     try:
-        yield
+        yield {name: one.value for name, one in taken.items()}
     except UsageError as error:
         others = {name: one for name, one in taken.items() if one.source.origin != FLAGS}
         text = _told_from(str(error), others)

@@ -67,7 +67,7 @@ def verify(out: Path, *, workers: int | None = None, columns: Iterable[Column] =
     found = list(iter_records(out))
     records = [record for _, record in found if record is not None]
     lost = without_record(out, {file["path"] for record in records for file in record["files"]})
-    if lost and not found:
+    if any(lost.values()) and not found:
         told = f"the records of all shards are missing, as in a copy without state/; {rebuild(out)}"
         return [Problem("state", told)]
     problems = [

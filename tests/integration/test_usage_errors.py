@@ -118,10 +118,10 @@ def test_a_folder_of_runs_names_the_runs_in_it(
         ("frames: 2020-13-01\n", "not valid YAML (month must be in 1..12)"),
         ("frames: &a [1]\nsize: [*a, *a]\n", "aliases (*name) are not supported"),
         ("frames: " + "[" * 5000 + "\n", "not valid YAML"),
-        ("workers: .inf\n", "--workers: must be a whole number from 0 to"),
-        ("clip_timeout: .nan\n", "--clip-timeout: must be a number of seconds from 1"),
+        ("workers: .inf\n", "my run.yaml: workers: must be a whole number from 0 to"),
+        ("clip_timeout: .nan\n", "my run.yaml: clip_timeout: must be a number of seconds from 1"),
         ("frames: {train: 3, val: 2}\n", "frames for each split needs exactly train, val, test"),
-        ("enlarge: wide\n", "--enlarge: "),
+        ("enlarge: wide\n", "my run.yaml: enlarge: "),
         ("!!python/object/apply:os.system ['true']\n", "not valid YAML"),
     ],
 )

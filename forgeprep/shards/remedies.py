@@ -22,18 +22,18 @@ def without_record(out: Path, known: Collection[str]) -> dict[str, bool]:
         known: the paths of files, relative to ``out``, that records speak of.
 
     Returns:
-        path -> whether the file is as long as the table says, so that ``verify --rebuild`` makes its record anew.
+        path -> whether all files of its shard are as long as the table says, so that ``verify --rebuild`` makes its
+        record anew.
     """
     try:
         table = pq.read_table(parquet_source(table_path(out, "shards")), columns=["path", "bytes"])
     except (OSError, ValueError, pa.ArrowException):
         return {}
-    found = {}
-    for row in table.to_pylist():
-        path = out / str(row["path"])
-        if row["path"] not in known and path.is_file():
-            found[str(row["path"])] = path.stat().st_size == row["bytes"]
-    return found
+    sizes = {str(row["path"]): row["bytes"] for row in table.to_pylist() if row["path"] not in known}
+    there = {path: (out / path).stat().st_size for path in sizes if (out / path).is_file()}
+    # A shard's files differ in their suffix, and its name has no dot.
+    cut = {path.partition(".")[0] for path, size in sizes.items() if there.get(path) != size}
+    return {path: path.partition(".")[0] not in cut for path in there}
 
 
 def rebuild(out: Path) -> str:

@@ -98,7 +98,7 @@ def _record_again(out: Path, shard: str, lost: Mapping[str, bool]) -> str:
     files = {path: whole for path, whole in lost.items() if path.startswith(f"shards/{shard}.")}
     cut = [path for path, whole in files.items() if not whole]
     if cut:
-        return f"{cut[0]} is not as long as {table_path(out, 'shards').name} says; run again to remake it"
+        return f"its files are not all as long as {table_path(out, 'shards').name} says; run again to remake it"
     return rebuild(out) if files else "run again to remake it"
 
 

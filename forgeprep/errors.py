@@ -11,7 +11,7 @@
     ├── GroupFailed                a source group cannot be worked on, and nothing foresaw it; the run goes on without
     │   └── OutOfMemory            it takes more memory than a worker may
     ├── VerifyError                shards are not what their records say
-    └── Stopped                    exit code 130: the user stopped the run
+    └── Stopped                    exit code 130, or 143: the user or a scheduler stopped the run
 
 A message is one line: what was found, where, and what to do about it. A *drop* is no error: it is a planned sample
 that could not be made, recorded with a reason from :data:`forgeprep.schemas.drops.REASONS`.
@@ -101,7 +101,7 @@ class VerifyError(ForgeprepError):
 
 
 class Stopped(ForgeprepError):
-    """The user stopped the run (Ctrl-C)."""
+    """The user stopped the run (Ctrl-C), or a scheduler did: then the exit code is 143."""
 
     exit_code = 130
 

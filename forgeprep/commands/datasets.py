@@ -114,6 +114,7 @@ def datasets_add(
     """
     from forgeprep.commands.terminal import console
     from forgeprep.datasets import get_dataset
+    from forgeprep.errors import UsageError
     from forgeprep.io.storage import absolute
     from forgeprep.io.user_settings import keep_root, read_roots
     from forgeprep.pipeline.configure import read_options
@@ -121,7 +122,12 @@ def datasets_add(
     dataset = get_dataset(name)
     root = absolute(folder)
     before = read_roots().get(dataset.name)
-    clips, _ = _clips(dataset, root, read_options(name, option or []))
+    params = read_options(name, option or [])
+    try:
+        clips, _ = _clips(dataset, root, params)
+    except UsageError as error:
+        # Here the folder has no flag.
+        raise UsageError(str(error).replace("--root ", "")) from None
     file = keep_root(dataset.name, str(root))
     instead = f" instead of {before}" if before not in (None, str(root)) else ""
     console.print(f"{dataset.name}: {root}{instead}, {len(clips):,} clips; kept in {file}", markup=False)

@@ -11,6 +11,8 @@ from forgeprep.commands.flags import Debug, parse_local
 from forgeprep.commands.groups import single
 from forgeprep.text import counted
 
+_LEAST_PEOPLE = 6
+
 EXAMPLES = """
 forgeprep demo FaceForensics++
 forgeprep demo Celeb-DF-v2 --layout celebdf-v2 --people 12
@@ -41,6 +43,10 @@ def demo(
     from forgeprep.report.summary import size_text
 
     layout = dataset_name(layout)
+    if people < _LEAST_PEOPLE:
+        raise UsageError(
+            f"--people: must be even and at least {_LEAST_PEOPLE}, for a pair in each split (got {people})"
+        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: exists and is not an empty folder; give a new one")
     started = time.perf_counter()

@@ -312,6 +312,7 @@ def _run(
     emit: Emit,
     real_root: Sequence[str],
 ) -> int:
+    from forgeprep.commands import where
     from forgeprep.commands.events import emit_finished, emit_planned
     from forgeprep.commands.execution import execute_shown, force_of, ray_begun
     from forgeprep.commands.stopping import stoppable
@@ -322,11 +323,10 @@ def _run(
     switches.check()
     here, asked = Path.cwd(), str(given["dataset"])
     taken = take(sources(asked, {**given, "dataset": None}, here, config=config_file, renamed=_tell_renamed))
-    values = {name: one.value for name, one in taken.items()}
-    force = force_of(values)
-    with stoppable() as check, ray_begun(None if switches.dry_run else force) as ray:
+    with where.told_from(taken) as values:
+        force = force_of(values)
+    with where.told_from(taken), stoppable() as check, ray_begun(None if switches.dry_run else force) as ray:
         with media_process.reading(memory=force.worker_memory, seconds=force.clip_timeout_s, ahead=1):
-            from forgeprep.commands import where
             from forgeprep.commands.preflight import print_estimate, print_plan
             from forgeprep.commands.terminal import counting
             from forgeprep.datasets import get_dataset

@@ -48,6 +48,9 @@ def lines(status: Status) -> list[str]:
     from datetime import timedelta
 
     who = f" ({status.process})" if status.process else ""
+    from forgeprep.shards.remedies import rebuild
+    from forgeprep.text import counted
+
     since = {"working": f", since {status.began}{who}", "stopped": f"; last began {status.began}{who}"}
     found = [("run", f"{status.out}: {status.state}{since.get(status.state, '') if status.began else ''}")]
     found.append(("shards", f"{status.shards:,} of {_number(status.shards_planned)}"))
@@ -68,7 +71,10 @@ def lines(status: Status) -> list[str]:
     if status.to_remake:
         found.append(("to remake", _some(status.to_remake)))
     found += [("damaged", problem) for problem in status.problems]
-    if status.state == "stopped":
+    if status.without_records and status.state == "stopped":
+        files = counted(status.without_records, "shard file has", "shard files have")
+        found.append(("next", f"{files} no record, as in a copy without state/: {rebuild(Path(status.out))}"))
+    elif status.state == "stopped":
         found.append(("next", f"give the same 'forgeprep {status.command}' command again for the rest"))
     return [f"{name:<9}  {text}" for name, text in found]
 

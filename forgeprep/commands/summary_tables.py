@@ -39,9 +39,9 @@ def _samples_table(summary: Summary) -> Table:
     notes = ["planned samples were written or dropped; an empty clip gave none"]
     if summary.planned_shards is not None and summary.shards < summary.planned_shards:
         planned = counted(summary.planned_shards, "shard is", "shards are")
-        notes.append(f"{summary.shards:,} of {planned} made; run again for the rest")
+        notes.append(f"{summary.shards:,} of {planned} made; {summary.remedy}")
     if summary.damaged:
-        notes.append(f"damaged records: {', '.join(summary.damaged)}; run again to remake these shards")
+        notes.append(f"damaged records: {', '.join(summary.damaged)}; {summary.remedy}")
     table.caption = "\n".join(notes)
     return table
 

@@ -12,6 +12,7 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TextColumn
 
 from forgeprep.commands.terminal import console
+from forgeprep.errors import Stopped
 
 EVERY = 30.0
 """Seconds between two lines where the output is no terminal."""
@@ -22,9 +23,11 @@ _FIGURES = {"val_auc": "AUC", "val_acc": "ACC", "val_map": "mAP", "val_ar@5": "A
 def interruptible(ask: Callable[[], None] | None = None) -> Iterator[Event]:
     """Ctrl-C, or a request to terminate, sets the event, so that a step comes to its end and the state is kept.
 
-    Ctrl-C once more interrupts at once. ``ask`` is called with the first request.
+    Ctrl-C once more interrupts at once. ``ask`` is called with the first request. A :class:`~forgeprep.errors.Stopped`
+    from inside gets the exit code of what was asked for.
     """
     asked = Event()
+    first: list[int] = []
 
     def stop(number: int, _: object) -> None:
         if asked.is_set():
@@ -32,6 +35,7 @@ def interruptible(ask: Callable[[], None] | None = None) -> Iterator[Event]:
             if number == signal.SIGINT:
                 raise KeyboardInterrupt
             return
+        first.append(number)
         asked.set()
         if ask is not None:
             ask()
@@ -41,6 +45,9 @@ def interruptible(ask: Callable[[], None] | None = None) -> Iterator[Event]:
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield asked
+    except Stopped as stopped:
+        stopped.exit_code = 128 + (first or [signal.SIGINT])[0]
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +75,34 @@ def _not_found(kind: Dataset, here: Path, words: Sequence[str]) -> str:
         f"no {title} found: looked for it in {places}, and for its place in {', '.join(files)}; "
         f"give the folder that holds {kind.layout[0]}: {shlex.join(words)} --root DIR{try_it}"
     )
+
+
+@contextmanager
+def told_from(taken: Mapping[str, Taken]) -> Iterator[dict[str, Any]]:
+    """Work with the values; errors about a setting that no flag gave name the file or variable that did."""
+    from forgeprep.pipeline.resolve import FLAGS
+
+    try:
+        yield {name: one.value for name, one in taken.items()}
+    except UsageError as error:
+        others = {name: one for name, one in taken.items() if one.source.origin != FLAGS}
+        text = _told_from(str(error), others)
+        if text == str(error):
+            raise
+        raise UsageError(text) from None
+
+
+def _told_from(text: str, taken: Mapping[str, Taken]) -> str:
+    """A message that speaks of a flag by the place that its value stands in."""
+    for name, one in taken.items():
+        flag = re.match(rf"--(option )?{name.replace('_', '-')}(?![\w-])", text)
+        if flag:
+            return f"{one.source.origin}: {name}{text[flag.end() :]}"
+    for name, one in taken.items():
+        parts = one.value if isinstance(one.value, (list, tuple)) else str(one.value).split(",")
+        if any(f"'{str(part).strip()}'" in text for part in parts) or (name == "root" and str(one.value) in text):
+            return f"{text} ({name} is from {one.source.origin})"
+    return text
 
 
 def root_near(dataset: str, flag: Path | None, here: Path) -> Taken | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -26,7 +26,10 @@ from forgeprep.shards.names import shard_name
 from forgeprep.shards.records import sequence_length_of
 
 _OF_CLIP = [one.name for one in fields(Clip) if one.name in CLIP_SCHEMA.names]
-_FRAME, _TRACK = (DROP_SCHEMA.get_field_index(name) for name in ("frame_index", "track_id"))
+_FRAME, _TRACK, _REASON = (DROP_SCHEMA.get_field_index(name) for name in ("frame_index", "track_id", "reason"))
+_UNDECODED = ("unreadable", "worker_died", "decode_error", "missing_frame", "past_end")
+_NOT_COUNTED = {"requested": (), "decoded": _UNDECODED, "detected": (*_UNDECODED, "no_face")}
+"""Counts of a clip's frames, and the drops whose frames are none of them."""
 _SPOT = ("frame_index", "original_frame", "track_id")
 Spot = tuple[int, int]
 """Frame of the plan and track of a sample."""
@@ -129,7 +132,7 @@ def _join_clip(
     if draft.samples is None:
         draft.samples = _spots_of(sources, draft)
     have = draft.samples.setdefault(name, {})
-    new = _spots(rows)
+    new, old = _spots(rows), list(have.values())
     again = len(new.keys() & have.keys())
     fresh = {sample_id: spot for sample_id, spot in new.items() if sample_id not in have}
     if fresh and rows is not None:
@@ -137,10 +140,11 @@ def _join_clip(
         taken = rows.filter(pc.is_in(rows["sample_id"].cast(pa.string()), value_set=ids))
         draft.parts.append(Part(*where, taken.select(["sample_id", "first", "second"])))
         have |= fresh
-    entry = draft.clips[name]
-    planned = {frame for frame, _ in have.values()} | {d[_FRAME] for d in draft.drops if d[CLIP_OF_DROP] == name}
-    more = [drop for drop in record["drops"] if drop[CLIP_OF_DROP] == name]
-    asked = {frame for frame, _ in fresh.values()} | {drop[_FRAME] for drop in more}
+    ours, more = ([drop for drop in drops if drop[CLIP_OF_DROP] == name] for drops in (draft.drops, record["drops"]))
+    counts = {
+        key: draft.clips[name][key] + len(_frames(new.values(), more, without) - _frames(old, ours, without))
+        for key, without in _NOT_COUNTED.items()
+    }
     there = set(have.values())
     frames = {frame for frame, _ in there}
     seen: set[tuple[Any, ...]] = set()
@@ -153,9 +157,13 @@ def _join_clip(
             kept.append(drop)
         seen |= {spot} if drop[CLIP_OF_DROP] == name else set()
     draft.drops = kept
-    requested = entry["requested"] + len(asked - planned)
-    draft.clips[name] = {**entry, "written": len(have), "requested": requested}
+    draft.clips[name] |= {"written": len(have), **counts}
     return again
+
+
+def _frames(samples: Iterable[Spot], drops: Iterable[Sequence[Any]], without: Collection[str]) -> set[int]:
+    """The frames of samples and of drops, but for drops of these reasons."""
+    return {frame for frame, _ in samples} | {drop[_FRAME] for drop in drops if drop[_REASON] not in without}
 
 
 def _spots_of(sources: Sequence[Source], draft: _Draft) -> dict[str, dict[str, Spot]]:

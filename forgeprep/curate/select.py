@@ -16,10 +16,11 @@ import pyarrow.compute as pc
 from forgeprep.curate.source import KEYS, Source, all_samples
 from forgeprep.curate.targets import Target, filtered
 from forgeprep.curate.write import Derived
-from forgeprep.errors import UsageError
+from forgeprep.errors import UsageError, nearest
 from forgeprep.io.safe_files import LIST_BYTES, read_text
 from forgeprep.pipeline.configure import digest
 
+_NO_COLUMN = re.compile(r'Referenced column "(?P<name>[^"]+)" (was )?not found')
 Mask = npt.NDArray[np.bool_]
 
 
@@ -117,6 +118,23 @@ def _duckdb() -> Any:
     return duckdb
 
 
+def _refusal(text: str, where: str, names: Sequence[str]) -> str:
+    """Why DuckDB refuses a condition, in our words where it is one of the usual faults.
+
+    >>> _refusal('Binder Error: Referenced column "Deepfakes" not found', "method = Deepfakes", ["method"])
+    "there is no column 'Deepfakes'; a text needs single quotes: 'Deepfakes' (columns: method)"
+    """
+    found = _NO_COLUMN.search(text)
+    if found is None:
+        line = text.strip().splitlines()[0]
+        return f"{line.partition(' Error: ')[2] or line} (in: {where})"
+    near = nearest(found["name"], names, 0.75)
+    if near:
+        return f"there is no column '{found['name']}'; did you mean {near}?"
+    hint = f"a text needs single quotes: '{found['name']}'"
+    return f"there is no column '{found['name']}'; {hint} (columns: {', '.join(names)})"
+
+
 def _matching(duckdb: Any, samples: pa.Table, where: str, names: Sequence[str]) -> Mask:
     """Which rows fulfil a condition; where it is null, they do not."""
     numbered = samples.append_column("forgeprep_row", pa.array(np.arange(samples.num_rows)))
@@ -128,11 +146,7 @@ def _matching(duckdb: Any, samples: pa.Table, where: str, names: Sequence[str]) 
             # In lines of its own, so that a comment ends with it.
             found = database.execute(f"SELECT forgeprep_row FROM samples WHERE (\n{where}\n)").fetchnumpy()
         except duckdb.Error as error:
-            text = str(error).strip().splitlines()[0]
-            known = (
-                f"; a sample has the columns {', '.join(names)}" if isinstance(error, duckdb.BinderException) else ""
-            )
-            raise UsageError(f"--where: {text}{known}") from None
+            raise UsageError(f"--where: {_refusal(str(error), where, names)}") from None
     kept = np.zeros(samples.num_rows, np.bool_)
     kept[found["forgeprep_row"]] = True
     return kept

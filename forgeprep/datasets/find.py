@@ -77,7 +77,11 @@ def _hint(dataset: Dataset, root: Path) -> str | None:
         if len(near) == 1:
             return f"did you mean --root {near[0]}?"
     others = _others(root)
-    return f"{root} looks like {' or '.join(others)}: did you mean 'forgeprep run {others[0]}'?" if others else None
+    return (
+        f"{root} looks like {' or '.join(others)}: did you mean {others[0]} instead of {dataset.name}?"
+        if others
+        else None
+    )
 
 
 def _others(root: Path) -> list[str]:

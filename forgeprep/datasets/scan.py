@@ -115,7 +115,10 @@ def _told(
     """Warnings of what was left out, and of fakes without an original."""
     told = []
     if strangers:
-        told.append(f"{counted(len(strangers), 'file')} left out, of no known kind: {shown(sorted(strangers))}")
+        told.append(
+            f"{counted(len(strangers), 'file')} left out, for nothing in place and name says what it is: "
+            f"{shown(sorted(strangers))}"
+        )
     # Under such a name nothing lies there: it is the escaped form of one that no table can hold.
     escaped = tables.escaped(chosen) if isinstance(chosen, ClipTable) else chosen
     odd = [clip.path for clip in escaped if "\\" in clip.path and safe_file(root, clip.path) is None]

@@ -51,6 +51,8 @@ APART_SHARE = 0.5
 masks include noise."""
 EVEN = 128
 """The level of ``difference`` at which a pixel is as likely forged as not."""
+AGREED = 0.7
+"""A method whose masks share a lower mean IoU with the dataset's own is shown in the report."""
 LEAST_MASKS = 8
 """A method with fewer masks is not examined."""
 
@@ -93,6 +95,7 @@ class Tally:
         masks: all masks of fakes.
         rated, low: those that have a confidence, and those of them with a low one.
         compared, disagreeing: those compared with the dataset's own, and those of them with a bad IoU.
+        agreed: the sum of their IoU.
         spots: an even draw of masks, as (sort key, name, mask, its neighbour or None).
     """
 
@@ -101,6 +104,7 @@ class Tally:
     low: int = 0
     compared: int = 0
     disagreeing: int = 0
+    agreed: float = 0.0
     spots: list[tuple[int, str, Spot, Spot | None]] = field(default_factory=list)
 
 
@@ -133,6 +137,7 @@ class Doubts:
         if row.get("mask_agreement") is not None:
             tally.compared += 1
             tally.disagreeing += row["mask_agreement"] < BAD
+            tally.agreed += row["mask_agreement"]
         # The shape of the dataset's own masks is not examined.
         if row["mask_source"] == "provided":
             return
@@ -175,6 +180,14 @@ class Doubts:
                     "another region; look at the contact sheet"
                 )
         return found
+
+    def agreements(self) -> dict[Group, float]:
+        """The mean IoU with the dataset's own masks, of the groups that are examined and have such."""
+        return {
+            group: tally.agreed / tally.compared
+            for group, tally in sorted(self.groups.items())
+            if tally.compared >= LEAST_MASKS
+        }
 
 
 def doubts_of(out: Path) -> list[str]:

@@ -82,6 +82,7 @@ class Measures:
         marks: the stages whose columns the shards have.
         picks: samples to look at, reals first, see :class:`forgeprep.report.choose.Chooser`.
         doubts: method and compression -> a line that says why their masks are likely wrong.
+        agreements: method and compression -> mean IoU with the dataset's own masks.
         problems: shards that are missing or damaged, a line each.
     """
 
@@ -99,6 +100,7 @@ class Measures:
     marks: set[str] = field(default_factory=set)
     picks: dict[Group, list[Pick]] = field(default_factory=dict)
     doubts: dict[Group, str] = field(default_factory=dict)
+    agreements: dict[Group, float] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -134,6 +136,7 @@ def measure(out: Path, listed: int = worst.LISTED, lost: Collection[str] = ()) -
         except (VerifyError, KeyError) as error:
             found.problems.append(f"{shard}: {error}")
     found.picks, found.doubts, found.worst = chooser.choose(), doubts.found(), worst_samples.rows()
+    found.agreements = doubts.agreements()
     return found
 
 

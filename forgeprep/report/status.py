@@ -14,6 +14,7 @@ from forgeprep.pipeline.configure import all_settings, digests_of, shard_keys
 from forgeprep.pipeline.plan import Brief, open_plan
 from forgeprep.shards.names import final_files, table_path
 from forgeprep.shards.records import files_there, iter_records, read_run, record_path
+from forgeprep.shards.remedies import without_record
 
 
 @dataclass(slots=True)
@@ -36,6 +37,7 @@ class Status:
         frames_planned: frames asked for, over all clips: about written + dropped at the end.
         samples_per_s: samples written a second by the present or last process, up to its newest shard.
         left_s: seconds to go, about; only while the run works.
+        without_records: shard files that are whole, but whose records are missing, as in a copy without ``state/``.
         problems: what is damaged, one line each.
     """
 
@@ -57,6 +59,7 @@ class Status:
     frames_planned: int | None = None
     samples_per_s: float | None = None
     left_s: float | None = None
+    without_records: int = 0
     problems: list[str] = field(default_factory=list)
 
 
@@ -70,6 +73,8 @@ def gather(out: Path) -> Status:
     holder = last_holder(out)
     settings, before = _settings(out, status)
     briefs = _briefs(out, status)
+    known = {file["path"] for _, record in iter_records(out) if record for file in record["files"]}
+    status.without_records = sum(without_record(out, known).values())
     made = _count_records(out, status, briefs, settings, before)
     _set_state(out, status, holder)
     _time(status, holder, briefs, made)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from forgeprep.schemas.clips import SPLITS
 from forgeprep.schemas.drops import DROP_SCHEMA, reasons_of_run
 from forgeprep.shards.records import iter_records, read_run
+from forgeprep.shards.remedies import again, rebuild, without_record
 
 SENSES: dict[int | None, str] = {0: "real", 1: "forged", None: "not known"}
 """What ``visual_label`` and ``audio_label`` mean, in words."""
@@ -74,6 +75,7 @@ class Summary:
         out: the run's folder.
         planned_shards: shards that the run shall have; None where ``run.json`` does not say.
         damaged: shards whose record is damaged.
+        remedy: what to do where shards are not made or damaged.
         counts: samples by split, compression, method and label.
         drops: reason -> samples.
         meanings: reason -> what it means.
@@ -89,6 +91,7 @@ class Summary:
     out: Path
     planned_shards: int | None = None
     damaged: list[str] = field(default_factory=list)
+    remedy: str = "run again"
     counts: dict[Kind, Counts] = field(default_factory=dict)
     drops: Counter[str] = field(default_factory=Counter)
     meanings: dict[str, str] = field(default_factory=dict)
@@ -119,12 +122,14 @@ def summarise(out: Path) -> Summary:
     summary = Summary(out, planned if isinstance(planned, int) else None)
     summary.meanings = {name: reason.meaning for name, reason in reasons_of_run(run).items()}
     reason = DROP_SCHEMA.get_field_index("reason")
+    known: set[str] = set()
     # The records, not the merged tables: these are there only once the last shard is made.
     for shard, record in iter_records(out):
         if record is None:
             summary.damaged.append(shard)
             continue
         summary.shards += 1
+        known |= {file["path"] for file in record["files"]}
         summary.drops.update(drop[reason] for drop in record["drops"])
         _add_clips(summary, record["clips"])
         for file in record["files"]:
@@ -134,6 +139,11 @@ def summarise(out: Path) -> Summary:
             files.bytes += file["bytes"]
     summary.counts = dict(sorted(summary.counts.items(), key=lambda item: _order(item[0])))
     summary.files = dict(sorted(summary.files.items(), key=lambda item: (split_order(item[0][0]), item[0][1])))
+    lost = summary.damaged or summary.planned_shards is None or summary.shards < summary.planned_shards
+    if lost and any(without_record(out, known).values()):
+        summary.remedy = f"records are missing, as in a copy without state/: {rebuild(out)}"
+    else:
+        summary.remedy = again(run, out) or "take the run from a copy"
     summary.warned.sort()
     if all(heard is None for _, heard in summary.senses):
         summary.senses.clear()

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from forgeprep.report.doubt import AGREED
 from forgeprep.report.findings import Findings
 from forgeprep.report.pairs import coding_warnings
 from forgeprep.report.samples import anchors, link_to
@@ -82,7 +83,7 @@ def lost_clips(found: Iterable[dict[str, object]]) -> list[str]:
 def judge(found: Findings) -> Verdict:
     """Say what is well and what is not."""
     verdict = Verdict()
-    for part in (_made, _classes, _masks, _signs, _coverage, _pairs, _codings):
+    for part in (_made, _classes, _masks, _agreement, _signs, _coverage, _pairs, _codings):
         for one in part(found):
             if isinstance(one, Notice):
                 verdict.look.append(one)
@@ -102,7 +103,8 @@ def _made(found: Findings) -> Said:
         left = (found.run.get("requested") or 0) - found.clips.requested
         yield Notice(
             f"This run is unfinished: {summary.shards:,} of {counted(planned, 'shard is', 'shards are')} made, "
-            f"{counted(max(0, left), 'frame was', 'frames were')} not tried yet. The page shows what is there.",
+            f"{counted(max(0, left), 'frame was', 'frames were')} not tried yet. The page shows what is "
+            f"there. To do: {summary.remedy}.",
             fails=True,
         )
     if not found.measures.rows:
@@ -110,7 +112,7 @@ def _made(found: Findings) -> Said:
     if summary.damaged:
         names = ", ".join(summary.damaged[:SHOWN_PROBLEMS])
         more = ", …" if len(summary.damaged) > SHOWN_PROBLEMS else ""
-        yield Notice(f"Damaged records: {names}{more}; run again to remake these shards.", fails=True)
+        yield Notice(f"Damaged records: {names}{more}; {summary.remedy}.", fails=True)
     problems = found.measures.problems + found.pictures.problems
     for problem in problems[:SHOWN_PROBLEMS]:
         yield Notice(f"Not readable: {problem}", fails=True)
@@ -153,6 +155,22 @@ def _masks(found: Findings) -> Said:
         yield Notice(f"The masks of {more:,} more methods are doubtful: see Masks.", (Link("Masks", "#masks"),))
     if not doubts and found.measures.tallies:
         yield "No method's masks are scattered, unsteady or off the face as a whole."
+
+
+def _agreement(found: Findings) -> Said:
+    """The methods whose masks are others than the dataset's own, those that differ most first."""
+    measures = found.measures
+    apart = sorted((mean, group) for group, mean in measures.agreements.items() if mean < AGREED)
+    if measures.agreements and not apart:
+        yield f"Masks share an IoU of {AGREED:g} and more with the dataset's own, on average by method."
+    if not apart:
+        return
+    links = [Link(f"{group.name} {mean:.2f}", link_to(found.pictures, group)) for mean, group in apart[:SHOWN_LINKS]]
+    yield Notice(
+        f"Masks differ from the dataset's own: mean IoU under {AGREED:g}. One of the two is wrong or means another "
+        f"region. {counted(len(apart), 'method')} of {len(measures.agreements):,}:",
+        (*links, Link("figures", "#agreement-table")),
+    )
 
 
 def _signs(found: Findings) -> Said:

@@ -135,9 +135,9 @@ def _check_file(path: Path, file: dict[str, Any], checked: Checked) -> bool:
         checked.note(file["path"], f"cannot be read ({error.strerror})")
         return False
     if size != file["bytes"]:
-        checked.note(file["path"], f"{size} bytes, but the record says {file['bytes']}")
+        checked.note(file["path"], f"{size} bytes, but the record says {file['bytes']}; run again to remake it")
     elif digest != file["sha256"]:
-        checked.note(file["path"], "its SHA-256 is not the record's: the bytes have changed")
+        checked.note(file["path"], "its SHA-256 is not the record's: the bytes have changed; delete it and run again")
     return True
 
 

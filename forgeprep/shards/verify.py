@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from forgeprep.shards.bounds import check_claims
 from forgeprep.shards.check_shard import Checked, Contents, Problem, check_shard
 from forgeprep.shards.names import all_tables, table_path
 from forgeprep.shards.records import iter_records, read_run, sequence_length_of
+from forgeprep.shards.remedies import for_this_run, rebuild, without_record
 from forgeprep.text import counted
 
 __all__ = ["Problem", "verify"]
@@ -37,8 +38,6 @@ MEMORY = 768 << 20
 """What reading damaged or hostile shards may take, beyond what is usual for each thread."""
 THREAD_MEMORY = 192 << 20
 
-
-_REBUILD = "'forgeprep verify OUT --rebuild' makes it anew from the tables"
 _BUILT_IN = {column.stage for column in SAMPLE_COLUMNS} | {"frames"}
 
 
@@ -67,14 +66,15 @@ def verify(out: Path, *, workers: int | None = None, columns: Iterable[Column] =
     )
     found = list(iter_records(out))
     records = [record for _, record in found if record is not None]
+    lost = without_record(out, {file["path"] for record in records for file in record["files"]})
+    if any(lost.values()) and not found:
+        told = f"the records of all shards are missing, as in a copy without state/; {rebuild(out)}"
+        return [Problem("state", told)]
     problems = [
-        Problem(f"state/{shard}.json", f"the record is damaged; {_REBUILD}, and a run remakes the shard")
+        Problem(f"state/{shard}.json", f"the record is damaged; {_record_again(out, shard, lost)}")
         for shard, record in found
         if record is None
     ]
-    lost = _without_record(out, records)
-    if lost and not found:
-        return [Problem("state", f"the records of all shards are missing, as in a copy without state/; {_REBUILD}")]
     problems += _not_made(out, {shard for shard, _ in found}, lost)
     problems += _leftovers(out, records, lost)
     threads = workers or usable_cpus()
@@ -90,18 +90,19 @@ def verify(out: Path, *, workers: int | None = None, columns: Iterable[Column] =
     problems += _duplicates(checked)
     problems += _leaks(records, checked, official=run.get("official_split") is True)
     problems += _index_problems(out, records)
-    return problems
+    return [Problem(problem.where, for_this_run(problem.what, run, out)) for problem in problems]
 
 
-def _without_record(out: Path, records: Sequence[Record]) -> set[str]:
-    """Files that the run's table lists and that are there, but that no record speaks of."""
-    rows = _table_rows(table_path(out, "shards"), ["path"])
-    known = {file["path"] for record in records for file in record["files"]}
-    listed = set() if isinstance(rows, str) else {str(row.get("path")) for row in rows}
-    return {path.relative_to(out).as_posix() for path in out.glob("shards/*/*")} & (listed - known)
+def _record_again(out: Path, shard: str, lost: Mapping[str, bool]) -> str:
+    """What brings a shard's record back."""
+    files = {path: whole for path, whole in lost.items() if path.startswith(f"shards/{shard}.")}
+    cut = [path for path, whole in files.items() if not whole]
+    if cut:
+        return f"its files are not all as long as {table_path(out, 'shards').name} says; run again to remake it"
+    return rebuild(out) if files else "run again to remake it"
 
 
-def _not_made(out: Path, present: set[str], lost: Collection[str]) -> Iterator[Problem]:
+def _not_made(out: Path, present: set[str], lost: Mapping[str, bool]) -> Iterator[Problem]:
     """Shards that the plan has and the run has not; ``lost`` are files that have lost their records."""
     plan = table_path(out, "plan")
     rows = _table_rows(plan, ["shard"])
@@ -109,11 +110,9 @@ def _not_made(out: Path, present: set[str], lost: Collection[str]) -> Iterator[P
         yield Problem(plan.relative_to(out).as_posix(), rows)
     else:
         for shard in sorted({str(row.get("shard")) for row in rows} - present):
-            what = (
-                f"the record is missing; {_REBUILD}"
-                if lost
-                else "the shard is planned, but has not been made; run again"
-            )
+            is_lost = any(path.startswith(f"shards/{shard}.") for path in lost)
+            what = f"the record is missing; {_record_again(out, shard, lost)}"
+            what = what if is_lost else "the shard is planned, but has not been made; run again"
             yield Problem(f"state/{shard}.json", what)
 
 

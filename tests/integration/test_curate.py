@@ -98,8 +98,12 @@ def test_select_keeps_what_fulfils_the_condition_and_counts_the_rest(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["select", "RUN", "--where", "mask_confidence >", "--out", "OUT"], "--where: Parser Error"),
-        (["select", "RUN", "--where", "sharpness > 1", "--out", "OUT"], "a sample has the columns sample_id, dataset"),
+        (["select", "RUN", "--where", "mask_confidence >", "--out", "OUT"], "--where: syntax error at"),
+        (
+            ["select", "RUN", "--where", "mask_jumps > 1", "--out", "OUT"],
+            "did you mean mask_jump?",
+        ),
+        (["select", "RUN", "--where", "method = Deepfakes", "--out", "OUT"], "needs single quotes: 'Deepfakes'"),
         (["select", "RUN", "--where", "label = 7", "--out", "OUT"], "none of the 30 samples"),
         (["select", "RUN", "--where", "label in (select a from read_csv('/etc/passwd'))", "--out", "OUT"], "disabled"),
         (["select", "RUN", "--where", "label = 0", "--out", "RUN"], "is a run that is read from"),

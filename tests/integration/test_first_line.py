@@ -76,6 +76,19 @@ def test_a_project_file_says_it_all(
     ]
     config = json.loads((out / "run.json").read_text())["config"]
     assert (config["stages"], config["params"]["frames"]["frames"]) == (["frames", "crop"], "1")
+    # What is wrong in the file is told of the file, not of a flag that nobody gave.
+    for line, told in (
+        ("shard_size: 0", f"{file}: shard_size: must be at least 1"),
+        ("workers: -1", f"{file}: workers: must be"),
+        ("methods: FaceSwop", "did you mean 'FaceSwap'? (known: "),
+        ("enlarge: .5", f"{file}: enlarge: must be"),
+    ):
+        file.write_text(f"roots: {{ffpp: '../{tree.name}'}}\n{line}\n")
+        assert run_cli("run", "ffpp") == 2
+        error = capsys.readouterr().err
+        assert told in error
+        assert str(file) in error
+        assert "--" not in error
 
 
 def test_a_dataset_is_kept_listed_used_and_forgotten(

@@ -228,6 +228,11 @@ def test_a_copy_without_its_records_gets_them_back(
     seen = capsys.readouterr().out
     assert "--rebuild" in seen
     assert "delete" not in seen
+    for name in ("status", "inspect"):
+        assert run_cli(name, str(out)) == 0
+        seen = " ".join(capsys.readouterr().out.split())
+        assert f"'forgeprep verify {out} --rebuild'" in seen
+        assert "again" not in seen
     assert run_cli("verify", str(out), "--rebuild") == 0
     assert dict(iter_records(out)) == before
     shard = next(out.glob("shards/*/*.parquet"))
@@ -237,6 +242,17 @@ def test_a_copy_without_its_records_gets_them_back(
     assert "delete" not in capsys.readouterr().out
     assert run_cli("verify", str(out), "--rebuild") == 1
     assert "SHA-256 is not the record's" in capsys.readouterr().out
+    # Of a shard that is cut short no record can be made: only a run helps.
+    shard.write_bytes(shard.read_bytes()[:-9])
+    assert run_cli("verify", str(out)) == 1
+    assert "bytes, but the record says" in (seen := capsys.readouterr().out)
+    # It was made by 'run', and by 'add'.
+    assert "give 'forgeprep run' again with --stages crop,mask,similarity to remake it" in seen
+    (out / "state" / f"{shard.parent.name}/{shard.stem}.json").unlink()
+    assert run_cli("verify", str(out), "--rebuild") == 1
+    seen = capsys.readouterr().out
+    assert "not all as long as shards.pq says; give 'forgeprep run' again" in seen
+    assert "--rebuild" not in seen
 
 
 def test_messages_name_the_command_the_flag_and_the_remedy_that_are_right(

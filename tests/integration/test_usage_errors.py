@@ -42,7 +42,7 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, *arguments: object) -
         (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--stages", "crop", "--side", "7"), "belongs to the stage"),
         (("run", "ffpp", "--root", "nowhere/at/all", "--out", "OUT"), "nowhere/at/all"),
         (("run", "ffpp", "--root", "", "--out", "OUT"), "a path is empty"),
-        (("run", "dfd", "--root", "ROOT", "--out", "OUT"), "looks like ffpp: did you mean 'forgeprep run ffpp'?"),
+        (("run", "dfd", "--root", "ROOT", "--out", "OUT"), "looks like ffpp: did you mean ffpp instead of dfd?"),
         (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--compression", "c24"), "did you mean 'c23'?"),
         (("run", "ffpp", "--root", "EMPTY", "--out", "OUT"), "original_sequences"),
         (("run", "ffpp", "--root", "ROOT", "--out", "EMPTY/file.txt/out"), "file.txt"),
@@ -51,7 +51,8 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, *arguments: object) -
         (("verify", "EMPTY"), "EMPTY"),
         (("inspect", "nowhere"), "nowhere"),
         (("demo", "ROOT"), "not an empty folder"),
-        (("demo", "OUT", "--people", "5"), "--people: must be even"),
+        (("demo", "OUT", "--people", "7"), "--people: must be even"),
+        (("demo", "OUT", "--people", "2"), "at least 6, for a pair in each split"),
     ],
 )
 def test_wrong_usage_is_told_in_one_line(
@@ -117,10 +118,10 @@ def test_a_folder_of_runs_names_the_runs_in_it(
         ("frames: 2020-13-01\n", "not valid YAML (month must be in 1..12)"),
         ("frames: &a [1]\nsize: [*a, *a]\n", "aliases (*name) are not supported"),
         ("frames: " + "[" * 5000 + "\n", "not valid YAML"),
-        ("workers: .inf\n", "--workers: must be a whole number from 0 to"),
-        ("clip_timeout: .nan\n", "--clip-timeout: must be a number of seconds from 1"),
+        ("workers: .inf\n", "my run.yaml: workers: must be a whole number from 0 to"),
+        ("clip_timeout: .nan\n", "my run.yaml: clip_timeout: must be a number of seconds from 1"),
         ("frames: {train: 3, val: 2}\n", "frames for each split needs exactly train, val, test"),
-        ("enlarge: wide\n", "--enlarge: "),
+        ("enlarge: wide\n", "my run.yaml: enlarge: "),
         ("!!python/object/apply:os.system ['true']\n", "not valid YAML"),
     ],
 )

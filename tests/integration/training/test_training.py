@@ -105,7 +105,7 @@ def test_a_request_to_terminate_keeps_the_state_and_the_folder_alone_goes_on(
     asking = threading.Thread(target=terminate)
     asking.start()
     command = ["train", "fn3-seg", "--shards", str(prepared), "--run", str(run), *flags, "--batch", "4", "--gpus", "0"]
-    assert run_cli(*command) == 130
+    assert run_cli(*command) == 143
     asking.join()
     assert f"go on with: forgeprep train --run {run}" in capsys.readouterr().err
     step = json.loads((run / "last.json").read_text())["step"]

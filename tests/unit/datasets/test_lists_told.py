@@ -26,14 +26,17 @@ def test_what_is_listed_but_not_there_and_there_but_not_listed_is_told(tmp_path:
     (tmp_path / "c" / "Celeb-real" / "notes.txt").write_text("x")
     told = scan("celebdf-v2", tmp_path / "c").warnings
     assert "1 file is listed but not there: Celeb-synthesis/id8_id9_0001.mp4" in told
-    assert "1 file left out, of no known kind: Celeb-real/notes.txt" in told
+    assert "1 file left out, for nothing in place and name says what it is: Celeb-real/notes.txt" in told
     dfdc(
         tmp_path / "d",
         '{"aaaaaaaaaa.mp4": {"label": "FAKE", "original": "zzzzzzzzzz.mp4"}, "c.mp4": {"label": "REAL"}}',
     )
     found = scan("dfdc", tmp_path / "d")
     assert "1 file is listed but not there: dfdc_train_part_0/c.mp4" in found.warnings
-    assert "1 file left out, of no known kind: dfdc_train_part_0/bbbbbbbbbb.mp4" in found.warnings
+    assert (
+        "1 file left out, for nothing in place and name says what it is: dfdc_train_part_0/bbbbbbbbbb.mp4"
+        in found.warnings
+    )
     assert found.without_original == ["dfdc/part_0/aaaaaaaaaa"]
     forgerynet(tmp_path / "f", "image", f"{REAL} 0 0 0", f"train_release/1/{MD5}/{MD5}/frame00000.jpg 1 1 7")
     told = scan("forgerynet", tmp_path / "f").warnings

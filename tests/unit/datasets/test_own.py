@@ -120,7 +120,7 @@ def test_what_lies_beside_real_and_fake_is_refused_or_told(tmp_path: Path) -> No
     put(tmp_path, "real/a.mp4", "fake/m/a.mp4", "masks/m/a.png", "c.mp4", "readme.txt")
     put(tmp_path, "shards/run.json", "shards/report/a.png")
     (warning,) = [line for line in scan("folder", tmp_path, ratios="1,0,0").warnings if "left out" in line]
-    assert warning == "1 file left out, of no known kind: c.mp4"
+    assert warning == "1 file left out, for nothing in place and name says what it is: c.mp4"
     put(tmp_path, "fakes2/b.mp4")
     with pytest.raises(UsageError, match=r"in fakes2/ are; known there are real, fake, masks; or train, training"):
         scan("folder", tmp_path, ratios="1,0,0")

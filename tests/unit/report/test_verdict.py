@@ -67,6 +67,19 @@ def test_what_needs_a_look_leads_to_the_pictures_of_it(tmp_path: Path, face_phot
     assert not any("confidence" in line or "stray" in line for line in verdict.well)
 
 
+def test_masks_that_differ_from_the_datasets_own_need_a_look(tmp_path: Path, face_photo: UInt8) -> None:
+    def apart(row: Row) -> None:
+        if row["label"]:
+            # Too near for a doubt about the masks alone.
+            row["mask_agreement"] = 0.67 if row["method"] == "FaceSwap" else 0.9
+
+    verdict = judge(page.gather(write(tmp_path, face_photo, apart)))
+    notice = next(one for one in verdict.look if one.text.startswith("Masks differ from the dataset's own"))
+    assert "1 method of 2" in notice.text
+    assert [link.words for link in notice.links] == ["FaceSwap (c23) 0.67", "figures"]
+    assert notice.links[0].href.startswith("#g")
+
+
 def test_a_jump_is_shown_between_its_neighbours(tmp_path: Path, face_photo: UInt8) -> None:
     found = page.gather(write(tmp_path, face_photo, spoilt))
     sheet = found.pictures.sheets[Group("FaceSwap", "c23")]

@@ -63,11 +63,11 @@ FILE_DAMAGE: dict[str, tuple[Callable[[Path], object], list[tuple[str, str]]]] =
     "drop reason": (rename_drop, [(RECORD, "unknown drop reason 'bad_luck'")]),
     "damaged record": (
         lambda out: truncate(record_path(out, "train/ffpp-train-00000")),
-        [(RECORD, "the record is damaged; 'forgeprep verify OUT --rebuild'")],
+        [(RECORD, "the record is damaged; 'forgeprep verify ")],
     ),
     "lost record": (
         lambda out: record_path(out, "train/ffpp-train-00000").unlink(),
-        [(RECORD, "the record is missing; 'forgeprep verify OUT --rebuild'")],
+        [(RECORD, "the record is missing; 'forgeprep verify ")],
     ),
     "leftover": (
         lambda out: (out / "shards/train/.1.parquet.tmp").touch(),

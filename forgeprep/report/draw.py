@@ -144,7 +144,7 @@ def _with_texts(page: _Page) -> UInt8:
         drawn.set_fontfamily("DejaVu Sans")
         drawn.set_parse_math(False)
     # Straight into the renderer's pixels: as a matplotlib image, the canvas would be resampled, for seconds.
-    renderer: Any = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    renderer: Any = FigureCanvasAgg(figure).get_renderer()
     pixels = np.asarray(renderer.buffer_rgba())
     pixels[..., :3], pixels[..., 3] = page.canvas, 255
     figure.draw(renderer)

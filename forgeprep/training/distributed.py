@@ -48,7 +48,7 @@ def train_on_gpus(
     (training.run / STOP).unlink(missing_ok=True)
     started = start_ray(None, address, make_folder() if address is None else None)
     try:
-        there = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
+        there = int(ray.cluster_resources().get("GPU", 0))
         if gpu and there < ranks:
             raise UsageError(f"--gpus {ranks}: Ray sees {there}")
         told = Queue(actor_options={"num_cpus": 0})

@@ -93,7 +93,7 @@ class _Pool:
         self.board: Any = start_actor() if started.session is None else Pipe(started.session)
         self._limits = limits
         # Ray itself repeats nothing: a retry has to know at which group the worker before it died.
-        there = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        there = ray.cluster_resources()
         asks = request(needs, there, on_cluster=started.folder is None)
         remote: Any = ray.remote
         self._task = remote(max_retries=0, **asks)(_ray_task)

@@ -151,7 +151,7 @@ def _network(config: Mapping[str, Any]) -> Any:
         raise UsageError(f"--model-option vision: must be of {', '.join(KINDS)} (got {kind})")
     made = AutoConfig.for_model(**config)
     made.dtype = torch.float32
-    return AutoModel.from_config(made, trust_remote_code=False)  # type: ignore[no-untyped-call]
+    return AutoModel.from_config(made, trust_remote_code=False)
 
 
 def _read_weights(folder: Path, like: nn.Module) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ import argparse
 import multiprocessing
 import tempfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from forgeprep.faces.detectors import make_detector
 from forgeprep.faces.search import find_faces
 from forgeprep.faces.tracks import Face
 from forgeprep.media.frames import Frame
-from forgeprep.media.regions import frame_rgb
+from forgeprep.media.regions import Box, frame_rgb
 from forgeprep.media.video import read_frames
 from forgeprep.ops import evidence, masks
 from forgeprep.params.crop import CropParams
@@ -43,6 +44,10 @@ DRAWS, RANDOM, KEPT = 4, 14, 6
 """Forgeries of each way and clip, further random ones, and frames of each that the network learns on."""
 HELD_DRAWS, HELD_RANDOM = 1, 3
 """The same for the clips that the confidence is fitted on, of which all frames are kept."""
+SHORT = slice(0, None, 8), slice(5, 6), slice(17, 18), slice(0, 4), slice(8, 15)
+"""Runs of few frames, as pictures and a few frames of a clip are."""
+BESIDE = (0.0, 0.0), (0.0, 1.1), (-0.8, 0.1), (0.7, -0.2)
+"""Where a box is moved, in its sides, for what is no face: nothing is forged there either."""
 
 
 def main() -> None:
@@ -85,21 +90,37 @@ def measured_clip(shots: list[Any], number: int, held: bool) -> list[dict[str, A
     coded = {name: code(shot.frames, coding) for name, coding in CODINGS.items()}
     faces = faces_of(coded["c23"])
     nothing = [np.zeros(frame.shape[:2], bool) for frame in shot.frames]
-    runs = [measured(coded[b], coded[a], faces, nothing, f"{b}|{a}", kept) for a, b in NULLS]
+    runs = []
+    for place in BESIDE:
+        there = [_moved(face, place) for face in faces]
+        for b, a in NULLS:
+            every = zip(coded[b], coded[a], there, nothing, strict=True)
+            runs += [measured(part, f"{b}|{a}", kept) for part in _runs([*every])]
     for way, draw in todo:
         frames, truths = forged_clip(way, shots, number, draw)
         fakes = {name: code(frames, coding) for name, coding in CODINGS.items()}
         for name, (fake, original) in PAIRED.items():
             if (name == "c23/420" and draw) or (name == "c0" and draw % 2):
                 continue
-            pair = fakes[fake], coded[original]
-            runs.append(measured(*pair, faces, truths, name, kept))
-            # Also short runs, as a few frames of a clip are.
-            if name in ("c23", "c40", "c23/c40") and (draw + number) % 2 == 0:
-                runs.append(measured(*pair, faces, truths, name, kept and 2, step=8))
+            every = zip(fakes[fake], coded[original], faces, truths, strict=True)
+            short = name in ("c23", "c40", "c23/c40") and draw in (0, draws[0])
+            runs += [measured(part, name, kept) for part in (_runs([*every]) if short else [[*every]])]
     for at in range(random):
         del WAYS[f"random{at}"]
     return runs
+
+
+def _runs(frames: list[Any]) -> list[list[Any]]:
+    """All frames, and short runs of them."""
+    return [frames, *(frames[part] for part in SHORT)]
+
+
+def _moved(face: Face, by: tuple[float, float]) -> Face:
+    def moved(box: Box) -> Box:
+        across, down = ((box[2] - box[0]) * share for share in by)
+        return box[0] + across, box[1] + down, box[2] + across, box[3] + down
+
+    return replace(face, box=moved(face.box), cut_box=moved(face.cut_box))
 
 
 def measured_demo() -> list[dict[str, Any]]:
@@ -118,24 +139,17 @@ def measured_demo() -> list[dict[str, Any]]:
             count = min(len(fakes["c23"]), len(reals["c23"]))
             faces = faces_of(reals["c23"][:count])
             for name, (fake, original) in PAIRED.items():
-                pair = fakes[fake][:count], reals[original][:count]
-                runs.append(measured(*pair, faces, truths[:count], name, KEPT))
+                every = zip(fakes[fake][:count], reals[original][:count], faces, truths[:count], strict=True)
+                runs.append(measured([*every], name, KEPT))
     return runs
 
 
-def measured(
-    fakes: list[Frame],
-    originals: list[Frame],
-    faces: list[Face],
-    truths: list[Any],
-    coding: str,
-    kept: int | None,
-    step: int = 1,
-) -> dict[str, Any]:
-    """A run: standing of the channels and its mean, cells seen, truth on the grid, crops; so many frames are kept."""
+def measured(frames: list[tuple[Frame, Frame, Face, Any]], coding: str, kept: int | None) -> dict[str, Any]:
+    """A run of a fake's frames, its original's, faces and truths: standing of the channels and its mean, cells seen,
+    truth on the grid, crops; so many frames are kept, None: all."""
     params = CropParams()
     pairs, crops, grids = [], [], []
-    for fake, original, face, truth in list(zip(fakes, originals, faces, truths, strict=True))[::step]:
+    for fake, original, face, truth in frames:
         windows = window(fake, face.cut_box, params), window(original, face.cut_box, params)
         pair, crop = compared(windows, face, fake.size_wh, params)
         pairs.append(pair)

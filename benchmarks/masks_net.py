@@ -84,7 +84,7 @@ def train(runs: Sequence[Run], seed: int = 0) -> EvidenceNet:
         if forged.any():
             loss = loss + apart[forged].mean()
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
         schedule.step()

@@ -125,7 +125,7 @@ def _doubled(maps: Float) -> Float:
 
 
 def _scaled(energies: Float) -> Float:
-    return np.clip(energies * np.float32(SCALE), LEAST, MOST)
+    return np.asarray(np.clip(energies * np.float32(SCALE), LEAST, MOST), np.float32)
 
 
 @functools.cache

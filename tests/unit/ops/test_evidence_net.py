@@ -22,11 +22,12 @@ def convolved(name: str, maps: Float) -> Float:
         )
         for own in kernels
     ]
-    return np.maximum(np.stack(taps) + NUMBERS[f"{name}_bias"][:, None, None], 0)
+    return np.asarray(np.maximum(np.stack(taps) + NUMBERS[f"{name}_bias"][:, None, None], 0), np.float32)
 
 
 def mixed(name: str, maps: Float) -> Float:
-    return np.einsum("oc,chw->ohw", NUMBERS[name], maps) + NUMBERS.get(f"{name}_bias", np.zeros(1))[:, None, None]
+    bias = NUMBERS.get(f"{name}_bias", np.zeros(1))
+    return np.asarray(np.einsum("oc,chw->ohw", NUMBERS[name], maps) + bias[:, None, None], np.float32)
 
 
 def halved(maps: Float) -> Float:

@@ -49,6 +49,9 @@ TRIALS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "similarity, linear": ("local-similarity", {"size": 128, "batch": 8, "steps": 150}, {"kernel": "linear"}),
     "similarity, none": ("local-similarity", {"size": 128, "batch": 8, "steps": 150}, {"kernel": "none"}),
     "cael": ("cael", {"batch": 8, "steps": 60, **BALANCED}, {}),
+    "f3net": ("f3net", {"size": 96, "batch": 8, "steps": 100, "optimizer": "adam", "lr": 3e-4, **BALANCED}, {}),
+    "spsl": ("spsl", {"size": 96, "batch": 8, "steps": 200, "lr": 3e-4, **BALANCED}, {}),
+    "srm": ("srm", {"size": 96, "batch": 8, "steps": 100, "lr": 3e-4, **BALANCED}, {}),
 }
 COMMON = {"epochs": 1, "workers": 0, "view": "resize", "flip": True}
 

@@ -42,7 +42,7 @@ COMMANDS = {
     "stages": Entry(LISTS, "List the stages: what they need, add and take."),
     "perturbations": Entry(LISTS, "List the perturbations and their severities."),
     "models": Entry(LISTS, "List the forgery models, or show one."),
-    "weights": Entry(LISTS, "Fetch the weights of optional face detectors and landmarkers."),
+    "weights": Entry(LISTS, "Fetch weights of face detectors, of landmarkers and of trainings."),
     "doctor": Entry(LISTS, "Tell what works on this machine, and what is missing."),
 }
 """Command -> how it is listed; each lies in a module of ``forgeprep.commands`` that has its name."""

@@ -114,10 +114,10 @@ def export(
         with unattended(), stoppable(to), counting() as tell:
             made = write(out, to, asked, how=how, progress=tell)
         told |= {"to": str(to), "format": format_name, "entries": made.entries, "unit": made.unit}
-        told |= {"files": made.files, "bytes": made.size, "unpaired": made.unpaired}
-        size = f"{made.size / 2**20:,.1f} MiB"
+        told |= {"files": made.files, "bytes": made.size, "unpaired": made.unpaired, "already": made.already}
+        size, whole = f"{made.size / 2**20:,.1f} MiB", "already there and whole, " if made.already else ""
         console.print(
-            f"{to}: {counted(made.entries, made.unit)} in {counted(made.files, 'file')}, {size}; "
+            f"{to}: {whole}{counted(made.entries, made.unit)} in {counted(made.files, 'file')}, {size}; "
             "checksums.sha256 lists them",
             markup=False,
         )

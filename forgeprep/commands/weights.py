@@ -21,8 +21,9 @@ def _names() -> Iterable[str]:
 def _known() -> dict[str, Weights]:
     from forgeprep.faces.detectors import known_weights
     from forgeprep.faces.landmarkers import landmark_weights
+    from forgeprep.training.fetched import PRETRAINED, VITS
 
-    return known_weights() | landmark_weights()
+    return known_weights() | landmark_weights() | PRETRAINED | VITS
 
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -30,9 +31,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=N
 
 @app.callback()
 def weights() -> None:
-    """Fetch the weights of optional face detectors and landmarkers.
+    """Fetch weights of face detectors, of landmarkers and of trainings.
 
-    They are never fetched during a run.
+    No run and no training ever fetches anything.
     """
 
 
@@ -41,7 +42,8 @@ def weights_fetch(
     name: Annotated[
         str,
         typer.Argument(
-            help="dlib-cnn, s3fd, dlib-5, fan, or those of another package.",
+            help="Of faces: dlib-cnn, s3fd, dlib-5, fan, or those of another package. Of trainings: xception, vgg16, "
+            "resnet50, efficientnet_b0 for --weights; clip-vit-l14, dinov2-b14 for foundation-vit.",
             metavar="NAME",
             autocompletion=completing(_names),
         ),
@@ -51,4 +53,4 @@ def weights_fetch(
     """Fetch optional weights and check them. This command uses the network; no other does."""
     from forgeprep.faces.weights import fetch
 
-    print(f"{fetch(name, _known())}: ready")
+    print(f"{fetch(name, _known(), lambda line: print(line, flush=True))}: ready")

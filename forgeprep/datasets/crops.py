@@ -21,6 +21,7 @@ that of the JSON, the table or the folder, else FaceForensics++'s own; else sour
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -105,10 +106,11 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     check_root(root)
     params = options.params if isinstance(options.params, CropsParams) else CropsParams()
     names = Names(params.words("real"), params.words("fake"))
+    _refuse_doubles(params)
     found = find_items(root, names, params.words("ignore"), params.frames, params.json_file, options.progress)
     _refuse_unknown(root, found.items)
     named = [_Named(item, _who(item, params)) for item in _of_qualities(root, found.items, options)]
-    warnings = told_stills(found.stills)
+    warnings = told_stills(found.stills) + found.told_rows()
     named, told = _with_splits(root, named, params)
     warnings += told
     clips = _clips(named, params)
@@ -121,12 +123,20 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     return make_scan(dataset, root, clips, options, strangers=found.strangers, warnings=warnings)
 
 
+def _refuse_doubles(params: CropsParams) -> None:
+    for one, other in itertools.combinations(("real", "fake", "ignore"), 2):
+        both = sorted(params.words(one) & params.words(other))
+        if both:
+            raise UsageError(f"--option {one} and --option {other} both name {shown(both)}; name it in one of them")
+
+
 def _refuse_unknown(root: Path, items: Iterable[Item]) -> None:
     unknown = list(dict.fromkeys(f"{item.top}/" for item in items if item.label is None))
     if unknown:
         raise UsageError(
             f"{root}: nothing says whether the pictures in {shown(unknown)} are real or fake: name the folders with "
-            "--option real=NAME,… or fake=NAME,…, or leave them out with ignore=NAME,…"
+            "--option real=NAME,… or fake=NAME,…, or leave them out with ignore=NAME,…; a column label in metadata.csv "
+            "tells too"
         )
 
 

@@ -65,18 +65,27 @@ class Item:
 
 @dataclass(slots=True)
 class Found:
-    """What a root holds; ``stills`` are folders of numbered pictures that are no clips."""
+    """What a root holds; ``stills`` are folders of numbered pictures that are no clips, lone masks and rows of tables
+    those of no picture."""
 
     items: list[Item] = field(default_factory=list)
     stills: list[str] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
     lone_masks: list[str] = field(default_factory=list)
+    lone_rows: list[str] = field(default_factory=list)
 
     def told_masks(self) -> list[str]:
         """What is to be said of masks that belong to no crop."""
         lone = self.lone_masks
         text = f"{counted(len(lone), 'mask')} left out, of no picture that is there: {shown(lone)}"
         return [text] if lone else []
+
+    def told_rows(self) -> list[str]:
+        """What is to be said of rows of tables that belong to no crop."""
+        lone = self.lone_rows
+        return [f"{counted(len(lone), 'row')} of tables left out, of no picture that is there: {shown(lone)}"] * bool(
+            lone
+        )
 
 
 def find_items(
@@ -93,6 +102,7 @@ def find_items(
     lines: dict[str, Told] = {}
     for home, name in tables:
         lines |= read_table(root, home, name)
+    found.lone_rows += [path for path in lines if path not in pictures]
     folders = candidates(pictures)
     clips = _clip_folders(root, folders, lines, names, choice, found.stills)
     by_json = read_jsons(root, json_file, {path.rpartition("/")[0] for path in pictures})

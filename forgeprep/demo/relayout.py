@@ -30,7 +30,7 @@ def _dfd(source: Source) -> None:
         free[split] = iter([actor for actor, its in splits.items() if its == split])
     actor = {person: next(free[split]) for split, person in source.people}
     scene = "talking_against_wall"
-    for compression in ("raw", "c23", "c40"):
+    for compression in source.compressions:
         for _, person in source.people:
             place = f"original_sequences/actors/{compression}/videos/{actor[person]}__{scene}.mp4"
             source.put(source.real(person, compression), place)

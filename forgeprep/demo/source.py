@@ -34,6 +34,11 @@ class Source:
         """(split, target, source), both ways."""
         return [(split, x, y) for split, a, b in self.pairs for x, y in ((a, b), (b, a))]
 
+    @property
+    def compressions(self) -> list[str]:
+        """Those that the videos have."""
+        return sorted(folder.name for folder in (self.home / "original_sequences" / "youtube").iterdir())
+
     def real(self, person: str, compression: str = "c23") -> Path:
         """The video of a person."""
         return self.home / "original_sequences" / "youtube" / compression / "videos" / f"{person}.mp4"

@@ -12,7 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from forgeprep.export.base import STATE, ExportFormat, ExportParams, Files, Part
 from forgeprep.export.select import Clips, Selection, count_rows, parts_of
 from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.lock import locked
-from forgeprep.io.safe_files import LIST_BYTES, read_json
+from forgeprep.io.safe_files import LIST_BYTES, read_bytes, read_json
 from forgeprep.io.settings import first_problem, name_and_value
 from forgeprep.io.storage import is_remote, remove_tree, sizes_below
 from forgeprep.pipeline.configure import digest
@@ -39,6 +39,8 @@ from forgeprep.shards.sums import check_sum, shard_sums
 from forgeprep.text import counted
 
 SUMS = "checksums.sha256"
+DONE = ".forgeprep-export.json"
+"""Of a whole export: what was asked for, and how many entries it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Exported:
         files: how many files.
         size: their bytes.
         unpaired: fakes among the samples whose original's frame is not exported.
+        already: whether all of it was there before.
     """
 
     entries: int
@@ -58,6 +61,7 @@ class Exported:
     files: int
     size: int
     unpaired: int
+    already: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +155,19 @@ def export(
         how: who does the work; without it, this process.
         progress: is told what was counted so far.
 
+    A folder that holds the same export already is compared with its checksums, and left as it is.
+
     Raises:
-        UsageError: ``to`` is not empty, or is being filled; the run has nothing that the format can hold.
-        VerifyError: a shard is damaged, or what was written is not what was asked for.
+        UsageError: ``to`` holds something else, or is being filled; the run has nothing that the format can hold.
+        VerifyError: a shard is damaged, or what was written is not what was asked for, or has changed.
         StorageError: the folder cannot be written.
         ForgeprepError: some parts failed; the others are kept, and the same command goes on.
     """
     chosen, run = FORMATS.get(asked.name), read_run(out)
     identity = json.loads(json.dumps([asdict(asked), run.get("fingerprint"), _shards(out)]))
+    done = _finished(to, identity)
+    if done is not None:
+        return done
     work = _claim(to, identity)
     with locked(work / STATE, "--to"):
         made = _make_parts(out, work, asked, digest(identity), how or Execution(), progress)
@@ -171,10 +180,34 @@ def export(
         _verify(work, made.files)
         lines = "".join(f"{value}  {name}\n" for name, value in sorted(made.files.sums.items()))
         made.files.add(SUMS, lines.encode())
+        number, size = sum(map(len, made.entries)), sum(made.files.sizes.values())
+        result = Exported(number, chosen.unit, len(made.files.sums), size, made.counts["unpaired"])
+        atomic_write_bytes(work / DONE, json.dumps({"asked": identity, "made": asdict(result)}).encode())
     _publish(work, to)
-    number = sum(map(len, made.entries))
-    size = sum(made.files.sizes.values())
-    return Exported(number, chosen.unit, len(made.files.sums), size, made.counts["unpaired"])
+    return result
+
+
+def _finished(to: Path, identity: Any) -> Exported | None:
+    """What an export before wrote to ``to``, if it was this one and is whole; None where there is none of it.
+
+    Raises:
+        UsageError: it was another one.
+        VerifyError: its files are not as they were written.
+    """
+    try:
+        known = read_json(to / DONE, LIST_BYTES)
+        asked, made = known["asked"], Exported(**known["made"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if asked != identity:
+        names = {"name": "format", "params": "options", "selection": "selection of samples", "links": "--links"}
+        other = [names[name] for name, value in identity[0].items() if asked[0].get(name) != value]
+        differs = f"other {', '.join(other)}" if other else "of another run, or the run has changed since"
+        raise UsageError(f"{to}: holds another export ({differs}); give a new one with --to")
+    for line in read_bytes(to / SUMS, LIST_BYTES).decode().splitlines():
+        digest_hex, name = line.split("  ", 1)
+        check_sum(to / name, digest_hex, "delete the folder, and run the same command again")
+    return replace(made, already=True)
 
 
 def make_part(
@@ -211,7 +244,8 @@ def _make_parts(
     source, target = out if is_remote(out) else out.resolve(), work if is_remote(work) else work.resolve()
     left, there = {}, sizes_below(work)
     for split, shard in parts:
-        if _read_record(work, split, shard, key, there) is None:
+        record = _read_record(work, split, shard, key, there)
+        if record is None or not _intact(work, record["sums"]):
             path, expected = shard if is_remote(shard) else shard.resolve(), sums.get(shard.relative_to(out).as_posix())
             left[f"{split}/{shard.stem}"] = functools.partial(
                 make_part, asked, source, target, split, path, key, expected
@@ -304,6 +338,16 @@ def _read_record(work: Path, split: str, shard: Path, key: str, there: Mapping[s
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return dict(record) if whole else None
+
+
+def _intact(work: Path, sums: Mapping[str, str]) -> bool:
+    """Whether the files that an earlier attempt left are as it wrote them."""
+    try:
+        for name, expected in sums.items():
+            check_sum(work / name, expected)
+    except VerifyError:
+        return False
+    return True
 
 
 def _read(chosen: ExportFormat, options: Sequence[str]) -> ExportParams:

@@ -1,6 +1,7 @@
-"""Weights of optional detectors and landmarkers: where they lie, and the one command that fetches them.
+"""Weights that are fetched: where they lie, and the one command that fetches them.
 
-A detector or landmarker of another package brings its own :class:`Weights` and calls :func:`require` with them.
+Here are those of the optional detectors and landmarkers; ``training/fetched.py`` has those that trainings begin from. A
+detector or landmarker of another package brings its own :class:`Weights` and calls :func:`require` with them.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import importlib.util
 import os
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 from forgeprep.errors import ForgeprepError, unknown_name
 
@@ -33,6 +34,8 @@ class Weights:
         size: more bytes it does not have, neither packed nor unpacked.
         home: whose folder it lies in: forgeprep's own, or that of torch.hub.
         by_hand: how a user gets it, where it is not for forgeprep to fetch it; None where it is.
+        folder: of its own, inside of the home; empty for none.
+        also: more files of that folder.
     """
 
     file: str
@@ -41,10 +44,12 @@ class Weights:
     size: int
     home: Literal["forgeprep", "torch.hub"] = "forgeprep"
     by_hand: str | None = None
+    folder: str = ""
+    also: tuple[Weights, ...] = ()
 
 
-MOST_SECONDS = 1800.0
-"""A download that takes longer is given up: a host may send a byte a minute for ever."""
+MOST_SECONDS, SLOWEST = 1800.0, 250_000
+"""A download that takes longer, and has come by fewer bytes a second, is given up: a host may trickle for ever."""
 
 WEIGHTS = {
     "dlib-cnn": Weights(
@@ -121,7 +126,8 @@ def weights_path(name: str, known: Mapping[str, Weights] = WEIGHTS) -> Path:
         import torch
 
         return Path(torch.hub.get_dir()) / "checkpoints" / file
-    here = Path(os.environ.get("FORGEPREP_WEIGHTS") or Path.home() / ".cache" / "forgeprep" / "weights") / file
+    home = Path(os.environ.get("FORGEPREP_WEIGHTS") or Path.home() / ".cache" / "forgeprep" / "weights")
+    here = home / known[name].folder / file
     packaged = (folder / file for folder in _packaged() if (folder / file).is_file())
     return here if here.is_file() else next(packaged, here)
 
@@ -160,77 +166,98 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fetch(name: str, known: Mapping[str, Weights] = WEIGHTS) -> Path:
+def fetch(name: str, known: Mapping[str, Weights] = WEIGHTS, tell: Callable[[str], None] = lambda _: None) -> Path:
     """Fetch weights, check their hash and put them in their place; nothing is done if they are there.
+
+    ``tell`` gets a line for each file, and for each 128 MB of it.
+
+    Returns:
+        the file; where they are several files, their folder.
 
     Raises:
         ForgeprepError: they cannot be fetched, or are not what they should be.
     """
-    path = weights_path(name, known)
-    if path.is_file():
-        return path
-    source = known[name]
-    if source.by_hand is not None:
-        raise ForgeprepError(f"{name}: {source.by_hand}")
+    path, source = weights_path(name, known), known[name]
+    for one in (*source.also, source):
+        place = path.with_name(one.file)
+        if place.is_file():
+            continue
+        if source.by_hand is not None:
+            raise ForgeprepError(f"{name}: {source.by_hand}")
+        try:
+            tell(f"fetching {one.url}")
+            _fetch(one, place, tell)
+        except OSError as error:
+            raise ForgeprepError(f"{place}: cannot be written ({error.strerror})") from None
+    return path.parent if source.also else path
+
+
+def _fetch(source: Weights, path: Path, tell: Callable[[str], None]) -> None:
+    """One file, which gets its name when it is whole."""
     by_hand = f"put the file {'(unpacked) ' if source.url.endswith('.bz2') else ''}at {path} yourself"
-    try:
-        data = _unpacked(_downloaded(source), source)
-    except (_NotTheFile, http.client.HTTPException, OSError, EOFError, ValueError) as error:
-        reason = " ".join(str(getattr(error, "reason", error) or type(error).__name__).split())[:200]
-        raise ForgeprepError(f"{source.url}: cannot be fetched ({reason}); {by_hand}") from None
-    found = hashlib.sha256(data).hexdigest()
-    if not found.startswith(source.sha256):
-        raise ForgeprepError(
-            f"{source.url}: not the expected file (SHA-256 {found}, expected {source.sha256}…), not kept; {by_hand}"
-        )
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
+        with temporary.open("w+b") as file:
+            try:
+                _download(source, file, tell)
+                _unpack(source, file)
+            except (_NotTheFile, http.client.HTTPException, OSError, EOFError, ValueError) as error:
+                reason = " ".join(str(getattr(error, "reason", error) or type(error).__name__).split())[:200]
+                raise ForgeprepError(f"{source.url}: cannot be fetched ({reason}); {by_hand}") from None
+            file.seek(0)
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if not found.startswith(source.sha256):
+            raise ForgeprepError(
+                f"{source.url}: not the expected file (SHA-256 {found}, expected {source.sha256}…), not kept; {by_hand}"
+            )
         temporary.replace(path)
-    except OSError as error:
-        raise ForgeprepError(f"{path}: cannot be written ({error.strerror})") from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-    return path
 
 
 class _NotTheFile(Exception):
     """What came is not what was asked for."""
 
 
-def _downloaded(source: Weights) -> bytes:
-    """The answer's bytes; no more than the file can have, and no longer than :data:`MOST_SECONDS`."""
-    end = time.monotonic() + MOST_SECONDS
-    data = bytearray()
+def _download(source: Weights, file: IO[bytes], tell: Callable[[str], None]) -> None:
+    """The answer, into a file; no more than it can have, and no longer than :data:`MOST_SECONDS`."""
+    begin, size, head = time.monotonic(), 0, b""
     with urllib.request.urlopen(source.url, timeout=60) as answer:
         told = answer.headers.get("Content-Length") or ""
         if answer.geturl().startswith("http:") and source.url.startswith("https:"):
             raise _NotTheFile("the host leads to an address without https")
         if (answer.headers.get("Content-Type") or "").startswith("text/html"):
             raise _NotTheFile("the host answered with a page, not with the file")
-        # Piece by piece: a host that trickles, or never ends, is left.
+        # Piece by piece: a host that trickles, or never ends, is left, and gigabytes do not fit into memory.
         while piece := answer.read1(1 << 16):
-            data += piece
-            if len(data) > source.size:
+            file.write(piece)
+            if size >> 27 < (size + len(piece)) >> 27:
+                tell(f"{(size + len(piece)) >> 20:,} MB are here")
+            head, size = head or piece[:200], size + len(piece)
+            if size > source.size:
                 raise _NotTheFile(f"the answer is larger than {source.size >> 20} MB")
-            if time.monotonic() > end:
-                raise _NotTheFile(f"it took more than {MOST_SECONDS:.0f} s")
-    if told.isdecimal() and len(data) != int(told):
-        raise _NotTheFile(f"it broke off after {len(data):,} of {int(told[:15]):,} bytes")
-    if data[:200].lstrip().lower().startswith((b"<!doctype", b"<html")):
+            seconds = time.monotonic() - begin
+            if seconds > MOST_SECONDS and size < seconds * SLOWEST:
+                raise _NotTheFile(f"{size:,} bytes took {seconds:.0f} s")
+    if told.isdecimal() and size != int(told):
+        raise _NotTheFile(f"it broke off after {size:,} of {int(told[:15]):,} bytes")
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
         raise _NotTheFile("the host answered with a page, not with the file")
-    return bytes(data)
 
 
-def _unpacked(data: bytes, source: Weights) -> bytes:
+def _unpack(source: Weights, file: IO[bytes]) -> None:
+    """In place; archives are small."""
     if not source.url.endswith(".bz2"):
-        return data
+        return
+    file.seek(0)
     unpacker = bz2.BZ2Decompressor()
-    unpacked = unpacker.decompress(data, max_length=source.size + 1)
+    unpacked = unpacker.decompress(file.read(), max_length=source.size + 1)
     if len(unpacked) > source.size:
         raise _NotTheFile(f"it unpacks to more than {source.size >> 20} MB")
     if not unpacker.eof:
         raise _NotTheFile("the archive is cut short")
-    return unpacked
+    file.seek(0)
+    file.truncate()
+    file.write(unpacked)

@@ -30,8 +30,8 @@ def shard_sums(out: Path) -> dict[str, str]:
         raise VerifyError(f"{path}: {' '.join(str(error).split())}") from error
 
 
-def check_sum(path: Path, expected: str) -> None:
-    """Read a shard's file to see whether it is as it was written.
+def check_sum(path: Path, expected: str, remedy: str = "look with 'forgeprep verify'") -> None:
+    """Read a file to see whether it is as it was written.
 
     Raises:
         VerifyError: it is not, or cannot be read.
@@ -42,4 +42,4 @@ def check_sum(path: Path, expected: str) -> None:
     except OSError as error:
         raise VerifyError(f"{path}: cannot be read ({error.strerror})") from error
     if found != expected:
-        raise VerifyError(f"{path}: its bytes have changed since the run; look with 'forgeprep verify'")
+        raise VerifyError(f"{path}: its bytes have changed since it was written; {remedy}")

@@ -42,6 +42,8 @@ class Sample:
             where there is no original.
         compared: the windows of fake and original that a mask is made from; None where there is no original.
         companions: crops of the clip's companion files, e.g. ``{"mask": uint8 (H, W)}``.
+        lost_companions: those of which nothing can be cut here: the file cannot be read, lacks the frame, or has
+            another shape than the clip.
         guessed: whether the original was inferred from names: then it may not cost the sample.
         reason: the drop reason, once a stage finds that the sample cannot be made.
         detail: more about the drop, in words.
@@ -81,6 +83,7 @@ class Sample:
     original: UInt8 | None = None
     compared: tuple[Pair, Crop] | None = None
     companions: dict[str, UInt8] = field(default_factory=dict)
+    lost_companions: set[str] = field(default_factory=set)
     guessed: bool = False
     reason: str | None = None
     detail: str | None = None

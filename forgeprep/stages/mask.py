@@ -101,6 +101,9 @@ def _fill_compared(sample: Sample, found: DifferenceMask | None, params: MaskPar
 def _fill_provided(sample: Sample, found: DifferenceMask | None, params: MaskParams) -> None:
     mask = _provided(sample)
     # A magnitude that stays below the level says that the forgery is weak, not that there is none.
+    if mask is None and found is None and not sample.lost_companions.isdisjoint(LEVELS):
+        sample.drop("no_mask", "the clip's mask cannot be read, ends earlier, or has another shape")
+        return
     weak = "magnitude" in sample.companions and params.mask_source == "difference" and not np.any(mask)
     if (mask is None or weak) and _may_be_absent(sample, params):
         sample.columns |= dict.fromkeys((column.name for column in STAGE.adds), None)

@@ -7,6 +7,7 @@ become those that the weights were trained with.
 
 from __future__ import annotations
 
+import pickle
 import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ from forgeprep.errors import UsageError
 from forgeprep.io.safe_files import check_regular
 from forgeprep.media import guard
 from forgeprep.text import counted
+from forgeprep.training.fetched import PRETRAINED
 from forgeprep.training.models.base import Normalised
 from forgeprep.training.models.record import Weights
 
@@ -110,7 +112,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             else:
                 tensors = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise UsageError(f"{path}: no such file; fetch the weights first, forgeprep never does") from None
+        known = ", ".join(name for name, file in PRETRAINED.items() if file.by_hand is None)
+        told = f"'forgeprep weights fetch NAME' gets those of {known}, and tells where they are"
+        raise UsageError(f"{path}: no such file; fetch the weights first: {told}") from None
+    except pickle.UnpicklingError:  # torch tells at length how to run what an unknown file holds
+        told = "neither safetensors nor a torch file of plain tensors"
+        raise UsageError(f"{path}: no weights that can be read ({told})") from None
     except Exception as error:  # what torch and safetensors raise at a damaged file is of many kinds
         raise UsageError(f"{path}: no weights that can be read ({' '.join(str(error).split())[:160]})") from None
     entries: list[Any] = [tensors, *tensors.values()] if isinstance(tensors, Mapping) else []

@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import json
 import os
+import re
 import shutil
 import threading
 import tracemalloc
@@ -27,6 +28,7 @@ from forgeprep.pipeline.plan import open_plan
 from forgeprep.schemas.files import RunFile, ShardRecord, problem_of
 from forgeprep.shards.records import read_record, read_run
 from forgeprep.shards.verify import verify
+from forgeprep.training.fetched import PRETRAINED, VITS
 from tests.conftest import run_cli
 from tests.helpers.runs import SMALL, run
 
@@ -252,10 +254,24 @@ def test_downloads_that_are_not_the_file(host: Callable[..., str], tmp_path: Pat
     assert peak < 64 << 20
     assert host(good) == place
     assert Path(place).read_bytes() == b"the weights"
+    # Weights of several files lie in a folder of their own, and go on where they stopped.
+    packed = weights.WEIGHTS["dlib-cnn"]
+    one = replace(
+        packed, file="config.json", url=packed.url.removesuffix(".bz2"), sha256=hashlib.sha256(good).hexdigest()
+    )
+    net = {"net": replace(one, file="net.bin", url="http://127.0.0.1:9/net.bin", folder="net", also=(one,))}
+    with pytest.raises(ForgeprepError, match=r"net\.bin: cannot be fetched"):
+        weights.fetch("net", net)
+    assert [file.name for file in (tmp_path / "net").iterdir()] == ["config.json"]
+    net["net"] = replace(net["net"], url=one.url)
+    assert weights.fetch("net", net) == tmp_path / "net"
+    assert {file.name for file in (tmp_path / "net").iterdir()} == {"config.json", "net.bin"}
 
 
 def test_weights_come_over_https() -> None:
-    assert all(source.url.startswith("https://") for source in weights.WEIGHTS.values())
+    known = [*weights.WEIGHTS.values(), *PRETRAINED.values(), *VITS.values()]
+    assert all(file.url.startswith("https://") for source in known for file in (source, *source.also))
+    assert all(source.by_hand or re.fullmatch("[0-9a-f]{8,64}", source.sha256) for source in known)
 
 
 def test_a_zip_that_unpacks_to_gigabytes_is_no_checkpoint(tmp_path: Path) -> None:

@@ -72,6 +72,9 @@ def test_portraits_in_class_folders_and_a_broken_one(tmp_path: Path) -> None:
     # Masks of half the size, with a codec's noise, in three channels.
     cv2.imwrite(str(root / "masks/train/1_fake/obama.png"), cv2.resize(mask, (width // 2, height // 2)))
     (root / "train/1_fake/broken.png").write_bytes((root / "train/1_fake/obama.png").read_bytes()[:2000])
+    # A mask of another shape.
+    cv2.imwrite(str(root / "train/1_fake/other.png"), picture)
+    cv2.imwrite(str(root / "masks/train/1_fake/other.png"), mask[: height // 2])
     assert run_cli("run", "crops", "--root", str(root), "--out", str(out), *STAGES) == 0
     (real, fake) = sorted((r for p in shard_paths(out) for r in iter_rows(p)), key=lambda row: row["label"])
     left = -real["crop_box"][0]
@@ -81,4 +84,5 @@ def test_portraits_in_class_folders_and_a_broken_one(tmp_path: Path) -> None:
     assert share > 0.98
     assert fake["mask_fraction"] == pytest.approx(mask[..., 0].mean() / 255 * width / height, rel=0.03)
     drops = pq.read_table(out / "meta/drops.pq").to_pylist()
-    assert [(drop["clip_id"], drop["reason"]) for drop in drops] == [("crops/train/1_fake/broken", "unreadable")]
+    reasons = {drop["clip_id"].rpartition("/")[2]: drop["reason"] for drop in drops}
+    assert reasons == {"broken": "unreadable", "other": "no_mask"}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from forgeprep.demo import load_truth, make_demo
+from forgeprep.demo.relayout import PAIRS, Source, relayout
 from forgeprep.errors import UsageError
 from forgeprep.faces.detectors import make_detector
 from forgeprep.media.video import read_frames
@@ -85,3 +86,16 @@ def test_clips_are_real_h264_with_a_face_that_the_detector_finds(demo: Path) -> 
 def test_arguments_out_of_range_are_usage_errors(tmp_path: Path, wrong: dict[str, int]) -> None:
     with pytest.raises(UsageError, match="got"):
         make_demo(tmp_path / "demo", **wrong)  # type: ignore[arg-type]
+
+
+def test_a_layout_has_the_compressions_that_are_asked_for(tmp_path: Path) -> None:
+    """``reproduce --quick`` asks for one; the files are empty here, for they are only put into their places."""
+    source = Source(tmp_path / "home", tmp_path, PAIRS[:3])
+    files = [source.real(person) for _, person in source.people]
+    for _, x, y in source.swaps:
+        files += [source.fake("Deepfakes", x, y), source.mask("Deepfakes", x, y), source.truth("Deepfakes", x, y)]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    relayout(source, "dfd")
+    assert {path.parts[-3] for path in tmp_path.glob("*_sequences/*/*/videos/*.mp4")} == {"c23", "masks"}

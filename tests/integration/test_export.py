@@ -57,7 +57,7 @@ def test_pictures_are_the_bytes_of_the_shards_with_their_labels(out: Path, tmp_p
         assert (to / line["path"]).read_bytes() == row["image"]["bytes"]
         assert (to / line["mask"]).read_bytes() == row["mask"]["bytes"]
         assert line["method"] == (row["method"] or "")
-    assert len(files_of(to)) == 2 * len(rows) + 2
+    assert len(files_of(to)) == 2 * len(rows) + 3
     # As ImageFolder finds classes: the folders in the split's.
     assert {path.name for path in (to / "train").iterdir()} == {"fake", "real"}
 
@@ -89,7 +89,7 @@ def test_the_checksums_are_those_of_the_files(out: Path, tmp_path: Path) -> None
     exported(out, tmp_path / "to", "deepfakebench")
     lines = (tmp_path / "to/checksums.sha256").read_text().splitlines()
     told = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
-    assert told.keys() == files_of(tmp_path / "to") - {"checksums.sha256"}
+    assert told.keys() == files_of(tmp_path / "to") - {"checksums.sha256", ".forgeprep-export.json"}
     for name, digest in told.items():
         assert hashlib.sha256((tmp_path / "to" / name).read_bytes()).hexdigest() == digest
 
@@ -151,7 +151,8 @@ def test_a_folder_that_is_not_empty_is_left_alone(out: Path, tmp_path: Path) -> 
     assert (tmp_path / "to/labels.csv").is_file()
 
 
-def test_an_export_that_failed_goes_on_where_it_was(out: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_an_export_that_failed_goes_on_where_it_was(out: Path, tmp_path: Path, spoilt: bool) -> None:
     run = with_dataset(out, "ffpp", tmp_path / "run")
     shard = run / "shards/test/ffpp-test-00000.parquet"
     whole = shard.read_bytes()
@@ -159,14 +160,56 @@ def test_an_export_that_failed_goes_on_where_it_was(out: Path, tmp_path: Path) -
     with pytest.raises(ForgeprepError, match=r"ffpp-test-00000.parquet"):
         exported(run, tmp_path / "to", "pictures")
     assert not (tmp_path / "to").exists()
-    done = next((tmp_path / ".to.tmp/train").rglob("*.png"))
+    done = min((tmp_path / ".to.tmp/train").rglob("*.png"))
     before = done.stat().st_mtime_ns
     shard.write_bytes(whole)
+    if spoilt:
+        done.write_bytes(done.read_bytes()[:-1] + b"?")
     exported(run, tmp_path / "to", "pictures")
-    assert (tmp_path / "to" / done.relative_to(tmp_path / ".to.tmp")).stat().st_mtime_ns == before
+    done = tmp_path / "to" / done.relative_to(tmp_path / ".to.tmp")
+    assert (done.stat().st_mtime_ns == before) != spoilt
     assert {path.name for path in tmp_path.iterdir()} == {"run", "to"}
     exported(out, tmp_path / "at once", "pictures")
+    assert done.read_bytes() == (tmp_path / "at once" / done.relative_to(tmp_path / "to")).read_bytes()
     assert (tmp_path / "to/checksums.sha256").read_bytes() == (tmp_path / "at once/checksums.sha256").read_bytes()
+
+
+def test_a_finished_export_is_told_whole_or_what_differs(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("export", "pictures", str(out), "--to", str(tmp_path / "to"), "--workers", "1")
+    assert run_cli(*command) == 0
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "to").rglob("*")}
+    capsys.readouterr()
+    assert run_cli(*command) == 0
+    assert "already there and whole" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "to").rglob("*")} == before
+    with pytest.raises(UsageError, match="holds another export \\(other options, selection of samples\\)"):
+        exported(out, tmp_path / "to", "pictures", ["classes=method"], frames=1)
+    picture = next((tmp_path / "to").rglob("*.png"))
+    picture.write_bytes(picture.read_bytes()[:-1] + b"?")
+    with pytest.raises(VerifyError, match=f"{picture.name}: its bytes have changed"):
+        exported(out, tmp_path / "to", "pictures")
+
+
+def test_shards_that_are_lost_or_changed_are_not_exported(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = with_dataset(out, "ffpp", tmp_path / "run")
+    command = ("export", "pictures", str(run), "--to", str(tmp_path / "to"), "--workers", "1")
+    shard = run / "shards/test/ffpp-test-00000.parquet"
+    whole = bytearray(shard.read_bytes())
+    # In a picture: the file as such is readable.
+    whole[len(whole) // 3] ^= 1
+    shard.write_bytes(whole)
+    assert run_cli(*command) == 1
+    assert "ffpp-test-00000.parquet: its bytes have changed" in capsys.readouterr().err
+    shard.unlink()
+    shard.with_suffix(".tar").unlink()
+    assert run_cli(*command) == 1
+    assert "1 shard of the run is missing, such as test/ffpp-test-00000" in capsys.readouterr().err
+    assert not (tmp_path / "to").exists()
+    assert run_cli(*command, "--splits", "train,val") == 0
 
 
 def test_an_export_that_was_killed_is_no_obstacle(out: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
@@ -54,6 +55,18 @@ def cut_gray(frame: Frame, face: Face, size_wh: tuple[int, int], params: CropPar
     if params.size is None:
         return crop
     return np.asarray(cv2.resize(crop, (params.size, params.size), interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+def add_companions(
+    sample: Sample, beside: Mapping[str, Frame | None], face: Face, size_wh: tuple[int, int], params: CropParams
+) -> None:
+    """Cut a face out of the companions' frames too, as far as that is possible."""
+    for name, companion in beside.items():
+        part = None if companion is None else cut_gray(companion, face, size_wh, params)
+        if part is None:
+            sample.lost_companions.add(name)
+        else:
+            sample.companions[name] = part
 
 
 def window_box(face: Box, params: CropParams) -> IntBox:

@@ -30,7 +30,7 @@ from forgeprep.ops.pairing import Alignment, Placement
 from forgeprep.params.crop import CropParams
 from forgeprep.schemas.clips import Clip
 from forgeprep.stages.base import Sample
-from forgeprep.stages.crop.crops import compared, cut, cut_gray, sample_at, window
+from forgeprep.stages.crop.crops import add_companions, compared, cut, sample_at, window
 from forgeprep.stages.crop.lengths import Lengths
 from forgeprep.stages.crop.original import Moment, Stretch
 from forgeprep.stages.crop.outside import BEFORE, Likeness, Outside
@@ -212,10 +212,7 @@ class FakeReader:
             if not placement.is_identity and face.aligned is None:
                 box, own = (square_crop_box(f.cut_box, self.params.enlarge) for f in (of_original, face))
                 sample.original = _laid_on(original, crop, box, own, placement)
-            for name, companion in beside.items():
-                part = None if companion is None else cut_gray(companion, face, frame.size_wh, self.params)
-                if part is not None:
-                    sample.companions[name] = part
+            add_companions(sample, beside, face, frame.size_wh, self.params)
             yield sample
 
 

@@ -9,7 +9,7 @@ from forgeprep.media.frames import Frame
 from forgeprep.params.crop import CropParams
 from forgeprep.schemas.clips import Clip
 from forgeprep.stages.base import Group, GroupLog, Sample
-from forgeprep.stages.crop.crops import call_real, cut_gray, drop, sample_at
+from forgeprep.stages.crop.crops import add_companions, call_real, drop, sample_at
 from forgeprep.stages.crop.original import Stretch, chosen_of, no_landmarks
 from forgeprep.stages.mask import LEVELS
 
@@ -38,10 +38,7 @@ def own_samples(
         for face, crop in moment.cut:
             place = moment.index, moment.time_s, stretch.size_wh
             sample = sample_at(clip, place, None, face, crop, params)
-            for name, other in others.items():
-                part = None if other is None else cut_gray(other, face, stretch.size_wh, params)
-                if part is not None:
-                    sample.companions[name] = part
+            add_companions(sample, others, face, stretch.size_wh, params)
             told = clip.label_at(moment.index)
             if told is None:
                 sample.drop("unlabelled")

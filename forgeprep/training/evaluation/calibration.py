@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import brier_score_loss
 
+from forgeprep.text import counted
+
 BINS = 15
 """As in Guo and others, "On calibration of modern neural networks" (2017)."""
 
@@ -32,7 +34,7 @@ def calibration(labels: npt.ArrayLike, scores: npt.ArrayLike, *, bins: int = BIN
         return {"undefined": "no sample"}
     outside = int(np.count_nonzero((score < 0) | (score > 1)))
     if outside:
-        return {"undefined": f"{outside:,} scores outside [0, 1] are no probabilities"}
+        return {"undefined": f"{counted(outside, 'score lies', 'scores lie')} outside [0, 1]"}
     place = np.minimum((score * bins).astype(int), bins - 1)
     count = np.bincount(place, minlength=bins)
     held = np.flatnonzero(count)

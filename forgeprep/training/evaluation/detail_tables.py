@@ -104,13 +104,15 @@ def _operating_parts(found: Mapping[str, Any]) -> list[Part]:
 def _calibration_parts(found: Mapping[str, Any]) -> list[Part]:
     levels = found.get("calibration", {})
     known = {level: f for level, f in levels.items() if "undefined" not in f}
+    reasons = {level: f["undefined"] for level, f in levels.items() if level not in known}
     if not known:
-        return [f"Calibration undefined: {next(iter(levels.values()))['undefined']}."] if levels else []
+        return [f"Calibration undefined: {next(iter(reasons.values()))}."] if reasons else []
     return [
         Table(
             ["calibration", "ECE", "Brier"],
             [[level, f"{100 * f['ece']:.2f}", f"{f['brier']:.4f}"] for level, f in known.items()],
-        )
+        ),
+        *(f"Calibration of {level} undefined: {reason}." for level, reason in reasons.items()),
     ]
 
 
@@ -162,19 +164,19 @@ def _by_severity(found: Sequence[Mapping[str, Any]]) -> list[Part]:
 
 
 def comparison_parts(comparisons: Sequence[Mapping[str, Any]]) -> list[Part]:
-    """The table of DeLong's tests."""
+    """The table of DeLong's tests; a difference is the second's AUC less the first's."""
     rows, notes = [], []
     for one in comparisons:
         p = UNDEFINED if one["p"] is None or math.isnan(one["p"]) else _p(one["p"])
         delong = None if p == UNDEFINED else (one["low"], one["high"])
         rows.append([
-            f"{one['second']} - {one['first']}", *(defined(auc) for auc in one["auc"]), defined(one["difference"]),
+            f"{one['first']} → {one['second']}", *(defined(auc) for auc in one["auc"]), defined(one["difference"]),
             interval(delong), p, interval(one["by_source"]),
         ])  # fmt: skip
         if one["reason"]:
-            notes.append(f"{one['second']} - {one['first']}: {one['reason']}.")
+            notes.append(f"{one['first']} → {one['second']}: {one['reason']}.")
     level = comparisons[0]["level"]
-    heads = ["", "first AUC", "second AUC", "difference", "95 % (DeLong)", "p", "95 % (by source)"]
+    heads = ["first → second", "first AUC", "second AUC", "difference", "95 % (DeLong)", "p", "95 % (by source)"]
     told = (
         "DeLong's test takes the entries for independent. The frames of a clip are not, so clips are compared."
         if level == "clips"

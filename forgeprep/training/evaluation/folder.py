@@ -99,9 +99,12 @@ def write_evaluation(
     """
     to.mkdir(parents=True, exist_ok=True)
     parts = [*evaluation_parts(evaluations), *(comparison_parts(compared) if compared else ())]
-    files = [to / "evaluation.json", to / "evaluation.md", to / "roc.png"]
+    files = [to / "evaluation.json", to / "evaluation.md"]
     atomic_write_bytes(files[1], markdown(parts).encode())
-    draw_curves(evaluations, files[2])
+    # Where there are reals alone, there is no curve.
+    if any(found["curve"] for one in evaluations for found in one["sets"].values()):
+        files.append(to / "roc.png")
+        draw_curves(evaluations, files[-1])
     for evaluation, run in zip(evaluations, short_names([one["run"] for one in evaluations]), strict=True):
         sets = evaluation["sets"]
         for found, name in zip(sets.values(), short_names(list(sets)), strict=True):

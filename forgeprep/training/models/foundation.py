@@ -1,8 +1,8 @@
 """A foundation model that tells fakes: a vision transformer of CLIP or DINO, tuned a little, and a linear verdict.
 
-Its weights are a folder on this machine as transformers keeps it, with ``config.json`` and ``model.safetensors``;
-nothing is fetched, and nothing in it is run. A training notes the architecture and keeps all weights, so the folder is
-needed where it begins, and not afterwards.
+Its weights are a folder on this machine as transformers keeps it, with ``config.json`` and ``model.safetensors``, or
+the name of one that ``forgeprep weights fetch`` got; nothing is fetched here, and nothing in it is run. A training
+notes the architecture and keeps all weights, so the folder is needed where it begins, and not afterwards.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from forgeprep.errors import UsageError
 from forgeprep.io.safe_files import read_json
+from forgeprep.training.fetched import VITS, folder_of
 from forgeprep.training.models.base import Batch, ForgeryModel, Normalised, verdict, verdict_loss
 
 KINDS = ("clip_vision_model", "dinov2", "dinov2_with_registers", "dinov3_vit")
@@ -33,14 +34,14 @@ _LARGE = {
     "num_attention_heads": 16, "image_size": 224, "patch_size": 14, "projection_dim": 768,
 }  # fmt: skip
 """CLIP's ViT-L/14, to tell its size without weights."""
-GET = "hf download openai/clip-vit-large-patch14 config.json model.safetensors --local-dir FOLDER"
+GET = f"one of {', '.join(VITS)}, which 'forgeprep weights fetch NAME' gets"
 
 
 class FoundationViT(ForgeryModel):
     """The whole model.
 
     Args:
-        path: folder of the weights; it has to be given.
+        path: folder of the weights, or the name of those that were fetched; it has to be given.
         tune: what is learnt besides the verdict: the ``layernorm`` layers, ``lora``, a small addition to queries and
             values of each attention, or with ``linear`` nothing.
         rank: of ``lora``.
@@ -52,6 +53,7 @@ class FoundationViT(ForgeryModel):
 
     Raises:
         UsageError: there is no such folder, or it is of another kind of model; peft is asked for and absent.
+        ForgeprepError: the named weights have not been fetched.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class FoundationViT(ForgeryModel):
     ) -> None:
         super().__init__()
         if vision is None:
-            vision = read_vision(Path(path).expanduser()) if path else _without_path()
+            vision = read_vision(folder_of(path)) if path else _without_path()
         self.path, self.vision, self.l2 = path, dict(vision), l2
         self.net = _network(self.vision["config"])
         self.scale = Normalised(self.vision["mean"], self.vision["std"])
@@ -84,7 +86,7 @@ class FoundationViT(ForgeryModel):
 
     def begin(self) -> None:
         """Read the weights."""
-        folder = Path(self.path).expanduser()
+        folder = folder_of(self.path)
         pretrained = _read_weights(folder, self.net)
         own = self.net.state_dict()
         told = {name: name.replace(".base_layer.", ".") for name in own if ".lora_" not in name}
@@ -119,7 +121,7 @@ def read_vision(folder: Path) -> dict[str, Any]:
         with _quiet():
             config: Any = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except (FileNotFoundError, NotADirectoryError):
-        raise UsageError(f"{folder}: holds no config.json; fetch the weights first, e.g. by '{GET}'") from None
+        raise UsageError(f"{folder}: holds no config.json; give a folder of weights, or {GET}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{folder / 'config.json'}: damaged ({' '.join(str(error).split())[:120]})") from None
     config = getattr(config, "vision_config", config)
@@ -137,7 +139,7 @@ def read_vision(folder: Path) -> dict[str, Any]:
 def _without_path() -> dict[str, Any]:
     """The architecture to look at; a model that computes has to be given its weights."""
     if torch.empty(0).device.type != "meta":
-        raise UsageError(f"--model-option path: give the folder of the weights; to fetch them: '{GET}'")
+        raise UsageError(f"--model-option path: give the folder of the weights, or {GET}")
     return {"config": _LARGE, "mean": list(_CLIP[0]), "std": list(_CLIP[1])}
 
 

@@ -26,7 +26,7 @@ class Weights:
 
     Attributes:
         module: the submodule that ``--weights`` fills, e.g. ``trunk``; several with commas, empty for the whole model.
-        source: which file to fetch; forgeprep never does.
+        source: which file to fetch; no training does.
         layouts: a name in :data:`forgeprep.training.pretrained.LAYOUTS`; ``same`` where the file's names are the
             submodule's own.
     """

@@ -152,12 +152,12 @@ SLOWFAST_R50 = ModelRecord(
     parameters=33_646_793,
 )
 SPSL = _frequency(
-    "spsl", "spsl:Spsl", "Spatial-Phase Shallow Learning, 2021; most of the recipe is ours", "trunk", 7_897_481
+    "spsl", "spsl:Spsl", "Spatial-Phase Shallow Learning, 2021; the recipe is that of DeepfakeBench", "trunk", 7_897_481
 )
 SRM = _frequency(
     "srm",
     "srm:HighFrequency",
-    "Generalizing Face Forgery Detection with High-frequency Features, 2021; most of the recipe is ours",
+    "Generalizing Face Forgery Detection with High-frequency Features, 2021; the recipe is that of DeepfakeBench",
     "picture,residual",
     54_557_380,
     size=256,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from forgeprep.training.reproduce.write import QUICK_NOTE, heading, how_to_read
 
 _CELL = 1.15, 0.52
 """Width and height of a cell in inches."""
+_LETTERS = 13
+"""Of the title, in an inch."""
 
 
 def draw_table(found: Mapping[str, Any], file: Path) -> None:
@@ -24,13 +27,16 @@ def draw_table(found: Mapping[str, Any], file: Path) -> None:
     names = max((len(row["row"]) for block in blocks for row in block["rows"]), default=8)
     width = 1.0 + 0.085 * names + _CELL[0] * max((wide for wide, _ in sizes), default=1)
     heights = [0.75 + _CELL[1] * high for _, high in sizes]
-    figure = Figure(figsize=(max(6.0, width), 1.1 + sum(heights)), layout="constrained")
+    width, note = max(6.0, width), QUICK_NOTE if found["quick"] else how_to_read(found)
+    told = [f"{found['paper']} {found['table']}: {found['title']}", note]
+    # What does not fit in a line would be cut off at both ends.
+    lines = [line for text in told for line in wrap(text, int(_LETTERS * width))]
+    figure = Figure(figsize=(width, 0.8 + 0.15 * len(lines) + sum(heights)), layout="constrained")
     panels = figure.subplots(len(blocks), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axes, block in zip(panels, blocks, strict=True):
         _draw_block(axes, block)
     colour = "tab:red" if found["quick"] else "black"
-    note = QUICK_NOTE if found["quick"] else how_to_read(found)
-    figure.suptitle(f"{found['paper']} {found['table']}: {found['title']}\n{note}", fontsize=9, color=colour)
+    figure.suptitle("\n".join(lines), fontsize=9, color=colour)
     figure.savefig(file, dpi=110, metadata={"Title": heading(found)})
 
 
@@ -62,7 +68,7 @@ def _draw_block(axes: Axes, block: Mapping[str, Any]) -> None:
         high = i if cell["published"] is None else i - 0.17
         axes.text(j, high, text, ha="center", va="center", fontsize=size, color="white" if dark else "black")
         if cell["published"] is not None:
-            grey = "0.85" if dark else "0.35"
+            grey = "0.85" if dark else "0.15"
             told = f"paper {cell['published']:.1f}"
             axes.text(j, i + 0.25, told, ha="center", va="center", fontsize=6.5, color=grey)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from forgeprep.datasets import get_dataset
 from forgeprep.datasets.taxonomy import class_at, taxonomy
 from forgeprep.errors import ForgeprepError, UsageError
 from forgeprep.shards.random_access import iter_tables
@@ -19,7 +20,7 @@ from forgeprep.shards.read import shard_paths
 from forgeprep.training.models import build, get_model
 from forgeprep.training.protocols.layout import slug
 from forgeprep.training.recipe import make_recipe
-from forgeprep.training.reproduce.table import TESTED, Block, First, Row, Table, as_names, column_of, trained_for
+from forgeprep.training.reproduce.table import TESTED, Block, Data, First, Row, Table, as_names, column_of, trained_for
 from forgeprep.training.run_folder import Training
 
 QUICK: dict[str, Any] = {"epochs": 1, "steps": 30, "batch": 4, "size": 64, "workers": 0, "patience": 1}
@@ -100,8 +101,10 @@ def unfolded(table: Table, shards: Mapping[str, Path]) -> Table:
 
 def with_model(table: Table, model: str) -> Table:
     """The table with another model: in the place of the rows' own where these differ in what they learn from, and of
-    the one that gives features; else as a row of its own above them.
+    the one that gives features; else as a row of its own above them. With ``quick`` nothing stands in for it.
     """
+    kept = {old: new for old, new in table.quick.models.items() if old != model}
+    table = table.model_copy(update={"quick": table.quick.model_copy(update={"models": kept})})
     if table.each is not None or any(row.learn for row in table.rows):
         rows = tuple(
             row.model_copy(update={"model": model, "options": {}, "judge": {}, "first": None, "published": {}})
@@ -288,8 +291,12 @@ def assigned(
         held = holdings(out, ("train", table.split))
         if not held:
             raise UsageError(f"{out}: holds no shards; give the --out folder of a finished run")
-        fitting = [n for n, data in table.data.items() if held == {(data.dataset, data.compression)}]
-        loosely = [n for n, d in table.data.items() if d.compression is None and {h[0] for h in held} == {d.dataset}]
+        fitting = [n for n, data in table.data.items() if own_of(data, held) == {(data.dataset, data.compression)}]
+        loosely = [
+            n
+            for n, data in table.data.items()
+            if data.compression is None and {one for one, _ in own_of(data, held)} == {data.dataset}
+        ]
         fitting = fitting or loosely
         told = ", ".join(sorted(" ".join(part for part in one if part) for one in held))
         if name is None:
@@ -305,6 +312,11 @@ def assigned(
             if name not in fitting and not quick:
                 notes.append(f"{name}: {out} holds {told}, not the paper's data: its figures are not comparable.")
     return found, notes
+
+
+def own_of(data: Data, held: Iterable[tuple[str, str | None]]) -> set[tuple[str, str | None]]:
+    """What shards hold besides the reals that a data set takes from another dataset."""
+    return {one for one in held if one[0] not in get_dataset(data.dataset).reals_from}
 
 
 def holdings(out: Path, splits: Iterable[str]) -> set[tuple[str, str | None]]:

@@ -46,7 +46,10 @@ def _shards(table: Table, data: Data, name: str, to: Path, tell: Callable[[str],
         )
         temporary.rename(root)
     settings = {**SETTINGS, **({"compression": data.compression} if data.compression else {}), **data.quick}
-    prepared = prepare_run(make_config(data.dataset, settings), root, out)
+    # Reals that are another dataset's lie in the demo too.
+    reals = {"ffpp": root / "FaceForensics++"}
+    found = {other: place for other, place in reals.items() if place.is_dir()}
+    prepared = prepare_run(make_config(data.dataset, settings), root, out, real_roots=found)
     tell(f"making shards of {name} in {out}")
     result = execute(prepared, workers=1, report=lambda *_: None)
     if result.failed:

@@ -132,7 +132,9 @@ def unfilled(found: Mapping[str, Any]) -> list[str]:
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    """The names as a list; those of the shares γ hold commas themselves."""
+    between = "; " if any("," in name for name in names) else ", "
+    return between.join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
 def _spread(values: Sequence[float]) -> dict[str, float | None]:

@@ -46,6 +46,12 @@ def test_an_unknown_class_is_refused_until_it_is_named(tmp_path: Path) -> None:
     }
 
 
+def test_a_folder_is_real_or_fake_but_not_both(tmp_path: Path) -> None:
+    put(tmp_path, "a/1.png", "b/2.png")
+    with pytest.raises(UsageError, match="--option real and --option fake both name b;"):
+        scan("crops", tmp_path, real="a,B", fake="b")
+
+
 def test_names_tell_people_originals_and_frames_and_no_source_is_in_two_splits(tmp_path: Path) -> None:
     ff, cdf = ("000", "003", "003_000", "000_003"), ("id0_0001", "id1_0001", "id0_id1_0001")
     put(tmp_path, *(f"{'Deepfakes' if '_' in n else 'youtube'}/{n}/{k:04d}.png" for n in ff for k in (1, 8)))
@@ -124,6 +130,12 @@ def test_a_table_says_what_pictures_are(tmp_path: Path) -> None:
     assert (fake.original_id, fake.guessed, fake.method, fake.split) == ("crops/train/q", False, "Mine", "train")
     assert fake.companions == {"mask": "train/masks/p"}
     assert (found["test/images/r.png"].label, found["test/images/r.png"].split) == (0, "test")
+    (tmp_path / "test/metadata.csv").write_text("file_name,label\nimages/r.png,real\nimages/gone.png,fake\n")
+    (told,) = [text for text in scan("crops", tmp_path).warnings if "gone" in text]
+    assert "1 row of tables left out, of no picture that is there: test/images/gone.png" in told
+    (tmp_path / "test/metadata.csv").write_text("file_name,who\nimages/r.png,me\n")
+    with pytest.raises(UsageError, match=r"a column label in metadata.csv tells too"):
+        scan("crops", tmp_path)
     (tmp_path / "test/metadata.csv").write_text("file_name,label\nimages/r.png,maybe\n")
     with pytest.raises(UsageError, match=r"test/metadata.csv:2: label must be 0, 1, real or fake \(got 'maybe'\)"):
         scan("crops", tmp_path)

@@ -13,7 +13,7 @@ import scipy.fft
 import torch
 from safetensors.torch import save_file
 
-from forgeprep.errors import UsageError
+from forgeprep.errors import ForgeprepError, UsageError
 from forgeprep.training.models import build, get_model, model_names, parameters, without_weights
 from forgeprep.training.models.base import ForgeryModel
 from forgeprep.training.models.cael import Cael, edges
@@ -238,13 +238,23 @@ def test_a_foundation_model_is_tuned(kind: str, tune: str, vits: Path, capfd: py
     torch.testing.assert_close(again.eval()(image), model.eval()(image))
 
 
-def test_a_foundation_model_without_weights_says_what_to_do(vits: Path, tmp_path: Path) -> None:
+def test_a_foundation_model_without_weights_says_what_to_do(
+    vits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORGEPREP_WEIGHTS", str(tmp_path))
     for path, told in (
-        ("", "give the folder of the weights; to fetch them: 'hf download"),
+        (
+            "",
+            "give the folder of the weights, or one of clip-vit-l14, dinov2-b14, which 'forgeprep weights fetch",
+        ),
         ("/gone", "no config.json"),
+        ("dinov2-b14", "dinov2-b14/model.safetensors: run 'forgeprep weights fetch dinov2-b14'"),
     ):
-        with pytest.raises(UsageError, match=told):
+        with pytest.raises(ForgeprepError, match=told):
             build("foundation-vit", {"path": path})
+    # What has been fetched goes by its name.
+    shutil.copytree(vits / "dino", tmp_path / "dinov2-b14")
+    build("foundation-vit", {"path": "dinov2-b14"}).begin()
     folder = Path(shutil.copytree(vits / "dino", tmp_path / "dino"))
     (folder / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(UsageError, match="dino: no weights that can be read"):

@@ -142,7 +142,7 @@ def test_what_does_not_fit_is_counted_in_a_line_each(run: Path, tmp_path: Path) 
     found = evaluation_of(Scorer(rules).score(file, run), run, rules, {})
     text = markdown(evaluation_parts([found]))
     assert "Without a score: 1 missing, 1 error; taken as wrong." in text
-    assert "Calibration undefined: 2 scores outside [0, 1] are no probabilities." in text
+    assert "Calibration undefined: 2 scores lie outside [0, 1]." in text
     turned = scored(run, file, missing="drop", sigmoid=True)
     assert turned[IDS[5]] == pytest.approx(1 / (1 + np.exp(-7.5)))
     lines(tmp_path / "none.csv", "id,score", "a,1")
@@ -178,7 +178,7 @@ def test_the_command_compares_files_and_keeps_to_its_folder(
     [test] = json.loads((folder / "comparisons.json").read_text())
     assert (test["first"], test["second"], test["entries"]) == ("one.csv", "other.csv", 9)
     assert test["by_source"] is None  # of a single source group
-    assert "| other.csv - one.csv |" in (folder / "evaluation.md").read_text()
+    assert "| one.csv → other.csv |" in (folder / "evaluation.md").read_text()
     assert run_cli(*command[:2], *command[3:]) == 2
     assert "one-figures: holds the evaluation of one.csv at step None on test" in capsys.readouterr().err
     assert run_cli(*command, "--missing", "never") == 2

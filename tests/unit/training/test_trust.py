@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from forgeprep.training.evaluation.delong import compare, delong_covariance
 from forgeprep.training.evaluation.detail_tables import robust_parts
 from forgeprep.training.evaluation.details import Judged, details
 from forgeprep.training.evaluation.document import evaluation_parts, markdown
+from forgeprep.training.evaluation.folder import write_evaluation
 from forgeprep.training.evaluation.intervals import Bootstrap, difference, intervals
 from forgeprep.training.evaluation.metrics import equal_error_rate
 from forgeprep.training.evaluation.parts import Table
@@ -165,7 +167,13 @@ def test_calibration() -> None:
     assert found["ece"] == pytest.approx((0.4 + 0.1) / 2)
     assert found["brier"] == pytest.approx((0.01 + 0.81 + 0.01 + 0.01) / 4)
     assert calibration([0, 1], [0.0, 1.0])["ece"] == 0
-    assert calibration([0, 1], [-3.0, 4.0]) == {"undefined": "2 scores outside [0, 1] are no probabilities"}
+    assert calibration([0, 1], [-3.0, 4.0]) == {"undefined": "2 scores lie outside [0, 1]"}
+    # Where clips have one and frames have none, that is told too.
+    one = judged([0, 1], [-0.2, 0.4, 0.7, 0.9])
+    found = {**summary(one.verdicts, (), 0.5), **details(one, FEW)}
+    evaluation = {"run": "r", "model": "m", "step": 1, "split": "test", "threshold": 0.5, "sets": {"s": found}}
+    text = markdown(evaluation_parts([evaluation]))
+    assert "Calibration of frames undefined: 1 score lies outside [0, 1]." in text
 
 
 def rows(labels: list[int], frames: int = 2) -> list[dict[str, Any]]:
@@ -183,7 +191,7 @@ def judged(labels: list[int], scores: list[float], perturbation: str | None = No
     return Judged(Verdicts(made, np.array(scores)), clips, **more)
 
 
-def test_of_one_class_figures_are_undefined_in_words_and_null_in_json() -> None:
+def test_of_one_class_figures_are_undefined_in_words_and_null_in_json(tmp_path: Path) -> None:
     one = judged([0] * 6, [0.1, 0.7] * 6, val_threshold=0.6)
     found = {**summary(one.verdicts, (), 0.5), **details(one, FEW)}
     assert found["undefined"] == {
@@ -201,6 +209,7 @@ def test_of_one_class_figures_are_undefined_in_words_and_null_in_json() -> None:
     assert '"auc": null' in json_text(found)
     assert found["intervals"]["frames"]["source"]["figures"]["fpr"] == [0.5, 0.5]
     assert found["intervals"]["frames"]["source"]["figures"]["auc"] is None
+    assert tmp_path / "roc.png" not in write_evaluation([evaluation], tmp_path)[1]
 
 
 def test_a_perturbed_sample_is_compared_with_its_clean_twin() -> None:

@@ -44,7 +44,7 @@ LEAST_PIECE = 0.15
 """Pieces smaller than this share of the largest one are left out."""
 GAP = 0.045
 """Gaps up to twice this share of the face's side are closed."""
-LEAST_RUN, LEAST_FRAME = 0.2, 0.2
+LEAST_RUN, LEAST_FRAME = 0.3, 0.2
 """Confidence below which nothing is visibly forged: on average over a run, and in a frame of it."""
 LEAST_ENERGY = 1.5
 """Log energy over the rim's noise that is needed inside the region, on average over a run: else that was coding."""

@@ -1,11 +1,13 @@
-"""Fit the numbers of ``forgeprep/ops/evidence_model.py`` on forgeries of real footage; prints the module.
+"""Fit what masks are made with, on forgeries of real footage: the network of ``evidence_net`` and the confidence.
 
-    python benchmarks/masks_fit.py ../shared/data/footage --clips lp_d10 lp_d12 ... >forgeprep/ops/evidence_model.py
+    python benchmarks/masks_fit.py ../shared/data/footage --clips lp_d10 lp_d12 lp_d18 lp_s20 lp_s29 vr_1 vr_5 \\
+        --held lp_d18,vr_5 lp_d10,lp_s29
 
-The demo dataset takes part too, so that what is right there stays right. Clips are forged in the ways of
-``forgeries.py``, several times each, and coded in several qualities; originals against their own re-encodings teach
-what is no forgery. A logistic model of the evidence tells forged cells; a linear one then tells the IoU of the masks
-that come out. Needs scikit-learn (extra ``train``).
+It writes ``forgeprep/ops/evidence_net.npz`` and ``forgeprep/ops/evidence_model.py``. Clips are forged in the ways of
+``forgeries.py``, several times each, and in random ways (``random_forgeries.py``); all is coded in several qualities.
+Originals against their own re-encodings teach what is no forgery. The demo takes part, so that what is right there
+stays right. The confidence, a linear model of the IoU, is fitted on further forgeries of clips that are held out: their
+masks are made by networks that never saw them. Takes an hour of CPU. Needs the extra ``train``.
 """
 
 from __future__ import annotations
@@ -13,20 +15,24 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import tempfile
+import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from forgeries import WAYS
+from masks_net import EvidenceNet, inputs, save, train
 from masks_real import CODINGS, PAIRED, code, forged_clip, load_shots
+from random_forgeries import random_way
 
 from forgeprep.demo import load_truth, make_demo
 from forgeprep.faces.detectors import make_detector
 from forgeprep.faces.search import find_faces
 from forgeprep.faces.tracks import Face
 from forgeprep.media.frames import Frame
-from forgeprep.media.regions import frame_rgb
+from forgeprep.media.regions import Box, frame_rgb
 from forgeprep.media.video import read_frames
 from forgeprep.ops import evidence, masks
 from forgeprep.params.crop import CropParams
@@ -34,42 +40,87 @@ from forgeprep.stages.crop.crops import compared, window, window_box
 
 NULLS = (("c23", "c40"), ("c40", "c23"), ("c23", "c23/420"), ("c40", "c23/420"))
 """Originals against themselves: nothing is forged."""
-SHARE = 0.04
-"""Of the cells, so many take part in the fit."""
+DRAWS, RANDOM, KEPT = 4, 14, 6
+"""Forgeries of each way and clip, further random ones, and frames of each that the network learns on."""
+HELD_DRAWS, HELD_RANDOM = 1, 3
+"""The same for the clips that the confidence is fitted on, of which all frames are kept."""
+SHORT = slice(0, None, 8), slice(5, 6), slice(17, 18), slice(0, 4), slice(8, 15)
+"""Runs of few frames, as pictures and a few frames of a clip are."""
+BESIDE = (0.0, 0.0), (0.0, 1.1), (-0.8, 0.1), (0.7, -0.2)
+"""Where a box is moved, in its sides, for what is no face: nothing is forged there either."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("footage", type=Path)
     parser.add_argument("--clips", nargs="*", help="stems of the clips to fit on")
-    parser.add_argument("--draws", type=int, default=2, help="forgeries of each way and clip")
+    parser.add_argument("--held", nargs="*", default=[], help="some of these, comma-separated, for each fold")
     given = parser.parse_args()
     shots = load_shots(given.footage, given.clips)
-    jobs = [(shots, number, given.draws) for number in range(len(shots))]
+    names = [shot.name for shot in shots]
+    folds = [fold.split(",") for fold in given.held]
+    jobs = [(shots, number, False) for number in range(len(shots))]
+    jobs += [(shots, names.index(name), True) for fold in folds for name in fold]
     with multiprocessing.get_context("spawn").Pool() as pool:
         parts = pool.starmap(measured_clip, jobs, chunksize=1)
-    runs = [run for part in parts for run in part] + measured_demo()
-    weights, bias = fit_evidence(runs)
-    fits, fit_bias = fit_overlap(runs, weights, bias)
-    print(TEXT.format(*(_numbers(values) for values in (weights, [bias], fits, [fit_bias]))), end="")
+    known, demo = dict(zip(names, parts, strict=False)), measured_demo()
+    rows, overlaps = [], []
+    for fold in folds:
+        net = train([run for name in names if name not in fold for run in known[name]] + demo)
+        held = [part for job, part in zip(jobs, parts, strict=True) if job[2] and names[job[1]] in fold]
+        for x, y in (fit_rows(run, net) for part in held for run in part):
+            rows.append(x)
+            overlaps.append(y)
+    weights, bias = fit_overlap(np.concatenate(rows), np.concatenate(overlaps))
+    ops = Path(evidence.__file__).parent
+    (ops / "evidence_model.py").write_text(TEXT.format(_numbers(weights), _numbers([bias])))
+    save(train([run for part in known.values() for run in part] + demo), ops / "evidence_net.npz")
 
 
-def measured_clip(shots: list[Any], number: int, draws: int) -> list[dict[str, Any]]:
-    """All runs of one clip: standing of the channels, cells seen, truth on the grid, crops."""
+def measured_clip(shots: list[Any], number: int, held: bool) -> list[dict[str, Any]]:
+    """All runs of one clip, see :func:`measured`."""
     cv2.setNumThreads(1)
     shot = shots[number]
+    rng = np.random.default_rng(zlib.crc32(shot.name.encode()))
+    draws, random = (range(10, 10 + HELD_DRAWS), HELD_RANDOM) if held else (range(DRAWS), RANDOM)
+    todo = [(way, draw) for way in list(WAYS) for draw in draws] + [(f"random{at}", 0) for at in range(random)]
+    for at in range(random):
+        WAYS[f"random{at}"] = random_way(int(rng.integers(1 << 30)))
+    kept = None if held else KEPT
     coded = {name: code(shot.frames, coding) for name, coding in CODINGS.items()}
     faces = faces_of(coded["c23"])
     nothing = [np.zeros(frame.shape[:2], bool) for frame in shot.frames]
-    runs = [measured(coded[b], coded[a], faces, nothing) for a, b in NULLS]
-    for way in WAYS:
-        for draw in range(draws):
-            frames, truths = forged_clip(way, shots, number, draw)
-            fakes = {name: code(frames, coding) for name, coding in CODINGS.items()}
-            for name, (fake, original) in PAIRED.items():
-                if name != "c23/420" or draw == 0:
-                    runs.append(measured(fakes[fake], coded[original], faces, truths))
+    runs = []
+    for place in BESIDE:
+        there = [_moved(face, place) for face in faces]
+        for b, a in NULLS:
+            every = zip(coded[b], coded[a], there, nothing, strict=True)
+            runs += [measured(part, f"{b}|{a}", kept) for part in _runs([*every])]
+    for way, draw in todo:
+        frames, truths = forged_clip(way, shots, number, draw)
+        fakes = {name: code(frames, coding) for name, coding in CODINGS.items()}
+        for name, (fake, original) in PAIRED.items():
+            if (name == "c23/420" and draw) or (name == "c0" and draw % 2):
+                continue
+            every = zip(fakes[fake], coded[original], faces, truths, strict=True)
+            short = name in ("c23", "c40", "c23/c40") and draw in (0, draws[0])
+            runs += [measured(part, name, kept) for part in (_runs([*every]) if short else [[*every]])]
+    for at in range(random):
+        del WAYS[f"random{at}"]
     return runs
+
+
+def _runs(frames: list[Any]) -> list[list[Any]]:
+    """All frames, and short runs of them."""
+    return [frames, *(frames[part] for part in SHORT)]
+
+
+def _moved(face: Face, by: tuple[float, float]) -> Face:
+    def moved(box: Box) -> Box:
+        across, down = ((box[2] - box[0]) * share for share in by)
+        return box[0] + across, box[1] + down, box[2] + across, box[3] + down
+
+    return replace(face, box=moved(face.box), cut_box=moved(face.cut_box))
 
 
 def measured_demo() -> list[dict[str, Any]]:
@@ -87,68 +138,61 @@ def measured_demo() -> list[dict[str, Any]]:
             fakes, reals = ({name: code(clip, coding) for name, coding in CODINGS.items()} for clip in clips)
             count = min(len(fakes["c23"]), len(reals["c23"]))
             faces = faces_of(reals["c23"][:count])
-            for fake, original in PAIRED.values():
-                runs.append(measured(fakes[fake][:count], reals[original][:count], faces, truths[:count]))
+            for name, (fake, original) in PAIRED.items():
+                every = zip(fakes[fake][:count], reals[original][:count], faces, truths[:count], strict=True)
+                runs.append(measured([*every], name, KEPT))
     return runs
 
 
-def measured(fakes: list[Frame], originals: list[Frame], faces: list[Face], truths: list[Any]) -> dict[str, Any]:
+def measured(frames: list[tuple[Frame, Frame, Face, Any]], coding: str, kept: int | None) -> dict[str, Any]:
+    """A run of a fake's frames, its original's, faces and truths: standing of the channels and its mean, cells seen,
+    truth on the grid, crops; so many frames are kept, None: all."""
     params = CropParams()
     pairs, crops, grids = [], [], []
-    for fake, original, face, truth in zip(fakes, originals, faces, truths, strict=True):
+    for fake, original, face, truth in frames:
         windows = window(fake, face.cut_box, params), window(original, face.cut_box, params)
         pair, crop = compared(windows, face, fake.size_wh, params)
         pairs.append(pair)
         crops.append(crop)
         grids.append(on_grid(truth, window_box(face.cut_box, params), evidence.grid_side(evidence.WIDE)))
     standing, seen = evidence.measure(pairs)
-    return {"standing": standing.astype(np.float16), "seen": seen, "truth": np.stack(grids), "crops": crops}
+    count = len(pairs)
+    at = np.linspace(0, count - 1, min(kept or count, count)).round().astype(int)
+    return {
+        "coding": coding,
+        "standing": standing[at].astype(np.float16),
+        "mean": standing[:, : evidence.OWN].mean(axis=0).astype(np.float16),
+        "seen": seen[at],
+        "truth": np.stack(grids)[at],
+        "inside": np.stack([masks._inside(crops[number], seen.shape[1]) for number in at]),
+        "crops": [crops[number] for number in at],
+    }
 
 
-def fit_evidence(runs: list[dict[str, Any]]) -> tuple[Any, float]:
-    from sklearn.linear_model import LogisticRegression
+def fit_rows(run: dict[str, Any], net: EvidenceNet) -> tuple[Any, Any]:
+    """What tells how well the masks of a run fit, (n, features), and how well they do, their IoU, (n,)."""
+    import torch
 
-    rng = np.random.default_rng(0)
-    rows, labels, weights = [], [], []
-    for run in runs:
-        truth = run["truth"]
-        near = evidence._distance(truth.shape[1]) < 1.5
-        for number, columns in enumerate(evidence.features(run["standing"].astype(np.float32), run["seen"])):
-            if number % 2:
-                continue
-            pick = run["seen"][number] & near & (rng.random(near.shape) < SHARE)
-            rows.append(columns[:, pick].T)
-            labels.append(truth[number][pick])
-            # A small region counts as much as a large one.
-            share = max(float(truth[number][near].mean()), 0.01)
-            weights.append(np.where(labels[-1], np.clip(0.15 / share, 0.5, 4), 1.0))
-    x, y, w = np.concatenate(rows), np.concatenate(labels), np.concatenate(weights)
-    mean, spread = x.mean(axis=0), x.std(axis=0) + 1e-6
-    model = LogisticRegression(C=0.05, max_iter=300).fit((x - mean) / spread, y, sample_weight=w)
-    found = model.coef_[0] / spread
-    return found.astype(np.float32), float(model.intercept_[0] - found @ mean)
+    standing, seen = run["standing"].astype(np.float32), run["seen"]
+    part = masks._shown(run["crops"], seen.shape[1])
+    odds = np.full(seen.shape, -9.0, np.float32)
+    with torch.no_grad():
+        maps = torch.from_numpy(inputs(run, list(range(len(seen)))))[:, :, *part]
+        room = [-side % 8 for side in maps.shape[2:]]
+        found = net(torch.nn.functional.pad(maps, [0, room[1], 0, room[0]]))[:, 0].numpy()
+    odds[:, *part] = found[:, : maps.shape[2], : maps.shape[3]]
+    odds[~seen] = -9.0
+    cuts = [masks._mask_of(odds[number], crop, 1.3) for number, crop in enumerate(run["crops"])]
+    cuts = [one if one.mask.any() else masks._most_likely(one, 1.3) for one in cuts]
+    regions = [masks._region(one.mask, crop, len(odds[0])) for one, crop in zip(cuts, run["crops"], strict=True)]
+    rows = masks.fit_features(evidence.Evidence(odds, standing, seen), regions, run["crops"])
+    pairs = zip(regions, run["truth"], run["inside"], strict=True)
+    return rows, np.array([masks._overlap(a & inside, b & inside) if b.any() else 0.0 for a, b, inside in pairs])
 
 
-def fit_overlap(runs: list[dict[str, Any]], weights: Any, bias: float) -> tuple[Any, float]:
+def fit_overlap(x: Any, y: Any) -> tuple[Any, float]:
     from sklearn.linear_model import Ridge
 
-    rows, overlaps = [], []
-    for run in runs:
-        standing, seen = run["standing"].astype(np.float32), run["seen"]
-        odds = np.stack([np.tensordot(weights, c, 1) + np.float32(bias) for c in evidence.features(standing, seen)])
-        odds[~seen] = -9.0
-        found = evidence.Evidence(odds, standing, seen)
-        # Also short runs, as a few frames of a clip are.
-        for take in (slice(None), slice(0, None, 8)):
-            part = evidence.Evidence(odds[take], standing[take], seen[take])
-            crops = run["crops"][take]
-            cuts = [masks._mask_of(part.log_odds[i], crop, 1.3) for i, crop in enumerate(crops)]
-            regions = [masks._region(one.mask, crop, odds.shape[1]) for one, crop in zip(cuts, crops, strict=True)]
-            rows.append(masks.fit_features(part, regions, crops))
-            for region, truth, crop in zip(regions, run["truth"][take], crops, strict=True):
-                inside = masks._inside(crop, odds.shape[1])
-                overlaps.append(masks._overlap(region & inside, truth & inside) if truth.any() else 0.0)
-    x, y = np.concatenate(rows), np.array(overlaps)
     there = x.any(axis=1)
     mean, spread = x[there].mean(axis=0), x[there].std(axis=0) + 1e-6
     model = Ridge(1.0).fit((x[there] - mean) / spread, y[there])
@@ -176,16 +220,13 @@ def _numbers(values: Any) -> str:
     return lines[0] if len(texts) == 1 else "\n    " + ",\n    ".join(lines) + ",\n"
 
 
-TEXT = '''"""The numbers of the models that masks are made with, fitted by ``benchmarks/masks_fit.py``."""
+TEXT = '''"""The linear model that tells how well a mask fits, fitted by ``benchmarks/masks_fit.py``."""
 
 from __future__ import annotations
 
 import numpy as np
 
 # fmt: off
-WEIGHTS = np.array([{}], np.float32)
-"""Of each feature of :func:`forgeprep.ops.evidence.features`, in log-odds."""
-BIAS = {}
 FIT_WEIGHTS = np.array([{}], np.float32)
 """Of each of :data:`forgeprep.ops.masks.FIT_FEATURES`, in IoU."""
 FIT_BIAS = {}

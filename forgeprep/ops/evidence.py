@@ -6,15 +6,14 @@ widely; for the frame, for its neighbours in time, and for the mean over the run
 
 * Each energy is compared with the noise that the window's rim shows at equal texture: a robust line through their
   logarithms. A forgery does not reach the whole rim; the cells that it reaches are outliers, which the line ignores.
-* Evidence is also compared with the strongest of the face, since codecs spread strong changes over their surroundings,
-  and with the average of its surroundings.
-* A logistic model (:mod:`forgeprep.ops.evidence_model`) adds all this up to log-odds.
+* A small convolutional network (:mod:`forgeprep.ops.evidence_net`) turns all this into log-odds. It sees surroundings
+  and the whole face: codecs spread strong changes, and forgeries have shapes.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -22,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forgeprep.media.frames import UInt8
-from forgeprep.ops.evidence_model import BIAS, WEIGHTS
+from forgeprep.ops.evidence_net import forged_odds
 from forgeprep.ops.robust import Float, medians, robust_line
 
 Bool = npt.NDArray[np.bool_]
@@ -44,14 +43,8 @@ CHANNELS = ("hy", "hc", "y0", "c0", "y1", "c1", "y2", "c2", "ty", "tc", "py1", "
 """Energies of luma and chroma: within a cell (h), by scale (0 to 2), over neighbouring frames (t), of the mean (p)."""
 FLOORS = 0.15, 0.15, 0.12, 0.12, 0.05, 0.05, 0.03, 0.03, 0.05, 0.05, 0.02, 0.02, 0.02, 0.02
 """Their values where only rounding to whole levels is left."""
-SHARED = ("hy", "y1", "c1", "y2", "c2")
-"""Energies whose evidence is averaged over the run too."""
-LOCAL = ("y0", "c0", "y1", "c1")
-"""Energies that are compared with their maximum nearby."""
-PEAKED = ("y1", "c1", "y2", "c2", "py1", "pc1", "py2", "pc2")
-"""Energies that are compared with the strongest of the face."""
-NEAR = ("y2", "c2", "hy")
-"""Energies whose average around the cell counts."""
+OWN = sum(not name.startswith("p") for name in CHANNELS)
+"""How many energies are a frame's own; their evidence is averaged over the run too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +93,8 @@ def find_evidence(pairs: Sequence[Pair], part: Part | None = None) -> Evidence:
     standing, seen = measure(pairs)
     part = part or (slice(0, seen.shape[1]), slice(0, seen.shape[2]))
     log_odds = np.full(seen.shape, -9.0, np.float32)
-    log_odds[:, *part] = _odds(standing, seen, part)
+    shared = standing[:, :OWN, *part].mean(axis=0)
+    log_odds[:, *part] = forged_odds(standing[:, :, *part], shared, seen[:, *part], _place(seen.shape[1])[:, *part])
     log_odds[~seen] = -9.0
     return Evidence(log_odds, standing, seen)
 
@@ -116,87 +110,6 @@ def measure(pairs: Sequence[Pair]) -> tuple[Float, Bool]:
     if not seen.all():
         standing[np.broadcast_to(~seen[:, None], standing.shape)] = 0
     return standing, seen
-
-
-def features(standing: Float, seen: Bool) -> Iterator[Float]:
-    """The inputs of the logistic model for each frame, float32 (77, G, G); its fit needs them one by one."""
-    place = _position_features(seen.shape[1])
-    shared = {name: standing[:, CHANNELS.index(name)].mean(axis=0) for name in SHARED}
-    for there, looked_at in zip(standing, _looked_at(seen), strict=True):
-        maps = dict(zip(CHANNELS, there, strict=True))
-        columns: list[Float] = []
-        for z in maps.values():
-            columns += [np.clip(z - 0.3, -1.3, 0.7), np.clip(z - 1, 0, 1.5), np.clip(z - 2.5, 0, 4)]
-        for name in SHARED:
-            columns += [np.clip(shared[name] - 0.2, -1, 0.8), np.clip(shared[name] - 1, 0, 3)]
-        columns += [np.clip(maps[name] - cv2.dilate(maps[name], _KERNEL), -4, 0) for name in LOCAL]
-        for name in PEAKED:
-            peak = float(_peaks(maps[name][None, *looked_at])[0])
-            columns += [np.clip(maps[name] - peak, -4, 0), np.full_like(maps[name], min(max(peak, 0.0), 4.0))]
-        columns += [_blur(np.clip(maps[name], -1, 3), 6.4) for name in NEAR]
-        yield np.stack([*columns, *place])
-
-
-def _odds(standing: Float, seen: Bool, part: Part) -> Float:
-    """Log-odds of a part, float32 (frames, H, W): the weighted sum of :func:`features`, in fewer steps."""
-    of_step, of_shared, of_local, of_peaked, of_near, of_place = np.split(WEIGHTS, np.cumsum([42, 10, 4, 16, 3]))
-    # The three steps of a channel form one line with bends, so its slopes can be taken one after the other.
-    first, second, third = of_step.reshape(-1, 3).T
-    place = np.stack(_position_features(seen.shape[1]))[:, *part]
-    everywhere = np.tensordot(of_place, place, 1) + np.float32(BIAS - 0.3 * float(first.sum()))
-    for (low, high), name in zip(of_shared.reshape(-1, 2), SHARED, strict=True):
-        mean = standing[:, CHANNELS.index(name), *part].mean(axis=0)
-        everywhere += low * np.clip(mean - 0.2, -1, 0.8) + high * np.clip(mean - 1, 0, 3)
-    local, peaked, near = ([CHANNELS.index(name) for name in names] for names in (LOCAL, PEAKED, NEAR))
-    below_peak, of_peak = of_peaked.reshape(-1, 2).T
-    odds = np.empty((len(seen), *everywhere.shape), np.float32)
-    asked, bent = np.empty((2, len(CHANNELS), *everywhere.shape), np.float32)
-    least = np.empty_like(bent[peaked])
-    # The part and its surroundings, as far as the maximum nearby looks.
-    wide = tuple(slice(max(0, side.start - 5), side.stop + 5) for side in part)
-    inner = tuple(slice(side.start - more.start, side.stop - more.start) for side, more in zip(part, wide, strict=True))
-    down, across = (_smoothing(seen.shape[1], 6.4)[side] for side in part)
-    for out, z, looked_at in zip(odds, standing, _looked_at(seen), strict=True):
-        asked[:] = z[:, *part]
-        np.clip(asked, -1, 6.5, out=bent)
-        np.add(everywhere, _sum(third, bent), out=out)
-        out += _sum(second - third, _at_most(2.5, bent))
-        out += _sum(first - second, _at_most(1, bent))
-        below = asked[local]
-        below -= _highest(z[local, *wide])[:, *inner]
-        out += _sum(of_local, np.maximum(below, -4, out=below))
-        peaks = _peaks(z[:, *looked_at][peaked])
-        np.minimum(asked[peaked], peaks[:, None, None], out=least)
-        out += _sum(below_peak, np.maximum(least, peaks[:, None, None] - 4, out=least))
-        out += of_peak @ np.clip(peaks, 0, 4) - below_peak @ peaks
-        out += down @ _sum(of_near, np.clip(z[near], -1, 3)) @ across.T
-    return odds
-
-
-def _highest(maps: Float) -> Float:
-    """As OpenCV's dilation by an ellipse of 11 by 11 cells, in half the time: float32 (n, H, W), of (n, H, W)."""
-    count, height, width = maps.shape
-    # In one column, with gaps so large that no map affects another.
-    room = np.full((count, height + 5, width), -np.inf, np.float32)
-    room[:, :height] = maps
-    column = room.reshape(-1, width)
-    # The ellipse is a rectangle dilated by a diamond, with one more cell above and one below.
-    found = np.asarray(cv2.dilate(cv2.dilate(column, _RECTANGLE), _DIAMOND), np.float32)
-    np.maximum(found[5:], column[:-5], out=found[5:])
-    np.maximum(found[:-5], column[5:], out=found[:-5])
-    return found.reshape(room.shape)[:, :height]
-
-
-def _at_most(limit: float, maps: Float) -> Float:
-    """``np.minimum`` in place, in half the time."""
-    flat = maps.reshape(-1, maps.shape[-1])
-    cv2.threshold(flat, limit, 0, cv2.THRESH_TRUNC, dst=flat)
-    return maps
-
-
-def _sum(weights: Float, maps: Float) -> Float:
-    """Weighted sum of maps, float32 (G, G)."""
-    return np.asarray(weights @ maps.reshape(len(maps), -1), np.float32).reshape(maps.shape[1:])
 
 
 def _differences(pairs: Sequence[Pair], side: int) -> tuple[Float, Float, Float]:
@@ -247,19 +160,18 @@ def _log_energies(means: Float, within: Float, rim: Sequence[Places]) -> tuple[F
     at_rim = []
     found = np.empty((len(means), len(CHANNELS), *means.shape[2:]), np.float32)
     floors = np.array(FLOORS, np.float32)[:, None, None]
-    own = sum(not name.startswith("p") for name in CHANNELS)
     mean = means.mean(axis=0)
-    shared = found[0, own:].copy()
+    shared = found[0, OWN:].copy()
     for number, scale in enumerate((1.2, 3.2)):
         _square(mean, scale, scale / 2, shared[2 * number :][:2])
-    found[:, own:] = np.log(shared + floors[own:])
-    for number, (frame, levels) in enumerate(zip(means, found[:, :own], strict=True)):
+    found[:, OWN:] = np.log(shared + floors[OWN:])
+    for number, (frame, levels) in enumerate(zip(means, found[:, :OWN], strict=True)):
         for plane, out in zip(within[number], levels, strict=False):
             cv2.GaussianBlur(plane, (0, 0), 0.8, dst=out)
         for place, scale in enumerate(SCALES, 1):
             _square(frame, scale, scale / 2 if scale > 1 else 0.0, levels[2 * place :][:2])
         _square(_over_time(means, number), 1.0, 0.6, levels[-2:])
-        levels += floors[:own]
+        levels += floors[:OWN]
         np.log(levels, out=levels)
         # Here, while the values are in the processor's cache.
         at_rim.append(found[number].reshape(len(CHANNELS), -1)[:, rim[number]])
@@ -335,22 +247,6 @@ def _span(there: npt.ArrayLike) -> slice:
     return slice(places[0], places[-1] + 1) if places.size else slice(0)
 
 
-def _looked_at(seen: Bool) -> list[Part]:
-    """The part of each frame's window that lies near the face and shows picture."""
-    near = _distance(seen.shape[1]).min(axis=0) < 1.25
-    sides = (seen.any(axis=axis) & near for axis in (2, 1))
-    return [(_span(rows), _span(columns)) for rows, columns in zip(*sides, strict=True)]
-
-
-def _peaks(maps: Float) -> Float:
-    """The height that 1.5 % of a map's cells exceed, float32 (n,), of (n, H, W)."""
-    values = maps.reshape(len(maps), -1)
-    if not values.size:
-        return np.zeros(len(maps), np.float32)
-    at = int(0.985 * (values.shape[1] - 1))
-    return np.partition(values, at, axis=1)[:, at]
-
-
 def _seen(pair: Pair, side: int) -> Bool:
     left, top, right, bottom = pair.outside
     at = (np.arange(side) + 0.5) / side
@@ -366,11 +262,11 @@ def _distance(side: int) -> Float:
 
 
 @functools.cache
-def _position_features(side: int) -> tuple[Float, Float]:
-    """Features of the position: squared distance from the middle, and distance beyond the face box."""
+def _place(side: int) -> Float:
+    """Where cells lie from the face's middle, float32 (3, side, side): across, down, and the larger of both."""
     at = (np.arange(side, dtype=np.float32) + 0.5 - side / 2) / (CELLS_ACROSS_FACE / 2)
-    squared = at[None, :] ** 2 + (0.9 * at[:, None]) ** 2
-    return np.asarray(squared, np.float32), np.maximum(_distance(side) - 1, 0)
+    across, down = np.meshgrid(at, at)
+    return np.stack([across, down, _distance(side)])
 
 
 def _blur(values: Float, sigma: float) -> Float:
@@ -395,6 +291,3 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 _TO_YCC = np.stack(
     [_LUMA, 0.564 * (np.array([0.0, 0.0, 1.0]) - _LUMA), 0.713 * (np.array([1.0, 0.0, 0.0]) - _LUMA)]
 ).astype(np.float32)
-_KERNEL = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (11, 11))
-_RECTANGLE = np.ones((5, 7), np.uint8)
-_DIAMOND = np.asarray(np.add.outer(abs(np.arange(-2, 3)), abs(np.arange(-2, 3))) <= 2, np.uint8)

@@ -8,7 +8,7 @@ largest left out (:func:`binarise`, which users can apply again with their own t
 The evidence itself shows how well such a mask fits: how far the region stands out, how sharply it ends, how much
 evidence lies outside it, how steady it is over the run. A linear model of these predicts the mask's IoU, which is its
 confidence; it was fitted on forgeries of real footage whose truth is known. Where the confidence is low for a whole
-run, as for an original against its own re-encoding, nothing visible was forged.
+run, or what differs hardly stands out, as for an original against its own re-encoding, nothing visible was forged.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ GAP = 0.045
 """Gaps up to twice this share of the face's side are closed."""
 LEAST_RUN, LEAST_FRAME = 0.3, 0.2
 """Confidence below which nothing is visibly forged: on average over a run, and in a frame of it."""
+LEAST_ENERGY = 1.5
+"""Log energy over the rim's noise that is needed inside the region, on average over a run: else that was coding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,8 @@ def difference_masks(
     expected = [float(np.clip(row @ FIT_WEIGHTS + FIT_BIAS, 0.0, 1.0)) for row in rows]
     if forged:
         return [replace(one, confidence=fit) for one, fit in zip(found, expected, strict=True)]
-    visible = float(np.mean(expected)) >= LEAST_RUN
+    energy = float(rows[:, [FIT_FEATURES.index(name) for name in ENERGIES]].mean())
+    visible = float(np.mean(expected)) >= LEAST_RUN and energy >= LEAST_ENERGY
     return [
         replace(one, confidence=fit) if visible and fit >= LEAST_FRAME and one.mask.any() else _nothing(one)
         for one, fit in zip(found, expected, strict=True)
@@ -201,6 +204,8 @@ FIT_FEATURES = (
     "log area", "log area squared", "energy inside", "mean energy inside", "wide energy inside", "energy around",
     "mean energy around", "strongest energy", "steadiness", "length of the run",
 )  # fmt: skip
+ENERGIES = "mean energy inside", "wide energy inside"
+"""Of the run's mean difference and of the widely smoothed: what coding noise reaches least."""
 
 
 def _shown(crops: Sequence[Crop], side: int) -> Part:

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forgeprep.ops import evidence, masks, robust
-from forgeprep.ops.evidence import PIXELS, WIDE, Pair, features, find_evidence, grid_side
-from forgeprep.ops.evidence_model import BIAS, WEIGHTS
+from forgeprep.ops.evidence import PIXELS, WIDE, Pair, find_evidence, grid_side
 from forgeprep.ops.masks import Crop, binarise, difference_masks
 from forgeprep.ops.similarity import mask_grid, pack_grid, similarity_map, unpack_grid
 from tests.conftest import UInt8
@@ -97,22 +96,6 @@ def test_masks_do_not_depend_on_who_else_is_in_the_process(face_photo: UInt8) ->
     assert difference_masks([], []) == []
 
 
-@pytest.mark.parametrize("outside", [(0.0, 0.0, 0.0, 0.0), (0.3, 0.0, 0.0, 0.12), (0.9, 0.9, 0.0, 0.0)])
-def test_log_odds_are_the_weighted_sum_of_the_features(
-    face_photo: UInt8, outside: tuple[float, float, float, float]
-) -> None:
-    image = window(face_photo)
-    pairs = [Pair(noisy(forged(image, ellipse()), i), noisy(image, 50 + i), outside) for i in range(6)]
-    found = find_evidence(pairs)
-    plain = np.stack([np.tensordot(WEIGHTS, one, 1) + BIAS for one in features(found.standing, found.seen)])
-    plain[~found.seen] = -9
-    assert np.abs(found.log_odds - plain).max() < 1e-4
-    part = slice(3, 70), slice(40, 96)
-    # BLAS sums products of another shape in another order on some processors.
-    assert np.abs(find_evidence(pairs, part).log_odds[:, *part] - found.log_odds[:, *part]).max() < 1e-4
-    assert not found.standing[np.broadcast_to(~found.seen[:, None], found.standing.shape)].any()
-
-
 def test_energies_are_as_written_down(face_photo: UInt8) -> None:
     """The energies against a plain account of them: interleaved, whole frames at a time."""
     image = window(face_photo)
@@ -148,13 +131,6 @@ def test_energies_are_as_written_down(face_photo: UInt8) -> None:
 def test_wide_smoothing_is_opencvs(side: int, sigma: float) -> None:
     values = np.random.default_rng(side).normal(0, 3, (side, side)).astype(np.float32)
     assert np.allclose(evidence._blur(values, sigma), cv2.GaussianBlur(values, (0, 0), sigma), atol=1e-5)
-
-
-@pytest.mark.parametrize("shape", [(4, 82, 80), (1, 5, 7), (2, 3, 30)])
-def test_highest_is_opencvs_dilation(shape: tuple[int, int, int]) -> None:
-    maps = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    plain = [cv2.dilate(one, evidence._KERNEL) for one in maps]
-    assert np.array_equal(evidence._highest(maps), plain)
 
 
 @given(st.integers(1, 400), st.integers(1, 12), st.integers(0, 1000))

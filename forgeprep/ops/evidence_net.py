@@ -1,0 +1,135 @@
+"""A small convolutional network that tells forged cells from their evidence and from that of their surroundings.
+
+A U-Net (Ronneberger et al., 2015) of 3 x 3 convolutions and ReLU, most of it at half of the grid's resolution and
+coarser; the coarsest level also sees its own mean and maximum. Its few thousand numbers lie in ``evidence_net.npz``;
+``benchmarks/masks_fit.py`` fits them. Here it is computed with matrix products, so that nobody needs torch for masks.
+
+Maps of all frames lie in one array, (channels, frames, rows, columns), with one cell of zeros around each.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from forgeprep.ops.robust import Float
+
+STEP = 8
+"""The sides of maps are multiples of this: three times halved."""
+FRAMES = 2
+"""Frames that are computed together: more do not fit the processor's cache."""
+SCALE, LEAST, MOST = 0.5, -2.0, 4.0
+"""What log energies are multiplied with, and the limits of the result."""
+
+
+def forged_odds(standing: Float, mean: Float, seen: npt.NDArray[np.bool_], place: Float) -> Float:
+    """Log-odds of each cell being forged, float32 (frames, H, W).
+
+    Args:
+        standing: float32 (frames, channels, H, W), log energies over the rim's noise; 0 where nothing is seen.
+        mean: float32 (m, H, W), means over the run of some of these.
+        seen: bool (frames, H, W).
+        place: float32 (3, H, W), where cells lie from the face's middle: across, down, and the larger of both.
+    """
+    numbers = _numbers()
+    height, width = seen.shape[1:]
+    taller, wider = -height % STEP, -width % STEP
+    odds = np.empty((len(seen), height, width), np.float32)
+    room = [(0, 0)] * 2 + [(0, taller), (0, wider)]
+    of_run = np.pad(np.concatenate([_scaled(mean), place]), room[1:])
+    weights = numbers["first"]
+    count = standing.shape[1]
+    everywhere = np.tensordot(weights[:, count:-1], of_run, 1) + numbers["first_bias"][:, None, None]
+    for first in range(0, len(seen), FRAMES):
+        part = slice(first, first + FRAMES)
+        there = np.concatenate([_scaled(standing[part]), seen[part, None].astype(np.float32)], axis=1)
+        there = np.pad(there, room).transpose(1, 0, 2, 3)
+        own = np.concatenate([weights[:, :count], weights[:, -1:]], axis=1)
+        fine = np.tensordot(own, there, 1) + everywhere[:, None]
+        odds[part] = _net(numbers, np.maximum(fine, 0, out=fine))[:, :height, :width]
+    return odds
+
+
+def _net(numbers: Mapping[str, Float], fine: Float) -> Float:
+    """From the first layer's maps, float32 (C, frames, H, W), to log-odds, float32 (frames, H, W)."""
+    half = _level(numbers, "second", _halved(fine))
+    quarter = _level(numbers, "fourth", _halved(half[_INNER]))
+    eighth = _level(numbers, "eighth", _halved(quarter[_INNER]))[_INNER]
+    whole = np.concatenate([eighth.mean(axis=(2, 3)), eighth.max(axis=(2, 3))])
+    eighth = eighth + (numbers["whole"] @ whole + numbers["whole_bias"][:, None])[..., None, None]
+    quarter[_INNER] += _doubled(eighth)
+    half[_INNER] += _doubled(_convolved(numbers, "up_fourth", quarter)[_INNER])
+    coarse = _convolved(numbers, "up_second", half)[_INNER]
+    narrow = np.tensordot(numbers["coarse"], coarse, 1) + numbers["coarse_bias"][:, None, None, None]
+    sides = fine.shape[2] + 2, fine.shape[3] + 2
+    joined = np.zeros((len(narrow), fine.shape[1], *sides), np.float32)
+    joined[_INNER] = _doubled(narrow)
+    joined[_INNER] += np.tensordot(numbers["fine"], fine, 1)
+    last = _convolved(numbers, "last", np.maximum(joined, 0, out=joined))[_INNER]
+    return np.asarray(np.tensordot(numbers["out"], last, 1)[0] + numbers["out_bias"], np.float32)
+
+
+_INNER = np.s_[:, :, 1:-1, 1:-1]
+
+
+def _level(numbers: Mapping[str, Float], name: str, maps: Float) -> Float:
+    return _convolved(numbers, f"{name}_2", _convolved(numbers, f"{name}_1", maps))
+
+
+def _convolved(numbers: Mapping[str, Float], name: str, maps: Float) -> Float:
+    """A convolution and its ReLU, float32 (O, frames, H + 2, W + 2), of maps (C, frames, H + 2, W + 2)."""
+    kernels, bias = numbers[name], numbers[f"{name}_bias"]
+    width = maps.shape[3]
+    # All maps in one row: then each of the nine taps is the row, shifted. What runs over the edges falls on the rim.
+    row = maps.reshape(len(maps), -1)
+    size = row.shape[1] - 2 * width - 2
+    total = kernels[0] @ row[:, :size]
+    tap = np.empty_like(total)
+    for number in range(1, 9):
+        shift = number // 3 * width + number % 3
+        np.matmul(kernels[number], row[:, shift : shift + size], out=tap)
+        total += tap
+    total += bias[:, None]
+    found = np.zeros((len(bias), *maps.shape[1:]), np.float32)
+    np.maximum(total, 0, out=found.reshape(len(bias), -1)[:, width + 1 : width + 1 + size])
+    for rim in np.s_[:, :, 0], np.s_[:, :, -1], np.s_[..., 0], np.s_[..., -1]:
+        found[rim] = 0
+    return found
+
+
+def _halved(maps: Float) -> Float:
+    """Means of two by two cells, with a rim of zeros: float32 (C, frames, H / 2 + 2, W / 2 + 2)."""
+    rows = maps[:, :, ::2] + maps[:, :, 1::2]
+    found = np.zeros((*maps.shape[:2], maps.shape[2] // 2 + 2, maps.shape[3] // 2 + 2), np.float32)
+    np.add(rows[..., ::2], rows[..., 1::2], out=found[_INNER])
+    found *= np.float32(0.25)
+    return found
+
+
+def _doubled(maps: Float) -> Float:
+    """Bilinear: float32 (C, frames, 2 H, 2 W), of (C, frames, H, W)."""
+    for axis in 2, 3:
+        count = maps.shape[axis]
+        before, after = np.maximum(np.arange(count) - 1, 0), np.minimum(np.arange(count) + 1, count - 1)
+        near = maps * np.float32(0.75)
+        pairs = [near + np.float32(0.25) * maps.take(other, axis) for other in (before, after)]
+        sides = list(maps.shape)
+        sides[axis] *= 2
+        maps = np.stack(pairs, axis + 1).reshape(sides)
+    return maps
+
+
+def _scaled(energies: Float) -> Float:
+    return np.asarray(np.clip(energies * np.float32(SCALE), LEAST, MOST), np.float32)
+
+
+@functools.cache
+def _numbers() -> dict[str, Any]:
+    """The network's numbers, float32: kernels as (9, O, C), all else as matrices and biases."""
+    with (files("forgeprep.ops") / "evidence_net.npz").open("rb") as file, np.load(file) as found:
+        return {name: np.ascontiguousarray(found[name], np.float32) for name in found.files}

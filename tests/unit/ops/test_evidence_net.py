@@ -1,0 +1,70 @@
+"""The network against a plain account of it, map by map."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from forgeprep.ops import evidence_net
+from forgeprep.ops.evidence_net import forged_odds
+from forgeprep.ops.robust import Float
+
+NUMBERS = evidence_net._numbers()
+
+
+def convolved(name: str, maps: Float) -> Float:
+    """(C, H, W) -> (O, H, W), zeros around."""
+    kernels = NUMBERS[name].transpose(1, 2, 0).reshape(*NUMBERS[name].shape[1:], 3, 3)
+    taps = [
+        sum(
+            cv2.filter2D(one, -1, kernel, borderType=cv2.BORDER_CONSTANT) for one, kernel in zip(maps, own, strict=True)
+        )
+        for own in kernels
+    ]
+    return np.asarray(np.maximum(np.stack(taps) + NUMBERS[f"{name}_bias"][:, None, None], 0), np.float32)
+
+
+def mixed(name: str, maps: Float) -> Float:
+    bias = NUMBERS.get(f"{name}_bias", np.zeros(1))
+    return np.asarray(np.einsum("oc,chw->ohw", NUMBERS[name], maps) + bias[:, None, None], np.float32)
+
+
+def halved(maps: Float) -> Float:
+    return np.stack([cv2.resize(one, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for one in maps])
+
+
+def doubled(maps: Float) -> Float:
+    return np.stack(
+        [cv2.resize(np.asarray(one, np.float32), None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR) for one in maps]
+    )
+
+
+def plain(maps: Float) -> Float:
+    fine = np.maximum(mixed("first", maps), 0).astype(np.float32)
+    half = convolved("second_2", convolved("second_1", halved(fine)))
+    quarter = convolved("fourth_2", convolved("fourth_1", halved(half)))
+    eighth = convolved("eighth_2", convolved("eighth_1", halved(quarter)))
+    whole = NUMBERS["whole"] @ np.concatenate([eighth.mean(axis=(1, 2)), eighth.max(axis=(1, 2))])
+    eighth = eighth + (whole + NUMBERS["whole_bias"])[:, None, None]
+    quarter = convolved("up_fourth", quarter + doubled(eighth))
+    half = convolved("up_second", half + doubled(quarter))
+    joined = np.maximum(mixed("fine", fine) + doubled(mixed("coarse", half)), 0).astype(np.float32)
+    return np.asarray(mixed("out", convolved("last", joined))[0], np.float32)
+
+
+@pytest.mark.parametrize(("frames", "height", "width"), [(1, 72, 64), (11, 37, 50)])
+def test_log_odds_are_those_of_the_plain_network(frames: int, height: int, width: int) -> None:
+    rng = np.random.default_rng(frames)
+    standing = rng.normal(0, 3, (frames, 14, height, width)).astype(np.float32)
+    mean, place = standing[:, :10].mean(axis=0), rng.normal(0, 1, (3, height, width)).astype(np.float32)
+    seen = np.ones((frames, height, width), bool)
+    seen[:, :9] = False
+    odds = forged_odds(standing, mean, seen, place)
+    for number in range(frames):
+        energies = np.concatenate([standing[number], mean]) * 0.5
+        maps = np.concatenate([np.clip(energies, -2, 4), place, seen[number, None]])
+        # Sides are multiples of eight.
+        room = np.zeros((len(maps), -(-height // 8) * 8, -(-width // 8) * 8), np.float32)
+        room[:, :height, :width] = maps
+        np.testing.assert_allclose(odds[number], plain(room)[:height, :width], atol=2e-3)

@@ -120,7 +120,7 @@ def _moved(face: Face, by: tuple[float, float]) -> Face:
         across, down = ((box[2] - box[0]) * share for share in by)
         return box[0] + across, box[1] + down, box[2] + across, box[3] + down
 
-    return replace(face, box=moved(face.box), cut_box=moved(face.cut_box))
+    return replace(face, box=moved(face.box))
 
 
 def measured_demo() -> list[dict[str, Any]]:

@@ -130,7 +130,8 @@ class Part:
         selection: which samples are wanted.
         files: the files of this part.
         links: whether files that exist as such are linked, not copied.
-        counts: how many rows were handed out, and how many of them lack their original's frame.
+        counts: how many rows were handed out, how many of them lack their original's frame, and how many clips were
+            left out, since the format has no place for such.
     """
 
     out: Path
@@ -141,7 +142,7 @@ class Part:
     selection: Selection
     files: Files
     links: bool = False
-    counts: dict[str, int] = field(default_factory=lambda: {"rows": 0, "unpaired": 0})
+    counts: dict[str, int] = field(default_factory=lambda: {"rows": 0, "unpaired": 0, "left_out": 0})
 
     @property
     def dataset(self) -> str:

@@ -137,7 +137,7 @@ def folder_of(name: str, dataset: str, row: Mapping[str, Any]) -> str:
         kind = "original" if source in ("youtube", "actors", "original") else "manipulated"
         return f"datasets/rgb/FaceForensics++/{kind}_sequences/{source}/{quality}"
     if dataset == "dfdc" and inner != ["test"]:
-        inner = ["train", *inner]
+        inner = ["train", *(f"dfdc_train_{part}" for part in inner)]
     plain = _WORDS.sub(lambda found: found[0].upper(), "/".join([name, *inner]))
     return f"datasets/rgb/{plain}"
 

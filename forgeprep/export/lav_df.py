@@ -31,7 +31,9 @@ def part(part: Part, params: ExportParams) -> Iterator[dict[str, Any]]:
             continue
         source = root / clip["path"]
         if not clip["fps"]:
-            raise UsageError(f"{source}: a folder of pictures has no times; lav-df takes runs of videos")
+            # Pictures have no times.
+            part.counts["left_out"] += 1
+            continue
         name = _name(clip["clip_id"], clip["path"], part.split)
         part.files.add_file(name, source, link=part.links)
         yield _line(clip, name, source) | {"split": _SPLIT.get(part.split, part.split)}
@@ -97,4 +99,5 @@ LAV_DF = ExportFormat(
     every=False,
     links=True,
     unit="clip",
+    hint="it takes videos, and this run has pictures",
 )

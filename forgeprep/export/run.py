@@ -53,6 +53,7 @@ class Exported:
         files: how many files.
         size: their bytes.
         unpaired: fakes among the samples whose original's frame is not exported.
+        left_out: clips that the format has no place for.
         already: whether all of it was there before.
     """
 
@@ -61,6 +62,7 @@ class Exported:
     files: int
     size: int
     unpaired: int
+    left_out: int = 0
     already: bool = False
 
 
@@ -181,7 +183,8 @@ def export(
         lines = "".join(f"{value}  {name}\n" for name, value in sorted(made.files.sums.items()))
         made.files.add(SUMS, lines.encode())
         number, size = sum(map(len, made.entries)), sum(made.files.sizes.values())
-        result = Exported(number, chosen.unit, len(made.files.sums), size, made.counts["unpaired"])
+        counts = made.counts["unpaired"], made.counts["left_out"]
+        result = Exported(number, chosen.unit, len(made.files.sums), size, *counts)
         atomic_write_bytes(work / DONE, json.dumps({"asked": identity, "made": asdict(result)}).encode())
     _publish(work, to)
     return result
@@ -271,7 +274,7 @@ def _make_parts(
         made.files.sums |= record["sums"]
         made.files.sizes |= record["sizes"]
         made.entries.append(record["entries"])
-        made.counts.update({name: record[name] for name in ("rows", "unpaired")})
+        made.counts.update({name: record[name] for name in ("rows", "unpaired", "left_out")})
     return made
 
 

@@ -6,6 +6,7 @@ import csv
 import gc
 import itertools
 import json
+import shutil
 import struct
 import warnings
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from forgeprep.errors import UsageError
@@ -129,7 +132,7 @@ def test_deepfakebench_loads_without_a_substitution(
         ("celebdf-v2", "Celeb-DF-v2", "celebdf-v2/Celeb-synthesis/id0_id1_0000", "Celeb-synthesis",
          "Celeb-DF-v2/Celeb-synthesis", "CelebDFv2_fake"),
         ("dfdc-preview", "DFDCP", "dfdc-preview/method_B/x", "method_B", "DFDCP/method_B", "DFDCP_FakeB"),
-        ("dfdc", "DFDC", "dfdc/dfdc_train_part_3/x", None, "DFDC/train/dfdc_train_part_3", "DFDC_Real"),
+        ("dfdc", "DFDC", "dfdc/part_3/x", None, "DFDC/train/dfdc_train_part_3", "DFDC_Real"),
         ("dfdc", "DFDC", "dfdc/test/x", "dfdc", "DFDC/test", "DFDC_Fake"),
         ("folder", "folder", "folder/my frames/x", "fake", "folder/my FRAMES", "folder_Fake"),
     ],
@@ -297,6 +300,18 @@ def test_lav_df_names_clips_and_their_forged_seconds(out: Path, tmp_path: Path, 
         assert (line["fake_periods"], line["duration"], line["n_fakes"]) == (periods, 1.04, len(periods))
         assert (line["original"] is None) == (not periods)
         assert line["original"] is None or (tmp_path / "to" / line["original"]).is_file()
+
+
+def test_lav_df_leaves_pictures_out_and_tells_so(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, table = shutil.copytree(out, tmp_path / "run"), tmp_path / "run/meta/clips.pq"
+    clips = pq.read_table(table).to_pylist()
+    picture = next(clip for clip in clips if "Deepfakes" in clip["clip_id"])
+    picture["fps"] = None
+    pq.write_table(pa.Table.from_pylist(clips, schema=pq.read_schema(table)), table)
+    assert run_cli("export", "lav-df", str(run), "--to", str(tmp_path / "to"), "--workers", "1") == 0
+    told = json.loads((tmp_path / "to/metadata.min.json").read_bytes())
+    assert len(told) == 5
+    assert "note: 1 clip left out: lav-df takes videos, not pictures" in capsys.readouterr().out
 
 
 def test_self_blended_has_whole_frames_and_faces(out: Path, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ from forgeprep.shards.sums import check_sum, shard_sums
 from forgeprep.text import counted
 
 SUMS = "checksums.sha256"
-DONE = ".forgeprep-export.json"
+DONE = ".forgeprep-exported"
 """Of a whole export: what was asked for, and how many entries it has."""
 
 

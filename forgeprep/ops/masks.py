@@ -48,6 +48,8 @@ LEAST_RUN, LEAST_FRAME = 0.3, 0.2
 """Confidence below which nothing is visibly forged: on average over a run, and in a frame of it."""
 LEAST_ENERGY = 1.5
 """Log energy over the rim's noise that is needed inside the region, on average over a run: else that was coding."""
+CLEAR_FRAME, CLEAR_ENERGY = 0.5, 3.0
+"""Confidence and energy of a frame that is visibly forged whatever the others of its run show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +126,17 @@ def difference_masks(
     expected = [float(np.clip(row @ FIT_WEIGHTS + FIT_BIAS, 0.0, 1.0)) for row in rows]
     if forged:
         return [replace(one, confidence=fit) for one, fit in zip(found, expected, strict=True)]
-    energy = float(rows[:, [FIT_FEATURES.index(name) for name in ENERGIES]].mean())
-    visible = float(np.mean(expected)) >= LEAST_RUN and energy >= LEAST_ENERGY
+    visible = _is_visible(np.array(expected), rows[:, [FIT_FEATURES.index(name) for name in ENERGIES]].mean(axis=1))
     return [
         replace(one, confidence=fit) if visible and fit >= LEAST_FRAME and one.mask.any() else _nothing(one)
         for one, fit in zip(found, expected, strict=True)
     ]
+
+
+def _is_visible(expected: Float, energies: Float) -> bool:
+    """Whether anything was visibly forged in a run, by the confidence and the energy of its frames."""
+    clear = (expected >= CLEAR_FRAME) & (energies >= CLEAR_ENERGY)
+    return bool(clear.any()) or (expected.mean() >= LEAST_RUN and energies.mean() >= LEAST_ENERGY)
 
 
 def binarise(difference: UInt8, threshold: int, *, enlarge: float = 1.3) -> UInt8:
@@ -235,7 +242,7 @@ def _mask_of(log_odds: Float, crop: Crop, enlarge: float) -> DifferenceMask:
 def _most_likely(found: DifferenceMask, enlarge: float) -> DifferenceMask:
     """The mask at the highest threshold that gives one; unchanged where nothing was compared."""
     top = int(found.difference.max())
-    for threshold in range(max(0, top - LEVELS // 4), -1, -(LEVELS // 4)):
+    for threshold in (*range(top - LEVELS // 4, 0, -(LEVELS // 4)), 0):
         mask = binarise(found.difference, threshold, enlarge=enlarge)
         if mask.any():
             return replace(found, mask=mask, threshold=threshold)

@@ -89,7 +89,7 @@ def test_the_checksums_are_those_of_the_files(out: Path, tmp_path: Path) -> None
     exported(out, tmp_path / "to", "deepfakebench")
     lines = (tmp_path / "to/checksums.sha256").read_text().splitlines()
     told = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
-    assert told.keys() == files_of(tmp_path / "to") - {"checksums.sha256", ".forgeprep-export.json"}
+    assert told.keys() == files_of(tmp_path / "to") - {"checksums.sha256", ".forgeprep-exported"}
     for name, digest in told.items():
         assert hashlib.sha256((tmp_path / "to" / name).read_bytes()).hexdigest() == digest
 

@@ -37,20 +37,23 @@ def forged_odds(standing: Float, mean: Float, seen: npt.NDArray[np.bool_], place
         place: float32 (3, H, W), where cells lie from the face's middle: across, down, and the larger of both.
     """
     numbers = _numbers()
+    weights, count = numbers["first"], standing.shape[1]
     height, width = seen.shape[1:]
-    taller, wider = -height % STEP, -width % STEP
+    sides = height + -height % STEP, width + -width % STEP
+    of_run = np.zeros((len(mean) + len(place), *sides), np.float32)
+    of_run[:, :height, :width] = np.concatenate([_scaled(mean), place])
+    everywhere = weights[:, count:-1] @ of_run.reshape(len(of_run), -1) + numbers["first_bias"][:, None]
+    own = np.concatenate([weights[:, :count], weights[:, -1:]], axis=1)
     odds = np.empty((len(seen), height, width), np.float32)
-    room = [(0, 0)] * 2 + [(0, taller), (0, wider)]
-    of_run = np.pad(np.concatenate([_scaled(mean), place]), room[1:])
-    weights = numbers["first"]
-    count = standing.shape[1]
-    everywhere = np.tensordot(weights[:, count:-1], of_run, 1) + numbers["first_bias"][:, None, None]
     for first in range(0, len(seen), FRAMES):
         part = slice(first, first + FRAMES)
-        there = np.concatenate([_scaled(standing[part]), seen[part, None].astype(np.float32)], axis=1)
-        there = np.pad(there, room).transpose(1, 0, 2, 3)
-        own = np.concatenate([weights[:, :count], weights[:, -1:]], axis=1)
-        fine = np.tensordot(own, there, 1) + everywhere[:, None]
+        maps = np.zeros((count + 1, len(seen[part]), *sides), np.float32)
+        there = maps[..., :height, :width]
+        there[:-1] = standing[part].swapaxes(0, 1)
+        there[-1] = seen[part]
+        np.clip(np.multiply(there[:-1], SCALE, out=there[:-1]), LEAST, MOST, out=there[:-1])
+        fine = (own @ maps.reshape(count + 1, -1)).reshape(len(own), -1, *sides)
+        fine += everywhere.reshape(len(own), 1, *sides)
         odds[part] = _net(numbers, np.maximum(fine, 0, out=fine))[:, :height, :width]
     return odds
 
@@ -65,13 +68,18 @@ def _net(numbers: Mapping[str, Float], fine: Float) -> Float:
     quarter[_INNER] += _doubled(eighth)
     half[_INNER] += _doubled(_convolved(numbers, "up_fourth", quarter)[_INNER])
     coarse = _convolved(numbers, "up_second", half)[_INNER]
-    narrow = np.tensordot(numbers["coarse"], coarse, 1) + numbers["coarse_bias"][:, None, None, None]
+    narrow = _mixed(numbers["coarse"], coarse) + numbers["coarse_bias"][:, None, None, None]
     sides = fine.shape[2] + 2, fine.shape[3] + 2
     joined = np.zeros((len(narrow), fine.shape[1], *sides), np.float32)
     joined[_INNER] = _doubled(narrow)
-    joined[_INNER] += np.tensordot(numbers["fine"], fine, 1)
+    joined[_INNER] += _mixed(numbers["fine"], fine)
     last = _convolved(numbers, "last", np.maximum(joined, 0, out=joined))[_INNER]
-    return np.asarray(np.tensordot(numbers["out"], last, 1)[0] + numbers["out_bias"], np.float32)
+    return np.asarray(_mixed(numbers["out"], last)[0] + numbers["out_bias"], np.float32)
+
+
+def _mixed(weights: Float, maps: Float) -> Float:
+    """Weighted sums of maps, float32 (O, frames, H, W), of (C, frames, H, W)."""
+    return np.asarray(weights @ maps.reshape(len(maps), -1), np.float32).reshape(len(weights), *maps.shape[1:])
 
 
 _INNER = np.s_[:, :, 1:-1, 1:-1]
@@ -113,15 +121,20 @@ def _halved(maps: Float) -> Float:
 
 def _doubled(maps: Float) -> Float:
     """Bilinear: float32 (C, frames, 2 H, 2 W), of (C, frames, H, W)."""
-    for axis in 2, 3:
-        count = maps.shape[axis]
-        before, after = np.maximum(np.arange(count) - 1, 0), np.minimum(np.arange(count) + 1, count - 1)
-        near = maps * np.float32(0.75)
-        pairs = [near + np.float32(0.25) * maps.take(other, axis) for other in (before, after)]
-        sides = list(maps.shape)
-        sides[axis] *= 2
-        maps = np.stack(pairs, axis + 1).reshape(sides)
-    return maps
+    down, across = (_doubling(side) for side in maps.shape[2:])
+    return np.asarray(down @ maps @ across.T, np.float32)
+
+
+@functools.cache
+def _doubling(side: int) -> Float:
+    """Linear interpolation to twice as many cells as a matrix, float32 (2 side, side); edges are repeated."""
+    at = np.arange(2 * side)
+    near, other = at // 2, np.clip(at // 2 + 2 * (at % 2) - 1, 0, side - 1)
+    matrix = np.zeros((2 * side, side), np.float32)
+    np.add.at(matrix, (at, near), 0.75)
+    np.add.at(matrix, (at, other), 0.25)
+    matrix.flags.writeable = False
+    return matrix
 
 
 def _scaled(energies: Float) -> Float:

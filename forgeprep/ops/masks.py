@@ -42,6 +42,8 @@ MIDDLE, LEVELS = 128, 20
 """Level of the 8-bit difference where forged and pristine are equally likely, and levels for each unit of log-odds."""
 LEAST_PIECE = 0.15
 """Pieces smaller than this share of the largest one are left out."""
+AROUND = 4
+"""Cells around what crops show that the evidence takes in."""
 GAP = 0.045
 """Gaps up to twice this share of the face's side are closed."""
 LEAST_RUN, LEAST_FRAME = 0.3, 0.2
@@ -216,10 +218,10 @@ ENERGIES = "mean energy inside", "wide energy inside"
 
 
 def _shown(crops: Sequence[Crop], side: int) -> Part:
-    """Rows and columns of the grid that crops show, and the surroundings that smoothing takes in."""
+    """Rows and columns of the grid that crops show, and their surroundings."""
     places = np.array([crop.place for crop in crops]) * side
-    low = np.clip(np.floor(places[:, :2].min(axis=0)) - 5, 0, side - 1).astype(int)
-    high = np.clip(np.ceil(places[:, 2:].max(axis=0)) + 5, 1, side).astype(int)
+    low = np.clip(np.floor(places[:, :2].min(axis=0)) - AROUND, 0, side - 1).astype(int)
+    high = np.clip(np.ceil(places[:, 2:].max(axis=0)) + AROUND, 1, side).astype(int)
     return slice(low[1], high[1]), slice(low[0], high[0])
 
 

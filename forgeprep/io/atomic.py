@@ -62,7 +62,7 @@ def publish(temporary: Path, path: Path) -> None:
         )
 
 
-def atomic_write_bytes(path: Path, data: bytes) -> None:
+def atomic_write_bytes(path: Path, data: bytes | memoryview) -> None:
     """Write a file whole or not at all.
 
     Raises:

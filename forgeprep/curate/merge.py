@@ -24,6 +24,7 @@ from forgeprep.schemas.drops import DROP_SCHEMA
 from forgeprep.schemas.samples import SAMPLE_COLUMNS
 from forgeprep.shards.names import shard_name
 from forgeprep.shards.records import sequence_length_of
+from forgeprep.text import counted
 
 _OF_CLIP = [one.name for one in fields(Clip) if one.name in CLIP_SCHEMA.names]
 _FRAME, _TRACK, _REASON = (DROP_SCHEMA.get_field_index(name) for name in ("frame_index", "track_id", "reason"))
@@ -253,8 +254,9 @@ def _check_splits(sources: Sequence[Source]) -> bool:
         if homes.setdefault(clip.clip_id, clip.split) != clip.split:
             made.setdefault(clip.source_id, found.get(clip.source_id, {clip.split: clip.clip_id}))
     if made:
+        who = counted(len(made), "source video or person", "source videos or people")
         raise UsageError(
-            f"merge: {len(made):,} source videos or people would stand in more than one split: {leak_text(made)}; "
+            f"merge: {who} would stand in more than one split: {leak_text(made)}; "
             "leave one of the runs out, or choose from it first with 'forgeprep select'"
         )
     return bool(found)

@@ -151,13 +151,29 @@ def plan_of(target: Target, groups: Mapping[tuple[int, int], Sequence[Group]]) -
         for group in groups[part.source, part.record]:
             clips = tuple(clip for clip in group.clips if clip.clip_id in names)
             before = found.get(group.source_id)
-            if clips and before is None:
+            if before is not None:
+                found[group.source_id] = _together(before, replace(group, clips=clips))
+            elif clips:
                 found[group.source_id] = replace(group, clips=clips)
-            elif before is not None:
-                have = {clip.clip_id for clip in before.members}
-                more = tuple(clip for clip in clips if clip.clip_id not in have)
-                others = tuple(clip for clip in group.references if clip.clip_id not in have)
-                found[group.source_id] = replace(
-                    before, clips=(*before.clips, *more), references=(*before.references, *others)
-                )
     return ShardPlan(target.name, target.split, tuple(found[name] for name in sorted(found)))
+
+
+def _together(first: Group, second: Group) -> Group:
+    """A group as two runs planned it: of a clip that both have, the frames of both."""
+    have = {clip.clip_id for clip in first.members}
+    clips = (*first.clips, *(clip for clip in second.clips if clip.clip_id not in have))
+    others = (clip for clip in second.references if clip.clip_id not in have)
+    wanted: dict[str, set[int]] = {}
+    for group in (first, second):
+        for clip in group.clips:
+            wanted.setdefault(clip.clip_id, set()).update(group.frames_of(clip.clip_id))
+    frames = tuple(sorted({*first.frames, *second.frames}))
+    chosen = {name: tuple(sorted(own)) for name, own in wanted.items()}
+    return replace(
+        first,
+        clips=clips,
+        frames=frames,
+        references=(*first.references, *others),
+        own={name: own for name, own in chosen.items() if own != frames},
+        spread=first.spread | second.spread,
+    )

@@ -38,6 +38,8 @@ def _flat(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
+    if value is None:
+        return "not given"
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

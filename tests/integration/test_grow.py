@@ -70,7 +70,7 @@ def test_new_clips_methods_and_compressions_are_added_and_old_shards_stay(
     # As a run of all of it from the start, it goes on without --update.
     assert prepare_run(fresh.config, root, out).fingerprint == fresh.fingerprint
     assert grow(root, out)[1].startswith("update: no clip is new or changed; all of the")
-    with pytest.raises(ConfigMismatch, match="size: None -> 96"):
+    with pytest.raises(ConfigMismatch, match="size: not given -> 96"):
         grow(root, out, size=96)
 
 

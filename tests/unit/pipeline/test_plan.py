@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from forgeprep.commands import preflight
+from forgeprep.curate.targets import Part, Target, plan_of
 from forgeprep.datasets.base import Scan
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.plan import Plan, make_plan
@@ -53,6 +55,17 @@ def test_as_many_shards_as_are_asked_for_but_no_group_is_divided() -> None:
     assert len({name.rpartition("/")[2] for name in names}) == 6
     assert names == [shard.name for shard in plan.shards()]
     assert [brief.name for brief in planned(dataset=None).briefs] == ["train/00000", "val/00000"]
+
+
+def test_of_a_clip_of_two_runs_the_frames_of_both_are_planned() -> None:
+    # The second run took another number of frames, so its samples lie beside those of the first.
+    groups = {(source, 0): planned(frames=frames).shard(1).groups for source, frames in enumerate((4, 6))}
+    clips = tuple({"clip_id": clip.clip_id} for group in groups[0, 0] for clip in group.clips[:2])
+    joined = plan_of(Target("val/x", "val", (Part(0, 0), Part(1, 0)), clips, ()), groups)
+    assert sum(group.requested for group in joined.groups) == 2 * 2 * 6
+    alone = {**groups, (1, 0): [replace(group, clips=group.clips[:1]) for group in groups[1, 0]]}
+    joined = plan_of(Target("val/x", "val", (Part(0, 0), Part(1, 0)), clips, ()), alone)
+    assert sum(group.requested for group in joined.groups) == 2 * (6 + 4)
 
 
 def test_base_names_differ_whatever_a_dataset_is_called(tmp_path: Path) -> None:

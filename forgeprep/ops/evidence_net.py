@@ -10,6 +10,7 @@ Maps of all frames lie in one array, (channels, frames, rows, columns), with one
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 from forgeprep.ops.robust import Float
 
+NUMBERS = "evidence_net.npz"
 STEP = 8
 """The sides of maps are multiples of this: three times halved."""
 FRAMES = 2
@@ -142,7 +144,13 @@ def _scaled(energies: Float) -> Float:
 
 
 @functools.cache
+def network_sha256() -> str:
+    """SHA-256 of the network's numbers, in hex: masks that others made differ."""
+    return hashlib.sha256((files("forgeprep.ops") / NUMBERS).read_bytes()).hexdigest()
+
+
+@functools.cache
 def _numbers() -> dict[str, Any]:
     """The network's numbers, float32: kernels as (9, O, C), all else as matrices and biases."""
-    with (files("forgeprep.ops") / "evidence_net.npz").open("rb") as file, np.load(file) as found:
+    with (files("forgeprep.ops") / NUMBERS).open("rb") as file, np.load(file) as found:
         return {name: np.ascontiguousarray(found[name], np.float32) for name in found.files}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from forgeprep.media.frames import UInt8
+from forgeprep.ops.evidence_net import network_sha256
 from forgeprep.ops.literal_masks import literal_mask
 from forgeprep.ops.mask_signs import area_jumps, stray_share
 from forgeprep.ops.masks import DifferenceMask, difference_masks
@@ -164,4 +165,5 @@ STAGE = Stage(
     params=MaskParams,
     apply=apply,
     companions=companions,
+    versions=lambda _: {"mask network": network_sha256()},
 )

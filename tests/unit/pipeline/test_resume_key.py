@@ -14,11 +14,13 @@ from forgeprep import __version__
 from forgeprep.errors import ForgeprepError
 from forgeprep.faces import weights
 from forgeprep.faces.detectors import detector_names, get_detector, known_weights
+from forgeprep.ops.evidence_net import network_sha256
 from forgeprep.pipeline.configure import _VERSIONED, make_config, settings_of, versions
 from forgeprep.stages import resolve_stages
 
-# Of `forgeprep run ffpp --stages crop,mask,noise` at version 0.1.0, before detectors had versions of their own.
-COMMON = {"forgeprep": __version__, **{name: version(name) for name in _VERSIONED}}
+# Of `forgeprep run ffpp --stages crop,noise` at version 0.1.0, before detectors had versions of their own.
+PACKAGES = {"forgeprep": __version__, **{name: version(name) for name in _VERSIONED}}
+COMMON = PACKAGES | {"mask network": network_sha256()}
 
 
 def settings(**given: Any) -> tuple[dict[str, str], str]:
@@ -33,6 +35,8 @@ def test_a_run_that_uses_nothing_more_keeps_the_key_that_it_had(detector: str) -
     config = make_config("ffpp", {"detector": detector})
     assert found == COMMON
     assert key == settings_of({"config": config.model_dump(mode="json"), "versions": COMMON})[1]
+    # Masks of another network are other masks; what has none does not mind.
+    assert settings(detector=detector, stages="crop,noise")[0] == PACKAGES
 
 
 def test_settings_that_came_later_leave_the_keys_of_older_runs() -> None:

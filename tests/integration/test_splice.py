@@ -173,10 +173,15 @@ def test_an_interrupt_ends_the_workers_too(demo: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "forgeprep.cli", "splice", "ffpp", "--root", str(demo), "--out", str(out)]
     process = subprocess.Popen([*command, "--workers", "2"], start_new_session=True, stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: any((out / "state").glob("*.json")))
-    workers = psutil.Process(process.pid).children(recursive=True)
-    os.killpg(process.pid, signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    try:
+        # Beside the other tests, Ray and the first clip take their time; the last is not far behind it.
+        wait_for(lambda: process.poll() is not None or any(out.glob("*/**/*.mp4*")), seconds=240)
+        assert process.poll() is None, process.communicate()[1]
+        workers = psutil.Process(process.pid).children(recursive=True)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
+        _, told = process.communicate(timeout=60)
     assert (process.returncode, told.count("\n")) == (130, 1)
     assert "run the same command to go on" in told
     assert psutil.wait_procs(workers, timeout=10)[1] == []

@@ -199,8 +199,9 @@ def _finished(to: Path, identity: Any) -> Exported | None:
     """
     try:
         known = read_json(to / DONE, LIST_BYTES)
-        asked, made = known["asked"], Exported(**known["made"])
-    except (OSError, ValueError, KeyError, TypeError):
+        asked, made = [dict(known["asked"][0]), *known["asked"][1:]], Exported(**known["made"])
+    except (OSError, ValueError, LookupError, TypeError):
+        # What is no account of an export is no export: the folder counts as one of somebody's own.
         return None
     if asked != identity:
         names = {"name": "format", "params": "options", "selection": "selection of samples", "links": "--links"}

@@ -23,6 +23,7 @@ import numpy as np
 
 from forgeprep.media.frames import UInt8
 from forgeprep.media.regions import IntBox
+from forgeprep.ops.confidence_model import FIT_BIAS, FIT_WEIGHTS
 from forgeprep.ops.evidence import (
     CELLS_ACROSS_FACE,
     CHANNELS,
@@ -34,7 +35,6 @@ from forgeprep.ops.evidence import (
     extent,
     find_evidence,
 )
-from forgeprep.ops.evidence_model import FIT_BIAS, FIT_WEIGHTS
 from forgeprep.ops.geometry import Matrix
 from forgeprep.ops.robust import Float
 

@@ -47,7 +47,7 @@ from forgeprep.shards.read import iter_rows, shard_paths
 
 FRAMES, SKIPPED = 24, 10
 FACES = 110, 210
-"""Sides in pixels that faces are brought to, as in FaceForensics++."""
+"""Sides in pixels of dlib's boxes, as in FaceForensics++."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,10 @@ def main() -> None:
         print_confidence(everything)
 
 
-def load_shots(footage: Path, names: Sequence[str] | None = None) -> list[Shot]:
-    """Some frames of each clip, scaled so that faces have the size of those in FaceForensics++, with landmarks."""
+def load_shots(
+    footage: Path, names: Sequence[str] | None = None, skipped: int = SKIPPED, faces: tuple[int, int] = FACES
+) -> list[Shot]:
+    """Frames of each clip after the first few, scaled so that faces have sides in a range of pixels, with landmarks."""
     import dlib
 
     find, fit = dlib.get_frontal_face_detector(), landmarks_model()
@@ -109,17 +111,17 @@ def load_shots(footage: Path, names: Sequence[str] | None = None) -> list[Shot]:
         with av.open(str(clip)) as container:
             frames = []
             for number, picture in enumerate(container.decode(video=0)):
-                if number >= SKIPPED:
+                if number >= skipped:
                     frames.append(np.asarray(picture.to_ndarray(format="bgr24", interpolation="BICUBIC"), np.uint8))
                 if len(frames) == FRAMES:
                     break
-        shot = _shot(clip.stem, frames, find, fit)
+        shot = _shot(clip.stem, frames, faces, find, fit)
         if shot is not None:
             shots.append(shot)
     return shots
 
 
-def _shot(name: str, frames: list[UInt8], find: Any, fit: Any) -> Shot | None:
+def _shot(name: str, frames: list[UInt8], faces: tuple[int, int], find: Any, fit: Any) -> Shot | None:
     def face(frame: UInt8) -> Any:
         gray = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
         return max(find(gray, 0) or find(gray, 1), key=lambda box: box.area(), default=None)
@@ -127,7 +129,7 @@ def _shot(name: str, frames: list[UInt8], find: Any, fit: Any) -> Shot | None:
     first = face(frames[0])
     if first is None or len(frames) < FRAMES:
         return None
-    scale = min(1.0, np.random.default_rng(zlib.crc32(name.encode())).uniform(*FACES) / first.width())
+    scale = min(1.0, np.random.default_rng(zlib.crc32(name.encode())).uniform(*faces) / first.width())
     size = round(frames[0].shape[1] * scale / 2) * 2, round(frames[0].shape[0] * scale / 2) * 2
     frames = [np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8) for frame in frames]
     points, last = [], None

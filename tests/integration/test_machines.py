@@ -93,6 +93,24 @@ def test_a_ray_that_cannot_start_is_told_in_one_line_and_leaves_nothing(demo: Pa
     assert list(temp.iterdir()) == []
 
 
+def test_a_server_of_ray_that_dies_as_it_starts_is_started_anew(demo: Path, tmp_path: Path, temp: Path) -> None:
+    words = command(demo, tmp_path / "out", *ONE_SHARD, "--workers", "2")
+    places = HERE | {"TMPDIR": str(temp), "RAY_gcs_server_port_wait_time_s": "3"}
+    process = subprocess.Popen(words, env=os.environ | places, stderr=subprocess.PIPE, text=True)
+
+    def servers() -> list[psutil.Process]:
+        return [p for p in psutil.Process(process.pid).children(recursive=True) if "gcs_server" in p.name()]
+
+    try:
+        wait_for(servers)
+        servers()[0].kill()
+        told = process.communicate(timeout=120)[1]
+    finally:
+        process.kill()
+    assert process.returncode == 0, told
+    assert list(temp.iterdir()) == []
+
+
 LENT = """
 import sys
 from pathlib import Path

@@ -61,7 +61,7 @@ class RayStart:
         self._thread = ThreadPoolExecutor(1, "forgeprep-ray")
         self._session: Future[Started] | None = None
         self._folder: str | None = None
-        self._keep_logs = False
+        self._keep_logs = self._over = False
         self._thread.submit(_import_ray, local=self.address is None)
 
     def begin(self) -> None:
@@ -70,16 +70,24 @@ class RayStart:
             self._session = self._thread.submit(self._start)
 
     def _start(self) -> Started:
-        self._folder = make_folder() if self.address is None else None
-        with _own_handlers():
-            return start_ray(self.workers, self.address, self._folder, lambda: self._keep_logs)
+        for again in (True, False):
+            self._folder = make_folder() if self.address is None else None
+            try:
+                with _own_handlers():
+                    return start_ray(self.workers, self.address, self._folder, lambda: self._keep_logs)
+            except NoStart:
+                # Ray's servers die now and then on a machine that is busy, and come up the next time.
+                if not again or self._over:
+                    raise
+        raise AssertionError
 
     def wait(self, seconds: float) -> Started:
         """What was started, when Ray is there.
 
         Raises:
             UsageError: no cluster answers at the address.
-            ForgeprepError: Ray cannot start on this machine, or not in so many seconds.
+            NoStart: Ray cannot start on this machine, tried twice.
+            NoWorker: it does not in so many seconds.
         """
         self.begin()
         assert self._session is not None
@@ -90,6 +98,7 @@ class RayStart:
 
     def end(self, *, wait: bool = True, keep_logs: bool = False) -> None:
         """End Ray and the thread; again is harmless. Without ``wait``, it happens at the latest as the process ends."""
+        self._over = True
         session, self._session = self._session, None
         if session is not None and not session.cancel():
             self._keep_logs = keep_logs
@@ -160,7 +169,7 @@ def start_ray(
 
     Raises:
         UsageError: no cluster answers at the address.
-        ForgeprepError: Ray cannot start on this machine.
+        NoStart: Ray cannot start on this machine.
     """
     import logging
 
@@ -192,9 +201,10 @@ def start_ray(
     except Exception as error:
         told = _last_words(Path(folder)) or _first_line(error)
         ray.shutdown()
+        _forget_token()
         if not keep_logs():
             remove(folder)
-        raise ForgeprepError(
+        raise NoStart(
             f"Ray cannot start on this machine ({told}); 'forgeprep doctor' looks at it, and --workers 1 needs no Ray"
         ) from error
 
@@ -295,6 +305,10 @@ def _fewer_processes() -> Iterator[None]:
     finally:
         for name, method in before.items():
             setattr(Node, name, method)
+
+
+class NoStart(ForgeprepError):
+    """Ray cannot start on this machine."""
 
 
 class NoWorker(ForgeprepError):

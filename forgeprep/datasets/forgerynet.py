@@ -236,7 +236,7 @@ class _Finder:
             # Lists go folder by folder: where there is no such folder, a dozen files need not be looked for.
             self._folder = folder
             places = [f"{base}/{folder}" if base else folder for base in self.bases]
-            self._here = tuple(place for place in places if (self.root / place).is_dir())
+            self._here = tuple(place for place in places if self._is_folder(place))
         for place in self._here:
             file = f"{place}/{name}" if place else name
             try:
@@ -245,6 +245,9 @@ class _Finder:
                 continue
             return file, status.st_size
         return None
+
+    def _is_folder(self, place: str) -> bool:
+        return (self.root / place).is_dir() if self._local is None else os.path.isdir(self._local + place)  # noqa: PTH112
 
 
 def _take_in(

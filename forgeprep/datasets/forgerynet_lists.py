@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from forgeprep.datasets.lists import read_lines, refuse
 from forgeprep.datasets.taxonomy import kind_of, methods_of
@@ -17,8 +17,7 @@ WHOLLY_FAKE = ("2", "8")
 """Folders of videos that are forged throughout, which the authors' lists leave out (issues 27 and 29 there)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One line.
 
     Attributes:

@@ -28,7 +28,9 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         UsageError: the file cannot be read, or is no text.
     """
     try:
-        yield from ((number, line.strip()) for number, line in text_lines(path) if line.strip())
+        for number, line in text_lines(path):
+            if text := line.strip():
+                yield number, text
     except OSError as error:
         refuse(path, None, f"cannot be read ({error.strerror})")
 

@@ -23,12 +23,13 @@ Tell = Callable[[str, int], None]
 class Copy:
     """A dataset on disk, at every compression that is there.
 
-    ``real_roots`` are those of other datasets whose reals are its own. ``clips`` are its own ones alone.
+    ``clips`` are its own ones alone, ``reals`` those that lie in other datasets: lists of it name both.
     """
 
     dataset: Dataset
     root: Path
     clips: list[Clip]
+    reals: list[Clip] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -60,6 +61,7 @@ def open_copy(dataset: Dataset, root: Path, params: DatasetParams, real_roots: M
         dataset,
         root,
         [clip for scan in scans for clip in scan.clips if clip.dataset == dataset.name],
+        [clip for scan in scans for clip in scan.clips if clip.dataset != dataset.name],
         _once(path for scan in scans for path in scan.absent),
         _once(path for scan in scans for path in scan.strangers),
         _once(line for scan in scans for line in scan.warnings),
@@ -119,7 +121,8 @@ def _compared(copy: Copy, path: Path) -> Iterator[Finding]:
     """A published list against the tree, and against the split and the labels that forgeprep gives."""
     name, where = copy.dataset.name, path.name
     entries = read_published(copy.dataset, path)
-    index = Index(copy.clips)
+    clips = [*copy.clips, *copy.reals]
+    index = Index(clips)
     splits: dict[str, list[str | None]] = defaultdict(list)
     said: dict[int, set[str]] = defaultdict(set)
     differs: dict[tuple[str, str, str], None] = {}
@@ -129,7 +132,7 @@ def _compared(copy: Copy, path: Path) -> Iterator[Finding]:
         if not numbers:
             differs["no_file", entry.name, where] = None
         for number in numbers:
-            clip = copy.clips[number]
+            clip = clips[number]
             said[number].update([entry.split] if entry.split else [])
             if entry.split not in (None, clip.split):
                 differs["other_split", clip.clip_id, f"{where}: {entry.split}, here {clip.split}"] = None
@@ -143,10 +146,10 @@ def _compared(copy: Copy, path: Path) -> Iterator[Finding]:
             several = sorted({split or "" for split in own})
             kind = "listed_in_splits" if len(several) > 1 else "listed_twice"
             yield Finding(kind, name, one, f"{where}: {len(own)} times, {', '.join(several)}".rstrip(", "))
-    as_listed = [replace(copy.clips[n], split=split) for n, own in said.items() for split in sorted(own)]  # type: ignore[arg-type]
+    as_listed = [replace(clips[n], split=split) for n, own in said.items() for split in sorted(own)]  # type: ignore[arg-type]
     for who, places in _people(as_listed):
         yield Finding("person_in_splits", name, who, f"{where}: {places}")
-    for clip in _unnamed(copy.clips, said):
+    for clip in _unnamed(copy.clips, {number: own for number, own in said.items() if number < len(copy.clips)}):
         yield Finding("no_name", name, clip.path, f"not in {where}")
 
 

@@ -91,7 +91,7 @@ class MissingCount:
 
     def __str__(self) -> str:
         place = "/".join(part for part in (self.compression, self.method, self.split) if part is not None)
-        return f"{self.what} {place}: {self.found} of {self.published}"
+        return f"{self.what} {place}".rstrip() + f": {self.found} of {self.published}"
 
 
 @dataclass(frozen=True, slots=True)

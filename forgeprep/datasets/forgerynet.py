@@ -31,7 +31,7 @@ import itertools
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -126,7 +126,8 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     warnings += [
         f"{home} has no {kind}_list.txt, so its {kind}s are left out" for home, kind in _without_list(root, params)
     ]
-    return make_scan(FORGERYNET, root, clips, options, warnings=warnings, strangers=strangers, absent=absent)
+    dataset = replace(FORGERYNET, published=_published(params.kind))
+    return make_scan(dataset, root, clips, options, warnings=warnings, strangers=strangers, absent=absent)
 
 
 def _reals(part: _Part, params: ForgeryNetParams, warnings: list[str], named: Names) -> Reals:
@@ -319,6 +320,12 @@ def looks_like(root: Path) -> bool:
     return next(_parts(root, ForgeryNetParams()), None) is not None
 
 
+def _published(kind: str) -> tuple[PublishedCount, ...]:
+    """The published reals of the lists that are used; of all the authors hold back the test part."""
+    reals = {"images": 1_438_201, "videos": 99_630}
+    return (PublishedCount("originals", None, None, sum(n for name, n in reals.items() if kind in ("both", name))),)
+
+
 FORGERYNET = Dataset(
     name="forgerynet",
     title="ForgeryNet",
@@ -333,8 +340,7 @@ FORGERYNET = Dataset(
         "{Training,Validation}/spatial_localize/*_release/NUMBER/…/frameNNNNN.jpg",
         "{Training,Validation}/video*/*_video_release/NUMBER/…/video.mp4",
     ),
-    # Pictures and videos, of which the authors hold back the test part.
-    published=(PublishedCount("originals", None, None, 1438201 + 99630),),
+    published=_published("both"),
     scan=scan,
     looks_like=looks_like,
     read_list=read_list,

@@ -18,13 +18,15 @@ def reals_of(name: str, options: ScanOptions, compressions: Sequence[str] | None
     Their paths are absolute, since they lie outside the root of the dataset whose fakes are listed.
 
     Raises:
-        UsageError: there are none in the folder that is given, or it is on remote storage.
+        UsageError: there are none in the folder that is given, or it is no folder or on remote storage.
     """
     root = options.real_roots.get(name)
     if root is None:
         return {}
     if is_remote(root):
         raise UsageError(f"--real-root {name}={root}: must be a folder of this machine")
+    if not root.is_dir():
+        raise UsageError(f"--real-root {name}={root}: " + ("is a file" if root.exists() else "no such folder"))
     home = absolute(root)
     asked = ScanOptions(None if compressions is None else tuple(compressions), (), progress=options.progress)
     reals = get_dataset(name).scan(home, asked).clips

@@ -162,6 +162,28 @@ def test_lists_of_faceforensics_and_deepfakebench(
     assert "other_label" not in found["counts"]
 
 
+def test_a_list_of_df40_names_reals_that_lie_in_another_dataset(
+    laid_out: LaidOut, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = laid_out("df40")
+    real, fake = "FaceForensics++/original_sequences/youtube/c23/frames/071", "DF40_train/simswap/frames/071_054"
+    tree = {
+        "simswap_Real": {
+            "train": {"c23": {"071": {"label": "simswap_Real", "frames": [f"{real}/000.png", f"{real}/005.png"]}}},
+            "test": {"c23": {"071": {"label": "simswap_Real", "frames": [f"{real}/000.png"]}}},
+        },
+        "simswap_Fake": {"train": {"c23": {"071_054": {"label": "simswap_Fake", "frames": [f"{fake}/000.png"]}}}},
+    }
+    put(tmp_path, "simswap_ff.json", data=json.dumps({"simswap_ff": tree}).encode())
+    flags = ("--list", str(tmp_path / "simswap_ff.json"), "--no-contents")
+    code, found = audit(capsys, "df40", "--root", str(root), *flags)
+    assert code == 1
+    assert [name for name, _ in of_kind(found, "listed_in_splits")] == [f"{real}/000.png"]
+    assert [name for name, _ in of_kind(found, "person_in_splits")] == ["ffpp/c23/071"]
+    assert [name for name, _ in of_kind(found, "other_split")] == ["ffpp/c23/youtube/071"]
+    assert of_kind(found, "no_file") == of_kind(found, "other_label") == []
+
+
 def test_datasets_that_share_sources(
     demo: Path, laid_out: LaidOut, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

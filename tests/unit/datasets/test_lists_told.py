@@ -165,6 +165,8 @@ def test_what_lies_beside_the_layout_is_told(tmp_path: Path) -> None:
     forgerynet(tmp_path / "f", "image", f"{REAL} 0 0 0")
     put(tmp_path / "f", f"Training/image/train_release/16/{MD5}/frame00001.jpg")
     told = scan("forgerynet", tmp_path / "f").warnings
+    (short,) = scan("forgerynet", tmp_path / "f", kind="images").missing
+    assert str(short) == "originals: 1 of 1438201"
     assert any("1 file left out" in line and "frame00001.jpg" in line for line in told)
     assert "Training has no video_list.txt, so its videos are left out" in told
     put(tmp_path / "a", "original_sequences/actors/c23/videos/77__kitchen.mp4")

@@ -141,7 +141,7 @@ def test_a_real_root_that_makes_no_sense_is_a_usage_error(tmp_path: Path, capsys
         ("ffpp", "ffpp=x", "--real-root ffpp=x: the reals of ffpp are its own"),
         ("deeperforensics", "ffp=x", "unknown dataset of --real-root 'ffp': did you mean 'ffpp'?"),
         ("deeperforensics", "x", "--real-root must be NAME=VALUE, got 'x'"),
-        ("deeperforensics", f"FF++={tmp_path / 'no'}", "no: no such folder"),
+        ("deeperforensics", f"FF++={tmp_path / 'no'}", f"--real-root ffpp={tmp_path / 'no'}: no such folder"),
     ):
         words = ["--root", str(tmp_path), "--out", str(tmp_path.with_name("out")), "--real-root", text, "--dry-run"]
         assert run_cli("run", dataset, *words) == 2

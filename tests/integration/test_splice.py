@@ -19,6 +19,7 @@ import pytest
 
 from forgeprep.datasets.forgerynet_lists import read_videos
 from forgeprep.media.video import read_frames
+from forgeprep.pipeline.executors.ray_start import FIRST_TRY
 from forgeprep.shards.read import iter_rows, shard_paths
 from forgeprep.shards.verify import verify
 from forgeprep.stages.crop import forged
@@ -180,6 +181,8 @@ def test_an_interrupt_ends_the_workers_too(demo: Path, tmp_path: Path) -> None:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGINT)
         _, told = process.communicate(timeout=60)
-    assert (process.returncode, told.count("\n")) == (130, 1)
-    assert "run the same command to go on" in told
+    # On a busy machine Ray may have needed a second start, which is told.
+    (line,) = [line for line in told.splitlines() if FIRST_TRY not in line]
+    assert process.returncode == 130
+    assert "run the same command to go on" in line
     assert psutil.wait_procs(workers, timeout=10)[1] == []

@@ -96,15 +96,16 @@ SHARED = {begin for begin, pages in Counter(begin for page in PAGES for begin in
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(HERE)))
 def test_a_page_can_be_followed(page: Path, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # All pages are followed in one folder, for its name stands in what they make.
+    # All pages are followed in one folder: its name stands in what they make, and processes that read media stay in it.
     work, kept = place.parent / "work", place.parent / "kept"
-    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(exist_ok=True)
+    for part in work.iterdir():
+        shutil.rmtree(part) if part.is_dir() and not part.is_symlink() else part.unlink()
     there = {begin: kept / str(abs(hash(begin))) for begin in beginnings(page) if begin in SHARED}
     done = max((begin for begin, folder in there.items() if folder.exists()), key=len, default=())
     if done:
-        shutil.copytree(there[done], work, symlinks=True)
+        shutil.copytree(there[done], work, symlinks=True, dirs_exist_ok=True)
     else:
-        work.mkdir()
         for part in place.iterdir():
             (work / part.name).symlink_to(part)
     monkeypatch.chdir(work)

@@ -86,13 +86,16 @@ def test_completion_scripts_are_printed() -> None:
     assert "--install-completion" in shell("--help")
 
 
-def test_json_stands_alone_on_stdout(out: Path, demo: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    def told(*words: str) -> Any:
-        assert run_cli(*words, "--json") == 0
-        return json.loads(capfd.readouterr().out)
+def told(capfd: pytest.CaptureFixture[str], *words: str) -> Any:
+    """All that the command prints, as JSON."""
+    capfd.readouterr()
+    assert run_cli(*words, "--json") == 0
+    return json.loads(capfd.readouterr().out)
 
+
+def test_json_stands_alone_on_stdout(out: Path, demo: Path, capfd: pytest.CaptureFixture[str]) -> None:
     documents = {
-        words: told(*words)
+        words: told(capfd, *words)
         for words in [
             ("status", str(out)),
             ("inspect", str(out)),
@@ -117,7 +120,7 @@ def test_json_stands_alone_on_stdout(out: Path, demo: Path, capfd: pytest.Captur
     shown = documents["datasets", "show", "ffpp", "--root", str(demo)]
     assert {method["method"] for method in shown["methods"] if any(method["found"].values())} >= {None, "Deepfakes"}
     assert {stage["name"] for stage in documents["stages",]} == set(all_stages())
-    assert told("compare", str(out), str(out))["same"] is True
+    assert told(capfd, "compare", str(out), str(out))["same"] is True
 
 
 def test_verify_tells_problems_as_json(out: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -131,10 +134,10 @@ def test_verify_tells_problems_as_json(out: Path, tmp_path: Path, capfd: pytest.
     assert any(shard.name in problem["where"] for problem in found["problems"])
 
 
-def test_models_as_json() -> None:
+def test_models_as_json(capfd: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch")
-    listed = {one["name"]: one for one in json.loads(shell("models", "--json"))}
-    shown = json.loads(shell("models", "show", "two-stream", "--json"))
+    listed, shown = told(capfd, "models"), told(capfd, "models", "show", "two-stream")
+    listed = {one["name"]: one for one in listed}
     assert shown["parameters"] == listed["two-stream"]["parameters"] > 1_000_000
     assert shown["settings"]["batch"] > 0
 

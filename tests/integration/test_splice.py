@@ -175,7 +175,7 @@ def test_an_interrupt_ends_the_workers_too(demo: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "forgeprep.cli", "splice", "ffpp", "--root", str(demo), "--out", str(out)]
     process = subprocess.Popen([*command, "--workers", "2"], start_new_session=True, stderr=subprocess.PIPE, text=True)
     try:
-        wait_for(lambda: process.poll() is not None or any(out.glob("*/**/*.mp4*")), seconds=240)
+        wait_for(lambda: process.poll() is not None or any(out.glob("*/**/*.mp4*")))
         workers = [] if process.poll() is not None else psutil.Process(process.pid).children(recursive=True)
     finally:
         if process.poll() is None:

@@ -197,26 +197,31 @@ def _clips(named: list[_Named], params: CropsParams) -> tuple[list[Clip], list[s
                 reals[name, one.item.frame].append(one)
             if one.item.told_clip:
                 by_list[one.item.told_clip, one.item.frame] = one
-    # What ties a fake to its split when it goes without its original, by the names of both; and the files of such fakes.
-    clips, kin, apart = [], defaultdict[str, list[str]](list), list[str]()
+    clips, apart = [], list[tuple[_Named, _Named]]()
     for one in named:
-        if one.item.label == 1:
-            stated = by_list.get((one.item.told_original or "", one.item.frame))
-            options = [] if stated is None else [stated]
-            options += [other for other in _originals(one, reals) if other is not stated]
-            met = [other for other in options if _meet(one.item, other.item)]
-            if options and not met:
-                apart.append(f"{one.item.file.path}/")
-                if not set(one.who.people) & set(options[0].who.people):
-                    kin[one.item.name].append(options[0].item.name)
-                    kin[options[0].item.name].append(options[0].item.name)
-            guessed = stated is None and params.names != "trusted"
-            clips.append(_fake(one, [f"{NAME}/{other.item.name}" for other in met[:4]], params, guessed=guessed))
-        else:
+        if one.item.label == 0:
             clips.append(_real(one))
+            continue
+        stated = by_list.get((one.item.told_original or "", one.item.frame))
+        options = [] if stated is None else [stated]
+        options += [other for other in _originals(one, reals) if other is not stated]
+        met = [other for other in options if _meet(one.item, other.item)]
+        if options and not met:
+            apart.append((one, options[0]))
+        guessed = stated is None and params.names != "trusted"
+        clips.append(_fake(one, [f"{NAME}/{other.item.name}" for other in met[:4]], params, guessed=guessed))
     told = f"{counted(len(apart), 'fake is', 'fakes are')} taken without an original, whose pictures have other numbers"
-    clips = [replace(c, identities=sorted({*c.identities, *kin.get(c.clip_id.partition("/")[2], ())})) for c in clips]
-    return clips, [f"{told}: {shown(apart)}"] * bool(apart)
+    where = shown([f"{one.item.file.path}/" for one, _ in apart])
+    return _tied(clips, apart), [f"{told}: {where}"] * bool(apart)
+
+
+def _tied(clips: list[Clip], apart: list[tuple[_Named, _Named]]) -> list[Clip]:
+    """The clips; fakes that go without their real stay in its split, since both show one person, if only by name."""
+    kin: dict[str, str] = {}
+    for fake, real in apart:
+        if not set(fake.who.people) & set(real.who.people):
+            kin |= dict.fromkeys((f"{NAME}/{one.item.name}" for one in (fake, real)), real.item.name)
+    return [replace(c, identities=[*c.identities, kin[c.clip_id]]) if c.clip_id in kin else c for c in clips]
 
 
 def _meet(fake: Item, real: Item) -> bool:

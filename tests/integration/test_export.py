@@ -103,9 +103,7 @@ def with_dataset(out: Path, dataset: str, to: Path) -> Path:
     return to
 
 
-def test_another_name_has_labels_to_be_added(
-    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_another_name_has_labels_to_be_added(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert exported(out, tmp_path / "to", "deepfakebench", ["name=Mine"]).notes == []
     listed = json.loads((tmp_path / "to/preprocessing/dataset_json/Mine.json").read_bytes())
     assert listed["Mine"].keys() == {"Mine_Real", "Mine_Fake"}

@@ -128,7 +128,8 @@ def weights_path(name: str, known: Mapping[str, Weights] = WEIGHTS) -> Path:
 
         # Where no home is known, torch leaves the "~" in: a folder of that name would come into the working folder.
         return _known_place(torch.hub.get_dir(), "TORCH_HOME") / "checkpoints" / file
-    home = os.environ.get("FORGEPREP_WEIGHTS") or os.path.expanduser("~/.cache/forgeprep/weights")
+    home = os.environ.get("FORGEPREP_WEIGHTS") or "~/.cache/forgeprep/weights"
+    home = os.path.expanduser(home)  # noqa: PTH111 -- Path's fails where no home is known, and none may be needed.
     here = Path(home) / known[name].folder / file
     packaged = (folder / file for folder in _packaged() if (folder / file).is_file())
     return here if here.is_file() else next(packaged, None) or _known_place(here, "FORGEPREP_WEIGHTS")

@@ -35,15 +35,29 @@ def stray_share(mask: UInt8, difference: UInt8 | None) -> float | None:
     Returns:
         0 to 1; None where the mask is empty or nothing differs.
     """
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_16U)
-    if count < 2:
+    main = _main_region(mask)
+    if main is None:
         return None
-    other = np.not_equal(labels, 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))).view(np.uint8)
-    far = cv2.distanceTransform(other, cv2.DIST_L2, cv2.DIST_MASK_5) > WIDEN * max(mask.shape)
+    apart = np.asarray(cv2.distanceTransform(np.equal(main, 0).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5))
+    far = np.greater(apart, WIDEN * max(mask.shape)).view(np.uint8)
     levels = mask if difference is None else difference
     weights = _ALIKE if difference is None else _LIKELIHOOD
-    total = float(np.bincount(levels.reshape(-1), minlength=256) @ weights)
-    return float(np.bincount(levels[far], minlength=256) @ weights) / total if total else None
+    # On parts of a picture OpenCV counts levels faster than NumPy.
+    total, stray = (
+        float(cv2.calcHist([levels], [0], where, [256], [0, 256]).ravel().astype(np.float64) @ weights)  # type: ignore[call-overload]
+        for where in (None, far)
+    )
+    return stray / total if total else None
+
+
+def _main_region(mask: UInt8) -> npt.NDArray[np.generic] | None:
+    """A picture that is not 0 on the largest connected part of a mask; None for an empty one."""
+    # To count outlines takes a tenth of the time of labelling, and most masks have one.
+    outlines, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    if len(outlines) < 2:
+        return mask if outlines else None
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_16U)
+    return np.equal(labels, 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA])))
 
 
 def area_jumps(areas: Sequence[float], frames: Sequence[int], times_s: Sequence[float | None]) -> list[float | None]:

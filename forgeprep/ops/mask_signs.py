@@ -56,7 +56,7 @@ def stray_share(mask: UInt8, difference: UInt8 | None) -> float | None:
 
 def _counts(levels: UInt8, where: UInt8 | None = None) -> npt.NDArray[np.float64]:
     """How many pixels have each level, (256,); OpenCV is faster at that than NumPy."""
-    found = cv2.calcHist([levels], [0], where, [256], [0, 256])  # type: ignore[call-overload]
+    found = cv2.calcHist([levels], [0], where, [256], [0, 256])
     return np.asarray(found, np.float64).ravel()
 
 

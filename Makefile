@@ -24,8 +24,9 @@ demo: $(INSTALLED)
 check: $(INSTALLED)
 	$(MAKE) --jobs 2 --output-sync lint unit
 
+# Two processes: each imports torch and all else for seconds, and none of these tests waits.
 unit: $(INSTALLED)
-	$(PYTEST) tests/unit
+	$(PYTEST) --numprocesses 2 tests/unit
 
 test: $(INSTALLED)
 	$(PYTEST) $(TESTS)

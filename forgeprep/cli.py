@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 import warnings
 from contextlib import suppress
@@ -130,6 +131,8 @@ def _speak_plainly() -> None:
 
     show_others = warnings.showwarning
     warnings.showwarning = show
+    # Without a home to keep its list of fonts in, it says so each time, at length; it works all the same.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

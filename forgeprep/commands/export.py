@@ -115,13 +115,15 @@ def export(
             made = write(out, to, asked, how=how, progress=tell)
         told |= {"to": str(to), "format": format_name, "entries": made.entries, "unit": made.unit}
         told |= {"files": made.files, "bytes": made.size, "unpaired": made.unpaired, "already": made.already}
-        told["left_out"] = made.left_out
+        told |= {"left_out": made.left_out, "notes": list(made.notes)}
         size, whole = f"{made.size / 2**20:,.1f} MiB", "already there and whole, " if made.already else ""
         console.print(
             f"{to}: {whole}{counted(made.entries, made.unit)} in {counted(made.files, 'file')}, {size}; "
             "checksums.sha256 lists them",
             markup=False,
         )
+        for note in made.notes:
+            console.print(f"note: {note}", markup=False)
         if made.left_out:
             console.print(f"note: {counted(made.left_out, 'clip')} left out: {format_name} takes videos, not pictures")
         if made.unpaired and made.unit == "sample":

@@ -42,7 +42,7 @@ from forgeprep.datasets.scan import make_scan
 from forgeprep.datasets.splits import Ratios, leak_text, leaks, split_together
 from forgeprep.datasets.taxonomy import Kind
 from forgeprep.errors import UsageError
-from forgeprep.schemas.clips import SPLITS, Clip, Split
+from forgeprep.schemas.clips import SPLITS, Clip, Split, numbers_of
 from forgeprep.text import counted
 
 NAME = "crops"
@@ -113,7 +113,8 @@ def scan(root: Path, options: ScanOptions) -> Scan:
     warnings = told_stills(found.stills) + found.told_rows()
     named, told = _with_splits(root, named, params)
     warnings += told
-    clips = _clips(named, params)
+    clips, told = _clips(named, params)
+    warnings += told
     if not any(one.item.split for one in named):
         clips = split_together(clips, params.ratios, params.seed, options.settled)
     if params.masks != "none":
@@ -186,7 +187,8 @@ def _official(one: _Named) -> set[Split | None]:
     return {official_split().get(person) for person in one.who.people}
 
 
-def _clips(named: list[_Named], params: CropsParams) -> list[Clip]:
+def _clips(named: list[_Named], params: CropsParams) -> tuple[list[Clip], list[str]]:
+    """The clips, and what is to be said of fakes whose original has other frames."""
     reals: dict[tuple[str, str], list[_Named]] = defaultdict(list)
     by_list: dict[tuple[str, str], _Named] = {}
     for one in named:
@@ -195,17 +197,39 @@ def _clips(named: list[_Named], params: CropsParams) -> list[Clip]:
                 reals[name, one.item.frame].append(one)
             if one.item.told_clip:
                 by_list[one.item.told_clip, one.item.frame] = one
-    clips = []
+    clips, apart = [], list[tuple[_Named, _Named]]()
     for one in named:
         if one.item.label == 0:
             clips.append(_real(one))
-        else:
-            stated = by_list.get((one.item.told_original or "", one.item.frame))
-            options = [] if stated is None else [stated]
-            options += [other for other in _originals(one, reals) if other is not stated]
-            guessed = stated is None and params.names != "trusted"
-            clips.append(_fake(one, [f"{NAME}/{other.item.name}" for other in options[:4]], params, guessed=guessed))
-    return clips
+            continue
+        stated = by_list.get((one.item.told_original or "", one.item.frame))
+        options = [] if stated is None else [stated]
+        options += [other for other in _originals(one, reals) if other is not stated]
+        met = [other for other in options if _meet(one.item, other.item)]
+        if options and not met:
+            apart.append((one, options[0]))
+        guessed = stated is None and params.names != "trusted"
+        clips.append(_fake(one, [f"{NAME}/{other.item.name}" for other in met[:4]], params, guessed=guessed))
+    told = f"{counted(len(apart), 'fake is', 'fakes are')} taken without an original, whose pictures have other numbers"
+    where = shown([f"{one.item.file.path}/" for one, _ in apart])
+    return _tied(clips, apart), [f"{told}: {where}"] * bool(apart)
+
+
+def _tied(clips: list[Clip], apart: list[tuple[_Named, _Named]]) -> list[Clip]:
+    """The clips; fakes that go without their real stay in its split, since both show one person, if only by name."""
+    kin: dict[str, str] = {}
+    for fake, real in apart:
+        if not set(fake.who.people) & set(real.who.people):
+            kin |= dict.fromkeys((f"{NAME}/{one.item.name}" for one in (fake, real)), real.item.name)
+    return [replace(c, identities=[*c.identities, kin[c.clip_id]]) if c.clip_id in kin else c for c in clips]
+
+
+def _meet(fake: Item, real: Item) -> bool:
+    """Whether enough of two clips' frames can be compared: nine in ten of the one that has fewer."""
+    if fake.file.frames is None or real.file.frames is None:
+        return True
+    one, other = numbers_of(fake.file.frames), numbers_of(real.file.frames)
+    return 10 * len(one & other) >= 9 * min(len(one), len(other))
 
 
 def _originals(fake: _Named, reals: Mapping[tuple[str, str], list[_Named]]) -> list[_Named]:

@@ -177,11 +177,13 @@ class Whole:
         run: the run's ``run.json``.
         to: what the folder will be called.
         files: all files so far.
+        notes: what the user should know of it, a line each.
     """
 
     run: Mapping[str, Any]
     to: Path
     files: Files
+    notes: list[str] = field(default_factory=list)
 
     @property
     def dataset(self) -> str:

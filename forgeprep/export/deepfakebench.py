@@ -115,6 +115,10 @@ def finish(whole: Whole, entries: Iterable[Mapping[str, Any]], params: DeepfakeB
     labels = sorted({label for label, *_ in videos})
     for listed, held in _jsons(name, labels).items():
         whole.add_json(f"preprocessing/dataset_json/{listed}.json", {listed: _tree(held, videos)})
+    there = {key[:2] for key in videos}
+    for split, what in (("train", "to train"), ("test", "to test")):
+        if empty := [label for label in labels if (label, split) not in there]:
+            whole.notes.append(f"no videos of {', '.join(empty)} in {split}: DeepfakeBench has none {what} with")
     lines = [f"  {label}: {int(not label.lower().endswith('real'))}" for label in labels]
     whole.add("label_dict.yaml", "\n".join(["label_dict:", *lines, ""]).encode())
 

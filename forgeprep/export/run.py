@@ -54,6 +54,7 @@ class Exported:
         size: their bytes.
         unpaired: fakes among the samples whose original's frame is not exported.
         left_out: clips that the format has no place for.
+        notes: what the format says of it, a line each.
         already: whether all of it was there before.
     """
 
@@ -63,6 +64,7 @@ class Exported:
     size: int
     unpaired: int
     left_out: int = 0
+    notes: Sequence[str] = ()
     already: bool = False
 
 
@@ -178,13 +180,14 @@ def export(
             told = f": {chosen.hint}" if chosen.hint else ""
             raise UsageError(f"{out}: has no samples that can be exported as {asked.name}{told}")
         entries = (entry for part in made.entries for entry in part)
-        chosen.finish(Whole(run, to, made.files), entries, chosen.params(**asked.params))
+        whole = Whole(run, to, made.files)
+        chosen.finish(whole, entries, chosen.params(**asked.params))
         _verify(work, made.files)
         lines = "".join(f"{value}  {name}\n" for name, value in sorted(made.files.sums.items()))
         made.files.add(SUMS, lines.encode())
         number, size = sum(map(len, made.entries)), sum(made.files.sizes.values())
         counts = made.counts["unpaired"], made.counts["left_out"]
-        result = Exported(number, chosen.unit, len(made.files.sums), size, *counts)
+        result = Exported(number, chosen.unit, len(made.files.sums), size, *counts, whole.notes)
         atomic_write_bytes(work / DONE, json.dumps({"asked": identity, "made": asdict(result)}).encode())
     _publish(work, to)
     return result

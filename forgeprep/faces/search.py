@@ -46,7 +46,7 @@ def find_faces(frames: Iterable[Frame], detector: FaceDetector, *, sparse: bool 
     """Survey a clip, frame by frame; no frame is kept.
 
     With ``sparse``, frames may be far apart, as where every 30th was extracted: then each is a key frame, tracks reach
-    from one to the next, and one sure detection makes a track.
+    from one to the next, and one sure detection makes a track. So it does where the detector is sure of all it finds.
 
     In a picture, or a clip too short to have two key frames, a face needs a score that the detector calls sure, or the
     best one there is.
@@ -62,8 +62,9 @@ def find_faces(frames: Iterable[Frame], detector: FaceDetector, *, sparse: bool 
         time, last = time + min(KEY_EVERY, frame.index - last), frame.index
         numbers[time] = frame.index
         search.push(replace(frame, index=time))
-    alone = len(numbers) > 1 and last - min(numbers.values()) >= KEY_EVERY * (len(numbers) - 1)
-    return _renumbered(search.finish(least=1 if alone else 2), numbers)
+    apart = len(numbers) > 1 and last - min(numbers.values()) >= KEY_EVERY * (len(numbers) - 1)
+    certain = detector.sure <= detector.least
+    return _renumbered(search.finish(least=1 if apart or certain else 2), numbers)
 
 
 def _renumbered(survey: Survey, numbers: Mapping[int, int]) -> Survey:

@@ -118,6 +118,7 @@ def weights_path(name: str, known: Mapping[str, Weights] = WEIGHTS) -> Path:
 
     Raises:
         UsageError: no such weights.
+        ForgeprepError: no home folder is known, as for a random user in a container, and no other place is set.
     """
     if name not in known:
         raise unknown_name("weights", name, known)
@@ -125,11 +126,19 @@ def weights_path(name: str, known: Mapping[str, Weights] = WEIGHTS) -> Path:
     if known[name].home == "torch.hub":
         import torch
 
-        return Path(torch.hub.get_dir()) / "checkpoints" / file
-    home = Path(os.environ.get("FORGEPREP_WEIGHTS") or Path.home() / ".cache" / "forgeprep" / "weights")
-    here = home / known[name].folder / file
+        # Where no home is known, torch leaves the "~" in: a folder of that name would come into the working folder.
+        return _known_place(torch.hub.get_dir(), "TORCH_HOME") / "checkpoints" / file
+    home = os.environ.get("FORGEPREP_WEIGHTS") or "~/.cache/forgeprep/weights"
+    home = os.path.expanduser(home)  # noqa: PTH111 -- Path's fails where no home is known, and none may be needed.
+    here = Path(home) / known[name].folder / file
     packaged = (folder / file for folder in _packaged() if (folder / file).is_file())
-    return here if here.is_file() else next(packaged, here)
+    return here if here.is_file() else next(packaged, None) or _known_place(here, "FORGEPREP_WEIGHTS")
+
+
+def _known_place(path: str | Path, variable: str) -> Path:
+    if str(path).startswith("~"):
+        raise ForgeprepError(f"no home folder is known to keep weights in; set {variable} to a folder")
+    return Path(path)
 
 
 def _packaged() -> Iterator[Path]:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.regions import Box
 from forgeprep.ops.geometry import square_crop_box
+from forgeprep.ops.robust import quantile
 
 SIDE = 48
 ENLARGE = 1.3
@@ -54,7 +55,7 @@ def change_signal(fake: UInt8, original: UInt8) -> float:
     smooth = cv2.GaussianBlur(difference, (0, 0), 1.2)
     energy = cv2.GaussianBlur(cv2.multiply(smooth, smooth), (0, 0), 1.0)
     # 0.05 is the energy left by rounding to whole levels.
-    return float(np.log((np.quantile(energy[~_RIM], 0.9) + 0.05) / (np.quantile(energy[_RIM], 0.75) + 0.05)))
+    return math.log((quantile(energy[~_RIM], 0.9) + 0.05) / (quantile(energy[_RIM], 0.75) + 0.05))
 
 
 def is_clear(signals: Sequence[float]) -> bool:

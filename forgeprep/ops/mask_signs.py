@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -35,15 +36,38 @@ def stray_share(mask: UInt8, difference: UInt8 | None) -> float | None:
     Returns:
         0 to 1; None where the mask is empty or nothing differs.
     """
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_16U)
-    if count < 2:
+    main = _main_region(mask)
+    if main is None:
         return None
-    other = np.not_equal(labels, 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))).view(np.uint8)
-    far = cv2.distanceTransform(other, cv2.DIST_L2, cv2.DIST_MASK_5) > WIDEN * max(mask.shape)
     levels = mask if difference is None else difference
     weights = _ALIKE if difference is None else _LIKELIHOOD
-    total = float(np.bincount(levels.reshape(-1), minlength=256) @ weights)
-    return float(np.bincount(levels[far], minlength=256) @ weights) / total if total else None
+    reach = WIDEN * max(mask.shape)
+    # All that is near lies in the region's bounds, widened.
+    left, top, width, height = cv2.boundingRect(main)
+    margin = math.ceil(reach) + 1
+    near = np.s_[max(0, top - margin) : top + height + margin, max(0, left - margin) : left + width + margin]
+    other = np.equal(main[near], 0).view(np.uint8)
+    apart = np.asarray(cv2.distanceTransform(other, cv2.DIST_L2, cv2.DIST_MASK_5))
+    counts = _counts(levels)
+    total = float(counts @ weights)
+    stray = counts - _counts(levels[near], np.less_equal(apart, reach).view(np.uint8))
+    return float(stray @ weights) / total if total else None
+
+
+def _counts(levels: UInt8, where: UInt8 | None = None) -> npt.NDArray[np.float64]:
+    """How many pixels have each level, (256,); OpenCV is faster at that than NumPy."""
+    found = cv2.calcHist([levels], [0], where, [256], [0, 256])
+    return np.asarray(found, np.float64).ravel()
+
+
+def _main_region(mask: UInt8) -> UInt8 | None:
+    """A picture that is not 0 on the largest connected part of a mask; None for an empty one."""
+    # To count outlines takes a tenth of the time of labelling, and most masks have one.
+    outlines, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    if len(outlines) < 2:
+        return mask if outlines else None
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_16U)
+    return np.equal(labels, 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))).view(np.uint8)
 
 
 def area_jumps(areas: Sequence[float], frames: Sequence[int], times_s: Sequence[float | None]) -> list[float | None]:

@@ -36,7 +36,7 @@ from forgeprep.ops.evidence import (
     find_evidence,
 )
 from forgeprep.ops.geometry import Matrix
-from forgeprep.ops.robust import Float
+from forgeprep.ops.robust import Float, quantile
 
 MIDDLE, LEVELS = 128, 20
 """Level of the 8-bit difference where forged and pristine are equally likely, and levels for each unit of log-odds."""
@@ -201,7 +201,7 @@ def fit_features(evidence: Evidence, regions: Sequence[Bool], crops: Sequence[Cr
             area * area,
             *inner[2:],
             *around[2:4],
-            _quantile(maps[0], 0.98),
+            quantile(maps[0], 0.98),
             steadiness,
             min(1.0, math.log(len(regions)) / 3),
         ]
@@ -295,14 +295,6 @@ def _solid(region: UInt8, reach: int) -> UInt8:
 
 def _ellipse(reach: int) -> UInt8:
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)), np.uint8)
-
-
-def _quantile(values: Float, share: float) -> float:
-    """As ``np.quantile`` of more than one value, but with a single partition."""
-    whole, rest = divmod(share * (len(values) - 1), 1)
-    ordered = np.partition(values, int(whole) + 1)
-    low, high = float(ordered[: int(whole) + 1].max()), float(ordered[int(whole) + 1])
-    return low + rest * (high - low)
 
 
 def _overlap(a: Bool, b: Bool) -> float:

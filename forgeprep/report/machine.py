@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from forgeprep import __version__
+from forgeprep.errors import ForgeprepError
 from forgeprep.io.machine import usable_cpus, usable_memory, used_memory
 
 FEATURES = ("sse4_2", "avx", "avx2", "fma", "avx512f", "asimd")
@@ -219,6 +220,10 @@ def _weights() -> list[Part]:
         except ImportError as error:
             mend = "pip install 'forgeprep[align]'"
             found.append(Part("weights", name, False, f"{error.name} is not installed", needed_for, mend))
+            continue
+        except ForgeprepError as error:
+            detail, _, mend = str(error).partition("; ")
+            found.append(Part("weights", name, False, detail, needed_for, mend))
             continue
         there = path.is_file()
         found.append(

@@ -38,7 +38,7 @@ def contact_sheet(out: Path, file: Path, *, samples_per_method: int = 3) -> None
     """Write a contact sheet of a run as PNG. The same run gives the same samples.
 
     Per method and compression, half of the samples, rounded down, have the masks of lowest confidence, each of another
-    clip; the others are spread over the clips, and over the frames of these. A run without fakes shows its reals.
+    clip; the others are spread over the clips, and over the frames of these. Reals come last.
 
     Args:
         out: the run's folder.
@@ -128,7 +128,7 @@ def _sureness(row: Row) -> tuple[float, str] | None:
 
 def _clips(out: Path) -> dict[Group, list[tuple[str, Path]]]:
     """Group -> its clips that have samples, as (clip_id, shard), in order."""
-    found: dict[bool, dict[Group, list[tuple[str, Path]]]] = {True: defaultdict(list), False: defaultdict(list)}
+    clips: dict[Group, list[tuple[str, Path]]] = defaultdict(list)
     for _, record in iter_records(out):
         files = [out / file["path"] for file in record["files"]] if record is not None else []
         shard = next((file for file in files if file.is_file()), None)
@@ -136,10 +136,13 @@ def _clips(out: Path) -> dict[Group, list[tuple[str, Path]]]:
             continue
         for clip in record["clips"]:
             if clip["written"]:
-                group = clip["method"] or "", clip["compression"] or ""
-                found[clip["label"] == 1][group].append((clip["clip_id"], shard))
-    clips = found[True] or found[False]
-    return {group: sorted(clips[group]) for group in sorted(clips)}
+                clips[clip["method"] or "", clip["compression"] or ""].append((clip["clip_id"], shard))
+    return {group: sorted(clips[group]) for group in sorted(clips, key=_order)}
+
+
+def _order(group: Group) -> tuple[bool, Group]:
+    """A sort key: reals last."""
+    return not group[0], group
 
 
 def _spread(turn: int, count: int, length: int) -> int:
@@ -153,7 +156,7 @@ def _spread(turn: int, count: int, length: int) -> int:
 
 def _load(chosen: dict[Path, list[Choice]]) -> list[SheetRow]:
     """The chosen samples with their originals, by method and compression, the least sure first."""
-    found: list[tuple[Group, bool, str, SheetRow]] = []
+    found: list[tuple[tuple[bool, Group], bool, str, SheetRow]] = []
     for shard, picks in chosen.items():
         samples = find_rows(shard, (pick.sample_id for pick in picks))
         partners = {sample_id: original_of(row) for sample_id, row in samples.items()}
@@ -165,7 +168,7 @@ def _load(chosen: dict[Path, list[Choice]]) -> list[SheetRow]:
             number = poster(samples[sample_id], worst=bool(why))
             picture = None if original is None else frame_of(original, number)["image"]
             row = SheetRow(heading, frame_of(samples[sample_id], number), picture, why)
-            found.append((group, not why, sample_id, row))
+            found.append((_order(group), not why, sample_id, row))
     return [row for *_, row in sorted(found, key=lambda item: item[:3])]
 
 

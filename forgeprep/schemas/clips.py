@@ -99,8 +99,7 @@ class Clip:
     @property
     def numbers(self) -> frozenset[int]:
         """The indices of its frames, as far as it is known which there are."""
-        runs = [[0, self.frame_count, 1]] if self.frames is None else self.frames
-        return frozenset(number for first, count, step in runs for number in range(first, first + count * step, step))
+        return numbers_of([[0, self.frame_count, 1]] if self.frames is None else self.frames)
 
     @property
     def end(self) -> int:
@@ -158,6 +157,11 @@ def runs_of(numbers: Iterable[int]) -> list[list[int]]:
         else:
             runs.append([number, 1, 1])
     return runs
+
+
+def numbers_of(runs: Iterable[Iterable[int]]) -> frozenset[int]:
+    """The numbers in runs, see :func:`runs_of`."""
+    return frozenset(number for first, count, step in runs for number in range(first, first + count * step, step))
 
 
 PAIRINGS: dict[str, str] = {

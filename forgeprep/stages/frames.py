@@ -1,7 +1,9 @@
 """Which frames are taken: as many as asked for, evenly spread, all, or every n-th.
 
 For video detectors, samples are runs of frames (``--sequence-length 16 --sequence-stride 2``: frames 0, 2, … 30). The
-same rules then choose such runs, *windows*, which never overlap, so that no frame is stored twice.
+same rules then choose such runs, *windows*, which never overlap, so that no frame is stored twice. Where the numbers in
+a folder of pictures mostly do not follow each other, they are what somebody chose of a video: there a window holds
+pictures that follow each other, whatever their numbers.
 
 Reals, fakes and methods may have rules of their own. Of one source group, the clip that gives most frames is asked
 first; the others take theirs, evenly spread, from its frames. So wherever both are taken, an original and its fakes
@@ -38,7 +40,8 @@ def wanted_of(frame_count: int, group: Group, params: FramesParams) -> Wanted:
 def _by_rule(frame_count: int, group: Group, params: FramesParams, rules: Sequence[str]) -> dict[str, tuple[int, ...]]:
     numbers = sorted((rule for rule in rules if rule.isdigit()), key=int)
     alone = [rule for rule in rules if not rule.isdigit()] or numbers[-1:]
-    found = {rule: _chosen(frame_count, rule, params, group.labelled) for rule in alone}
+    pictures = any(clip.frames for clip in group.members)
+    found = {rule: _chosen(frame_count, rule, params, group.labelled, pictures=pictures) for rule in alone}
     base = max(found.values(), key=len)
     step = params.sequence_length or 1
     if step == 1 and group.labelled and alone != numbers[-1:]:
@@ -68,7 +71,18 @@ def select(
     return _chosen(frame_count, params.rules(split)[EVERY], params, labelled)
 
 
-def _chosen(frame_count: int, rule: str, params: FramesParams, labelled: Sequence[frozenset[int]]) -> tuple[int, ...]:
+def _chosen(
+    frame_count: int,
+    rule: str,
+    params: FramesParams,
+    labelled: Sequence[frozenset[int]],
+    *,
+    pictures: bool = False,
+) -> tuple[int, ...]:
+    if pictures and params.sequence_length is not None:
+        there = sorted(index for index in common(labelled) if index < frame_count)
+        if 2 * len(_stretches(there)) > len(there) > 1:
+            return tuple(there[at] for at in _sequence_frames([(0, len(there))], rule, params))
     found = common(labelled) if rule.isdigit() else frozenset().union(*labelled)
     known = sorted(index for index in found if index < frame_count)
     if params.sequence_length is not None:

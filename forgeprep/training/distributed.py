@@ -9,7 +9,7 @@ from threading import Thread
 from typing import Any
 
 from forgeprep.errors import ForgeprepError, Stopped, UsageError
-from forgeprep.pipeline.executors.ray_start import cluster_address, end_ray, make_folder, set_environment, start_ray
+from forgeprep.pipeline.executors.ray_start import cluster_address, end_ray, set_environment, start_ray
 from forgeprep.training.checkpoint import read_facts
 from forgeprep.training.models import get_model
 from forgeprep.training.run_folder import STOP, Report, Training
@@ -46,7 +46,7 @@ def train_on_gpus(
     if training.recipe.batch % ranks:
         raise UsageError(f"--batch {training.recipe.batch} cannot be shared out to {ranks} processes")
     (training.run / STOP).unlink(missing_ok=True)
-    started = start_ray(None, address, make_folder() if address is None else None)
+    started = start_ray(None, address)
     try:
         there = int(ray.cluster_resources().get("GPU", 0))
         if gpu and there < ranks:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from forgeprep.faces.weights import Weights, require
+from forgeprep.io.storage import to_path
 
 _TORCH, _TIMM = (
     "https://download.pytorch.org/models",
@@ -72,5 +73,5 @@ def folder_of(path: str) -> Path:
     Raises:
         ForgeprepError: the named weights have not been fetched.
     """
-    folder = Path(path).expanduser()
+    folder = to_path(path)
     return require(path, VITS).parent if path in VITS and not folder.exists() else folder

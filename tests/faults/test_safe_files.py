@@ -274,6 +274,15 @@ def test_weights_come_over_https() -> None:
     assert all(source.by_hand or re.fullmatch("[0-9a-f]{8,64}", source.sha256) for source in known)
 
 
+def test_weights_go_into_no_folder_that_is_called_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FORGEPREP_WEIGHTS", raising=False)
+    monkeypatch.setenv("HOME", "~")  # What a user without a home and without an entry gets for "~".
+    with pytest.raises(ForgeprepError, match="no home folder is known to keep weights in; set FORGEPREP_WEIGHTS to"):
+        weights.fetch("dlib-81")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_zip_that_unpacks_to_gigabytes_is_no_checkpoint(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     from forgeprep.training.pretrained import load_weights

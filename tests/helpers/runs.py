@@ -65,7 +65,7 @@ def with_first_names(out: Path) -> None:
         (out / name).unlink()
 
 
-def wait_for(condition: Any, seconds: float = 90) -> None:
+def wait_for(condition: Any, seconds: float = 240) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"

@@ -103,12 +103,17 @@ def with_dataset(out: Path, dataset: str, to: Path) -> Path:
     return to
 
 
-def test_another_name_has_labels_to_be_added(out: Path, tmp_path: Path) -> None:
-    exported(out, tmp_path / "to", "deepfakebench", ["name=Mine"])
+def test_another_name_has_labels_to_be_added(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exported(out, tmp_path / "to", "deepfakebench", ["name=Mine"]).notes == []
     listed = json.loads((tmp_path / "to/preprocessing/dataset_json/Mine.json").read_bytes())
     assert listed["Mine"].keys() == {"Mine_Real", "Mine_Fake"}
     assert all(listed["Mine"]["Mine_Real"]["train"].values())
     assert (tmp_path / "to/label_dict.yaml").read_text() == "label_dict:\n  Mine_Fake: 1\n  Mine_Real: 0\n"
+    # A split that its loader asks for, and that is empty.
+    part = "--to", str(tmp_path / "part"), "--splits", "train", "--option", "name=Mine", "--workers", "1"
+    assert run_cli("export", "deepfakebench", str(out), *part) == 0
+    told = "note: no videos of Mine_Fake, Mine_Real in test: DeepfakeBench has none to test with"
+    assert told in " ".join(capsys.readouterr().out.split())
 
 
 def test_sequences_are_exported_frame_by_frame(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 import forgeprep
 from forgeprep.commands import terminal
 from forgeprep.pipeline.configure import make_config
+from forgeprep.pipeline.executors.ray_start import FIRST_TRY
 from forgeprep.pipeline.run import execute, prepare_run
 from forgeprep.shards.records import iter_records
 from tests.conftest import run_cli
@@ -108,6 +109,7 @@ def test_a_server_of_ray_that_dies_as_it_starts_is_started_anew(demo: Path, tmp_
     finally:
         process.kill()
     assert process.returncode == 0, told
+    assert told.count(f"forgeprep: warning: {FIRST_TRY} (") == 1
     assert list(temp.iterdir()) == []
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,9 +86,16 @@ def test_completion_scripts_are_printed() -> None:
     assert "--install-completion" in shell("--help")
 
 
-def test_json_stands_alone_on_stdout(out: Path, demo: Path) -> None:
+def told(capfd: pytest.CaptureFixture[str], *words: str) -> Any:
+    """All that the command prints, as JSON."""
+    capfd.readouterr()
+    assert run_cli(*words, "--json") == 0
+    return json.loads(capfd.readouterr().out)
+
+
+def test_json_stands_alone_on_stdout(out: Path, demo: Path, capfd: pytest.CaptureFixture[str]) -> None:
     documents = {
-        words: json.loads(shell(*words, "--json"))
+        words: told(capfd, *words)
         for words in [
             ("status", str(out)),
             ("inspect", str(out)),
@@ -111,26 +120,24 @@ def test_json_stands_alone_on_stdout(out: Path, demo: Path) -> None:
     shown = documents["datasets", "show", "ffpp", "--root", str(demo)]
     assert {method["method"] for method in shown["methods"] if any(method["found"].values())} >= {None, "Deepfakes"}
     assert {stage["name"] for stage in documents["stages",]} == set(all_stages())
-    compared = json.loads(shell("compare", str(out), str(out), "--json"))
-    assert compared["same"] is True
+    assert told(capfd, "compare", str(out), str(out))["same"] is True
 
 
-def test_verify_tells_problems_as_json(out: Path, tmp_path: Path) -> None:
-    import shutil
-
+def test_verify_tells_problems_as_json(out: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(out, copy)
     shard = next(copy.glob("shards/*/*.parquet"))
     shard.write_bytes(shard.read_bytes()[:-100])
-    found = json.loads(shell("verify", str(copy), "--json"))
+    assert run_cli("verify", str(copy), "--json") == 1
+    found = json.loads(capfd.readouterr().out)
     assert found["whole"] is False
     assert any(shard.name in problem["where"] for problem in found["problems"])
 
 
-def test_models_as_json() -> None:
+def test_models_as_json(capfd: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch")
-    listed = {one["name"]: one for one in json.loads(shell("models", "--json"))}
-    shown = json.loads(shell("models", "show", "two-stream", "--json"))
+    listed, shown = told(capfd, "models"), told(capfd, "models", "show", "two-stream")
+    listed = {one["name"]: one for one in listed}
     assert shown["parameters"] == listed["two-stream"]["parameters"] > 1_000_000
     assert shown["settings"]["batch"] > 0
 

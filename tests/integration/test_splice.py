@@ -19,6 +19,7 @@ import pytest
 
 from forgeprep.datasets.forgerynet_lists import read_videos
 from forgeprep.media.video import read_frames
+from forgeprep.pipeline.executors.ray_start import FIRST_TRY
 from forgeprep.shards.read import iter_rows, shard_paths
 from forgeprep.shards.verify import verify
 from forgeprep.stages.crop import forged
@@ -174,12 +175,14 @@ def test_an_interrupt_ends_the_workers_too(demo: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "forgeprep.cli", "splice", "ffpp", "--root", str(demo), "--out", str(out)]
     process = subprocess.Popen([*command, "--workers", "2"], start_new_session=True, stderr=subprocess.PIPE, text=True)
     try:
-        wait_for(lambda: process.poll() is not None or any(out.glob("*/**/*.mp4*")), seconds=240)
+        wait_for(lambda: process.poll() is not None or any(out.glob("*/**/*.mp4*")))
         workers = [] if process.poll() is not None else psutil.Process(process.pid).children(recursive=True)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGINT)
         _, told = process.communicate(timeout=60)
-    assert (process.returncode, told.count("\n")) == (130, 1)
-    assert "run the same command to go on" in told
+    # On a busy machine Ray may have needed a second start, which is told.
+    (line,) = [line for line in told.splitlines() if FIRST_TRY not in line]
+    assert process.returncode == 130
+    assert "run the same command to go on" in line
     assert psutil.wait_procs(workers, timeout=10)[1] == []

@@ -11,7 +11,8 @@ import pytest
 
 from forgeprep.commands.execution import force_of
 from forgeprep.io import machine
-from forgeprep.pipeline.executors.ray_start import LONGEST_TEMP, cluster_address, make_folder
+from forgeprep.pipeline.executors.ray_folder import LONGEST_TEMP, make_folder
+from forgeprep.pipeline.executors.ray_start import cluster_address
 from forgeprep.schemas.resources import Resources
 
 GIB = 1 << 30

@@ -17,8 +17,9 @@ from forgeprep.media import guard
 from forgeprep.pipeline.executors.job import Attempt, Job, give_up
 from forgeprep.pipeline.executors.limits import Limits, limited
 from forgeprep.pipeline.executors.ray_board import Pipe, ask, start_actor, tell
-from forgeprep.pipeline.executors.ray_start import NoWorker, Started, no_worker
+from forgeprep.pipeline.executors.ray_folder import NoWorker, no_worker
 from forgeprep.pipeline.executors.ray_start import RayStart as RayStart
+from forgeprep.pipeline.executors.ray_start import Started
 from forgeprep.pipeline.progress import Progress, Report
 from forgeprep.schemas.resources import Resources
 

@@ -9,25 +9,22 @@ import contextlib
 import ctypes
 import os
 import secrets
-import shutil
 import signal
 import socket
-import tempfile
 import threading
-import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forgeprep.errors import ForgeprepError, UsageError
+from forgeprep.errors import ForgeprepError, ForgeprepWarning, UsageError
+from forgeprep.pipeline.executors.ray_folder import end_processes, last_words, make_folder, no_worker, remove
 
 LOG_BYTES = 8 << 20
 """A log of Ray's begins anew at this size."""
-_PREFIX = "fp-ray-"
-LONGEST_TEMP = 107 - len(f"/{_PREFIX}12345678/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
-"""Bytes in the name of the folder for temporary files, so that Ray's sockets fit below it."""
+FIRST_TRY = "Ray's first start has failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +40,16 @@ class Started:
     folder: str | None = None
     session: str | None = None
     lent: bool = False
+
+
+class NoStart(ForgeprepError):
+    """Ray cannot start on this machine; ``told`` is what its servers or its client said."""
+
+    def __init__(self, told: str) -> None:
+        self.told = told
+        super().__init__(
+            f"Ray cannot start on this machine ({told}); 'forgeprep doctor' looks at it, and --workers 1 needs no Ray"
+        )
 
 
 class RayStart:
@@ -70,16 +77,12 @@ class RayStart:
             self._session = self._thread.submit(self._start)
 
     def _start(self) -> Started:
-        for again in (True, False):
-            self._folder = make_folder() if self.address is None else None
-            try:
-                with _own_handlers():
-                    return start_ray(self.workers, self.address, self._folder, lambda: self._keep_logs)
-            except NoStart:
-                # Ray's servers die now and then on a machine that is busy, and come up the next time.
-                if not again or self._over:
-                    raise
-        raise AssertionError
+        with _own_handlers():
+            return start_ray(self.workers, self.address, self._new_folder, lambda: self._keep_logs, lambda: self._over)
+
+    def _new_folder(self) -> str:
+        self._folder = make_folder()
+        return self._folder
 
     def wait(self, seconds: float) -> Started:
         """What was started, when Ray is there.
@@ -157,15 +160,21 @@ def _reach(address: str, quiet: Mapping[str, Any]) -> None:
 
 
 def start_ray(
-    workers: int | None, address: str | None, folder: str | None, keep_logs: Callable[[], bool] = lambda: False
+    workers: int | None,
+    address: str | None,
+    folder: Callable[[], str] = make_folder,
+    keep_logs: Callable[[], bool] = lambda: False,
+    over: Callable[[], bool] = lambda: False,
 ) -> Started:
     """Start Ray here, or reach the cluster, or take the Ray that this process has initialised.
 
     Args:
         workers: tasks at a time on this machine; None for as many as there are CPUs.
         address: of a cluster, or None.
-        folder: of :func:`make_folder`, for all files of a Ray that is started here.
+        folder: makes one for all files of a Ray that is started here.
         keep_logs: asked where it cannot start; by default nothing is left of it.
+        over: asked then whether it is still wanted. If so, it is tried once more, and a line tells it: Ray's servers
+            die now and then on a machine that is busy, and come up the next time.
 
     Raises:
         UsageError: no cluster answers at the address.
@@ -176,13 +185,24 @@ def start_ray(
     import ray
 
     if ray.is_initialized():
-        remove(folder)
         return Started(lent=True)
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
     if address is not None:
         _reach(address, quiet)
         return Started()
-    assert folder is not None
+    try:
+        return _start_here(workers, folder(), keep_logs, quiet)
+    except NoStart as error:
+        if over():
+            raise
+        told = error.told
+    warnings.warn(f"{FIRST_TRY} ({told}); it is started once more", ForgeprepWarning, stacklevel=1)
+    return _start_here(workers, folder(), keep_logs, quiet)
+
+
+def _start_here(workers: int | None, folder: str, keep_logs: Callable[[], bool], quiet: Mapping[str, Any]) -> Started:
+    import ray
+
     try:
         # Shards go to files, not through Ray's memory: the smallest store is enough.
         # "local", because a cluster that happens to run on this machine was not asked for.
@@ -199,14 +219,12 @@ def start_ray(
         _start_workers(workers or 0)
         return Started(folder, str(context.address_info["session_dir"]))
     except Exception as error:
-        told = _last_words(Path(folder)) or _first_line(error)
+        told = last_words(Path(folder)) or _first_line(error)
         ray.shutdown()
         _forget_token()
         if not keep_logs():
             remove(folder)
-        raise NoStart(
-            f"Ray cannot start on this machine ({told}); 'forgeprep doctor' looks at it, and --workers 1 needs no Ray"
-        ) from error
+        raise NoStart(told) from error
 
 
 def _start_workers(count: int) -> None:
@@ -224,21 +242,6 @@ def _nothing() -> None:
 
 def _first_line(error: BaseException) -> str:
     return next((line.strip()[:300] for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
-def make_folder() -> str:
-    """A new folder for all of Ray's files: nobody else writes there, and its sockets' paths have 107 bytes at most."""
-    places = [os.environ.get("RAY_TMPDIR"), "/tmp", "/var/tmp", "/dev/shm"]
-    with contextlib.suppress(OSError):  # None of the usual ones can be written.
-        places.insert(1, tempfile.gettempdir())
-    for place in places:
-        if place and len(os.fsencode(place)) <= LONGEST_TEMP:
-            with contextlib.suppress(OSError):
-                return tempfile.mkdtemp(prefix=_PREFIX, dir=place)
-    raise ForgeprepError(
-        "Ray finds no folder for its temporary files; set TMPDIR to one that can be written and whose name has at most "
-        f"{LONGEST_TEMP} bytes, or give --workers 1"
-    )
 
 
 @contextlib.contextmanager
@@ -307,38 +310,6 @@ def _fewer_processes() -> Iterator[None]:
             setattr(Node, name, method)
 
 
-class NoStart(ForgeprepError):
-    """Ray cannot start on this machine."""
-
-
-class NoWorker(ForgeprepError):
-    """No worker has begun in time; Ray's logs may tell why."""
-
-
-def no_worker(folder: str | None, seconds: float) -> NoWorker:
-    """The error for workers that do not begin in time; it names the log that most likely tells why."""
-    logs = [path for path in Path(folder or "").glob("session_2*/logs/*") if folder and path.is_file()]
-    spoken = {path.name: path for path in sorted(logs, key=lambda path: path.stat().st_mtime) if path.stat().st_size}
-    # What a worker says before it can open a log of its own stands in raylet's.
-    names = [*(name for name in spoken if name.startswith("worker") and name.endswith(".err")), "raylet.err"]
-    found = next((str(spoken[name]) for name in names if name in spoken), folder)
-    return NoWorker(
-        f"no worker of Ray has begun to work within {seconds:.0f} s; {f'see {found}' if found else 'see its logs'}; "
-        "give a slow machine more with --start-timeout, or --workers 1, which needs no Ray"
-    )
-
-
-def _last_words(folder: Path) -> str | None:
-    """The last line of the log of a server that died while Ray started."""
-    for name in ("gcs_server.err", "raylet.err"):
-        for path in folder.glob(f"session_2*/logs/{name}"):
-            lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-            told = [line for line in lines if line.strip() and not line.startswith((" ", "\t", "***", "["))]
-            if told:
-                return told[-1].strip()[:300]
-    return None
-
-
 def _end_ray(session: Future[Started], *, keep_logs: bool) -> None:
     if session.exception() is not None:
         return
@@ -366,34 +337,6 @@ def _forget_token() -> None:
 
         AuthenticationTokenLoader.instance().reset_cache()
         Config.initialize("")
-
-
-def remove(folder: str | None) -> None:
-    """End the processes that work in Ray's folder, and remove it: Ray itself never does."""
-    if folder is None:
-        return
-    end_processes(folder)
-    for _ in range(20):  # Their own children die a moment later, and may write until then.
-        shutil.rmtree(folder, ignore_errors=True)
-        if not os.path.lexists(folder):
-            return
-        time.sleep(0.1)
-
-
-def end_processes(folder: str) -> None:
-    """End Ray's processes that work in this folder."""
-    import ray  # noqa: F401 -- brings psutil
-
-    # isort: split
-    import psutil
-
-    mine = []
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            if any(folder in word for word in process.cmdline()):
-                process.kill()
-                mine.append(process)
-    psutil.wait_procs(mine, timeout=10)
 
 
 def _probe(address: str) -> None:

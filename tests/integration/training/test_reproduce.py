@@ -34,7 +34,7 @@ from forgeprep.training.reproduce.plan import (
 )
 from forgeprep.training.reproduce.quick import SETTINGS, quick_shards
 from forgeprep.training.reproduce.table import get_table, tables
-from tests.conftest import run_cli
+from tests.conftest import LaidOut, run_cli
 
 TINY = ("--quick", "--gpus", "0", "--workers", "0", "--set", "steps=2", "--set", "batch=2")
 
@@ -42,6 +42,16 @@ TINY = ("--quick", "--gpus", "0", "--workers", "0", "--set", "steps=2", "--set",
 @pytest.fixture(autouse=True)
 def _few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_task, "MAX_VAL", 4)
+
+
+@pytest.fixture(scope="module")
+def forgerynet(laid_out: LaidOut, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``--quick`` finds of ForgeryNet: the demo in its layout, and the shards that two tables share."""
+    folder = tmp_path_factory.mktemp("forgerynet")
+    for name in ("demo", "shards"):
+        (folder / name).mkdir()
+    (folder / "demo" / "forgerynet").symlink_to(laid_out("forgerynet"))
+    return folder
 
 
 def made(to: Path) -> dict[str, Any]:
@@ -149,8 +159,20 @@ class _Flat(nn.Module):
     ],
 )
 def test_a_quick_cell_of_each_kind(
-    table: str, flags: tuple[str, ...], row: str, column: str, published: float | None, prepared: Path, tmp_path: Path
+    table: str,
+    flags: tuple[str, ...],
+    row: str,
+    column: str,
+    published: float | None,
+    prepared: Path,
+    forgerynet: Path,
+    tmp_path: Path,
 ) -> None:
+    """The demo of GenFace is made here, that of ForgeryNet is there."""
+    if table.startswith("forgerynet"):
+        (tmp_path / "demo").symlink_to(forgerynet / "demo")
+    if table in ("forgerynet video", "forgerynet cross-forgery"):  # They are of the same shards.
+        (tmp_path / "shards").symlink_to(forgerynet / "shards")
     command = ["reproduce", *table.split(), "--shards", str(prepared), "--to", str(tmp_path)]
     assert run_cli(*command, *TINY, *flags) == 0
     found = made(tmp_path)
@@ -172,7 +194,8 @@ def test_a_quick_cell_of_each_kind(
         assert config["methods"] == [None, "Deepfakes"]
 
 
-def test_altered_pixels_and_masks(prepared: Path, tmp_path: Path) -> None:
+def test_altered_pixels_and_masks(prepared: Path, forgerynet: Path, tmp_path: Path) -> None:
+    (tmp_path / "demo").symlink_to(forgerynet / "demo")
     command = ["reproduce", "forgerynet", "spatial", "--shards", str(prepared), "--to", str(tmp_path)]
     assert run_cli(*command, "--model", "fn3-seg", *TINY) == 0
     found = made(tmp_path)

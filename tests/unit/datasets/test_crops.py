@@ -73,6 +73,20 @@ def test_names_tell_people_originals_and_frames_and_no_source_is_in_two_splits(t
     assert not of_paths(tmp_path, frames="folders", names="trusted")["Deepfakes/000_003"].guessed
 
 
+def test_a_fake_whose_pictures_have_other_numbers_goes_without_its_original(tmp_path: Path) -> None:
+    for name, numbers in (("real/a", range(0, 50, 5)), ("fake/a", range(0, 50, 7)), ("fake/b", [*range(5, 50, 5), 7])):
+        put(tmp_path, *(f"{name}/{number:03d}.png" for number in numbers))
+    put(tmp_path, *(f"real/b/{number:03d}.png" for number in range(0, 50, 5)))
+    found = scan("crops", tmp_path, frames="folders", names="trusted")
+    clips = {clip.path: clip for clip in found.clips}
+    assert (clips["fake/a"].original_id, clips["fake/b"].original_id) == (None, "crops/real/b")
+    # They stay together all the same.
+    assert clips["fake/a"].split == clips["real/a"].split
+    assert set(clips["fake/a"].identities) & set(clips["real/a"].identities)
+    told = "1 fake is taken without an original, whose pictures have other numbers: fake/a/"
+    assert any(told in line for line in found.warnings)
+
+
 def test_ffpp_without_lists_has_its_own_splits(tmp_path: Path) -> None:
     top = "FaceForensics++/{}/c23/frames/{}/000.png"
     put(tmp_path, *(top.format("original_sequences/youtube", name) for name in ("071", "054", "000", "003")))

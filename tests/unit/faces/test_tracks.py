@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from forgeprep.faces.detectors import Detection, FaceDetector
+from forgeprep.faces.detectors import Detection, FaceDetector, make_detector
 from forgeprep.faces.search import MAX_GAP, find_faces
 from forgeprep.faces.tracks import KEY_EVERY
 from forgeprep.media.frames import Frame
@@ -75,3 +75,16 @@ def test_two_faces_keep_their_ids_and_a_late_one_gets_a_new_one() -> None:
         assert [f.track_id for f in faces] == ([0, 1, 2] if index >= 100 else [0, 1])
         for face in faces:
             assert abs((face.box[0] + face.box[2]) / 2 - expected[face.track_id]) < 2
+
+
+def test_where_the_picture_is_the_face_every_picture_has_it_whatever_its_number_and_size() -> None:
+    """Numbers as an exporter chose them: too near to be key frames each; and two pictures of a size of their own."""
+    sides = {0: 64, 2: 64, 6: 64, 10: 64, 14: 64, 18: 64, 21: 50, 23: 40}
+    frames = (
+        Frame(number, number / 25, (np.full((side, side), 90, np.uint8),), "gray", (0, 0), full_range=True)
+        for number, side in sides.items()
+    )
+    found = find_faces(frames, make_detector("whole"), sparse=True)
+    assert {number: [face.box for face in found.faces_at(number)] for number in sides} == {
+        number: [(0, 0, side, side)] for number, side in sides.items()
+    }

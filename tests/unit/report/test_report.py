@@ -95,8 +95,12 @@ def test_a_sheet_shows_samples_beside_their_originals(tmp_path: Path, face_photo
     assert (tmp_path / "a" / "sheet.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     sheet = read_rgb(tmp_path / "b.png")
     width = 2 * draw.MARGIN + draw.TEXT + 6 * (side + draw.GAP) - draw.GAP
-    height = draw.TITLE + draw.MARGIN + 2 * draw.BAND + 4 * (side + draw.GAP)
+    height = draw.TITLE + draw.MARGIN + 3 * draw.BAND + 6 * (side + draw.GAP)
     assert sheet.shape == (height, width, 3)
+    # Reals have a group of their own, the last, beside no original.
+    reals = sheet[2 * (draw.BAND + 2 * (side + draw.GAP)) :]
+    assert (column(reals, 0, 0)[-20:] == panels.EMPTY).all()
+    np.testing.assert_array_equal(column(reals, 0, 1), make_row(face_photo, "train", 0, None, 0, side)["image"])
     original = make_row(face_photo, "train", 0, None, 0, side)
     fake = make_row(face_photo, "train", 0, "Deepfakes", 0, side)
     np.testing.assert_array_equal(column(sheet, 0, 0), original["image"])

@@ -107,6 +107,24 @@ def test_stand_ins_are_the_same_for_an_original_and_its_fakes() -> None:
     assert few.of_clip((0, 23, 59), spread=False).frames == (23,)
 
 
+@pytest.mark.parametrize(
+    ("runs", "length", "windows"),
+    [
+        # As an exporter leaves them: pictures here and there, of which neighbours make a sample.
+        ([[0, 4, 7], [29, 1, 1]], 2, [(0, 7), (21, 29)]),
+        ([[0, 4, 7], [29, 1, 1]], 5, [(0, 7, 14, 21, 29)]),
+        # A video of which some pictures were lost: no sample goes over the gap.
+        ([[0, 5, 1], [9, 3, 1]], 3, [(1, 2, 3), (9, 10, 11)]),
+    ],
+)
+def test_sequences_of_pictures_that_were_chosen_of_a_video_are_of_neighbours(
+    runs: list[list[int]], length: int, windows: list[tuple[int, ...]]
+) -> None:
+    clips = tuple(replace(clip, frames=runs) for clip in GROUP.clips)
+    wanted = wanted_of(40, replace(GROUP, clips=clips), FramesParams(frames="all", sequence_length=length))
+    assert [wanted.frames[at : at + length] for at in range(0, len(wanted.frames), length)] == windows
+
+
 def test_only_groups_whose_rules_have_changed_ask_otherwise() -> None:
     before, real = FramesParams(frames="real=9,fake=3"), replace(GROUP, clips=(REAL,))
     for now, changed, changed_alone in (

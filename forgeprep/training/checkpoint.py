@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -57,6 +57,22 @@ def save_state(
     for old in folder.glob(f"{name}-*.safetensors"):
         if old.name != file:
             old.unlink(missing_ok=True)
+
+
+def drop_optimizer(folder: Path) -> None:
+    """Let the last state share the tensors of the best one, where both are of the same step and the same weights.
+
+    What the optimizer knew is gone: a training that goes on from there begins with a fresh one.
+    """
+    last, best = (read_facts(folder, name) for name in ("last", "best"))
+    if last is None or best is None or (last["step"], last["tensors"]) == (best["step"], best["tensors"]):
+        return
+    own = folder / last["tensors"]
+    with safe_open(own, "pt") as opened:
+        averaged = any(key.startswith("average/") for key in opened.keys())  # noqa: SIM118 -- it is no dict
+    if last["step"] == best["step"] and not averaged:
+        write_json(folder / "last.json", {**last, "tensors": best["tensors"]})
+        own.unlink()
 
 
 def read_facts(folder: Path, name: str) -> dict[str, Any] | None:

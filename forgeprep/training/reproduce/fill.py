@@ -19,6 +19,7 @@ from forgeprep.errors import UsageError, VerifyError
 from forgeprep.io.json_files import write_json
 from forgeprep.io.lock import locked
 from forgeprep.io.safe_files import read_json
+from forgeprep.training.checkpoint import drop_optimizer
 from forgeprep.training.evaluation.truth import shards_fingerprint
 from forgeprep.training.protocols.fill import checkpoint_sum
 from forgeprep.training.reproduce.judge import at_path, figures_of
@@ -107,6 +108,8 @@ class Filler:
             self._failed[training.run] = str(error)
             self.tell(f"{cell.row.name}: not trained, {error}")
             return False
+        if self.asked.quick:
+            drop_optimizer(training.run)  # It is three quarters of what a training keeps, and nobody goes on with it.
         return True
 
     def _judge(self, cell: Cell, own: Training) -> dict[str, Any] | None:

@@ -75,6 +75,8 @@ def test_a_table_has_seeds_published_figures_and_goes_on(
     assert run_cli(*command, "--only", "fn3/DF") == 0
     first = cells(made(tmp_path), "FN3")["DF"]
     assert len(first["values"]) == 1
+    # A quick training keeps its weights once, and nothing of the optimizer.
+    assert len(list((tmp_path / "trainings").rglob("*.safetensors"))) == 1
     before = times(tmp_path / "trainings")
     assert run_cli(*command, "--only", "FN3", "--seeds", "2") == 0
     assert before.items() <= times(tmp_path / "trainings").items()

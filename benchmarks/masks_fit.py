@@ -7,7 +7,7 @@ It writes ``forgeprep/ops/evidence_net.npz`` and ``forgeprep/ops/confidence_mode
 ``forgeries.py``, several times each, and in random ways (``random_forgeries.py``); all is coded in several qualities.
 Originals against their own re-encodings teach what is no forgery. The demo takes part, so that what is right there
 stays right. The confidence, a linear model of the IoU, is fitted on further forgeries of clips that are held out: their
-masks are made by networks that never saw them. Takes an hour of CPU. Needs the extra ``train``.
+masks are made by networks that never saw them. Takes two hours of CPU and 12 GB. Needs the extra ``train``.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import tempfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from forgeries import WAYS
-from masks_net import EvidenceNet, inputs, save, train
-from masks_real import CODINGS, PAIRED, code, forged_clip, load_shots
+from masks_net import FOLD_STEPS, EvidenceNet, inputs, save, train
+from masks_real import CODINGS, FACES, PAIRED, SKIPPED, code, forged_clip, load_shots
 from random_forgeries import random_way
 
 from forgeprep.demo import load_truth, make_demo
@@ -40,10 +40,31 @@ from forgeprep.stages.crop.crops import compared, window, window_box
 
 NULLS = (("c23", "c40"), ("c40", "c23"), ("c23", "c23/420"), ("c40", "c23/420"))
 """Originals against themselves: nothing is forged."""
-DRAWS, RANDOM, KEPT = 4, 14, 6
-"""Forgeries of each way and clip, further random ones, and frames of each that the network learns on."""
-HELD_DRAWS, HELD_RANDOM = 1, 3
-"""The same for the clips that the confidence is fitted on, of which all frames are kept."""
+
+
+class Plan(NamedTuple):
+    """How a part of each clip is forged.
+
+    Attributes:
+        skipped: frames before it.
+        faces: sides in pixels that its faces are brought to, at least and at most.
+        draws: forgeries of each way, by number.
+        random: further random ones.
+        kept: frames of each forgery that are learned on; all if None.
+    """
+
+    skipped: int
+    faces: tuple[int, int]
+    draws: range
+    random: int
+    kept: int | None
+
+
+FIT = Plan(SKIPPED, FACES, range(4), 14, 6), Plan(52, (90, 240), range(2), 8, 4)
+"""What the networks learn on: two parts of each clip, with faces of different sizes."""
+HELD = Plan(SKIPPED, FACES, range(10, 11), 3, None)
+"""What the confidence is fitted on, of clips that the network has not seen."""
+DEMO_KEPT = 6
 SHORT = slice(0, None, 8), slice(5, 6), slice(17, 18), slice(0, 4), slice(8, 15)
 """Runs of few frames, as pictures and a few frames of a clip are."""
 BESIDE = (0.0, 0.0), (0.0, 1.1), (-0.8, 0.1), (0.7, -0.2)
@@ -56,37 +77,39 @@ def main() -> None:
     parser.add_argument("--clips", nargs="*", help="stems of the clips to fit on")
     parser.add_argument("--held", nargs="*", default=[], help="some of these, comma-separated, for each fold")
     given = parser.parse_args()
-    shots = load_shots(given.footage, given.clips)
-    names = [shot.name for shot in shots]
+    parts = {plan: load_shots(given.footage, given.clips, plan.skipped, plan.faces) for plan in FIT}
+    names = [shot.name for shot in parts[FIT[0]]]
     folds = [fold.split(",") for fold in given.held]
-    jobs = [(shots, number, False) for number in range(len(shots))]
-    jobs += [(shots, names.index(name), True) for fold in folds for name in fold]
+    jobs = [(shots, number, plan) for plan, shots in parts.items() for number in range(len(shots))]
+    jobs += [(parts[FIT[0]], names.index(name), HELD) for fold in folds for name in fold]
     with multiprocessing.get_context("spawn").Pool() as pool:
-        parts = pool.starmap(measured_clip, jobs, chunksize=1)
-    known, demo = dict(zip(names, parts, strict=False)), measured_demo()
-    rows, overlaps = [], []
+        done = list(zip(jobs, pool.starmap(measured_clip, jobs, chunksize=1), strict=True))
+    known = [(shots[number].name, runs) for (shots, number, plan), runs in done if plan != HELD]
+    held = {shots[number].name: runs for (shots, number, plan), runs in done if plan == HELD}
+    demo, rows, overlaps = measured_demo(), [], []
     for fold in folds:
-        net = train([run for name in names if name not in fold for run in known[name]] + demo)
-        held = [part for job, part in zip(jobs, parts, strict=True) if job[2] and names[job[1]] in fold]
-        for x, y in (fit_rows(run, net) for part in held for run in part):
+        net = train([run for name, runs in known if name not in fold for run in runs] + demo, FOLD_STEPS)
+        for x, y in (fit_rows(run, net) for name in fold for run in held[name]):
             rows.append(x)
             overlaps.append(y)
     weights, bias = fit_overlap(np.concatenate(rows), np.concatenate(overlaps))
     ops = Path(evidence.__file__).parent
     (ops / "confidence_model.py").write_text(TEXT.format(_numbers(weights), _numbers([bias])))
-    save(train([run for part in known.values() for run in part] + demo), ops / "evidence_net.npz")
+    save(train([run for _, runs in known for run in runs] + demo), ops / "evidence_net.npz")
 
 
-def measured_clip(shots: list[Any], number: int, held: bool) -> list[dict[str, Any]]:
+def measured_clip(shots: list[Any], number: int, plan: Plan) -> list[dict[str, Any]]:
     """All runs of one clip, see :func:`measured`."""
     cv2.setNumThreads(1)
     shot = shots[number]
+    if plan.skipped != SKIPPED:  # Else each part of a clip is forged alike.
+        shot = replace(shot, name=f"{shot.name}@{plan.skipped}")
+        shots = [*shots[:number], shot, *shots[number + 1 :]]
     rng = np.random.default_rng(zlib.crc32(shot.name.encode()))
-    draws, random = (range(10, 10 + HELD_DRAWS), HELD_RANDOM) if held else (range(DRAWS), RANDOM)
-    todo = [(way, draw) for way in list(WAYS) for draw in draws] + [(f"random{at}", 0) for at in range(random)]
-    for at in range(random):
+    todo = [(way, draw) for way in list(WAYS) for draw in plan.draws]
+    todo += [(f"random{at}", 0) for at in range(plan.random)]
+    for at in range(plan.random):
         WAYS[f"random{at}"] = random_way(int(rng.integers(1 << 30)))
-    kept = None if held else KEPT
     coded = {name: code(shot.frames, coding) for name, coding in CODINGS.items()}
     faces = faces_of(coded["c23"])
     nothing = [np.zeros(frame.shape[:2], bool) for frame in shot.frames]
@@ -95,7 +118,7 @@ def measured_clip(shots: list[Any], number: int, held: bool) -> list[dict[str, A
         there = [_moved(face, place) for face in faces]
         for b, a in NULLS:
             every = zip(coded[b], coded[a], there, nothing, strict=True)
-            runs += [measured(part, f"{b}|{a}", kept) for part in _runs([*every])]
+            runs += [measured(part, f"{b}|{a}", plan.kept) for part in _runs([*every])]
     for way, draw in todo:
         frames, truths = forged_clip(way, shots, number, draw)
         fakes = {name: code(frames, coding) for name, coding in CODINGS.items()}
@@ -103,9 +126,9 @@ def measured_clip(shots: list[Any], number: int, held: bool) -> list[dict[str, A
             if (name == "c23/420" and draw) or (name == "c0" and draw % 2):
                 continue
             every = zip(fakes[fake], coded[original], faces, truths, strict=True)
-            short = name in ("c23", "c40", "c23/c40") and draw in (0, draws[0])
-            runs += [measured(part, name, kept) for part in (_runs([*every]) if short else [[*every]])]
-    for at in range(random):
+            short = name in ("c23", "c40", "c23/c40") and draw in (0, plan.draws[0])
+            runs += [measured(part, name, plan.kept) for part in (_runs([*every]) if short else [[*every]])]
+    for at in range(plan.random):
         del WAYS[f"random{at}"]
     return runs
 
@@ -140,7 +163,7 @@ def measured_demo() -> list[dict[str, Any]]:
             faces = faces_of(reals["c23"][:count])
             for name, (fake, original) in PAIRED.items():
                 every = zip(fakes[fake][:count], reals[original][:count], faces, truths[:count], strict=True)
-                runs.append(measured([*every], name, KEPT))
+                runs.append(measured([*every], name, DEMO_KEPT))
     return runs
 
 

@@ -15,15 +15,16 @@ from torch.nn import functional as F  # noqa: N812 -- its usual name
 from forgeprep.ops import evidence
 from forgeprep.ops.evidence_net import LEAST, MOST, SCALE, STEP
 
-WIDTH, FINE = 16, 8
-"""Channels at half of the grid's resolution and coarser, and of the last layers at its own."""
-STEPS, BATCH, RATE = 3000, 16, 3e-3
+FIRST, HALF, QUARTER, EIGHTH, FINE = 16, 16, 24, 32, 8
+"""Channels of the first layer, at half, a quarter and an eighth of the grid's resolution, and of the last layers."""
+STEPS, FOLD_STEPS, BATCH, RATE = 16000, 6000, 16, 3e-3
 SIDES = (64, 68, 72, 72, 76, 82, 96)
 """Sides of the parts of the grid that it learns on; most crops show 72 cells and what smoothing takes in."""
 SHARES = {"c0": 0.4, "c23": 1.2, "c40": 1.2, "c23/c40": 1.2, "c23/420": 0.6}
 """How often forgeries of a coding are drawn."""
 NOTHING = 0.35
 """How often an original against its own re-encoding is."""
+WHOLE = slice(None), slice(None)
 
 Run = dict[str, Any]
 
@@ -33,12 +34,15 @@ class EvidenceNet(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels, WIDTH, 1)
-        self.second, self.fourth, self.eighth = (nn.Sequential(_layer(WIDTH), _layer(WIDTH)) for _ in range(3))
-        self.whole = nn.Linear(2 * WIDTH, WIDTH)
-        self.up_fourth, self.up_second = _layer(WIDTH), _layer(WIDTH)
-        self.fine, self.coarse = nn.Conv2d(WIDTH, FINE, 1, bias=False), nn.Conv2d(WIDTH, FINE, 1)
-        self.last, self.out = _layer(FINE), nn.Conv2d(FINE, 1, 1)
+        self.first = nn.Conv2d(channels, FIRST, 1)
+        self.second = nn.Sequential(_layer(FIRST, HALF), _layer(HALF, HALF))
+        self.fourth = nn.Sequential(_layer(HALF, QUARTER), _layer(QUARTER, QUARTER))
+        self.eighth = nn.Sequential(_layer(QUARTER, EIGHTH), _layer(EIGHTH, EIGHTH))
+        self.whole = nn.Linear(2 * EIGHTH, EIGHTH)
+        self.from_eighth, self.from_fourth = nn.Conv2d(EIGHTH, QUARTER, 1), nn.Conv2d(QUARTER, HALF, 1)
+        self.up_fourth, self.up_second = _layer(QUARTER, QUARTER), _layer(HALF, HALF)
+        self.fine, self.from_second = nn.Conv2d(FIRST, FINE, 1, bias=False), nn.Conv2d(HALF, FINE, 1)
+        self.last, self.out = _layer(FINE, FINE), nn.Conv2d(FINE, 1, 1)
 
     def forward(self, maps: Tensor) -> Tensor:
         """The log-odds of the maps of :func:`inputs`."""
@@ -47,34 +51,36 @@ class EvidenceNet(nn.Module):
         quarter = self.fourth(F.avg_pool2d(half, 2))
         eighth = self.eighth(F.avg_pool2d(quarter, 2))
         whole = self.whole(torch.cat([eighth.mean((2, 3)), eighth.amax((2, 3))], 1))
-        quarter = self.up_fourth(quarter + _doubled(eighth + whole[..., None, None]))
-        half = self.up_second(half + _doubled(quarter))
-        found: Tensor = self.out(self.last(F.relu(self.fine(fine) + _doubled(self.coarse(half)))))
+        quarter = self.up_fourth(quarter + _doubled(self.from_eighth(eighth + whole[..., None, None])))
+        half = self.up_second(half + _doubled(self.from_fourth(quarter)))
+        found: Tensor = self.out(self.last(F.relu(self.fine(fine) + _doubled(self.from_second(half)))))
         return found
 
 
-def _layer(width: int) -> nn.Module:
-    return nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU())
+def _layer(channels: int, out: int) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(channels, out, 3, padding=1), nn.ReLU())
 
 
 def _doubled(maps: Tensor) -> Tensor:
     return F.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-def train(runs: Sequence[Run], seed: int = 0) -> EvidenceNet:
+def train(runs: Sequence[Run], steps: int = STEPS, seed: int = 0) -> EvidenceNet:
     """Fit a network to forgeries whose truth is known, by cross-entropy and the soft Jaccard distance in the crop."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     frames = [(run, number) for run in runs for number in range(len(run["seen"]))]
     draw = _weights(frames)
-    net = EvidenceNet(len(evidence.CHANNELS) + evidence.OWN + 4)
+    net = EvidenceNet(len(evidence.CHANNELS) + evidence.OWN + 4).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, STEPS, pct_start=0.1)
-    for _ in range(STEPS):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps, pct_start=0.1)
+    for _ in range(steps):
         picked = [frames[number] for number in rng.choice(len(frames), BATCH, p=draw)]
-        maps, truth, inside = _varied(*_batch(picked), rng)
+        maps, truth, inside = _batch(picked, rng)
         seen = maps[:, -1:]
-        odds = net(maps)
+        with torch.autocast("cpu", torch.bfloat16):
+            odds = net(maps.to(memory_format=torch.channels_last))
+        odds = odds.float()
         weight = seen * (0.3 + 0.7 * inside)
         loss = (F.binary_cross_entropy_with_logits(odds, truth, reduction="none") * weight).sum() / weight.sum()
         chance, truth = torch.sigmoid(odds) * seen * inside, truth * seen * inside
@@ -98,35 +104,32 @@ def _weights(frames: Sequence[tuple[Run, int]]) -> Any:
     return np.array(found) / sum(found)
 
 
-def _batch(picked: Sequence[tuple[Run, int]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Maps, truth and what the crops show, of the whole grid, float32 (n, channels or 1, G, G)."""
-    maps = np.stack([inputs(run, [number])[0] for run, number in picked])
-    truth, inside = (np.stack([run[name][number] for run, number in picked])[:, None] for name in ("truth", "inside"))
-    return torch.from_numpy(maps), torch.from_numpy(truth.astype(np.float32)), torch.from_numpy(inside).float()
-
-
-def inputs(run: Run, numbers: Sequence[int]) -> Any:
-    """What the network sees of some frames of a run, float32 (n, channels, G, G)."""
-    seen = run["seen"][numbers][:, None].astype(np.float32)
-    mean = np.repeat(run["mean"][None], len(seen), 0)
-    energies = np.concatenate([run["standing"][numbers], mean], 1).astype(np.float32) * seen
-    place = np.repeat(evidence._place(seen.shape[2])[None], len(seen), 0)
-    return np.concatenate([np.clip(energies * SCALE, LEAST, MOST), place, seen], 1)
-
-
-def _varied(maps: Tensor, truth: Tensor, inside: Tensor, rng: Any) -> list[Tensor]:
-    """A part of the grid, somewhere near its middle, now and then mirrored; rim and all that is missing are zero."""
-    grid, side = maps.shape[2], int(rng.choice(SIDES))
-    rest = (grid - side) // 2
+def _batch(picked: Sequence[tuple[Run, int]], rng: Any) -> list[Tensor]:
+    """Maps, truth and what the crops show, float32 (n, channels or 1, H, W): a part of the grid, somewhere near its
+    middle, now and then mirrored; rim and all that is missing are zero.
+    """
+    side = int(rng.choice(SIDES))
+    rest = (picked[0][0]["seen"].shape[1] - side) // 2
     reach = min(6, rest) if rng.random() < 0.7 else 0
     down, across = (rest + int(shift) for shift in rng.integers(-reach, reach + 1, 2))
-    parts = [one[..., down : down + side, across : across + side] for one in (maps, truth, inside)]
+    part = slice(down, down + side), slice(across, across + side)
+    maps = np.concatenate([inputs(run, [number], part) for run, number in picked])
+    truth, inside = (np.stack([run[name][number][part] for run, number in picked]) for name in ("truth", "inside"))
+    parts = [torch.from_numpy(one.astype(np.float32)) for one in (maps, truth[:, None], inside[:, None])]
     if rng.random() < 0.5:
         parts = [one.flip(-1) for one in parts]
-        parts[0] = parts[0].clone()
         parts[0][:, -4] *= -1
     room = -side % STEP
     return [F.pad(one, [0, room, 0, room]) for one in parts]
+
+
+def inputs(run: Run, numbers: Sequence[int], part: evidence.Part = WHOLE) -> Any:
+    """What the network sees of some frames of a run, on a part of the grid, float32 (n, channels, H, W)."""
+    seen = run["seen"][numbers][:, None, *part].astype(np.float32)
+    mean = np.repeat(run["mean"][None, :, *part], len(seen), 0)
+    energies = np.concatenate([run["standing"][numbers][:, :, *part], mean], 1).astype(np.float32) * seen
+    place = np.repeat(evidence._place(run["seen"].shape[1])[None, :, *part], len(seen), 0)
+    return np.concatenate([np.clip(energies * SCALE, LEAST, MOST), place, seen], 1)
 
 
 def save(net: EvidenceNet, path: Path) -> None:

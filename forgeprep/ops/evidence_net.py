@@ -1,8 +1,9 @@
 """A small convolutional network that tells forged cells from their evidence and from that of their surroundings.
 
 A U-Net (Ronneberger et al., 2015) of 3 x 3 convolutions and ReLU, most of it at half of the grid's resolution and
-coarser; the coarsest level also sees its own mean and maximum. Its few thousand numbers lie in ``evidence_net.npz``;
-``benchmarks/masks_fit.py`` fits them. Here it is computed with matrix products, so that nobody needs torch for masks.
+coarser, with more channels the coarser; the coarsest level also sees its own mean and maximum. Its numbers, some forty
+thousand, lie in ``evidence_net.npz``; ``benchmarks/masks_fit.py`` fits them. Here it is computed with matrix products,
+so that nobody needs torch for masks.
 
 Maps of all frames lie in one array, (channels, frames, rows, columns), with one cell of zeros around each.
 """
@@ -67,13 +68,12 @@ def _net(numbers: Mapping[str, Float], fine: Float) -> Float:
     eighth = _level(numbers, "eighth", _halved(quarter[_INNER]))[_INNER]
     whole = np.concatenate([eighth.mean(axis=(2, 3)), eighth.max(axis=(2, 3))])
     eighth = eighth + (numbers["whole"] @ whole + numbers["whole_bias"][:, None])[..., None, None]
-    quarter[_INNER] += _doubled(eighth)
-    half[_INNER] += _doubled(_convolved(numbers, "up_fourth", quarter)[_INNER])
-    coarse = _convolved(numbers, "up_second", half)[_INNER]
-    narrow = _mixed(numbers["coarse"], coarse) + numbers["coarse_bias"][:, None, None, None]
+    quarter[_INNER] += _refined(numbers, "from_eighth", eighth)
+    half[_INNER] += _refined(numbers, "from_fourth", _convolved(numbers, "up_fourth", quarter)[_INNER])
+    coarse = _refined(numbers, "from_second", _convolved(numbers, "up_second", half)[_INNER])
     sides = fine.shape[2] + 2, fine.shape[3] + 2
-    joined = np.zeros((len(narrow), fine.shape[1], *sides), np.float32)
-    joined[_INNER] = _doubled(narrow)
+    joined = np.zeros((len(coarse), fine.shape[1], *sides), np.float32)
+    joined[_INNER] = coarse
     joined[_INNER] += _mixed(numbers["fine"], fine)
     last = _convolved(numbers, "last", np.maximum(joined, 0, out=joined))[_INNER]
     return np.asarray(_mixed(numbers["out"], last)[0] + numbers["out_bias"], np.float32)
@@ -89,6 +89,11 @@ _INNER = np.s_[:, :, 1:-1, 1:-1]
 
 def _level(numbers: Mapping[str, Float], name: str, maps: Float) -> Float:
     return _convolved(numbers, f"{name}_2", _convolved(numbers, f"{name}_1", maps))
+
+
+def _refined(numbers: Mapping[str, Float], name: str, maps: Float) -> Float:
+    """Maps for the next finer level, float32 (O, frames, 2 H, 2 W), of (C, frames, H, W)."""
+    return _doubled(_mixed(numbers[name], maps) + numbers[f"{name}_bias"][:, None, None, None])
 
 
 def _convolved(numbers: Mapping[str, Float], name: str, maps: Float) -> Float:

@@ -47,9 +47,9 @@ def plain(maps: Float) -> Float:
     eighth = convolved("eighth_2", convolved("eighth_1", halved(quarter)))
     whole = NUMBERS["whole"] @ np.concatenate([eighth.mean(axis=(1, 2)), eighth.max(axis=(1, 2))])
     eighth = eighth + (whole + NUMBERS["whole_bias"])[:, None, None]
-    quarter = convolved("up_fourth", quarter + doubled(eighth))
-    half = convolved("up_second", half + doubled(quarter))
-    joined = np.maximum(mixed("fine", fine) + doubled(mixed("coarse", half)), 0).astype(np.float32)
+    quarter = convolved("up_fourth", quarter + doubled(mixed("from_eighth", eighth)))
+    half = convolved("up_second", half + doubled(mixed("from_fourth", quarter)))
+    joined = np.maximum(mixed("fine", fine) + doubled(mixed("from_second", half)), 0).astype(np.float32)
     return np.asarray(mixed("out", convolved("last", joined))[0], np.float32)
 
 

@@ -71,7 +71,8 @@ def train(runs: Sequence[Run], steps: int = STEPS, seed: int = 0) -> EvidenceNet
     rng = np.random.default_rng(seed)
     frames = [(run, number) for run in runs for number in range(len(run["seen"]))]
     draw = _weights(frames)
-    net = EvidenceNet(len(evidence.CHANNELS) + evidence.OWN + 4).to(memory_format=torch.channels_last)
+    net = EvidenceNet(len(evidence.CHANNELS) + evidence.OWN + 4)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps, pct_start=0.1)
     for _ in range(steps):

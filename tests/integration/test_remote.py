@@ -120,7 +120,7 @@ def test_a_run_from_and_to_remote_storage_gives_the_same_bytes(
     for folder in folders:
         put_tree(demo / folder, f"{bucket}/ffpp/{folder}")
     out = to_path(f"{bucket}/out")
-    process = subprocess.Popen(command(to_path(f"{bucket}/ffpp"), out, "--workers", "0"), stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command(to_path(f"{bucket}/ffpp"), out, "--workers", "2"), stdout=subprocess.DEVNULL)
     wait_for(lambda: process.poll() is not None or any(out.glob("state/*/*.json")))
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
@@ -249,7 +249,7 @@ def test_a_store_that_fails_now_and_then_changes_nothing(
     try:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_address[1]}")
         out = to_path(f"{bucket}/out")
-        words = command(demo, out, "--splits", "val", "--workers", "0")
+        words = command(demo, out, "--splits", "val", "--workers", "2")
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert Flaky.seen > 70

@@ -89,7 +89,7 @@ def one_of_each(table: ClipTable) -> list[Clip]:
 
 def sequences(table: ClipTable) -> list[Clip]:
     """The clips that are folders of pictures."""
-    return [table[row] for row in np.flatnonzero(table.numbers("extra") >= 0).tolist() if "frames" in table.extra(row)]
+    return [table[row] for row in table.rare_rows() if "frames" in table.extra(row)]
 
 
 def counts(table: ClipTable) -> Found:

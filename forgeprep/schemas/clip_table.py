@@ -6,6 +6,7 @@ last slash. A clip is made anew each time it is asked for.
 
 from __future__ import annotations
 
+import itertools
 import operator
 from array import array
 from collections import Counter
@@ -15,15 +16,11 @@ from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from forgeprep.schemas.clips import Clip, Forgery, Split
 
 Int64 = npt.NDArray[np.int64]
 NONE = -1
-_LETTERS = 26
-"""Enough to tell the folders of most datasets from each other: ``forgerynet/train/image/16/``."""
 _T = TypeVar("_T")
 _NAMES = ("clip_id", "path", "source_id", "original_id", "companion")
 _HELD = frozenset({"dataset", "split", "label", "forgery", "method", "family", "compression", "guessed", "companions",
@@ -63,6 +60,10 @@ class _Names:
     def text(self, name: int) -> str:
         """The name that a number of :meth:`names` stands for."""
         return self._text(name) or ""
+
+    def part(self, number: int) -> str:
+        """A folder, or what follows the last slash, by either half of a number of :meth:`names`."""
+        return self._texts[number]
 
     def _key(self, name: str | None) -> int:
         if name is None:
@@ -187,17 +188,31 @@ class ClipTable(_Names, Sequence[Clip]):
             object.__setattr__(clip, name, value)
         return clip
 
-    def names(self, column: str) -> Int64:
-        """A column of names as numbers: equal where the names are, :data:`NONE` where there is none."""
-        return np.frombuffer(self._columns[column], np.int64).copy()
+    def names(self, column: str, rows: Int64 | None = None) -> Int64:
+        """A column of names as numbers, of all rows or some: equal where the names are, :data:`NONE` for none."""
+        return self._column(column, rows).astype(np.int64)
 
-    def numbers(self, column: str) -> npt.NDArray[np.int32]:
-        """A column of numbers: kind, people, frame_count, or extra, which is negative where :meth:`extra` is empty."""
-        return np.frombuffer(self._small[column], np.int32).copy()
+    def numbers(self, column: str, rows: Int64 | None = None) -> npt.NDArray[Any]:
+        """A column of numbers: kind, people, frame_count, size_bytes, tag, or extra, negative for an empty one."""
+        return self._column(column, rows).copy()
+
+    def _column(self, column: str, rows: Int64 | None) -> npt.NDArray[Any]:
+        data = self._columns[column] if column in self._columns else self._small[column]
+        found = np.frombuffer(data, data.typecode)
+        return found if rows is None else found[rows]
 
     def people(self) -> list[tuple[str, ...]]:
         """What the column people counts."""
         return self._people
+
+    @property
+    def tags(self) -> list[str]:
+        """What the column tag counts: kinds of companions."""
+        return self._tag_names
+
+    def rare_rows(self) -> list[int]:
+        """The rows that have rarer attributes."""
+        return np.flatnonzero(self.numbers("extra") >= 0).tolist()
 
     def extra(self, row: int) -> dict[str, Any]:
         """The rarer attributes of a clip that are set, as its candidates, spans, frames and error."""
@@ -239,20 +254,23 @@ def _number(value: _T, numbers: dict[_T, int], values: list[_T]) -> int:
 
 
 def order_of(table: ClipTable, names: Int64) -> Int64:
-    """How to sort names of a table, in parts by their first letters: all texts at once take as much as the table."""
-    folders, of_name = np.unique(names >> 32, return_inverse=True)
-    long = [text[:_LETTERS] if len(text) >= _LETTERS else None for text in (table._texts[f] for f in folders.tolist())]
-    starts = [long[folder] or table.text(name)[:_LETTERS] for folder, name in zip(of_name, names.tolist(), strict=True)]
-    firsts = sorted({*starts})
-    rank = {start: number for number, start in enumerate(firsts)}
-    numbers = np.array([rank[start] for start in starts], np.int32)
-    del starts
-    by_part = np.argsort(numbers, kind="stable")
-    order = []
-    for rows in np.split(by_part, np.cumsum(np.bincount(numbers, minlength=len(firsts)))[:-1]):
-        texts = pa.array(map(table.text, names[rows].tolist()), pa.string(), size=len(rows))
-        order.append(rows[pc.sort_indices(texts).to_numpy()])
-    return np.concatenate(order) if order else by_part
+    """How to sort names of a table."""
+    folders, of_folder = np.unique(names >> 32, return_inverse=True)
+    texts = [f"{table.part(folder)}/" if table.part(folder) else "" for folder in folders.tolist()]
+    order = sorted(range(len(texts)), key=texts.__getitem__)
+    if any(texts[after].startswith(texts[before]) for before, after in itertools.pairwise(order)):
+        # A folder lies in another one, or names have none: they are not in the order of their folders.
+        return np.array(sorted(range(len(names)), key=[*map(table.text, names.tolist())].__getitem__), np.int64)
+    leaves, of_leaf = np.unique(names & 0xFFFFFFFF, return_inverse=True)
+    last = [table.part(leaf) for leaf in leaves.tolist()]
+    ranks = _ranks(order)[of_folder] << 32 | _ranks(sorted(range(len(last)), key=last.__getitem__))[of_leaf]
+    return np.argsort(ranks, kind="stable")
+
+
+def _ranks(order: Sequence[int]) -> Int64:
+    ranks = np.empty(len(order), np.int64)
+    ranks[np.asarray(order, np.int64)] = np.arange(len(order))
+    return ranks
 
 
 def odd_texts(table: ClipTable, odd: Callable[[str], bool]) -> set[int]:
@@ -267,8 +285,8 @@ def folders_of(table: ClipTable) -> dict[str, int]:
         names = table.names(name)
         numbers, counts = np.unique(names[names != NONE] >> 32, return_counts=True)
         for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
-            found[table._texts[number]] += count
-    for row in np.flatnonzero(table.numbers("extra") >= 0).tolist():
+            found[table.part(number)] += count
+    for row in table.rare_rows():
         for path in table.extra(row).get("companions", {}).values():
             found[path.rpartition("/")[0]] += 1
     return dict(found)

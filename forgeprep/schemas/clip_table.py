@@ -10,7 +10,7 @@ import itertools
 import operator
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple, TypeVar, overload
 
@@ -69,19 +69,11 @@ class _Names:
         if name is None:
             return NONE
         folder, _, leaf = name.rpartition("/")
-        numbers = self._numbers
-        first = numbers.get(folder)
-        if first is None:
-            first = self._intern(folder)
-        last = numbers.get(leaf)
-        if last is None:
-            last = self._intern(leaf)
-        return first << 32 | last
+        return self.intern(folder) << 32 | self.intern(leaf)
 
-    def _intern(self, text: str) -> int:
-        number = self._numbers[text] = len(self._texts)
-        self._texts.append(text)
-        return number
+    def intern(self, text: str) -> int:
+        """The number of a folder, or of what follows the last slash; :meth:`part` is the way back."""
+        return _number(text, self._numbers, self._texts)
 
     def _text(self, name: int) -> str | None:
         if name == NONE:
@@ -120,45 +112,43 @@ class ClipTable(_Names, Sequence[Clip]):
         """Take a clip in, at the end."""
         kind = ClipKind(clip.dataset, clip.split, clip.label, clip.forgery, clip.method, clip.family, clip.compression,
                         clip.guessed)  # fmt: skip
-        one = next(iter(clip.companions.items())) if len(clip.companions) == 1 else None
-        self.add(kind, clip.clip_id, clip.path, clip.source_id, clip.original_id, one, tuple(clip.identities),
-                 clip.size_bytes, clip.frame_count)  # fmt: skip
-        extra = _rarer(clip)
-        if len(clip.companions) > 1:
-            extra["companions"] = clip.companions
-        if extra:
-            self._small["extra"][-1] = self._keep(extra)
+        one = len(clip.companions) == 1
+        extra = _rarer(clip) | ({"companions": clip.companions} if len(clip.companions) > 1 else {})
+        values = {
+            "clip_id": self._key(clip.clip_id), "path": self._key(clip.path), "source_id": self._key(clip.source_id),
+            "original_id": self._key(clip.original_id), "size_bytes": clip.size_bytes, "kind": self.kind_number(kind),
+            "companion": self._key(next(iter(clip.companions.values())) if one else None),
+            "people": self.people_number(tuple(clip.identities)),
+            "tag": self.tag_number(next(iter(clip.companions))) if one else NONE, "frame_count": clip.frame_count,
+        }  # fmt: skip
+        self.extend({name: np.array([value]) for name, value in values.items()}, {0: extra} if extra else {})
 
-    def add(
-        self,
-        kind: ClipKind,
-        clip_id: str,
-        path: str,
-        source_id: str,
-        original_id: str | None,
-        companion: tuple[str, str] | None,
-        people: tuple[str, ...],
-        size_bytes: int,
-        frame_count: int,
-    ) -> None:
-        """Take in a clip without rarer attributes, as :meth:`append` in half the time: one companion or none."""
-        columns, small, key = self._columns, self._small, self._key
-        columns["clip_id"].append(key(clip_id))
-        columns["path"].append(key(path))
-        columns["source_id"].append(key(source_id))
-        columns["original_id"].append(key(original_id))
-        columns["size_bytes"].append(size_bytes)
-        small["kind"].append(_number(kind, self._kinds, self.kinds))
-        small["people"].append(_number(people, self._groups, self._people))
-        small["frame_count"].append(frame_count)
-        tag, file = companion or (None, None)
-        columns["companion"].append(key(file))
-        small["tag"].append(NONE if tag is None else _number(tag, self._tags, self._tag_names))
-        small["extra"].append(NONE)
+    def extend(self, columns: Mapping[str, npt.NDArray[Any]], rare: Mapping[int, dict[str, Any]]) -> None:
+        """Take in many clips at once.
 
-    def set_rare(self, **values: Any) -> None:
-        """Set rarer attributes of the clip that was taken in last; None is as good as not set."""
-        self._small["extra"][-1] = self._keep({name: value for name, value in values.items() if value is not None})
+        Args:
+            columns: names by :meth:`intern`, folder << 32 | leaf; kinds, people and tags by their numbers; and
+                size_bytes and frame_count. A value for each clip.
+            rare: rarer attributes of some, by their places among these.
+        """
+        extra = np.full(len(columns["kind"]), NONE, np.int32)
+        for row, values in rare.items():
+            extra[row] = self._keep(values)
+        for name, values in {**columns, "extra": extra}.items():
+            column = self._columns[name] if name in self._columns else self._small[name]
+            column.frombytes(np.ascontiguousarray(values, column.typecode).tobytes())
+
+    def kind_number(self, kind: ClipKind) -> int:
+        """The number that stands for a kind."""
+        return _number(kind, self._kinds, self.kinds)
+
+    def people_number(self, people: tuple[str, ...]) -> int:
+        """The number that stands for these people."""
+        return _number(people, self._groups, self._people)
+
+    def tag_number(self, tag: str) -> int:
+        """The number that stands for a kind of companion."""
+        return _number(tag, self._tags, self._tag_names)
 
     @overload
     def __getitem__(self, index: int) -> Clip: ...

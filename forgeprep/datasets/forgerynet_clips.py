@@ -45,11 +45,11 @@ class _Originals(NamedTuple):
 
     Attributes:
         name: of each clip, the clip_id of the likeliest as a number of the table; NONE where there is none.
-        others: row -> clip_ids of further ones.
+        others: row -> those of further ones.
     """
 
     name: Int64
-    others: dict[int, list[str]]
+    others: dict[int, tuple[int, ...]]
 
 
 def add_clips(
@@ -211,12 +211,12 @@ def _originals(clips: ClipTable, part: Part, lines: Lines, rows: Int64, *, by_na
     others = {}
     for row in np.flatnonzero(_COUNT[first] + _COUNT[second] > 1).tolist():
         found = [
-            f"{part.place}/{FIRST_REAL + n}/{texts[where[folder[row]]]}/{_stem(lines.names[name[row]])}"
+            clips.intern(f"{part.place}/{FIRST_REAL + n}/{texts[where[folder[row]]]}") << 32 | int(leaves[row])
             for where, which in ((own, first[row]), (other, second[row]))
             for n in range(LAST_REAL - FIRST_REAL + 1)
             if which >> n & 1
         ]
-        others[row] = found[1:]
+        others[row] = tuple(found[1:])
     return _Originals(np.where(likeliest == NONE, NONE, likeliest << 32 | leaves), others)
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 
 from forgeprep.datasets.base import Found
-from forgeprep.schemas.clip_table import NONE, ClipTable, Int64, odd_texts, order_of
+from forgeprep.schemas.clip_table import NONE, ClipTable, Int64, order_of
 from forgeprep.schemas.clips import Clip, Split
 
 
@@ -37,9 +38,9 @@ def orphans(table: ClipTable) -> list[str]:
     labels = np.array([kind.label for kind in table.kinds] or [0])[table.numbers("kind")]
     reals = names[labels == 0]
     alone = np.flatnonzero((originals != NONE) & ~np.isin(originals, reals))
-    on_disk: set[str] = set()
+    on_disk: set[int] = set()
     if any("candidates" in table.extra(row) for row in alone.tolist()):
-        on_disk = {table.text(name) for name in reals.tolist()}
+        on_disk = {*reals.tolist()}
     return [
         table.text(int(names[row]))
         for row in alone.tolist()
@@ -103,7 +104,7 @@ def counts(table: ClipTable) -> Found:
 
 def escaped(table: ClipTable) -> list[Clip]:
     """The clips whose path holds a backslash."""
-    odd = np.array(sorted(odd_texts(table, lambda text: "\\" in text)), np.int64)
+    odd = np.flatnonzero(pc.match_substring(table.parts(), "\\"))
     if not len(odd):
         return []
     paths = table.names("path")

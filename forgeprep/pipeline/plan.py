@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,7 @@ from forgeprep.io.storage import is_remote, parquet_source
 from forgeprep.media import process as media_process
 from forgeprep.media.video import read_header
 from forgeprep.pipeline.plan_rows import ROWS, ShardRows
+from forgeprep.schemas.clip_table import Int64
 from forgeprep.schemas.clips import BOXES, SPLITS, Clip, Split
 from forgeprep.schemas.renamed import CLIP_COLUMNS_RENAMED, current_row
 from forgeprep.shards.names import shard_name
@@ -43,7 +44,6 @@ Select = Callable[[int, Group], Wanted]
 _BRIEFS = "forgeprep.shards"
 _AT_ONCE = 64
 """Headers that are asked for by one message."""
-_Name = TypeVar("_Name", str, int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,24 +271,30 @@ def _first(group: Group) -> Clip:
     return group.original or group.clips[0]
 
 
-def spread(costs: Mapping[_Name, int], shard_size: int, shards: int | None = None) -> list[list[_Name]]:
+def spread(costs: Mapping[str, int], shard_size: int, shards: int | None = None) -> list[list[str]]:
     """Spread names over as few parts as the size allows: the costliest first, each to the emptiest part; both sorted.
 
     >>> spread({"a": 2, "b": 5, "c": 3}, 5)
     [['a', 'c'], ['b']]
     """
-    count = min(len(costs), shards or max(1, math.ceil(sum(costs.values()) / shard_size)))
-    parts: list[list[_Name]] = [[] for _ in range(count)]
-    loads = [(0, number) for number in range(count)]
     names = sorted(costs)
-    names.sort(key=lambda name: -costs[name])
-    for name in names:
+    parts = spread_evenly(np.array([costs[name] for name in names], np.int64), shard_size, shards)
+    return [[names[number] for number in part.tolist()] for part in parts]
+
+
+def spread_evenly(costs: Int64, shard_size: int, shards: int | None = None) -> list[Int64]:
+    """The same of costs alone: the places of those in each part."""
+    count = min(len(costs), shards or max(1, math.ceil(int(costs.sum()) / shard_size)))
+    loads = [(0, number) for number in range(count)]
+    order = np.argsort(-costs, kind="stable")
+    part_of = np.empty(len(costs), np.int32)
+    for place, cost in zip(order.tolist(), costs[order].tolist(), strict=True):
         load, emptiest = loads[0]
-        parts[emptiest].append(name)
-        heapq.heapreplace(loads, (load + costs[name], emptiest))
-    for part in parts:
-        part.sort()
-    return sorted(parts)
+        part_of[place] = emptiest
+        heapq.heapreplace(loads, (load + cost, emptiest))
+    ends = np.cumsum(np.bincount(part_of, minlength=count))[:-1]
+    parts = np.split(np.argsort(part_of, kind="stable"), ends) if count else []
+    return sorted(parts, key=lambda part: part[:1].tolist())
 
 
 def cost_of(group: Group) -> int:

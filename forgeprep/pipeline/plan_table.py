@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from forgeprep.pipeline.plan import Plan, Select, cost_of, group_of, pack_rows, read_headers, spread
+from forgeprep.pipeline.plan import Plan, Select, cost_of, group_of, pack_rows, read_headers, spread_evenly
 from forgeprep.pipeline.plan_rows import ShardRows
-from forgeprep.schemas.clip_lines import plain_lines
+from forgeprep.schemas.clip_lines import Parts, plain_lines
 from forgeprep.schemas.clip_table import NONE, ClipTable, Int64, order_of
 from forgeprep.schemas.clips import SPLITS, Clip, Split
 from forgeprep.shards.names import shard_name
@@ -41,10 +41,9 @@ def plan_table(
         for split in SPLITS:
             numbers = groups.of_split(split)
             # By their place in the order of names: the names of all would take as much as the table.
-            parts = spread(dict(enumerate(groups.costs(numbers))), shard_size, shards)
-            for number, part in enumerate(parts):
+            for number, part in enumerate(spread_evenly(groups.costs(numbers), shard_size, shards)):
                 rows = ShardRows(shard_name(dataset, split, number), split)
-                groups.write(numbers[np.array(part)], rows)
+                groups.write(numbers[part], rows)
                 yield rows
 
     return pack_rows(made())
@@ -56,10 +55,10 @@ class _Groups:
     def __init__(self, table: ClipTable, select: Select) -> None:
         self.table, self._select = table, select
         self._kind = table.numbers("kind")
-        split = np.array([SPLITS.index(kind.split) for kind in table.kinds] or [0])[self._kind]
-        label = np.array([kind.label for kind in table.kinds] or [0])[self._kind]
+        split = np.array([SPLITS.index(kind.split) for kind in table.kinds] or [0], np.int8)[self._kind]
+        label = np.array([kind.label for kind in table.kinds] or [0], np.int8)[self._kind]
         source = table.names("source_id")
-        self._order = np.lexsort((label, split, source))
+        self._order = np.lexsort((label, split, source)).astype(np.int32)
         ordered, ordered_split = source[self._order], split[self._order]
         new = (ordered[1:] != ordered[:-1]) | (ordered_split[1:] != ordered_split[:-1])
         self._starts = np.concatenate([[0], np.flatnonzero(new) + 1])[: len(ordered)]
@@ -69,9 +68,10 @@ class _Groups:
         self._group_of = np.empty(len(table), np.int32)
         self._group_of[self._order] = np.repeat(np.arange(len(self._sizes)), self._sizes)
         names = table.names("clip_id")
-        self._by_name = np.argsort(names, kind="stable")
+        self._by_name = np.argsort(names, kind="stable").astype(np.int32)
         self._names = names[self._by_name]
         self._original = self._rows(table.names("original_id"))
+        self._parts = Parts.of(table)
         self._wanted: dict[int, Wanted] = {}
         self._choices: dict[tuple[int, ...], tuple[int, ...]] = {}
         # Of each group the number of its frames among the choices; NONE where it has more to tell.
@@ -118,11 +118,11 @@ class _Groups:
         numbers = np.flatnonzero(self._split == SPLITS.index(split))
         return numbers[order_of(self.table, self._source[numbers])]
 
-    def costs(self, numbers: Int64) -> list[int]:
+    def costs(self, numbers: Int64) -> Int64:
         """Frames wanted over all clips of these groups."""
         choice = self._choice[numbers]
         frames = np.array([*map(len, self._choices), 0])[choice]
-        found: list[int] = (frames * self._sizes[numbers]).tolist()
+        found = frames * self._sizes[numbers]
         for at in np.flatnonzero(choice == NONE).tolist():
             found[at] = cost_of(self.group(int(numbers[at])))
         return found
@@ -143,7 +143,7 @@ class _Groups:
         found = self._order[np.arange(ends[-1]) + np.repeat(self._starts[numbers] - ends + sizes, sizes)]
         frames = [choices[choice] for choice in self._choice[numbers].tolist()]
         kinds = [self._compressions[kind] for kind in self._kind[found].tolist()]
-        rows.add_plain(plain_lines(self.table, found), sizes, frames, kinds)
+        rows.add_plain(plain_lines(self.table, self._parts, found), sizes, frames, kinds)
 
     def _rows_of(self, number: int) -> list[int]:
         rows: list[int] = self._order[self._starts[number] : self._starts[number] + self._sizes[number]].tolist()
@@ -153,7 +153,7 @@ class _Groups:
         """A group with its clips."""
         rows = self._rows_of(number)
         clips = [self.table[row] for row in rows]
-        return group_of(clips, functools.partial(self._frames, number), list(self._references(number, rows, clips)))
+        return group_of(clips, functools.partial(self._frames, number), list(self._references(number, rows)))
 
     def _frames(self, number: int, count: int, group: Group) -> Wanted:
         """The frames wanted of a group: asked for twice, and dear to choose where they are labelled."""
@@ -161,15 +161,11 @@ class _Groups:
             self._wanted[number] = self._select(count, group)
         return self._wanted[number]
 
-    def _references(self, number: int, rows: list[int], clips: list[Clip]) -> Iterator[Clip]:
+    def _references(self, number: int, rows: list[int]) -> Iterator[Clip]:
         """Reals of other groups that fakes of this one are compared with."""
         found: dict[int, None] = {}
-        for row, clip in zip(rows, clips, strict=True):
-            original = int(self._original[row])
-            if original != NONE:
-                found[original] = None
-            for name in clip.candidates or ():
-                key = self.table.number(name)
-                if key != NONE:
-                    found.update(dict.fromkeys(r for r in self._rows(np.array([key])).tolist() if r != NONE))
+        for row in rows:
+            names = np.array(self.table.extra(row).get("candidates", ()), np.int64)
+            options = [int(self._original[row]), *self._rows(names).tolist()]
+            found.update(dict.fromkeys(option for option in options if option != NONE))
         yield from (self.table[row] for row in found if self._group_of[row] != number)

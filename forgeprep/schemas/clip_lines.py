@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 from forgeprep.schemas.clip_table import NONE, RARE, ClipKind, ClipTable, Int64
 from forgeprep.schemas.clips import BOXES, Clip
 
-_AT_ONCE = 1 << 16
+_AT_ONCE = 1 << 13
 """Rows whose lines are in memory at a time."""
 _LEAF = 0xFFFFFFFF
 _PLACES = ("clip_id", "path", "source_id", "original_id", "companions", "identities", "size_bytes", "frame_count")
@@ -38,20 +39,43 @@ class PlainLines(NamedTuple):
     inputs: pa.StringArray
 
 
-def plain_lines(table: ClipTable, rows: Int64) -> PlainLines:
-    """The lines of some rows: the same, to the byte, as by way of a :class:`Clip`."""
+class Parts(NamedTuple):
+    """The parts of a table's names.
+
+    Attributes:
+        plain, quoted: as they are, and as they stand in JSON, by their numbers.
+        empty: the number of the part that stands for no folder; less than all where there is none.
+    """
+
+    plain: pa.StringArray
+    quoted: pa.StringArray
+    empty: int
+
+    @classmethod
+    def of(cls, table: ClipTable) -> Parts:
+        """Those of a table; to make them takes longer than a thousand lines."""
+        parts = table.parts()
+        empty = pc.index(parts, "").as_py()
+        # Of nearly all datasets, they stand in JSON as they are.
+        if pc.all(pc.match_substring_regex(parts, r"^[ !#-\[\]-~]*$"), min_count=0).as_py():
+            return cls(parts, parts, empty)
+        return cls(parts, pa.array([quoted(text)[1:-1] for text in parts.to_pylist()], pa.string()), empty)
+
+
+def plain_lines(table: ClipTable, parts: Parts, rows: Int64) -> PlainLines:
+    """The lines of some rows: the same, to the byte, as by way of a :class:`Clip`; ``parts`` are the table's."""
     kind, tag = table.numbers("kind", rows), table.numbers("tag", rows)
     names = {column: table.names(column, rows) for column in ("clip_id", "path", "source_id", "original_id")}
-    companion = table.names("companion", rows)
-    name, path, source = (_quoted(table, names[column]) for column in ("clip_id", "path", "source_id"))
-    size, count = (_digits(table.numbers(column, rows)) for column in ("size_bytes", "frame_count"))
+    companion, original = table.names("companion", rows), names["original_id"]
+    name, path, source = (_named(parts, names[column]) for column in ("clip_id", "path", "source_id"))
+    size, count = (pa.array(table.numbers(column, rows)).cast(pa.string()) for column in ("size_bytes", "frame_count"))
     tags = [*map(quoted, table.tags)]
     values = {
         "clip_id": name,
         "path": path,
         "source_id": source,
-        "original_id": _quoted(table, names["original_id"], none="null"),
-        "companions": ["{", _each([f"{tag}: " for tag in tags], tag), *_quoted(table, companion), "}"],
+        "original_id": _named(parts, original, none="null"),
+        "companions": ["{", _each([f"{one}: " for one in tags], tag), *_named(parts, companion), "}"],
         "identities": ["[", _people(table, rows), "]"],
         "size_bytes": [size],
         "frame_count": [count],
@@ -63,12 +87,12 @@ def plain_lines(table: ClipTable, rows: Int64) -> PlainLines:
     clip.append(_each([template[-1] for template in templates], kind))
     guessed = _each([", true]" if one.guessed else ", false]" for one in table.kinds], kind)
     lent = np.isin(tag, [number for number, one in enumerate(table.tags) if one == BOXES])
-    lent_file = _quoted(table, np.where(lent, companion, NONE), before=', "') if lent.any() else []
+    lent_file = _named(parts, np.where(lent, companion, NONE), before=', "') if lent.any() else []
     inputs = [
-        "[", *name, ", ", *path, ", ", size, ", [", _each(tags, tag), "]", *lent_file,
-        ", [", *_quoted(table, names["original_id"]), "]", guessed,
+        "[", *name, ", ", *path, ", ", size, ", [", _each(tags, tag), "]", *lent_file, ", [", *_named(parts, original),
+        "]", guessed,
     ]  # fmt: skip
-    plain = [_joined(_parts(table, names[column], str)) for column in ("clip_id", "source_id")]
+    plain = [_joined(_named(parts, names[column], plain=True)) for column in ("clip_id", "source_id")]
     return PlainLines(*plain, _joined(clip), _joined(inputs))
 
 
@@ -79,6 +103,7 @@ def input_lines(table: ClipTable) -> Iterator[tuple[int, pa.StringArray | None]]
         the number of the first row and the lines from there on, or None for a single row with more to tell.
     """
     tags = [f", [{quoted(tag)}]]" for tag in table.tags]
+    parts = Parts.of(table)
     single = [row for row in table.rare_rows() if not {"frames", "companions"}.isdisjoint(table.extra(row))]
     starts = sorted({*range(0, len(table), _AT_ONCE), *single, *(row + 1 for row in single)} - {len(table)})
     alone = {*single}
@@ -87,8 +112,8 @@ def input_lines(table: ClipTable) -> Iterator[tuple[int, pa.StringArray | None]]
             yield start, None
             continue
         rows = np.arange(start, stop)
-        name, path = (_quoted(table, table.names(column, rows)) for column in ("clip_id", "path"))
-        size, tag = _digits(table.numbers("size_bytes", rows)), table.numbers("tag", rows)
+        name, path = (_named(parts, table.names(column, rows)) for column in ("clip_id", "path"))
+        size, tag = pa.array(table.numbers("size_bytes", rows)).cast(pa.string()), table.numbers("tag", rows)
         yield start, _joined(["[", *name, ", ", *path, ", ", size, _each(tags, tag, none=", []]")])
 
 
@@ -98,6 +123,7 @@ def _people(table: ClipTable, rows: Int64) -> pa.StringArray:
     return _each([", ".join(map(quoted, people[group])) for group in groups.tolist()], at)
 
 
+@functools.cache
 def _template_of(kind: ClipKind) -> list[str]:
     """What stands before, between and behind the places in the line of a clip of this kind."""
     values = {**RARE, **kind._asdict()}
@@ -112,30 +138,21 @@ def _template_of(kind: ClipKind) -> list[str]:
     return [*parts, text.removesuffix(", ") + "}"]
 
 
-def _quoted(table: ClipTable, names: Int64, none: str = "", before: str = '"') -> _Pieces:
-    """Names in JSON."""
-    return _parts(table, names, lambda text: quoted(text)[1:-1], none, before, '"')
-
-
-def _parts(
-    table: ClipTable, names: Int64, form: Callable[[str], str], none: str = "", before: str = "", behind: str = ""
-) -> _Pieces:
-    """Names as two texts each: the folder with its slash, and what follows; ``none`` where there is no name."""
-    numbers, at = np.unique(names >> 32, return_inverse=True)
-    folders = [table.part(number) if number != NONE else None for number in numbers.tolist()]
-    first = [none if text is None else before + form(f"{text}/" if text else "") for text in folders]
-    numbers, at_last = np.unique(np.where(names == NONE, NONE, names & _LEAF), return_inverse=True)
-    last = [form(table.part(number)) + behind if number != NONE else "" for number in numbers.tolist()]
-    return [_each(first, at), _each(last, at_last)]
+def _named(parts: Parts, names: Int64, none: str = "", before: str = '"', *, plain: bool = False) -> _Pieces:
+    """Names as texts that follow each other: folder, slash and what follows, in quotes; ``none`` for no name."""
+    texts, begin, end = (parts.plain, "", "") if plain else (parts.quoted, before, '"')
+    folders, leaves, missing = names >> 32, names & _LEAF, names == NONE
+    bare = folders == parts.empty
+    if not missing.any() and not bare.any():
+        return [begin, texts.take(pa.array(folders)), "/", texts.take(pa.array(leaves)), end]
+    first, last = (texts.take(pa.array(at, mask=missing)).fill_null("") for at in (folders, leaves))
+    slash = _each(["", "/"], np.where(missing | bare, 0, 1))
+    return [_each([begin, none], missing.astype(int)), first, slash, last, _each([end, ""], missing.astype(int))]
 
 
 def _each(texts: Sequence[str], numbers: Int64, none: str = "") -> pa.StringArray:
     """A text for each number; ``none`` for :data:`NONE`."""
     return pa.array([*texts, none], pa.string()).take(pa.array(np.where(numbers == NONE, len(texts), numbers)))
-
-
-def _digits(numbers: Int64) -> pa.StringArray:
-    return pa.array(numbers).cast(pa.string())
 
 
 def _joined(pieces: _Pieces) -> pa.StringArray:

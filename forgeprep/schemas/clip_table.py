@@ -10,12 +10,13 @@ import itertools
 import operator
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from forgeprep.schemas.clips import Clip, Forgery, Split
 
@@ -50,12 +51,7 @@ class _Names:
     def __init__(self) -> None:
         self._texts: list[str] = []
         self._numbers: dict[str, int] = {}
-
-    def number(self, name: str) -> int:
-        """The number that stands for a name in :meth:`names`; :data:`NONE` if no clip has it."""
-        folder, _, leaf = name.rpartition("/")
-        first, last = self._numbers.get(folder), self._numbers.get(leaf)
-        return NONE if first is None or last is None else first << 32 | last
+        self._parts: pa.StringArray | None = None
 
     def text(self, name: int) -> str:
         """The name that a number of :meth:`names` stands for."""
@@ -63,7 +59,18 @@ class _Names:
 
     def part(self, number: int) -> str:
         """A folder, or what follows the last slash, by either half of a number of :meth:`names`."""
-        return self._texts[number]
+        return self._texts[number] if self._parts is None else str(self._parts[number].as_py())
+
+    def intern(self, text: str) -> int:
+        """The number of a folder, or of what follows the last slash; :meth:`part` is the way back."""
+        return _number(text, self._numbers, self._texts)
+
+    def parts(self) -> pa.StringArray:
+        """All parts of names, by their numbers. From then on no clip can be taken in: it takes half the memory."""
+        if self._parts is None:
+            self._parts = pa.array(self._texts, pa.string())
+            self._texts, self._numbers = [], {}
+        return self._parts
 
     def _key(self, name: str | None) -> int:
         if name is None:
@@ -71,15 +78,10 @@ class _Names:
         folder, _, leaf = name.rpartition("/")
         return self.intern(folder) << 32 | self.intern(leaf)
 
-    def intern(self, text: str) -> int:
-        """The number of a folder, or of what follows the last slash; :meth:`part` is the way back."""
-        return _number(text, self._numbers, self._texts)
-
     def _text(self, name: int) -> str | None:
         if name == NONE:
             return None
-        folder = self._texts[name >> 32]
-        leaf = self._texts[name & 0xFFFFFFFF]
+        folder, leaf = self.part(name >> 32), self.part(name & 0xFFFFFFFF)
         return f"{folder}/{leaf}" if folder else leaf
 
 
@@ -113,7 +115,7 @@ class ClipTable(_Names, Sequence[Clip]):
         kind = ClipKind(clip.dataset, clip.split, clip.label, clip.forgery, clip.method, clip.family, clip.compression,
                         clip.guessed)  # fmt: skip
         one = len(clip.companions) == 1
-        extra = _rarer(clip) | ({"companions": clip.companions} if len(clip.companions) > 1 else {})
+        extra = self._rarer(clip) | ({"companions": clip.companions} if len(clip.companions) > 1 else {})
         values = {
             "clip_id": self._key(clip.clip_id), "path": self._key(clip.path), "source_id": self._key(clip.source_id),
             "original_id": self._key(clip.original_id), "size_bytes": clip.size_bytes, "kind": self.kind_number(kind),
@@ -175,7 +177,8 @@ class ClipTable(_Names, Sequence[Clip]):
         )  # fmt: skip
         extra = small["extra"][row]
         for name, value in self._extra[extra].items() if extra >= 0 else ():
-            object.__setattr__(clip, name, value)
+            own = [*map(self.text, value)] if name == "candidates" else value
+            object.__setattr__(clip, name, own)
         return clip
 
     def names(self, column: str, rows: Int64 | None = None) -> Int64:
@@ -205,7 +208,7 @@ class ClipTable(_Names, Sequence[Clip]):
         return np.flatnonzero(self.numbers("extra") >= 0).tolist()
 
     def extra(self, row: int) -> dict[str, Any]:
-        """The rarer attributes of a clip that are set, as its candidates, spans, frames and error."""
+        """The rarer attributes of a clip that are set, as spans, frames, error, and candidates as numbers of names."""
         number = self._small["extra"][row]
         return self._extra[number] if number >= 0 else {}
 
@@ -222,17 +225,19 @@ class ClipTable(_Names, Sequence[Clip]):
         if error is not None:
             self._small["extra"][row] = self._keep({**self.extra(row), "error": error})
 
+    def _rarer(self, clip: Clip) -> dict[str, Any]:
+        values = _rare_of(clip)
+        if values == _COMMON:
+            return {}
+        found = {name: value for (name, usual), value in zip(RARE.items(), values, strict=True) if value != usual}
+        if clip.candidates is not None:
+            found["candidates"] = tuple(map(self._key, clip.candidates))
+        return found
+
     def _keep(self, extra: dict[str, Any]) -> int:
         self._extra[self._extras] = extra
         self._extras += 1
         return self._extras - 1
-
-
-def _rarer(clip: Clip) -> dict[str, Any]:
-    values = _rare_of(clip)
-    if values == _COMMON:
-        return {}
-    return {name: value for (name, usual), value in zip(RARE.items(), values, strict=True) if value != usual}
 
 
 def _number(value: _T, numbers: dict[_T, int], values: list[_T]) -> int:
@@ -261,11 +266,6 @@ def _ranks(order: Sequence[int]) -> Int64:
     ranks = np.empty(len(order), np.int64)
     ranks[np.asarray(order, np.int64)] = np.arange(len(order))
     return ranks
-
-
-def odd_texts(table: ClipTable, odd: Callable[[str], bool]) -> set[int]:
-    """Numbers of the parts of names for which ``odd`` is true."""
-    return {number for number, text in enumerate(table._texts) if odd(text)}
 
 
 def folders_of(table: ClipTable) -> dict[str, int]:

@@ -26,8 +26,8 @@ leave out since nothing is to be localised in them. Test labels are not public: 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -36,7 +36,7 @@ from pydantic import Field
 
 from forgeprep.datasets.base import Dataset, DatasetParams, Listed, PublishedCount, Scan, ScanOptions
 from forgeprep.datasets.forgerynet_clips import Part, add_clips
-from forgeprep.datasets.forgerynet_files import Finder, locate
+from forgeprep.datasets.forgerynet_files import locate
 from forgeprep.datasets.forgerynet_lists import Lines, read_images, read_videos, wholly_fake
 from forgeprep.datasets.listing import check_root, find_folders, shown
 from forgeprep.datasets.lists import refuse
@@ -75,37 +75,49 @@ def scan(root: Path, options: ScanOptions) -> Scan:
         lines = (read_images if part.kind == "image" else read_videos)(part.file)
         warnings += _told(part, lines, params)
         suffixes = PICTURE_SUFFIXES if part.kind == "image" else VIDEO_SUFFIXES
-        begun = len(clips)
-        found = locate(
-            root, part.bases, suffixes, lines.keys(), *lines.numbers, lambda count, n=begun: options.progress(n + count)
-        )  # type: ignore[misc]
-        whole = [(path, size) for path, size in found.others if part.kind == "video" and wholly_fake(path)]
-        strangers += sorted({path for path, _ in found.others} - {path for path, _ in whole})
+        seen = functools.partial(_seen, options.progress, len(clips))
+        found = locate(root, part.bases, suffixes, lines.keys(), *lines.numbers, seen)
+        whole = {path: size for path, size in found.others if part.kind == "video" and wholly_fake(path)}
+        strangers += sorted({path for path, _ in found.others} - whole.keys())
         if whole and params.use == "localisation":
             warnings.append(
                 f"{part.file} leaves out {counted(len(whole), 'video')} of folders 2 and 8, forged throughout, and so "
                 "does this: --option use=classification takes them"
             )
-        added = [size for path, size in whole if params.use == "classification" and lines.add(*path.rsplit("/", 1))]
+        added = whole if params.use == "classification" else {}
+        for path in added:
+            lines.add(*path.rsplit("/", 1))
         base = np.concatenate([found.base, np.full(len(added), len(part.bases))])
-        size_bytes = np.concatenate([found.size_bytes, np.array(added, np.int64)])
+        size_bytes = np.concatenate([found.size_bytes, np.array([*added.values()], np.int64)])
         used = np.ones(len(lines), bool)
         used[_without_spans(part, lines, params)] = False
-        find = Finder(root, (*part.bases, ""))
-        for row in np.flatnonzero(used & (base == NONE)).tolist():
-            there = find(lines.places[lines.folder[row]].folder, lines.names[lines.name[row]])
-            if there is None:
-                absent.append(lines.path(row))
-            else:
-                base[row], size_bytes[row] = there
-        add_clips(clips, root, part, lines, np.flatnonzero(used & (base != NONE)), base, size_bytes,
-                  by_name=params.pairs == "name", whole=params.use == "classification")  # fmt: skip
+        absent += _look_again(root, part, lines, np.flatnonzero(used & (base == NONE)), base, size_bytes)
+        by_name, classified = params.pairs == "name", params.use == "classification"
+        rows = np.flatnonzero(used & (base != NONE))
+        add_clips(clips, root, part, lines, rows, base, size_bytes, by_name=by_name, whole=classified)
         options.progress(len(clips))
     warnings += [
         f"{home} has no {kind}_list.txt, so its {kind}s are left out" for home, kind in _without_list(root, params)
     ]
-    dataset = replace(FORGERYNET, published=_published(params.kind))
+    dataset = FORGERYNET.chosen(params)
     return make_scan(dataset, root, clips, options, warnings=warnings, strangers=strangers, absent=absent)
+
+
+def _seen(progress: Callable[[int], None], before: int, count: int) -> None:
+    progress(before + count)
+
+
+def _look_again(root: Path, part: Part, lines: Lines, rows: Int64, base: Int64, size_bytes: Int64) -> list[str]:
+    """Find what the walk has not seen; returns the paths of what is not there."""
+    find = Finder(root, (*part.bases, ""))
+    absent = []
+    for row in rows.tolist():
+        there = find(lines.places[lines.folder[row]].folder, lines.names[lines.name[row]])
+        if there is None:
+            absent.append(lines.path(row))
+        else:
+            base[row], size_bytes[row] = there
+    return absent
 
 
 def _told(part: Part, lines: Lines, params: ForgeryNetParams) -> Iterator[str]:
@@ -189,10 +201,12 @@ def looks_like(root: Path) -> bool:
     return next(_parts(root, ForgeryNetParams()), None) is not None
 
 
-def _published(kind: str) -> tuple[PublishedCount, ...]:
+def _published(params: ForgeryNetParams) -> tuple[PublishedCount, ...]:
     """The published reals of the lists that are used; of all the authors hold back the test part."""
     reals = {"images": 1_438_201, "videos": 99_630}
-    return (PublishedCount("originals", None, None, sum(n for name, n in reals.items() if kind in ("both", name))),)
+    return (
+        PublishedCount("originals", None, None, sum(n for name, n in reals.items() if params.kind in ("both", name))),
+    )
 
 
 FORGERYNET = Dataset(
@@ -209,9 +223,10 @@ FORGERYNET = Dataset(
         "{Training,Validation}/spatial_localize/*_release/NUMBER/…/frameNNNNN.jpg",
         "{Training,Validation}/video*/*_video_release/NUMBER/…/video.mp4",
     ),
-    published=_published("both"),
+    published=_published(ForgeryNetParams()),
     scan=scan,
     looks_like=looks_like,
     read_list=read_list,
     params=ForgeryNetParams,
+    published_of=_published,
 )

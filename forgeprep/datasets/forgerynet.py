@@ -27,7 +27,7 @@ leave out since nothing is to be localised in them. Test labels are not public: 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -36,7 +36,7 @@ from pydantic import Field
 
 from forgeprep.datasets.base import Dataset, DatasetParams, Listed, PublishedCount, Scan, ScanOptions
 from forgeprep.datasets.forgerynet_clips import Part, add_clips
-from forgeprep.datasets.forgerynet_files import locate
+from forgeprep.datasets.forgerynet_files import Finder, locate
 from forgeprep.datasets.forgerynet_lists import Lines, read_images, read_videos, wholly_fake
 from forgeprep.datasets.listing import check_root, find_folders, shown
 from forgeprep.datasets.lists import refuse
@@ -44,7 +44,7 @@ from forgeprep.datasets.scan import make_scan
 from forgeprep.datasets.taxonomy import methods_of
 from forgeprep.media.pictures import PICTURE_SUFFIXES
 from forgeprep.media.video import VIDEO_SUFFIXES
-from forgeprep.schemas.clip_table import NONE, ClipTable
+from forgeprep.schemas.clip_table import NONE, ClipTable, Int64
 from forgeprep.schemas.clips import Split
 from forgeprep.schemas.splits import SPLIT_NAMES
 from forgeprep.text import counted

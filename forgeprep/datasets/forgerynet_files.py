@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from forgeprep.datasets.listing import walk_files
 from forgeprep.io.storage import is_remote
@@ -50,9 +51,41 @@ def locate(
         folders, names: what these numbers stand for; folders are relative to a base.
         progress: is told how many files have been seen.
     """
-    keys, places, files = array("q"), array("b"), array("i")
-    paths: list[tuple[str, int]] = []
-    sizes = array("q")
+    seen = _walked(root, bases, suffixes, folders, names, progress)
+    found, of_file = np.frombuffer(seen.keys, np.int64), np.frombuffer(seen.files, np.int32)
+    base_of, size_of = np.frombuffer(seen.bases, np.int8), np.frombuffer(seen.sizes, np.int64)[of_file]
+    order = np.argsort(wanted)
+    at = np.minimum(np.searchsorted(wanted, found, sorter=order), max(0, len(wanted) - 1))
+    rows = order[at] if len(wanted) else np.zeros(0, np.int64)
+    listed = wanted[rows] == found
+    base, size_bytes = np.full(len(wanted), NONE, np.int64), np.zeros(len(wanted), np.int64)
+    for number in reversed(range(len(bases))):
+        # What is empty may be a link to nothing.
+        of_base = listed & (base_of == number) & (size_of > 0)
+        base[rows[of_base]], size_bytes[rows[of_base]] = number, size_of[of_base]
+    return Located(base, size_bytes, [*seen.others, *_others(seen, listed, bases, folders, names)])
+
+
+class _Seen(NamedTuple):
+    """The files of a walk: for each way to read a path, its number, that of the base, and that of the file."""
+
+    keys: array[int]
+    bases: array[int]
+    files: array[int]
+    sizes: array[int]
+    others: list[tuple[str, int]]
+
+
+def _walked(
+    root: Path,
+    bases: Sequence[str],
+    suffixes: Collection[str],
+    folders: Mapping[str, int],
+    names: Mapping[str, int],
+    progress: Callable[[int], None],
+) -> _Seen:
+    """What lies below the bases; ``others`` are files whose folders or names no number stands for."""
+    seen = _Seen(array("q"), array("b"), array("i"), array("q"), [])
     last: str | None = None
     here: list[tuple[int, int]] = []
     tops = [base for base in bases if not any(base.startswith(f"{other}/") for other in bases)]
@@ -67,36 +100,34 @@ def locate(
             ]
         name_number = names.get(name)
         if name_number is None or not here:
-            paths.append((path, size))
+            seen.others.append((path, size))
             continue
         for number, base in here:
-            keys.append(number << 32 | name_number)
-            places.append(base)
-            files.append(len(sizes))
-        sizes.append(size)
-        if len(sizes) % _TOLD == 0:
-            progress(len(sizes))
-    found, of_file = np.frombuffer(keys, np.int64), np.frombuffer(files, np.int32)
-    base_of, size_of = np.frombuffer(places, np.int8), np.frombuffer(sizes, np.int64)[of_file]
-    order = np.argsort(wanted)
-    at = np.minimum(np.searchsorted(wanted, found, sorter=order), max(0, len(wanted) - 1))
-    rows = order[at] if len(wanted) else np.zeros(0, np.int64)
-    listed = wanted[rows] == found
-    base, size_bytes = np.full(len(wanted), NONE, np.int64), np.zeros(len(wanted), np.int64)
-    for number in reversed(range(len(bases))):
-        # What is empty may be a link to nothing.
-        of_base = listed & (base_of == number) & (size_of > 0)
-        base[rows[of_base]], size_bytes[rows[of_base]] = number, size_of[of_base]
-    alone = np.flatnonzero(~np.isin(of_file, of_file[listed]))
+            seen.keys.append(number << 32 | name_number)
+            seen.bases.append(base)
+            seen.files.append(len(seen.sizes))
+        seen.sizes.append(size)
+        if len(seen.sizes) % _TOLD == 0:
+            progress(len(seen.sizes))
+    return seen
+
+
+def _others(
+    seen: _Seen,
+    listed: npt.NDArray[np.bool_],
+    bases: Sequence[str],
+    folders: Mapping[str, int],
+    names: Mapping[str, int],
+) -> Iterator[tuple[str, int]]:
+    """Path and size of each file that is not listed in any way to read its path."""
+    files = np.frombuffer(seen.files, np.int32)
+    alone = np.flatnonzero(~np.isin(files, files[listed]))
     texts = {key: text for text, key in folders.items()} if len(alone) else {}
     words = {key: text for text, key in names.items()} if len(alone) else {}
-    seen = set()
-    for number in alone.tolist():
-        if files[number] not in seen:
-            seen.add(files[number])
-            path = f"{bases[places[number]]}/{texts[keys[number] >> 32]}/{words[keys[number] & 0xFFFFFFFF]}"
-            paths.append((path, sizes[files[number]]))
-    return Located(base, size_bytes, paths)
+    for number in alone[np.unique(files[alone], return_index=True)[1]].tolist():
+        key = seen.keys[number]
+        path = f"{bases[seen.bases[number]]}/{texts[key >> 32]}/{words[key & 0xFFFFFFFF]}"
+        yield path, seen.sizes[seen.files[number]]
 
 
 class Finder:

@@ -10,7 +10,7 @@ import itertools
 import operator
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple, TypeVar, overload
 
@@ -115,7 +115,7 @@ class ClipTable(_Names, Sequence[Clip]):
         kind = ClipKind(clip.dataset, clip.split, clip.label, clip.forgery, clip.method, clip.family, clip.compression,
                         clip.guessed)  # fmt: skip
         one = len(clip.companions) == 1
-        extra = self._rarer(clip) | ({"companions": clip.companions} if len(clip.companions) > 1 else {})
+        extra = _rarer(clip, self._key) | ({"companions": clip.companions} if len(clip.companions) > 1 else {})
         values = {
             "clip_id": self._key(clip.clip_id), "path": self._key(clip.path), "source_id": self._key(clip.source_id),
             "original_id": self._key(clip.original_id), "size_bytes": clip.size_bytes, "kind": self.kind_number(kind),
@@ -225,19 +225,20 @@ class ClipTable(_Names, Sequence[Clip]):
         if error is not None:
             self._small["extra"][row] = self._keep({**self.extra(row), "error": error})
 
-    def _rarer(self, clip: Clip) -> dict[str, Any]:
-        values = _rare_of(clip)
-        if values == _COMMON:
-            return {}
-        found = {name: value for (name, usual), value in zip(RARE.items(), values, strict=True) if value != usual}
-        if clip.candidates is not None:
-            found["candidates"] = tuple(map(self._key, clip.candidates))
-        return found
-
     def _keep(self, extra: dict[str, Any]) -> int:
         self._extra[self._extras] = extra
         self._extras += 1
         return self._extras - 1
+
+
+def _rarer(clip: Clip, key: Callable[[str], int]) -> dict[str, Any]:
+    values = _rare_of(clip)
+    if values == _COMMON:
+        return {}
+    found = {name: value for (name, usual), value in zip(RARE.items(), values, strict=True) if value != usual}
+    if clip.candidates is not None:
+        found["candidates"] = tuple(map(key, clip.candidates))
+    return found
 
 
 def _number(value: _T, numbers: dict[_T, int], values: list[_T]) -> int:

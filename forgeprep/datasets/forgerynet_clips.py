@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,23 +79,26 @@ def add_clips(
     folder, name = (np.frombuffer(column, np.int32)[rows] for column in (lines.folder, lines.name))
     stems = np.array([clips.intern(_stem(one)) for one in lines.names], np.int64)[name]
 
-    def below(texts: Iterator[str]) -> Int64:
-        return np.array([*map(clips.intern, texts)], np.int64)[folder]
-
-    originals = _originals(clips, part, lines, rows, by_name=by_name)
+    # Neither these names nor those of folders come again: the table need not keep them in mind.
+    clip_folders = {below: clips.keep(f"{part.place}/{below}") for below in {place.below: 0 for place in lines.places}}
+    sources = {source: clips.keep(f"{part.place}/{source}") for source in {place.source: 0 for place in lines.places}}
+    clip_folder, source = (
+        np.array(numbers, np.int64)[folder]
+        for numbers in (
+            [clip_folders[place.below] for place in lines.places],
+            [sources[place.source] for place in lines.places],
+        )
+    )
+    originals = _originals(clip_folders, stems, lines, rows, by_name=by_name)
     masks = _masks(root, part, lines, rows)
     mask_folders = _folders(clips, part.masks, [place.below for place in lines.places], folder, masks)
-    rare: dict[int, dict[str, Any]] = {row: {"candidates": others} for row, others in originals.others.items()}
-    for row, line in enumerate(rows.tolist() if lines.spans and not whole else ()):
-        if line in lines.spans and lines.places[lines.folder[line]].fake:
-            rare.setdefault(row, {})["spans"] = lines.spans[line]
     paths = _folders(clips, (*part.bases, ""), [place.folder for place in lines.places], folder, base[rows])
     people = np.array([clips.people_number(_people(place)) for place in lines.places], np.int32)
     clips.extend(
         {
-            "clip_id": below(f"{part.place}/{place.below}" for place in lines.places) << 32 | stems,
+            "clip_id": clip_folder << 32 | stems,
             "path": _named(paths, clips, lines, name),
-            "source_id": below(f"{part.place}/{place.source}" for place in lines.places) << 32 | stems,
+            "source_id": source << 32 | stems,
             "original_id": originals.name,
             "companion": _named(mask_folders, clips, lines, name),
             "size_bytes": size_bytes[rows],
@@ -104,8 +107,17 @@ def add_clips(
             "tag": np.where(masks == NONE, NONE, clips.tag_number("magnitude")),
             "frame_count": np.full(len(rows), int(part.kind == "image")),
         },
-        rare,
+        _rare(lines, rows, originals, whole=whole),
     )
+
+
+def _rare(lines: Lines, rows: Int64, originals: _Originals, *, whole: bool) -> dict[int, dict[str, Any]]:
+    """Further originals of rows, and spans."""
+    rare: dict[int, dict[str, Any]] = {row: {"candidates": others} for row, others in originals.others.items()}
+    for row, line in enumerate(rows.tolist() if lines.spans and not whole else ()):
+        if line in lines.spans and lines.places[lines.folder[line]].fake:
+            rare.setdefault(row, {})["spans"] = lines.spans[line]
+    return rare
 
 
 def _stem(name: str) -> str:
@@ -139,7 +151,7 @@ def _folders(clips: ClipTable, bases: tuple[str, ...], folders: list[str], folde
     numbers = []
     for one in both.tolist():
         above = "" if one == NONE else bases[one & 0xFF]
-        numbers.append(NONE if one == NONE else clips.intern(f"{above}/{folders[one >> 8]}".removeprefix("/")))
+        numbers.append(NONE if one == NONE else clips.keep(f"{above}/{folders[one >> 8]}".removeprefix("/")))
     return np.array(numbers, np.int64)[at]
 
 
@@ -167,10 +179,13 @@ def _masks(root: Path, part: Part, lines: Lines, rows: Int64) -> Int64:
     return found
 
 
-def _originals(clips: ClipTable, part: Part, lines: Lines, rows: Int64, *, by_name: bool) -> _Originals:
+def _originals(
+    clip_folders: Mapping[str, int], leaves: Int64, lines: Lines, rows: Int64, *, by_name: bool
+) -> _Originals:
     """The reals that fakes may have been made of, the likeliest first: ``16/<B>/frame00012``, then ``16/<A>/…``.
 
-    Reals count that are listed, whether they are there or not.
+    Reals count that are listed, whether they are there or not. ``clip_folders`` has a number for each folder from its
+    number on, ``leaves`` one for what each row is called in it.
     """
     if not by_name:
         return _Originals(np.full(len(rows), NONE, np.int64), {})
@@ -203,15 +218,13 @@ def _originals(clips: ClipTable, part: Part, lines: Lines, rows: Int64, *, by_na
     texts = [*sources]
     both, at = np.unique(np.where(lowest == NONE, NONE, source << 8 | lowest), return_inverse=True)
     folders = [
-        NONE if one == NONE else clips.intern(f"{part.place}/{FIRST_REAL + (one & 0xFF)}/{texts[one >> 8]}")
-        for one in both.tolist()
+        NONE if one == NONE else clip_folders[f"{FIRST_REAL + (one & 0xFF)}/{texts[one >> 8]}"] for one in both.tolist()
     ]
-    leaves = np.array([clips.intern(one) for one in stems], np.int64)[stem[name]]
     likeliest = np.array(folders, np.int64)[at]
     others = {}
     for row in np.flatnonzero(_COUNT[first] + _COUNT[second] > 1).tolist():
         found = [
-            clips.intern(f"{part.place}/{FIRST_REAL + n}/{texts[where[folder[row]]]}") << 32 | int(leaves[row])
+            clip_folders[f"{FIRST_REAL + n}/{texts[where[folder[row]]]}"] << 32 | int(leaves[row])
             for where, which in ((own, first[row]), (other, second[row]))
             for n in range(LAST_REAL - FIRST_REAL + 1)
             if which >> n & 1

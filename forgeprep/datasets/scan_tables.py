@@ -53,16 +53,18 @@ def leaking(table: ClipTable) -> list[Clip]:
     splits = _splits(table)
     sources, people = table.names("source_id"), table.numbers("people")
     wrong = np.isin(sources, _in_several(sources, splits))
-    places: dict[tuple[str, str], set[int]] = defaultdict(set)
-    datasets = [kind.dataset for kind in table.kinds]
-    kinds = table.numbers("kind")
+    # Of each person in a dataset, a bit for each split.
+    places: dict[str, dict[str, int]] = defaultdict(dict)
+    datasets = [places[kind.dataset] for kind in table.kinds]
     groups = table.people()
-    pairs = np.unique(people.astype(np.int64) << 32 | kinds)
-    split_of = [list(dict.fromkeys(kind.split for kind in table.kinds)).index(kind.split) for kind in table.kinds]
+    pairs = np.unique(people.astype(np.int64) << 32 | table.numbers("kind"))
+    order = list(dict.fromkeys(kind.split for kind in table.kinds))
+    bits = [1 << order.index(kind.split) for kind in table.kinds]
     for group, kind in zip((pairs >> 32).tolist(), (pairs & 0xFFFFFFFF).tolist(), strict=True):
+        of_dataset = datasets[kind]
         for person in groups[group]:
-            places[datasets[kind], person].add(split_of[kind])
-    several = {person for (_, person), found in places.items() if len(found) > 1}
+            of_dataset[person] = of_dataset.get(person, 0) | bits[kind]
+    several = {person for found in places.values() for person, where in found.items() if where & where - 1}
     if several:
         of_several = np.array([not several.isdisjoint(group) for group in groups], bool)
         wrong |= of_several[people]

@@ -49,9 +49,10 @@ class _Names:
     """Names as numbers of 64 bits: a number of the folder, and one of what follows the last slash."""
 
     def __init__(self) -> None:
-        self._texts: list[str] = []
+        # As one text: millions of strings take thrice the memory.
+        self._text_of_all = bytearray()
+        self._ends = array("i", [0])
         self._numbers: dict[str, int] = {}
-        self._parts: pa.StringArray | None = None
 
     def text(self, name: int) -> str:
         """The name that a number of :meth:`names` stands for."""
@@ -59,18 +60,26 @@ class _Names:
 
     def part(self, number: int) -> str:
         """A folder, or what follows the last slash, by either half of a number of :meth:`names`."""
-        return self._texts[number] if self._parts is None else str(self._parts[number].as_py())
+        return self._text_of_all[self._ends[number] : self._ends[number + 1]].decode()
 
     def intern(self, text: str) -> int:
         """The number of a folder, or of what follows the last slash; :meth:`part` is the way back."""
-        return _number(text, self._numbers, self._texts)
+        number = self._numbers.get(text)
+        if number is None:
+            number = self._numbers[text] = self.keep(text)
+        return number
+
+    def keep(self, text: str) -> int:
+        """As :meth:`intern`, of a text that the caller takes in once: it is not kept in mind."""
+        self._text_of_all += text.encode()
+        self._ends.append(len(self._text_of_all))
+        return len(self._ends) - 2
 
     def parts(self) -> pa.StringArray:
-        """All parts of names, by their numbers. From then on no clip can be taken in: it takes half the memory."""
-        if self._parts is None:
-            self._parts = pa.array(self._texts, pa.string())
-            self._texts, self._numbers = [], {}
-        return self._parts
+        """All parts of names, by their numbers. From then on no clip can be taken in."""
+        self._numbers = {}
+        buffers = pa.py_buffer(self._ends), pa.py_buffer(self._text_of_all)
+        return pa.StringArray.from_buffers(len(self._ends) - 1, *buffers)
 
     def _key(self, name: str | None) -> int:
         if name is None:

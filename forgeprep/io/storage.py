@@ -155,8 +155,8 @@ def entries(folder: Path) -> list[Any]:
 
 def visible_entries(folder: Path) -> list[Any]:
     """The :func:`entries` that are neither hidden nor files of the operating system, sorted by name."""
-    visible = (entry for entry in entries(folder) if not entry.name.startswith("."))
-    return sorted((entry for entry in visible if entry.name.lower() not in _SYSTEM), key=lambda entry: entry.name)
+    found = {entry.name: entry for entry in entries(folder)}
+    return [found[name] for name in sorted(found) if name[0] != "." and name.lower() not in _SYSTEM]
 
 
 def sizes_below(folder: Path) -> dict[str, int]:

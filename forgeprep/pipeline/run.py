@@ -46,7 +46,7 @@ from forgeprep.pipeline.update import (
     settled_sources,
     widened,
 )
-from forgeprep.schemas.clip_lines import input_lines
+from forgeprep.schemas.clip_lines import input_lines, text_of
 from forgeprep.schemas.clip_table import ClipTable, folders_of
 from forgeprep.schemas.clips import Clip, Split
 from forgeprep.schemas.config import RunConfig
@@ -178,8 +178,8 @@ def _inputs(scan: Scan) -> str:
     """SHA-256 over all clips that were found, as hex."""
     inputs = hashlib.sha256()
     if isinstance(scan.clips, ClipTable):
-        for row, line in enumerate(input_lines(scan.clips)):
-            inputs.update(json.dumps(inputs_of(scan.clips[row])).encode() if line is None else line)
+        for row, lines in input_lines(scan.clips):
+            inputs.update(json.dumps(inputs_of(scan.clips[row])).encode() if lines is None else text_of(lines))
         return inputs.hexdigest()
     for clip in scan.clips:
         inputs.update(json.dumps(inputs_of(clip)).encode())

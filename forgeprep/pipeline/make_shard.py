@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -224,12 +225,21 @@ def quiet_libraries() -> None:
     """One thread a worker, and no chatter from decoders: the workers are the parallelism."""
     import av.logging
     import cv2
-    from threadpoolctl import threadpool_limits
 
     cv2.setNumThreads(0)
-    # Products as small as these take many times as long where threads of BLAS wait for each other.
-    threadpool_limits(1, user_api="blas")
+    _one_thread_of_blas()
     av.logging.set_level(av.logging.PANIC)
+
+
+@functools.cache
+def _one_thread_of_blas() -> None:
+    """Products as small as these take many times as long where threads of BLAS wait for each other.
+
+    Once in a process: to find the libraries takes 20 ms.
+    """
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1, user_api="blas")
 
 
 def _rows(samples: list[Sample], steps: Steps, config: RunConfig, log: GroupLog) -> Iterator[dict[str, Any]]:
@@ -298,7 +308,9 @@ def _record(job: ShardJob, plan: ShardPlan, logs: list[GroupLog], files: list[An
 
 
 def _clip_row(entry: ClipLog) -> dict[str, Any]:
-    values = {**asdict(entry.clip), **asdict(entry), **_pairing_of(entry)}
+    # Not asdict, which copies every list of frames.
+    values = {one.name: getattr(owner, one.name) for owner in (entry.clip, entry) for one in fields(owner)}
+    values |= _pairing_of(entry)
     values["header_frames"] = entry.clip.frame_count
     values["visual_label"] = entry.clip.visual_label
     values["listed_frames"] = entry.clip.listed_frames or None

@@ -172,20 +172,27 @@ def group_rows(
         _drop_short(group, length, log)
         return
     sequences = SequenceBuilder(group, log, steps.columns) if length is not None else None
-    for samples in source.source(group, root, params, steps.companions, log):
-        samples = list(samples)
-        for stage, stage_params in steps.samples:
-            alive = [sample for sample in samples if sample.reason is None]
-            if stage.derive is not None:
-                further = stage.derive(alive, stage_params)
-                enter_derived(further, log)
-                samples += further
-            elif stage.apply is not None:
-                stage.apply(alive, stage_params)
+    for run in source.source(group, root, params, steps.companions, log):
+        # Taken over: while the source makes the next run, nobody holds the pictures of this one any more.
+        samples = list(run)
+        run.clear()
+        _apply(steps, samples, log)
         rows = _rows(samples, steps, config, log)
         yield rows if sequences is None else (joined for row in rows for joined in sequences.add(row))
     if sequences is not None:
         yield sequences.finish()
+
+
+def _apply(steps: Steps, samples: list[Sample], log: GroupLog) -> None:
+    """Let all stages work on a run; what they derive of it is added."""
+    for stage, params in steps.samples:
+        alive = [sample for sample in samples if sample.reason is None]
+        if stage.derive is not None:
+            further = stage.derive(alive, params)
+            enter_derived(further, log)
+            samples += further
+        elif stage.apply is not None:
+            stage.apply(alive, params)
 
 
 def _chooser(params: FramesParams) -> Callable[[int, Group], Wanted]:
@@ -243,7 +250,9 @@ def _one_thread_of_blas() -> None:
 
 
 def _rows(samples: list[Sample], steps: Steps, config: RunConfig, log: GroupLog) -> Iterator[dict[str, Any]]:
-    for sample in samples:
+    samples.reverse()
+    while samples:
+        sample = samples.pop()
         if sample.reason is None:
             # Samples of several frames are counted when they are whole.
             log.clips[sample.clip_id].written += steps.frames.sequence_length is None

@@ -185,7 +185,7 @@ def fit_features(evidence: Evidence, regions: Sequence[Bool], crops: Sequence[Cr
         part = extent(looked_at)
         places = np.stack([one[part].ravel() for one in (inside, 1 - inside, ring, border)]).astype(np.float32)
         odds = np.clip(evidence.log_odds[number][part].ravel(), -5, 5)
-        standing = evidence.standing[number, :, *part]
+        standing = evidence.standing[number, :, *_from(evidence.part, part)]
         maps = [np.clip(standing[group].max(axis=0).ravel(), -1, 6) for group in groups]
         sums = np.stack([1 / (1 + np.exp(-odds)), odds, *maps]) @ places.T
         sizes = places.sum(axis=1)
@@ -223,6 +223,12 @@ def _shown(crops: Sequence[Crop], side: int) -> Part:
     low = np.clip(np.floor(places[:, :2].min(axis=0)) - AROUND, 0, side - 1).astype(int)
     high = np.clip(np.ceil(places[:, 2:].max(axis=0)) + AROUND, 1, side).astype(int)
     return slice(low[1], high[1]), slice(low[0], high[0])
+
+
+def _from(whole: Part, part: Part) -> Part:
+    """A part of the grid, counted from the first cell of a larger part."""
+    rows, columns = (slice(own.start - of.start, own.stop - of.start) for own, of in zip(part, whole, strict=True))
+    return rows, columns
 
 
 def _mask_of(log_odds: Float, crop: Crop, enlarge: float) -> DifferenceMask:

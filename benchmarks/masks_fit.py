@@ -7,7 +7,7 @@ It writes ``forgeprep/ops/evidence_net.npz`` and ``forgeprep/ops/confidence_mode
 ``forgeries.py``, several times each, and in random ways (``random_forgeries.py``); all is coded in several qualities.
 Originals against their own re-encodings teach what is no forgery. The demo takes part, so that what is right there
 stays right. The confidence, a linear model of the IoU, is fitted on further forgeries of clips that are held out: their
-masks are made by networks that never saw them. Takes two hours of CPU and 12 GB. Needs the extra ``train``.
+masks are made by networks that never saw them. Takes two and a half hours of CPU and 12 GB. Needs the extra ``train``.
 """
 
 from __future__ import annotations

@@ -52,6 +52,9 @@ LEAST_ENERGY = 1.5
 """Log energy over the rim's noise that is needed inside the region, on average over a run: else that was coding."""
 CLEAR_FRAME, CLEAR_ENERGY = 0.5, 3.0
 """Confidence and energy of a frame that is visibly forged whatever the others of its run show."""
+CLEAR_RUN, FEW = 0.5, 4
+"""Mean confidence of a run that is visibly forged whatever its energy; not of one of fewer frames: coding noise, which
+is not averaged out there, looks as clear."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,9 @@ def difference_masks(
 def _is_visible(expected: Float, energies: Float) -> bool:
     """Whether anything was visibly forged in a run, by the confidence and the energy of its frames."""
     clear = (expected >= CLEAR_FRAME) & (energies >= CLEAR_ENERGY)
-    return bool(clear.any()) or (expected.mean() >= LEAST_RUN and energies.mean() >= LEAST_ENERGY)
+    if clear.any() or (len(expected) >= FEW and expected.mean() >= CLEAR_RUN):
+        return True
+    return bool(expected.mean() >= LEAST_RUN and energies.mean() >= LEAST_ENERGY)
 
 
 def binarise(difference: UInt8, threshold: int, *, enlarge: float = 1.3) -> UInt8:

@@ -293,6 +293,10 @@ class RemotePath(PurePosixPath):
         """Itself: there are no links."""
         return self
 
+    def absolute(self) -> RemotePath:
+        """Itself: every such path begins with its scheme."""
+        return self
+
     def samefile(self, other: object) -> bool:
         """Whether both are the same file."""
         return self == other

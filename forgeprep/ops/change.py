@@ -50,7 +50,7 @@ def face_patch(frame: Frame, face: Box) -> UInt8:
 
 def change_signal(fake: UInt8, original: UInt8) -> float:
     """The signal of a pair of patches; natural logarithm of a ratio of energies, about 0 to 10."""
-    difference = cv2.subtract(fake, original, dtype=cv2.CV_32F)
+    difference = np.asarray(cv2.subtract(fake, original, dtype=cv2.CV_32F), np.float32)
     around = difference[_RIM]
     difference -= median_of_least(around, around.size)
     smooth = cv2.GaussianBlur(difference, (0, 0), 1.2)

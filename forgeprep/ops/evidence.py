@@ -70,14 +70,14 @@ class Evidence:
         log_odds: float32 (frames, G, G), of each cell being forged; strongly negative outside the frame, and outside
             the part of the grid that was wanted.
         standing: float32 (frames, 14, h, w), the channels' log energies over the rim's noise, in that part.
-        part: its rows and columns.
         seen: bool (frames, G, G), cells that show picture.
+        part: rows and columns of that part; the whole grid by default.
     """
 
     log_odds: Float
     standing: Float
-    part: Part
     seen: Bool
+    part: Part = (slice(0, None), slice(0, None))
 
 
 def grid_side(wide: float) -> int:
@@ -99,7 +99,7 @@ def find_evidence(pairs: Sequence[Pair], part: Part | None = None) -> Evidence:
     shared = standing[:, :OWN].mean(axis=0)
     log_odds[:, *part] = forged_odds(standing, shared, seen[:, *part], _place(side)[:, *part])
     log_odds[~seen] = -9.0
-    return Evidence(log_odds, standing, part, seen)
+    return Evidence(log_odds, standing, seen, part)
 
 
 def measure(pairs: Sequence[Pair], part: Part | None = None) -> tuple[Float, Bool]:

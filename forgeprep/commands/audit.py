@@ -178,7 +178,7 @@ def _write(found: Sequence[Finding], file: Path) -> None:
 
 
 def _print(copies: Sequence[Copy], found: Sequence[Finding], table: Path | None) -> None:
-    from forgeprep.commands.terminal import add_cells, console, light_table
+    from forgeprep.commands.terminal import add_cells, console, light_table, print_table
     from forgeprep.datasets.findings import FAULTS
 
     for copy in copies:
@@ -190,7 +190,7 @@ def _print(copies: Sequence[Copy], found: Sequence[Finding], table: Path | None)
         look = light_table("what was found", ["kind", "what it is"], ["how many"], ["leak"])
         for kind, ones in by_kind.items():
             add_cells(look, kind, FAULTS[kind].meaning, f"{len(ones):,}", "leak" if FAULTS[kind].leak else "")
-        console.print(look)
+        print_table(look)
     for kind, ones in by_kind.items():
         console.print(f"{kind}:", markup=False)
         for one in ones[:_EXAMPLES]:

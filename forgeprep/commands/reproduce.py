@@ -165,14 +165,14 @@ app = single(reproduce, examples=EXAMPLES)
 
 def _list(found: Sequence[Table]) -> None:
     """Every table: what it needs, and how many trainings it takes."""
-    from forgeprep.commands.terminal import add_cells, console, light_table
+    from forgeprep.commands.terminal import add_cells, console, light_table, print_table
 
     for paper in dict.fromkeys(one.paper for one in found):
         own = [one for one in found if one.paper == paper]
         shown = light_table(f"{paper}: {own[0].citation}", ["table"], ["trainings"], ["what", "shards of"])
         for one in own:
             add_cells(shown, one.table, _cost(one), one.title, ", ".join(one.data))
-        console.print(shown)
+        print_table(shown)
     console.print("'forgeprep reproduce PAPER' tells how to make the shards; --seeds N takes N times the trainings.")
 
 
@@ -287,7 +287,7 @@ def _fill(
 
 def _print_cells(filler: Filler) -> None:
     """``--dry-run``: each cell, what it is trained and tested on, and whether that is done."""
-    from forgeprep.commands.terminal import add_cells, console, light_table
+    from forgeprep.commands.terminal import add_cells, console, light_table, print_table
     from forgeprep.training.reproduce.fill import state_of
     from forgeprep.training.reproduce.plan import cells_of
 
@@ -299,13 +299,13 @@ def _print_cells(filler: Filler) -> None:
             runs |= dict.fromkeys(own)
             column = f"{cell.block.title}: {cell.column}"
             add_cells(shown, cell.row.name, column, ", ".join(cell.train), cell.data, state)
-    console.print(shown)
+    print_table(shown)
     console.print(f"{len(runs)} trainings, in {filler.asked.to / 'trainings'}", markup=False)
 
 
 def _print(found: Mapping[str, Any]) -> None:
     """The table in a terminal."""
-    from forgeprep.commands.terminal import add_cells, console, light_table
+    from forgeprep.commands.terminal import add_cells, console, light_table, print_table
     from forgeprep.training.reproduce.write import heading, how_to_read, table_of, unfilled
 
     console.print(heading(found), markup=False, style="bold")
@@ -314,6 +314,6 @@ def _print(found: Mapping[str, Any]) -> None:
         shown = light_table(block["title"], heads[:1], heads[1:])
         for row in rows:
             add_cells(shown, *row)
-        console.print(shown)
+        print_table(shown)
     for line in (how_to_read(found), *found["notes"], *(f"not filled: {text}" for text in unfilled(found))):
         console.print(line, markup=False)

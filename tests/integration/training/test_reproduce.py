@@ -98,7 +98,9 @@ def test_a_table_has_seeds_published_figures_and_goes_on(
     assert f"±{100 * own['DF']['deviation']:.2f} (92.68) |" in text
     assert cv2.imread(str(tmp_path / "table.png")).std() > 5
     before = times(tmp_path / "trainings") | times(tmp_path / "figures")
-    capsys.readouterr()
+    printed = capsys.readouterr().out
+    assert f"±{100 * own['DF']['deviation']:.2f} (92.68)" in printed  # No figure and no row's name is cut off.
+    assert {"Xception", "VGG5"} <= {line.split()[0] for line in printed.splitlines() if line.strip()}
     assert run_cli(*command, "--only", "FN3", "--seeds", "2") == 0
     assert times(tmp_path / "trainings") | times(tmp_path / "figures") == before
     assert "training in" not in capsys.readouterr().out

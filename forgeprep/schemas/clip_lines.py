@@ -92,8 +92,8 @@ def plain_lines(table: ClipTable, parts: Parts, rows: Int64) -> PlainLines:
         "[", *name, ", ", *path, ", ", size, ", [", _each(tags, tag), "]", *lent_file, ", [", *_named(parts, original),
         "]", guessed,
     ]  # fmt: skip
-    plain = [_joined(_named(parts, names[column], plain=True)) for column in ("clip_id", "source_id")]
-    return PlainLines(*plain, _joined(clip), _joined(inputs))
+    clip_id, source_id = (_joined(_named(parts, names[column], plain=True)) for column in ("clip_id", "source_id"))
+    return PlainLines(clip_id, source_id, _joined(clip), _joined(inputs))
 
 
 def input_lines(table: ClipTable) -> Iterator[tuple[int, pa.StringArray | None]]:
@@ -119,8 +119,7 @@ def input_lines(table: ClipTable) -> Iterator[tuple[int, pa.StringArray | None]]
 
 def _people(table: ClipTable, rows: Int64) -> pa.StringArray:
     groups, at = np.unique(table.numbers("people", rows), return_inverse=True)
-    people = table.people()
-    return _each([", ".join(map(quoted, people[group])) for group in groups.tolist()], at)
+    return _each([", ".join(map(quoted, table.people(group))) for group in groups.tolist()], at)
 
 
 @functools.cache

@@ -285,6 +285,13 @@ def _ranks(order: Sequence[int]) -> Int64:
     return ranks
 
 
+def people_of(table: ClipTable, rows: Int64) -> tuple[npt.NDArray[np.int32], Int64, Int64]:
+    """Numbers of persons, as :meth:`ClipTable.part` knows them; of each row where its people begin, and how many."""
+    ends, groups = np.frombuffer(table._people_ends, np.int32), table.numbers("people", rows)
+    starts = ends[groups].astype(np.int64)
+    return np.frombuffer(table._people, np.int32), starts, ends[groups + 1] - starts
+
+
 def folders_of(table: ClipTable) -> dict[str, int]:
     """Folder -> files of the clips in it, their companions too."""
     found: Counter[str] = Counter()

@@ -140,7 +140,8 @@ class ClipTable(_Names, Sequence[Clip]):
             "people": self.people_number(tuple(clip.identities)),
             "tag": self.tag_number(next(iter(clip.companions))) if one else NONE, "frame_count": clip.frame_count,
         }  # fmt: skip
-        self.extend({name: np.array([value]) for name, value in values.items()}, {0: extra} if extra else {})
+        for name, value in {**values, "extra": self._keep(extra) if extra else NONE}.items():
+            (self._columns[name] if name in self._columns else self._small[name]).append(value)
 
     def extend(self, columns: Mapping[str, npt.NDArray[Any]], rare: Mapping[int, dict[str, Any]]) -> None:
         """Take in many clips at once.

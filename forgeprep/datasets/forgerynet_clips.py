@@ -76,7 +76,7 @@ def add_clips(
         by_name: whether fakes have originals, by their names.
         whole: whether fakes are fakes throughout.
     """
-    folder, name = (np.frombuffer(column, np.int32)[rows] for column in (lines.folder, lines.name))
+    folder, name = (np.frombuffer(column, np.int32)[rows].astype(np.int64) for column in (lines.folder, lines.name))
     stems = np.array([clips.intern(_stem(one)) for one in lines.names], np.int64)[name]
 
     # Neither these names nor those of folders come again: the table need not keep them in mind.
@@ -147,7 +147,7 @@ def _kind(split: Split, number: int, *, guessed: bool) -> ClipKind:
 
 def _folders(clips: ClipTable, bases: tuple[str, ...], folders: list[str], folder: Int64, base: Int64) -> Int64:
     """Numbers of the folders below their bases; NONE without a base."""
-    both, at = np.unique(np.where(base == NONE, NONE, folder.astype(np.int64) << 8 | base), return_inverse=True)
+    both, at = np.unique(np.where(base == NONE, NONE, folder << 8 | base), return_inverse=True)
     numbers = []
     for one in both.tolist():
         above = "" if one == NONE else bases[one & 0xFF]
@@ -164,7 +164,7 @@ def _named(folders: Int64, clips: ClipTable, lines: Lines, name: Int64) -> Int64
 def _masks(root: Path, part: Part, lines: Lines, rows: Int64) -> Int64:
     """Of each row the number of the folder that its mask lies below; NONE without one."""
     found = np.full(len(rows), NONE, np.int64)
-    folder, name = (np.frombuffer(column, np.int32)[rows] for column in (lines.folder, lines.name))
+    folder, name = (np.frombuffer(column, np.int32)[rows].astype(np.int64) for column in (lines.folder, lines.name))
     fakes = np.flatnonzero(np.array([place.fake for place in lines.places])[folder]) if part.masks else rows[:0]
     if not len(fakes):
         return found

@@ -56,25 +56,25 @@ def leaking(table: ClipTable) -> list[Clip]:
     # Of each person in a dataset, a bit for each split.
     places: dict[str, dict[str, int]] = defaultdict(dict)
     datasets = [places[kind.dataset] for kind in table.kinds]
-    groups = table.people()
     pairs = np.unique(people.astype(np.int64) << 32 | table.numbers("kind"))
     order = list(dict.fromkeys(kind.split for kind in table.kinds))
     bits = [1 << order.index(kind.split) for kind in table.kinds]
     for group, kind in zip((pairs >> 32).tolist(), (pairs & 0xFFFFFFFF).tolist(), strict=True):
         of_dataset = datasets[kind]
-        for person in groups[group]:
+        for person in table.people(group):
             of_dataset[person] = of_dataset.get(person, 0) | bits[kind]
     several = {person for found in places.values() for person, where in found.items() if where & where - 1}
     if several:
-        of_several = np.array([not several.isdisjoint(group) for group in groups], bool)
-        wrong |= of_several[people]
+        groups, of_row = np.unique(people, return_inverse=True)
+        wrong |= np.array([not several.isdisjoint(table.people(group)) for group in groups.tolist()], bool)[of_row]
     return [table[row] for row in np.flatnonzero(wrong).tolist()]
 
 
 def _splits(table: ClipTable) -> Int64:
     """Of each clip the number of its split."""
     order: list[Split] = list(dict.fromkeys(kind.split for kind in table.kinds))
-    return np.array([order.index(kind.split) for kind in table.kinds], np.int64)[table.numbers("kind")]
+    found: Int64 = np.array([order.index(kind.split) for kind in table.kinds], np.int64)[table.numbers("kind")]
+    return found
 
 
 def _in_several(names: Int64, splits: Int64) -> Int64:

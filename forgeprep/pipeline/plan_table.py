@@ -67,21 +67,26 @@ class _Groups:
         self._source = ordered[self._starts]
         self._group_of = np.empty(len(table), np.int32)
         self._group_of[self._order] = np.repeat(np.arange(len(self._sizes)), self._sizes)
-        names = table.names("clip_id")
-        self._by_name = np.argsort(names, kind="stable").astype(np.int32)
-        self._names = names[self._by_name]
-        self._original = self._rows(table.names("original_id"))
+        self._by_name: tuple[Int64, npt.NDArray[np.int32]] | None = None
+        self._original = self._rows(table.names("original_id")).astype(np.int32)
+        # Asked for again where a name has to be looked up, which is seldom.
+        self._by_name = None
         self._parts = Parts.of(table)
         self._wanted: dict[int, Wanted] = {}
-        self._choices: dict[tuple[int, ...], tuple[int, ...]] = {}
+        self._choices: dict[tuple[int, ...], int] = {}
         # Of each group the number of its frames among the choices; NONE where it has more to tell.
         self._choice = self._chosen(self._find_plain())
         self._compressions = [(kind.compression, kind.method) for kind in table.kinds]
 
-    def _rows(self, names: np.ndarray) -> np.ndarray:
+    def _rows(self, names: Int64) -> Int64:
         """The rows of clips by their names; NONE where there is no such clip."""
-        at = np.minimum(np.searchsorted(self._names, names), max(0, len(self._names) - 1))
-        return np.where((names != NONE) & (self._names[at] == names), self._by_name[at], NONE)
+        if self._by_name is None:
+            known = self.table.names("clip_id")
+            rows = np.argsort(known, kind="stable").astype(np.int32)
+            self._by_name = known[rows], rows
+        known, rows = self._by_name
+        at = np.minimum(np.searchsorted(known, names), max(0, len(known) - 1))
+        return np.where((names != NONE) & (known[at] == names), rows[at], NONE)
 
     def _find_plain(self) -> np.ndarray:
         """Of each group, whether it is of single pictures that are labelled as a whole: then its frames are known."""
@@ -165,7 +170,7 @@ class _Groups:
         """Reals of other groups that fakes of this one are compared with."""
         found: dict[int, None] = {}
         for row in rows:
-            names = np.array(self.table.extra(row).get("candidates", ()), np.int64)
-            options = [int(self._original[row]), *self._rows(names).tolist()]
+            names = self.table.extra(row).get("candidates", ())
+            options = [int(self._original[row]), *(self._rows(np.array(names, np.int64)).tolist() if names else ())]
             found.update(dict.fromkeys(option for option in options if option != NONE))
         yield from (self.table[row] for row in found if self._group_of[row] != number)

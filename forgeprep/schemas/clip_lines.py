@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from forgeprep.schemas.clip_table import NONE, RARE, ClipKind, ClipTable, Int64
+from forgeprep.schemas.clip_table import NONE, RARE, ClipKind, ClipTable, Int64, people_of
 from forgeprep.schemas.clips import BOXES, Clip
 
 _AT_ONCE = 1 << 13
@@ -76,7 +76,7 @@ def plain_lines(table: ClipTable, parts: Parts, rows: Int64) -> PlainLines:
         "source_id": source,
         "original_id": _named(parts, original, none="null"),
         "companions": ["{", _each([f"{one}: " for one in tags], tag), *_named(parts, companion), "}"],
-        "identities": ["[", _people(table, rows), "]"],
+        "identities": ["[", *_people(table, parts, rows), "]"],
         "size_bytes": [size],
         "frame_count": [count],
     }
@@ -92,8 +92,8 @@ def plain_lines(table: ClipTable, parts: Parts, rows: Int64) -> PlainLines:
         "[", *name, ", ", *path, ", ", size, ", [", _each(tags, tag), "]", *lent_file, ", [", *_named(parts, original),
         "]", guessed,
     ]  # fmt: skip
-    plain = [_joined(_named(parts, names[column], plain=True)) for column in ("clip_id", "source_id")]
-    return PlainLines(*plain, _joined(clip), _joined(inputs))
+    clip_id, source_id = (_joined(_named(parts, names[column], plain=True)) for column in ("clip_id", "source_id"))
+    return PlainLines(clip_id, source_id, _joined(clip), _joined(inputs))
 
 
 def input_lines(table: ClipTable) -> Iterator[tuple[int, pa.StringArray | None]]:
@@ -117,10 +117,17 @@ def input_lines(table: ClipTable) -> Iterator[tuple[int, pa.StringArray | None]]
         yield start, _joined(["[", *name, ", ", *path, ", ", size, _each(tags, tag, none=", []]")])
 
 
-def _people(table: ClipTable, rows: Int64) -> pa.StringArray:
-    groups, at = np.unique(table.numbers("people", rows), return_inverse=True)
-    people = table.people()
-    return _each([", ".join(map(quoted, people[group])) for group in groups.tolist()], at)
+def _people(table: ClipTable, parts: Parts, rows: Int64) -> _Pieces:
+    """The people of clips in JSON, one after the other."""
+    numbers, starts, sizes = people_of(table, rows)
+    pieces: list[Any] = []
+    for at in range(int(sizes.max(initial=0))):
+        there = sizes > at
+        person = numbers[np.where(there, starts + at, 0)]
+        texts = parts.quoted.take(pa.array(person, mask=~there)).fill_null("")
+        begin, end = ('"' if at == 0 else ', "', '"')
+        pieces += [_each(["", begin], there.astype(int)), texts, _each(["", end], there.astype(int))]
+    return pieces
 
 
 @functools.cache

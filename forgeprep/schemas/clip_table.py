@@ -77,9 +77,13 @@ class _Names:
 
     def parts(self) -> pa.StringArray:
         """All parts of names, by their numbers. From then on no clip can be taken in."""
-        self._numbers = {}
+        self._forget()
         buffers = pa.py_buffer(self._ends), pa.py_buffer(self._text_of_all)
         return pa.StringArray.from_buffers(len(self._ends) - 1, *buffers)
+
+    def _forget(self) -> None:
+        """Let go of what only serves to take in more."""
+        self._numbers = {}
 
     def _key(self, name: str | None) -> int:
         if name is None:
@@ -99,6 +103,7 @@ class ClipTable(_Names, Sequence[Clip]):
 
     Attributes:
         kinds: what :attr:`kind` counts.
+        tags: what the column tag counts: kinds of companions.
         kind: of each clip, the number of its :class:`ClipKind`.
         size_bytes, frame_count: as of the clips.
     """
@@ -107,17 +112,20 @@ class ClipTable(_Names, Sequence[Clip]):
         super().__init__()
         self.kinds: list[ClipKind] = []
         self._kinds: dict[ClipKind, int] = {}
-        self._people: list[tuple[str, ...]] = []
+        self._people, self._people_ends = array("i"), array("i", [0])
         self._groups: dict[tuple[str, ...], int] = {}
         self._tags: dict[str, int] = {}
-        self._tag_names: list[str] = []
-        self._extra: dict[int, dict[str, Any]] = {}
-        self._extras = 0
+        self.tags: list[str] = []
+        self._extra: list[dict[str, Any]] = []
         self._columns = {name: array("q") for name in (*_NAMES, "size_bytes")}
         self._small = {name: array("i") for name in ("kind", "people", "tag", "extra", "frame_count")}
 
     def __len__(self) -> int:
         return len(self._small["kind"])
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._groups = {}
 
     def append(self, clip: Clip) -> None:
         """Take a clip in, at the end."""
@@ -132,7 +140,8 @@ class ClipTable(_Names, Sequence[Clip]):
             "people": self.people_number(tuple(clip.identities)),
             "tag": self.tag_number(next(iter(clip.companions))) if one else NONE, "frame_count": clip.frame_count,
         }  # fmt: skip
-        self.extend({name: np.array([value]) for name, value in values.items()}, {0: extra} if extra else {})
+        for name, value in {**values, "extra": self._keep(extra) if extra else NONE}.items():
+            (self._columns[name] if name in self._columns else self._small[name]).append(value)
 
     def extend(self, columns: Mapping[str, npt.NDArray[Any]], rare: Mapping[int, dict[str, Any]]) -> None:
         """Take in many clips at once.
@@ -143,8 +152,8 @@ class ClipTable(_Names, Sequence[Clip]):
             rare: rarer attributes of some, by their places among these.
         """
         extra = np.full(len(columns["kind"]), NONE, np.int32)
-        for row, values in rare.items():
-            extra[row] = self._keep(values)
+        for row, own in rare.items():
+            extra[row] = self._keep(own)
         for name, values in {**columns, "extra": extra}.items():
             column = self._columns[name] if name in self._columns else self._small[name]
             column.frombytes(np.ascontiguousarray(values, column.typecode).tobytes())
@@ -154,12 +163,17 @@ class ClipTable(_Names, Sequence[Clip]):
         return _number(kind, self._kinds, self.kinds)
 
     def people_number(self, people: tuple[str, ...]) -> int:
-        """The number that stands for these people."""
-        return _number(people, self._groups, self._people)
+        """The number that stands for these people; :meth:`people` is the way back."""
+        number = self._groups.get(people)
+        if number is None:
+            number = self._groups[people] = len(self._people_ends) - 1
+            self._people.extend(map(self.intern, people))
+            self._people_ends.append(len(self._people))
+        return number
 
     def tag_number(self, tag: str) -> int:
         """The number that stands for a kind of companion."""
-        return _number(tag, self._tags, self._tag_names)
+        return _number(tag, self._tags, self.tags)
 
     @overload
     def __getitem__(self, index: int) -> Clip: ...
@@ -176,12 +190,12 @@ class ClipTable(_Names, Sequence[Clip]):
     def _clip(self, row: int) -> Clip:
         columns, small = self._columns, self._small
         kind, tag = self.kinds[small["kind"][row]], small["tag"][row]
-        companions = {} if tag == NONE else {self._tag_names[tag]: self.text(columns["companion"][row])}
+        companions = {} if tag == NONE else {self.tags[tag]: self.text(columns["companion"][row])}
         clip = Clip(
             self.text(columns["clip_id"][row]), kind.dataset, self.text(columns["path"][row]), kind.split,
             self.text(columns["source_id"][row]), self._text(columns["original_id"][row]), kind.label,
             kind.forgery, kind.method, kind.family, kind.compression, kind.guessed, None, companions,
-            list(self._people[small["people"][row]]), size_bytes=columns["size_bytes"][row],
+            list(self.people(small["people"][row])), size_bytes=columns["size_bytes"][row],
             frame_count=small["frame_count"][row],
         )  # fmt: skip
         extra = small["extra"][row]
@@ -203,14 +217,9 @@ class ClipTable(_Names, Sequence[Clip]):
         found = np.frombuffer(data, data.typecode)
         return found if rows is None else found[rows]
 
-    def people(self) -> list[tuple[str, ...]]:
-        """What the column people counts."""
-        return self._people
-
-    @property
-    def tags(self) -> list[str]:
-        """What the column tag counts: kinds of companions."""
-        return self._tag_names
+    def people(self, number: int) -> tuple[str, ...]:
+        """The people that a number of the column people stands for."""
+        return tuple(map(self.part, self._people[self._people_ends[number] : self._people_ends[number + 1]]))
 
     def rare_rows(self) -> list[int]:
         """The rows that have rarer attributes."""
@@ -235,9 +244,8 @@ class ClipTable(_Names, Sequence[Clip]):
             self._small["extra"][row] = self._keep({**self.extra(row), "error": error})
 
     def _keep(self, extra: dict[str, Any]) -> int:
-        self._extra[self._extras] = extra
-        self._extras += 1
-        return self._extras - 1
+        self._extra.append(extra)
+        return len(self._extra) - 1
 
 
 def _rarer(clip: Clip, key: Callable[[str], int]) -> dict[str, Any]:
@@ -276,6 +284,13 @@ def _ranks(order: Sequence[int]) -> Int64:
     ranks = np.empty(len(order), np.int64)
     ranks[np.asarray(order, np.int64)] = np.arange(len(order))
     return ranks
+
+
+def people_of(table: ClipTable, rows: Int64) -> tuple[npt.NDArray[np.int32], Int64, Int64]:
+    """Numbers of persons, as :meth:`ClipTable.part` knows them; of each row where its people begin, and how many."""
+    ends, groups = np.frombuffer(table._people_ends, np.int32), table.numbers("people", rows)
+    starts = ends[groups].astype(np.int64)
+    return np.frombuffer(table._people, np.int32), starts, ends[groups + 1] - starts
 
 
 def folders_of(table: ClipTable) -> dict[str, int]:

@@ -208,7 +208,7 @@ def fit_rows(run: dict[str, Any], net: EvidenceNet) -> tuple[Any, Any]:
     cuts = [masks._mask_of(odds[number], crop, 1.3) for number, crop in enumerate(run["crops"])]
     cuts = [one if one.mask.any() else masks._most_likely(one, 1.3) for one in cuts]
     regions = [masks._region(one.mask, crop, len(odds[0])) for one, crop in zip(cuts, run["crops"], strict=True)]
-    rows = masks.fit_features(evidence.Evidence(odds, standing[:, :, *part], part, seen), regions, run["crops"])
+    rows = masks.fit_features(evidence.Evidence(odds, standing, seen), regions, run["crops"])
     pairs = zip(regions, run["truth"], run["inside"], strict=True)
     return rows, np.array([masks._overlap(a & inside, b & inside) if b.any() else 0.0 for a, b, inside in pairs])
 

@@ -12,7 +12,6 @@ import secrets
 import signal
 import socket
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,8 +25,6 @@ from forgeprep.pipeline.executors.ray_folder import end_processes, last_words, m
 LOG_BYTES = 8 << 20
 """A log of Ray's begins anew at this size."""
 FIRST_TRY = "Ray's first start has failed"
-BUSY_S = 90.0
-"""So long a server of Ray's that lives may take to come up: on a busy machine, more than the 30 s that Ray allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,29 +191,23 @@ def start_ray(
         _reach(address, quiet)
         return Started()
     try:
-        return _start_here(workers, folder(), keep_logs, over, quiet)
+        return _start_here(workers, folder(), keep_logs, quiet)
     except NoStart as error:
         if over():
             raise
         told = error.told
     warnings.warn(f"{FIRST_TRY} ({told}); it is started once more", ForgeprepWarning, stacklevel=1)
-    return _start_here(workers, folder(), keep_logs, over, quiet)
+    return _start_here(workers, folder(), keep_logs, quiet)
 
 
-def _start_here(
-    workers: int | None,
-    folder: str,
-    keep_logs: Callable[[], bool],
-    over: Callable[[], bool],
-    quiet: Mapping[str, Any],
-) -> Started:
+def _start_here(workers: int | None, folder: str, keep_logs: Callable[[], bool], quiet: Mapping[str, Any]) -> Started:
     import ray
 
     try:
         # Shards go to files, not through Ray's memory: the smallest store is enough.
         # "local", because a cluster that happens to run on this machine was not asked for.
         size = 100 << 20
-        with _own_token(), _fewer_processes(), _patient(over):
+        with _own_token(), _fewer_processes():
             context: Any = ray.init(
                 "local",
                 num_cpus=workers,
@@ -317,35 +308,6 @@ def _fewer_processes() -> Iterator[None]:
     finally:
         for name, method in before.items():
             setattr(Node, name, method)
-
-
-@contextlib.contextmanager
-def _patient(over: Callable[[], bool]) -> Iterator[None]:
-    """Inside, Ray counts the seconds that its node may take only when one of its servers has died, or after BUSY_S.
-
-    Ray gives up after 30 s, which no setting changes. ``over`` tells that Ray is not wanted any more.
-    """
-    from ray._private import services
-    from ray._private.node import Node
-
-    start = Node.start_ray_processes
-
-    def start_and_wait(node: Any) -> None:
-        start(node)
-        until = time.monotonic() + BUSY_S
-        while not over() and not node.dead_processes() and time.monotonic() < until:
-            try:
-                services.get_node(node.gcs_address, node._node_id)
-            except RuntimeError:
-                time.sleep(0.1)
-            else:
-                return
-
-    Node.start_ray_processes = start_and_wait
-    try:
-        yield
-    finally:
-        Node.start_ray_processes = start
 
 
 def _end_ray(session: Future[Started], *, keep_logs: bool) -> None:

@@ -66,14 +66,15 @@ def _without_agents(command: Sequence[str]) -> list[str]:
     """
     from ray import _raylet
 
+    native: Any = _raylet
     words = list(command)
     flags = dict(word.split("=", 1) for word in words if word.startswith("--") and "=" in word)
     cat = shutil.which("cat")
     known = {"--session_dir", "--node_id", "--dashboard_agent_command", "--runtime_env_agent_command"} <= set(flags)
-    if cat is None or not known or not all(hasattr(_raylet, name) for name in ("persist_port", *_PORTS)):
+    if cat is None or not known or not all(hasattr(native, name) for name in ("persist_port", *_PORTS)):
         return words
     for name, port in _PORTS.items():
-        _raylet.persist_port(flags["--session_dir"], flags["--node_id"], getattr(_raylet, name), port)
+        native.persist_port(flags["--session_dir"], flags["--node_id"], getattr(native, name), port)
     return [
         f"{word.split('=', 1)[0]}={cat}" if word.startswith(("--dashboard_agent_c", "--runtime_env_agent_c")) else word
         for word in words

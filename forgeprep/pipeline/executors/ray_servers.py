@@ -26,7 +26,7 @@ def fewer_processes(*, agents: bool) -> Iterator[None]:
     """Inside, Ray starts here without its dashboard, its autoscaler and what passes logs on: no run asks them anything.
 
     Without ``agents``, also without the two that serve the dashboard and environments of packages: a node waits for
-    both before it lets a worker begin. Each is an interpreter that takes a CPU second as it starts and 80 MB all along,
+    both before it lets a worker begin. Each is an interpreter that takes up to a CPU second as it starts, and memory,
     and no setting of Ray's leaves it out. Where another release calls one otherwise, it is started as ever.
     """
     from ray._private import services

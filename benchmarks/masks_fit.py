@@ -7,7 +7,7 @@ It writes ``forgeprep/ops/evidence_net.npz`` and ``forgeprep/ops/confidence_mode
 ``forgeries.py``, several times each, and in random ways (``random_forgeries.py``); all is coded in several qualities.
 Originals against their own re-encodings teach what is no forgery. The demo takes part, so that what is right there
 stays right. The confidence, a linear model of the IoU, is fitted on further forgeries of clips that are held out: their
-masks are made by networks that never saw them. Takes two hours of CPU and 12 GB. Needs the extra ``train``.
+masks are made by networks that never saw them. Takes two and a half hours of CPU and 12 GB. Needs the extra ``train``.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def fit_rows(run: dict[str, Any], net: EvidenceNet) -> tuple[Any, Any]:
     cuts = [masks._mask_of(odds[number], crop, 1.3) for number, crop in enumerate(run["crops"])]
     cuts = [one if one.mask.any() else masks._most_likely(one, 1.3) for one in cuts]
     regions = [masks._region(one.mask, crop, len(odds[0])) for one, crop in zip(cuts, run["crops"], strict=True)]
-    rows = masks.fit_features(evidence.Evidence(odds, standing, seen), regions, run["crops"])
+    rows = masks.fit_features(evidence.Evidence(odds, standing[:, :, *part], part, seen), regions, run["crops"])
     pairs = zip(regions, run["truth"], run["inside"], strict=True)
     return rows, np.array([masks._overlap(a & inside, b & inside) if b.any() else 0.0 for a, b, inside in pairs])
 

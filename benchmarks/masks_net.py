@@ -15,12 +15,12 @@ from torch.nn import functional as F  # noqa: N812 -- its usual name
 from forgeprep.ops import evidence
 from forgeprep.ops.evidence_net import LEAST, MOST, SCALE, STEP
 
-FIRST, HALF, QUARTER, EIGHTH, FINE = 16, 16, 24, 32, 8
+FIRST, HALF, QUARTER, EIGHTH, FINE = 16, 16, 32, 48, 8
 """Channels of the first layer, at half, a quarter and an eighth of the grid's resolution, and of the last layers."""
-STEPS, FOLD_STEPS, BATCH, RATE = 16000, 6000, 16, 3e-3
+STEPS, FOLD_STEPS, BATCH, RATE = 40000, 10000, 16, 3e-3
 SIDES = (64, 68, 72, 72, 76, 82, 96)
 """Sides of the parts of the grid that it learns on; most crops show 72 cells and what smoothing takes in."""
-SHARES = {"c0": 0.4, "c23": 1.2, "c40": 1.2, "c23/c40": 1.2, "c23/420": 0.6}
+SHARES = {"c0": 0.25, "c23": 1.1, "c40": 1.5, "c23/c40": 1.5, "c23/420": 0.6}
 """How often forgeries of a coding are drawn."""
 NOTHING = 0.35
 """How often an original against its own re-encoding is."""

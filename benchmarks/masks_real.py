@@ -6,8 +6,9 @@ Talking heads are forged (``forgeries.py``), coded like the real datasets, run t
 compared with the pixels that the forgery rewrote. Codings: c0 (lossless), c23, c40, c23 against an original at c40, all
 yuv444p, and c23 in yuv420p. Printed for each way and coding:
 
-* IoU, mean over samples; a fake that is dropped as ``no_difference`` or ``no_visual_change`` counts as 0;
-* the share of masks with IoU under .5, and how many samples were dropped;
+* IoU, mean over samples; a forged face that is dropped, for whatever reason, counts as 0, and so does a mask where
+  nothing was forged (no face at all, taken for one). That such a crop gives no sample is right: it counts as ``none``;
+* the share of masks with IoU under .5, how many samples were lost, and how many rightly gave none;
 * stray: pixels of the mask outside the true region widened by 10 % of the crop, as a share of the crop;
 * boundary: F-score of the outline within 2 % of the crop's side;
 * stable: IoU of the masks of neighbouring frames, less that of their truths;
@@ -84,16 +85,18 @@ def main() -> None:
         truths = make_tree(root, shots, given.clips or [shot.name for shot in shots], given.only, given.draw)
         everything: list[dict[str, Any]] = []
         print(
-            f"{'':22}{'n':>5}{'IoU':>7}{'<.5 %':>7}{'lost':>6}{'stray %':>9}{'border':>8}{'stable':>8}"
+            f"{'':22}{'n':>5}{'IoU':>7}{'<.5 %':>7}{'lost':>6}{'none':>6}{'stray %':>9}{'border':>8}{'stable':>8}"
             f"{'fixed':>7}{'SSIM':>7}"
         )
         for name in given.only:
-            found, lost = evaluate(root, name, truths)
-            everything += found
+            found, lost, none = evaluate(root, name, truths)
+            everything += [one for one in found if one["way"] in WAYS]
             for way in WAYS:
-                print_row(f"{name} {way}", [one for one in found if one["way"] == way], lost[way])
-            print_row(f"{name} all", found, sum(lost[way] for way in WAYS))
-            print(f"  nothing: {lost['written nothing']} of {lost['nothing'] + lost['written nothing']} samples kept")
+                print_row(f"{name} {way}", [one for one in found if one["way"] == way], lost[way], none[way])
+            forged = [one for one in found if one["way"] in WAYS]
+            print_row(f"{name} all", forged, sum(lost[way] for way in WAYS), sum(none[way] for way in WAYS))
+            kept = len(found) - len(forged)
+            print(f"  nothing: {kept} of {none['nothing'] + kept} samples kept")
         print_confidence(everything)
 
 
@@ -220,8 +223,12 @@ def make_tree(
     return truths
 
 
-def evaluate(root: Path, name: str, truths: dict[tuple[str, str], Any]) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """Run crop and mask over one manifest; returns figures of the samples, and fakes given up by way."""
+def evaluate(
+    root: Path, name: str, truths: dict[tuple[str, str], Any]
+) -> tuple[list[dict[str, Any]], dict[str, int], dict[str, int]]:
+    """Run crop and mask over one manifest; returns figures of the samples, and how many of each way are missing: forged
+    ones that were lost, and crops that show nothing forged.
+    """
     with tempfile.TemporaryDirectory() as folder:
         values = {"stages": "crop,mask", "frames": "all", "options": {"file": f"{name.replace('/', '-')}.csv"}}
         out = Path(folder, "out")
@@ -229,25 +236,29 @@ def evaluate(root: Path, name: str, truths: dict[tuple[str, str], Any]) -> tuple
             prepare_run(make_config("manifest", values), root, out), workers=0, report=lambda *_: None
         ).failed
         assert not failed, failed
-        lost: dict[str, int] = defaultdict(int)
-        for drop in pq.read_table(out / "meta/drops.pq").to_pylist():
-            lost[_way(drop["clip_id"])] += 1
         rows = [row for path in shard_paths(out) for row in iter_rows(path)]
-    reals = {
-        (row["source_id"], row["track_id"], row["frame_index"]): row["image"] for row in rows if not row["original_id"]
-    }
+        drops = pq.read_table(out / "meta/drops.pq").to_pylist()
+    reals = {(row["source_id"], row["track_id"], row["frame_index"]): row for row in rows if not row["original_id"]}
+    lost: dict[str, int] = defaultdict(int)
+    none: dict[str, int] = defaultdict(int)
+    for drop in drops:
+        way = _way(drop["clip_id"])
+        real = reals.get((drop["source_id"], drop["track_id"], drop["frame_index"]))
+        truth = truths.get((Path(drop["clip_id"]).name, way))
+        forged = truth is not None and (real is None or _cut(truth[drop["frame_index"]], real["crop_box"]).any())
+        (lost if forged else none)[way] += 1
     found = []
     for row in rows:
         way = _way(row["clip_id"])
-        if row["original_id"] and way == "nothing":
-            lost["written nothing"] += 1
-        elif row["label"]:
-            clip = Path(row["clip_id"]).name
-            original = reals.get((row["source_id"], row["track_id"], row["original_frame"]))
-            found.append(measure(row, truths[clip, way][row["frame_index"]], original) | {"way": way})
+        if row["original_id"] and row["label"]:
+            truth = truths.get((Path(row["clip_id"]).name, way))
+            shown = np.zeros(row["frame_size"][::-1], bool) if truth is None else truth[row["frame_index"]]
+            real = reals.get((row["source_id"], row["track_id"], row["original_frame"]))
+            image = None if real is None else real["image"]
+            found.append(measure(row, shown, image) | {"way": way})
         elif row["original_id"]:
             lost[way] += 1
-    return found, lost
+    return found, lost, none
 
 
 def _way(clip_id: str) -> str:
@@ -255,9 +266,7 @@ def _way(clip_id: str) -> str:
 
 
 def measure(row: dict[str, Any], frame_truth: Any, original: UInt8 | None) -> dict[str, Any]:
-    x0, y0, x1, y1 = row["crop_box"]
-    into = np.array([[1, 0, -x0], [0, 1, -y0]], np.float32)
-    truth = cv2.warpAffine(frame_truth.astype(np.uint8), into, (x1 - x0, y1 - y0)) > 0
+    truth = _cut(frame_truth, row["crop_box"])
     mask = row["mask"] > 0
     reach = 2 * round(0.1 * len(mask)) + 1
     wide = cv2.dilate(truth.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))) > 0
@@ -275,6 +284,13 @@ def measure(row: dict[str, Any], frame_truth: Any, original: UInt8 | None) -> di
         "truth": cv2.resize(truth.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5,
         "peers": peers,
     }
+
+
+def _cut(frame_truth: Any, box: tuple[int, int, int, int]) -> Any:
+    """A frame's truth in a crop, bool (H, W); nothing outside the frame."""
+    x0, y0, x1, y1 = box
+    into = np.array([[1, 0, -x0], [0, 1, -y0]], np.float32)
+    return cv2.warpAffine(frame_truth.astype(np.uint8), into, (x1 - x0, y1 - y0)) > 0
 
 
 def iou(a: Any, b: Any) -> float:
@@ -304,7 +320,7 @@ def _peers(fake: UInt8, original: UInt8) -> tuple[Any, Any]:
     return cv2.absdiff(a, b) > 25, similarity < 0.5
 
 
-def print_row(name: str, found: list[dict[str, Any]], lost: int) -> None:
+def print_row(name: str, found: list[dict[str, Any]], lost: int, none: int) -> None:
     if not found:
         print(f"{name:22}{lost:5}  all lost")
         return
@@ -315,7 +331,7 @@ def print_row(name: str, found: list[dict[str, Any]], lost: int) -> None:
     fixed, ssim = np.nanmean([one["peers"] for one in found], axis=0)
     print(
         f"{name:22}{total:5}{sum(one['iou'] for one in found) / total:7.3f}"
-        f"{100 * (sum(one['iou'] < 0.5 for one in found) + lost) / total:7.1f}{lost:6}"
+        f"{100 * (sum(one['iou'] < 0.5 for one in found) + lost) / total:7.1f}{lost:6}{none:6}"
         f"{100 * np.mean([one['stray'] for one in found]):9.2f}{np.mean([one['border'] for one in found]):8.2f}"
         f"{stable:8.3f}{fixed:7.2f}{ssim:7.2f}"
     )

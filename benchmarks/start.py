@@ -39,7 +39,7 @@ def note(module, name, mark):
 
 from forgeprep.commands import progress as shown, terminal
 from forgeprep.pipeline.executors import ray_start
-note(ray_start, "_start_ray", "ray")
+note(ray_start, "start_ray", "ray")
 note(shown, "live", "plan")
 note(terminal, "counting", "imports")
 before_post = shown.Board.post

@@ -66,8 +66,8 @@ def datasets_show(
     from forgeprep.errors import UsageError
     from forgeprep.pipeline.configure import read_options
 
-    dataset = get_dataset(name)
     params = read_options(name, option or [])
+    dataset = get_dataset(name).chosen(params)
     if not as_json:
         _print_facts(dataset)
         for label, info in dataset.params.model_fields.items():

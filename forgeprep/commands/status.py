@@ -48,6 +48,7 @@ def lines(status: Status) -> list[str]:
     from datetime import timedelta
 
     who = f" ({status.process})" if status.process else ""
+    from forgeprep.io.storage import path_of_name
     from forgeprep.shards.remedies import rebuild
     from forgeprep.text import counted
 
@@ -73,7 +74,7 @@ def lines(status: Status) -> list[str]:
     found += [("damaged", problem) for problem in status.problems]
     if status.without_records and status.state == "stopped":
         files = counted(status.without_records, "shard file has", "shard files have")
-        found.append(("next", f"{files} no record, as in a copy without state/: {rebuild(Path(status.out))}"))
+        found.append(("next", f"{files} no record, as in a copy without state/: {rebuild(path_of_name(status.out))}"))
     elif status.state == "stopped":
         found.append(("next", f"give the same 'forgeprep {status.command}' command again for the rest"))
     return [f"{name:<9}  {text}" for name, text in found]

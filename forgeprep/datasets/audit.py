@@ -58,7 +58,7 @@ def open_copy(dataset: Dataset, root: Path, params: DatasetParams, real_roots: M
     if not scans:
         raise problems[0]
     return Copy(
-        dataset,
+        dataset.chosen(params),
         root,
         [clip for scan in scans for clip in scan.clips if clip.dataset == dataset.name],
         [clip for scan in scans for clip in scan.clips if clip.dataset != dataset.name],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -148,6 +148,7 @@ class Dataset:
         layout: the files that are looked for, one pattern a line, relative to the root.
         published: the authors' counts.
         params: its own options.
+        published_of: the authors' counts of what these options choose; None where they choose nothing.
         official_split: whether the authors made the split; then it is kept even where it leaks.
         scan: lists the clips under a root; raises :class:`forgeprep.errors.UsageError` where it finds none.
         compression_aliases: further names of compressions, in lower case -> compression.
@@ -177,6 +178,11 @@ class Dataset:
     compression_aliases: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    published_of: Callable[[Any], tuple[PublishedCount, ...]] | None = None
+
+    def chosen(self, params: DatasetParams) -> Dataset:
+        """The same with the published counts of what these options choose."""
+        return self if self.published_of is None else replace(self, published=self.published_of(params))
 
 
 def describe(dataset: Dataset) -> dict[str, str]:

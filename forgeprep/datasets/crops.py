@@ -268,7 +268,7 @@ def _fake(one: _Named, options: list[str], params: CropsParams, *, guessed: bool
     item = one.item
     method = item.method or params.method
     kind = kind_of_method(method) or Kind(params.forgery, None)
-    facts = _facts(one) | {"one_face": True}
+    facts = _facts(one) | {"one_face": True, "spans": item.spans}
     if item.mask and params.masks != "none":
         facts["companions"] = {params.masks: item.mask, **facts.get("companions", {})}
     clip = fake_clip(

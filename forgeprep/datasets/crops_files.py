@@ -19,6 +19,7 @@ from forgeprep.datasets.crops_names import (
 )  # fmt: skip
 from forgeprep.datasets.frame_folders import StillChoice, candidates, clip_folders, joined
 from forgeprep.datasets.listing import VideoFile, shown, walk_files
+from forgeprep.media.frame_folder import numbered
 from forgeprep.media.pictures import PICTURE_SUFFIXES
 from forgeprep.schemas.clips import Split
 from forgeprep.text import counted
@@ -43,6 +44,7 @@ class Item:
         alone: whether it is no picture of several of one video.
         label: None where nothing tells.
         told_clip, told_original: its own and its original's name in a table.
+        spans: of a fake whose frames a table calls real in part, see :class:`~forgeprep.schemas.clips.Clip`.
     """
 
     file: VideoFile
@@ -61,15 +63,17 @@ class Item:
     landmarks: str | None = None
     told_clip: str | None = None
     told_original: str | None = None
+    spans: list[list[int]] | None = None
 
 
 @dataclass(slots=True)
 class Found:
-    """What a root holds; ``stills`` are folders of numbered pictures that are no clips, lone masks and rows of tables
-    those of no picture."""
+    """What a root holds; ``stills`` are folders of numbered pictures that are no clips, ``apart`` those that cannot be,
+    lone masks and rows of tables those of no picture."""
 
     items: list[Item] = field(default_factory=list)
     stills: list[str] = field(default_factory=list)
+    apart: list[str] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
     lone_masks: list[str] = field(default_factory=list)
     lone_rows: list[str] = field(default_factory=list)
@@ -81,11 +85,12 @@ class Found:
         return [text] if lone else []
 
     def told_rows(self) -> list[str]:
-        """What is to be said of rows of tables that belong to no crop."""
-        lone = self.lone_rows
-        return [f"{counted(len(lone), 'row')} of tables left out, of no picture that is there: {shown(lone)}"] * bool(
-            lone
-        )
+        """What is to be said of rows of tables that belong to no crop, or that tear a folder apart."""
+        lone, apart = self.lone_rows, [f"{folder}/" for folder in self.apart]
+        rows = f"{counted(len(lone), 'row')} of tables left out, of no picture that is there: {shown(lone)}"
+        folders = counted(len(apart), "folder is", "folders are")
+        other = f"{folders} taken as stills: a table gives their pictures other splits, methods, clips or originals"
+        return [rows] * bool(lone) + [f"{other}: {shown(apart)}"] * bool(apart)
 
 
 def find_items(
@@ -105,13 +110,18 @@ def find_items(
     found.lone_rows += [path for path in lines if path not in pictures]
     folders = candidates(pictures)
     clips = _clip_folders(root, folders, lines, names, choice, found.stills)
+    found.apart += sorted(folder for folder in clips if _differ(folders[folder], lines))
+    clips.difference_update(found.apart)
     by_json = read_jsons(root, json_file, {path.rpartition("/")[0] for path in pictures})
     masks_of, points_of = _Masks(masks), _Points(landmarks)
     for folder in sorted(clips):
         inside = folders[folder]
         file = joined(folder, folder.rpartition("/")[2], {path: pictures.pop(path) for path in inside})
-        told = by_json.get(folder) or lines.get(inside[0])
-        found.items.append(_item(file, names, told, masks_of.folder(folder, inside), points_of.folder(folder)))
+        told, spans = _told_of(inside, lines)
+        item = _item(
+            file, names, by_json.get(folder) or told, masks_of.folder(folder, inside), points_of.folder(folder)
+        )
+        found.items.append(replace(item, spans=spans if item.label and folder not in by_json else None))
     for path, size in pictures.items():
         file = VideoFile(PurePosixPath(path).stem, path, size)
         told = lines.get(path) or by_json.get(path.rpartition("/")[0])
@@ -180,6 +190,22 @@ def _clip_folders(
         else:
             unsure[folder] = paths
     return sure | clip_folders(root, choice, stills, unsure)
+
+
+def _differ(paths: list[str], lines: Mapping[str, Told]) -> bool:
+    """Whether a table says of a folder's pictures what cannot be true of one clip; some may be real and some forged."""
+    told = [lines[path] for path in paths if path in lines]
+    methods = {one.method for one in told if one.label != 0}
+    return len(methods) > 1 or len({(one.split, one.clip, one.original) for one in told}) > 1
+
+
+def _told_of(paths: list[str], lines: Mapping[str, Told]) -> tuple[Told | None, list[list[int]] | None]:
+    """What a table says of a clip: if it is forged in part, what it says of the forged frames, and the spans."""
+    numbers = numbered(path.rpartition("/")[2] for path in paths) or {}
+    told = {number: lines[path] for number, path in zip(numbers, paths, strict=True) if path in lines}
+    of_all = max(told.values(), key=lambda one: one.label or 0, default=None)
+    mixed = {one.label for one in told.values()} == {0, 1}
+    return of_all, [[number, 1, one.label or 0] for number, one in told.items()] if mixed else None
 
 
 def _item(file: VideoFile, names: Names, told: Told | None, mask: str | None, landmarks: str | None) -> Item:

@@ -58,7 +58,7 @@ def scan_root(dataset: Dataset, root: Path, options: ScanOptions) -> Scan:
     except UsageError as error:
         hint = _hint(dataset, root)
         # A part of this folder is no remedy for what stands in its way.
-        below = f"did you mean --root {root if is_remote(root) else root.absolute()}/"
+        below = f"did you mean --root {root.absolute()}/"
         in_vain = "did you mean --root" in str(error) or ("known there are" in str(error) and below in str(hint))
         if hint is None or in_vain:
             raise

@@ -153,20 +153,22 @@ def _walk(
 ) -> Iterator[tuple[str, int]]:
     start, seen = real_name(root / folder), set[str]()
     # Not by recursion: a hostile tree is deeper than Python's stack.
-    open_folders = [(start, iter(_new_entries(root, folder, start, start, seen)))]
+    open_folders = [(folder, start, iter(_new_entries(root, folder, start, start, seen)))]
     while open_folders:
-        home, inside = open_folders[-1]
-        for path, entry in inside:
+        above, home, inside = open_folders[-1]
+        for entry in inside:
+            name = entry.name
+            path = f"{above}/{name}" if above else name
             if _is_folder(entry):
                 if len(open_folders) >= MAX_DEPTH:
                     strangers.append(path)
                     continue
                 # Without links, the place follows from that of the folder around it; else each level is looked at.
-                real = real_name(root / path) if is_remote(root) or entry.is_symlink() else f"{home}/{entry.name}"
-                open_folders.append((real, iter(_new_entries(root, path, real, start, seen))))
+                real = real_name(root / path) if is_remote(root) or entry.is_symlink() else f"{home}/{name}"
+                open_folders.append((path, real, iter(_new_entries(root, path, real, start, seen))))
                 break
             size: int | None = 0
-            if entry.name[entry.name.rfind(".") :].lower() not in suffixes:
+            if name[name.rfind(".") :].lower() not in suffixes:
                 size = None
             elif sized:
                 size = _file_size(entry)
@@ -180,15 +182,15 @@ def _walk(
             open_folders.pop()
 
 
-def _new_entries(root: Path, folder: str, real: str, start: str, seen: set[str]) -> list[tuple[str, os.DirEntry[str]]]:
-    """The entries of a folder with their paths; none of one that was seen, or that leads up out of ``start``.
+def _new_entries(root: Path, folder: str, real: str, start: str, seen: set[str]) -> list[os.DirEntry[str]]:
+    """The entries of a folder; none of one that was seen, or that leads up out of ``start``.
 
     ``real`` and ``start`` are the places of the folder and of the first one, without links.
     """
     if real in seen or (start + "/").startswith(real + "/") != (real == start):
         return []
     seen.add(real)
-    return [(f"{folder}/{entry.name}" if folder else entry.name, entry) for entry in _entries(root / folder)]
+    return _entries(root / folder)
 
 
 def safe_file(root: Path, path: str) -> int | None:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 
 from forgeprep.datasets.base import Found
-from forgeprep.schemas.clip_table import NONE, ClipTable, Int64, odd_texts, order_of
+from forgeprep.schemas.clip_table import NONE, ClipTable, Int64, order_of
 from forgeprep.schemas.clips import Clip, Split
 
 
@@ -37,9 +38,9 @@ def orphans(table: ClipTable) -> list[str]:
     labels = np.array([kind.label for kind in table.kinds] or [0])[table.numbers("kind")]
     reals = names[labels == 0]
     alone = np.flatnonzero((originals != NONE) & ~np.isin(originals, reals))
-    on_disk: set[str] = set()
+    on_disk: set[int] = set()
     if any("candidates" in table.extra(row) for row in alone.tolist()):
-        on_disk = {table.text(name) for name in reals.tolist()}
+        on_disk = {*reals.tolist()}
     return [
         table.text(int(names[row]))
         for row in alone.tolist()
@@ -52,16 +53,18 @@ def leaking(table: ClipTable) -> list[Clip]:
     splits = _splits(table)
     sources, people = table.names("source_id"), table.numbers("people")
     wrong = np.isin(sources, _in_several(sources, splits))
-    places: dict[tuple[str, str], set[int]] = defaultdict(set)
-    datasets = [kind.dataset for kind in table.kinds]
-    kinds = table.numbers("kind")
+    # Of each person in a dataset, a bit for each split.
+    places: dict[str, dict[str, int]] = defaultdict(dict)
+    datasets = [places[kind.dataset] for kind in table.kinds]
     groups = table.people()
-    pairs = np.unique(people.astype(np.int64) << 32 | kinds)
-    split_of = [list(dict.fromkeys(kind.split for kind in table.kinds)).index(kind.split) for kind in table.kinds]
+    pairs = np.unique(people.astype(np.int64) << 32 | table.numbers("kind"))
+    order = list(dict.fromkeys(kind.split for kind in table.kinds))
+    bits = [1 << order.index(kind.split) for kind in table.kinds]
     for group, kind in zip((pairs >> 32).tolist(), (pairs & 0xFFFFFFFF).tolist(), strict=True):
+        of_dataset = datasets[kind]
         for person in groups[group]:
-            places[datasets[kind], person].add(split_of[kind])
-    several = {person for (_, person), found in places.items() if len(found) > 1}
+            of_dataset[person] = of_dataset.get(person, 0) | bits[kind]
+    several = {person for found in places.values() for person, where in found.items() if where & where - 1}
     if several:
         of_several = np.array([not several.isdisjoint(group) for group in groups], bool)
         wrong |= of_several[people]
@@ -89,7 +92,7 @@ def one_of_each(table: ClipTable) -> list[Clip]:
 
 def sequences(table: ClipTable) -> list[Clip]:
     """The clips that are folders of pictures."""
-    return [table[row] for row in np.flatnonzero(table.numbers("extra") >= 0).tolist() if "frames" in table.extra(row)]
+    return [table[row] for row in table.rare_rows() if "frames" in table.extra(row)]
 
 
 def counts(table: ClipTable) -> Found:
@@ -103,7 +106,7 @@ def counts(table: ClipTable) -> Found:
 
 def escaped(table: ClipTable) -> list[Clip]:
     """The clips whose path holds a backslash."""
-    odd = np.array(sorted(odd_texts(table, lambda text: "\\" in text)), np.int64)
+    odd = np.flatnonzero(pc.match_substring(table.parts(), "\\"))
     if not len(odd):
         return []
     paths = table.names("path")

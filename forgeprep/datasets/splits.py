@@ -142,8 +142,8 @@ def class_texts(clips: Sequence[Clip], splits: Sequence[Split]) -> list[str]:
     held = {split: {clip.label for clip in clips if clip.split == split} for split in splits}
     classes = {clip.label for clip in clips}
     if len(classes) < 2:
-        other = "fakes" if 0 in classes else "reals"
-        return [f"there are no {other} here: a forgery detector needs some, from another run"] if classes else []
+        other, more = ("fakes", ", or from the stage selfblend") if 0 in classes else ("reals", "")
+        return [f"there are no {other} here: a forgery detector needs some, from another run{more}"] if classes else []
     texts = []
     for split, own in held.items():
         lacking = [name for label, name in enumerate(("reals", "fakes")) if label not in own]

@@ -167,6 +167,8 @@ def export(
         StorageError: the folder cannot be written.
         ForgeprepError: some parts failed; the others are kept, and the same command goes on.
     """
+    if asked.links and is_remote(to):
+        raise UsageError(f"{to}: remote storage has no links; export without --links")
     chosen, run = FORMATS.get(asked.name), read_run(out)
     identity = json.loads(json.dumps([asdict(asked), run.get("fingerprint"), _shards(out)]))
     done = _finished(to, identity)

@@ -162,9 +162,11 @@ def _spread(faces: list[list[Row]], count: int) -> list[Row]:
     chosen: list[Row] = []
     for members in groups.values():
         moments = [{_moment(row): row for row in rows} for rows in members]
-        shared = sorted(set.intersection(*map(set, moments)))
+        # The few frames of a face that has not so many are all taken, and bind no other.
+        shared = sorted(set.intersection(*([set(own) for own in moments if len(own) >= count] or [set()])))
         if len(shared) >= count:
-            chosen += [rows[shared[number]] for rows in moments for number in evenly(len(shared), count)]
+            wanted = {shared[number] for number in evenly(len(shared), count)}
+            chosen += [row for own in moments for at, row in own.items() if at in wanted or len(own) < count]
             continue
         for rows in members:
             rows.sort(key=lambda row: int(row["frame_index"]))

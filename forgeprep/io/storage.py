@@ -157,8 +157,8 @@ def entries(folder: Path) -> list[Any]:
 
 def visible_entries(folder: Path) -> list[Any]:
     """The :func:`entries` that are neither hidden nor files of the operating system, sorted by name."""
-    visible = (entry for entry in entries(folder) if not entry.name.startswith("."))
-    return sorted((entry for entry in visible if entry.name.lower() not in _SYSTEM), key=lambda entry: entry.name)
+    found = {entry.name: entry for entry in entries(folder)}
+    return [found[name] for name in sorted(found) if name[0] != "." and name.lower() not in _SYSTEM]
 
 
 def sizes_below(folder: Path) -> dict[str, int]:
@@ -297,6 +297,10 @@ class RemotePath(PurePosixPath):
 
     def resolve(self, strict: bool = False) -> RemotePath:
         """Itself: there are no links."""
+        return self
+
+    def absolute(self) -> RemotePath:
+        """Itself: every such path begins with its scheme."""
         return self
 
     def samefile(self, other: object) -> bool:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.regions import Box
 from forgeprep.ops.geometry import square_crop_box
-from forgeprep.ops.robust import quantile
+from forgeprep.ops.robust import median_of_least, quantile
 
 SIDE = 48
 ENLARGE = 1.3
@@ -51,11 +51,12 @@ def face_patch(frame: Frame, face: Box) -> UInt8:
 def change_signal(fake: UInt8, original: UInt8) -> float:
     """The signal of a pair of patches; natural logarithm of a ratio of energies, about 0 to 10."""
     difference = cv2.subtract(fake, original, dtype=cv2.CV_32F)
-    difference -= np.median(difference[_RIM])
+    around = difference[_RIM]
+    difference -= median_of_least(around, around.size)
     smooth = cv2.GaussianBlur(difference, (0, 0), 1.2)
     energy = cv2.GaussianBlur(cv2.multiply(smooth, smooth), (0, 0), 1.0)
     # 0.05 is the energy left by rounding to whole levels.
-    return math.log((quantile(energy[~_RIM], 0.9) + 0.05) / (quantile(energy[_RIM], 0.75) + 0.05))
+    return math.log((quantile(energy[_INNER], 0.9) + 0.05) / (quantile(energy[_RIM], 0.75) + 0.05))
 
 
 def is_clear(signals: Sequence[float]) -> bool:
@@ -102,3 +103,4 @@ def _spread(seeds: npt.NDArray[np.bool_], over: npt.NDArray[np.bool_]) -> npt.ND
 
 _OFFSET = np.abs(np.arange(SIDE) + 0.5 - SIDE / 2) / (SIDE / 2)
 _RIM = np.maximum(_OFFSET[:, None], _OFFSET[None, :]) > RIM
+_INNER = ~_RIM

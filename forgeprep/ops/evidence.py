@@ -69,12 +69,14 @@ class Evidence:
     Attributes:
         log_odds: float32 (frames, G, G), of each cell being forged; strongly negative outside the frame, and outside
             the part of the grid that was wanted.
-        standing: float32 (frames, 14, G, G), the channels' log energies over the rim's noise.
+        standing: float32 (frames, 14, h, w), the channels' log energies over the rim's noise, in that part.
+        part: its rows and columns.
         seen: bool (frames, G, G), cells that show picture.
     """
 
     log_odds: Float
     standing: Float
+    part: Part
     seen: Bool
 
 
@@ -90,36 +92,46 @@ def find_evidence(pairs: Sequence[Pair], part: Part | None = None) -> Evidence:
         pairs: of at least one frame.
         part: rows and columns of the grid whose odds are wanted; all if None.
     """
-    standing, seen = measure(pairs)
-    part = part or (slice(0, seen.shape[1]), slice(0, seen.shape[2]))
-    log_odds = np.full(seen.shape, -9.0, np.float32)
-    shared = standing[:, :OWN, *part].mean(axis=0)
-    log_odds[:, *part] = forged_odds(standing[:, :, *part], shared, seen[:, *part], _place(seen.shape[1])[:, *part])
-    log_odds[~seen] = -9.0
-    return Evidence(log_odds, standing, seen)
-
-
-def measure(pairs: Sequence[Pair]) -> tuple[Float, Bool]:
-    """The channels' log energies over the noise of the rim, float32 (frames, 14, G, G), and the cells seen."""
     side = pairs[0].fake.shape[0] // PIXELS
+    part = part or (slice(0, side), slice(0, side))
+    standing, seen = measure(pairs, part)
+    log_odds = np.full(seen.shape, -9.0, np.float32)
+    shared = standing[:, :OWN].mean(axis=0)
+    log_odds[:, *part] = forged_odds(standing, shared, seen[:, *part], _place(side)[:, *part])
+    log_odds[~seen] = -9.0
+    return Evidence(log_odds, standing, part, seen)
+
+
+def measure(pairs: Sequence[Pair], part: Part | None = None) -> tuple[Float, Bool]:
+    """The channels' log energies over the noise of the rim, and the cells seen.
+
+    Args:
+        pairs: of at least one frame.
+        part: rows and columns of the grid that are wanted, h by w; all if None.
+
+    Returns:
+        float32 (frames, 14, h, w), 0 where nothing is seen, and bool (frames, G, G).
+    """
+    side = pairs[0].fake.shape[0] // PIXELS
+    part = part or (slice(0, side), slice(0, side))
     seen = np.stack([_seen(pair, side) for pair in pairs])
     means, within, texture = _differences(pairs, side)
     rim = _rim(seen, side)
-    standing, at_rim = _log_energies(means, within, rim)
-    _take_off_noise(standing, at_rim, np.log(texture + np.float32(0.5)), rim)
-    if not seen.all():
-        standing[np.broadcast_to(~seen[:, None], standing.shape)] = 0
+    standing, at_rim = _log_energies(means, within, rim, part)
+    _take_off_noise(standing, at_rim, np.log(texture + np.float32(0.5)), rim, part)
+    if not seen[:, *part].all():
+        standing[np.broadcast_to(~seen[:, None, *part], standing.shape)] = 0
     return standing, seen
 
 
 def _differences(pairs: Sequence[Pair], side: int) -> tuple[Float, Float, Float]:
-    """What the frames' cells show, float32 (frames, n, G, G).
+    """What the frames' cells show, float32.
 
     Returns:
-        Signed mean difference (n = 3: Y, Cb, Cr), energy within the cells (n = 2: luma, chroma), and texture of the
-        original, (frames, G, G).
+        Signed mean difference, (frames, G, G, 3), Y, Cb, Cr; energy within the cells, (frames, 2, G, G), luma and
+        chroma; and texture of the original, (frames, G, G).
     """
-    means = np.empty((len(pairs), 3, side, side), np.float32)
+    means = np.empty((len(pairs), side, side, 3), np.float32)
     within = np.empty((len(pairs), 2, side, side), np.float32)
     texture = np.empty((len(pairs), side, side), np.float32)
     # Single planes, because OpenCV halves one channel much faster than three; one buffer for all frames, because fresh
@@ -132,13 +144,14 @@ def _differences(pairs: Sequence[Pair], side: int) -> tuple[Float, Float, Float]
         cv2.split(pair.original, list(original))
         cv2.subtract(fake.reshape(3, -1), original.reshape(3, -1), dst=rgb.reshape(3, -1), dtype=cv2.CV_32F)
         np.matmul(_TO_YCC, rgb.reshape(3, -1), out=signed.reshape(3, -1))
-        means[number] = mean = _halved(signed)
+        mean = _halved(signed)
+        cv2.merge(list(mean), dst=means[number])
         energy = _halved(np.square(signed, out=signed))
-        energy -= mean * mean
-        within[number, 0] = energy[0]
-        np.add(energy[1], energy[2], out=within[number, 1])
+        energy -= np.square(mean, out=mean)
+        energy[1] += energy[2]
+        np.maximum(energy[:2], 0, out=within[number])
         texture[number] = _texture(pair.original, side)
-    return means, np.maximum(within, 0, out=within), texture
+    return means, within, texture
 
 
 def _halved(planes: Float) -> Float:
@@ -155,41 +168,47 @@ def _texture(original: UInt8, side: int) -> Float:
     return _blur(slope_x * slope_x + slope_y * slope_y, 1.0)
 
 
-def _log_energies(means: Float, within: Float, rim: Sequence[Places]) -> tuple[Float, Float]:
-    """The logarithms of the energies of :data:`CHANNELS`, float32 (frames, 14, G, G), and those at the rim, (14, n)."""
-    at_rim = []
-    found = np.empty((len(means), len(CHANNELS), *means.shape[2:]), np.float32)
+def _log_energies(means: Float, within: Float, rim: Sequence[Places], part: Part) -> tuple[Float, Float]:
+    """The logarithms of the energies of :data:`CHANNELS` in a part of the grid, and those at the rim.
+
+    Returns:
+        float32 (frames, 14, h, w) and (14, n).
+    """
+    frames, side = means.shape[:2]
     floors = np.array(FLOORS, np.float32)[:, None, None]
+    # Energies of one frame on the whole grid, while they are in the processor's cache.
+    energies = np.empty((len(CHANNELS), side, side), np.float32)
+    flat = energies.reshape(len(CHANNELS), -1)
     mean = means.mean(axis=0)
-    shared = found[0, OWN:].copy()
     for number, scale in enumerate((1.2, 3.2)):
-        _square(mean, scale, scale / 2, shared[2 * number :][:2])
-    found[:, OWN:] = np.log(shared + floors[OWN:])
-    for number, (frame, levels) in enumerate(zip(means, found[:, :OWN], strict=True)):
-        for plane, out in zip(within[number], levels, strict=False):
-            cv2.GaussianBlur(plane, (0, 0), 0.8, dst=out)
+        _square(mean, scale, scale / 2, energies[OWN + 2 * number :][:2])
+    energies[OWN:] += floors[OWN:]
+    found = np.empty((frames, *energies[:, *part].shape), np.float32)
+    found[:, OWN:] = np.log(energies[OWN:, *part])
+    at_rim = []
+    for number, frame in enumerate(means):
+        for plane, to in zip(within[number], energies, strict=False):
+            cv2.GaussianBlur(plane, (0, 0), 0.8, dst=to)
         for place, scale in enumerate(SCALES, 1):
-            _square(frame, scale, scale / 2 if scale > 1 else 0.0, levels[2 * place :][:2])
-        _square(_over_time(means, number), 1.0, 0.6, levels[-2:])
-        levels += floors[:OWN]
-        np.log(levels, out=levels)
-        # Here, while the values are in the processor's cache.
-        at_rim.append(found[number].reshape(len(CHANNELS), -1)[:, rim[number]])
+            _square(frame, scale, scale / 2 if scale > 1 else 0.0, energies[2 * place :][:2])
+        _square(_over_time(means, number), 1.0, 0.6, energies[OWN - 2 :][:2])
+        energies[:OWN] += floors[:OWN]
+        np.log(energies[:OWN, *part], out=found[number, :OWN])
+        at_rim.append(np.log(flat[:, rim[number]]))
     return found, np.concatenate(at_rim, axis=1)
 
 
 def _square(mean: Float, scale: float, after: float, out: Float) -> None:
-    """Energy of the smoothed difference Y, Cb, Cr, smoothed again: luma and chroma, to ``out``, float32 (2, G, G)."""
-    luma, blue, red = (_blur(plane, scale) for plane in mean)
-    luma *= luma
-    blue *= blue
-    red *= red
-    blue += red
-    for energy, to in zip((luma, blue), out, strict=True):
+    """Energy of the smoothed difference, float32 (G, G, 3), smoothed again: luma and chroma, to ``out``, (2, G, G)."""
+    energy = np.empty((3, *mean.shape[:2]), np.float32)
+    cv2.split(_blur(mean, scale), list(energy))
+    np.square(energy, out=energy)
+    energy[1] += energy[2]
+    for plane, to in zip(energy, out, strict=False):
         if after:
-            cv2.GaussianBlur(energy, (0, 0), after, dst=to)
+            cv2.GaussianBlur(plane, (0, 0), after, dst=to)
         else:
-            to[:] = energy
+            to[:] = plane
 
 
 def _over_time(means: Float, number: int) -> Float:
@@ -203,23 +222,22 @@ def _over_time(means: Float, number: int) -> Float:
     return np.asarray(np.tensordot(weights[part], means[part], 1), np.float32)
 
 
-def _take_off_noise(levels: Float, at_rim: Float, log_texture: Float, rim: Sequence[Places]) -> None:
-    """Subtract from log energies, float32 (frames, 14, G, G), those of the rim at equal texture."""
+def _take_off_noise(levels: Float, at_rim: Float, log_texture: Float, rim: Sequence[Places], part: Part) -> None:
+    """Subtract from a part's log energies, float32 (frames, 14, h, w), those of the rim at equal texture."""
     if not at_rim.size:
         return
     frame = np.repeat(np.arange(len(rim)), [len(places) for places in rim])
     texture = np.concatenate([own.ravel()[places] for own, places in zip(log_texture, rim, strict=True)])
-    lines = np.empty((len(CHANNELS), 2), np.float32)
-    rest = np.empty_like(at_rim)
-    for level, line, above in zip(at_rim, lines, rest, strict=True):
-        line[:] = robust_line(texture, level)
-        above[:] = level - (line[0] * texture + line[1])
+    # Some four thousand make a line: more cost more than all else here, and masks are the same.
+    thin, thin_texture = at_rim[:, ::3].copy(), texture[::3].copy()
+    lines = np.array([robust_line(thin_texture, level) for level in thin], np.float32)
+    rest = at_rim - (lines[:, :1] * texture + lines[:, 1:])
     # Frames of one clip are coded at different qualities.
     shift = np.clip(medians(rest, frame, len(levels)), -1, 0.5)
     shift[[name.startswith("p") for name in CHANNELS]] = 0
     base = lines[:, 1] + shift.T
     noise = np.empty_like(levels[0])
-    for own, seen_texture, level in zip(levels, log_texture, base, strict=True):
+    for own, seen_texture, level in zip(levels, log_texture[:, *part], base, strict=True):
         np.multiply(lines[:, :1, None], seen_texture, out=noise)
         noise += level[:, None, None]
         own -= noise
@@ -270,21 +288,8 @@ def _place(side: int) -> Float:
 
 
 def _blur(values: Float, sigma: float) -> Float:
-    """Gaussian smoothing of a map, float32 (G, G)."""
-    if sigma < 2:
-        return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma), np.float32)
-    # For a wide kernel two matrix products are faster than a convolution.
-    rows, columns = (_smoothing(side, sigma) for side in values.shape)
-    return np.asarray(rows @ values @ columns.T, np.float32)
-
-
-@functools.cache
-def _smoothing(side: int, sigma: float) -> Float:
-    """OpenCV's Gaussian along one axis, edges included, as a matrix, float32 (side, side)."""
-    taps = cv2.getGaussianKernel(round(8 * sigma + 1) | 1, sigma, cv2.CV_32F)
-    matrix = np.asarray(cv2.sepFilter2D(np.eye(side, dtype=np.float32), -1, np.ones(1, np.float32), taps), np.float32)
-    matrix.flags.writeable = False
-    return matrix
+    """Gaussian smoothing of a map, float32 (G, G) or (G, G, n)."""
+    return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma), np.float32)
 
 
 _LUMA = np.array([0.299, 0.587, 0.114])

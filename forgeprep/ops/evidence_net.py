@@ -5,7 +5,8 @@ coarser, with more channels the coarser; the coarsest level also sees its own me
 thousand, lie in ``evidence_net.npz``; ``benchmarks/masks_fit.py`` fits them. Here it is computed with matrix products,
 so that nobody needs torch for masks.
 
-Maps of all frames lie in one array, (channels, frames, rows, columns), with one cell of zeros around each.
+Maps of some frames lie in one array, (channels + 1, frames, rows, columns), with one cell of zeros around each map.
+The last channel is room: taps of a convolution read on there, and what they make of it falls on the maps' rims.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -44,18 +46,18 @@ def forged_odds(standing: Float, mean: Float, seen: npt.NDArray[np.bool_], place
     height, width = seen.shape[1:]
     sides = height + -height % STEP, width + -width % STEP
     of_run = np.zeros((len(mean) + len(place), *sides), np.float32)
-    of_run[:, :height, :width] = np.concatenate([_scaled(mean), place])
+    of_run[:, :height, :width] = np.concatenate([np.clip(mean * np.float32(SCALE), LEAST, MOST), place])
     everywhere = weights[:, count:-1] @ of_run.reshape(len(of_run), -1) + numbers["first_bias"][:, None]
-    own = np.concatenate([weights[:, :count], weights[:, -1:]], axis=1)
+    # Scaled here, where there are few numbers.
+    own = np.concatenate([weights[:, :count] * np.float32(SCALE), weights[:, -1:]], axis=1)
     odds = np.empty((len(seen), height, width), np.float32)
     for first in range(0, len(seen), FRAMES):
         part = slice(first, first + FRAMES)
         maps = np.zeros((count + 1, len(seen[part]), *sides), np.float32)
         there = maps[..., :height, :width]
-        there[:-1] = standing[part].swapaxes(0, 1)
+        np.clip(standing[part].swapaxes(0, 1), LEAST / SCALE, MOST / SCALE, out=there[:-1])
         there[-1] = seen[part]
-        np.clip(np.multiply(there[:-1], SCALE, out=there[:-1]), LEAST, MOST, out=there[:-1])
-        fine = (own @ maps.reshape(count + 1, -1)).reshape(len(own), -1, *sides)
+        fine = _mixed(own, maps)
         fine += everywhere.reshape(len(own), 1, *sides)
         odds[part] = _net(numbers, np.maximum(fine, 0, out=fine))[:, :height, :width]
     return odds
@@ -63,20 +65,19 @@ def forged_odds(standing: Float, mean: Float, seen: npt.NDArray[np.bool_], place
 
 def _net(numbers: Mapping[str, Float], fine: Float) -> Float:
     """From the first layer's maps, float32 (C, frames, H, W), to log-odds, float32 (frames, H, W)."""
-    half = _level(numbers, "second", _halved(fine))
-    quarter = _level(numbers, "fourth", _halved(half[_INNER]))
-    eighth = _level(numbers, "eighth", _halved(quarter[_INNER]))[_INNER]
+    half = _level(numbers, "second", fine)
+    quarter = _level(numbers, "fourth", half[_MAPS])
+    eighth = _level(numbers, "eighth", quarter[_MAPS])[_MAPS]
     whole = np.concatenate([eighth.mean(axis=(2, 3)), eighth.max(axis=(2, 3))])
-    eighth = eighth + (numbers["whole"] @ whole + numbers["whole_bias"][:, None])[..., None, None]
-    quarter[_INNER] += _refined(numbers, "from_eighth", eighth)
-    half[_INNER] += _refined(numbers, "from_fourth", _convolved(numbers, "up_fourth", quarter)[_INNER])
-    coarse = _refined(numbers, "from_second", _convolved(numbers, "up_second", half)[_INNER])
-    sides = fine.shape[2] + 2, fine.shape[3] + 2
-    joined = np.zeros((len(coarse), fine.shape[1], *sides), np.float32)
-    joined[_INNER] = coarse
-    joined[_INNER] += _mixed(numbers["fine"], fine)
-    last = _convolved(numbers, "last", np.maximum(joined, 0, out=joined))[_INNER]
-    return np.asarray(_mixed(numbers["out"], last)[0] + numbers["out_bias"], np.float32)
+    more = numbers["whole"] @ whole + numbers["whole_bias"][:, None]
+    quarter[_MAPS] += _refined(numbers, "from_eighth", eighth + more[..., None, None])
+    half[_MAPS] += _refined(numbers, "from_fourth", _convolved(numbers, "up_fourth", quarter)[_MAPS])
+    coarse = _refined(numbers, "from_second", _convolved(numbers, "up_second", half)[_MAPS])
+    coarse += _mixed(numbers["fine"], fine)
+    joined = _room(*coarse.shape)
+    np.maximum(coarse, 0, out=joined[_MAPS])
+    odds = _mixed(numbers["out"], _convolved(numbers, "last", joined)[:-1]) + numbers["out_bias"]
+    return np.asarray(odds[0, :, 1:-1, 1:-1], np.float32)
 
 
 def _mixed(weights: Float, maps: Float) -> Float:
@@ -84,68 +85,69 @@ def _mixed(weights: Float, maps: Float) -> Float:
     return np.asarray(weights @ maps.reshape(len(maps), -1), np.float32).reshape(len(weights), *maps.shape[1:])
 
 
-_INNER = np.s_[:, :, 1:-1, 1:-1]
+_MAPS = np.s_[:-1, :, 1:-1, 1:-1]
 
 
-def _level(numbers: Mapping[str, Float], name: str, maps: Float) -> Float:
+def _room(channels: int, frames: int, height: int, width: int) -> Float:
+    """Room for maps, zeros."""
+    return np.zeros((channels + 1, frames, height + 2, width + 2), np.float32)
+
+
+def _level(numbers: Mapping[str, Float], name: str, finer: Float) -> Float:
+    """Maps of a coarser level, with room, of the finer one's, float32 (C, frames, H, W): means of two by two cells."""
+    channels, frames, height, width = finer.shape
+    size = width // 2, channels * frames * height // 2
+    means = cv2.resize(finer.reshape(-1, width), size, interpolation=cv2.INTER_AREA)
+    maps = _room(channels, frames, height // 2, width // 2)
+    maps[_MAPS] = means.reshape(channels, frames, height // 2, width // 2)
     return _convolved(numbers, f"{name}_2", _convolved(numbers, f"{name}_1", maps))
 
 
 def _refined(numbers: Mapping[str, Float], name: str, maps: Float) -> Float:
-    """Maps for the next finer level, float32 (O, frames, 2 H, 2 W), of (C, frames, H, W)."""
-    return _doubled(_mixed(numbers[name], maps) + numbers[f"{name}_bias"][:, None, None, None])
+    """Maps for the next finer level, float32 (O, frames, 2 H, 2 W), of (C, frames, H, W): bilinear."""
+    mixed = _mixed(numbers[name], maps) + numbers[f"{name}_bias"][:, None, None, None]
+    wide = np.matmul(mixed, _doubling(maps.shape[3]))
+    near, far = wide * np.float32(0.75), wide * np.float32(0.25)
+    found = np.empty((*wide.shape[:3], 2, wide.shape[3]), np.float32)
+    np.add(near[:, :, 1:], far[:, :, :-1], out=found[:, :, 1:, 0])
+    np.add(near[:, :, :-1], far[:, :, 1:], out=found[:, :, :-1, 1])
+    # Edges are repeated.
+    found[:, :, 0, 0], found[:, :, -1, 1] = wide[:, :, 0], wide[:, :, -1]
+    return found.reshape(*wide.shape[:2], -1, wide.shape[3])
 
 
 def _convolved(numbers: Mapping[str, Float], name: str, maps: Float) -> Float:
-    """A convolution and its ReLU, float32 (O, frames, H + 2, W + 2), of maps (C, frames, H + 2, W + 2)."""
+    """A convolution and its ReLU: float32 (O + 1, frames, H + 2, W + 2), of maps (C + 1, frames, H + 2, W + 2)."""
     kernels, bias = numbers[name], numbers[f"{name}_bias"]
-    width = maps.shape[3]
-    # All maps in one row: then each of the nine taps is the row, shifted. What runs over the edges falls on the rim.
-    row = maps.reshape(len(maps), -1)
-    size = row.shape[1] - 2 * width - 2
-    total = kernels[0] @ row[:, :size]
+    _, frames, height, width = maps.shape
+    found = np.zeros((len(bias) + 1, frames, height, width), np.float32)
+    # All cells in one row: then each of the nine taps is the row, shifted.
+    size = frames * height * width
+    row, total = maps.reshape(-1), found.reshape(-1)[width + 1 :][: len(bias) * size].reshape(len(bias), size)
     tap = np.empty_like(total)
-    for number in range(1, 9):
+    for number, kernel in enumerate(kernels):
         shift = number // 3 * width + number % 3
-        np.matmul(kernels[number], row[:, shift : shift + size], out=tap)
-        total += tap
+        shifted = row[shift:][: kernel.shape[1] * size].reshape(-1, size)
+        np.matmul(kernel, shifted, out=tap if number else total)
+        if number:
+            total += tap
     total += bias[:, None]
-    found = np.zeros((len(bias), *maps.shape[1:]), np.float32)
-    np.maximum(total, 0, out=found.reshape(len(bias), -1)[:, width + 1 : width + 1 + size])
+    np.maximum(found, 0, out=found)
     for rim in np.s_[:, :, 0], np.s_[:, :, -1], np.s_[..., 0], np.s_[..., -1]:
         found[rim] = 0
     return found
 
 
-def _halved(maps: Float) -> Float:
-    """Means of two by two cells, with a rim of zeros: float32 (C, frames, H / 2 + 2, W / 2 + 2)."""
-    rows = maps[:, :, ::2] + maps[:, :, 1::2]
-    found = np.zeros((*maps.shape[:2], maps.shape[2] // 2 + 2, maps.shape[3] // 2 + 2), np.float32)
-    np.add(rows[..., ::2], rows[..., 1::2], out=found[_INNER])
-    found *= np.float32(0.25)
-    return found
-
-
-def _doubled(maps: Float) -> Float:
-    """Bilinear: float32 (C, frames, 2 H, 2 W), of (C, frames, H, W)."""
-    down, across = (_doubling(side) for side in maps.shape[2:])
-    return np.asarray(down @ maps @ across.T, np.float32)
-
-
 @functools.cache
 def _doubling(side: int) -> Float:
-    """Linear interpolation to twice as many cells as a matrix, float32 (2 side, side); edges are repeated."""
+    """Linear interpolation to twice as many cells as a matrix, float32 (side, 2 side); edges are repeated."""
     at = np.arange(2 * side)
     near, other = at // 2, np.clip(at // 2 + 2 * (at % 2) - 1, 0, side - 1)
-    matrix = np.zeros((2 * side, side), np.float32)
-    np.add.at(matrix, (at, near), 0.75)
-    np.add.at(matrix, (at, other), 0.25)
+    matrix = np.zeros((side, 2 * side), np.float32)
+    np.add.at(matrix, (near, at), 0.75)
+    np.add.at(matrix, (other, at), 0.25)
     matrix.flags.writeable = False
     return matrix
-
-
-def _scaled(energies: Float) -> Float:
-    return np.asarray(np.clip(energies * np.float32(SCALE), LEAST, MOST), np.float32)
 
 
 @functools.cache

@@ -52,6 +52,9 @@ LEAST_ENERGY = 1.5
 """Log energy over the rim's noise that is needed inside the region, on average over a run: else that was coding."""
 CLEAR_FRAME, CLEAR_ENERGY = 0.5, 3.0
 """Confidence and energy of a frame that is visibly forged whatever the others of its run show."""
+CLEAR_RUN, FEW = 0.5, 4
+"""Mean confidence of a run that is visibly forged whatever its energy; not of one of fewer frames: coding noise, which
+is not averaged out there, looks as clear."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,9 @@ def difference_masks(
 def _is_visible(expected: Float, energies: Float) -> bool:
     """Whether anything was visibly forged in a run, by the confidence and the energy of its frames."""
     clear = (expected >= CLEAR_FRAME) & (energies >= CLEAR_ENERGY)
-    return bool(clear.any()) or (expected.mean() >= LEAST_RUN and energies.mean() >= LEAST_ENERGY)
+    if clear.any() or (len(expected) >= FEW and expected.mean() >= CLEAR_RUN):
+        return True
+    return bool(expected.mean() >= LEAST_RUN and energies.mean() >= LEAST_ENERGY)
 
 
 def binarise(difference: UInt8, threshold: int, *, enlarge: float = 1.3) -> UInt8:
@@ -185,7 +190,7 @@ def fit_features(evidence: Evidence, regions: Sequence[Bool], crops: Sequence[Cr
         part = extent(looked_at)
         places = np.stack([one[part].ravel() for one in (inside, 1 - inside, ring, border)]).astype(np.float32)
         odds = np.clip(evidence.log_odds[number][part].ravel(), -5, 5)
-        standing = evidence.standing[number, :, *part]
+        standing = evidence.standing[number, :, *_from(evidence.part, part)]
         maps = [np.clip(standing[group].max(axis=0).ravel(), -1, 6) for group in groups]
         sums = np.stack([1 / (1 + np.exp(-odds)), odds, *maps]) @ places.T
         sizes = places.sum(axis=1)
@@ -223,6 +228,12 @@ def _shown(crops: Sequence[Crop], side: int) -> Part:
     low = np.clip(np.floor(places[:, :2].min(axis=0)) - AROUND, 0, side - 1).astype(int)
     high = np.clip(np.ceil(places[:, 2:].max(axis=0)) + AROUND, 1, side).astype(int)
     return slice(low[1], high[1]), slice(low[0], high[0])
+
+
+def _from(whole: Part, part: Part) -> Part:
+    """A part of the grid, counted from the first cell of a larger part."""
+    rows, columns = (slice(own.start - of.start, own.stop - of.start) for own, of in zip(part, whole, strict=True))
+    return rows, columns
 
 
 def _mask_of(log_odds: Float, crop: Crop, enlarge: float) -> DifferenceMask:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from forgeprep.datasets.base import Scan
 from forgeprep.errors import ConfigMismatch, VerifyError
-from forgeprep.pipeline.plan import Plan, open_plan
+from forgeprep.pipeline.plan import open_plan
 from forgeprep.pipeline.update import clips_text, compare_clips
-from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.config import current_names
 from forgeprep.shards.names import table_path
 
@@ -46,7 +45,7 @@ def _text(value: Any) -> str:
 def mismatch(out: Path, old: dict[str, Any], new: dict[str, Any], scan: Scan | None) -> ConfigMismatch:
     """The error for a folder whose ``run.json`` is ``old``, where a run of ``new`` was asked for.
 
-    ``scan`` is given where the run there could take these clips in.
+    ``scan`` is given where an update could take these clips in: all that it would look at.
     """
     if old.get("derived"):
         step = old["derived"][-1].get("command", "another command")
@@ -68,26 +67,9 @@ def mismatch(out: Path, old: dict[str, Any], new: dict[str, Any], scan: Scan | N
             "give another --out, the old options, or --overwrite to throw the old run away"
         )
     with suppress(VerifyError):
-        plan = open_plan(table_path(out, "plan"))
-        new_clips, changed, removed = compare_clips(plan, scan.clips)
-        unasked = {clip.clip_id for clip in _clips_of(plan) if not _is_asked(clip, new["config"])}
-        clips = clips_text(new_clips, changed, [name for name in removed if name not in unasked])
+        clips = clips_text(*compare_clips(open_plan(table_path(out, "plan")), scan.clips))
         told += f": {clips}" if clips else ""
     return ConfigMismatch(
         f"{out}: holds another run ({told}); --update makes what is new or changed and keeps the other shards; "
         "or give another --out, or --overwrite to throw the old run away"
-    )
-
-
-def _clips_of(plan: Plan) -> Iterator[Clip]:
-    return (clip for shard in plan.shards() for group in shard.groups for clip in group.clips)
-
-
-def _is_asked(clip: Clip, config: Mapping[str, Any]) -> bool:
-    """Whether a configuration selects this clip: what it does not name is not gone."""
-    methods, compressions = config.get("methods"), config.get("compression")
-    return (
-        clip.split in config["splits"]
-        and (methods is None or clip.method is None or clip.method.lower() in {name.lower() for name in methods})
-        and (compressions is None or clip.compression in compressions)
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -171,20 +172,27 @@ def group_rows(
         _drop_short(group, length, log)
         return
     sequences = SequenceBuilder(group, log, steps.columns) if length is not None else None
-    for samples in source.source(group, root, params, steps.companions, log):
-        samples = list(samples)
-        for stage, stage_params in steps.samples:
-            alive = [sample for sample in samples if sample.reason is None]
-            if stage.derive is not None:
-                further = stage.derive(alive, stage_params)
-                enter_derived(further, log)
-                samples += further
-            elif stage.apply is not None:
-                stage.apply(alive, stage_params)
+    for run in source.source(group, root, params, steps.companions, log):
+        # Taken over: while the source makes the next run, nobody holds the pictures of this one any more.
+        samples = list(run)
+        run.clear()
+        _apply(steps, samples, log)
         rows = _rows(samples, steps, config, log)
         yield rows if sequences is None else (joined for row in rows for joined in sequences.add(row))
     if sequences is not None:
         yield sequences.finish()
+
+
+def _apply(steps: Steps, samples: list[Sample], log: GroupLog) -> None:
+    """Let all stages work on a run; what they derive of it is added."""
+    for stage, params in steps.samples:
+        alive = [sample for sample in samples if sample.reason is None]
+        if stage.derive is not None:
+            further = stage.derive(alive, params)
+            enter_derived(further, log)
+            samples += further
+        elif stage.apply is not None:
+            stage.apply(alive, params)
 
 
 def _chooser(params: FramesParams) -> Callable[[int, Group], Wanted]:
@@ -224,16 +232,27 @@ def quiet_libraries() -> None:
     """One thread a worker, and no chatter from decoders: the workers are the parallelism."""
     import av.logging
     import cv2
-    from threadpoolctl import threadpool_limits
 
     cv2.setNumThreads(0)
-    # Products as small as these take many times as long where threads of BLAS wait for each other.
-    threadpool_limits(1, user_api="blas")
+    _one_thread_of_blas()
     av.logging.set_level(av.logging.PANIC)
 
 
+@functools.cache
+def _one_thread_of_blas() -> None:
+    """Products as small as these take many times as long where threads of BLAS wait for each other.
+
+    Once in a process: to find the libraries takes 20 ms.
+    """
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1, user_api="blas")
+
+
 def _rows(samples: list[Sample], steps: Steps, config: RunConfig, log: GroupLog) -> Iterator[dict[str, Any]]:
-    for sample in samples:
+    samples.reverse()
+    while samples:
+        sample = samples.pop()
         if sample.reason is None:
             # Samples of several frames are counted when they are whole.
             log.clips[sample.clip_id].written += steps.frames.sequence_length is None
@@ -298,7 +317,9 @@ def _record(job: ShardJob, plan: ShardPlan, logs: list[GroupLog], files: list[An
 
 
 def _clip_row(entry: ClipLog) -> dict[str, Any]:
-    values = {**asdict(entry.clip), **asdict(entry), **_pairing_of(entry)}
+    # Not asdict, which copies every list of frames.
+    values = {one.name: getattr(owner, one.name) for owner in (entry.clip, entry) for one in fields(owner)}
+    values |= _pairing_of(entry)
     values["header_frames"] = entry.clip.frame_count
     values["visual_label"] = entry.clip.visual_label
     values["listed_frames"] = entry.clip.listed_frames or None

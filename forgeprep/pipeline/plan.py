@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import heapq
-import itertools
 import json
 import math
 from collections import defaultdict
@@ -13,8 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -24,22 +24,15 @@ from forgeprep.io.safe_files import LIST_BYTES, parse_json, read_bytes
 from forgeprep.io.storage import is_remote, parquet_source
 from forgeprep.media import process as media_process
 from forgeprep.media.video import read_header
-from forgeprep.pipeline.plan_rows import ShardRows
+from forgeprep.pipeline.plan_rows import ROWS, ShardRows
+from forgeprep.schemas.clip_table import Int64
 from forgeprep.schemas.clips import BOXES, SPLITS, Clip, Split
 from forgeprep.schemas.renamed import CLIP_COLUMNS_RENAMED, current_row
 from forgeprep.shards.names import shard_name
 from forgeprep.stages.base import Group, Wanted
 
 PLAN_SCHEMA = pa.schema(
-    [
-        pa.field("shard", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("source_id", pa.string(), nullable=False),
-        pa.field("clip_id", pa.string(), nullable=False),
-        pa.field("frames", pa.list_(pa.int32()), nullable=False),
-        pa.field("clip", pa.string(), nullable=False),
-        pa.field("reference", pa.bool_(), nullable=False),
-    ]
+    [pa.field("shard", pa.string(), nullable=False), pa.field("split", pa.string(), nullable=False), *ROWS]
 )
 """``meta/plan.pq``: a row group a shard, a row a clip; ``clip`` is the :class:`Clip` as JSON.
 
@@ -51,7 +44,6 @@ Select = Callable[[int, Group], Wanted]
 _BRIEFS = "forgeprep.shards"
 _AT_ONCE = 64
 """Headers that are asked for by one message."""
-_Name = TypeVar("_Name", str, int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +144,11 @@ def pack_rows(shards: Iterable[ShardRows], inputs: Mapping[str, str] | None = No
     short = {"write_statistics": False, "use_dictionary": False}
     with pq.ParquetWriter(sink, PLAN_SCHEMA, compression="zstd", **short) as writer:
         for rows in shards:
-            count = len(rows.columns["clip_id"])
-            columns = {"shard": [rows.name] * count, "split": [rows.split] * count, **rows.columns}
-            writer.write_table(pa.table(columns, schema=PLAN_SCHEMA), row_group_size=max(1, count))
+            table = rows.table()
+            count = len(table)
+            named = [pa.array([text]).take(pa.array(np.zeros(count, np.int64))) for text in (rows.name, rows.split)]
+            table = pa.table([*named, *table.columns], schema=PLAN_SCHEMA)
+            writer.write_table(table, row_group_size=max(1, count))
             digest = rows.inputs if inputs is None else inputs[rows.name]
             counts = rows.groups, rows.clips, rows.requested
             briefs.append(Brief(rows.name, rows.split, *counts, digest, rows.kinds))
@@ -186,45 +180,46 @@ def read_shard(file: Path | pa.NativeFile, number: int) -> ShardPlan:
 
 def with_headers(clips: Sequence[Clip], root: Path, progress: Callable[[int], None] = lambda _: None) -> list[Clip]:
     """The clips with what their containers' headers say; those whose number of frames is known are left as they are."""
-    known = {number: clip for number, clip in enumerate(clips) if clip.frame_count}
+    read = iter(read_headers([clip.path for clip in clips if not clip.frame_count], root, progress))
+    return [clip if clip.frame_count else _with_header(clip, *next(read)) for clip in clips]
+
+
+def _with_header(clip: Clip, frame_count: int, error: str | None) -> Clip:
+    return replace(clip, frame_count=frame_count, error=error)
+
+
+def read_headers(
+    paths: Sequence[str], root: Path, progress: Callable[[int], None] = lambda _: None
+) -> list[tuple[int, str | None]]:
+    """Of each clip the number of frames that its container's header promises, or 0 and why it cannot be read."""
     # Threads, because a header is a wait for the disk or the network. Each has a process that reads, so that a hostile
-    # header takes nothing along.
-    unknown = [clip for clip in clips if not clip.frame_count]
-    # One more has to read a hundred headers until it has made up for its start.
-    threads = 8 if is_remote(root) else min(8, max(2, usable_cpus()), 1 + len(unknown) // 100)
+    # header takes nothing along. One more has to read a hundred headers until it has made up for its start.
+    threads = 8 if is_remote(root) else min(8, max(2, usable_cpus()), 1 + len(paths) // 100)
     # A message for each file takes as long as its header, where that is near.
-    size = 1 if is_remote(root) else max(1, min(_AT_ONCE, len(unknown) // (4 * threads)))
-    batches = [unknown[start : start + size] for start in range(0, len(unknown), size)]
+    size = 1 if is_remote(root) else max(1, min(_AT_ONCE, len(paths) // (4 * threads)))
+    batches = [paths[start : start + size] for start in range(0, len(paths), size)]
+    found: list[tuple[int, str | None]] = []
     with media_process.reading(), ThreadPoolExecutor(threads) as pool:
-        probed = itertools.chain.from_iterable(pool.map(functools.partial(_probed, root), batches))
-        complete = []
-        for number in range(len(clips)):
-            complete.append(known.pop(number) if number in known else next(probed))
-            if number % 100 == 99:
-                progress(number + 1)
-    return complete
+        for read in pool.map(functools.partial(_headers, root), batches):
+            found += read
+            progress(len(found))
+    return found
 
 
-def _probed(root: Path, clips: Sequence[Clip]) -> list[Clip]:
-    if len(clips) > 1:
+def _headers(root: Path, paths: Sequence[str]) -> list[tuple[int, str | None]]:
+    if len(paths) > 1:
         with contextlib.suppress(MediaError):
-            found = media_process.ask_headers([root / clip.path for clip in clips])
-            return [_with_header(clip, header) for clip, header in zip(clips, found, strict=True)]
+            found = media_process.ask_headers([root / path for path in paths])
+            return [(0, one.message) if isinstance(one, MediaError) else (one["frame_count"], None) for one in found]
     # Alone, or one of them has killed the reader: which, is seen one by one.
-    return [_probed_alone(root, clip) for clip in clips]
+    return [_header(root / path) for path in paths]
 
 
-def _probed_alone(root: Path, clip: Clip) -> Clip:
+def _header(path: Path) -> tuple[int, str | None]:
     try:
-        return replace(clip, frame_count=read_header(root / clip.path).frame_count)
+        return read_header(path).frame_count, None
     except MediaError as error:
-        return replace(clip, error=error.message)
-
-
-def _with_header(clip: Clip, header: Mapping[str, Any] | MediaError) -> Clip:
-    if isinstance(header, MediaError):
-        return replace(clip, error=header.message)
-    return replace(clip, frame_count=header["frame_count"])
+        return 0, error.message
 
 
 def group_of(clips: list[Clip], select: Select, references: Sequence[Clip] = ()) -> Group:
@@ -276,24 +271,30 @@ def _first(group: Group) -> Clip:
     return group.original or group.clips[0]
 
 
-def spread(costs: Mapping[_Name, int], shard_size: int, shards: int | None = None) -> list[list[_Name]]:
+def spread(costs: Mapping[str, int], shard_size: int, shards: int | None = None) -> list[list[str]]:
     """Spread names over as few parts as the size allows: the costliest first, each to the emptiest part; both sorted.
 
     >>> spread({"a": 2, "b": 5, "c": 3}, 5)
     [['a', 'c'], ['b']]
     """
-    count = min(len(costs), shards or max(1, math.ceil(sum(costs.values()) / shard_size)))
-    parts: list[list[_Name]] = [[] for _ in range(count)]
-    loads = [(0, number) for number in range(count)]
     names = sorted(costs)
-    names.sort(key=lambda name: -costs[name])
-    for name in names:
+    parts = spread_evenly(np.array([costs[name] for name in names], np.int64), shard_size, shards)
+    return [[names[number] for number in part.tolist()] for part in parts]
+
+
+def spread_evenly(costs: Int64, shard_size: int, shards: int | None = None) -> list[Int64]:
+    """The same of costs alone: the places of those in each part."""
+    count = min(len(costs), shards or max(1, math.ceil(int(costs.sum()) / shard_size)))
+    loads = [(0, number) for number in range(count)]
+    order = np.argsort(-costs, kind="stable")
+    part_of = np.empty(len(costs), np.int32)
+    for place, cost in zip(order.tolist(), costs[order].tolist(), strict=True):
         load, emptiest = loads[0]
-        parts[emptiest].append(name)
-        heapq.heapreplace(loads, (load + costs[name], emptiest))
-    for part in parts:
-        part.sort()
-    return sorted(parts)
+        part_of[place] = emptiest
+        heapq.heapreplace(loads, (load + cost, emptiest))
+    ends = np.cumsum(np.bincount(part_of, minlength=count))[:-1]
+    parts = np.split(np.argsort(part_of, kind="stable"), ends) if count else []
+    return sorted(parts, key=lambda part: part[:1].tolist())
 
 
 def cost_of(group: Group) -> int:

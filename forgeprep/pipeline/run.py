@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from forgeprep.datasets.base import Scan, ScanOptions
 from forgeprep.datasets.boxes import BEST, OWN, boxes_from_name
 from forgeprep.datasets.find import scan_root
 from forgeprep.datasets.scan_tables import one_of_each
+from forgeprep.errors import UsageError
 from forgeprep.io.lock import locked
 from forgeprep.media import guard
 from forgeprep.pipeline.configure import (
@@ -46,7 +48,7 @@ from forgeprep.pipeline.update import (
     settled_sources,
     widened,
 )
-from forgeprep.schemas.clip_lines import input_lines
+from forgeprep.schemas.clip_lines import input_lines, text_of
 from forgeprep.schemas.clip_table import ClipTable, folders_of
 from forgeprep.schemas.clips import Clip, Split
 from forgeprep.schemas.config import RunConfig
@@ -111,7 +113,8 @@ def prepare_run(
     mends = retry and old is not None and settings_of(old)[1] == settings[1]
     grows = update and alike
     if old is not None and write and not overwrite and (old.get("derived") or not (same or mends or grows)):
-        raise mismatch(out, old, identity, scan if alike else None)
+        could = None if old.get("derived") else before
+        raise mismatch(out, old, identity, _scan_wider(scan, config, could, root, real_roots or {}, out, progress))
     failed, known = failed_clips(out) if mends else None, out if same or mends or grows else None
     if not (same or mends):
         planning(_count_splits(scan.clips))
@@ -174,12 +177,35 @@ def _scan(
     return scan_root(dataset, root, asked)
 
 
+def _scan_wider(
+    scan: Scan,
+    config: RunConfig,
+    before: RunConfig | None,
+    root: Path,
+    others: Mapping[str, Path],
+    out: Path,
+    progress: Callable[[str, int], None],
+) -> Scan | None:
+    """What an update of the run in ``out`` would look at: ``scan``, and what the run asked for ``before``.
+
+    None where no update is possible: the run is of other settings, or the dataset lacks what it was made of.
+    """
+    if before is None:
+        return None
+    wider = widened(config, before)
+    if wider == config:
+        return scan
+    with suppress(UsageError):
+        return _scan(wider, root, others, settled_sources(out), progress)
+    return None
+
+
 def _inputs(scan: Scan) -> str:
     """SHA-256 over all clips that were found, as hex."""
     inputs = hashlib.sha256()
     if isinstance(scan.clips, ClipTable):
-        for row, line in enumerate(input_lines(scan.clips)):
-            inputs.update(json.dumps(inputs_of(scan.clips[row])).encode() if line is None else line)
+        for row, lines in input_lines(scan.clips):
+            inputs.update(json.dumps(inputs_of(scan.clips[row])).encode() if lines is None else text_of(lines))
         return inputs.hexdigest()
     for clip in scan.clips:
         inputs.update(json.dumps(inputs_of(clip)).encode())

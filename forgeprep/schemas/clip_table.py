@@ -6,24 +6,22 @@ last slash. A clip is made anew each time it is asked for.
 
 from __future__ import annotations
 
+import itertools
 import operator
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from forgeprep.schemas.clips import Clip, Forgery, Split
 
 Int64 = npt.NDArray[np.int64]
 NONE = -1
-_LETTERS = 26
-"""Enough to tell the folders of most datasets from each other: ``forgerynet/train/image/16/``."""
 _T = TypeVar("_T")
 _NAMES = ("clip_id", "path", "source_id", "original_id", "companion")
 _HELD = frozenset({"dataset", "split", "label", "forgery", "method", "family", "compression", "guessed", "companions",
@@ -51,42 +49,48 @@ class _Names:
     """Names as numbers of 64 bits: a number of the folder, and one of what follows the last slash."""
 
     def __init__(self) -> None:
-        self._texts: list[str] = []
+        # As one text: millions of strings take thrice the memory.
+        self._text_of_all = bytearray()
+        self._ends = array("i", [0])
         self._numbers: dict[str, int] = {}
-
-    def number(self, name: str) -> int:
-        """The number that stands for a name in :meth:`names`; :data:`NONE` if no clip has it."""
-        folder, _, leaf = name.rpartition("/")
-        first, last = self._numbers.get(folder), self._numbers.get(leaf)
-        return NONE if first is None or last is None else first << 32 | last
 
     def text(self, name: int) -> str:
         """The name that a number of :meth:`names` stands for."""
         return self._text(name) or ""
 
+    def part(self, number: int) -> str:
+        """A folder, or what follows the last slash, by either half of a number of :meth:`names`."""
+        return self._text_of_all[self._ends[number] : self._ends[number + 1]].decode()
+
+    def intern(self, text: str) -> int:
+        """The number of a folder, or of what follows the last slash; :meth:`part` is the way back."""
+        number = self._numbers.get(text)
+        if number is None:
+            number = self._numbers[text] = self.keep(text)
+        return number
+
+    def keep(self, text: str) -> int:
+        """As :meth:`intern`, of a text that the caller takes in once: it is not kept in mind."""
+        self._text_of_all += text.encode()
+        self._ends.append(len(self._text_of_all))
+        return len(self._ends) - 2
+
+    def parts(self) -> pa.StringArray:
+        """All parts of names, by their numbers. From then on no clip can be taken in."""
+        self._numbers = {}
+        buffers = pa.py_buffer(self._ends), pa.py_buffer(self._text_of_all)
+        return pa.StringArray.from_buffers(len(self._ends) - 1, *buffers)
+
     def _key(self, name: str | None) -> int:
         if name is None:
             return NONE
         folder, _, leaf = name.rpartition("/")
-        numbers = self._numbers
-        first = numbers.get(folder)
-        if first is None:
-            first = self._intern(folder)
-        last = numbers.get(leaf)
-        if last is None:
-            last = self._intern(leaf)
-        return first << 32 | last
-
-    def _intern(self, text: str) -> int:
-        number = self._numbers[text] = len(self._texts)
-        self._texts.append(text)
-        return number
+        return self.intern(folder) << 32 | self.intern(leaf)
 
     def _text(self, name: int) -> str | None:
         if name == NONE:
             return None
-        folder = self._texts[name >> 32]
-        leaf = self._texts[name & 0xFFFFFFFF]
+        folder, leaf = self.part(name >> 32), self.part(name & 0xFFFFFFFF)
         return f"{folder}/{leaf}" if folder else leaf
 
 
@@ -119,45 +123,43 @@ class ClipTable(_Names, Sequence[Clip]):
         """Take a clip in, at the end."""
         kind = ClipKind(clip.dataset, clip.split, clip.label, clip.forgery, clip.method, clip.family, clip.compression,
                         clip.guessed)  # fmt: skip
-        one = next(iter(clip.companions.items())) if len(clip.companions) == 1 else None
-        self.add(kind, clip.clip_id, clip.path, clip.source_id, clip.original_id, one, tuple(clip.identities),
-                 clip.size_bytes, clip.frame_count)  # fmt: skip
-        extra = _rarer(clip)
-        if len(clip.companions) > 1:
-            extra["companions"] = clip.companions
-        if extra:
-            self._small["extra"][-1] = self._keep(extra)
+        one = len(clip.companions) == 1
+        extra = _rarer(clip, self._key) | ({"companions": clip.companions} if len(clip.companions) > 1 else {})
+        values = {
+            "clip_id": self._key(clip.clip_id), "path": self._key(clip.path), "source_id": self._key(clip.source_id),
+            "original_id": self._key(clip.original_id), "size_bytes": clip.size_bytes, "kind": self.kind_number(kind),
+            "companion": self._key(next(iter(clip.companions.values())) if one else None),
+            "people": self.people_number(tuple(clip.identities)),
+            "tag": self.tag_number(next(iter(clip.companions))) if one else NONE, "frame_count": clip.frame_count,
+        }  # fmt: skip
+        self.extend({name: np.array([value]) for name, value in values.items()}, {0: extra} if extra else {})
 
-    def add(
-        self,
-        kind: ClipKind,
-        clip_id: str,
-        path: str,
-        source_id: str,
-        original_id: str | None,
-        companion: tuple[str, str] | None,
-        people: tuple[str, ...],
-        size_bytes: int,
-        frame_count: int,
-    ) -> None:
-        """Take in a clip without rarer attributes, as :meth:`append` in half the time: one companion or none."""
-        columns, small, key = self._columns, self._small, self._key
-        columns["clip_id"].append(key(clip_id))
-        columns["path"].append(key(path))
-        columns["source_id"].append(key(source_id))
-        columns["original_id"].append(key(original_id))
-        columns["size_bytes"].append(size_bytes)
-        small["kind"].append(_number(kind, self._kinds, self.kinds))
-        small["people"].append(_number(people, self._groups, self._people))
-        small["frame_count"].append(frame_count)
-        tag, file = companion or (None, None)
-        columns["companion"].append(key(file))
-        small["tag"].append(NONE if tag is None else _number(tag, self._tags, self._tag_names))
-        small["extra"].append(NONE)
+    def extend(self, columns: Mapping[str, npt.NDArray[Any]], rare: Mapping[int, dict[str, Any]]) -> None:
+        """Take in many clips at once.
 
-    def set_rare(self, **values: Any) -> None:
-        """Set rarer attributes of the clip that was taken in last; None is as good as not set."""
-        self._small["extra"][-1] = self._keep({name: value for name, value in values.items() if value is not None})
+        Args:
+            columns: names by :meth:`intern`, folder << 32 | leaf; kinds, people and tags by their numbers; and
+                size_bytes and frame_count. A value for each clip.
+            rare: rarer attributes of some, by their places among these.
+        """
+        extra = np.full(len(columns["kind"]), NONE, np.int32)
+        for row, values in rare.items():
+            extra[row] = self._keep(values)
+        for name, values in {**columns, "extra": extra}.items():
+            column = self._columns[name] if name in self._columns else self._small[name]
+            column.frombytes(np.ascontiguousarray(values, column.typecode).tobytes())
+
+    def kind_number(self, kind: ClipKind) -> int:
+        """The number that stands for a kind."""
+        return _number(kind, self._kinds, self.kinds)
+
+    def people_number(self, people: tuple[str, ...]) -> int:
+        """The number that stands for these people."""
+        return _number(people, self._groups, self._people)
+
+    def tag_number(self, tag: str) -> int:
+        """The number that stands for a kind of companion."""
+        return _number(tag, self._tags, self._tag_names)
 
     @overload
     def __getitem__(self, index: int) -> Clip: ...
@@ -184,23 +186,38 @@ class ClipTable(_Names, Sequence[Clip]):
         )  # fmt: skip
         extra = small["extra"][row]
         for name, value in self._extra[extra].items() if extra >= 0 else ():
-            object.__setattr__(clip, name, value)
+            own = [*map(self.text, value)] if name == "candidates" else value
+            object.__setattr__(clip, name, own)
         return clip
 
-    def names(self, column: str) -> Int64:
-        """A column of names as numbers: equal where the names are, :data:`NONE` where there is none."""
-        return np.frombuffer(self._columns[column], np.int64).copy()
+    def names(self, column: str, rows: Int64 | None = None) -> Int64:
+        """A column of names as numbers, of all rows or some: equal where the names are, :data:`NONE` for none."""
+        return self._column(column, rows).astype(np.int64)
 
-    def numbers(self, column: str) -> npt.NDArray[np.int32]:
-        """A column of numbers: kind, people, frame_count, or extra, which is negative where :meth:`extra` is empty."""
-        return np.frombuffer(self._small[column], np.int32).copy()
+    def numbers(self, column: str, rows: Int64 | None = None) -> npt.NDArray[Any]:
+        """A column of numbers: kind, people, frame_count, size_bytes, tag, or extra, negative for an empty one."""
+        return self._column(column, rows).copy()
+
+    def _column(self, column: str, rows: Int64 | None) -> npt.NDArray[Any]:
+        data = self._columns[column] if column in self._columns else self._small[column]
+        found = np.frombuffer(data, data.typecode)
+        return found if rows is None else found[rows]
 
     def people(self) -> list[tuple[str, ...]]:
         """What the column people counts."""
         return self._people
 
+    @property
+    def tags(self) -> list[str]:
+        """What the column tag counts: kinds of companions."""
+        return self._tag_names
+
+    def rare_rows(self) -> list[int]:
+        """The rows that have rarer attributes."""
+        return np.flatnonzero(self.numbers("extra") >= 0).tolist()
+
     def extra(self, row: int) -> dict[str, Any]:
-        """The rarer attributes of a clip that are set, as its candidates, spans, frames and error."""
+        """The rarer attributes of a clip that are set, as spans, frames, error, and candidates as numbers of names."""
         number = self._small["extra"][row]
         return self._extra[number] if number >= 0 else {}
 
@@ -223,11 +240,14 @@ class ClipTable(_Names, Sequence[Clip]):
         return self._extras - 1
 
 
-def _rarer(clip: Clip) -> dict[str, Any]:
+def _rarer(clip: Clip, key: Callable[[str], int]) -> dict[str, Any]:
     values = _rare_of(clip)
     if values == _COMMON:
         return {}
-    return {name: value for (name, usual), value in zip(RARE.items(), values, strict=True) if value != usual}
+    found = {name: value for (name, usual), value in zip(RARE.items(), values, strict=True) if value != usual}
+    if clip.candidates is not None:
+        found["candidates"] = tuple(map(key, clip.candidates))
+    return found
 
 
 def _number(value: _T, numbers: dict[_T, int], values: list[_T]) -> int:
@@ -239,25 +259,23 @@ def _number(value: _T, numbers: dict[_T, int], values: list[_T]) -> int:
 
 
 def order_of(table: ClipTable, names: Int64) -> Int64:
-    """How to sort names of a table, in parts by their first letters: all texts at once take as much as the table."""
-    folders, of_name = np.unique(names >> 32, return_inverse=True)
-    long = [text[:_LETTERS] if len(text) >= _LETTERS else None for text in (table._texts[f] for f in folders.tolist())]
-    starts = [long[folder] or table.text(name)[:_LETTERS] for folder, name in zip(of_name, names.tolist(), strict=True)]
-    firsts = sorted({*starts})
-    rank = {start: number for number, start in enumerate(firsts)}
-    numbers = np.array([rank[start] for start in starts], np.int32)
-    del starts
-    by_part = np.argsort(numbers, kind="stable")
-    order = []
-    for rows in np.split(by_part, np.cumsum(np.bincount(numbers, minlength=len(firsts)))[:-1]):
-        texts = pa.array(map(table.text, names[rows].tolist()), pa.string(), size=len(rows))
-        order.append(rows[pc.sort_indices(texts).to_numpy()])
-    return np.concatenate(order) if order else by_part
+    """How to sort names of a table."""
+    folders, of_folder = np.unique(names >> 32, return_inverse=True)
+    texts = [f"{table.part(folder)}/" if table.part(folder) else "" for folder in folders.tolist()]
+    order = sorted(range(len(texts)), key=texts.__getitem__)
+    if any(texts[after].startswith(texts[before]) for before, after in itertools.pairwise(order)):
+        # A folder lies in another one, or names have none: they are not in the order of their folders.
+        return np.array(sorted(range(len(names)), key=[*map(table.text, names.tolist())].__getitem__), np.int64)
+    leaves, of_leaf = np.unique(names & 0xFFFFFFFF, return_inverse=True)
+    last = [table.part(leaf) for leaf in leaves.tolist()]
+    ranks = _ranks(order)[of_folder] << 32 | _ranks(sorted(range(len(last)), key=last.__getitem__))[of_leaf]
+    return np.argsort(ranks, kind="stable")
 
 
-def odd_texts(table: ClipTable, odd: Callable[[str], bool]) -> set[int]:
-    """Numbers of the parts of names for which ``odd`` is true."""
-    return {number for number, text in enumerate(table._texts) if odd(text)}
+def _ranks(order: Sequence[int]) -> Int64:
+    ranks = np.empty(len(order), np.int64)
+    ranks[np.asarray(order, np.int64)] = np.arange(len(order))
+    return ranks
 
 
 def folders_of(table: ClipTable) -> dict[str, int]:
@@ -267,8 +285,8 @@ def folders_of(table: ClipTable) -> dict[str, int]:
         names = table.names(name)
         numbers, counts = np.unique(names[names != NONE] >> 32, return_counts=True)
         for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
-            found[table._texts[number]] += count
-    for row in np.flatnonzero(table.numbers("extra") >= 0).tolist():
+            found[table.part(number)] += count
+    for row in table.rare_rows():
         for path in table.extra(row).get("companions", {}).values():
             found[path.rpartition("/")[0]] += 1
     return dict(found)

@@ -19,7 +19,7 @@ REASONS: dict[str, str] = {
     "missing_frame": "the folder of pictures has none of this number",
     "past_end": "the clip ends before this frame",
     "no_face": "no face was found at this frame",
-    "no_landmarks": "crops are aligned, and no landmarks were found on this face",
+    "no_landmarks": "crops are aligned, and no landmarks of a face were found on this face",
     "bystander": "a face of a fake that the forgery did not touch",
     "no_original": "a stage needs the original, and the original is missing or unreadable",
     "size_mismatch": "the fake's picture is another size than its original's, and not simply scaled or letterboxed",

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from forgeprep.io.storage import parquet_source
+from forgeprep.io.storage import parquet_source, path_of_name
 from forgeprep.shards.names import table_path
 
 
@@ -50,7 +50,7 @@ def again(run: Mapping[str, Any], out: Path) -> str | None:
         return f"give 'forgeprep run' again with --stages {stages}"
     if not steps:
         return "run again"
-    if any(Path(source.get("out", "")).absolute() == out.absolute() for source in steps[-1].get("from", ())):
+    if any(path_of_name(source.get("out", "")).absolute() == out.absolute() for source in steps[-1].get("from", ())):
         return None
     return f"give the same 'forgeprep {steps[-1].get('command')}' command again"
 

@@ -283,7 +283,10 @@ class GroupLog:
 SelectFunction = Callable[[int, Group, Any], Wanted]
 """``(frame_count, group, params)``: the frames wanted of a group, ascending, of so many that its original has."""
 SourceFunction = Callable[[Group, Path, Any, frozenset[str], GroupLog], Iterator[list[Sample]]]
-"""``(group, root, params, companions, log)``: yields runs of consecutive samples of one clip, few enough to hold."""
+"""``(group, root, params, companions, log)``: yields runs of consecutive samples of one clip, few enough to hold.
+
+A list that was yielded is taken over, and emptied.
+"""
 SampleFunction = Callable[[list[Sample], Any], None]
 """``(samples of one clip, params)``: fills in columns or drops samples, in place."""
 DeriveFunction = Callable[[list[Sample], Any], list[Sample]]

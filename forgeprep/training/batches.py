@@ -4,8 +4,8 @@ A *unit* is what is never torn apart: a sample; a real and its fakes at the same
 self-blended image of the real. Units are shuffled as samples are (:func:`forgeprep.training.data.epoch_order`), and put
 into batches whole.
 
-A batch is an array of *codes*. The code of a sample that comes for the first time is its number; where augmentations or
-blends are drawn, a code also says the how-manieth time it is, and whether its blend is meant, see :class:`Codes`.
+A batch is an array of *codes*. The code of a sample that comes for the first time is its number. A code also says the
+how-manieth time it is, so that each time another part is cut out, and whether its blend is meant, see :class:`Codes`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from forgeprep.errors import UsageError
 from forgeprep.text import counted
-from forgeprep.training.data import WINDOW, deal, epoch_order
+from forgeprep.training.data import WINDOW, epoch_order
 from forgeprep.training.recipe import Recipe
 from forgeprep.training.sample_index import Ints, SampleIndex, read_columns
 
@@ -105,8 +105,6 @@ class Batches:
             order = epoch_order(
                 self.index, seed=recipe.seed, epoch=epoch, real_repeat=recipe.real_repeat, balance=recipe.balance
             )
-            if self.blendable is None and not recipe.augment:
-                return deal(order, share, ranks=ranks, rank=rank)
             starts = np.arange(len(order) + 1)
         else:
             order, starts = _shuffled(self.units, self.index, recipe.seed, epoch)

@@ -47,8 +47,6 @@ def read_rows(samples: Samples, codes: Ints, recipe: Recipe, epoch: int, methods
         methods: as :attr:`SampleIndex.methods`.
     """
     count = len(samples)
-    if not (recipe.selfblend or recipe.augment or recipe.pairs):
-        return samples.read(codes)
     told = Codes.of(codes, count)
     unique, places = np.unique(told.numbers, return_inverse=True)
     read = samples.read(unique)

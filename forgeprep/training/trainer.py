@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 
 from forgeprep.errors import ForgeprepError, UsageError
+from forgeprep.io.lock import locked
 from forgeprep.text import counted
 from forgeprep.training.boards import open_board
 from forgeprep.training.checkpoint import load_state, read_facts, save_state
@@ -39,7 +40,8 @@ def train(training: Training, *, device: str | None = None, report: Report = lam
     """Train, or go on where a training in the same folder stopped; returns the facts of its best state.
 
     Raises:
-        UsageError: shards, options or weights do not fit; the folder holds another training; no such device.
+        UsageError: shards, options or weights do not fit; the folder holds another training, or one that is at work;
+            no such device.
         ForgeprepError: the loss is not finite, or memory is too small; the message says what to do.
     """
     where = pick_device(device)
@@ -47,6 +49,13 @@ def train(training: Training, *, device: str | None = None, report: Report = lam
     rank, ranks = world()
     if task.single and ranks > 1:
         raise UsageError(f"{training.model}: learns on one device; train it with --gpus 1 or 0")
+    # Of processes that train together, the first one writes.
+    with locked(training.run, "--run") if rank == 0 else nullcontext():
+        return _train(task, where, rank, report)
+
+
+def _train(task: Task, where: torch.device, rank: int, report: Report) -> dict[str, Any]:
+    """The training of a task, from its start or where it stopped, in a folder that nobody else works in."""
     training = task.training
     if rank == 0:
         claim(training, task.index)

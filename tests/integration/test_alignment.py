@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from forgeprep.faces.landmarkers import Find
+from forgeprep.faces.tracks import Face
 from forgeprep.ops.alignment import TEMPLATES
 from forgeprep.ops.geometry import matrix_of_row, through
 from forgeprep.ops.masks import binarise
@@ -145,6 +147,18 @@ def test_a_face_without_landmarks_is_a_drop_of_its_original_and_of_its_fakes(
     rows = make(demo, tmp_path / "upright", "--frames", "3", "--landmarks", "dlib-5")
     assert {row["frame_index"] for row in rows if row["landmarks"] is None} == {0}
     assert len(rows) == 12
+
+
+def test_landmarks_of_no_face_are_none() -> None:
+    """As a landmarker gives them where there is no face: a crop by them may be of any size, or of none."""
+    params = CropParams(landmarks="dlib-5", align="mean-face")
+    right = np.array([(171.0, 130), (158, 130), (129, 130), (142, 130), (150, 162)])
+    face = Face(0, (100.0, 100.0, 200.0, 200.0), 1.0, "detected")
+    wrong = [right * 0.2 + 120, right * 5 - 600, right + 150, np.full((5, 2), 150.0), np.full((5, 2), np.nan)]
+    wrong.append(np.array([(400.0, 90), (10, 500), (420, 480), (30, 20), (200, 210)]))
+    for points, kept in [(right, True), *((points, False) for points in wrong)]:
+        found = places._aligned(replace(face, landmarks=points), params)
+        assert (found.landmarks is not None) == (found.aligned is not None) == kept
 
 
 def test_damage_to_what_places_a_crop_is_found(aligned: list[dict[str, Any]]) -> None:

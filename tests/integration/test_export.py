@@ -83,6 +83,11 @@ def test_frames_of_a_fake_are_those_of_its_original(face_photo: UInt8, tmp_path:
     # With three frames there are not so many that all share.
     made = exported(tmp_path / "out", tmp_path / "all", "pictures", frames=3)
     assert (made.entries, made.unpaired) == (8, 0)
+    # A frame of a fake that was not forged is a face of its own, of which there are not so many either.
+    lost |= {"label": 0, "method": None}
+    write_tables(tmp_path / "part", [write_shard(tmp_path / "part", "train/ffpp-train-00000", rows)])
+    made = exported(tmp_path / "part", tmp_path / "parts", "pictures", frames=2)
+    assert (made.entries, made.unpaired) == (7, 0)
 
 
 def test_the_checksums_are_those_of_the_files(out: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,12 @@ def test_new_clips_methods_and_compressions_are_added_and_old_shards_stay(
     assert told.endswith("2 new shards, 0 made again, 1 kept as they are")
     assert len(result.kept) == 1
     add_pair(demo, root, "720", "720_672", kind="c40")
+    # The refusal counts what the update then plans: of what the run asked for before, too.
+    (missed := root / FAKES.format("NeuralTextures", "c23") / "672_720.mp4").rename(tmp_path / "held.mp4")
+    told = "2 new clips (e.g. ffpp/c40/Deepfakes/720_672), 1 removed clip (e.g. ffpp/c23/NeuralTextures/672_720)"
+    with pytest.raises(ConfigMismatch, match=re.escape(told)):
+        prepare_run(make_config("ffpp", {**GIVEN, "compression": "c40"}), root, out)
+    (tmp_path / "held.mp4").rename(missed)
     assert "2 new clips" in grow(root, out, compression="c40")[1]
     assert first.items() <= shards(out).items()
     assert verify(out) == []

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -94,18 +95,23 @@ def test_a_ray_that_cannot_start_is_told_in_one_line_and_leaves_nothing(demo: Pa
     assert list(temp.iterdir()) == []
 
 
-def test_a_server_of_ray_that_dies_as_it_starts_is_started_anew(demo: Path, tmp_path: Path, temp: Path) -> None:
+def test_a_server_of_ray_that_dies_is_started_anew_and_may_be_slow(demo: Path, tmp_path: Path, temp: Path) -> None:
     words = command(demo, tmp_path / "out", *ONE_SHARD, "--workers", "2")
     places = HERE | {"TMPDIR": str(temp), "RAY_gcs_server_port_wait_time_s": "3"}
     process = subprocess.Popen(words, env=os.environ | places, stderr=subprocess.PIPE, text=True)
 
-    def servers() -> list[psutil.Process]:
-        return [p for p in psutil.Process(process.pid).children(recursive=True) if "gcs_server" in p.name()]
+    def servers(name: str) -> list[psutil.Process]:
+        return [p for p in psutil.Process(process.pid).children(recursive=True) if name in p.name()]
 
     try:
-        wait_for(servers)
-        servers()[0].kill()
-        told = process.communicate(timeout=120)[1]
+        wait_for(lambda: servers("gcs_server"))
+        servers("gcs_server")[0].kill()
+        wait_for(lambda: servers("raylet"))
+        slow = servers("raylet")[0]
+        slow.suspend()
+        time.sleep(33)  # Ray itself waits for 30.
+        slow.resume()
+        told = process.communicate(timeout=240)[1]
     finally:
         process.kill()
     assert process.returncode == 0, told

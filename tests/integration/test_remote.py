@@ -138,7 +138,9 @@ def test_a_run_from_and_to_remote_storage_gives_the_same_bytes(
     assert [problem.where for problem in verify(out)]
 
 
-def test_runs_are_merged_chosen_from_and_changed_on_remote_storage(bucket: str, val_run: Path, tmp_path: Path) -> None:
+def test_runs_are_merged_chosen_from_and_changed_on_remote_storage(
+    bucket: str, val_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     put_tree(val_run, f"{bucket}/run")
     half, other, both = (f"{bucket}/{name}" for name in ("half", "other", "both"))
     for where, out in (("method is null", half), ("method is not null", str(tmp_path / "fakes"))):
@@ -153,8 +155,14 @@ def test_runs_are_merged_chosen_from_and_changed_on_remote_storage(bucket: str, 
     assert [path.suffix for path in shard_paths(to_path(other))] == [".tar"]
     assert compare(to_path(other), val_run).only_b == 15
     for out in (half, both, other):
+        assert [run_cli(look, out) for look in ("inspect", "status")] == [0, 0]
         assert verify(to_path(out)) == []
         assert not (to_path(out) / ".new").exists()
+    # What is said to help is true there, too.
+    next(iter(to_path(half).glob("state/*/*.json"))).unlink()
+    assert run_cli("status", half) == 0
+    assert f"'forgeprep verify {half} --rebuild' makes them anew" in capsys.readouterr().out
+    assert run_cli("verify", half, "--rebuild") == 0
 
 
 def test_training_reads_from_remote_storage(bucket: str, demo: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +27,17 @@ def _load(file: Path | None) -> Find:
     if importlib.util.find_spec("face_alignment") is None:
         raise ForgeprepError("the landmarker face-alignment is not installed: pip install 'forgeprep[align]'")
     import torch
-    from face_alignment.models import FAN
 
     # face-alignment would download them here and now; a run never touches the network on its own.
     path = require("fan") if file is None else file
+    if not path.is_file():
+        raise ForgeprepError(f"{path}: no such file; --landmarks-file names the weights of face-alignment's 2DFAN-4")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    network: Any = FAN(4)
     try:
-        network.load_state_dict(torch.load(path, map_location=device, weights_only=True))
+        network = _network(path, device)
     except Exception as error:  # what torch raises for a file of another kind is not foreseeable
-        told = " ".join(str(error).split())[:80]
+        told = " ".join(str(error).split()).partition(". ")[0][:80]
         raise ForgeprepError(f"{path}: no weights of face-alignment's 2DFAN-4 ({told})") from None
-    network.to(device).eval()
 
     def find(frame: Frame, box: Box) -> Points:
         window = window_around(box, _WIDE, SIDE, up=_UP)
@@ -45,10 +45,34 @@ def _load(file: Path | None) -> Find:
         given = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)[None])).to(device).float() / 255
         with torch.inference_mode():
             out = network(given)
-        heat = (out[-1] if isinstance(out, list) else out)[0].float().cpu().numpy()
-        return window.to_frame(_STEP * peaks(heat) - 0.5)
+        return window.to_frame(_STEP * peaks(_heat(out)[0].float().cpu().numpy()) - 0.5)
 
     return find
+
+
+def _network(path: Path, device: str) -> Any:
+    """The network of a file: weights, as face-alignment 1.5 fetches them, or TorchScript, as those before it do."""
+    import torch
+    from face_alignment.models import FAN
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Files of that kind stay, whatever torch prefers.
+            network: Any = torch.jit.load(str(path), map_location=device)
+    except RuntimeError:  # No TorchScript.
+        network = FAN(4)
+        network.load_state_dict(torch.load(path, map_location=device, weights_only=True))
+        return network.to(device).eval()
+    with torch.inference_mode():
+        shape = tuple(_heat(network.eval()(torch.zeros(1, 3, SIDE, SIDE, device=device))).shape)
+    if shape != (1, IBUG_68.count, SIDE // _STEP, SIDE // _STEP):
+        raise ForgeprepError(f"it gives {shape}")
+    return network
+
+
+def _heat(out: Any) -> Any:
+    """The heatmaps of the last of the network's stacks, float (1, 68, 64, 64)."""
+    return out[-1] if isinstance(out, list | tuple) else out
 
 
 def peaks(heat: npt.NDArray[np.float32]) -> Points:

@@ -12,6 +12,7 @@ import secrets
 import signal
 import socket
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +27,8 @@ from forgeprep.pipeline.executors.ray_servers import fewer_processes
 LOG_BYTES = 8 << 20
 """A log of Ray's begins anew at this size."""
 FIRST_TRY = "Ray's first start has failed"
+BUSY_S = 90.0
+"""So long a server of Ray's that lives may take to come up: on a busy machine, more than the 30 s that Ray allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,18 +198,24 @@ def start_ray(
         _reach(address, quiet)
         return Started()
     try:
-        return _start_here(workers, folder(), keep_logs, quiet, agents=agents)
+        return _start_here(workers, folder(), keep_logs, over, quiet, agents=agents)
     except NoStart as error:
         if over():
             raise
         told = error.told
     warnings.warn(f"{FIRST_TRY} ({told}); it is started once more", ForgeprepWarning, stacklevel=1)
     # With all that Ray has: a release that needs its agents starts at the second try.
-    return _start_here(workers, folder(), keep_logs, quiet, agents=True)
+    return _start_here(workers, folder(), keep_logs, over, quiet, agents=True)
 
 
 def _start_here(
-    workers: int | None, folder: str, keep_logs: Callable[[], bool], quiet: Mapping[str, Any], *, agents: bool
+    workers: int | None,
+    folder: str,
+    keep_logs: Callable[[], bool],
+    over: Callable[[], bool],
+    quiet: Mapping[str, Any],
+    *,
+    agents: bool,
 ) -> Started:
     import ray
 
@@ -214,7 +223,7 @@ def _start_here(
         # Shards go to files, not through Ray's memory: the smallest store is enough.
         # "local", because a cluster that happens to run on this machine was not asked for.
         size = 100 << 20
-        with _own_token(), fewer_processes(agents=agents):
+        with _own_token(), fewer_processes(agents=agents), _patient(over):
             context: Any = ray.init(
                 "local",
                 num_cpus=workers,
@@ -295,6 +304,35 @@ def _own_handlers() -> Iterator[None]:
         over.set()
         watcher.join()
         put_back()
+
+
+@contextlib.contextmanager
+def _patient(over: Callable[[], bool]) -> Iterator[None]:
+    """Inside, Ray counts the seconds that its node may take only when one of its servers has died, or after BUSY_S.
+
+    Ray gives up after 30 s, which no setting changes. ``over`` tells that Ray is not wanted any more.
+    """
+    from ray._private import services
+    from ray._private.node import Node
+
+    start = Node.start_ray_processes
+
+    def start_and_wait(node: Any) -> None:
+        start(node)
+        until = time.monotonic() + BUSY_S
+        while not over() and not node.dead_processes() and time.monotonic() < until:
+            try:
+                services.get_node(node.gcs_address, node._node_id)
+            except RuntimeError:
+                time.sleep(0.1)
+            else:
+                return
+
+    Node.start_ray_processes = start_and_wait
+    try:
+        yield
+    finally:
+        Node.start_ray_processes = start
 
 
 def _end_ray(session: Future[Started], *, keep_logs: bool) -> None:

@@ -19,6 +19,8 @@ from forgeprep.shards.bounds import check_claims
 from forgeprep.shards.formats.base import Row, ShardFormat, Spot, WriteOnly, reason_of
 
 _BATCH_ROWS = 32
+_PAGE_ROWS = 8
+"""After so many rows Arrow looks whether a page is full; else a row group's pictures are all copied to a single one."""
 _DAMAGE = (OSError, ValueError, MemoryError, pa.ArrowException)
 
 
@@ -38,6 +40,7 @@ class ParquetWriter:
             use_dictionary=values,
             write_statistics=values,
             write_page_index=True,
+            write_batch_size=_PAGE_ROWS,
         )
 
     def write(self, table: pa.Table) -> None:

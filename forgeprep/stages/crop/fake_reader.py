@@ -164,7 +164,7 @@ class FakeReader:
         wanted = stretch.wants(self.clip.clip_id, moment)
         placement = Placement() if self.alignment is None else self.alignment.placement
         likeness = self._compare(moment, frame, stretch, placement, last)
-        faces = [_placed(face, placement) for face in moment.faces]
+        faces = moment.faces if placement.is_identity else [_placed(face, placement) for face in moment.faces]
         windows = zip(faces, moment.windows, strict=True) if moment.windows else ()
         pairs = tuple(
             compared((window(frame, face.cut_box, self.params), other), face, frame.size_wh, self.params)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -60,7 +61,7 @@ class Outside:
         """Whether pictures so alike show the same moment of the same take; True where it is unknown."""
         if found is None:
             return True
-        limit = max(pairing.FLOOR, pairing.SAME_TAKE * float(np.median(self.changes or [0.0])))
+        limit = max(pairing.FLOOR, pairing.SAME_TAKE * statistics.median(self.changes or [0.0]))
         return found.apart <= limit and found.correlation >= pairing.LEAST_SIMILARITY
 
     def note(self, frame: Frame, size_wh: tuple[int, int]) -> None:

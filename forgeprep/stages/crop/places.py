@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from forgeprep.faces.landmarks import REACH, FramesWithFaces, with_landmarks
 from forgeprep.faces.tracks import Face
 from forgeprep.media.frame_folder import is_frame_folder
 from forgeprep.media.frames import Frame
+from forgeprep.media.regions import Box
 from forgeprep.ops.alignment import TEMPLATES, Aligned, Points, align
 from forgeprep.params.crop import CropParams
 from forgeprep.stages.crop.detector import landmarker_of, margin_of, parts_to_align
 
 Places = dict[int, dict[int, tuple[Points | None, Aligned]]]
 """Frame -> track -> its landmarks, and its crop."""
+MOST_OFF = 4.0
+"""Times that the face of the landmarks may be larger or smaller than that of the box."""
 
 
 def with_places(
@@ -44,7 +50,20 @@ def with_places(
 def _aligned(face: Face, params: CropParams) -> Face:
     if face.landmarks is None:
         return face
-    return replace(face, aligned=_crop_of([face.landmarks], params))
+    crop = _crop_of([face.landmarks], params) if np.ptp(face.landmarks, axis=0).max() > 0 else None
+    if crop is None or not _fits(crop.square(margin_of(params)), face.box):
+        return replace(face, landmarks=None)
+    return replace(face, aligned=crop)
+
+
+def _fits(square: Box, box: Box) -> bool:
+    """Whether landmarks are those of the face in a box, by the box that they stand for.
+
+    What a landmarker makes of something that is no face may give crops of any size, and without bounds.
+    """
+    side = box[2] - box[0]
+    apart = math.hypot(square[0] + square[2] - box[0] - box[2], square[1] + square[3] - box[1] - box[3]) / 2
+    return side / MOST_OFF < square[2] - square[0] < side * MOST_OFF and apart < side
 
 
 def _crop_of(points: Sequence[Points], params: CropParams) -> Aligned:

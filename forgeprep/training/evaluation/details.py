@@ -87,6 +87,7 @@ def details(judged: Judged, bootstrap: Bootstrap | None) -> dict[str, Any]:
     """
     found: dict[str, Any] = {name: {} for name in ("undefined", "intervals", "operating", "calibration")}
     found["absent"], found["rule"] = dict(judged.absent), judged.rule
+    found["perturbed"] = any(clip.perturbation is not None for clip in judged.clips.values())
     found["lost"] = {why: number for why, number in judged.lost.items() if number}
     for level in judged.levels:
         own = entries(judged, level)

@@ -88,7 +88,9 @@ def _set_parts(model: str, found: Mapping[str, Any]) -> list[Part]:
     if "levels_agree" in found:
         parts.append(f"Levels that agree with one place in the tree: {per_cent(found['levels_agree'])} %")
     parts += detail_parts(found)
-    for title, row in published(model, found["datasets"], list(found["compressions"])).items():
+    # Of perturbed samples no paper speaks; evaluations of earlier versions do not tell.
+    papers = {} if found.get("perturbed") else published(model, found["datasets"], list(found["compressions"]))
+    for title, row in papers.items():
         parts += [
             f"Published, {title} (of the paper's samples, not of these):",
             Table(["", *row], [["published", *map(str, row.values())]]),

@@ -320,13 +320,15 @@ def own_of(data: Data, held: Iterable[tuple[str, str | None]]) -> set[tuple[str,
 
 
 def holdings(out: Path, splits: Iterable[str]) -> set[tuple[str, str | None]]:
-    """Dataset and compression of the samples in the first shard of each split."""
+    """Dataset and compression of the samples in the first shards of each split; perturbed ones count as another set."""
+    names = ["dataset", "compression", "perturbation"]
     found = set()
     for split in splits:
         for path in _some(shard_paths(out, split)):
-            for rows in iter_tables(path, ["dataset", "compression"]):
-                kinds = rows.group_by(["dataset", "compression"]).aggregate([]).to_pylist()
-                found |= {(kind["dataset"], kind["compression"]) for kind in kinds}
+            for rows in iter_tables(path, names):
+                for kind in rows.group_by([n for n in names if n in rows.column_names]).aggregate([]).to_pylist():
+                    perturbed = "perturbed " if kind.get("perturbation") else ""
+                    found.add((perturbed + kind["dataset"], kind["compression"]))
     return found
 
 

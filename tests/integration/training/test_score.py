@@ -12,9 +12,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from forgeprep.training.evaluation.document import evaluation_parts, markdown
 from forgeprep.training.evaluation.evaluate import find_verdicts
 from forgeprep.training.evaluation.perturbed import changing
 from forgeprep.training.inference.loaded import LoadedModel, load_model
+from forgeprep.training.reproduce.plan import holdings
 from forgeprep.training.sample_index import SampleIndex, load_index
 from tests.conftest import made_once, read_picture, run_cli
 
@@ -97,6 +99,15 @@ def test_perturbing_on_the_way_gives_what_perturbed_shards_give(
     [row] = one["robustness"]["rows"]
     assert (row["perturbation"], row["severity"], one["robustness"]["unpaired"]) == ("gaussian-noise", 4, 0)
     assert "intervals" not in (tmp_path / "to" / "evaluation.md").read_text().lower()
+    # No paper speaks of perturbed samples: its figures stand beside the clean ones alone.
+    parts = {name: markdown(evaluation_parts([{**one, "model": "two-stream", "sets": {name: found}}]))
+             for name, found in one["sets"].items()}  # fmt: skip
+    assert {name: "Published, c23, frames" in text for name, text in parts.items()} == {
+        str(noisy): False, str(prepared): True,
+    }  # fmt: skip
+    assert (holdings(noisy, ["train"]), holdings(prepared, ["train"])) == (
+        {("perturbed ffpp", "c23")}, {("ffpp", "c23")},
+    )  # fmt: skip
     # The same by `score`, from the files.
     scores = {name: tmp_path / "to" / f"scores-fn3-{name}.csv" for name in ("c23", "noisy")}
     pair = ["--perturbed", f"{scores['noisy']}={noisy}", "--bootstrap", "0", "--to", str(tmp_path / "scored")]

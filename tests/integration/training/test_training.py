@@ -125,11 +125,21 @@ def test_a_request_to_terminate_keeps_the_state_and_the_folder_alone_goes_on(
     assert "holds no training to go on with; give a MODEL and --shards to begin one" in capsys.readouterr().err
 
 
-def test_a_start_that_fails_does_not_claim_the_folder(prepared: Path, tmp_path: Path) -> None:
+def test_a_folder_is_one_training_s_and_a_start_that_fails_does_not_claim_it(prepared: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with pytest.raises(UsageError, match="less than a batch of 999"):
         train(training("fn3-seg", prepared, run, batch=999), device="cpu")
-    train(training("fn3-cls", prepared, run, limit=1), device="cpu")
+    own = training("fn3-cls", prepared, run, limit=1)
+    refused = []
+
+    def again(facts: dict[str, Any]) -> None:
+        if "loss" in facts:
+            with pytest.raises(UsageError, match=r"another run is working in this folder.* give another --run"):
+                train(own, device="cpu")
+            refused.append(facts["step"])
+
+    train(own, device="cpu", report=again)
+    assert refused == [1]
     with pytest.raises(UsageError, match="holds another training"):
         train(training("fn3-seg", prepared, run), device="cpu")
 

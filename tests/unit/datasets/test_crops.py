@@ -155,6 +155,22 @@ def test_a_table_says_what_pictures_are(tmp_path: Path) -> None:
         scan("crops", tmp_path)
 
 
+def test_a_table_may_call_frames_of_a_fake_real_but_a_clip_is_of_one_split(tmp_path: Path) -> None:
+    put(tmp_path, *(f"images/{folder}/{number}.png" for folder in ("one", "torn") for number in (1, 2, 9)))
+    lines = ["file_name,label,method,clip_id,split"]
+    lines += [f"images/one/{n}.png,{int(n > 1)},{'FaceSwap' if n > 1 else 'none'},a/b,train" for n in (1, 2, 9)]
+    lines += [f"images/torn/{n}.png,1,FaceSwap,a/c,{'train' if n > 1 else 'test'}" for n in (1, 2, 9)]
+    (tmp_path / "metadata.csv").write_text("\n".join(lines))
+    told = scan("crops", tmp_path, splits="kept")
+    found = {clip.path: clip for clip in told.clips}
+    clip = found.pop("images/one")
+    assert (clip.label, clip.method, [clip.label_at(n) for n in (1, 2, 9)]) == (1, "FaceSwap", [0, 1, 1])
+    assert {(path, clip.split) for path, clip in found.items()} == {
+        (f"images/torn/{n}.png", "train" if n > 1 else "test") for n in (1, 2, 9)
+    }
+    assert any("1 folder is taken as stills: a table gives" in line for line in told.warnings)
+
+
 def test_whole_pictures_and_masks_that_are_there_are_the_default() -> None:
     plain = make_config("crops", {}).params
     assert (plain["crop"]["detector"], plain["crop"]["enlarge"], plain["mask"]["mask_source"]) == (

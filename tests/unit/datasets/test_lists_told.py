@@ -17,6 +17,7 @@ from forgeprep.datasets.splits import leaks
 from forgeprep.datasets.taxonomy import FAMILIES, FORGERIES, taxonomy
 from forgeprep.errors import UsageError
 from forgeprep.pipeline.configure import make_config
+from tests.conftest import run_cli
 from tests.helpers.lists import MD5, REAL, celebdf, dfdc, forgerynet
 from tests.helpers.trees import put, scan
 
@@ -146,7 +147,7 @@ def test_each_generator_of_genface_has_as_many_reals_of_its_set(tmp_path: Path) 
     assert len([clip for clip in scan("genface", tmp_path).clips if not clip.label]) == 36
 
 
-def test_what_lies_beside_the_layout_is_told(tmp_path: Path) -> None:
+def test_what_lies_beside_the_layout_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     put(
         tmp_path / "g",
         "train/real/X/1.jpg",
@@ -167,6 +168,13 @@ def test_what_lies_beside_the_layout_is_told(tmp_path: Path) -> None:
     told = scan("forgerynet", tmp_path / "f").warnings
     (short,) = scan("forgerynet", tmp_path / "f", kind="images").missing
     assert str(short) == "originals: 1 of 1438201"
+    told_of = {}
+    for command in ("audit", "show"):
+        run_cli("datasets", command, "forgerynet", "--root", str(tmp_path / "f"), "--option", "kind=images", "--json")
+        told_of[command] = json.loads(capsys.readouterr().out)
+    counts = [one["detail"] for one in told_of["audit"]["findings"] if one["kind"] == "count"]
+    assert counts == ["1 here, 1,438,201 published"]
+    assert told_of["show"]["methods"][0]["published"] == 1_438_201
     assert any("1 file left out" in line and "frame00001.jpg" in line for line in told)
     assert "Training has no video_list.txt, so its videos are left out" in told
     put(tmp_path / "a", "original_sequences/actors/c23/videos/77__kitchen.mp4")

@@ -104,6 +104,32 @@ def test_fan_reads_its_heatmaps_where_its_window_lies(tmp_path: Path, face_photo
     (tmp_path / "junk.pth").write_bytes(b"junk")
     with pytest.raises(ForgeprepError, match=r"junk\.pth: no weights"):
         get_landmarker("face-alignment").load(tmp_path / "junk.pth")
+    with pytest.raises(ForgeprepError, match=r"none\.pth: no such file; --landmarks-file"):
+        get_landmarker("face-alignment").load(tmp_path / "none.pth")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_fan_is_read_as_torchscript_too(tmp_path: Path, face_photo: UInt8) -> None:
+    """As face-alignment fetched it before 1.5: any module that gives 68 heatmaps."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("face_alignment")
+
+    class Heat(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self, count: int) -> None:
+            super().__init__()
+            self.net = torch.nn.Conv2d(3, count, 4, stride=4)
+
+        def forward(self, x):  # type: ignore[no-untyped-def]
+            return self.net(x)
+
+    torch.manual_seed(0)
+    for count in (68, 5):
+        torch.jit.trace(Heat(count), torch.zeros(1, 3, 256, 256)).save(str(tmp_path / f"{count}.zip"))
+    points = get_landmarker("face-alignment").load(tmp_path / "68.zip")(rgb_frame(face_photo), (180, 60, 280, 160))
+    assert points is not None
+    assert points.shape == (68, 2)
+    with pytest.raises(ForgeprepError, match=r"5\.zip: no weights of face-alignment's 2DFAN-4 \(it gives \(1, 5,"):
+        get_landmarker("face-alignment").load(tmp_path / "5.zip")
 
 
 def test_smoothing_follows_steady_motion_and_takes_out_noise() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from skimage.data import astronaut
 
 from forgeprep.faces.landmarkers.base import DLIB_5, DLIB_81, FIVE, IBUG_68, Scheme
 from forgeprep.media.frames import Frame
@@ -135,7 +136,9 @@ def test_the_mask_of_an_aligned_crop_is_the_upright_one_turned() -> None:
     """Evidence is found on the windows, then turned: nothing of it depends on how crops are cut."""
     rng = np.random.default_rng(1)
     side = PIXELS * grid_side(2.0)
-    original = np.asarray(cv2.GaussianBlur(rng.integers(0, 256, (side, side, 3), np.uint8), (0, 0), 2), np.uint8)
+    original = np.asarray(
+        cv2.resize(astronaut()[20:220, 124:324], (side, side), interpolation=cv2.INTER_AREA), np.uint8
+    )
     fake = np.clip(original + rng.normal(0, 1.5, original.shape), 0, 255).astype(np.uint8)
     fake[70:130, 60:120] = cv2.GaussianBlur(fake, (0, 0), 4)[70:130, 60:120]
     upright = Crop(250, (0.175, 0.175, 0.825, 0.825))

@@ -70,8 +70,8 @@ def test_a_table_is_listed_and_planned_as_a_list(clips: list[Clip], splits: tupl
     assert replace(other, clips=list(other.clips)) == scan
     assert leaks(scan_tables.leaking(table)) == leaks(scan.clips)
     assert scan_tables.counts(table).items() >= dict(count_clips(scan.clips)).items()
-    told = [line for line in input_lines(table) if line is not None]
-    assert len(told) == sum(clip.frames is None and len(clip.companions) < 2 for clip in scan.clips)
+    told = [lines for _, lines in input_lines(table) if lines is not None]
+    assert sum(map(len, told)) == sum(clip.frames is None and len(clip.companions) < 2 for clip in scan.clips)
     assert sum(folders_of(table).values()) == sum(1 + len(clip.companions) for clip in scan.clips)
 
     def select(count: int, group: Group) -> Wanted:

@@ -139,8 +139,11 @@ def test_reals_come_with_their_blends(out: Path) -> None:
     reals = np.flatnonzero(~codes.blends & made.blendable[codes.numbers])
     np.testing.assert_array_equal(np.flatnonzero(codes.blends), reals + 1)
     np.testing.assert_array_equal(codes.numbers[reals], codes.numbers[reals + 1])
-    # No sample comes twice as the same: each time has a draw of its own, over all passes of the epoch.
-    assert len(set(np.concatenate(batches).tolist())) == sum(map(len, batches))
+    # No sample comes twice as the same: each time has a draw of its own, over all passes of the epoch. So it is where
+    # nothing but mirroring and cutting is drawn.
+    alone = make_batches(plain, Recipe(batch=8, steps=30, real_repeat=4.0), where="shards").of_epoch(3)
+    for dealt in (batches, alone):
+        assert len(set(np.concatenate(dealt).tolist())) == sum(map(len, dealt)) > 2 * len(index)
     half = np.concatenate(make_batches(index, Recipe(selfblend=0.5, batch=8, steps=100), where="x").of_epoch(0))
     share = np.mean(Codes.of(half, len(index)).blends) * len(half) / np.sum(index.label[half % len(index)] == 0)
     assert 0.25 < share < 0.42  # Half of the reals have one: a third of reals and blends.

@@ -25,16 +25,17 @@ settings.load_profile("suite")
 os.environ.setdefault("SOURCE_DATE_EPOCH", "1700000000")  # Equal runs on both sides of midnight are equal.
 
 LONGEST = (
+    "integration/training/test_several",
     "integration/test_docs",
-    "integration/test_remote",
-    "faults/test_damaged_files",
     "faults/test_hostile",
+    "faults/test_damaged_files",
+    "integration/test_remote",
+    "integration/training/test_training",
     "faults/test_killed",
     "integration/test_layouts",
     "integration/test_spans",
     "integration/training/test_localisation",
     "integration/training/test_models",
-    "integration/training/test_training",
     "integration/test_guesses",
     "integration/test_examples",
     "integration/test_run",

@@ -46,7 +46,7 @@ def train_on_gpus(
     if training.recipe.batch % ranks:
         raise UsageError(f"--batch {training.recipe.batch} cannot be shared out to {ranks} processes")
     (training.run / STOP).unlink(missing_ok=True)
-    started = start_ray(None, address)
+    started = start_ray(None, address, agents=True)
     try:
         there = int(ray.cluster_resources().get("GPU", 0))
         if gpu and there < ranks:

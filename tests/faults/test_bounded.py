@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -23,6 +22,7 @@ from forgeprep.shards.encode import decode_image, encode_image
 from forgeprep.shards.read import iter_rows
 from tests.conftest import UInt8, encode_video, run_cli
 from tests.helpers.bombs import png
+from tests.helpers.memory import most_held
 
 
 @pytest.fixture(scope="module")
@@ -47,18 +47,12 @@ def made(tmp_path_factory: pytest.TempPathFactory, face_photo: UInt8) -> Path:
 
 def watched(*words: str) -> tuple[int, str, int]:
     """Run forgeprep: exit code, output, and the most bytes that it held."""
-    process = psutil.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "forgeprep.cli", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    most = 0
-    while process.poll() is None:
-        try:
-            most = max(most, *(p.memory_info().rss for p in [process, *process.children(recursive=True)]))
-        except psutil.Error:
-            break
-        time.sleep(0.02)
+    most = most_held(process)
     told, _ = process.communicate()
-    return process.returncode, told, most
+    return process.returncode, told, max(most.values())
 
 
 def sparse_tar(path: Path) -> None:

@@ -15,7 +15,8 @@ from forgeprep.schemas.drops import REASONS
 from forgeprep.shards.read import iter_rows, shard_paths
 from forgeprep.shards.verify import verify
 from tests.conftest import UInt8
-from tests.helpers.fuzz import make_fuzz, most_memory
+from tests.helpers.fuzz import make_fuzz
+from tests.helpers.memory import most_memory
 from tests.helpers.sabotage import sabotage
 
 

@@ -21,6 +21,7 @@ from forgeprep.media import process as media_process
 from forgeprep.media.video import read_facts, read_frames, read_header
 from tests.conftest import UInt8, encode_video
 from tests.helpers.bombs import make_bombs, repeated
+from tests.helpers.memory import most_held
 from tests.helpers.sabotage import sabotage
 
 
@@ -28,19 +29,7 @@ def run_watched(root: Path, out: Path, *more: str) -> tuple[int, dict[str, int]]
     """``forgeprep run folder``: exit code, and the most bytes that each of its processes held, by command."""
     words = [sys.executable, "-m", "forgeprep.cli", "run", "folder", "--root", str(root), "--out", str(out)]
     process = subprocess.Popen([*words, "--stages", "crop,mask", "--frames", "4", *more], stdout=subprocess.DEVNULL)
-    most: dict[str, int] = {}
-    while process.poll() is None:
-        try:
-            family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-        except psutil.NoSuchProcess:
-            break
-        for member in family:
-            try:
-                name = " ".join(member.cmdline())[:200]
-                most[name] = max(most.get(name, 0), member.memory_info().rss)
-            except psutil.Error:
-                continue
-        time.sleep(0.05)
+    most = most_held(process)
     return process.wait(), most
 
 

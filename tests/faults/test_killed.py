@@ -42,7 +42,8 @@ def test_a_lost_node_and_a_new_one_change_nothing(demo: Path, tmp_path: Path, qu
     from ray.cluster_utils import Cluster
 
     out = tmp_path / "out"
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 100 << 20})
+    head = {"num_cpus": 0, "object_store_memory": 100 << 20, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         doomed = cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
         process = subprocess.Popen(

@@ -10,16 +10,13 @@ import os
 import random
 import struct
 import sys
-import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
-import psutil
 
 from tests.conftest import UInt8, encode_video
 from tests.helpers.mutations import jpeg_segments, mp4_boxes, nal_units, png_chunks, webp_chunks
@@ -206,27 +203,6 @@ def bmp_bomb(width: int, height: int) -> bytes:
     """The same as BMP."""
     header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
     return b"BM" + struct.pack("<IHHI", 54 + 1000, 0, 0, 54) + header + bytes(1000)
-
-
-@contextmanager
-def most_memory() -> Iterator[list[int]]:
-    """While inside, follow the processes of this one; the list's only entry is the most bytes that one has held."""
-    most, stop = [0], threading.Event()
-
-    def follow() -> None:
-        while not stop.wait(0.1):
-            for process in psutil.Process().children(recursive=True):
-                with suppress(psutil.Error):
-                    if "ray::" in process.name() or "forgeprep" in " ".join(process.cmdline()):
-                        most[0] = max(most[0], process.memory_info().rss)
-
-    thread = threading.Thread(target=follow)
-    thread.start()
-    try:
-        yield most
-    finally:
-        stop.set()
-        thread.join()
 
 
 def _boxes(data: bytes) -> Iterator[tuple[int, int]]:

@@ -13,7 +13,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import psutil
 import pyarrow.parquet as pq
 
 from forgeprep.errors import MediaError
@@ -23,6 +22,7 @@ from forgeprep.media.video import read_frames
 from forgeprep.shards.read import iter_rows, shard_paths
 from tests.conftest import SHARED, UInt8, encode_video
 from tests.helpers.fuzz import make_fuzz
+from tests.helpers.memory import most_held
 from tests.helpers.mutations import parquet_pages, tar_headers
 
 LIMIT_S = 60
@@ -105,19 +105,11 @@ def _run(root: Path, out: Path, *more: str) -> None:
 
 def watched(words: list[str]) -> tuple[int, dict[str, int]]:
     """Run forgeprep; exit code, and the most bytes that each of its processes held, by its command."""
-    process = psutil.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "forgeprep.cli", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    most: dict[str, int] = {"": 0}
-    while process.poll() is None:
-        for member in [process, *process.children(recursive=True)]:
-            try:
-                name = " ".join(member.cmdline())[:160]
-                most[name] = max(most.get(name, 0), member.memory_info().rss)
-            except psutil.Error:
-                continue
-        time.sleep(0.05)
-    return int(process.wait()), most
+    most = most_held(process)
+    return process.wait(), most
 
 
 def _short(most: dict[str, int]) -> str:

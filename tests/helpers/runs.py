@@ -65,11 +65,11 @@ def with_first_names(out: Path) -> None:
         (out / name).unlink()
 
 
-def wait_for(condition: Any, seconds: float = 240) -> None:
+def wait_for(condition: Any, seconds: float = 240, every_s: float = 0.05) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
+        time.sleep(every_s)
 
 
 def busy_workers(process: psutil.Process) -> list[psutil.Process]:

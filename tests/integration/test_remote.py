@@ -121,7 +121,8 @@ def test_a_run_from_and_to_remote_storage_gives_the_same_bytes(
         put_tree(demo / folder, f"{bucket}/ffpp/{folder}")
     out = to_path(f"{bucket}/out")
     process = subprocess.Popen(command(to_path(f"{bucket}/ffpp"), out, "--workers", "2"), stdout=subprocess.DEVNULL)
-    wait_for(lambda: process.poll() is not None or any(out.glob("state/*/*.json")))
+    # To ask more often would keep the server too busy for the run.
+    wait_for(lambda: process.poll() is not None or any(out.glob("state/*/*.json")), every_s=0.4)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     assert not out.joinpath("meta/clips.pq").exists()

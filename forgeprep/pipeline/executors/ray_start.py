@@ -21,6 +21,7 @@ from typing import Any
 
 from forgeprep.errors import ForgeprepError, ForgeprepWarning, UsageError
 from forgeprep.pipeline.executors.ray_folder import end_processes, last_words, make_folder, no_worker, remove
+from forgeprep.pipeline.executors.ray_servers import fewer_processes
 
 LOG_BYTES = 8 << 20
 """A log of Ray's begins anew at this size."""
@@ -165,6 +166,8 @@ def start_ray(
     folder: Callable[[], str] = make_folder,
     keep_logs: Callable[[], bool] = lambda: False,
     over: Callable[[], bool] = lambda: False,
+    *,
+    agents: bool = False,
 ) -> Started:
     """Start Ray here, or reach the cluster, or take the Ray that this process has initialised.
 
@@ -175,6 +178,7 @@ def start_ray(
         keep_logs: asked where it cannot start; by default nothing is left of it.
         over: asked then whether it is still wanted. If so, it is tried once more, and a line tells it: Ray's servers
             die now and then on a machine that is busy, and come up the next time.
+        agents: whether Ray's agents start too: Ray Train gives its workers environments, which one of them makes.
 
     Raises:
         UsageError: no cluster answers at the address.
@@ -191,23 +195,26 @@ def start_ray(
         _reach(address, quiet)
         return Started()
     try:
-        return _start_here(workers, folder(), keep_logs, quiet)
+        return _start_here(workers, folder(), keep_logs, quiet, agents=agents)
     except NoStart as error:
         if over():
             raise
         told = error.told
     warnings.warn(f"{FIRST_TRY} ({told}); it is started once more", ForgeprepWarning, stacklevel=1)
-    return _start_here(workers, folder(), keep_logs, quiet)
+    # With all that Ray has: a release that needs its agents starts at the second try.
+    return _start_here(workers, folder(), keep_logs, quiet, agents=True)
 
 
-def _start_here(workers: int | None, folder: str, keep_logs: Callable[[], bool], quiet: Mapping[str, Any]) -> Started:
+def _start_here(
+    workers: int | None, folder: str, keep_logs: Callable[[], bool], quiet: Mapping[str, Any], *, agents: bool
+) -> Started:
     import ray
 
     try:
         # Shards go to files, not through Ray's memory: the smallest store is enough.
         # "local", because a cluster that happens to run on this machine was not asked for.
         size = 100 << 20
-        with _own_token(), _fewer_processes():
+        with _own_token(), fewer_processes(agents=agents):
             context: Any = ray.init(
                 "local",
                 num_cpus=workers,
@@ -288,26 +295,6 @@ def _own_handlers() -> Iterator[None]:
         over.set()
         watcher.join()
         put_back()
-
-
-@contextlib.contextmanager
-def _fewer_processes() -> Iterator[None]:
-    """Inside, Ray starts here without its dashboard, its autoscaler and what passes logs on: no run asks them anything.
-
-    Each is an interpreter that takes a CPU second as it starts and 80 MB all along, and no setting of Ray's leaves it
-    out. Where another release calls one otherwise, it is started as ever.
-    """
-    from ray._private.node import Node
-
-    names = ("start_api_server", "start_monitor", "start_log_monitor")
-    before = {name: getattr(Node, name) for name in names if hasattr(Node, name)}
-    for name in before:
-        setattr(Node, name, lambda *_, **__: None)
-    try:
-        yield
-    finally:
-        for name, method in before.items():
-            setattr(Node, name, method)
 
 
 def _end_ray(session: Future[Started], *, keep_logs: bool) -> None:

@@ -20,7 +20,6 @@ import torch
 from safetensors.torch import load_file
 
 from forgeprep.errors import ForgeprepError, UsageError, VerifyError
-from forgeprep.training.distributed import train_on_gpus
 from forgeprep.training.evaluation.document import matrix, published
 from forgeprep.training.evaluation.tables import evaluate_run
 from forgeprep.training.inference.loaded import load_model, pick_device
@@ -150,18 +149,6 @@ def test_threads_do_not_change_what_is_learnt(prepared: Path, tmp_path: Path) ->
         train(training("fn3-seg", prepared, tmp_path / str(threads), workers=threads), device="cpu")
     one, other = weights(tmp_path / "0"), weights(tmp_path / "3")
     assert all(torch.equal(value, other[name]) for name, value in one.items())
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray's own parts
-def test_several_processes_train_one_detector_and_go_on(prepared: Path, tmp_path: Path) -> None:
-    train(training("fn3-seg", prepared, tmp_path / "run", steps=3, limit=2), device="cpu")
-    train_on_gpus(training("fn3-seg", prepared, tmp_path / "run", steps=3), 2, gpu=False)
-    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
-    assert [entry["step"] for entry in log if "loss" in entry] == list(range(1, 7))
-    assert [entry["epoch"] for entry in log if "val_auc" in entry] == [1, 2]
-    load_model(tmp_path / "run")
-    with pytest.raises(UsageError, match="--batch 4 cannot be shared out to 3 processes"):
-        train_on_gpus(training("fn3-seg", prepared, tmp_path / "run"), 3, gpu=False)
 
 
 def test_it_learns_where_the_forgery_is(trained: Path, prepared: Path) -> None:

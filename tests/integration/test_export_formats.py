@@ -280,6 +280,11 @@ def test_fiftyone_documents_are_whole(out: Path, rows: Rows, tmp_path: Path) -> 
             assert declared[name]["embedded_doc_type"].endswith(sample[name]["_cls"])
 
 
+def test_links_on_remote_storage_are_refused_before_anything_is_made(out: Path) -> None:
+    with pytest.raises(UsageError, match="s3://nowhere/to: remote storage has no links"):
+        exported(out, to_path("s3://nowhere/to"), "lav-df", links=True)
+
+
 @pytest.mark.parametrize("links", [False, True])
 def test_lav_df_names_clips_and_their_forged_seconds(out: Path, tmp_path: Path, links: bool) -> None:
     exported(out, tmp_path / "to", "lav-df", links=links)

@@ -58,7 +58,7 @@ def _network(path: Path, device: str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # Files of that kind stay, whatever torch prefers.
-            network: Any = torch.jit.load(str(path), map_location=device)
+            network: Any = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
     except RuntimeError:  # No TorchScript.
         network = FAN(4)
         network.load_state_dict(torch.load(path, map_location=device, weights_only=True))

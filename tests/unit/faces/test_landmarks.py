@@ -119,7 +119,7 @@ def test_fan_is_read_as_torchscript_too(tmp_path: Path, face_photo: UInt8) -> No
             super().__init__()
             self.net = torch.nn.Conv2d(3, count, 4, stride=4)
 
-        def forward(self, x):  # type: ignore[no-untyped-def]
+        def forward(self, x):
             return self.net(x)
 
     torch.manual_seed(0)

@@ -1,8 +1,8 @@
 """A small convolutional network that tells forged cells from their evidence and from that of their surroundings.
 
 A U-Net (Ronneberger et al., 2015) of 3 x 3 convolutions and ReLU, most of it at half of the grid's resolution and
-coarser, with more channels the coarser; the coarsest level also sees its own mean and maximum. Its numbers, some
-seventy thousand, lie in ``evidence_net.npz``; ``benchmarks/masks_fit.py`` fits them. Here it is computed with matrix products,
+coarser, with more channels the coarser; the coarsest level also sees its own mean and maximum. Its seventy thousand
+numbers lie in ``evidence_net.npz``; ``benchmarks/masks_fit.py`` fits them. Here it is computed with matrix products,
 so that nobody needs torch for masks.
 
 Maps of some frames lie in one array, (channels + 1, frames, rows, columns), with one cell of zeros around each map.

@@ -59,7 +59,8 @@ def lines(status: Status) -> list[str]:
         found.append(("in work", _some(status.in_work)))
     found.append(("clips", f"{status.clips:,} of {_number(status.clips_planned)}"))
     asked = f"{_number(status.frames_planned)} frames were asked for"
-    found.append(("samples", f"{status.written:,} written, {status.dropped:,} dropped; {asked}"))
+    left = f", {status.left_out:,} left out" if status.left_out else ""
+    found.append(("samples", f"{status.written:,} written, {status.dropped:,} dropped{left}; {asked}"))
     if status.last_shard is not None:
         speed = f"; {status.samples_per_s:.1f} samples/s" if status.samples_per_s is not None else ""
         found.append(("latest", f"a shard at {status.last_shard}{speed}"))

@@ -34,6 +34,7 @@ class Status:
         to_remake: shards with a record that no longer counts: damaged, of other settings, or without its files.
         clips, clips_planned: clips of the shards that are made, and all.
         written, dropped: samples of the shards that are made.
+        left_out: samples that ``select`` or ``drop`` took out.
         frames_planned: frames asked for, over all clips: about written + dropped at the end.
         samples_per_s: samples written a second by the present or last process, up to its newest shard.
         left_s: seconds to go, about; only while the run works.
@@ -56,6 +57,7 @@ class Status:
     clips_planned: int | None = None
     written: int = 0
     dropped: int = 0
+    left_out: int = 0
     frames_planned: int | None = None
     samples_per_s: float | None = None
     left_s: float | None = None
@@ -141,6 +143,7 @@ def _count_records(
         status.clips += len(record["clips"])
         status.written += record["rows"]
         status.dropped += len(record["drops"])
+        status.left_out += record.get("left_out", {}).get("samples", 0)
         made.append(_Made(record["rows"], brief.requested if brief else record["planned"], at_s))
     return made
 

@@ -236,6 +236,7 @@ def test_dropped_samples_are_gone_and_other_shards_untouched(
     good("add", copy, "--stages", "similarity", "--workers", "0")
     check(copy)
     assert [step["command"] for step in read_run(copy)["derived"]] == ["drop"]
+    assert gather(copy).left_out == 2
     assert run_cli("inspect", str(copy)) == run_cli("report", str(copy)) == 0
 
 

@@ -15,7 +15,8 @@ from forgeprep.schemas.columns import Column
 from forgeprep.schemas.config import RunConfig
 from forgeprep.shards.names import table_path
 from forgeprep.shards.random_access import iter_tables
-from forgeprep.shards.records import file_columns_of, files_there, read_record, read_run
+from forgeprep.shards.records import file_columns_of, files_there, iter_records, read_record, read_run
+from forgeprep.shards.remedies import rebuild, without_record
 
 Record = dict[str, Any]
 KEYS = ("sample_id", "source_id", "clip_id")
@@ -69,6 +70,9 @@ def open_source(out: Path) -> Source:
         record = read_record(out, brief.name)
         # Of a run that stages are being added to, some shards have them already.
         if record is None or not files_there(out, record) or set(record["stages"]) != set(config.stages):
+            known = {file["path"] for _, one in iter_records(out) if one for file in one["files"]}
+            if record is None and any(without_record(out, known).values()):
+                raise UsageError(f"{out}: shards have no record, as in a copy without state/: {rebuild(out)}")
             raise UsageError(f"{out}: shard {brief.name} is not finished; give the run's own command again first")
         records.append(record)
     return Source(out, run, config, plan, tuple(records))

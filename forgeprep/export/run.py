@@ -30,11 +30,12 @@ from forgeprep.io.storage import is_remote, remove_tree, sizes_below
 from forgeprep.pipeline.configure import digest
 from forgeprep.pipeline.executors.execution import Execution, run_jobs
 from forgeprep.pipeline.executors.job import Attempt, Job, unforeseen
+from forgeprep.pipeline.plan import open_plan
 from forgeprep.pipeline.progress import Progress
 from forgeprep.schemas.columns import columns_of_run
 from forgeprep.schemas.samples import SAMPLE_COLUMNS
 from forgeprep.shards.names import table_path
-from forgeprep.shards.records import read_run
+from forgeprep.shards.records import iter_records, read_run
 from forgeprep.shards.sums import check_sum, shard_sums
 from forgeprep.text import counted
 
@@ -119,15 +120,26 @@ def ask(
 
 
 def _refuse_lost(out: Path, wanted: Selection) -> None:
-    """Raise VerifyError where a shard of the wanted splits has no file in any format."""
+    """Raise VerifyError where a shard of the wanted splits has no file in any format; UsageError for an unmade one."""
     there = {f"{split}/{path.stem}" for split, path in parts_of(out, wanted)}
     listed = {Path(name).parent.name + "/" + Path(name).stem for name in shard_sums(out)}
+    if any(wanted.splits is None or name.split("/")[0] in wanted.splits for name in _unmade(out) - listed):
+        raise UsageError(f"{out}: the run is not finished; run its own command again first")
     lost = sorted(name for name in listed - there if wanted.splits is None or name.split("/")[0] in wanted.splits)
     if lost:
         raise VerifyError(
             f"{out}: {counted(len(lost), 'shard')} of the run {'is' if len(lost) == 1 else 'are'} missing, such as "
             f"{lost[0]}; run its own command again, or export other --splits"
         )
+
+
+def _unmade(out: Path) -> set[str]:
+    """Shards that are planned and have no record, as where an update was stopped; none where that is not known."""
+    made = {name for name, record in iter_records(out) if record}
+    try:
+        return {brief.name for brief in open_plan(table_path(out, "plan")).briefs} - made if made else set()
+    except ForgeprepError:
+        return set()
 
 
 def count(out: Path, asked: Asked) -> dict[tuple[str, str], tuple[int, int]]:

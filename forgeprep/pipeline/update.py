@@ -73,7 +73,7 @@ class Update:
             clips = "other frames are wanted" + (f", {clips}" if clips else "")
         if self.nothing:
             clips = clips or "no clip is new or changed"
-            return f"update: {clips}; all of the {counted(len(self.plan.briefs), 'shard')} stay as they are"
+            return f"update: {clips}; the plan of {counted(len(self.plan.briefs), 'shard')} stays as it is"
         stay = " (removed ones stay in the run)" if self.removed and self.kept_removed else ""
         kept = len(self.plan.briefs) - len(self.added) - len(self.remade)
         shards = f"{counted(len(self.added), 'new shard')}, {len(self.remade):,} made again, {kept:,} kept as they are"

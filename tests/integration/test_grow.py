@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from forgeprep.errors import ConfigMismatch, UsageError
+from forgeprep.export.run import ask
 from forgeprep.pipeline.configure import make_config, shard_keys
 from forgeprep.pipeline.run import Result, execute, prepare_run
 from forgeprep.report.compare import compare
@@ -67,7 +68,11 @@ def test_new_clips_methods_and_compressions_are_added_and_old_shards_stay(
     with pytest.raises(ConfigMismatch, match=re.escape(told)):
         prepare_run(make_config("ffpp", {**GIVEN, "compression": "c40"}), root, out)
     (tmp_path / "held.mp4").rename(missed)
-    assert "2 new clips" in grow(root, out, compression="c40")[1]
+    update = prepare_run(make_config("ffpp", {**GIVEN, "compression": "c40"}), root, out, update=True)
+    with pytest.raises(UsageError, match="the run is not finished"):
+        ask(out, "pictures")
+    assert "2 new clips" in (update.told or "")
+    execute(update, workers=0, report=lambda *_: None)
     assert first.items() <= shards(out).items()
     assert verify(out) == []
     fresh = prepare_run(make_config("ffpp", {**GIVEN, "compression": "c23,c40"}), root, tmp_path / "fresh")
@@ -76,7 +81,7 @@ def test_new_clips_methods_and_compressions_are_added_and_old_shards_stay(
     assert (found.same, found.common, found.settings) == (True, 16, [])
     # As a run of all of it from the start, it goes on without --update.
     assert prepare_run(fresh.config, root, out).fingerprint == fresh.fingerprint
-    assert grow(root, out)[1].startswith("update: no clip is new or changed; all of the")
+    assert grow(root, out)[1].startswith("update: no clip is new or changed; the plan of")
     with pytest.raises(ConfigMismatch, match="size: not given -> 96"):
         grow(root, out, size=96)
 

@@ -234,7 +234,9 @@ class _Reader:
         self.process.wait()
 
     def _close(self) -> None:
-        self.line.close()
+        # The garbage collector closes a connection before it ends what still reads from it.
+        with contextlib.suppress(OSError):
+            self.line.close()
         self.slab.close()
 
     def _end(self, why: str | None) -> str:

@@ -128,8 +128,8 @@ def export(
             console.print(f"note: {counted(made.left_out, 'clip')} left out: {format_name} takes videos, not pictures")
         if made.unpaired and made.unit == "sample":
             console.print(
-                f"note: {counted(made.unpaired, 'fake has', 'fakes have')} no frame of the original beside: that one "
-                "was dropped, or not chosen"
+                f"note: {counted(made.unpaired, 'fake has', 'fakes have')} no frame of the original in the same shard: "
+                "that one lies in another shard, was dropped, or was not chosen"
             )
 
 

@@ -53,7 +53,7 @@ class Exported:
         unit: what an entry is.
         files: how many files.
         size: their bytes.
-        unpaired: fakes among the samples whose original's frame is not exported.
+        unpaired: fakes among the samples whose original's frame is not exported from the same shard.
         left_out: clips that the format has no place for.
         notes: what the format says of it, a line each.
         already: whether all of it was there before.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from forgeprep.schemas.renamed import CLIP_COLUMNS_RENAMED, current_row
 from forgeprep.schemas.splits import with_read_split
 from forgeprep.shards.names import TABLES, table_path
 from forgeprep.shards.records import files_there, read_record, read_run, write_record
+from forgeprep.shards.remedies import for_this_run
 
 _FILE = ("path", "format", "rows", "bytes", "sha256")
 
@@ -36,11 +38,10 @@ def rebuild_records(out: Path) -> int:
     run = read_run(out)
     settings, formats = settings_of(run), len(run.get("formats") or ["parquet"])
     plan = open_plan(table_path(out, "plan"))
-    files, clips, drops = (_rows(table_path(out, name)) for name in TABLES)
+    files, clips, drops = (_rows(table_path(out, name), run, out) for name in TABLES)
     if len(files) != formats * len(plan.briefs):
-        raise VerifyError(
-            f"{table_path(out, 'shards')}: does not list the shards of the plan; run again to make it anew"
-        )
+        text = f"{table_path(out, 'shards')}: does not list the shards of the plan; run again to remake it"
+        raise VerifyError(for_this_run(text, run, out))
     count = 0
     with locked(out, "OUT"):
         for number, brief in enumerate(plan.briefs):
@@ -70,11 +71,10 @@ def rebuild_records(out: Path) -> int:
     return count
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def _rows(path: Path, run: Mapping[str, Any], out: Path) -> list[dict[str, Any]]:
     try:
         rows: list[dict[str, Any]] = pq.read_table(parquet_source(path)).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise VerifyError(
-            f"{path}: cannot be read ({' '.join(str(error).split())[:200]}); run again to make it anew"
-        ) from None
+        text = f"{path}: cannot be read ({' '.join(str(error).split())[:200]}); run again to remake it"
+        raise VerifyError(for_this_run(text, run, out)) from None
     return [with_read_split(current_row(row, CLIP_COLUMNS_RENAMED)) for row in rows]

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -127,12 +127,16 @@ def _facts(
     if found is None or name is None:
         named = f"{prefixes[0]}{name}" if name else None
         return {"method": method, "source_id": named or f"{_prefix(home)}fake/{rest}", "original_id": named}
-    people = list(reals[found].identities)
-    # Whose face it is, where the name goes on with that of another real: 071_054.
+    # Whose face it is, where the name goes on with that of another real (071_054); or the other way round.
     donor = _original(rest[len(name) :].lstrip("_"), prefixes[0], reals) if rest.startswith(name) else None
-    people += reals[prefixes[0] + donor].identities if donor else []
-    # Or the other way round.
-    guess = {"guessed": not told, "candidates": [prefixes[0] + donor] if donor and not told else None}
+    others = [prefixes[0] + donor] if donor else []
+    # A shorter name, where nothing but names tells: 1 beside 1_2.
+    start = found[: -len(name)]
+    others += [] if told else [start + one for one in _originals(below, start, reals) if one != name]
+    others = list(dict.fromkeys(others))
+    # All who may be in it stay in its split.
+    people = [person for one in (found, *others) for person in reals[one].identities]
+    guess = {"guessed": not told, "candidates": others or None if not told else None}
     return {"method": method, "source_id": found, "original_id": found, "identities": people, **guess}
 
 
@@ -190,12 +194,16 @@ def _of_both(names: set[str], found: Mapping[str, Sequence[str]]) -> set[str]:
 
 def _original(below: str, prefix: str, reals: Mapping[str, Clip]) -> str | None:
     """The real with the fake's own name, or the longest that it begins with, up to an underscore."""
+    return next(_originals(below, prefix, reals), None)
+
+
+def _originals(below: str, prefix: str, reals: Mapping[str, Clip]) -> Iterator[str]:
+    """All reals that a fake's name may stand for, the likeliest first."""
     for name in dict.fromkeys([below, below.partition("/")[2]]):
         while name:
             if prefix + name in reals:
-                return name
+                yield name
             name = name.rpartition("_")[0]
-    return None
 
 
 def _clip(name: str, file: VideoFile, split: Split, **facts: Any) -> Clip:

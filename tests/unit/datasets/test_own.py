@@ -39,6 +39,14 @@ def test_a_folder_pairs_by_name_or_by_pattern_and_follows_links_once(tmp_path: P
             make_config("folder", {"options": {"pattern": bad}})
 
 
+def test_a_guess_by_the_longest_name_is_tried_against_the_shorter_ones_too(tmp_path: Path) -> None:
+    put(tmp_path, *(f"real/{name}.mp4" for name in ("1", "1_2", "3")), "fake/x/1_2_z.mp4", "fake/x/1_3.mp4")
+    clips = {clip.path: clip for clip in scan("folder", tmp_path, ratios="0.4,0.3,0.3").clips}
+    assert clips["fake/x/1_2_z.mp4"].options == ["folder/real/1_2", "folder/real/1"]
+    assert clips["fake/x/1_3.mp4"].options == ["folder/real/1", "folder/real/3"]
+    assert len({clip.split for clip in clips.values()}) == 1
+
+
 def test_whoever_lent_the_face_stays_in_the_split(tmp_path: Path) -> None:
     names = ["071", "054", "720", "672", "953", "974", "lone"]
     put(tmp_path, *(f"real/{name}.mp4" for name in names))

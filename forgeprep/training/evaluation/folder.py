@@ -76,7 +76,8 @@ def _held(folder: Path) -> list[tuple[Any, ...]] | None:
 
 def _told(found: Sequence[tuple[Any, ...]]) -> str:
     return "; ".join(
-        f"{Path(run).name} at step {step} on {split} of {', '.join(out.rpartition('/')[2] for out in shards)}"
+        f"{Path(run).name}{'' if step is None else f' at step {step}'} on {split} of "
+        + ", ".join(out.rpartition("/")[2] for out in shards)
         + "".join(f", {name} {value}" for name, value in options)
         for run, step, split, shards, options in found
     )

@@ -83,7 +83,7 @@ class Scorer:
             VerifyError: the file or a shard is damaged.
         """
         file = read_score_file(path, self.rules.columns)
-        split = split or str(file.facts.get("split") or "test")
+        split = split or file.facts.get("split") or "test"
         truth = self._truth(out, split, file)
         matched = match(file, truth, f"{out}, split {split}")
         notes = [*matched.notes, *self._doubts(file, out, matched)]
@@ -98,7 +98,7 @@ class Scorer:
 
     def _truth(self, out: Path, split: str, file: ScoreFile) -> Truth:
         told = file.facts.get("sequence")
-        sequence = (int(told[0]), int(told[1])) if isinstance(told, list) and len(told) == 2 else None
+        sequence = (told[0], told[1]) if told else None
         key = (out, split, sequence)
         if key not in self._truths:
             self._truths[key] = read_truth(out, split, sequence=sequence)
@@ -128,7 +128,8 @@ class Scorer:
     def _threshold(self, file: ScoreFile) -> float:
         if self.rules.threshold is not None:
             return self.rules.threshold
-        return float(file.facts.get("threshold") or 0.5)
+        told = file.facts.get("threshold")
+        return 0.5 if told is None else float(told)
 
     def _val_threshold(self, file: ScoreFile, out: Path) -> float | None:
         if self.val is None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -175,10 +175,13 @@ def _from_csv(path: Path, data: bytes) -> tuple[dict[str, list[Any]], dict[str, 
     except csv.Error as error:
         raise VerifyError(f"{path}: is no CSV ({error}); give a CSV or Parquet file of scores") from None
     names = [name.strip() for name in rows[0]] if rows else []
-    body = [row for row in rows[1:] if row]
-    for number, row in enumerate(body, at + 2):
-        if len(row) != len(names):
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"{path}: two columns are called '{twice}'; give each its own name")
+    for number, row in enumerate(rows[1:], at + 2):
+        if row and len(row) != len(names):
             raise VerifyError(f"{path}: row {number} has {len(row)} cells, and the first line names {len(names)}")
+    body = [row for row in rows[1:] if row]
     return {name: [row[place] for row in body] for place, name in enumerate(names)}, _facts_of(path, facts)
 
 
@@ -188,7 +191,29 @@ def _facts_of(path: Path, facts: Any) -> dict[str, Any]:
         return {}
     if facts["forgeprep-scores"] != VERSION:
         raise VerifyError(f"{path}: a newer forgeprep wrote it (version {facts['forgeprep-scores']}); update forgeprep")
+    for name, fits in _FACTS.items():
+        if facts.get(name) is not None and not fits(facts[name]):
+            raise VerifyError(f"{path}: what it says of its '{name}' is damaged; write the file again")
     return facts
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(type(one) is int and one > 0 for one in value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+_FACTS: dict[str, Callable[[Any], bool]] = {
+    "threshold": _is_number, "val_threshold": _is_number, "sequence": _is_sequence,
+    "split": _is_text, "level": _is_text, "score": _is_text, "model": _is_text, "data": _is_text,
+}  # fmt: skip
+"""What is read of the facts, and what each has to be."""
 
 
 def _column(path: Path, kind: str, given: str | None, common: Sequence[str], names: Sequence[str]) -> str:
@@ -201,12 +226,16 @@ def _column(path: Path, kind: str, given: str | None, common: Sequence[str], nam
         if name in lower:
             return lower[name]
     there = ", ".join(names[:12]) or "no columns"
-    raise UsageError(f"{path}: which column holds the {kind}? It has {there}; give --{kind}-column NAME")
+    raise UsageError(
+        f"{path}: which column holds the {kind}? Its first line has {there}; name the columns there, or give "
+        f"--{kind}-column NAME"
+    )
 
 
 def _number(value: Any) -> float:
     try:
-        number = float(value)
+        # Spreadsheets of many countries write 0,87.
+        number = float(value.replace(",", ".") if isinstance(value, str) else value)
     except (TypeError, ValueError, OverflowError):
         return math.nan
     return number if math.isfinite(number) else math.nan

@@ -120,7 +120,8 @@ def load_model(
 
 def verdict_threshold(model: ForgeryModel, facts: Mapping[str, Any]) -> float:
     """A score above it means fake; models that learn pixels alone have chosen it on val."""
-    return 0.5 if model.learns_label() else float(facts.get("threshold") or 0.5)
+    told = None if model.learns_label() else facts.get("threshold")
+    return 0.5 if told is None else float(told)
 
 
 def read_prepared(

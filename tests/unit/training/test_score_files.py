@@ -59,6 +59,8 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         assert found.facts.items() >= facts.items()
     assert files[1].read_text().splitlines()[-3:] == ["id,score,status", "a,0.3333333333333333,ok", '"b,c",,error']
     assert pq.read_table(files[0]).column_names == ["id", "score", "status", "label"]
+    zero = lines(tmp_path / "zero.csv", "# forgeprep-scores: 1", "# threshold: 0", "id,score", f"{FAKE}/0/000000,1")
+    assert Scorer(Rules())._threshold(read_score_file(zero)) == 0
     newer = lines(tmp_path / "newer.csv", "# forgeprep-scores: 2", "id,score", "a,1")
     with pytest.raises(VerifyError, match=r"newer.csv: a newer forgeprep wrote it \(version 2\)"):
         read_score_file(newer)
@@ -67,10 +69,13 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (b"name_of_it;other\na;1\n", "which column holds the id? It has name_of_it, other; give --id-column NAME"),
-        (b"id,other\na,1\n", "which column holds the score? It has id, other"),
-        (b"", "which column holds the id? It has no columns"),
-        (b"id,score\na\n", "row 2 has 1 cells, and the first line names 2"),
+        (b"name_of_it;other\na;1\n", "which column holds the id? Its first line has name_of_it, other; name the col"),
+        (b"id,other\na,1\n", "which column holds the score? Its first line has id, other"),
+        (b"", "which column holds the id? Its first line has no columns"),
+        (b"id,score\n\na\n", "row 3 has 1 cells, and the first line names 2"),
+        (b"id,score,score\na,0.1,0.2\n", "two columns are called 'score'"),
+        (b'# forgeprep-scores: 1\n# threshold: "a"\nid,score\na,0.1\n', "what it says of its 'threshold' is damaged"),
+        (b'# forgeprep-scores: 1\n# sequence: [1, "b"]\nid,score\n', "what it says of its 'sequence' is damaged"),
         (b"PAR1 and nothing more", "damaged"),
         (b"\xff\xfe\x00", "is neither UTF-8 text nor Parquet"),
     ],
@@ -97,7 +102,9 @@ def test_samples_are_found_by_id_by_clip_and_frame_and_by_the_paths_of_exports(r
         clips[0] = clips[0].replace("youtube", "original")
         mark = ";" if ";" in head else "\t"
         names = [f"{clip}{mark}{frame}" for clip in clips for frame in ("frame_000.png", "12", "000024.jpg")]
-        rows = [f"{name}{mark}{score}" for name, score in zip(names, SCORES, strict=True)]
+        # With semicolons, as a spreadsheet writes them: a decimal comma.
+        texts = [str(score).replace(".", "," if mark == ";" else ".") for score in SCORES]
+        rows = [f"{name}{mark}{score}" for name, score in zip(names, texts, strict=True)]
         assert scored(run, lines(tmp_path / f"frames{number}.csv", head, *rows)) == wanted
     for name in ("pictures", "deepfakebench", "gend", "imagefolder"):
         to = tmp_path / name
@@ -180,7 +187,7 @@ def test_the_command_compares_files_and_keeps_to_its_folder(
     assert test["by_source"] is None  # of a single source group
     assert "| one.csv → other.csv |" in (folder / "evaluation.md").read_text()
     assert run_cli(*command[:2], *command[3:]) == 2
-    assert "one-figures: holds the evaluation of one.csv at step None on test" in capsys.readouterr().err
+    assert "one-figures: holds the evaluation of one.csv on test" in capsys.readouterr().err
     assert run_cli(*command, "--missing", "never") == 2
     assert "--missing never: give error, drop, worst, or a score such as score=0.5" in capsys.readouterr().err
     assert run_cli(*command, "--perturbed", f"{one}={run}") == 2

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from forgeprep.commands.terminal import console
 from forgeprep.errors import Stopped
+from forgeprep.text import counted
 
 EVERY = 30.0
 """Seconds between two lines where the output is no terminal."""
@@ -118,8 +119,8 @@ class _State:
             if first:
                 self.first, self.started = facts["step"], time.monotonic()
                 begun = f"goes on at step {self.step:,}: " if self.step else ""
-                epochs = f"{self.epochs} epoch{'' if self.epochs == 1 else 's'}"
-                return f"{begun}{self.steps:,} steps in {epochs} at most"
+                epochs = counted(self.epochs, "epoch")
+                return f"{begun}{counted(self.steps, 'step')} in {epochs} at most"
         elif "loss" in facts:
             self.doing = f"learning, epoch {self.epoch} of {self.epochs}"
             self.loss = f"loss {facts['loss']:.3f}"

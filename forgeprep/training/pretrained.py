@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -87,6 +88,9 @@ def load_weights(model: nn.Module, path: Path, weights: Weights = WHOLE) -> str 
             f"{path}: not this backbone's weights{known}: {counted(len(lacking), 'tensor is', 'tensors are')} missing, "
             f"{len(unfit):,} of another shape; the first is {(unfit or lacking)[0]}"
         )
+    odd = next((table[name] for name, tensor in fitted.items() if not _is_sound(tensor, own[name])), None)
+    if odd is not None:
+        raise UsageError(f"{path}: {odd} holds other than finite numbers of floating point; fetch the file again")
     for at, module in modules.items():
         part = {name.partition("\n")[2]: t for name, t in fitted.items() if name.partition("\n")[0] == at}
         module.load_state_dict({name: t for name, t in part.items() if t is not None}, strict=False)
@@ -105,21 +109,21 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     try:
         check_regular(path, MAX_WEIGHTS_BYTES)
-        _check_zip(path)
         with guard.memory(4 * path.stat().st_size + (1 << 30)):
-            if path.suffix == ".safetensors":
-                tensors = load_file(path)
-            else:
-                tensors = torch.load(path, map_location="cpu", weights_only=True)
+            tensors = _read(path)
     except FileNotFoundError:
         known = ", ".join(name for name, file in PRETRAINED.items() if file.by_hand is None)
         told = f"'forgeprep weights fetch NAME' gets those of {known}, and tells where they are"
         raise UsageError(f"{path}: no such file; fetch the weights first: {told}") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path}: is a folder; give a file of weights") from None
     except pickle.UnpicklingError:  # torch tells at length how to run what an unknown file holds
         told = "neither safetensors nor a torch file of plain tensors"
         raise UsageError(f"{path}: no weights that can be read ({told})") from None
     except Exception as error:  # what torch and safetensors raise at a damaged file is of many kinds
-        raise UsageError(f"{path}: no weights that can be read ({' '.join(str(error).split())[:160]})") from None
+        told = " ".join(str(error).split())[:160]
+        told = told if " " in told else "damaged"  # such as "101", or nothing at all
+        raise UsageError(f"{path}: no weights that can be read ({told}); fetch the file again") from None
     entries: list[Any] = [tensors, *tensors.values()] if isinstance(tensors, Mapping) else []
     tables: list[dict[str, Tensor]] = [dict(one) for one in entries if isinstance(one, Mapping) and _holds_tensors(one)]
     found = max(tables, key=len, default={})
@@ -128,13 +132,31 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return found
 
 
+def _read(path: Path) -> Any:
+    """What a file holds; its first bytes tell its kind, whatever it is called."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    if head[8:] == b"{":
+        return load_file(path)
+    if head[:2] != b"PK" and head[:1] != b"\x80":
+        raise pickle.UnpicklingError
+    _check_zip(path, head)
+    with path.open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pickles that are refused in the next line
+        return torch.load(file, map_location="cpu", weights_only=True)  # the file: torch goes by a path's suffix
+
+
 def _holds_tensors(table: Mapping[Any, Any]) -> bool:
     return all(isinstance(name, str) and isinstance(value, Tensor) for name, value in table.items())
 
 
-def _check_zip(path: Path) -> None:
-    """Refuse a torch checkpoint whose parts unpack to more than it holds; torch itself stores them unpacked."""
+def _check_zip(path: Path, head: bytes) -> None:
+    """Refuse a torch checkpoint that ends too early, or whose parts unpack to more than it holds; torch itself stores
+    them unpacked.
+    """
     if not zipfile.is_zipfile(path):
+        if head[:2] == b"PK":
+            raise ValueError("its end is missing")
         return
     with zipfile.ZipFile(path) as file:
         claimed = sum(entry.file_size for entry in file.infolist())
@@ -161,6 +183,13 @@ def _fitted(tensor: Tensor, own: Tensor) -> Tensor | None:
         return wide if wide.shape == own.shape else None
     shape = (*tensor.shape, *[1] * (own.ndim - tensor.ndim))
     return tensor.reshape(shape) if shape == tuple(own.shape) else None
+
+
+def _is_sound(tensor: Tensor | None, own: Tensor) -> bool:
+    """Whether there are numbers that a network can go on with; integers are, where it counts by itself."""
+    if tensor is None or not own.is_floating_point():
+        return True
+    return tensor.is_floating_point() and bool(torch.isfinite(tensor).all())
 
 
 def _odd(path: Path, names: Sequence[str], spare: str) -> str | None:

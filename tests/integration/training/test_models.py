@@ -142,9 +142,23 @@ def test_pretrained_weights_fill_the_backbone_or_say_what_does_not_fit(tmp_path:
         assert all(torch.equal(value, pretrained.state_dict()[name]) for name, value in own.items())
     save_file({"conv1.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
     (tmp_path / "broken.pth").write_bytes(b"no weights")
+    (tmp_path / "empty.pth").touch()
+    # What a file is called says nothing of what it holds.
+    (tmp_path / "x.pth").rename(tmp_path / "torch.safetensors")
+    (tmp_path / "x.safetensors").rename(tmp_path / "safe.pth")
+    for file in ("torch.safetensors", "safe.pth"):
+        assert load_weights(build("two-stream"), tmp_path / file, weights) is None
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "torch.safetensors").read_bytes()[:-9000])
+    whole = Xception(0).state_dict()
+    save_file(whole | {"conv2.weight": whole["conv2.weight"] * torch.nan}, tmp_path / "nan.safetensors")
+    save_file(whole | {"conv2.weight": whole["conv2.weight"].to(torch.int8)}, tmp_path / "int.safetensors")
     for file, message in (
         ("other.safetensors", "not this backbone's weights"),
-        ("broken.pth", "no weights that can be read"),
+        ("broken.pth", r"no weights that can be read \(neither safetensors nor a torch file of plain tensors\)"),
+        ("empty.pth", "neither safetensors nor"),
+        ("cut.pth", r"no weights that can be read \(its end is missing\); fetch the file again"),
+        ("nan.safetensors", "conv2.weight holds other than finite numbers of floating point"),
+        ("int.safetensors", "conv2.weight holds other than finite numbers"),
         ("gone.pth", "no such file; fetch the weights first"),
     ):
         with pytest.raises(UsageError, match=message):

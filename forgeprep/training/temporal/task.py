@@ -69,8 +69,10 @@ def features_task(training: Training, device: torch.device) -> Task:
                 kept[split] = _features(file, seer, samples[split], own, (channels, scale))
 
     def batches(epoch: int, ranks: int, rank: int) -> list[Ints]:
-        order = np.random.default_rng([recipe.seed, epoch]).permutation(len(truth))
-        return [np.sort(batch) for batch in deal(order, recipe.batch, drop_last=False)]
+        rng, dealt = np.random.default_rng([recipe.seed, epoch]), list[Ints]()
+        while not dealt or len(dealt) < (recipe.steps or 0):
+            dealt += deal(rng.permutation(len(truth)), recipe.batch, drop_last=False)
+        return [np.sort(batch) for batch in dealt[: recipe.steps]]
 
     def read(numbers: Ints, epoch: int) -> Batch:
         batch: Batch = {name: torch.from_numpy(np.stack([truth[i][name] for i in numbers])) for name in truth[0]}

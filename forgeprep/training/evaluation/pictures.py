@@ -7,10 +7,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from forgeprep.training.data import Samples
 from forgeprep.training.evaluation.evaluate import as_taken
+from forgeprep.training.evaluation.plots import QUICK
 from forgeprep.training.inference.annotate import FAKE, tint
 from forgeprep.training.inference.loaded import LoadedModel, outputs, read_prepared
 from forgeprep.training.sample_index import load_index
@@ -34,8 +37,8 @@ def draw_predictions(loaded: LoadedModel, out: Path, file: Path, *, split: str =
     index = as_taken(load_index([out], split, target=loaded.recipe.target), model)
     samples = Samples(index)
     height, width = _TOP + 2 * len(index.methods) * (_SIDE + _GAP), _LEFT + EACH * (_SIDE + _GAP)
-    # One picture of all crops: an axes for each would take a second or two.
-    sheet = np.full((height, width, 3), 255, np.uint8)
+    # The letters are drawn first, and crops laid beside them: an axes for each would take a second or two.
+    crops: list[tuple[int, int, UInt8]] = []
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
 
     def write(x: float, y: float, text: str, **how: object) -> None:
@@ -51,22 +54,26 @@ def draw_predictions(loaded: LoadedModel, out: Path, file: Path, *, split: str =
             [sample], score, left = found.samples, float(found.scores[0]), _LEFT + column * (_SIDE + _GAP)
             picture = sample["image"][len(sample["image"]) // 2] if model.sequence_frames else sample["image"]
             mask = sample.get("mask")
-            _put(sheet, left, above, picture if mask is None else _outlined(picture, mask > 127))
+            crops.append((left, above, picture if mask is None else _outlined(picture, mask > 127)))
             if found.maps is not None:
                 heat = found.maps[0, 0].cpu().numpy()
                 heat = cv2.resize(heat.astype(np.float32), picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
                 part = tint(heat, model.tau if model.learns_label() else loaded.threshold)[..., None]
                 tinted = ((1 - part) * picture + part * np.array(FAKE)).astype(np.uint8)
                 picture = _outlined(tinted, heat > model.tau)
-            _put(sheet, left, below, picture)
+            crops.append((left, below, picture))
             right = (score > loaded.threshold) == bool(sample["label"])
             verdict = f"{'fake' if score > loaded.threshold else 'real'} {score:.2f}{'' if right else ', wrong'}"
             write(left + _SIDE / 2, below - _GAP / 2, verdict, color="tab:green" if right else "tab:red")
         write(_LEFT / 2, above + _SIDE / 2, f"{method or 'real'}\nthe truth", rotation=90)
         write(_LEFT / 2, below + _SIDE / 2, "found", rotation=90)
     write(width / 2, _TOP / 3, f"{loaded.config['model']}: {loaded.run.name} on {out.name}, {split}", fontsize=10)
-    figure.figimage(sheet)
-    figure.savefig(file)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    sheet = np.array(canvas.buffer_rgba())[..., :3]
+    for x, y, crop in crops:
+        _put(sheet, x, y, crop)
+    Image.fromarray(sheet).save(file, compress_level=QUICK)
 
 
 def _outlined(picture: UInt8, inside: npt.NDArray[np.bool_]) -> UInt8:

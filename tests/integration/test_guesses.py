@@ -50,11 +50,11 @@ def iou(row: dict[str, Any], truth: Path) -> float:
 
 
 def test_no_fake_is_lost_where_fakes_and_reals_were_perturbed_apart(laid_out: LaidOut, tmp_path: Path) -> None:
-    laid_out("forgerynet", to=tmp_path / "in")
+    laid_out("forgerynet", pairs=2, to=tmp_path / "in")
     count = perturb_apart(tmp_path / "in")
     made = run("forgerynet", tmp_path / "in", *PICTURES)
     fakes = fakes_of(made)
-    assert len(fakes) == count >= 48
+    assert len(fakes) == count >= 32
     assert [clip["clip_id"] for clip in fakes if clip["written"] != 1] == []
     refused = {clip["clip_id"]: clip for clip in fakes if clip["pairing"] == "refused"}
     assert len(refused) > 0.9 * count
@@ -144,7 +144,8 @@ def test_of_two_people_in_a_name_the_one_who_is_seen_is_the_original(
         ]
     # The wrong pair is of no use to anyone, so with a pattern, which is the user's word, it is dropped as such.
     shutil.rmtree(tmp_path / "in-out")
-    stated = run("folder", root, *more, "--option", r"pattern=(?P<method>\w+)/(?P<original>\d+)_\d+")
+    few = ("--frames", "4") if "all" in more else more
+    stated = run("folder", root, *few, "--option", r"pattern=(?P<method>\w+)/(?P<original>\d+)_\d+")
     assert {(drop["clip_id"], drop["reason"]) for drop in stated["drops"]} == {
         ("folder/fake/turned/071_054", "unaligned")
     }

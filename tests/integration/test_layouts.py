@@ -75,7 +75,7 @@ def made(request: pytest.FixtureRequest, laid_out: LaidOut, tmp_path_factory: py
     root, out = laid_out(request.param), tmp_path_factory.mktemp(request.param) / "out"
     arguments = ["--root", str(root), "--out", str(out), "--stages", "crop,mask,similarity"]
     arguments += ["--detector", "whole"] if request.param in WHOLE else []
-    assert run_cli("run", request.param, *arguments, "--frames", "4", "--workers", "0") == 0
+    assert run_cli("run", request.param, *arguments, "--frames", "3", "--workers", "0") == 0
     return Made(request.param, root, out)
 
 
@@ -86,7 +86,7 @@ def test_there_is_a_demo_in_the_layout_of_every_dataset() -> None:
 def test_a_run_is_whole_and_its_splits_do_not_leak(made: Made) -> None:
     assert run_cli("verify", str(made.out)) == 0
     rows = made.rows()
-    assert len(rows) > 35
+    assert len(rows) >= 30
     seen = defaultdict(set)
     for clip in made.clips().values():
         for name in (clip["source_id"], *clip["identities"]):

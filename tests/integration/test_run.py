@@ -27,7 +27,7 @@ from tests.helpers.runs import SMALL, checksums, command, run, wait_for
 
 ALL: dict[str, Any] = {
     "stages": "crop,mask,noise,similarity",
-    "compression": "raw,c23,c40",
+    "compression": "raw,c23",
     "frames": "6",
     "format": "both",
 }
@@ -51,7 +51,7 @@ def test_every_planned_sample_is_a_row_or_a_drop(everything: Path, rows: list[di
     for record in records:
         assert record["planned"] == record["rows"] + len(record["drops"]) == record["requested"]
     clips = pq.read_table(everything / "meta/clips.pq").to_pylist()
-    assert len(clips) == 3 * 6 * 5
+    assert len(clips) == 2 * 6 * 5
     assert all(c["requested"] == 6 == c["written"] + c["dropped"] for c in clips)
     assert all((c["fps"], c["width"], c["height"]) == (25.0, 320, 240) for c in clips)
     assert verify(everything) == []
@@ -78,7 +78,7 @@ def test_columns_labels_and_splits(rows: list[dict[str, Any]]) -> None:
 def test_a_fake_and_its_original_share_their_boxes(rows: list[dict[str, Any]]) -> None:
     place = {(r["clip_id"], r["track_id"], r["frame_index"]): r for r in rows}
     fakes = [row for row in rows if row["label"]]
-    assert len(fakes) > 400
+    assert len(fakes) > 270
     for fake in fakes:
         original = place[fake["original_id"], fake["track_id"], fake["frame_index"]]
         for name in ("crop_box", "face_box", "frame_size", "padding", "image_size"):
@@ -94,7 +94,7 @@ def hard(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str,
     """A pair of the demo in its full size at c40, and its samples: what so strong a compression leaves of a small face
     is too little to be measured."""
     root = tmp_path_factory.mktemp("hard") / "in"
-    make_demo(root, people=2, seconds=1.2, compressions=("c40",))
+    make_demo(root, people=2, seconds=1.2, compressions=("c40",), workers=1)
     run(root, root.parent / "out", stages="crop,mask", compression="c40", frames="6")
     return root, [row for path in shard_paths(root.parent / "out") for row in iter_rows(path)]
 

@@ -142,7 +142,9 @@ def test_models_as_json(capfd: pytest.CaptureFixture[str]) -> None:
     assert shown["settings"]["batch"] > 0
 
 
-def test_the_doctor_tells_what_is_missing(tmp_path: Path) -> None:
+def test_the_doctor_tells_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     # No weights anywhere: neither in the cache nor where torch looks.
     places = {"FORGEPREP_WEIGHTS": str(tmp_path), "TORCH_HOME": str(tmp_path)}
     found = json.loads(shell("doctor", "--json", **places))
@@ -154,7 +156,11 @@ def test_the_doctor_tells_what_is_missing(tmp_path: Path) -> None:
     assert parts["detector", "libfacedetection"]["usable"]
     assert parts["encoder", "h264"]["usable"]
     assert not parts["weights", "s3fd"]["usable"]
-    text = shell("doctor", **places)
+    for name, value in places.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run_cli("doctor") == 0
+    text = capfd.readouterr().out
     assert "the core works" in text
     if parts["weights", "s3fd"]["detail"].startswith("not at"):
         assert "missing for --detector face-alignment: weights s3fd; forgeprep weights fetch s3fd" in text

@@ -81,7 +81,8 @@ def test_a_first_span_at_the_end_of_a_run_of_frames_makes_no_fakes_of_those_befo
 @pytest.mark.parametrize("compression", ["raw", "c23", "c40"])
 def test_a_clip_that_is_forged_throughout_has_no_real_frame(compression: str, demo: Path, tmp_path: Path) -> None:
     """Though strong compression all but drowns a forgery after the first frames."""
-    rows, drops, clips = shards(demo, tmp_path / "out", compression=compression, frames="all", splits="train")
+    given = {"compression": compression, "frames": "all", "splits": "train", "stages": "crop"}
+    rows, drops, clips = shards(demo, tmp_path / "out", **given)
     assert {row["label"] for row in rows if row["original_id"] is not None} == {1}
     assert {clip["visual_change"] for clip in clips.values() if clip["label"]} == {True}
     assert max(len(clip["detected_spans"] or ()) for clip in clips.values()) == 1

@@ -16,6 +16,7 @@ from torch.nn import functional
 from forgeprep.errors import UsageError
 from forgeprep.training.data import Samples
 from forgeprep.training.evaluation.evaluate import as_taken
+from forgeprep.training.evaluation.plots import save
 from forgeprep.training.inference.loaded import LoadedModel, features, outputs, read_prepared
 from forgeprep.training.sample_index import SampleIndex, load_index
 
@@ -96,7 +97,7 @@ def draw_side_by_side(loaded: Sequence[LoadedModel], out: Path, file: Path, *, s
         grid[0, 1 + 2 * column].set_title(f"{name}\nmap", fontsize=7)
         grid[0, 2 + 2 * column].set_title("\n\nGrad-CAM", fontsize=7)
     grid[0, 0].set_title("crop, truth", fontsize=7)
-    figure.savefig(file, dpi=110)
+    save(figure, file, 110)
 
 
 def draw_similarity(loaded: LoadedModel, out: Path, file: Path, *, split: str = "test") -> bool:
@@ -125,7 +126,7 @@ def draw_similarity(loaded: LoadedModel, out: Path, file: Path, *, split: str = 
     for axes in grid.flat:
         axes.set_xticks([])
         axes.set_yticks([])
-    figure.savefig(file, dpi=110)
+    save(figure, file, 110)
     return True
 
 
@@ -162,7 +163,7 @@ def draw_features(loaded: LoadedModel, out: Path, file: Path, *, split: str = "t
     axes.set(xticks=[], yticks=[], title=f"{loaded.run.name} on {out.name}, {split}: features, t-SNE")
     axes.title.set_fontsize(9)
     axes.legend(fontsize=8)
-    figure.savefig(file, dpi=110)
+    save(figure, file, 110)
 
 
 def _one_of_each(index: SampleIndex) -> list[int]:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from forgeprep.ops.perturb.catalogue import SEVERITIES
+from forgeprep.training.evaluation.plots import save
 
 
 def draw_reliability(curves: Mapping[str, Mapping[str, Any]], file: Path, level: str) -> None:
@@ -35,7 +36,7 @@ def draw_reliability(curves: Mapping[str, Mapping[str, Any]], file: Path, level:
     axes.set(ylabel="share of fakes", xlim=(0, 1), ylim=(0, 1.02), title=f"reliability by {level.removesuffix('s')}")
     figure.legend(fontsize=7, loc="outside lower center")
     below.set(xlabel="score", ylabel=level)
-    figure.savefig(file, dpi=120)
+    save(figure, file, 120)
 
 
 def draw_robustness(runs: Mapping[str, Sequence[Mapping[str, Any]]], file: Path) -> None:
@@ -73,7 +74,7 @@ def draw_robustness(runs: Mapping[str, Sequence[Mapping[str, Any]]], file: Path)
         fontsize=8,
     )
     figure.suptitle("perturbed samples by severity; severity 0 is the same samples, clean", fontsize=10)
-    figure.savefig(file, dpi=110)
+    save(figure, file, 110)
 
 
 def _panel(axes: Axes, rows: Sequence[Mapping[str, Any]], others: Sequence[str] | None, colour: str) -> None:

@@ -33,6 +33,7 @@ from genuine import make_genuine
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.make_shard import ShardJob, make_shard, quiet_libraries
 from forgeprep.pipeline.run import prepare_run
+from forgeprep.stages.crop import boxes
 
 FOOTAGE = Path(__file__).parents[2] / "shared/data/footage"
 STAGE_SETS = ("crop", "crop,mask", "crop,mask,noise")
@@ -178,6 +179,7 @@ def ours(root: Path, out: Path, stages: str, frames: str, clock: Clock) -> tuple
     """CPU seconds of all shards, made as a worker makes them, and samples."""
     shutil.rmtree(out, ignore_errors=True)
     prepared = prepare_run(make_config("ffpp", {"stages": stages, "frames": frames}), root, out)
+    boxes._kept.clear()  # Or the faces of the last try, of the same clips, would serve again.
     clock.seconds.clear()
     clock.since = started = time.process_time()
     places = root.resolve(), out.resolve()

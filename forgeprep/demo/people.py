@@ -7,7 +7,9 @@ and geometrically changed copy of one of them, set into a frame of the wanted si
 from __future__ import annotations
 
 import functools
+import importlib.util
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -71,13 +73,19 @@ class Person:
 @functools.cache
 def _portraits() -> tuple[tuple[UInt8, Float, float], ...]:
     """The two portraits: picture, anchor points, side of the HOG detector's box."""
-    from matplotlib import cbook
-    from skimage import data
-
-    astronaut = np.asarray(data.astronaut(), np.uint8)
-    file = cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
-    hopper = np.asarray(cv2.cvtColor(np.asarray(cv2.imread(str(file))), cv2.COLOR_BGR2RGB), np.uint8)
+    astronaut = _picture_of("skimage", "data/astronaut.png")
+    hopper = _picture_of("matplotlib", "mpl-data/sample_data/grace_hopper.jpg")
     return (astronaut, f32(_ASTRONAUT), 88.0), (hopper, f32(_HOPPER), 170.0)
+
+
+def _picture_of(package: str, place: str) -> UInt8:
+    """A picture that a package brings; to import the package would take half a second in each process."""
+    found = importlib.util.find_spec(package)
+    assert found is not None
+    assert found.origin is not None
+    picture = cv2.imread(str(Path(found.origin).parent / place))
+    assert picture is not None, place
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def make_person(number: int, seed: int, size_wh: tuple[int, int]) -> Person:

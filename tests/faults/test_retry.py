@@ -25,8 +25,8 @@ def tree(demo: Path, tmp_path: Path) -> Path:
 
 def run(root: Path, out: Path, *more: str) -> int:
     common = ("--stages", "crop,mask", "--methods", "Deepfakes,NeuralTextures", "--frames", "4", "--shard-size", "30")
-    common += ("--splits", "train,test", "--workers", "0")
-    return run_cli("run", "ffpp", "--root", str(root), "--out", str(out), *common, *more)
+    part = ("--splits", "train,test", "--workers", "0")
+    return run_cli("run", "ffpp", "--root", str(root), "--out", str(out), *common, *part, *more)
 
 
 def sums(out: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -41,7 +42,7 @@ def draw_predictions(loaded: LoadedModel, out: Path, file: Path, *, split: str =
     crops: list[tuple[int, int, UInt8]] = []
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
 
-    def write(x: float, y: float, text: str, **how: object) -> None:
+    def write(x: float, y: float, text: str, **how: Any) -> None:
         figure.text(x / width, 1 - y / height, text, ha="center", va="center", **{"fontsize": 8, **how})
 
     for code, method in enumerate(index.methods):

@@ -54,15 +54,6 @@ def forgerynet(laid_out: LaidOut, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
-@pytest.fixture(scope="module")
-def few(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two small crops of each clip: every one of test is judged, by nets of the size of Xception."""
-    out = tmp_path_factory.mktemp("few") / "c23"
-    where = ["--root", str(demo), "--out", str(out), "--stages", "crop,mask,noise", "--frames", "2", "--size", "96"]
-    assert run_cli("run", "ffpp", *where, "--boxes-from", "own", "--workers", "0") == 0
-    return out
-
-
 def made(to: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((to / "table.json").read_text())
     return found
@@ -177,7 +168,7 @@ def test_a_quick_cell_of_each_kind(
     row: str,
     column: str,
     published: float | None,
-    few: Path,
+    prepared: Path,
     forgerynet: Path,
     tmp_path: Path,
 ) -> None:
@@ -186,7 +177,7 @@ def test_a_quick_cell_of_each_kind(
         (tmp_path / "demo").symlink_to(forgerynet / "demo")
     if table in ("forgerynet video", "forgerynet cross-forgery"):  # They are of the same shards.
         (tmp_path / "shards").symlink_to(forgerynet / "shards")
-    command = ["reproduce", *table.split(), "--shards", str(few), "--to", str(tmp_path)]
+    command = ["reproduce", *table.split(), "--shards", str(prepared), "--to", str(tmp_path)]
     assert run_cli(*command, *TINY, *flags) == 0
     found = made(tmp_path)
     cell = cells(found, row)[column]
@@ -199,7 +190,7 @@ def test_a_quick_cell_of_each_kind(
         assert cells(found, "VGG5 pretrained")["DF"]["mark"] == "needs --weights vgg16=FILE"
     if table == "local-similarity III":
         loaded = load_model(next((tmp_path / "trainings").iterdir()), "cpu")
-        assert draw_similarity(loaded, few, tmp_path / "similarity.png")
+        assert draw_similarity(loaded, prepared, tmp_path / "similarity.png")
         assert cv2.imread(str(tmp_path / "similarity.png")).std() > 5
     if "cross-generator" in table:
         assert "In the place of cael, fn3-cls was trained." in found["notes"]

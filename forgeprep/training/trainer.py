@@ -27,8 +27,9 @@ from forgeprep.training.optimize import (
     sharpness_aware,
 )
 from forgeprep.training.pretrained import load_weights
-from forgeprep.training.run_folder import Report, Training, as_begun, claim, logged
+from forgeprep.training.run_folder import Report, Training, as_begun, claim, logged, settings_of
 from forgeprep.training.sample_index import Ints
+from forgeprep.training.seen import note_sources
 from forgeprep.training.task import LOOK, Task
 
 
@@ -59,6 +60,7 @@ def _train(task: Task, where: torch.device, rank: int, report: Report) -> dict[s
     training = task.training
     if rank == 0:
         claim(training, task.index)
+        note_sources(training.run, settings_of(training))
     task.prepare()
     torch.manual_seed(training.recipe.seed)
     model = build(training.model, training.options)

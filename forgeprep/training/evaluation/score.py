@@ -54,12 +54,16 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A file's verdicts on the samples of a set, and what is to be said of it."""
+    """A file's verdicts on the samples of a set, and what is to be said of it.
+
+    ``seen``: under that name, how much of the set the training has seen, where a file of forgeprep's own tells.
+    """
 
     file: ScoreFile
     judged: Judged
     split: str
     notes: list[str]
+    seen: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Scorer:
@@ -184,7 +188,7 @@ def evaluation_of(scored: Scored, out: Path, rules: Rules, perturbed: Mapping[Pa
     sets = {}
     for place, one in every.items():
         found = summary(one.judged.verdicts, (), one.judged.threshold)
-        sets[str(place)] = {**found, "level": one.judged.level, **details(one.judged, rules.bootstrap)}
+        sets[str(place)] = {**found, **one.seen, "level": one.judged.level, **details(one.judged, rules.bootstrap)}
     return {
         "run": str(scored.file.path), "model": facts.get("model") or scored.file.path.stem, "options": {},
         "step": facts.get("step"), "split": scored.split,

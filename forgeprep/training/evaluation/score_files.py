@@ -205,6 +205,11 @@ def _is_sequence(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(type(one) is int and one > 0 for one in value)
 
 
+def _is_seen(value: Any) -> bool:
+    names = ("sources", "train", "val", "people", "people_train")
+    return isinstance(value, dict) and all(type(value.get(name)) is int for name in names)
+
+
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
@@ -212,6 +217,7 @@ def _is_text(value: Any) -> bool:
 _FACTS: dict[str, Callable[[Any], bool]] = {
     "threshold": _is_number, "val_threshold": _is_number, "sequence": _is_sequence,
     "split": _is_text, "level": _is_text, "score": _is_text, "model": _is_text, "data": _is_text,
+    "seen": _is_seen,
 }  # fmt: skip
 """What is read of the facts, and what each has to be."""
 

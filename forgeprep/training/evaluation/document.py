@@ -41,7 +41,7 @@ def evaluation_parts(evaluations: Sequence[Mapping[str, Any]]) -> list[Part]:
         for name, found in evaluation["sets"].items():
             parts.append(f"### {name}: {found['samples']:,} samples")
             parts += [seen_line(found["seen"])] if "seen" in found else []
-            parts += _set_parts(evaluation["model"], found)
+            parts += [*_set_parts(found), *_published_parts(evaluation, found)]
         if "robustness" in evaluation:
             parts += robust_parts(evaluation["robustness"])
     return parts
@@ -65,7 +65,7 @@ def matrix(evaluations: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[st
     return short_names([evaluation["run"] for evaluation in evaluations]), heads, values
 
 
-def _set_parts(model: str, found: Mapping[str, Any]) -> list[Part]:
+def _set_parts(found: Mapping[str, Any]) -> list[Part]:
     keys = ["acc", *(metric.name for metric in metrics() if metric.name in found["frames"])]
     levels = ("clips",) if found.get("level") == "clips" else ("frames", "clips")
     rows = [[level, *(defined(found[level][k]) for k in keys)] for level in levels]
@@ -90,12 +90,20 @@ def _set_parts(model: str, found: Mapping[str, Any]) -> list[Part]:
         )
     if "levels_agree" in found:
         parts.append(f"Levels that agree with one place in the tree: {per_cent(found['levels_agree'])} %")
-    parts += detail_parts(found)
-    # Of perturbed samples no paper speaks; evaluations of earlier versions do not tell.
-    papers = {} if found.get("perturbed") else published(model, found["datasets"], list(found["compressions"]))
-    for title, row in papers.items():
+    return [*parts, *detail_parts(found)]
+
+
+def _published_parts(evaluation: Mapping[str, Any], found: Mapping[str, Any]) -> list[Part]:
+    """The paper's figures, where it trained and tested alike and such figures are here too."""
+    # The papers learnt from all fakes that they tested, and tested no perturbed samples. Evaluations of earlier
+    # versions do not tell.
+    learned = evaluation.get("learned")
+    if found.get("perturbed") or (learned is not None and not set(found["methods"]) <= {REAL, *learned}):
+        return []
+    parts: list[Part] = []
+    for title, row in published(evaluation["model"], found["datasets"], list(found["compressions"]), found).items():
         parts += [
-            f"Published, {title} (of the paper's samples, not of these):",
+            f"Published, {title} (of the paper's training and samples, not of these):",
             Table(["", *row], [["published", *map(str, row.values())]]),
         ]
     return parts
@@ -107,13 +115,16 @@ def _cell(figures: Mapping[str, Any], name: str) -> str:
     return defined(value) if name in figures and name in ("auc", "clip_auc") else per_cent(value)
 
 
-def published(model: str, datasets: Sequence[str], compressions: Sequence[str]) -> dict[str, dict[str, Any]]:
+def published(
+    model: str, datasets: Sequence[str], compressions: Sequence[str], found: Mapping[str, Any] | None = None
+) -> dict[str, dict[str, Any]]:
     """What the model's paper reports of single trainings on the same dataset and compression.
 
     Args:
         model: its name.
         datasets: those of the samples; figures of one dataset do not stand beside those of several.
         compressions: those of the samples.
+        found: the figures of these samples; where a row is of a kind that they lack (``of``), it is left out.
 
     Returns:
         title -> column -> figure; empty where the paper has nothing of that.
@@ -121,7 +132,9 @@ def published(model: str, datasets: Sequence[str], compressions: Sequence[str]) 
     return {
         title: _figures(row)
         for title, row in _published(model).items()
-        if not _is_cross(row) and _is_of(row, datasets, compressions)
+        if not _is_cross(row)
+        and _is_of(row, datasets, compressions)
+        and (found is None or row.get("of") is None or row["of"] in found)
     }
 
 
@@ -137,7 +150,7 @@ def _published(model: str) -> dict[str, dict[str, Any]]:
 
 
 def _figures(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name != "data"}
+    return {name: value for name, value in row.items() if name not in ("data", "of")}
 
 
 def _is_cross(figures: Mapping[str, Any]) -> bool:

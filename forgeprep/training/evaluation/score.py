@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -199,7 +199,7 @@ def evaluation_of(scored: Scored, out: Path, rules: Rules, perturbed: Mapping[Pa
 
 
 def comparisons(scored: Sequence[Scored], level: Level, bootstrap: Bootstrap) -> list[dict[str, Any]]:
-    """DeLong's test of each pair of files, on what all of them score.
+    """DeLong's test of each pair of files, on what all of them score: of clips, by the mean of the same frames.
 
     Raises:
         UsageError: they have nothing in common, or a file of clips is to be compared by frame.
@@ -208,7 +208,7 @@ def comparisons(scored: Sequence[Scored], level: Level, bootstrap: Bootstrap) ->
         return []
     if level == "frames" and any(one.judged.level == "clips" for one in scored):
         raise UsageError(f"{scored[0].file.path}: a file of clips has no frames; compare with --level clips")
-    tables = [_keyed(one.judged, level) for one in scored]
+    tables = [_keyed(judged, level) for judged in same_frames([one.judged for one in scored])]
     shared = sorted(set.intersection(*(set(table) for table in tables)))
     if not shared:
         raise UsageError(f"{scored[0].file.path}: has no {level} in common with the others; nothing to compare")
@@ -226,6 +226,18 @@ def comparisons(scored: Sequence[Scored], level: Level, bootstrap: Bootstrap) ->
             "first": names[a], "second": names[b], "level": level, "entries": len(shared), **asdict(test),
             "by_source": by_source, "groups": len(set(units)), "confidence": bootstrap.confidence,
         })  # fmt: skip
+    return found
+
+
+def same_frames(judged: Sequence[Judged]) -> list[Judged]:
+    """The files with the samples alone that all files of samples score; files of clips as they are."""
+    ids = [{row["sample_id"] for row in one.verdicts.rows} for one in judged if one.level == "frames"]
+    shared = set.intersection(*ids) if ids else set()
+    found = []
+    for one in judged:
+        rows, scores = one.verdicts.rows, one.verdicts.scores
+        kept = [at for at, row in enumerate(rows) if one.level == "clips" or row["sample_id"] in shared]
+        found.append(replace(one, verdicts=Verdicts([rows[at] for at in kept], scores[kept])))
     return found
 
 

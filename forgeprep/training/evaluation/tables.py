@@ -74,8 +74,10 @@ def evaluate_run(
     robust = robustness(judged)
     if grid is not None:
         robust = with_rows(robust, perturbed_rows(loaded, places, grid, tell))
+    limited = config.get("kind") or config["recipe"].get("methods")
     return {
         "run": str(loaded.run), "model": config["model"], "options": config["options"], "step": loaded.facts["step"],
+        "learned": [name for name in config["methods"] if name] if limited else None,
         "split": split, "threshold": loaded.threshold, "sets": sets, **robust,
     }  # fmt: skip
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from forgeprep.training.reproduce.write import QUICK_NOTE, heading, how_to_read
+from forgeprep.training.reproduce.write import QUICK_NOTE, heading, how_to_read, stand_ins
 
 _CELL = 1.15, 0.52
 """Width and height of a cell in inches."""
@@ -28,7 +28,7 @@ def draw_table(found: Mapping[str, Any], file: Path) -> None:
     width = 1.0 + 0.085 * names + _CELL[0] * max((wide for wide, _ in sizes), default=1)
     heights = [0.75 + _CELL[1] * high for _, high in sizes]
     width, note = max(6.0, width), QUICK_NOTE if found["quick"] else how_to_read(found)
-    told = [f"{found['paper']} {found['table']}: {found['title']}", note]
+    told = [f"{found['paper']} {found['table']}: {found['title']}", note, *stand_ins(found["stands_in"])]
     # What does not fit in a line would be cut off at both ends.
     lines = [line for text in told for line in wrap(text, int(_LETTERS * width))]
     figure = Figure(figsize=(width, 0.8 + 0.15 * len(lines) + sum(heights)), layout="constrained")

@@ -32,7 +32,7 @@ def document(
     found = {(cell["row"], cell["block"], cell["column"]): cell for cell in cells}
     stands_in = {old: new for old, new in table.quick.models.items() if asked.quick}
     quick = [QUICK_NOTE] if asked.quick else []
-    quick += [f"In the place of {old}, {new} was trained." for old, new in stands_in.items()]
+    quick += stand_ins(stands_in)
     changed = [f"Settings that are not the paper's: {_pairs(asked.settings)}."] if asked.settings else []
     changed += _from_scratch(table, asked)
     blocks: list[dict[str, Any]] = []
@@ -58,6 +58,7 @@ def document(
         "title": table.title,
         "number": table.number,
         "quick": asked.quick,
+        "stands_in": stands_in,
         "split": table.split,
         "seeds": asked.seeds,
         "settings": dict(asked.settings),
@@ -71,6 +72,11 @@ def document(
 QUICK_NOTE = (
     "QUICK: a few steps on a demo of synthetic forgeries. These figures are not comparable with published ones."
 )
+
+
+def stand_ins(models: Mapping[str, str]) -> list[str]:
+    """A line for each model that another one stands in for."""
+    return [f"In the place of {old}, {new} was trained." for old, new in models.items()]
 
 
 def write_table(found: Mapping[str, Any], to: Path) -> list[Path]:

@@ -105,6 +105,9 @@ def test_perturbing_on_the_way_gives_what_perturbed_shards_give(
     assert {name: "Published, c23, frames" in text for name, text in parts.items()} == {
         str(noisy): False, str(prepared): True,
     }  # fmt: skip
+    # Nor does one of a training that knew some of the fakes alone.
+    some = {**one, "model": "two-stream", "learned": ["Deepfakes"]}
+    assert "Published" not in markdown(evaluation_parts([some]))
     assert (holdings(noisy, ["train"]), holdings(prepared, ["train"])) == (
         {("perturbed ffpp", "c23")}, {("ffpp", "c23")},
     )  # fmt: skip

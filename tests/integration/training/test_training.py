@@ -177,6 +177,7 @@ def test_the_command_evaluates_and_draws(
     assert published("fn3-seg", ["ffpp"], ["raw"])["mIoU"]["average"] == 87.78
     assert published("fn3-seg", ["celebdf-v2"], ["raw"]) == {}
     assert published("local-similarity", ["celebdf-v2"], ["-"]).keys() == {"AUC by dataset, trained on FaceForensics++"}
+    assert published("two-stream", ["ffpp"], ["c23"], {"methods": {}}).keys() == {"c23, frames"}
     evaluation = json.loads((folder / "evaluation.json").read_text())
     found = evaluation[0]["sets"][str(prepared)]
     assert set(found["methods"]) == {"real", "Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures"}

@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from forgeprep.errors import ForgeprepError, UsageError, VerifyError
+from forgeprep.training.evaluation.details import entries
 from forgeprep.training.evaluation.document import evaluation_parts, markdown
 from forgeprep.training.evaluation.match import Names, match, plain_path
-from forgeprep.training.evaluation.score import Rules, Scorer, comparisons, evaluation_of
+from forgeprep.training.evaluation.score import Rules, Scorer, comparisons, evaluation_of, same_frames
 from forgeprep.training.evaluation.score_files import Columns, read_score_file, write_score_files
 from forgeprep.training.evaluation.truth import ClipFacts, read_truth
 from tests.conftest import UInt8, run_cli
@@ -168,6 +169,15 @@ def test_a_file_of_clips_gives_figures_of_clips_alone(run: Path, tmp_path: Path)
     assert found["clips"]["auc"] == 1.0
     assert found["level"] == "clips"
     assert found["intervals"].keys() == {"clips", "how"}
+    # Clips are compared by the frames that both files score: the odd one out, and wrong, is in neither mean.
+    right, odd = [0.1] * 3 + [0.9] * 6, [0.1] * 2 + [99] + [0.9] * 6
+    for name, values, left_out in (("few.csv", right, 2), ("all.csv", odd, None)):
+        lines(tmp_path / name, "id,score", *(f"{i},{v}" for n, (i, v) in enumerate(zip(IDS, values, strict=True))
+                                            if n != left_out))  # fmt: skip
+    both = [Scorer(Rules(missing="drop")).score(tmp_path / name, run) for name in ("few.csv", "all.csv")]
+    _, second = same_frames([one.judged for one in both])
+    assert entries(second, "clips").scores.tolist() == pytest.approx([0.9, 0.9, 0.1])
+    assert comparisons(both, "clips", rules.bootstrap)[0]["entries"] == 3
     with pytest.raises(UsageError, match="a file of clips has no frames; compare with --level clips"):
         comparisons([one, one], "frames", rules.bootstrap)
 

@@ -87,9 +87,7 @@ def _read(run: Path) -> Known | None:
     """What stands in the folder; None where nothing does."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         told = read_json(run / FILE, LIST_BYTES)
-        return {
-            split: {kind: set(told[split][kind]) for kind in ("sources", "people")} for split in ("train", "val")
-        }
+        return {split: {kind: set(told[split][kind]) for kind in ("sources", "people")} for split in ("train", "val")}
     return None
 
 

@@ -65,6 +65,7 @@ class ScoreFile:
         status: of :data:`STATUS`.
         frames: the frame of the clip that ``ids`` names; None without such a column.
         facts: what the file says of its model and data; empty of other people's.
+        notes: what is to be said of its columns, a line each.
     """
 
     path: Path
@@ -73,6 +74,7 @@ class ScoreFile:
     status: list[str]
     frames: list[int | None] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def write_score_files(
@@ -129,7 +131,13 @@ def read_score_file(path: Path, columns: Columns | None = None) -> ScoreFile:
     chosen = columns or Columns()
     names = list(table)
     ids = table[_column(path, "id", chosen.id, IDS, names)]
-    scores = [_number(value) for value in table[_column(path, "score", chosen.score, SCORES, names)]]
+    taken = _column(path, "score", chosen.score, SCORES, names)
+    scores = [_number(value) for value in table[taken]]
+    others = [name for name in names if name.lower() in SCORES and name != taken]
+    notes: tuple[str, ...] = ()
+    if others and chosen.score is None and not facts:
+        told = " and ".join(f"'{name}'" for name in others)
+        notes = (f"{path}: scores are those of its column '{taken}', not of {told}; --score-column NAME chooses",)
     frame = chosen.frame or next((name for name in FRAMES if name in names), None)
     if chosen.frame is not None and chosen.frame not in names:
         raise unknown_name(f"column of {path}", chosen.frame, names)
@@ -140,8 +148,9 @@ def read_score_file(path: Path, columns: Columns | None = None) -> ScoreFile:
         np.array(scores, np.float64),
         [_status(text, score) for text, score in zip(told, scores, strict=True)],
         # Files of our own name samples, and tell their frame beside.
-        None if frame is None or facts else [_whole(value) for value in table[frame]],
+        None if frame is None or facts else [frame_number(value) for value in table[frame]],
         facts,
+        notes,
     )
 
 
@@ -247,7 +256,7 @@ def _number(value: Any) -> float:
     return number if math.isfinite(number) else math.nan
 
 
-def _whole(value: Any) -> int | None:
+def frame_number(value: Any) -> int | None:
     """A frame's number, also as ``000123.png`` or ``frame_012`` tell it."""
     text = str(value).rpartition("/")[2].partition(".")[0]
     digits = "".join(reversed(list(_last_digits(text))))

@@ -90,9 +90,7 @@ def val_threshold(loaded: LoadedModel) -> float | None:
     return None if kept is None else float(kept)
 
 
-def write_scores(
-    verdicts: Verdicts, base: Path, loaded: LoadedModel, out: Path, split: str, known: Seen
-) -> list[Path]:
+def write_scores(verdicts: Verdicts, base: Path, loaded: LoadedModel, out: Path, split: str, known: Seen) -> list[Path]:
     """Write the score of each sample and of each clip, as Parquet and CSV, from which all figures can be made again.
 
     Args:

@@ -57,13 +57,12 @@ def seen_line(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return "Whether its sources were in this training is not known: it tells none, and its shards are gone."
     told = f"{found['train']:,} of {counted(found['sources'], 'source')} were in this training"
-    if found["people_train"]:
-        told += f", and {found['people_train']:,} of {counted(found['people'], 'person', 'people')}"
-    if found["val"]:
-        told += f"; {found['val']:,} in its val, by which its best state and threshold were chosen"
-    if found["train"] or found["people_train"] or found["val"]:
-        return told[:1].upper() + told[1:] + ": these figures are no test on unseen ones."
-    return told + "."
+    # Where each source is a person of its own, the sources say all.
+    if found["people_train"] and (found["people_train"], found["people"]) != (found["train"], found["sources"]):
+        told += f", {found['people_train']:,} of {counted(found['people'], 'person', 'people')}"
+    told += f", {found['val']:,} in its val" if found["val"] else ""
+    known = found["train"] or found["people_train"] or found["val"]
+    return f"{told}: figures on what it knows are no test." if known else f"{told}."
 
 
 def _known(run: Path, config: Mapping[str, Any], been: set[Path]) -> Known | None:

@@ -317,10 +317,12 @@ def _run(
     from forgeprep.commands.execution import execute_shown, force_of, ray_begun
     from forgeprep.commands.stopping import stoppable
     from forgeprep.media import process as media_process
+    from forgeprep.pipeline.configure import refuse_contradictions
     from forgeprep.pipeline.precedence import take
     from forgeprep.pipeline.resolve import out_of, sources
 
     switches.check()
+    refuse_contradictions(given, given["set"] or ())
     here, asked = Path.cwd(), str(given["dataset"])
     taken = take(sources(asked, {**given, "dataset": None}, here, config=config_file, renamed=_tell_renamed))
     with where.told_from(taken) as values:

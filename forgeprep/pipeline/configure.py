@@ -165,6 +165,18 @@ def read_params(
     return found
 
 
+def refuse_contradictions(flags: Mapping[str, Any], settings: Iterable[str]) -> None:
+    """Raise UsageError where a flag and a text of ``--set`` give one parameter different values."""
+    owners, models = param_owners(), all_params()
+    for text in settings:
+        stage, key, value = read_setting(text)
+        flag = flags.get(key) if owners.get(key) == stage else None
+        told = read_text_value(flag, models[stage].model_fields[key].annotation) if isinstance(flag, str) else flag
+        if told is not None and told != value:
+            option = "--" + key.replace("_", "-")
+            raise UsageError(f"{option} {flag} and --set {text}: two values for one parameter; give one of them")
+
+
 def read_setting(text: str) -> tuple[str, str, Any]:
     """Stage, parameter and value of ``STAGE.NAME=VALUE``.
 

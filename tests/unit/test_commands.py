@@ -188,6 +188,14 @@ def test_a_wrong_setting_is_told_in_one_line(text: str, told: str, capsys: pytes
     assert told in line
 
 
+def test_a_flag_and_set_that_contradict_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["run", "ffpp", "--root", "nowhere", "--out", "elsewhere", "--size", "64"]
+    assert run_cli(*where, "--set", "crop.size=80") == 2
+    assert "--size 64 and --set crop.size=80: two values for one parameter" in capsys.readouterr().err
+    assert run_cli(*where, "--set", "crop.size=64") == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
 def test_texts_are_read_by_the_type_that_is_asked_for() -> None:
     cases: list[tuple[str, Any, Any]] = [
         ("3", int, 3),

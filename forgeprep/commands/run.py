@@ -270,9 +270,11 @@ def run(
 
     from forgeprep.commands.events import events
     from forgeprep.commands.terminal import unattended
+    from forgeprep.pipeline.configure import refuse_contradictions
 
     switches = _Switches(dry_run, overwrite, retry_failed, strict, update, keep_removed)
     with unattended(), events(as_json) as emit:
+        refuse_contradictions(given, settings or ())
         code = _run(given, config, switches, given_words(context), emit, real_root or ())
     sys.exit(code)
 
@@ -317,12 +319,10 @@ def _run(
     from forgeprep.commands.execution import execute_shown, force_of, ray_begun
     from forgeprep.commands.stopping import stoppable
     from forgeprep.media import process as media_process
-    from forgeprep.pipeline.configure import refuse_contradictions
     from forgeprep.pipeline.precedence import take
     from forgeprep.pipeline.resolve import out_of, sources
 
     switches.check()
-    refuse_contradictions(given, given["set"] or ())
     here, asked = Path.cwd(), str(given["dataset"])
     taken = take(sources(asked, {**given, "dataset": None}, here, config=config_file, renamed=_tell_renamed))
     with where.told_from(taken) as values:

@@ -19,7 +19,7 @@ from forgeprep.datasets.base import DatasetParams
 from forgeprep.errors import UsageError, unknown_name
 from forgeprep.io.settings import first_problem, name_and_value, read_settings_file
 from forgeprep.io.storage import to_path
-from forgeprep.params import all_params, param_owners
+from forgeprep.params import STAGES, all_params, param_owners
 from forgeprep.registry import made_with
 from forgeprep.schemas.config import PRESETS, RENAMED, RunConfig, first_names
 from forgeprep.schemas.splits import split_name
@@ -189,6 +189,8 @@ def read_setting(text: str) -> tuple[str, str, Any]:
         raise UsageError(f"--set must be STAGE.NAME=VALUE, such as noise.sigma=5, got '{text}'")
     models = all_params()
     if stage not in models:
+        if stage in STAGES.names():
+            STAGES.get(stage)  # It cannot be loaded, and says why.
         raise unknown_name("stage of --set", stage, models)
     key = RENAMED.get(key.replace("-", "_"), key.replace("-", "_"))
     fields = models[stage].model_fields

@@ -118,11 +118,11 @@ def train_with_bar(
     """Train, and draw the curves; returns the facts of the best state. ``again`` says how to go on after a stop."""
     from forgeprep.training.distributed import train_on_gpus
     from forgeprep.training.evaluation.plots import draw_training
-    from forgeprep.training.run_folder import STOP, crop_warnings
+    from forgeprep.training.run_folder import STOP, crop_warnings, val_warnings
     from forgeprep.training.trainer import train
 
     run = training.run
-    for line in crop_warnings(training.shards):
+    for line in (*crop_warnings(training.shards), *val_warnings(training.shards)):
         console.print(line, markup=False)
     many = gpus is not None and gpus > 1
 

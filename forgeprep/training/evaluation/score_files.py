@@ -136,8 +136,8 @@ def read_score_file(path: Path, columns: Columns | None = None) -> ScoreFile:
     others = [name for name in names if name.lower() in SCORES and name != taken]
     notes: tuple[str, ...] = ()
     if others and chosen.score is None and not facts:
-        told = " and ".join(f"'{name}'" for name in others)
-        notes = (f"{path}: scores are those of its column '{taken}', not of {told}; --score-column NAME chooses",)
+        unused = " and ".join(f"'{name}'" for name in others)
+        notes = (f"{path}: scores are those of its column '{taken}', not of {unused}; --score-column NAME chooses",)
     frame = chosen.frame or next((name for name in FRAMES if name in names), None)
     if chosen.frame is not None and chosen.frame not in names:
         raise unknown_name(f"column of {path}", chosen.frame, names)

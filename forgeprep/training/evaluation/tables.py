@@ -90,7 +90,9 @@ def val_threshold(loaded: LoadedModel) -> float | None:
     return None if kept is None else float(kept)
 
 
-def write_scores(verdicts: Verdicts, base: Path, loaded: LoadedModel, out: Path, split: str, known: Seen) -> list[Path]:
+def write_scores(
+    verdicts: Verdicts, base: Path, loaded: LoadedModel, out: Path, split: str, learnt: Seen
+) -> list[Path]:
     """Write the score of each sample and of each clip, as Parquet and CSV, from which all figures can be made again.
 
     Args:
@@ -99,7 +101,7 @@ def write_scores(verdicts: Verdicts, base: Path, loaded: LoadedModel, out: Path,
         loaded: the model.
         out: the shards.
         split: the split.
-        known: how much of it the training has seen.
+        learnt: how much of it the training has seen.
     """
     model = loaded.model
     facts = {
@@ -113,7 +115,7 @@ def write_scores(verdicts: Verdicts, base: Path, loaded: LoadedModel, out: Path,
         "score": PROBABILITY if verdicts.mask_means is None else MAP_MEAN,
         "threshold": loaded.threshold,
         "val_threshold": val_threshold(loaded),
-        "seen": known,
+        "seen": learnt,
         # Rows are sequences, which the model has made of frames.
         "sequence": [model.sequence_frames, model.sequence_step] if model.sequence_frames else None,
     }

@@ -197,8 +197,8 @@ def test_what_may_be_meant_otherwise_is_told_in_a_line(run: Path, tmp_path: Path
         notes("tail.csv", "clip,score", "010_011,0.5")
 
 
-def test_scores_below_chance_are_told(tmp_path: Path) -> None:
-    rows = [{"sample_id": f"{n}", "clip_id": f"{n}", "label": n % 2} for n in range(12)]
+def test_scores_below_chance_are_told() -> None:
+    rows: list[Any] = [{"sample_id": f"{n}", "clip_id": f"{n}", "label": n % 2} for n in range(12)]
     for wrong, below in ((12, True), (11, True), (6, False), (0, False)):
         scores = np.array([(row["label"] ^ (n < wrong)) + n / 100 for n, row in enumerate(rows)])
         assert _below_chance(Matched("frames", rows, scores, ["ok"] * 12)) is below, wrong

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,11 @@ Known = dict[str, dict[str, set[str]]]
 
 
 def note_sources(run: Path, config: Mapping[str, Any]) -> None:
-    """Write what a training is about to see into its folder, with what it has seen before, as of a run that grew."""
-    known = _read(run) or {}
-    for split, kinds in _in_shards(config).items():
-        for kind, names in kinds.items():
-            known.setdefault(split, {}).setdefault(kind, set()).update(names)
+    """Write into a training's folder what it is about to see, what it has seen before, as of a run that grew, and what
+    those have seen that it begins from."""
+    known = _in_shards(config)
+    for more in (_read(run), *_before(config, {run.resolve()})):
+        _add(known, more)
     told = {split: {kind: sorted(names) for kind, names in kinds.items()} for split, kinds in known.items()}
     write_json(run / FILE, told)
 
@@ -68,18 +68,30 @@ def seen_line(found: Mapping[str, Any] | None) -> str:
 def _known(run: Path, config: Mapping[str, Any], been: set[Path]) -> Known | None:
     """What a training has seen, and those before it; ``been``: the folders that were looked at."""
     been.add(run.resolve())
+    known = _read(run)
+    if known is not None:
+        return known
     try:
-        known = _read(run) or _in_shards(config)
+        known = _in_shards(config)
     except ForgeprepError:
         return None
+    for more in _before(config, been):
+        _add(known, more)
+    return known
+
+
+def _before(config: Mapping[str, Any], been: set[Path]) -> Iterator[Known | None]:
+    """What the trainings have seen that one began from, or whose features it learns from."""
     for other in (config.get("init"), (config.get("options") or {}).get("features")):
         if isinstance(other, str) and Path(other).resolve() not in been:
             with suppress(OSError, ValueError):
-                more = _known(Path(other), read_json(Path(other) / "config.json"), been)
-                for split, kinds in (more or {}).items():
-                    for kind, names in kinds.items():
-                        known[split][kind] |= names
-    return known
+                yield _known(Path(other), read_json(Path(other) / "config.json"), been)
+
+
+def _add(known: Known, more: Known | None) -> None:
+    for split, kinds in (more or {}).items():
+        for kind, names in kinds.items():
+            known[split][kind] |= names
 
 
 def _read(run: Path) -> Known | None:

@@ -76,8 +76,8 @@ def test_figures_on_what_a_training_has_seen_say_so(
     assert seen_line(unlisted["test"]).startswith("0 of ")
     gone = {**config, "shards": [str(tmp_path / "gone")]}
     assert seen(tmp_path, gone, test) is None
-    note_sources(tmp_path, {**config, "shards": []})
-    assert (seen(tmp_path, {**gone, "init": str(trained)}, val) or {})["val"] > 0  # It began from one that knows them.
+    note_sources(tmp_path, {**config, "shards": [], "init": str(trained)})
+    assert seen(tmp_path, gone, val) == unlisted["val"]  # It began from one that knows them.
     # Two people's folders may each have a real/1, of another size.
     ours, theirs = (ClipFacts("folder/real/1", size=size) for size in (5, 6))
     assert _names([ours]) != _names([theirs])

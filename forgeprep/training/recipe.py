@@ -105,9 +105,11 @@ def make_recipe(model: str, given: Mapping[str, Any]) -> Recipe:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         raise UsageError(": ".join(first_problem(error))) from None
-    drawn = next((name for name in ("augment", "selfblend", "pairs") if getattr(recipe, name)), None)
-    if drawn is not None and record.takes == "features":
-        raise UsageError(f"{drawn}: {model} learns from features of whole clips; leave it out")
+    if record.takes == "features":
+        base = Recipe.model_validate(record.recipe_values())
+        drawn = next((name for name in _OF_PICTURES if getattr(recipe, name) != getattr(base, name)), None)
+        if drawn is not None:
+            raise UsageError(f"{drawn}: {model} learns from features of whole clips; leave it out")
     if recipe.pairs and record.takes == "sequence":
         raise UsageError(f"pairs: {model} learns from sequences, and pairs are made of single frames; leave it out")
     if record.fixed and recipe.size not in (None, record.size):
@@ -115,6 +117,12 @@ def make_recipe(model: str, given: Mapping[str, Any]) -> Recipe:
     if record.fixed and recipe.view == "crop":
         raise UsageError(f"view: {model} takes images of {record.size} x {record.size} alone; give view=resize")
     return recipe
+
+
+_OF_PICTURES = (
+    "augment", "selfblend", "pairs", "flip", "view", "enlarge", "sigma", "real_repeat", "balance",
+)  # fmt: skip
+"""What changes pictures, or says which come; where a model's input is neither, each has to be as its recipe has it."""
 
 
 def _take_augment(values: dict[str, Any]) -> None:

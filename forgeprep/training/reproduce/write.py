@@ -34,6 +34,7 @@ def document(
     quick = [QUICK_NOTE] if asked.quick else []
     quick += stand_ins(stands_in)
     changed = [f"Settings that are not the paper's: {_pairs(asked.settings)}."] if asked.settings else []
+    changed += [f"Pretrained: {layout} from {file}." for layout, file in asked.weights.items()]
     changed += _from_scratch(table, asked)
     blocks: list[dict[str, Any]] = []
     for block in table.blocks:

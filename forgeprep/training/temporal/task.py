@@ -17,6 +17,7 @@ from forgeprep.errors import UsageError
 from forgeprep.training.data import Samples, deal
 from forgeprep.training.inference.loaded import LoadedModel
 from forgeprep.training.models.base import Batch, ForgeryModel
+from forgeprep.training.recipe import Recipe
 from forgeprep.training.run_folder import Training
 from forgeprep.training.sample_index import Ints, frames_alone, load_index, refuse_same_samples
 from forgeprep.training.task import Task, Tell, Validation
@@ -69,8 +70,7 @@ def features_task(training: Training, device: torch.device) -> Task:
                 kept[split] = _features(file, seer, samples[split], own, (channels, scale))
 
     def batches(epoch: int, ranks: int, rank: int) -> list[Ints]:
-        order = np.random.default_rng([recipe.seed, epoch]).permutation(len(truth))
-        return [np.sort(batch) for batch in deal(order, recipe.batch, drop_last=False)]
+        return _batches(len(truth), recipe, epoch)
 
     def read(numbers: Ints, epoch: int) -> Batch:
         batch: Batch = {name: torch.from_numpy(np.stack([truth[i][name] for i in numbers])) for name in truth[0]}
@@ -93,6 +93,14 @@ def features_task(training: Training, device: torch.device) -> Task:
         prepare=prepare,
         single=True,
     )
+
+
+def _batches(clips: int, recipe: Recipe, epoch: int) -> list[Ints]:
+    """The batches of an epoch: one pass, or as many as ``steps`` takes."""
+    rng, dealt = np.random.default_rng([recipe.seed, epoch]), list[Ints]()
+    while not dealt or len(dealt) < (recipe.steps or 0):
+        dealt += deal(rng.permutation(clips), recipe.batch, drop_last=False)
+    return [np.sort(batch) for batch in dealt[: recipe.steps]]
 
 
 def _to_device(batch: Mapping[str, Any], device: torch.device) -> Batch:

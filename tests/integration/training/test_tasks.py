@@ -158,6 +158,12 @@ def test_an_epoch_of_clips_holds_each_clip_once(shards: Path, seer: Path, tmp_pa
         batches = task.batches(epoch, 1, 0)
         assert sorted(np.concatenate(batches).tolist()) == list(range(6))
     assert [b.tolist() for b in task.batches(0, 1, 0)] != [b.tolist() for b in task.batches(1, 1, 0)]
+    longer = make_task(of_clips(shards, seer, tmp_path / "run", steps=5), torch.device("cpu")).batches(0, 1, 0)
+    assert [b.tolist() for b in longer[:3]] == [b.tolist() for b in task.batches(0, 1, 0)]
+    assert len(longer) == 5
+    for name, value in (("flip", True), ("balance", True), ("sigma", 7.0)):
+        with pytest.raises(UsageError, match=f"{name}: bmn learns from features of whole clips; leave it out"):
+            of_clips(shards, seer, tmp_path / "run", **{name: value})
     bmn = tmp_path / "bmn"
     train(of_clips(shards, seer, bmn, epochs=1), device="cpu")
     with pytest.raises(UsageError, match="is a training of bmn; features are those of a model of images or seq"):

@@ -114,7 +114,13 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except Exception as error:
         if "--debug" in arguments:
             raise
-        _fail(f"{type(error).__name__}: {error} (a defect of forgeprep; --debug shows where)", 1)
+        from forgeprep.registry import whose
+
+        owner = whose(error)
+        told = f"{type(error).__name__}: {error}"
+        if owner is not None:
+            _fail(f"{owner} failed: {told} (--debug shows where)", 1)
+        _fail(f"{told} (a defect of forgeprep; --debug shows where)", 1)
     sys.exit(code if isinstance(code, int) else 0)
 
 

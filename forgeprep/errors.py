@@ -73,12 +73,14 @@ class GroupFailed(ForgeprepError):
     Attributes:
         group: its number in the shard.
         problem: the error and where it came from, on one line.
+        owner: what another package adds in whose code it arose; empty for forgeprep's own.
     """
 
-    def __init__(self, group: int, problem: str) -> None:
-        super().__init__(group, problem)
+    def __init__(self, group: int, problem: str, owner: str = "") -> None:
+        super().__init__(group, problem, owner)
         self.group = group
         self.problem = problem
+        self.owner = owner
 
     def __str__(self) -> str:
         return f"source group {self.group}: {self.problem}"

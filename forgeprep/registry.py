@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -38,6 +39,21 @@ class Registry(Generic[T]):
     def names(self) -> list[str]:
         """All names, the built-in ones first, then those of other packages, sorted; imports none of them."""
         return [*self.built_in, *sorted({point.name for point in self._points()} - self.built_in.keys())]
+
+    def broken(self) -> dict[str, str]:
+        """Name -> why, of what other packages add and cannot be used here; loads what they add."""
+        found = {}
+        for name in sorted({point.name for point in self._points()}):
+            try:
+                self.get(name)
+            except UsageError as error:
+                found[name] = str(error)
+        return found
+
+    def usable(self) -> dict[str, T]:
+        """Name -> thing, of all that are not broken, which is the affair of those who name it."""
+        broken = self.broken()
+        return {name: self.get(name) for name in self.names() if name not in broken}
 
     def get(self, name: str, made_with: Mapping[str, str] | None = None) -> T:
         """The thing of that name.
@@ -72,7 +88,8 @@ class Registry(Generic[T]):
         owner = _owner(point)
         try:
             found = point.load()
-        except Exception as error:  # whatever a third party's module does at import: the user is told whose it is
+        # Whatever a third party's module does at import: the user is told whose it is.
+        except (Exception, SystemExit) as error:
             problem = f"{type(error).__name__}: {error}"
             raise UsageError(f"{self.kind} '{name}' of {owner} cannot be loaded ({problem})") from error
         wanted = load(self.type)
@@ -91,6 +108,22 @@ class Registry(Generic[T]):
 @cache
 def _search(search: Callable[..., Iterable[EntryPoint]], group: str, places: tuple[str, ...]) -> tuple[EntryPoint, ...]:
     return tuple(search(group=group))
+
+
+def whose(error: BaseException) -> str | None:
+    """What another package adds in whose code an error arose, e.g. ``stage 'mine' of my-stages``; None for forgeprep's.
+
+    Of a package that adds several things, those of the same module.
+    """
+    modules = {str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)}
+    roots = {name.partition(".")[0] for name in modules} - {"forgeprep", "__main__"}
+    groups = [group for group in entry_points().groups if group.startswith("forgeprep.")]
+    added = [point for group in groups for point in entry_points(group=group)]
+    points = [point for point in added if point.module.partition(".")[0] in roots]
+    exact = [point for point in points if point.module in modules]
+    kinds = {group: group.partition(".")[2].rstrip("s").replace("_", " ") for group in groups}
+    named = [f"{kinds[point.group]} '{point.name}'" for point in exact or points]
+    return f"{' or '.join(named[:3])} of {_owner(points[0])}" if points else None
 
 
 def missing(kind: str, name: str, package: str) -> str:

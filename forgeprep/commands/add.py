@@ -67,12 +67,14 @@ def add(
     from forgeprep.commands.stopping import stoppable
     from forgeprep.commands.terminal import unattended
     from forgeprep.pipeline.add import prepare_added
+    from forgeprep.pipeline.configure import refuse_contradictions
 
     given_force = {"workers": workers, "address": address, "clip_timeout": clip_timeout}
     force = force_of({**given_force, "worker_memory": worker_memory, "start_timeout": start_timeout})
     with unattended(), events(as_json) as emit:
         names = [name.strip() for name in stages.split(",") if name.strip()]
         asked = {name: value for name, value in given.items() if value is not None}
+        refuse_contradictions(asked, settings or ())
         with stoppable(out), ray_begun(force) as ray:
             prepared = prepare_added(out, names, {**asked, **({"set": settings} if settings else {})})
             emit_planned(emit, prepared)

@@ -30,14 +30,16 @@ def datasets(context: typer.Context, as_json: Json = False) -> None:
     if context.invoked_subcommand is not None:
         refuse_json_before(context, as_json)
         return
-    from forgeprep.commands.terminal import print_json
-    from forgeprep.datasets import dataset_names, get_dataset
+    from forgeprep.commands.terminal import broken_facts, print_broken, print_json
+    from forgeprep.datasets import DATASETS
 
-    found = [get_dataset(name) for name in dataset_names()]
+    found, broken = [one for _, one in sorted(DATASETS.usable().items())], DATASETS.broken()
     if as_json:
-        print_json([_facts(dataset) for dataset in found])
-    for dataset in () if as_json else found:
+        print_json([*map(_facts, found), *broken_facts(broken)])
+        return
+    for dataset in found:
         _print_facts(dataset)
+    print_broken(broken)
 
 
 @app.command("show", cls=Command)

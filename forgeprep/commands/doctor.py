@@ -57,11 +57,12 @@ def lines(machine: Machine) -> list[str]:
     }
     found = [f"{name:<10} {text}" for name, text in facts.items()]
     for part in machine.parts:
-        found.append(f"{part.kind:<10} {part.name:<18} {'ok     ' if part.usable else 'missing'}  {part.detail}")
+        word = "ok" if part.usable else "broken" if part.kind == "extension" else "missing"
+        found.append(f"{part.kind:<10} {part.name:<18} {word:<7}  {part.detail}")
     found.append("")
     for part in machine.parts:
         if part.mend:
-            word = "look at" if part.usable else "missing"
+            word = "look at" if part.usable else "broken" if part.kind == "extension" else "missing"
             found.append(f"{word} for {part.needed_for}: {part.kind} {part.name}; {part.mend}")
     if not machine.works:
         found.append("the core cannot work here")

@@ -27,6 +27,7 @@ from forgeprep.commands.groups import single
 if TYPE_CHECKING:
     from forgeprep.training.evaluation.document import Part
     from forgeprep.training.evaluation.evaluate import Verdicts
+    from forgeprep.training.evaluation.tables import Seen
     from forgeprep.training.inference.loaded import LoadedModel
 
 PROTOCOL = "Benchmark protocol"
@@ -250,9 +251,11 @@ def _evaluate_images(
         loaded = load_model(run, device).with_workers(workers)
         folder.mkdir(parents=True, exist_ok=True)
 
-        def keep(out: Path, verdicts: Verdicts, run_name: str = run_name, loaded: LoadedModel = loaded) -> None:
+        def keep(
+            out: Path, verdicts: Verdicts, seen: Seen, run_name: str = run_name, loaded: LoadedModel = loaded
+        ) -> None:
             base = folder / f"scores-{run_name}-{names[str(out)]}"
-            files.extend(write_scores(verdicts, base, loaded, out, split))
+            files.extend(write_scores(verdicts, base, loaded, out, split, seen))
 
         with counting() as count:
             evaluations.append(

@@ -24,15 +24,23 @@ def models(context: typer.Context, as_json: Json = False) -> None:
     if context.invoked_subcommand is not None:
         refuse_json_before(context, as_json)
         return
-    from forgeprep.commands.terminal import add_cells, console, light_table, print_json, print_table
+    from forgeprep.commands.terminal import (
+        add_cells,
+        broken_facts,
+        console,
+        light_table,
+        print_broken,
+        print_json,
+        print_table,
+    )
     from forgeprep.commands.training import require_training
 
     require_training()
-    from forgeprep.training.models import get_model, model_names, parameters_of
+    from forgeprep.training.models import REGISTRY, parameters_of
 
-    found = [get_model(name) for name in model_names()]
+    found, broken = list(REGISTRY.usable().values()), REGISTRY.broken()
     if as_json:
-        print_json([_facts(model) for model in found])
+        print_json([*map(_facts, found), *broken_facts(broken)])
         return
     # Nothing here imports torch: the list is there at once.
     table = light_table("forgery models", ["model", "recipe"], ["parameters", "input"])
@@ -41,6 +49,7 @@ def models(context: typer.Context, as_json: Json = False) -> None:
     print_table(table)
     for recipe, source in {one.recipe_name: one.source for one in found}.items():
         console.print(f"{recipe}: {source}", markup=False)
+    print_broken(broken)
 
 
 @app.command("show", cls=Command)

@@ -270,9 +270,11 @@ def run(
 
     from forgeprep.commands.events import events
     from forgeprep.commands.terminal import unattended
+    from forgeprep.pipeline.configure import refuse_contradictions
 
     switches = _Switches(dry_run, overwrite, retry_failed, strict, update, keep_removed)
     with unattended(), events(as_json) as emit:
+        refuse_contradictions(given, settings or ())
         code = _run(given, config, switches, given_words(context), emit, real_root or ())
     sys.exit(code)
 

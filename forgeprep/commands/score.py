@@ -61,9 +61,10 @@ def score(
         ),
     ] = None,
     val: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            help="The detector's scores on val: figures at their best threshold too. [default: as the file says]",
+            help="The detector's scores on val: figures at their best threshold too. Of several files, one for each, "
+            "in their order. [default: as the file says]",
             rich_help_panel=FIGURES,
             **LOCAL,
         ),
@@ -125,7 +126,7 @@ def score(
             raise UsageError(f"{name} is not installed: pip install 'forgeprep[score]'")
     from forgeprep.training.evaluation.folder import free_folder, write_evaluation
     from forgeprep.training.evaluation.intervals import Bootstrap as Draws
-    from forgeprep.training.evaluation.score import Rules, Scorer, comparisons, evaluation_of
+    from forgeprep.training.evaluation.score import Rules, Scorer, comparisons, evaluation_of, thresholds_of_val
     from forgeprep.training.evaluation.score_files import Columns
 
     to = to or files[0].with_name(f"{files[0].stem}-figures")
@@ -134,9 +135,10 @@ def score(
         Columns(id_column, score_column, frame_column), _policy(missing), sigmoid, invert, threshold, Draws(draws)
     )
     pairs = _pairs(perturbed or (), files)
-    scorer, wanted = Scorer(rules, val), split_name(split) if split else None
-    scored = [scorer.score(file, shards, wanted) for file in files]
-    hard = {out: scorer.score(file, out, wanted) for file, out in pairs}
+    scorer, wanted = Scorer(rules), split_name(split) if split else None
+    thresholds = thresholds_of_val(scorer, files, val or (), shards)
+    scored = [scorer.score(file, shards, wanted, at) for file, at in zip(files, thresholds, strict=True)]
+    hard = {out: scorer.score(file, out, wanted, thresholds[0]) for file, out in pairs}
     evaluations = [evaluation_of(one, shards, rules, hard) for one in scored]
     compared = comparisons(scored, level, rules.bootstrap)
     free_folder(to, evaluations)

@@ -59,7 +59,7 @@ def _tell_missing_stages(problem: str, args: Sequence[str]) -> None:
         with suppress(UsageError):
             made |= made_with(read_run(Path(value)), "stages") if value else {}
     for stage in (*made, *filter(None, map(str.strip, asked))):
-        if stage not in STAGES.names():
+        if stage not in STAGES.built_in:
             try:
                 STAGES.get(stage, made)
             except UsageError as error:

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 def stages(as_json: Json = False, debug: Debug = False) -> None:
     """List the stages: what they need, add and take."""
     from forgeprep.commands.stage_flags import flag_of, help_of
-    from forgeprep.commands.terminal import console, print_json
+    from forgeprep.commands.terminal import broken_facts, console, print_broken, print_json
     from forgeprep.params import param_owners
-    from forgeprep.stages import all_stages
+    from forgeprep.stages import all_stages, broken_stages
 
     if as_json:
-        print_json([_document(stage) for stage in all_stages().values()])
+        print_json([*(_document(stage) for stage in all_stages().values()), *broken_facts(broken_stages())])
         return
     owners = param_owners()
     for stage in all_stages().values():
@@ -30,6 +30,7 @@ def stages(as_json: Json = False, debug: Debug = False) -> None:
         for name, info in stage.params.model_fields.items():
             flag = flag_of(name) if owners[name] == stage.name else f"--set {stage.name}.{name}=…"
             console.print(f"    {flag}: {help_of(info)}", markup=False)
+    print_broken(broken_stages())
 
 
 app = single(stages)

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
@@ -85,6 +85,17 @@ def add_cells(table: Table, *cells: str) -> None:
 def print_json(value: Any) -> None:
     """Print a value as JSON, by itself: nothing else may go to stdout where it is asked for."""
     print(json_text(value, indent=2, default=str))
+
+
+def print_broken(broken: Mapping[str, str]) -> None:
+    """What other packages add and cannot be used, a line each, with the reason."""
+    for name, reason in broken.items():
+        console.print(f"{name}  broken: {reason}", markup=False)
+
+
+def broken_facts(broken: Mapping[str, str]) -> list[dict[str, str]]:
+    """The same for ``--json``."""
+    return [{"name": name, "broken": reason} for name, reason in broken.items()]
 
 
 @contextmanager

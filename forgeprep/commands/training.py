@@ -46,7 +46,7 @@ def training_of(
     also: Sequence[str] = (),
     log: str | None = None,
 ) -> Training:
-    """A training from flags: ``given`` win over ``settings`` (``--set``), and these over the file ``config``.
+    """A training from flags: ``given`` and ``settings`` (``--set``) win over the file ``config``.
 
     What no flag says is as in ``old``, the ``config.json`` of a training that goes on.
     """
@@ -55,7 +55,12 @@ def training_of(
     from forgeprep.training.run_folder import Training, current_options
 
     flags = {name: value for name, value in given.items() if value is not None}
-    values = {**(read_settings_file(config) if config else {}), **pairs_of("--set", settings), **flags}
+    by_set = pairs_of("--set", settings)
+    for name, value in flags.items():
+        told = by_set.get(name, value)
+        if value != (",".join(map(str, told)) if isinstance(told, list) else told):
+            raise UsageError(f"--{name} {value} and --set {name}={told}: two values for one setting; give one of them")
+    values = {**(read_settings_file(config) if config else {}), **by_set, **flags}
     chosen = pairs_of("--model-option", options)
     known = current_options(model, chosen)
     for name in chosen:
@@ -65,7 +70,7 @@ def training_of(
         recipe = make_recipe(model, {**old.get("recipe", {}), **values})
     except UsageError as error:
         name = str(error).partition(":")[0]
-        flag = f"--{name}" if name in flags else f"--set {name}" if name in pairs_of("--set", settings) else ""
+        flag = f"--{name}" if name in flags else f"--set {name}" if name in by_set else ""
         raise UsageError(str(error).replace(name, flag, 1) if flag else str(error)) from None
     sets = _sets_of(also)
     if not old:
@@ -113,11 +118,11 @@ def train_with_bar(
     """Train, and draw the curves; returns the facts of the best state. ``again`` says how to go on after a stop."""
     from forgeprep.training.distributed import train_on_gpus
     from forgeprep.training.evaluation.plots import draw_training
-    from forgeprep.training.run_folder import STOP, crop_warnings
+    from forgeprep.training.run_folder import STOP, crop_warnings, val_warnings
     from forgeprep.training.trainer import train
 
     run = training.run
-    for line in crop_warnings(training.shards):
+    for line in (*crop_warnings(training.shards), *val_warnings(training.shards)):
         console.print(line, markup=False)
     many = gpus is not None and gpus > 1
 
@@ -145,8 +150,14 @@ def train_with_bar(
     return best
 
 
+_PARTS = ("shards", "meta", "state")
+"""Folders of a run's own."""
+
+
 def refuse_file(flag: str, folder: Path) -> None:
-    """Raise UsageError where a file is in the way of a folder, before any work is done."""
+    """Raise UsageError where a file, or a run's shards, are in the way of a folder, before any work is done."""
+    if (folder / "run.json").is_file() or (folder.name in _PARTS and (folder.parent / "run.json").is_file()):
+        raise UsageError(f"{flag} {folder}: holds the shards of a run; give another folder, new or old")
     there = next((place for place in (folder, *folder.parents) if place.exists()), None)
     if there is not None and not there.is_dir():
         raise UsageError(f"{flag} {folder}: {there} is a file; give a folder, new or old")

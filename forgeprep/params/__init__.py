@@ -56,18 +56,20 @@ def stage_names() -> list[str]:
 def all_params() -> dict[str, type[StageParams]]:
     """Stage -> the model of its parameters; of the built-in stages nothing else is imported.
 
-    Raises:
-        UsageError: the stage of another package cannot be loaded.
+    A stage of another package that cannot be loaded has none: who names it is told why.
     """
     models: dict[str, type[StageParams]] = {
         name: importlib.import_module(f"{__name__}.{name}").PARAMS for name in STAGES.built_in
     }
-    return models | {name: STAGES.get(name).params for name in _others()}
+    return models | {name: stage.params for name, stage in _others().items()}
 
 
 def additive_params() -> dict[str, type[StageParams]]:
     """The same of those stages that can be added to a finished run."""
-    return {name: all_params()[name] for name in (*_ADDITIVE, *(n for n in _others() if STAGES.get(n).additive))}
+    return {
+        name: all_params()[name]
+        for name in (*_ADDITIVE, *(name for name, stage in _others().items() if stage.additive))
+    }
 
 
 def param_owners() -> dict[str, str]:
@@ -82,5 +84,7 @@ def param_owners() -> dict[str, str]:
     return owners
 
 
-def _others() -> list[str]:
-    return [name for name in STAGES.names() if name not in STAGES.built_in]
+def _others() -> dict[str, Any]:
+    """The stages of other packages that can be loaded."""
+    broken = STAGES.broken()
+    return {name: STAGES.get(name) for name in STAGES.names() if name not in STAGES.built_in and name not in broken}

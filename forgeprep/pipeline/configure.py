@@ -19,7 +19,7 @@ from forgeprep.datasets.base import DatasetParams
 from forgeprep.errors import UsageError, unknown_name
 from forgeprep.io.settings import first_problem, name_and_value, read_settings_file
 from forgeprep.io.storage import to_path
-from forgeprep.params import all_params, param_owners
+from forgeprep.params import STAGES, all_params, param_owners
 from forgeprep.registry import made_with
 from forgeprep.schemas.config import PRESETS, RENAMED, RunConfig, first_names
 from forgeprep.schemas.splits import split_name
@@ -165,6 +165,18 @@ def read_params(
     return found
 
 
+def refuse_contradictions(flags: Mapping[str, Any], settings: Iterable[str]) -> None:
+    """Raise UsageError where a flag and a text of ``--set`` give one parameter different values."""
+    owners, models = param_owners(), all_params()
+    for text in settings:
+        stage, key, value = read_setting(text)
+        flag = flags.get(key) if owners.get(key) == stage else None
+        told = read_text_value(flag, models[stage].model_fields[key].annotation) if isinstance(flag, str) else flag
+        if told is not None and told != value:
+            option = "--" + key.replace("_", "-")
+            raise UsageError(f"{option} {flag} and --set {text}: two values for one parameter; give one of them")
+
+
 def read_setting(text: str) -> tuple[str, str, Any]:
     """Stage, parameter and value of ``STAGE.NAME=VALUE``.
 
@@ -177,6 +189,8 @@ def read_setting(text: str) -> tuple[str, str, Any]:
         raise UsageError(f"--set must be STAGE.NAME=VALUE, such as noise.sigma=5, got '{text}'")
     models = all_params()
     if stage not in models:
+        if stage in STAGES.names():
+            STAGES.get(stage)  # It cannot be loaded, and says why.
         raise unknown_name("stage of --set", stage, models)
     key = RENAMED.get(key.replace("-", "_"), key.replace("-", "_"))
     fields = models[stage].model_fields

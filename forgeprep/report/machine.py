@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -39,8 +40,9 @@ class Part:
     """Something that commands need.
 
     Attributes:
-        kind: ``core``, ``detector``, ``landmarker``, ``weights``, ``encoder``, ``ray``, ``gpu`` or ``extra``.
-        name: of the package, detector, landmarker, file, encoder or extra.
+        kind: ``core``, ``detector``, ``landmarker``, ``weights``, ``encoder``, ``extension``, ``ray``, ``gpu``
+            or ``extra``.
+        name: of the package, detector, landmarker, file, encoder or extra; of an extension what it is, too.
         usable: whether it can be used.
         detail: its version or place, or why it cannot be used.
         needed_for: what cannot be done without it.
@@ -102,7 +104,7 @@ def look_at_machine(folder: Path) -> Machine:
     found.parts = _core(core)
     found.works = all(part.usable for part in found.parts)
     if found.works:
-        found.parts += [*_detectors(), *_landmarkers(), *_weights(), *_encoders()]
+        found.parts += [*_detectors(), *_landmarkers(), *_weights(), *_encoders(), *_extensions()]
     found.parts += [_ray(), _gpu(), *_extras(extras)]
     return found
 
@@ -183,10 +185,10 @@ def _problem_of(attempt: Callable[[], Any]) -> str | None:
 
 def _detectors() -> list[Part]:
     """The face detectors, each loaded once."""
-    from forgeprep.faces.detectors import detector_names, make_detector
+    from forgeprep.faces.detectors import DETECTORS, make_detector
 
     found = []
-    for name in detector_names():
+    for name in DETECTORS.usable():
         problem = _problem_of(lambda name=name: make_detector(name))  # type: ignore[misc]
         # What mends it is told once, by the weights or the extra that it lacks.
         found.append(Part("detector", name, problem is None, problem or "loads", f"--detector {name}"))
@@ -195,23 +197,23 @@ def _detectors() -> list[Part]:
 
 def _landmarkers() -> list[Part]:
     """The landmarkers, each loaded once."""
-    from forgeprep.faces.landmarkers import get_landmarker, landmarker_names
+    from forgeprep.faces.landmarkers import LANDMARKERS
 
     found = []
-    for name in landmarker_names():
-        problem = _problem_of(lambda name=name: get_landmarker(name).load(None))  # type: ignore[misc]
+    for name, one in LANDMARKERS.usable().items():
+        problem = _problem_of(lambda one=one: one.load(None))  # type: ignore[misc]
         found.append(Part("landmarker", name, problem is None, problem or "loads", f"--landmarks {name}"))
     return found
 
 
 def _weights() -> list[Part]:
-    from forgeprep.faces.detectors import detector_names, get_detector, known_weights
-    from forgeprep.faces.landmarkers import get_landmarker, landmark_weights, landmarker_names
+    from forgeprep.faces.detectors import DETECTORS, known_weights
+    from forgeprep.faces.landmarkers import LANDMARKERS, landmark_weights
     from forgeprep.faces.weights import weights_path
 
     known, found = known_weights() | landmark_weights(), []
-    users = {name: f"--detector {one}" for one in detector_names() for name in get_detector(one).weights}
-    users |= {name: f"--landmarks {one}" for one in landmarker_names() for name in get_landmarker(one).weights}
+    users = {name: f"--detector {one}" for one, entry in DETECTORS.usable().items() for name in entry.weights}
+    users |= {name: f"--landmarks {one}" for one, entry in LANDMARKERS.usable().items() for name in entry.weights}
     for name, file in known.items():
         needed_for = users[name]
         mend = file.by_hand or f"forgeprep weights fetch {name}"
@@ -230,6 +232,30 @@ def _weights() -> list[Part]:
             Part("weights", name, there, f"{'' if there else 'not at '}{path}", needed_for, "" if there else mend)
         )
     return found
+
+
+_REGISTRIES = (
+    "forgeprep.datasets:DATASETS", "forgeprep.faces.detectors:DETECTORS", "forgeprep.faces.landmarkers:LANDMARKERS",
+    "forgeprep.ops.perturb.catalogue:OTHERS", "forgeprep.shards.formats:FORMATS", "forgeprep.export:FORMATS",
+    "forgeprep.training.models:REGISTRY", "forgeprep.training.evaluation.metrics:REGISTRY",
+)  # fmt: skip
+"""Where other packages add things, but for stages, which have to fit to each other too."""
+
+
+def _extensions() -> list[Part]:
+    """What other packages add and cannot be used; whatever does not name it works all the same."""
+    from forgeprep.registry import load
+    from forgeprep.stages import broken_stages
+
+    broken = [("stage", name, reason) for name, reason in broken_stages().items()]
+    for place in _REGISTRIES:
+        with suppress(ImportError):  # Without the extra train there are no models.
+            registry = load(place)
+            broken += [(registry.kind, name, reason) for name, reason in registry.broken().items()]
+    mend = "mend or uninstall its package"
+    return [
+        Part("extension", f"{kind} {name}", False, reason, "whoever names it", mend) for kind, name, reason in broken
+    ]
 
 
 def _encoders() -> list[Part]:

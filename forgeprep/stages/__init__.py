@@ -22,22 +22,36 @@ from forgeprep.stages.base import Stage
 _REASON = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
-@functools.cache
 def all_stages() -> dict[str, Stage]:
-    """Name -> stage, in the order in which they run.
+    """Name -> stage, in the order in which they run, without those of :func:`broken_stages`.
 
     Raises:
-        UsageError: a package's stage cannot be loaded or clashes with another; the message names it.
+        UsageError: stages need each other in a circle.
     """
-    stages = {name: STAGES.get(name) for name in STAGES.names()}
+    return _looked_at()[0]
+
+
+def broken_stages() -> dict[str, str]:
+    """Name -> why, of stages of other packages that cannot be loaded or do not fit in."""
+    return _looked_at()[1]
+
+
+@functools.cache
+def _looked_at() -> tuple[dict[str, Stage], dict[str, str]]:
+    broken = STAGES.broken()
+    stages = {name: STAGES.get(name) for name in STAGES.names() if name not in broken}
     taken = [column.name for column in (*SAMPLE_COLUMNS, *SEQUENCE_COLUMNS)]
-    others = [stage for name, stage in stages.items() if name not in STAGES.built_in]
-    for stage in others:
-        owner = f"stage '{stage.name}'"
-        check_columns(stage.adds, taken, owner)
-        taken += [column.name for column in stage.adds]
-        _check_stage(stage, owner)
-    return _in_order(stages, [stage.name for stage in others])
+    for name in [name for name in stages if name not in STAGES.built_in]:
+        stage, owner = stages[name], f"stage '{name}'"
+        try:
+            check_columns(stage.adds, taken, owner)
+            _check_stage(stage, owner)
+        except UsageError as error:
+            broken[name] = str(error)
+            del stages[name]
+        else:
+            taken += [column.name for column in stage.adds]
+    return _in_order(stages, [name for name in stages if name not in STAGES.built_in]), broken
 
 
 def resolve_stages(names: Iterable[str], made_with: Mapping[str, str] | None = None) -> tuple[Stage, ...]:
@@ -48,12 +62,15 @@ def resolve_stages(names: Iterable[str], made_with: Mapping[str, str] | None = N
         made_with: stage -> package and version, of those that a run was made with, see :func:`packages_of`.
 
     Raises:
-        UsageError: a name is not known; the message suggests the nearest, or the package to install.
+        UsageError: a name is not known; the message suggests the nearest, or the package to install. Or it cannot be
+            used, and why.
     """
-    known = all_stages()
+    known, broken = all_stages(), broken_stages()
     wanted: set[str] = set()
 
     def want(name: str) -> None:
+        if name in broken:
+            raise UsageError(broken[name])
         if name not in known:
             STAGES.get(name, made_with)
         if name not in wanted:

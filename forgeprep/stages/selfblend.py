@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from forgeprep.errors import UsageError
-from forgeprep.faces.landmarkers import get_landmarker, landmarker_names
+from forgeprep.faces.landmarkers import LANDMARKERS, get_landmarker
 from forgeprep.ops.geometry import through
 from forgeprep.ops.mask_signs import stray_share
 from forgeprep.ops.perturb.draw import generator
@@ -82,7 +82,7 @@ def check_run(params: Mapping[str, Mapping[str, Any]]) -> None:
     name = params["crop"]["landmarks"]
     if name is None or get_landmarker(name).scheme.count < LEAST_POINTS:
         have = "there are none" if name is None else f"{name} has {get_landmarker(name).scheme.count} points"
-        good = [one for one in landmarker_names() if get_landmarker(one).scheme.count >= LEAST_POINTS]
+        good = [name for name, one in LANDMARKERS.usable().items() if one.scheme.count >= LEAST_POINTS]
         raise UsageError(
             f"--stages selfblend: needs landmarks of the whole face, and {have}; give --landmarks {good[0]}"
             + (f" (or {', '.join(good[1:])})" if good[1:] else "")

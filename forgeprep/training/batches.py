@@ -288,8 +288,8 @@ def _blendable(index: SampleIndex, where: str) -> Bools:
 
 def _few_points() -> set[str]:
     """The schemes that have too few points to blend by."""
-    from forgeprep.faces.landmarkers import get_landmarker, landmarker_names
+    from forgeprep.faces.landmarkers import LANDMARKERS
     from forgeprep.ops.selfblend import LEAST_POINTS
 
-    schemes = [get_landmarker(name).scheme for name in landmarker_names()]
+    schemes = [one.scheme for one in LANDMARKERS.usable().values()]
     return {scheme.name for scheme in schemes if scheme.count < LEAST_POINTS}

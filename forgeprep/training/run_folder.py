@@ -13,12 +13,14 @@ from forgeprep.errors import UsageError
 from forgeprep.io.atomic import atomic_write_bytes
 from forgeprep.io.json_files import json_text, write_json
 from forgeprep.io.safe_files import parse_json, read_bytes, read_json
+from forgeprep.registry import missing
 from forgeprep.schemas.files import TrainingFile, problem_of
 from forgeprep.schemas.renamed import SAMPLE_COLUMNS_RENAMED, current_name, current_row
+from forgeprep.shards.read import shard_paths
 from forgeprep.shards.records import read_run
 from forgeprep.training.boards import Board
 from forgeprep.training.checkpoint import read_facts
-from forgeprep.training.models import FILLED, get_model, options_of, package_of
+from forgeprep.training.models import FILLED, get_model, model_names, options_of, package_of
 from forgeprep.training.recipe import Recipe
 from forgeprep.training.sample_index import SampleIndex
 
@@ -93,6 +95,9 @@ def read_config(run: Path) -> dict[str, Any]:
     problem = problem_of(TrainingFile, config)
     if problem is not None:
         raise UsageError(f"{run / 'config.json'}: damaged ({problem}); train again")
+    name, package = config["model"], config.get("package")
+    if package and name not in model_names():
+        raise UsageError(f"{run}: {missing('model', name, package)}")
     config["options"] = complete_options(config["model"], current_options(config["model"], config["options"]))
     if config.get("kind"):
         config["kind"] = [current_name(config["kind"][0]), *config["kind"][1:]]
@@ -259,6 +264,16 @@ def crop_warnings(shards: Sequence[Path]) -> list[str]:
             told = "; ".join(f"{name}: {first[name]} -> {own[name]}" for name in names)
             lines.append(f"{out}: was cut with other settings than {shards[0]} ({told}); predict will cut as the first")
     return lines
+
+
+def val_warnings(shards: Sequence[Path]) -> list[str]:
+    """A line where some folders of shards have a val, and others none."""
+    without = [out for out in shards if not shard_paths(out, "val")]
+    having = [str(out) for out in shards if out not in without]
+    if not without or not having:
+        return []
+    told = ", ".join(map(str, without))
+    return [f"{told}: no val; the best state and the threshold are chosen on that of {', '.join(having)} alone"]
 
 
 def _run_of(out: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from forgeprep.datasets import get_dataset
 from forgeprep.datasets.taxonomy import LEVELS, class_at
 from forgeprep.errors import UsageError, VerifyError, unknown_name
 from forgeprep.media import guard
+from forgeprep.schemas.clips import SPLITS
 from forgeprep.shards.random_access import iter_tables, known_format
 from forgeprep.shards.read import shard_paths
-from forgeprep.shards.records import run_meant
+from forgeprep.shards.records import read_run, run_meant
 from forgeprep.shards.sequences import MARK as SEQUENCES
 from forgeprep.training.targets import Target, table_by_target
 
@@ -101,7 +104,7 @@ def load_index(
     paths = [path for out in outs for path in shard_paths(out, split)]
     where = ", ".join(map(str, outs))
     if not paths:
-        raise UsageError(f"{where}: no shards of the split '{split}'; {run_meant(*outs)}")
+        raise UsageError(f"{where}: no shards of the split '{split}'; {_remedy(outs, split)}")
     columns = check_columns(paths, needs)
     with guard.memory(_MEMORY):
         table = _read_index(paths, target)
@@ -125,6 +128,26 @@ def load_index(
         tuple(paths), **arrays, method=_codes(table["method"], methods), methods=methods, columns=columns,
         enlarge=enlarge, classes=_classes(kinds), crop_size=size, target=target,
     )  # fmt: skip
+
+
+def _remedy(outs: Sequence[Path], split: str) -> str:
+    """What to do about a split that is not there."""
+    if split != "val" or not any(shard_paths(out, "train") for out in outs):
+        return run_meant(*outs)
+    why = "the best state is chosen on it"
+    with suppress(UsageError):
+        config: Any = read_run(outs[0]).get("config") or {}
+        if "val" not in (config.get("splits") or SPLITS):
+            return f"{why}: make the run again with --splits train,val,test"
+        options = get_dataset(str(config.get("dataset"))).params.model_fields
+        flag = next((f"{name}={value}" for name, value in _VAL_OPTIONS.items() if name in options), None)
+        if flag is not None:
+            return f"{why}: make the run again with --option {flag}, in a new folder"
+    return f"{why}: give a run that has one with --shards too"
+
+
+_VAL_OPTIONS = {"val": "0.2", "ratios": "0.6,0.2,0.2"}
+"""Options of datasets that make a val, and values that do."""
 
 
 def refuse_same_samples(outs: Sequence[Path]) -> None:

@@ -17,7 +17,7 @@ from forgeprep.training.checkpoint import load_state, read_facts, save_state
 from forgeprep.training.choose_task import make_task
 from forgeprep.training.data import load_batches
 from forgeprep.training.inference.loaded import load_model, pick_device
-from forgeprep.training.models import build, get_model
+from forgeprep.training.models import build, get_model, package_of
 from forgeprep.training.models.base import Batch, ForgeryModel
 from forgeprep.training.optimize import (
     learning_rate,
@@ -27,8 +27,9 @@ from forgeprep.training.optimize import (
     sharpness_aware,
 )
 from forgeprep.training.pretrained import load_weights
-from forgeprep.training.run_folder import Report, Training, as_begun, claim, logged
+from forgeprep.training.run_folder import Report, Training, as_begun, claim, logged, settings_of
 from forgeprep.training.sample_index import Ints
+from forgeprep.training.seen import note_sources
 from forgeprep.training.task import LOOK, Task
 
 
@@ -59,6 +60,7 @@ def _train(task: Task, where: torch.device, rank: int, report: Report) -> dict[s
     training = task.training
     if rank == 0:
         claim(training, task.index)
+        note_sources(training.run, settings_of(training))
     task.prepare()
     _seed(training.recipe.seed)
     model = build(training.model, training.options)
@@ -247,6 +249,11 @@ def _memory(training: Training, unit: str) -> Iterator[None]:
     except Exception as error:
         # torch on a CPU and OpenCV have no error of their own for it.
         short = isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate" in str(error)
+        package = package_of(training.model)
+        if not short and package is not None and not isinstance(error, ForgeprepError):
+            # What a network gives may fail far from its own code.
+            told = " ".join(f"{type(error).__name__}: {error}".split())[:400]
+            raise ForgeprepError(f"the model '{training.model}' of the package {package} failed: {told}") from error
         if not short or isinstance(error, ForgeprepError):
             raise
         batch, side = training.recipe.batch, training.size

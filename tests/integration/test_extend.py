@@ -238,6 +238,20 @@ STAGE = Stage(name="{name}", summary="", needs=("crop",), adds=(), params=NoPara
 """
 
 
+def test_an_error_of_a_stage_names_the_stage_and_its_package(demo: Path, tmp_path: Path) -> None:
+    module = STAGE.format(name="odd").replace('sample.drop("bored")', "sample.nothing.of(this)")
+    odd = package(tmp_path, "odd", module, "forgeprep.stages", {"odd": "STAGE"})
+    out = tmp_path / "out"
+    told = forgeprep(
+        "run", "ffpp", "--root", demo, "--out", out, "--stages", "odd", "--frames", "1", "--methods",
+        "FaceSwap", "--splits", "test", "--workers", "1", installed=[odd],
+    )  # fmt: skip
+    assert "defect" not in told.stdout + told.stderr
+    details = {drop["detail"] for drop in pq.read_table(next((out / "meta").glob("drops.*"))).to_pylist()}
+    assert all(detail.startswith("stage 'odd' of forgeprep-odd failed: AttributeError: ") for detail in details)
+    assert details
+
+
 def test_a_reason_that_a_stage_does_not_declare_stops_its_shards(demo: Path, tmp_path: Path) -> None:
     bored = package(tmp_path, "bored", STAGE.format(name="bored"), "forgeprep.stages", {"bored": "STAGE"})
     told = forgeprep(
@@ -261,6 +275,27 @@ def test_a_package_that_does_not_fit_is_named_in_one_line(
     tmp_path: Path, module: str, points: dict[str, str], problem: str
 ) -> None:
     bad = package(tmp_path, "bad", module, "forgeprep.stages", points)
-    told = forgeprep("stages", installed=[bad], expect=2).stderr
+    [name] = points
+    told = forgeprep("run", "ffpp", "--root", tmp_path, "--stages", name, installed=[bad], expect=2).stderr
     assert told.startswith(f"forgeprep: error: {problem}")
     assert told.count("\n") == 1
+    # What does not name it works all the same.
+    told = forgeprep("run", "ffpp", "--root", tmp_path, "--stages", "crop", installed=[bad], expect=2).stderr
+    assert "stage" not in told
+    listed = forgeprep("stages", installed=[bad]).stdout
+    assert "similarity" in listed
+    assert f"{name}  broken: {problem}" in listed
+
+
+def test_what_is_broken_stops_only_those_who_name_it(tmp_path: Path) -> None:
+    groups = ("stages", "datasets", "face_detectors", "landmarkers", "perturbations", "shard_formats", "export_formats",
+              "forgery_models", "metrics")  # fmt: skip
+    bad = [package(tmp_path, f"bad{n}", "", f"forgeprep.{group}", {"mine": "GONE"}) for n, group in enumerate(groups)]
+    for command in ("stages", "models"):
+        assert "mine  broken: " in forgeprep(command, installed=bad).stdout, command
+    forgeprep("run", "--help", installed=bad)
+    told = forgeprep("doctor", installed=bad).stdout
+    assert told.count("broken for whoever names it: extension ") == len(groups)
+    for words in (("--detector", "mine"), ("--set", "mine.x=1")):
+        told = forgeprep("run", "ffpp", "--root", tmp_path, *words, installed=bad, expect=2).stderr
+        assert "'mine' of forgeprep-bad" in told, words

@@ -188,6 +188,14 @@ def test_a_wrong_setting_is_told_in_one_line(text: str, told: str, capsys: pytes
     assert told in line
 
 
+def test_a_flag_and_set_that_contradict_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["run", "ffpp", "--root", "nowhere", "--out", "elsewhere", "--size", "64"]
+    assert run_cli(*where, "--set", "crop.size=80") == 2
+    assert "--size 64 and --set crop.size=80: two values for one parameter" in capsys.readouterr().err
+    assert run_cli(*where, "--set", "crop.size=64") == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
 def test_texts_are_read_by_the_type_that_is_asked_for() -> None:
     cases: list[tuple[str, Any, Any]] = [
         ("3", int, 3),
@@ -257,11 +265,11 @@ def make_config_error(text: str) -> str:
     return str(caught.value).partition(" (known")[0]
 
 
-def test_a_stage_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stage_that_cannot_be_loaded_is_told_to_who_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     add_stage(monkeypatch, "lost", "no_such_module:STAGE")
     try:
-        with pytest.raises(UsageError, match="stage 'lost' of no_such_module:STAGE cannot be loaded"):
-            all_params()
+        assert "lost" not in params.all_params()
+        assert make_config_error("lost.x=1").startswith("stage 'lost' of no_such_module:STAGE cannot be loaded")
     finally:
         params.all_params.cache_clear()
 

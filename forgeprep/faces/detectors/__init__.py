@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from forgeprep.faces.weights import Weights
 
 __all__ = [
-    "MIN_FACE", "Detection", "FaceDetector", "RegisteredDetector",
+    "DETECTORS", "MIN_FACE", "Detection", "FaceDetector", "RegisteredDetector",
     "detector_names", "get_detector", "known_weights", "make_detector", "versions_of",
 ]  # fmt: skip
 
@@ -36,14 +36,14 @@ _BUILT_IN = {
     "face-alignment": "forgeprep.faces.detectors.face_alignment:DETECTOR",
     "whole": "forgeprep.faces.detectors.whole:DETECTOR",
 }
-_DETECTORS: Registry[RegisteredDetector] = Registry(
+DETECTORS: Registry[RegisteredDetector] = Registry(
     "face detector", "forgeprep.face_detectors", _BUILT_IN, "forgeprep.faces.detectors.base:RegisteredDetector"
 )
 
 
 def detector_names() -> list[str]:
     """The names that ``--detector`` takes, the built-in ones first; imports no detector."""
-    return _DETECTORS.names()
+    return DETECTORS.names()
 
 
 def get_detector(name: str) -> RegisteredDetector:
@@ -52,7 +52,7 @@ def get_detector(name: str) -> RegisteredDetector:
     Raises:
         UsageError: the name is unknown, stands for two detectors, or its package cannot be loaded.
     """
-    return _DETECTORS.get(name)
+    return DETECTORS.get(name)
 
 
 def make_detector(name: str, min_face: float = MIN_FACE) -> FaceDetector:
@@ -77,7 +77,7 @@ def make_detector(name: str, min_face: float = MIN_FACE) -> FaceDetector:
 
 def known_weights() -> dict[str, Weights]:
     """The weights of all detectors, by name: what ``forgeprep weights fetch`` knows."""
-    return {name: file for detector in detector_names() for name, file in get_detector(detector).weights.items()}
+    return {name: file for one in DETECTORS.usable().values() for name, file in one.weights.items()}
 
 
 def versions_of(name: str) -> dict[str, str]:
@@ -92,5 +92,5 @@ def versions_of(name: str) -> dict[str, str]:
     entry = get_detector(name)
     packages = {package: version(package) for package in entry.distributions}
     weights = {f"weights {file}": weights_sha256(file, entry.weights) for file in entry.weights}
-    others = {f"face detector {name}": package for package in _DETECTORS.packages([name]).values()}
+    others = {f"face detector {name}": package for package in DETECTORS.packages([name]).values()}
     return {**others, **packages, **weights}

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from forgeprep.faces.weights import Weights
 
 __all__ = [
-    "Find", "Points", "RegisteredLandmarker", "Scheme", "get_landmarker", "landmark_weights", "landmarker_names",
-    "versions_of",
+    "LANDMARKERS", "Find", "Points", "RegisteredLandmarker", "Scheme",
+    "get_landmarker", "landmark_weights", "landmarker_names", "versions_of",
 ]  # fmt: skip
 
 _BUILT_IN = {
@@ -34,14 +34,14 @@ _BUILT_IN = {
     "face-alignment": "forgeprep.faces.landmarkers.face_alignment:LANDMARKER",
     "centerface": "forgeprep.faces.landmarkers.centerface:LANDMARKER",
 }
-_LANDMARKERS: Registry[RegisteredLandmarker] = Registry(
+LANDMARKERS: Registry[RegisteredLandmarker] = Registry(
     "landmarker", "forgeprep.landmarkers", _BUILT_IN, "forgeprep.faces.landmarkers.base:RegisteredLandmarker"
 )
 
 
 def landmarker_names() -> list[str]:
     """The names that ``--landmarks`` takes, the built-in ones first; imports no landmarker."""
-    return _LANDMARKERS.names()
+    return LANDMARKERS.names()
 
 
 def get_landmarker(name: str) -> RegisteredLandmarker:
@@ -50,12 +50,12 @@ def get_landmarker(name: str) -> RegisteredLandmarker:
     Raises:
         UsageError: the name is unknown, stands for two landmarkers, or its package cannot be loaded.
     """
-    return _LANDMARKERS.get(name)
+    return LANDMARKERS.get(name)
 
 
 def landmark_weights() -> dict[str, Weights]:
     """The weights of all landmarkers, by name."""
-    return {name: file for one in landmarker_names() for name, file in get_landmarker(one).weights.items()}
+    return {name: file for one in LANDMARKERS.usable().values() for name, file in one.weights.items()}
 
 
 def versions_of(name: str, file: Path | None) -> dict[str, str]:
@@ -77,5 +77,5 @@ def versions_of(name: str, file: Path | None) -> dict[str, str]:
         f"weights {one}": weights_sha256(one, entry.weights) if file is None else file_sha256(file)
         for one in entry.weights
     }
-    others = {f"landmarker {name}": package for package in _LANDMARKERS.packages([name]).values()}
+    others = {f"landmarker {name}": package for package in LANDMARKERS.packages([name]).values()}
     return {**others, **packages, **weights}

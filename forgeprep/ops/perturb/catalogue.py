@@ -74,15 +74,6 @@ class Step:
     params: Params
 
 
-def others() -> dict[str, Perturbation]:
-    """Name -> perturbation, of those that other packages add.
-
-    Raises:
-        UsageError: one of them cannot be loaded, or has the name of another.
-    """
-    return {name: entry_of(name) for name in OTHERS.names()}
-
-
 @functools.cache
 def entry_of(name: str) -> Perturbation:
     """The perturbation of that name.

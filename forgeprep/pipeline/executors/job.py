@@ -11,6 +11,7 @@ from pathlib import Path
 
 from forgeprep.errors import ForgeprepError, GroupFailed, OutOfMemory
 from forgeprep.pipeline.progress import Progress
+from forgeprep.registry import whose
 from forgeprep.schemas.resources import Resources
 
 
@@ -64,6 +65,8 @@ def give_up(job: Job, failure: GroupFailed) -> Job | None:
     if failure.group in job.given_up:
         return None
     told = "" if isinstance(failure, OutOfMemory) else "a defect of forgeprep, please report it: "
+    if failure.owner:
+        told = f"{failure.owner} failed: "
     return replace(job, given_up={**job.given_up, failure.group: f"{told}{failure.problem}"})
 
 
@@ -79,4 +82,5 @@ def unforeseen(group: int) -> Iterator[None]:
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         text = " ".join(f"{type(error).__name__}: {str(error)[:2000]}".split())[:400]
-        raise GroupFailed(group, f"{text} ({Path(place.filename).name}:{place.lineno})") from error
+        told = f"{text} ({Path(place.filename).name}:{place.lineno})"
+        raise GroupFailed(group, told, whose(error) or "") from error

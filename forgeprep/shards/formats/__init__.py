@@ -56,9 +56,11 @@ def format_of(path: Path) -> ShardFormat:
     """
     found = _by_suffix().get(path.suffix.removeprefix("."))
     if found is None:
+        # One that is broken may be meant: only its package knows its suffix.
+        broken = "".join(f"; {reason}" for reason in FORMATS.broken().values())
         raise UsageError(
             f"{path}: no shard format that is installed here ends in {path.suffix or 'nothing'}; the packages that a "
-            "run needs are under 'packages' in its run.json"
+            f"run needs are under 'packages' in its run.json{broken}"
         )
     return FORMATS.get(found)
 
@@ -71,5 +73,5 @@ def suffixes() -> list[str]:
 @functools.cache
 def _by_suffix() -> dict[str, str]:
     """Suffix -> name; other packages' formats are loaded, since only they know theirs."""
-    others = [name for name in FORMATS.names() if name not in FORMATS.built_in]
-    return {**_SUFFIXES, **{FORMATS.get(name).suffix: name for name in others}}
+    others = {one.suffix: name for name, one in FORMATS.usable().items() if name not in FORMATS.built_in}
+    return {**_SUFFIXES, **others}

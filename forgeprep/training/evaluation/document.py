@@ -20,6 +20,7 @@ from forgeprep.training.evaluation.parts import per_cent as per_cent
 from forgeprep.training.evaluation.parts import short_names as short_names
 from forgeprep.training.evaluation.summary import REAL
 from forgeprep.training.models import get_model, model_names
+from forgeprep.training.seen import seen_line
 
 _SHOWN = ("acc", "auc", "clip_auc", "fg_iou", "bg_iou", "miou", "pixel_f1")
 
@@ -38,8 +39,9 @@ def evaluation_parts(evaluations: Sequence[Mapping[str, Any]]) -> list[Part]:
             f"Split {evaluation['split']}; fake from a score above {evaluation['threshold']:.3f}. Per cent.",
         ]
         for name, found in evaluation["sets"].items():
-            parts += [f"### {name}: {found['samples']:,} samples", *_set_parts(found)]
-            parts += _published_parts(evaluation, found)
+            parts.append(f"### {name}: {found['samples']:,} samples")
+            parts += [seen_line(found["seen"])] if "seen" in found else []
+            parts += [*_set_parts(found), *_published_parts(evaluation, found)]
         if "robustness" in evaluation:
             parts += robust_parts(evaluation["robustness"])
     return parts

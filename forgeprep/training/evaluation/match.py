@@ -13,7 +13,7 @@ import numpy.typing as npt
 from forgeprep.errors import UsageError
 from forgeprep.export.stems import stems_of
 from forgeprep.text import counted
-from forgeprep.training.evaluation.score_files import ScoreFile
+from forgeprep.training.evaluation.score_files import ScoreFile, frame_number
 from forgeprep.training.evaluation.truth import Row, Truth
 
 _SEVERAL = -1
@@ -97,13 +97,13 @@ def match(file: ScoreFile, truth: Truth, where: str) -> Matched:
         UsageError: not one line is about any of them.
     """
     if file.frames is not None:
-        return _fill(file, truth.rows, _by_frame(file, truth), "frames", where)
+        return _fill(file, truth, _by_frame(file, truth), "frames", where)
     if file.facts.get("level") != "clip":
         found = _by_sample(file, truth)
         clips = None if any(at is not None for at in found) else _by_clip(file, truth)
         if clips is None or not any(at is not None for at in clips):
-            return _fill(file, truth.rows, found, "frames", where)
-    return _fill(file, clip_rows(truth), _by_clip(file, truth), "clips", where)
+            return _fill(file, truth, found, "frames", where)
+    return _fill(file, truth, _by_clip(file, truth), "clips", where)
 
 
 def clip_rows(truth: Truth) -> list[Row]:
@@ -143,7 +143,7 @@ def _by_frame(file: ScoreFile, truth: Truth) -> list[int | None]:
     names = _clip_names(truth, clips)
     frames: dict[tuple[str, Any], int] = {}
     for number, row in enumerate(truth.rows):
-        key = (row["clip_id"], row["frame_index"] if isinstance(row["frame_index"], int) else row["frame_index"][0])
+        key = (row["clip_id"], _frame(row))
         frames[key] = _SEVERAL if key in frames else number
     found: list[int | None] = []
     for text, frame in zip(file.ids, file.frames or (), strict=True):
@@ -152,15 +152,47 @@ def _by_frame(file: ScoreFile, truth: Truth) -> list[int | None]:
     return found
 
 
+def _frame(row: Row) -> Any:
+    """The frame of a sample, the first one of a stored sequence."""
+    return row["frame_index"] if isinstance(row["frame_index"], int) else row["frame_index"][0]
+
+
+def _other_frames(file: ScoreFile, truth: Truth, places: Sequence[int | None]) -> str | None:
+    """What to say of lines whose clip is there and whose frame is not; None where there are none."""
+    clips = sorted(truth.clips)
+    names = _clip_names(truth, clips)
+    there = {(row["clip_id"], _frame(row)) for row in truth.rows}
+    lost: list[tuple[str, int]] = []
+    first = ""
+    for number, (text, at) in enumerate(zip(file.ids, places, strict=True)):
+        if at is not None:
+            continue
+        folder, _, name = plain_path(text).rpartition("/")
+        # Without a column of frames, a picture is called after its frame.
+        clip = names.find(text if file.frames is not None else folder)
+        frame = file.frames[number] if file.frames is not None else frame_number(name)
+        if clip is not None and clip != _SEVERAL and frame is not None:
+            first = first or f"frame {frame} of '{clips[clip][:100]}'"
+            lost.append((clips[clip], frame))
+    if not lost:
+        return None
+    told = f"{counted(len(lost), 'line')} of clips that are there and of frames that are not, such as {first}"
+    for step, why in ((-1, "perhaps its frames count from 1, ours from 0"), (1, "perhaps its frames are one too low")):
+        if all((clip, frame + step) in there for clip, frame in lost):
+            return f"{told}; {why}"
+    return told
+
+
 def _clip_names(truth: Truth, clips: Sequence[str]) -> Names:
     paths = [(clip_id, plain_path(truth.clips[clip_id].path)) for clip_id in clips]
     return Names((name, number) for number, pair in enumerate(paths) for name in pair if name)
 
 
 def _fill(
-    file: ScoreFile, rows: list[Row], places: Sequence[int | None], level: Literal["frames", "clips"], where: str
+    file: ScoreFile, truth: Truth, places: Sequence[int | None], level: Literal["frames", "clips"], where: str
 ) -> Matched:
     """Put scores to their samples, and count what does not fit."""
+    rows = truth.rows if level == "frames" else clip_rows(truth)
     scores, status = np.full(len(rows), np.nan), ["missing"] * len(rows)
     unknown: list[str] = []
     several: list[str] = []
@@ -177,14 +209,21 @@ def _fill(
             status[at] = told
             scores[at] = score if told == "ok" else np.nan
     kind = "sample" if level == "frames" else "clip"
+    elsewhere = _other_frames(file, truth, places) if unknown and level == "frames" else None
     if not taken:
         ours = rows[0]["sample_id" if level == "frames" else "clip_id"]
         example = f"'{file.ids[0]}'" if file.ids else "nothing"
-        raise UsageError(f"{file.path}: none of its ids is a {kind} of {where}: it has {example}, we have '{ours}'")
+        told = f"{file.path}: none of its ids is a {kind} of {where}: it has {example}, we have '{ours}'"
+        if several:
+            told += (
+                f"; {counted(len(several), 'id fits', 'ids fit')} several {kind}s each, such as '{several[0][:100]}'"
+            )
+        raise UsageError("; ".join(filter(None, (told, elsewhere))))
     notes = [
         f"{file.path}: {counted(len(file.ids), 'line')}, of {len(taken):,} of the {len(rows):,} {kind}s of {where}"
     ]
     notes += _note(file, len(unknown), f"is no {kind} of {where}", f"are no {kind}s of {where}", unknown, "id")
+    notes += [f"{file.path}: {elsewhere}"] if elsewhere else []
     notes += _note(file, len(several), "fits several, and counts for none", "fit several each, and count for none",
                    several, "id")  # fmt: skip
     if twice:

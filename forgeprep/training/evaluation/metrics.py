@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from forgeprep.errors import UsageError
+from forgeprep.errors import ForgeprepWarning, UsageError
 from forgeprep.registry import Registry
 from forgeprep.text import counted
 
@@ -48,13 +49,16 @@ class Metric:
 def metrics() -> tuple[Metric, ...]:
     """All metrics: forgeprep's own, then those of other packages by name.
 
+    One that cannot be loaded is left out with a warning, since nobody has named it.
+
     Raises:
-        UsageError: a package cannot be loaded, or brings a name that is there already.
+        UsageError: a package brings a name that is there already.
     """
-    names = REGISTRY.names()
-    if "acc" in names:
+    if "acc" in REGISTRY.names():
         raise UsageError("metric 'acc' is forgeprep's own: a package that brings one has to name it otherwise")
-    return tuple(REGISTRY.get(name) for name in names)
+    for reason in REGISTRY.broken().values():
+        warnings.warn(f"{reason}; there are no figures of it", ForgeprepWarning, stacklevel=2)
+    return tuple(REGISTRY.usable().values())
 
 
 def more_metrics() -> tuple[Metric, ...]:

@@ -15,7 +15,7 @@ from scipy.special import expit
 from forgeprep.errors import UsageError
 from forgeprep.text import counted
 from forgeprep.training.evaluation.curves import Curve
-from forgeprep.training.evaluation.delong import compare
+from forgeprep.training.evaluation.delong import compare, delong_covariance
 from forgeprep.training.evaluation.details import Judged, Level, details, entries
 from forgeprep.training.evaluation.intervals import Bootstrap, difference
 from forgeprep.training.evaluation.match import Matched, match, outside
@@ -54,12 +54,16 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A file's verdicts on the samples of a set, and what is to be said of it."""
+    """A file's verdicts on the samples of a set, and what is to be said of it.
+
+    ``seen``: under that name, how much of the set the training has seen, where a file of forgeprep's own tells.
+    """
 
     file: ScoreFile
     judged: Judged
     split: str
     notes: list[str]
+    seen: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Scorer:
@@ -67,16 +71,17 @@ class Scorer:
 
     Args:
         rules: how files are read.
-        val: scores of the same detector on val, whose best threshold is told beside; None: as each file says.
     """
 
-    def __init__(self, rules: Rules, val: Path | None = None) -> None:
-        self.rules, self.val = rules, val
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
         self._truths: dict[tuple[Any, ...], Truth] = {}
         self._prints: dict[Path, str] = {}
 
-    def score(self, path: Path, out: Path, split: str | None = None) -> Scored:
+    def score(self, path: Path, out: Path, split: str | None = None, val_threshold: float | None = None) -> Scored:
         """A file's verdicts on a split of shards; without ``split`` that which the file names, else test.
+
+        ``val_threshold`` is that of :meth:`best_on_val`; None: as the file says.
 
         Raises:
             UsageError: no such file, nothing in it is of these shards, or samples have no score and none is allowed to.
@@ -88,13 +93,22 @@ class Scorer:
         matched = match(file, truth, f"{out}, split {split}")
         notes = [*matched.notes, *self._doubts(file, out, matched)]
         threshold = self._threshold(file)
-        verdicts, lost = self._verdicts(matched, path)
+        verdicts, lost = self._verdicts(matched, file)
+        if val_threshold is None:
+            val_threshold = file.facts.get("val_threshold")
         probability = file.facts.get("score", "probability") == "probability"
         judged = Judged(
-            verdicts, truth.clips, threshold, self._val_threshold(file, out), probability, truth.absent, lost,
+            verdicts, truth.clips, threshold, val_threshold, probability, truth.absent, lost,
             level=matched.level, rule=rule_name(self.rules.missing) if any(lost.values()) else "drop",
         )  # fmt: skip
-        return Scored(file, judged, split, notes)
+        return Scored(file, judged, split, notes, self._seen(file, out))
+
+    def best_on_val(self, path: Path, out: Path) -> float:
+        """The best threshold on val, by a detector's scores of it."""
+        file = read_score_file(path, self.rules.columns)
+        matched = match(file, self._truth(out, "val", file), f"{out}, split val")
+        verdicts, _ = self._verdicts(matched, file)
+        return best_threshold(verdicts.labels, verdicts.scores)
 
     def _truth(self, out: Path, split: str, file: ScoreFile) -> Truth:
         told = file.facts.get("sequence")
@@ -104,25 +118,36 @@ class Scorer:
             self._truths[key] = read_truth(out, split, sequence=sequence)
         return self._truths[key]
 
+    def _of_these(self, file: ScoreFile, out: Path) -> bool:
+        """Whether a file says of which shards it is, and it is of these."""
+        if out not in self._prints:
+            self._prints[out] = shards_fingerprint(out)
+        return bool(file.facts.get("data") == self._prints[out])
+
+    def _seen(self, file: ScoreFile, out: Path) -> dict[str, Any]:
+        known = "seen" in file.facts and self._of_these(file, out)
+        return {"seen": file.facts["seen"]} if known else {}
+
     def _doubts(self, file: ScoreFile, out: Path, matched: Matched) -> list[str]:
-        notes = []
-        data = file.facts.get("data")
-        if data is not None:
-            if out not in self._prints:
-                self._prints[out] = shards_fingerprint(out)
-            if data != self._prints[out]:
-                notes.append(f"{file.path}: was made from other shards than those that are in {out} now")
+        notes = list(file.notes)
+        if file.facts.get("data") is not None and not self._of_these(file, out):
+            notes.append(f"{file.path}: was made from other shards than those that are in {out} now")
+        turning = " and ".join(f"--{name}" for name in ("sigmoid", "invert") if getattr(self.rules, name))
+        if turning and _is_ours(file):
+            notes.append(
+                f"{file.path}: forgeprep wrote it, and its scores are of fake already: taken without {turning}"
+            )
+            return notes
         beyond = outside(file.scores)
+        if self.rules.sigmoid and not beyond and np.isfinite(file.scores).any():
+            notes.append(f"{file.path}: all its scores lie in [0, 1], probabilities perhaps: then leave out --sigmoid")
         if beyond and not self.rules.sigmoid:
             notes.append(
                 f"{file.path}: {counted(beyond, 'score')} outside [0, 1], logits perhaps: --sigmoid makes them "
                 f"probabilities; until then fake is above {self._threshold(file):g}"
             )
-        labels = np.array([row["label"] for row in matched.rows])
-        known = np.isfinite(matched.scores)
-        fakes, reals = (matched.scores[known & (labels == kind)] for kind in (1, 0))
-        if len(fakes) and len(reals) and not self.rules.invert and fakes.max() < reals.min():
-            notes.append(f"{file.path}: every real scores above every fake: of the real class? Then give --invert")
+        if not self.rules.invert and not _is_ours(file) and _below_chance(matched):
+            notes.append(f"{file.path}: reals score above fakes (AUC below 50): of the real class? Then give --invert")
         return notes
 
     def _threshold(self, file: ScoreFile) -> float:
@@ -131,18 +156,9 @@ class Scorer:
         told = file.facts.get("threshold")
         return 0.5 if told is None else float(told)
 
-    def _val_threshold(self, file: ScoreFile, out: Path) -> float | None:
-        if self.val is None:
-            told = file.facts.get("val_threshold")
-            return None if told is None else float(told)
-        own = read_score_file(self.val, self.rules.columns)
-        matched = match(own, self._truth(out, "val", own), f"{out}, split val")
-        verdicts, _ = self._verdicts(matched, self.val)
-        return best_threshold(verdicts.labels, verdicts.scores)
-
-    def _verdicts(self, matched: Matched, path: Path) -> tuple[Verdicts, dict[str, int]]:
+    def _verdicts(self, matched: Matched, file: ScoreFile) -> tuple[Verdicts, dict[str, int]]:
         """The verdicts, by what is done about samples without a score; and how many these are, by why."""
-        scores = self._turned(matched.scores)
+        scores = matched.scores if _is_ours(file) else self._turned(matched.scores)
         known = np.isfinite(scores)
         lost = {why: matched.status.count(why) for why in ("missing", "error")}
         rule = self.rules.missing
@@ -152,8 +168,9 @@ class Scorer:
                 kinds = ", ".join(f"{number:,} {why}" for why, number in lost.items() if number)
                 others = f", and {counted(matched.unknown, 'id')} of none of them" if matched.unknown else ""
                 raise UsageError(
-                    f"{path}: {int(np.count_nonzero(~known)):,} of {counted(len(scores), matched.level[:-1])} have no "
-                    f"score ({kinds}){others}; choose with --missing drop, worst or score=0.5"
+                    f"{file.path}: {len(scores) - np.count_nonzero(known):,} of "
+                    f"{counted(len(scores), matched.level[:-1])} have no score ({kinds}){others}; choose with "
+                    "--missing drop, worst or score=0.5"
                 )
             if rule == "worst":
                 # Of logits, the farthest that there are.
@@ -172,6 +189,46 @@ class Scorer:
         return scores
 
 
+def _is_ours(file: ScoreFile) -> bool:
+    """Whether a file of forgeprep's own says what its scores are: of fake, from 0 to 1."""
+    return "score" in file.facts
+
+
+def _below_chance(matched: Matched) -> bool:
+    """Whether AUC by clip is below one half by more than chance."""
+    known = np.flatnonzero(np.isfinite(matched.scores))
+    verdicts = Verdicts([matched.rows[at] for at in known], matched.scores[known])
+    own = entries(Judged(verdicts, {}, level=matched.level), "clips")
+    fakes = int(np.count_nonzero(own.labels))
+    if min(fakes, len(own.labels) - fakes) < 2:  # So few tell nothing but where they are all wrong.
+        kinds = [verdicts.scores[verdicts.labels == label] for label in (1, 0)]
+        return all(map(len, kinds)) and bool(kinds[0].max() < kinds[1].min())
+    [auc], [[variance]] = delong_covariance(own.labels, own.scores)
+    return bool(auc + 1.96 * np.sqrt(max(0.0, variance)) < 0.5)
+
+
+def thresholds_of_val(scorer: Scorer, files: Sequence[Path], given: Sequence[Path], out: Path) -> list[float | None]:
+    """The threshold of each file's ``--val``; None for one that has none, whose own facts count then.
+
+    Raises:
+        UsageError: it is not plain whose they are.
+    """
+    places = list(range(len(files)))
+    if given and len(given) != len(files):
+        # Files of forgeprep's own bring their threshold.
+        lacking = (read_score_file(file, scorer.rules.columns).facts.get("val_threshold") is None for file in files)
+        places = [at for at, lacks in enumerate(lacking) if lacks]
+    if given and len(given) != len(places):
+        raise UsageError(
+            f"--val: {counted(len(given), 'file')} for {counted(len(files), 'file')} of scores; give one for each, in "
+            "their order, or for each of those alone that do not tell a threshold of their own"
+        )
+    found: list[float | None] = [None] * len(files)
+    for at, file in zip(places, given, strict=False):
+        found[at] = scorer.best_on_val(file, out)
+    return found
+
+
 def rule_name(missing: Policy | float) -> str:
     """A rule as ``--missing`` has it."""
     return missing if isinstance(missing, str) else f"score={missing:g}"
@@ -184,7 +241,7 @@ def evaluation_of(scored: Scored, out: Path, rules: Rules, perturbed: Mapping[Pa
     sets = {}
     for place, one in every.items():
         found = summary(one.judged.verdicts, (), one.judged.threshold)
-        sets[str(place)] = {**found, "level": one.judged.level, **details(one.judged, rules.bootstrap)}
+        sets[str(place)] = {**found, **one.seen, "level": one.judged.level, **details(one.judged, rules.bootstrap)}
     return {
         "run": str(scored.file.path), "model": facts.get("model") or scored.file.path.stem, "options": {},
         "step": facts.get("step"), "split": scored.split,

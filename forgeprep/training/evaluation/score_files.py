@@ -65,6 +65,7 @@ class ScoreFile:
         status: of :data:`STATUS`.
         frames: the frame of the clip that ``ids`` names; None without such a column.
         facts: what the file says of its model and data; empty of other people's.
+        notes: what is to be said of its columns, a line each.
     """
 
     path: Path
@@ -73,6 +74,7 @@ class ScoreFile:
     status: list[str]
     frames: list[int | None] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def write_score_files(
@@ -129,7 +131,13 @@ def read_score_file(path: Path, columns: Columns | None = None) -> ScoreFile:
     chosen = columns or Columns()
     names = list(table)
     ids = table[_column(path, "id", chosen.id, IDS, names)]
-    scores = [_number(value) for value in table[_column(path, "score", chosen.score, SCORES, names)]]
+    taken = _column(path, "score", chosen.score, SCORES, names)
+    scores = [_number(value) for value in table[taken]]
+    others = [name for name in names if name.lower() in SCORES and name != taken]
+    notes: tuple[str, ...] = ()
+    if others and chosen.score is None and not facts:
+        unused = " and ".join(f"'{name}'" for name in others)
+        notes = (f"{path}: scores are those of its column '{taken}', not of {unused}; --score-column NAME chooses",)
     frame = chosen.frame or next((name for name in FRAMES if name in names), None)
     if chosen.frame is not None and chosen.frame not in names:
         raise unknown_name(f"column of {path}", chosen.frame, names)
@@ -140,8 +148,9 @@ def read_score_file(path: Path, columns: Columns | None = None) -> ScoreFile:
         np.array(scores, np.float64),
         [_status(text, score) for text, score in zip(told, scores, strict=True)],
         # Files of our own name samples, and tell their frame beside.
-        None if frame is None or facts else [_whole(value) for value in table[frame]],
+        None if frame is None or facts else [frame_number(value) for value in table[frame]],
         facts,
+        notes,
     )
 
 
@@ -205,6 +214,11 @@ def _is_sequence(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(type(one) is int and one > 0 for one in value)
 
 
+def _is_seen(value: Any) -> bool:
+    names = ("sources", "train", "val", "people", "people_train")
+    return isinstance(value, dict) and all(type(value.get(name)) is int for name in names)
+
+
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
@@ -212,6 +226,7 @@ def _is_text(value: Any) -> bool:
 _FACTS: dict[str, Callable[[Any], bool]] = {
     "threshold": _is_number, "val_threshold": _is_number, "sequence": _is_sequence,
     "split": _is_text, "level": _is_text, "score": _is_text, "model": _is_text, "data": _is_text,
+    "seen": _is_seen,
 }  # fmt: skip
 """What is read of the facts, and what each has to be."""
 
@@ -241,7 +256,7 @@ def _number(value: Any) -> float:
     return number if math.isfinite(number) else math.nan
 
 
-def _whole(value: Any) -> int | None:
+def frame_number(value: Any) -> int | None:
     """A frame's number, also as ``000123.png`` or ``frame_012`` tell it."""
     text = str(value).rpartition("/")[2].partition(".")[0]
     digits = "".join(reversed(list(_last_digits(text))))

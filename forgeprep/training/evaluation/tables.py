@@ -23,7 +23,10 @@ from forgeprep.training.evaluation.summary import summary as summary
 from forgeprep.training.evaluation.truth import clip_facts, shards_fingerprint
 from forgeprep.training.inference.loaded import LoadedModel
 from forgeprep.training.sample_index import SampleIndex, load_index
+from forgeprep.training.seen import seen
 
+Seen = dict[str, Any] | None
+"""What :func:`forgeprep.training.seen.seen` finds of a set."""
 MAP_MEAN, PROBABILITY = "mean of a map", "probability"
 
 
@@ -35,7 +38,7 @@ def evaluate_run(
     bootstrap: Bootstrap | None = None,
     grid: Grid | None = None,
     tell: Callable[[int, int], None] = lambda done, of: None,
-    watch: Callable[[Path, Verdicts], None] = lambda *_: None,
+    watch: Callable[[Path, Verdicts, Seen], None] = lambda *_: None,
 ) -> dict[str, Any]:
     """Judge a split of each run of shards; returns what ``evaluation.json`` holds. ``watch`` is told of each.
 
@@ -50,11 +53,12 @@ def evaluate_run(
         read = load_index([out], split, numbered=config["methods"], target=loaded.recipe.target)
         index = as_taken(read, loaded.model)
         found = find_verdicts(loaded, index)
-        watch(out, found)
-        verdicts = found.finite()
         clips, absent = clip_facts(out, split)
+        known = seen(loaded.run, config, clips.values())
+        watch(out, found, known)
+        verdicts = found.finite()
         # A model of pixels calls an image a fake from the share of forged pixels that was best on val.
-        sets[str(out)] = summary(verdicts, index.methods, loaded.threshold)
+        sets[str(out)] = {**summary(verdicts, index.methods, loaded.threshold), "seen": known}
         judged[str(out)] = Judged(
             verdicts, clips, loaded.threshold, val_threshold(loaded), verdicts.mask_means is None, absent,
             {"error": len(found.rows) - len(verdicts.rows)},
@@ -86,7 +90,9 @@ def val_threshold(loaded: LoadedModel) -> float | None:
     return None if kept is None else float(kept)
 
 
-def write_scores(verdicts: Verdicts, base: Path, loaded: LoadedModel, out: Path, split: str) -> list[Path]:
+def write_scores(
+    verdicts: Verdicts, base: Path, loaded: LoadedModel, out: Path, split: str, learnt: Seen
+) -> list[Path]:
     """Write the score of each sample and of each clip, as Parquet and CSV, from which all figures can be made again.
 
     Args:
@@ -95,6 +101,7 @@ def write_scores(verdicts: Verdicts, base: Path, loaded: LoadedModel, out: Path,
         loaded: the model.
         out: the shards.
         split: the split.
+        learnt: how much of it the training has seen.
     """
     model = loaded.model
     facts = {
@@ -108,6 +115,7 @@ def write_scores(verdicts: Verdicts, base: Path, loaded: LoadedModel, out: Path,
         "score": PROBABILITY if verdicts.mask_means is None else MAP_MEAN,
         "threshold": loaded.threshold,
         "val_threshold": val_threshold(loaded),
+        "seen": learnt,
         # Rows are sequences, which the model has made of frames.
         "sequence": [model.sequence_frames, model.sequence_step] if model.sequence_frames else None,
     }

@@ -37,6 +37,7 @@ class ClipFacts:
         perturbation: what was done to its crops, e.g. ``jpeg:3``; None for nothing.
         path: the file in the dataset; empty where the run does not say.
         method: the clip's; None for a real one.
+        size: bytes of its source's video; 0 where the run does not say.
     """
 
     group: str
@@ -44,6 +45,7 @@ class ClipFacts:
     perturbation: str | None = None
     path: str = ""
     method: str | None = None
+    size: int = 0
 
     def units(self, kind: str) -> tuple[str, ...]:
         """The names of what is drawn anew: of ``source`` its group, of ``identity`` the people, else its group too."""
@@ -106,7 +108,8 @@ def clip_facts(out: Path, split: str, rows: list[Row] | None = None) -> tuple[di
             people = tuple(sorted(set(clip.get("identities") or ())))
             path = str(clip.get("path") or "")
             method = clip.get("method", row.get("method"))
-            found[row["clip_id"]] = ClipFacts(_group(row), people, row.get("perturbation"), path, method)
+            size = int(known.get(str(row.get("source_id")), {}).get("size_bytes") or 0)
+            found[row["clip_id"]] = ClipFacts(_group(row), people, row.get("perturbation"), path, method, size)
     return found, absent
 
 

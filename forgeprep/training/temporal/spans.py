@@ -20,11 +20,13 @@ from forgeprep.shards.names import table_path
 from forgeprep.text import counted
 from forgeprep.training.data import Samples
 from forgeprep.training.evaluation.document import Part, Table, markdown, per_cent, short_names
+from forgeprep.training.evaluation.truth import clip_facts
 from forgeprep.training.inference.loaded import LoadedModel, features, load_model, read_prepared
 from forgeprep.training.models import get_model
 from forgeprep.training.models.base import ForgeryModel
 from forgeprep.training.run_folder import read_config
 from forgeprep.training.sample_index import Ints, SampleIndex, frames_alone, load_index, read_values
+from forgeprep.training.seen import seen, seen_line
 from forgeprep.training.temporal.figures import temporal_figures
 from forgeprep.training.temporal.timeline import (
     Proposals,
@@ -205,6 +207,7 @@ def evaluate_spans(
     for out in shards:
         index = frames_alone(load_index([out], split))
         lines = lines_of(index)
+        known = seen(run, config, clip_facts(out, split)[0].values())
         if not lines:
             raise UsageError(f"{out}: {split} holds no clip of {SHORT} frames or more; pictures have no time")
         ways: dict[str, dict[str, Proposals]] = {"bmn": {}, "frame scores": {}, "oracle: masks": {}}
@@ -224,7 +227,7 @@ def evaluate_spans(
         truth = {line.time.clip_id: line.time.spans() for line in lines}
         sets[str(out)] = {
             "clips": len(lines), "spans": sum(map(len, truth.values())),
-            "ways": {way: temporal_figures(truth, found) for way, found in ways.items()},
+            "seen": known, "ways": {way: temporal_figures(truth, found) for way, found in ways.items()},
         }  # fmt: skip
     return {"run": str(run), "model": config["model"], "step": loaded.facts["step"], "split": split, "sets": sets}
 
@@ -241,7 +244,7 @@ def evaluation_parts(evaluations: Sequence[Mapping[str, Any]]) -> list[Part]:
         parts.append(f"## {evaluation['model']}, {evaluation['run']} at step {evaluation['step']}")
         for name, found in evaluation["sets"].items():
             told = f"{counted(found['spans'], 'span')} in {counted(found['clips'], 'clip')}"
-            parts.append(f"### {name}, {evaluation['split']}: {told}")
+            parts += [f"### {name}, {evaluation['split']}: {told}", seen_line(found["seen"])]
             heads = list(next(iter(found["ways"].values())))
             cells = [[way, *(per_cent(figures[head]) for head in heads)] for way, figures in found["ways"].items()]
             parts.append(Table(["", *heads], cells))

@@ -86,7 +86,8 @@ def test_a_model_of_another_package_is_trained_evaluated_and_predicts(
     assert "package: tiny-forgery-model 1.0 -> tiny-forgery-model 1.1" in call(*again, expect=2)
     metadata.write_text(text)
     missing = forgeprep("evaluate", run, "--shards", shards, expect=2)
-    assert "unknown model 'tiny'" in missing.stderr
+    told = "the model 'tiny' is of the package tiny-forgery-model 1.0, which is not installed here: pip install"
+    assert told in missing.stderr
 
 
 def test_a_metric_of_another_package_stands_in_the_matrix(shards: Path, installed: Path, tmp_path: Path) -> None:

@@ -15,9 +15,12 @@ import pytest
 from forgeprep.training.evaluation.document import evaluation_parts, markdown
 from forgeprep.training.evaluation.evaluate import find_verdicts
 from forgeprep.training.evaluation.perturbed import changing
+from forgeprep.training.evaluation.truth import ClipFacts, clip_facts
 from forgeprep.training.inference.loaded import LoadedModel, load_model
 from forgeprep.training.reproduce.plan import holdings
+from forgeprep.training.run_folder import read_config
 from forgeprep.training.sample_index import SampleIndex, load_index
+from forgeprep.training.seen import _names, note_sources, seen, seen_line
 from tests.conftest import made_once, read_picture, run_cli
 
 
@@ -56,13 +59,49 @@ def sets_of(folder: Path) -> dict[str, Any]:
     return dict(found["sets"])
 
 
+def test_figures_on_what_a_training_has_seen_say_so(
+    evaluated: Path, trained: Path, prepared: Path, tmp_path: Path
+) -> None:
+    [found] = sets_of(evaluated).values()
+    sources = found["seen"]["sources"]
+    assert found["seen"].items() >= {"train": sources, "val": 0}.items()
+    told = f"{sources} of {sources} sources were in this training"
+    assert told in (evaluated / "evaluation.md").read_text()
+    config = read_config(trained)
+    val, test = (list(clip_facts(prepared, split)[0].values()) for split in ("val", "test"))
+    assert (seen(trained, config, val) or {}).items() >= {"train": 0, "val": len({one.group for one in val})}.items()
+    # A training of an earlier version has no list: its shards tell, while they are there.
+    unlisted = {name: seen(tmp_path, config, clips) for name, clips in (("val", val), ("test", test))}
+    assert unlisted == {"val": seen(trained, config, val), "test": seen(trained, config, test)}
+    assert seen_line(unlisted["test"]).startswith("0 of ")
+    gone = {**config, "shards": [str(tmp_path / "gone")]}
+    assert seen(tmp_path, gone, test) is None
+    note_sources(tmp_path, {**config, "shards": [], "init": str(trained)})
+    assert seen(tmp_path, gone, val) == unlisted["val"]  # It began from one that knows them.
+    # Two people's folders may each have a real/1, of another size.
+    ours, theirs = (ClipFacts("folder/real/1", size=size) for size in (5, 6))
+    assert _names([ours]) != _names([theirs])
+    assert _names([ClipFacts("dfd/01", ("01",))])["people"].isdisjoint(_names([ClipFacts("ffpp/1", ("01",))])["people"])
+
+
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_score_gives_the_figures_of_evaluate(suffix: str, evaluated: Path, prepared: Path, tmp_path: Path) -> None:
     file = evaluated / f"scores-fn3-c23.{suffix}"
     flags = ["--shards", str(prepared), "--bootstrap", "60", "--to", str(tmp_path / "to")]
     assert run_cli("score", str(file), *flags) == 0
     [ours], [theirs] = sets_of(evaluated).values(), sets_of(tmp_path / "to").values()
-    for part in ("frames", "clips", "undefined", "intervals", "operating", "calibration", "absent", "lost", "curve"):
+    for part in (
+        "frames",
+        "clips",
+        "undefined",
+        "intervals",
+        "operating",
+        "calibration",
+        "absent",
+        "lost",
+        "curve",
+        "seen",
+    ):
         assert theirs[part] == ours[part], part
     for method, figures in theirs["methods"].items():
         assert figures.items() <= ours["methods"][method].items()

@@ -264,6 +264,9 @@ def test_what_cannot_be_is_told_in_one_line(
     says(2, f"--run {file}: {file} is a file", "train", "fn3-seg", *shards, "--run", str(file))
     says(2, f"--to {file}: {file} is a file", "evaluate", str(trained), *shards, "--to", str(file))
     says(2, f"--to {file / 'a'}: {file} is a file", "predict", str(trained), str(demo), "--to", str(file / "a"))
+    says(2, f"--to {prepared}: holds the shards of a run", "evaluate", str(trained), *shards, "--to", str(prepared))
+    says(2, "holds the shards of a run", "train", "fn3-seg", *shards, "--run", str(prepared / "shards"))
+    says(2, "--lr 0.1 and --set lr=0.2: two values", "train", "fn3-seg", *shards, *run, "--lr", ".1", "--set", "lr=.2")
     says(2, "has no pretrained backbone", "train", "fn3-cls", *shards, "--run", str(tmp_path / "w"), "--weights", "x")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UsageError, match="a GPU is asked for, and torch finds none"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from forgeprep.training.evaluation.metrics import (
 )
 from forgeprep.training.evaluation.tables import clip_figures
 from forgeprep.training.recipe import Recipe, make_recipe
+from forgeprep.training.run_folder import val_warnings
 from forgeprep.training.sample_index import Ints, SampleIndex, load_index, refuse_same_samples
 from forgeprep.training.transforms import collate, prepare
 from tests.conftest import UInt8
@@ -133,6 +136,22 @@ def test_shards_without_what_a_detector_needs_are_told(tmp_path: Path, face_phot
         load_index([out], "train", ["mask"])
     with pytest.raises(UsageError, match="no shards of the split 'test'"):
         load_index([tmp_path / "nothing"], "test")
+    # Without a val, what makes one is told: of this dataset an option, else another run's.
+    with pytest.raises(UsageError, match=r"no shards of the split .val.; .* give a run that has one with --shards too"):
+        load_index([out], "val")
+    for config, told in (
+        ({"dataset": "celebdf-v2"}, "--option val=0.2"),
+        ({"splits": ["train"]}, "--splits train,val"),
+    ):
+        document = json.loads((out / "run.json").read_text())
+        (out / "run.json").write_text(json.dumps({**document, "config": config}))
+        with pytest.raises(UsageError, match=told):
+            load_index([out], "val")
+    assert val_warnings([out]) == []
+    shutil.copytree(out / "shards/train", tmp_path / "other/shards/val")
+    assert val_warnings([out, tmp_path / "other"]) == [
+        f"{out}: no val; the best state and the threshold are chosen on that of {tmp_path / 'other'} alone"
+    ]
 
 
 def sample(side: int, number: int = 0, **more: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,16 @@ import pytest
 from forgeprep.errors import ForgeprepError, UsageError, VerifyError
 from forgeprep.training.evaluation.details import entries
 from forgeprep.training.evaluation.document import evaluation_parts, markdown
-from forgeprep.training.evaluation.match import Names, match, plain_path
-from forgeprep.training.evaluation.score import Rules, Scorer, comparisons, evaluation_of, same_frames
+from forgeprep.training.evaluation.match import Matched, Names, match, plain_path
+from forgeprep.training.evaluation.score import (
+    Rules,
+    Scorer,
+    _below_chance,
+    comparisons,
+    evaluation_of,
+    same_frames,
+    thresholds_of_val,
+)
 from forgeprep.training.evaluation.score_files import Columns, read_score_file, write_score_files
 from forgeprep.training.evaluation.truth import ClipFacts, read_truth
 from tests.conftest import UInt8, run_cli
@@ -158,6 +167,62 @@ def test_what_does_not_fit_is_counted_in_a_line_each(run: Path, tmp_path: Path) 
         Scorer(Rules()).score(tmp_path / "none.csv", run)
     with pytest.raises(UsageError, match=r"unknown column of .*f.csv 'scor': did you mean 'score'"):
         Scorer(Rules(Columns(score="scor"))).score(file, run)
+
+
+def test_what_may_be_meant_otherwise_is_told_in_a_line(run: Path, tmp_path: Path) -> None:
+    def notes(name: str, *rows: str, facts: Any = None, **rules: Any) -> str:
+        file = lines(tmp_path / name, *(facts or ()), *rows)
+        return "\n".join(Scorer(Rules(**rules)).score(file, run, "test").notes[1:])
+
+    both = [f"{name},{score},{1 - score}" for name, score in zip(IDS, SCORES, strict=True)]
+    assert "of its column 'prob', not of 'pred'; --score-column" in notes("two.csv", "id,pred,prob", *both)
+    assert notes("two.csv", "id,pred,prob", *both, columns=Columns(score="pred")) == ""
+    rows = [f"{name},{score}" for name, score in zip(IDS, SCORES, strict=True)]
+    assert "all its scores lie in [0, 1], probabilities perhaps" in notes("p.csv", "id,score", *rows, sigmoid=True)
+    own = ["# forgeprep-scores: 1", '# score: "probability"', "# val_threshold: 0.3"]
+    told = notes("own.csv", "id,score", *rows, facts=own, sigmoid=True, invert=True)
+    assert told.endswith("its scores are of fake already: taken without --sigmoid and --invert")
+    assert scored(run, tmp_path / "own.csv", sigmoid=True, invert=True) == dict(zip(IDS, SCORES, strict=True))
+    # Frames that count from 1, and names that several clips share.
+    late = [f"{clip},{frame},0.5" for clip in (REAL, FAKE) for frame in (1, 13, 25)]
+    fits = f"{SWAP},12,0.5"
+    assert "6 lines of clips that are there and of frames that are not, such as frame 1 of" in (
+        told := notes("late.csv", "clip,frame,score", *late, fits, missing="drop")
+    )
+    assert told.endswith("perhaps its frames count from 1, ours from 0")
+    shifted = [f"Deepfakes/010_011/{frame:06d}.png,0.5" for frame in (1, 13)]
+    with pytest.raises(UsageError, match=r"of frames that are not, such as frame 1 of .* count from 1, ours from 0"):
+        notes("paths.csv", "path,score", *shifted)
+    with pytest.raises(UsageError, match=r"none of its ids is a clip .*; 1 id fits several clips each, such as '010_0"):
+        notes("tail.csv", "clip,score", "010_011,0.5")
+
+
+def test_scores_below_chance_are_told() -> None:
+    rows: list[Any] = [{"sample_id": f"{n}", "clip_id": f"{n}", "label": n % 2} for n in range(12)]
+    for wrong, below in ((12, True), (11, True), (6, False), (0, False)):
+        scores = np.array([(row["label"] ^ (n < wrong)) + n / 100 for n, row in enumerate(rows)])
+        assert _below_chance(Matched("frames", rows, scores, ["ok"] * 12)) is below, wrong
+
+
+def test_each_file_has_its_own_scores_of_val(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(run, out)
+    (out / "shards/train").rename(out / "shards/val")
+    rows = read_truth(out, "val").rows
+    val = [
+        lines(tmp_path / f"val{best}.csv", "id,score", *(f"{row['sample_id']},{best * row['label']}" for row in rows))
+        for best in (0.5, 1)
+    ]
+    theirs, ours = csv_of(tmp_path / "theirs.csv", IDS), tmp_path / "ours.csv"
+    ours.write_text('# forgeprep-scores: 1\n# score: "probability"\n# val_threshold: 0.125\n' + theirs.read_text())
+    scorer = Scorer(Rules())
+    assert thresholds_of_val(scorer, [theirs, theirs], val, out) == [0.25, 0.5]
+    assert thresholds_of_val(scorer, [ours, theirs], val[:1], out) == [None, 0.25]
+    assert thresholds_of_val(scorer, [ours], val[:1], out) == [0.25]
+    assert scorer.score(ours, out).judged.val_threshold == 0.125
+    for files, given in (([theirs, theirs], val[:1]), ([ours], val), ([ours, theirs], [*val, val[0]])):
+        with pytest.raises(UsageError, match=r"--val: . files? for . files? of scores; give one for each"):
+            thresholds_of_val(scorer, files, given, out)
 
 
 def test_a_file_of_clips_gives_figures_of_clips_alone(run: Path, tmp_path: Path) -> None:

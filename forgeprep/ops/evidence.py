@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -23,6 +23,7 @@ import numpy.typing as npt
 from forgeprep.media.frames import UInt8
 from forgeprep.ops.evidence_net import forged_odds
 from forgeprep.ops.robust import Float, medians, robust_line
+from forgeprep.ops.tone import same_tone
 
 Bool = npt.NDArray[np.bool_]
 Part = tuple[slice, slice]
@@ -37,6 +38,8 @@ SCALES = (0.7, 1.5, 3.6)
 """Standard deviations of the smoothing, in cells."""
 RIM = 1.35, 1.1, 0.9
 """Cells from this distance on are the rim; 1 is the edge of the face box. The next value serves if too few are seen."""
+TONE_CELLS = 4
+"""Cells of the grid along the side of those whose colours tell a change of tone."""
 LEAST_RIM = 100
 """Cells for each frame that make a rim."""
 CHANNELS = ("hy", "hc", "y0", "c0", "y1", "c1", "y2", "c2", "ty", "tc", "py1", "pc1", "py2", "pc2")
@@ -115,13 +118,26 @@ def measure(pairs: Sequence[Pair], part: Part | None = None) -> tuple[Float, Boo
     side = pairs[0].fake.shape[0] // PIXELS
     part = part or (slice(0, side), slice(0, side))
     seen = np.stack([_seen(pair, side) for pair in pairs])
-    means, within, texture = _differences(pairs, side)
     rim = _rim(seen, side)
+    means, within, texture = _differences(_in_one_tone(pairs), side)
     standing, at_rim = _log_energies(means, within, rim, part)
     _take_off_noise(standing, at_rim, np.log(texture + np.float32(0.5)), rim, part)
     if not seen[:, *part].all():
         standing[np.broadcast_to(~seen[:, None, *part], standing.shape)] = 0
     return standing, seen
+
+
+def _in_one_tone(pairs: Sequence[Pair]) -> Sequence[Pair]:
+    """The pairs, each original in the tone of its fake, as it shows outside the face."""
+    side = pairs[0].fake.shape[0] // PIXELS
+    coarse = side // TONE_CELLS
+    outside = cv2.resize(_distance(side), (coarse, coarse), interpolation=cv2.INTER_AREA) > RIM[1]
+    places = [_seen(pair, coarse) & outside for pair in pairs]
+    fakes, originals = [pair.fake for pair in pairs], [pair.original for pair in pairs]
+    return [
+        pair if own is pair.original else replace(pair, original=own)
+        for pair, own in zip(pairs, same_tone(originals, fakes, places), strict=True)
+    ]
 
 
 def _differences(pairs: Sequence[Pair], side: int) -> tuple[Float, Float, Float]:

@@ -14,6 +14,7 @@ from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.regions import IntBox
 from forgeprep.ops import pairing
 from forgeprep.ops.pairing import Placement
+from forgeprep.ops.tone import tone_of, with_tone
 
 BEFORE, AFTER = (-2, -1), (1, 2)
 """Neighbours of a frame that is checked."""
@@ -99,6 +100,9 @@ class Outside:
             self.last = whole
         others = [] if ahead is None else self._neighbours(frame.index, area, size_wh, ahead)
         self.thumbs.append((frame.index, own))
+        if apart > pairing.FLOOR and correlation >= pairing.LEAST_SIMILARITY:
+            picture = _in_tone_of(own, picture, keep)
+            apart = pairing.thumb_distance(picture, own, keep)
         lagged = any(pairing.thumb_distance(picture, other, keep) < BETTER * apart - 0.1 for other in others)
         return Likeness(apart, correlation, lagged)
 
@@ -107,3 +111,9 @@ class Outside:
         before = [thumb for other, thumb in self.thumbs if other - index in BEFORE and thumb.shape == size_wh[::-1]]
         after = [ahead.ahead(index + lag) for lag in AFTER]
         return before + [pairing.thumb(frame, area, size_wh) for frame in after if frame is not None]
+
+
+def _in_tone_of(own: UInt8, picture: UInt8, keep: pairing.Mask) -> UInt8:
+    """The original's thumb with the brightness and contrast of the fake's, where these are what differs."""
+    tone = tone_of(*(np.asarray(one[keep][:, None], np.float32) for one in (picture, own)))
+    return picture if tone is None else with_tone(picture, tone)

@@ -3,15 +3,13 @@
 Small gray pictures (*thumbs*) are compared, by differences that are limited to a level. A forged face exceeds that
 level in any position, so it does not influence where the rest fits best.
 
-A fake's frames are assumed to show the original's frames in order, some of them twice or not at all. The most likely
-order is found by dynamic programming (Viterbi 1967) within a band around a line. A frame of the original that no frame
-of the fake shows has no partner.
+Which frame shows which is told by :mod:`forgeprep.ops.timing`. A frame of the original that no frame of the fake shows
+has no partner.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -25,6 +23,7 @@ from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.regions import Box, IntBox
 from forgeprep.ops.geometry import area_mean
 from forgeprep.ops.pieces import Pieces, lines_around
+from forgeprep.ops.timing import REACH, Order, Thumbs, find_order
 
 Levels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -34,21 +33,13 @@ Frames = Callable[[], Iterator[Frame]]
 LINES = 36
 CAP = 12
 """Rows of a thumb, and the limit of a difference in levels of 255."""
-MAX_OFFSET = 30
-SLACK = 15
-"""Frames by which a fake may be shifted, and by which it may drift further because of lost or doubled frames."""
 PROBE = 120
-"""Frames from which the geometry and the rate are found."""
+"""Frames from which the geometry is found."""
 SAME_TAKE, FLOOR = 0.6, 9.0
 """Two frames show the same moment if they differ by less than this share of what the original itself changes within
 :data:`STRIDE` frames, or by less than the floor (squared levels, which the strongest compression leaves)."""
 STRIDE = 16
 LEAST_SIMILARITY = 0.8
-_FORGED = 0.25
-"""The weight of a frame that is known to be forged."""
-_SWITCH, _FURTHER, _OFF_BEAT, _SURE = 10.0, 0.2, 3.0, 20.0
-"""Costs of a lost or doubled frame, of each further one at the same position, and of one that the frame rates explain
-but at another frame than expected; and the weight of a thumb's difference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +75,7 @@ class Alignment:
         rate: frames of the fake for each frame of the original.
         agreeing: of the fake's frames outside its forged periods, the share that shows the original's; 1 where no
             periods are known.
+        sure: whether the same some frames earlier or later is clearly worse.
     """
 
     placement: Placement
@@ -91,6 +83,7 @@ class Alignment:
     offset: int
     rate: float
     agreeing: float = 1.0
+    sure: bool = True
 
 
 def thumb(frame: Frame, area: IntBox, size_wh: tuple[int, int]) -> UInt8:
@@ -168,32 +161,69 @@ def align(
     pair = _Pictures.of(original), _Pictures.of(fake)
     if pair[0] is None or pair[1] is None:
         return None
-    pictures = pair[0], pair[1]
-    tried: list[tuple[float, int, Placement, _Line | Pieces]] = []
+    clips = _Clips(original, fake, (pair[0].size_wh, pair[1].size_wh))
+    placements = [one for one in _placements(pair[0], pair[1]) if clips.shows(one)]
     pieces, inside = lines_around(forged, frames), frozenset(i for first, last in forged for i in range(first, last))
-    lines: list[_Line | Pieces] = [*_lines(fps), *pieces]
-    for placement in _placements(*pictures):
-        for line in lines:
-            path, cost = _path(original, fake, placement, line, pictures, PROBE, inside)
-            if path:
-                tried.append((cost, len(tried), placement, line))
-    if not tried:
+    if not placements:
         return None
-    *_, placement, line = min(tried, key=lambda t: t[:2])
-    path, cost = _path(original, fake, placement, line, pictures, None, inside)
-    # The first frames say nothing of what comes after a period that lies beyond them.
-    for other in (one for one in pieces if one is not line):
-        found = _path(original, fake, placement, other, pictures, None, inside)
-        if found[1] < cost:
-            (path, cost), line = found, other
-    rate = line.rate
+    if len(placements) > 1:
+        # The first frames say nothing of what comes after a period that lies beyond them.
+        costs = [_cost(clips.laid(placement, fps, (), inside, PROBE)[0]) for placement in placements]
+        placements = [placements[costs.index(min(costs))]]
+    path, order = clips.laid(placements[0], fps, pieces, inside, None)
+    rate = order.rate
     best: dict[int, tuple[bool, float, int]] = {}
     for fake_index, index, distance in path:
         best[index] = min(best.get(index, (True, math.inf, 0)), (fake_index in inside, distance, fake_index))
     partner = {index: fake_index for index, (*_, fake_index) in sorted(best.items())}
     lags = [round(fake_index - index * rate) for index, fake_index in partner.items()]
     offset = int(np.median(lags)) if lags else 0
-    return Alignment(placement, partner, offset, rate, _agreeing(path, inside, frames[1]))
+    return Alignment(placements[0], partner, offset, rate, _agreeing(path, inside, frames[1]), order.sure)
+
+
+@dataclass(frozen=True, slots=True)
+class _Clips:
+    """Original and fake, and the sizes of their frames; frames of another size are passed over."""
+
+    original: Frames
+    fake: Frames
+    sizes: tuple[tuple[int, int], tuple[int, int]]
+
+    def shows(self, placement: Placement) -> bool:
+        """Whether enough of the fake's picture shows the original's."""
+        x0, y0, x1, y1 = area_of(placement, *self.sizes)
+        return min(x1 - x0, y1 - y0) >= 16
+
+    def laid(
+        self,
+        placement: Placement,
+        fps: tuple[float, float],
+        pieces: Sequence[Pieces],
+        forged: frozenset[int],
+        limit: int | None,
+    ) -> tuple[list[tuple[int, int, float]], Order]:
+        """The most likely order, and (fake's index, original's index, their distance) of each frame with a partner."""
+        size_wh, areas = thumb_size(self.sizes[0]), ((0, 0, *self.sizes[0]), area_of(placement, *self.sizes))
+        limits = None if limit is None else 2 * limit + REACH, limit
+        original, fake = (
+            Thumbs.of((f.index, thumb(f, area, size_wh)) for f in islice(clip(), most) if f.size_wh == size)
+            for clip, area, size, most in zip((self.original, self.fake), areas, self.sizes, limits, strict=True)
+        )
+        order = find_order(original, fake, fps, pieces, forged)
+        everywhere = np.ones(original.levels.shape[1], bool)
+        return [
+            (
+                int(fake.indices[at]),
+                int(original.indices[place]),
+                thumb_distance(original.levels[place], fake.levels[at], everywhere),
+            )
+            for at, place in enumerate(order.partner.tolist())
+            if place >= 0
+        ], order
+
+
+def _cost(path: Sequence[tuple[int, int, float]]) -> float:
+    return float(np.mean([distance for *_, distance in path])) if path else math.inf
 
 
 def _agreeing(path: Sequence[tuple[int, int, float]], forged: frozenset[int], frames: int) -> float:
@@ -273,114 +303,3 @@ def _placement(a: IntBox, b: IntBox, fake_wh: tuple[int, int]) -> Placement | No
         for side, size, start in ((fake_wh[0], width, left), (fake_wh[1], height, top))
     )
     return Placement(scale, (round(left) - a[0] * scale, round(top) - a[1] * scale))
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """About where the fake's frames are: frame ``i`` shows the original's ``floor(i / rate + phase)``."""
-
-    rate: float
-    phase: float
-
-    def __call__(self, index: int) -> int:
-        return math.floor(index / self.rate + self.phase)
-
-
-def _lines(fps: tuple[float, float]) -> list[_Line]:
-    rate = fps[1] / fps[0] if fps[0] > 0 and fps[1] > 0 else 1.0
-    same = [_Line(1.0, 0.0)]
-    if abs(rate - 1) < 0.01 or not 0.3 < rate < 3.4:
-        return same
-    return same + [_Line(rate, phase) for phase in (0.02, 0.26, 0.5, 0.74, 0.98)]
-
-
-def _path(
-    original: Frames,
-    fake: Frames,
-    placement: Placement,
-    line: _Line | Pieces,
-    pictures: tuple[_Pictures, _Pictures],
-    limit: int | None,
-    forged: frozenset[int] = frozenset(),
-) -> tuple[list[tuple[int, int, float]], float]:
-    """The most likely order: (fake's index, original's index, their distance) for each frame that has a partner; and
-    its cost, in squared levels for each frame.
-    """
-    reach = MAX_OFFSET + SLACK
-    indices: list[int] = []
-    rows: list[npt.NDArray[np.float32]] = []
-    size_wh = thumb_size(pictures[0].size_wh)
-    whole = (0, 0, *pictures[0].size_wh)
-    area = area_of(placement, pictures[0].size_wh, pictures[1].size_wh)
-    if area[2] - area[0] < 16 or area[3] - area[1] < 16:
-        return [], math.inf
-    sizes = pictures[0].size_wh, pictures[1].size_wh
-    nearby = _NearbyThumbs(((f.index, thumb(f, whole, size_wh)) for f in original() if f.size_wh == sizes[0]), reach)
-    for frame in (f for f in islice(fake(), limit) if f.size_wh == sizes[1]):
-        indices.append(frame.index)
-        rows.append(nearby.distances(thumb(frame, area, size_wh), line(frame.index)))
-    if not rows:
-        return [], math.inf
-    distances = np.stack(rows)
-    floor = float(np.median(distances.min(axis=1))) + 0.05
-    centres = [line(index) for index in indices]
-    # What is forged may look like another frame than the one that it stands for: it counts less.
-    weights = np.array([_FORGED if index in forged else 1.0 for index in indices], np.float32)
-    states, cost = _viterbi(distances * weights[:, None] * (_SURE / 2 / floor), centres, indices, line.rate)
-    path = [
-        (index, centre - reach + state, float(row[state]))
-        for index, centre, state, row in zip(indices, centres, states, distances, strict=True)
-    ]
-    return [step for step in path if step[2] < CAP * CAP], cost * floor / (_SURE / 2) / len(path)
-
-
-class _NearbyThumbs:
-    """The original's thumbs around a frame whose index only grows."""
-
-    def __init__(self, thumbs: Iterator[tuple[int, UInt8]], reach: int) -> None:
-        self.thumbs = thumbs
-        self.reach = reach
-        self.held: deque[tuple[int, UInt8]] = deque()
-
-    def distances(self, picture: UInt8, centre: int) -> npt.NDArray[np.float32]:
-        """The distance of a thumb to each of the original's from ``centre - reach`` to ``centre + reach``."""
-        first, last = centre - self.reach, centre + self.reach
-        while not self.held or self.held[-1][0] < last:
-            item = next(self.thumbs, None)
-            if item is None:
-                break
-            self.held.append(item)
-        while self.held and self.held[0][0] < first:
-            self.held.popleft()
-        row = np.full(2 * self.reach + 1, CAP * CAP, np.float32)
-        for index, other in self.held:
-            if first <= index <= last:
-                level = cv2.min(cv2.absdiff(picture, other), CAP)  # type: ignore[call-overload]
-                row[index - first] = cv2.norm(level, cv2.NORM_L2SQR) / level.size
-        return row
-
-
-def _viterbi(
-    costs: npt.NDArray[np.float32], centres: Sequence[int], indices: Sequence[int], rate: float
-) -> tuple[list[int], float]:
-    """The state of each frame on the cheapest path, and its cost.
-
-    State ``j`` stands for the original's frame ``centre - reach + j``.
-    """
-    states = costs.shape[1]
-    state = np.arange(states)
-    best = costs[0].astype(np.float64)
-    back = np.zeros(costs.shape, np.int32)
-    for number in range(1, len(costs)):
-        moved = centres[number] - centres[number - 1] + state[None, :] - state[:, None]
-        expected = (indices[number] - indices[number - 1]) / rate
-        easy = (moved >= math.floor(expected)) & (moved <= math.ceil(expected))
-        price = np.where(easy, _OFF_BEAT, _SWITCH + _FURTHER * np.abs(moved - expected))
-        np.fill_diagonal(price, 0.0)
-        total = np.where(moved < 0, np.inf, best[:, None] + price)
-        back[number] = total.argmin(axis=0)
-        best = total[back[number], state] + costs[number]
-    path = [int(best.argmin())]
-    for number in range(len(costs) - 1, 0, -1):
-        path.append(int(back[number, path[-1]]))
-    return path[::-1], float(best.min())

@@ -35,8 +35,11 @@ from forgeprep.stages.crop.lengths import Lengths
 from forgeprep.stages.crop.original import Moment, Stretch
 from forgeprep.stages.crop.outside import BEFORE, Likeness, Outside
 
+OTHER_RATE = 0.01
+"""A difference of frame rates that is none of rounding."""
 AS_IS = Alignment(Placement(), {}, 0, 1.0)
 """Frame for frame, pixel on pixel."""
+STILL = "hardly anything moves: which of its frames shows which of the original's is uncertain, and so are its masks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class FakeReader:
         other_size: whether its frames have another size.
         learned: what was learned of the file.
         warnings: what did not go as the dataset says.
+        doubt: whether it has still to be asked if lengths and rates speak against frame for frame.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class FakeReader:
         self.unfit: tuple[str, str] | None = None
         self.other_size = False
         self.warnings: list[str] = []
+        self.doubt = True
         self.outside = Outside(clip.guessed)
         self._open()
 
@@ -96,8 +101,9 @@ class FakeReader:
         if self.alignment is None and self.lengths.periods:
             self._align(stretch)
         before = self.outside.last, list(self.outside.changes)
+        self.outside.shown.clear()
         laid = list(self._read(stretch))
-        if self.alignment is None and self._is_off(laid):
+        if self.alignment is None and _is_off(self, laid, stretch):
             self._align(stretch)
             self.outside = Outside(self.guessed, before[0], deque(before[1], maxlen=32))
             laid = list(self._read(stretch))
@@ -133,10 +139,6 @@ class FakeReader:
         self.companions = {name: ForwardReader(path) for name, path in self.companion_paths.items()}
         self.outside.thumbs.clear()
 
-    def _is_off(self, laid: Sequence[Laid]) -> bool:
-        """Whether the clip has to be aligned: another size, a neighbouring frame that fits better, or no fit at all."""
-        return self.other_size or any((one.likeness and one.likeness.lagged) or not self.fits(one) for one in laid)
-
     def _align(self, stretch: Stretch) -> None:
         """Compare both clips as a whole; from here on that counts."""
         self.close()
@@ -146,6 +148,8 @@ class FakeReader:
             self.unfit = "size_mismatch", "neither scaled nor letterboxed in a way that can be undone"
         elif self.lengths.periods:
             self.unfit, self.warnings = self.lengths.judge(found)
+        elif not found.sure:
+            self.warnings = [STILL]
         self.alignment = found or AS_IS
 
     def _read(self, stretch: Stretch) -> Iterator[Laid]:
@@ -214,6 +218,21 @@ class FakeReader:
                 sample.original = _laid_on(original, crop, box, own, placement)
             add_companions(sample, beside, face, frame.size_wh, self.params)
             yield sample
+
+
+def _is_off(fake: FakeReader, laid: Sequence[Laid], stretch: Stretch) -> bool:
+    """Whether a clip has to be aligned: another size, another frame that fits better, or no fit at all."""
+    if fake.other_size or any((one.likeness and one.likeness.lagged) or not fake.fits(one) for one in laid):
+        return True
+    thumbs = ((moment.index, moment.thumb[0]) for moment in stretch.moments if moment.thumb is not None)
+    doubt, fake.doubt = fake.doubt and _may_be_off(fake, stretch), False
+    return fake.outside.is_shifted(thumbs, doubt=doubt)
+
+
+def _may_be_off(fake: FakeReader, stretch: Stretch) -> bool:
+    """Whether lengths or frame rates speak against frame for frame; pictures in folders have numbers."""
+    rates = stretch.fps, fake.learned.fps or 0.0
+    return min(rates) > 0 and (fake.lengths.differ or abs(rates[1] / rates[0] - 1) > OTHER_RATE)
 
 
 def _aligned(paths: tuple[Path, Path], fps: float, lengths: Lengths) -> Alignment | None:

@@ -25,10 +25,14 @@ class Lengths:
 
     @staticmethod
     def of(fake: Clip, original: Clip) -> Lengths:
-        """Those of a fake; none where both clips have as many frames, or those of the original are not known."""
-        periods = tuple(forged_runs(fake))
-        frames = original.frame_count, end_of(fake)
-        return Lengths(periods, frames) if periods and original.frame_count and frames[0] != frames[1] else Lengths()
+        """Those of a fake; no periods where both clips have as many frames, or those of the original are not known."""
+        found = Lengths(tuple(forged_runs(fake)), (original.frame_count, end_of(fake)))
+        return found if found.differ else Lengths((), found.frames)
+
+    @property
+    def differ(self) -> bool:
+        """Whether original and fake are known to have another number of frames."""
+        return 0 not in self.frames and self.frames[0] != self.frames[1]
 
     def judge(self, found: Alignment) -> tuple[tuple[str, str] | None, list[str]]:
         """Why a fake does not lie as was found, as a drop reason and its detail, and what is to be told."""

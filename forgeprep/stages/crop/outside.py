@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,12 +15,19 @@ from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.regions import IntBox
 from forgeprep.ops import pairing
 from forgeprep.ops.pairing import Placement
+from forgeprep.ops.timing import Thumbs, lags
 from forgeprep.ops.tone import tone_of, with_tone
 
 BEFORE, AFTER = (-2, -1), (1, 2)
 """Neighbours of a frame that is checked."""
 BETTER = 0.8
 """A neighbouring frame that fits by this much better than the expected one says that frames were lost or doubled."""
+SHIFTED = -0.05
+"""Frames of another index that are so much more alike (:func:`forgeprep.ops.timing.lags`) say that those of the same
+are not the same moment."""
+DOUBTFUL, MOVED = -0.02, 0.02
+"""Where lengths or frame rates differ, so little says it of the next frame, and frames farther away have to be so much
+less alike: else nothing moves that could tell."""
 LEAST_OUTSIDE, LEAST_ALIKE = 0.05, 0.9
 """With a smaller share of the picture outside the faces, a guess holds if the whole pictures correlate so much."""
 
@@ -51,12 +59,14 @@ class Outside:
         last: the original's thumb at the last frame that was checked.
         changes: how far the original's own thumbs lay apart from one check to the next.
         thumbs: the fake's own, by index, of frames before one that is checked.
+        shown: all of the fake's own of a stretch, by index.
     """
 
     guessed: bool
     last: Thumb | None = None
     changes: deque[float] = field(default_factory=lambda: deque(maxlen=32))
     thumbs: deque[tuple[int, UInt8]] = field(default_factory=lambda: deque(maxlen=2))
+    shown: dict[int, UInt8] = field(default_factory=dict)
 
     def fits(self, found: Likeness | None) -> bool:
         """Whether pictures so alike show the same moment of the same take; True where it is unknown."""
@@ -65,9 +75,25 @@ class Outside:
         limit = max(pairing.FLOOR, pairing.SAME_TAKE * statistics.median(self.changes or [0.0]))
         return found.apart <= limit and found.correlation >= pairing.LEAST_SIMILARITY
 
+    def is_shifted(self, originals: Iterable[tuple[int, UInt8]], *, doubt: bool) -> bool:
+        """Whether what moves says that the fake's frames of a stretch are not the original's of the same index.
+
+        Args:
+            originals: the original's thumbs of the stretch, by index.
+            doubt: whether something else speaks against it. Then it has to be seen that they are.
+        """
+        found = lags(Thumbs.of(originals), Thumbs.of(sorted(self.shown.items())))
+        if not doubt:
+            return min(found.values(), default=0.0) < SHIFTED
+        return not found or any(unlike < (DOUBTFUL if abs(lag) == 1 else MOVED) for lag, unlike in found.items())
+
     def note(self, frame: Frame, size_wh: tuple[int, int]) -> None:
         """Keep a frame of the fake that comes shortly before one that is checked; ``size_wh`` is the original's."""
-        self.thumbs.append((frame.index, pairing.thumb(frame, (0, 0, *frame.size_wh), pairing.thumb_size(size_wh))))
+        self._keep(frame.index, pairing.thumb(frame, (0, 0, *frame.size_wh), pairing.thumb_size(size_wh)))
+
+    def _keep(self, index: int, thumb: UInt8) -> None:
+        self.thumbs.append((index, thumb))
+        self.shown[index] = thumb
 
     def compare(
         self,
@@ -99,7 +125,7 @@ class Outside:
                 self.changes.append(pairing.thumb_distance(picture, self.last[0], keep & self.last[1]))
             self.last = whole
         others = [] if ahead is None else self._neighbours(frame.index, area, size_wh, ahead)
-        self.thumbs.append((frame.index, own))
+        self._keep(frame.index, own)
         if apart > pairing.FLOOR and correlation >= pairing.LEAST_SIMILARITY:
             picture = _in_tone_of(own, picture, keep)
             apart = pairing.thumb_distance(picture, own, keep)
@@ -109,8 +135,10 @@ class Outside:
     def _neighbours(self, index: int, area: IntBox, size_wh: tuple[int, int], ahead: ForwardReader) -> list[UInt8]:
         """The thumbs of the frames on both sides of one, as far as they are there."""
         before = [thumb for other, thumb in self.thumbs if other - index in BEFORE and thumb.shape == size_wh[::-1]]
-        after = [ahead.ahead(index + lag) for lag in AFTER]
-        return before + [pairing.thumb(frame, area, size_wh) for frame in after if frame is not None]
+        frames = (ahead.ahead(index + lag) for lag in AFTER)
+        after = {frame.index: pairing.thumb(frame, area, size_wh) for frame in frames if frame is not None}
+        self.shown |= after
+        return [*before, *after.values()]
 
 
 def _in_tone_of(own: UInt8, picture: UInt8, keep: pairing.Mask) -> UInt8:

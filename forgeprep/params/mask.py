@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from forgeprep.params import StageParams
 
@@ -25,6 +25,14 @@ class MaskParams(StageParams):
         default="drop",
         description="fakes whose original is not on disk: drop them, or keep them with the provided or an absent mask",
     )
+
+    @field_validator("literal_threshold")
+    @classmethod
+    def _goes_with_literal(cls, value: int, info: ValidationInfo) -> int:
+        source = info.data.get("mask_source")
+        if value and source not in ("literal", None):
+            raise ValueError(f"masks are by --mask-source {source}; give literal, or no threshold")
+        return value
 
 
 PARAMS = MaskParams

@@ -38,7 +38,10 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, *arguments: object) -
         (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--frames", "half"), "'all' or 'every:N'"),
         (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--enlarge", "0.5"), "--enlarge: "),
         (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--workers", "-1"), "--workers: "),
-        (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--literal-threshold", "9"), "--literal-threshold: masks are by"),
+        (
+            ("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--literal-threshold", "9"),
+            "--literal-threshold: masks are by",
+        ),
         (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--splits", "holdout"), "--splits"),
         (("run", "ffpp", "--root", "ROOT", "--out", "OUT", "--stages", "crop", "--side", "7"), "belongs to the stage"),
         (("run", "ffpp", "--root", "nowhere/at/all", "--out", "OUT"), "nowhere/at/all"),

@@ -22,7 +22,7 @@ def clip(*, forged: bool, seed: int) -> list[UInt8]:
     rng, found = np.random.default_rng(seed), []
     for x, y in np.clip(way, -5, 5):
         picture = wall.copy()
-        place = np.float32([[0.4, 0, WIDE / 2 + x - 13], [0, 0.45, HIGH / 2 + y - 14]])
+        place = np.array([[0.4, 0, WIDE / 2 + x - 13], [0, 0.45, HIGH / 2 + y - 14]], np.float32)
         shown = cv2.warpAffine(head, place, (WIDE, HIGH))
         inside = cv2.warpAffine(np.ones_like(head), place, (WIDE, HIGH)) > 0.5
         picture[inside] = shown[inside]

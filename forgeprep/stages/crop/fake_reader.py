@@ -34,12 +34,15 @@ from forgeprep.stages.crop.crops import add_companions, compared, cut, sample_at
 from forgeprep.stages.crop.lengths import Lengths
 from forgeprep.stages.crop.original import Moment, Stretch
 from forgeprep.stages.crop.outside import BEFORE, Likeness, Outside
+from forgeprep.text import counted
 
 OTHER_RATE = 0.01
 """A difference of frame rates that is none of rounding."""
 AS_IS = Alignment(Placement(), {}, 0, 1.0)
 """Frame for frame, pixel on pixel."""
 STILL = "hardly anything moves: which of its frames shows which of the original's is uncertain, and so are its masks"
+
+LATE = "{} of its beginning were laid frame for frame before later ones showed another order: their masks are uncertain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,7 @@ class FakeReader:
         elif not found.sure:
             self.warnings = [STILL]
         self.alignment = found or AS_IS
+        self.warnings = [*self.warnings, *_too_late(self.alignment, stretch)]
 
     def _read(self, stretch: Stretch) -> Iterator[Laid]:
         # The last one is checked too, so that nothing shifts unseen between the last check and the end of the stretch.
@@ -233,6 +237,13 @@ def _may_be_off(fake: FakeReader, stretch: Stretch) -> bool:
     """Whether lengths or frame rates speak against frame for frame; pictures in folders have numbers."""
     rates = stretch.fps, fake.learned.fps or 0.0
     return min(rates) > 0 and (fake.lengths.differ or abs(rates[1] / rates[0] - 1) > OTHER_RATE)
+
+
+def _too_late(found: Alignment, stretch: Stretch) -> list[str]:
+    """What is to be told of the frames before a stretch, which were laid frame for frame."""
+    first = stretch.moments[0].index
+    late = sum(index < first and own != index for index, own in found.partner.items())
+    return [LATE.format(counted(late, "frame"))] if late else []
 
 
 def _aligned(paths: tuple[Path, Path], fps: float, lengths: Lengths) -> Alignment | None:

@@ -79,6 +79,8 @@ def smaller(arguments: list[str]) -> list[str]:
         for at in range(0, len(extra), 2)
         for part in extra[at : at + 2]
         if extra[at] not in arguments or extra[at] in ("--set", "--model-option")
+        # One setting by a flag and by --set is refused.
+        if extra[at] != "--set" or "--" + extra[at + 1].partition("=")[0] not in arguments
     ]
     if "--address" in arguments or "--dry-run" in arguments:
         kept = []

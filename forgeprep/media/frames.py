@@ -67,6 +67,11 @@ class Frame:
             return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
         return to_8_bits(self.planes[0], self.bits)
 
+    def limited(self, luma: UInt8) -> UInt8:
+        """A part of :attr:`y`, scaled or not, in the limited range, so that pictures of both ranges can be compared."""
+        full = self.model == "rgb" or self.full_range
+        return np.asarray(cv2.convertScaleAbs(luma, alpha=219 / 255, beta=16), np.uint8) if full else luma
+
 
 def to_8_bits(plane: Plane, bits: int) -> UInt8:
     """A plane's samples on the scale of 8 bits, rounded; the plane itself where it has 8 bits."""

@@ -36,7 +36,7 @@ LEAST_CLEAR = 3
 
 
 def face_patch(frame: Frame, face: Box) -> UInt8:
-    """A face and its rim, luma, uint8 (SIDE, SIDE); the frame's edge is repeated outside the frame."""
+    """A face and its rim, luma of limited range, uint8 (SIDE, SIDE); the frame's edge is repeated outside the frame."""
     x0, y0, x1, y1 = square_crop_box(face, ENLARGE)
     width, height = frame.size_wh
     part = frame.y[max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)]
@@ -45,7 +45,7 @@ def face_patch(frame: Frame, face: Box) -> UInt8:
     around = max(0, -y0), max(0, y1 - height), max(0, -x0), max(0, x1 - width)
     if any(around):
         part = np.asarray(cv2.copyMakeBorder(part, *around, cv2.BORDER_REPLICATE), np.uint8)
-    return np.asarray(cv2.resize(part, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+    return frame.limited(np.asarray(cv2.resize(part, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8))
 
 
 def change_signal(fake: UInt8, original: UInt8) -> float:

@@ -89,9 +89,7 @@ class Alignment:
 def thumb(frame: Frame, area: IntBox, size_wh: tuple[int, int]) -> UInt8:
     """A part of a frame's luma as a thumb, uint8 (LINES, W), in the limited range whatever the frame's is."""
     x0, y0, x1, y1 = area
-    small = area_mean(frame.y[y0:y1, x0:x1], size_wh)
-    full = frame.model == "rgb" or frame.full_range
-    return np.asarray(cv2.convertScaleAbs(small, alpha=219 / 255, beta=16) if full else small, np.uint8)
+    return frame.limited(area_mean(frame.y[y0:y1, x0:x1], size_wh))
 
 
 def thumb_size(size_wh: tuple[int, int]) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """Step 4 of a frame: a fake's frame is laid on the original's, and cut like it.
 
 That they lie on each other is checked and not assumed. A fake starts out as frame for frame and pixel on pixel; where
-the pictures outside the faces say otherwise, both clips are compared as a whole (:func:`forgeprep.ops.pairing.align`)
-and the stretch is read again with what was found.
+the pictures, or what moves in them, say otherwise, both clips are compared as a whole
+(:func:`forgeprep.ops.pairing.align`) and the stretch is read again with what was found.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether a fake's picture outside the faces is its original's: the same moment of the same take."""
+"""Whether a fake's picture outside the faces is its original's, and by what moves, also the same moment of the take."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ INSTALLED := $(VENV)/.installed
 TESTS ?=
 # Tests start hundreds of processes; each would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
-# One process more than two cores have, since some tests wait; one thread each. A file of tests runs in one of them.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# Twice as many processes as two cores, since many tests wait; one thread each. A file of tests runs in one of them.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo check unit test lint docs bench lowest clean
 

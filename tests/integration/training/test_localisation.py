@@ -228,12 +228,12 @@ def test_videos_are_classified_by_clips_in_the_same_table(
 ) -> None:
     run = tmp_path / "run"
     train(shards, run, "slowfast-r50", "frames=16", "alpha=16", size=32, batch=4, steps=1, epochs=1)
-    flags = ["--shards", str(shards), "--split", "train", "--gpus", "0", "--workers", "0"]
+    flags = ["--shards", str(shards), "--split", "val", "--gpus", "0", "--workers", "0"]
     assert run_cli("evaluate", str(run), *flags) == 0
     assert "\nclips " in capsys.readouterr().out
-    (found,) = json.loads((run / f"evaluation/train-{shards.name}/evaluation.json").read_text())[0]["sets"].values()
+    (found,) = json.loads((run / f"evaluation/val-{shards.name}/evaluation.json").read_text())[0]["sets"].values()
     assert found["clips"]["auc"] is not None
-    assert found["samples"] == len(sequence_index(load_index([shards], "train"), frames=16))
+    assert found["samples"] == len(sequence_index(load_index([shards], "val"), frames=16))
     # Spans are learnt from what it sees around each moment.
     index = load_index([shards], "val")
     line, seer = lines_of(index)[0], load_features_model({"features": str(run)}, torch.device("cpu"))

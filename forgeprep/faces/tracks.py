@@ -1,7 +1,7 @@
 """The faces of a clip over time: points at key frames, joined to tracks, and boxes for every frame between them.
 
 Boxes come from a local linear fit through the detections around a frame (Cleveland 1979), which interpolates, follows
-steady motion without lag, and takes out the detector's grid of positions.
+steady motion without lag, and takes out the detector's grid of positions (:mod:`forgeprep.faces.smoothing`).
 """
 
 from __future__ import annotations

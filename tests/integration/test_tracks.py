@@ -52,7 +52,7 @@ def test_tracks_on_real_footage_do_not_jump(real_footage: Path) -> None:
     """Three cuts, a face partly covered by a hand and a microphone, a small face that is lost."""
     found = find_faces(read_frames(real_footage), make_detector("dlib-hog"))
     assert found.cuts == [20, 82, 211]
-    assert accelerations(found).max() < 0.03, "in widths of the face"
+    assert accelerations(found).max() < 0.04, "in widths of the face"
     lives = [[i for i in found.frames if any(f.track_id == t for f in found.faces_at(i))] for t in range(found.tracks)]
     assert sum(map(len, lives)) > 180
     for life in lives:

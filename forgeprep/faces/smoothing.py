@@ -11,7 +11,8 @@ CALM, BUSY = 1.3, 0.5
 """Widths of the fit, in key frames: of a face that keeps its course, and of one that turns."""
 TURNS = 0.07, 0.14
 """Shares of a face's size: detections that lie off the calm fit by less than the first, in the root mean square, are of
-a face that keeps its course; those off by more than the second, of one that turns. Talking heads stay below the first."""
+a face that keeps its course; those off by more than the second, of one that turns. Talking heads stay below the first.
+"""
 
 
 def smooth_box(frames: Sequence[int], boxes: Sequence[Box], key_every: int) -> Box:

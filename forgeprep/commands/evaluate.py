@@ -193,7 +193,7 @@ def _evaluate(
     require_training()
     if to is not None:
         refuse_file("--to", to)
-    from forgeprep.training.evaluation.folder import evaluation_folder
+    from forgeprep.training.evaluation.output import evaluation_folder
     from forgeprep.training.temporal import spans
 
     of_spans = [spans.is_of_spans(run) for run in runs]
@@ -235,8 +235,8 @@ def _evaluate_images(
     """Judge, and write scores, pictures, tables and plots."""
     from forgeprep.commands.terminal import counting
     from forgeprep.training.evaluation.document import short_names
-    from forgeprep.training.evaluation.folder import write_evaluation
     from forgeprep.training.evaluation.intervals import Bootstrap
+    from forgeprep.training.evaluation.output import write_evaluation
     from forgeprep.training.evaluation.perturbed import grid_of
     from forgeprep.training.evaluation.pictures import draw_predictions
     from forgeprep.training.evaluation.tables import evaluate_run, write_scores

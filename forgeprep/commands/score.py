@@ -124,8 +124,8 @@ def score(
             from forgeprep.errors import UsageError
 
             raise UsageError(f"{name} is not installed: pip install 'forgeprep[score]'")
-    from forgeprep.training.evaluation.folder import free_folder, write_evaluation
     from forgeprep.training.evaluation.intervals import Bootstrap as Draws
+    from forgeprep.training.evaluation.output import free_folder, write_evaluation
     from forgeprep.training.evaluation.score import Rules, Scorer, comparisons, evaluation_of, thresholds_of_val
     from forgeprep.training.evaluation.score_files import Columns
 

@@ -17,7 +17,7 @@ from forgeprep.report.pictures import look_at_pictures
 from forgeprep.report.render import render, source
 from forgeprep.report.summary import size_text, summarise
 from forgeprep.report.tables import Table, texts
-from forgeprep.report.verdict import judge, lost_clips
+from forgeprep.report.verdict import lost_clips, verdict_of
 from forgeprep.report.worst import LISTED, write_csv
 from forgeprep.shards.records import read_run
 
@@ -96,7 +96,7 @@ def render_page(found: Findings) -> str:
         found=found,
         dataset=str((found.run.get("config") or {}).get("dataset") or "run"),
         stages=found.run.get("stages") or [],
-        verdict=judge(found),
+        verdict=verdict_of(found),
         figures=_figures(found),
         settings=_settings(found.run),
         sections=[Section(name, SECTIONS[name][0], SECTIONS[name][1](found)) for name in shown],

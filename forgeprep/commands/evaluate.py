@@ -77,7 +77,7 @@ def evaluate(
     model: Annotated[
         str | None,
         typer.Option(
-            help="The detector to train.", metavar="TEXT", rich_help_panel=PROTOCOL, autocompletion=complete_models
+            help="The forgery model to train.", metavar="TEXT", rich_help_panel=PROTOCOL, autocompletion=complete_models
         ),
     ] = None,
     config: Annotated[
@@ -98,7 +98,7 @@ def evaluate(
     model_option: Annotated[
         list[str] | None,
         typer.Option(
-            help="An option of the detector. May be repeated.", metavar="NAME=VALUE", rich_help_panel=PROTOCOL
+            help="An option of the forgery model. May be repeated.", metavar="NAME=VALUE", rich_help_panel=PROTOCOL
         ),
     ] = None,
     weights: Annotated[
@@ -133,10 +133,10 @@ def evaluate(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Judge a split with trained detectors.
+    """Judge a split with forgery detectors.
 
-    Figures by method, compression and dataset, as tables and plots. With --protocol: train a detector on each class
-    of fakes, or each dataset, and test it on all; the same command goes on after a stop.
+    Figures by method, compression and dataset, as tables and plots. With --protocol: train a forgery model on each
+    class of fakes, or each dataset, and test it on all; the same command goes on after a stop.
     """
     from forgeprep.commands.terminal import document
     from forgeprep.errors import UsageError, unknown_name
@@ -200,7 +200,7 @@ def _evaluate(
     if any(of_spans) and not all(of_spans):
         raise UsageError("these trainings localise in time and in pictures; evaluate one kind at a time")
     if any(of_spans) and trust[1] is not None:
-        raise UsageError("--perturb is for detectors of pictures; these trainings localise in time")
+        raise UsageError("--perturb is for forgery detectors of pictures; these trainings localise in time")
     asked = {} if any(of_spans) else _asked(trust)
     folder, again = evaluation_folder(runs, shards, split, to, asked)
     if again:

@@ -77,7 +77,7 @@ def reproduce(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Another detector, to stand in the table of the paper. [default: the table's]",
+            help="Another forgery model, to stand in the table of the paper. [default: the table's]",
             metavar="TEXT",
             rich_help_panel=TRAININGS,
             autocompletion=complete_models,

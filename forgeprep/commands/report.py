@@ -51,4 +51,4 @@ def plain(text: str) -> str:
     return " ".join(text.split())
 
 
-app = single(report)
+app = single(report, examples="forgeprep report shards\nforgeprep report shards --worst 500 --csv worst.csv")

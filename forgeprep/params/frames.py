@@ -30,8 +30,8 @@ class FramesParams(StageParams):
         default=None,
         ge=2,
         le=1024,
-        description="frames a sample, for forgery detectors of videos; --frames then counts such samples, which do not "
-        "overlap; default: one frame",
+        description="frames a sample, for models of videos; --frames then counts such samples, which do not overlap; "
+        "default: one frame",
     )
     sequence_stride: int = Field(
         default=1, ge=1, le=1024, description="frames of the video from one of a sequence to its next"

@@ -16,7 +16,7 @@ from forgeprep.report.worst import HEADER
 from forgeprep.shards.encode import UInt8
 from forgeprep.shards.records import write_record
 from tests.conftest import run_cli
-from tests.helpers.html import Parsed
+from tests.helpers.html import Parsed, write_report
 from tests.helpers.shards_run import make_run, shard_rows, write_shard, write_tables
 
 Row = dict[str, Any]
@@ -139,7 +139,7 @@ def test_sequences_are_ranked_by_their_worst_frame_and_older_runs_by_what_they_h
 
 def test_a_run_of_masks_alone_has_no_list(tmp_path: Path, face_photo: UInt8) -> None:
     out = make_run(tmp_path, face_photo, stages=("crop",))
-    page.write_report(out, table=tmp_path / "worst.csv")
+    write_report(out, table=tmp_path / "worst.csv")
     assert (tmp_path / "worst.csv").read_text() == ",".join(HEADER) + "\n"
     html = Parsed((out / "report/index.html").read_text(encoding="utf-8"))
     assert "worst" not in [own.get("id") for own in html.attributes("section")]

@@ -17,7 +17,7 @@ from forgeprep.commands.groups import Entry, LazyGroup
 # The class of all errors in how a command is written: its module is typer's own in some versions, click's in others.
 _TyperError: Any = typer.BadParameter.__mro__[1]
 
-SHARDS, LOOK, TRAIN, LISTS = "Make shards", "Look at a run", "Train and use detectors", "What there is"
+SHARDS, LOOK, TRAIN, LISTS = "Make shards", "Look at a run", "Train and use forgery detectors", "What there is"
 
 COMMANDS = {
     "run": Entry(SHARDS, "Turn a raw dataset into shards."),
@@ -35,7 +35,7 @@ COMMANDS = {
     "export": Entry(LOOK, "Write a run's samples as other programs read them."),
     "compare": Entry(LOOK, "Tell whether two runs are the same data."),
     "train": Entry(TRAIN, "Train a forgery detector on shards."),
-    "evaluate": Entry(TRAIN, "Judge a split with trained detectors."),
+    "evaluate": Entry(TRAIN, "Judge a split with forgery detectors."),
     "score": Entry(TRAIN, "Make the figures of score files, forgeprep's own or other people's."),
     "reproduce": Entry(TRAIN, "Make a table of a paper, beside what was published."),
     "predict": Entry(TRAIN, "Score the faces of pictures and videos."),

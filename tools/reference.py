@@ -20,12 +20,39 @@ PYTHON = {
         "forgeprep.shards.sequences",
         "forgeprep.shards.verify",
     ),
-    "Datasets": ("forgeprep.datasets.base", "forgeprep.schemas.clips"),
-    "Stages and samples": ("forgeprep.stages.base", "forgeprep.schemas.samples", "forgeprep.schemas.drops"),
+    "Datasets": (
+        "forgeprep.datasets.base",
+        "forgeprep.datasets.listing",
+        "forgeprep.datasets.scan",
+        "forgeprep.datasets.splits",
+        "forgeprep.datasets.taxonomy",
+        "forgeprep.schemas.clips",
+    ),
+    "Stages and samples": (
+        "forgeprep.stages.base",
+        "forgeprep.schemas.columns",
+        "forgeprep.schemas.samples",
+        "forgeprep.schemas.drops",
+    ),
+    "Faces": (
+        "forgeprep.faces.detectors.base",
+        "forgeprep.faces.detectors.scaled",
+        "forgeprep.faces.landmarkers.base",
+        "forgeprep.faces.landmarkers.window",
+    ),
+    "Perturbations": ("forgeprep.ops.perturb.catalogue",),
+    "Formats": ("forgeprep.shards.formats.base", "forgeprep.export.base"),
     "Arithmetic": ("forgeprep.ops.geometry", "forgeprep.ops.masks", "forgeprep.ops.noise", "forgeprep.ops.similarity"),
     "Video": ("forgeprep.media.video", "forgeprep.media.frames", "forgeprep.media.regions"),
-    "Training": ("forgeprep.training.trainer", "forgeprep.training.recipe", "forgeprep.training.run_folder"),
-    "Errors": ("forgeprep.errors",),
+    "Training": (
+        "forgeprep.training.models.record",
+        "forgeprep.training.models.base",
+        "forgeprep.training.evaluation.metrics",
+        "forgeprep.training.trainer",
+        "forgeprep.training.recipe",
+        "forgeprep.training.run_folder",
+    ),
+    "Files and errors": ("forgeprep.io.safe_files", "forgeprep.errors"),
 }
 """What the Python reference shows: heading -> modules."""
 

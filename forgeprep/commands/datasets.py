@@ -42,7 +42,9 @@ def datasets(context: typer.Context, as_json: Json = False) -> None:
     print_broken(broken)
 
 
-@app.command("show", cls=Command)
+@app.command(
+    "show", cls=Command, epilog="forgeprep datasets show ffpp\nforgeprep datasets show ffpp --root FaceForensics++"
+)
 def datasets_show(
     name: Dataset,
     root: Annotated[
@@ -135,7 +137,7 @@ def datasets_add(
     console.print(f"{dataset.name}: {root}{instead}, {len(clips):,} clips; kept in {file}", markup=False)
 
 
-@app.command("remove", cls=Command)
+@app.command("remove", cls=Command, epilog="forgeprep datasets remove ffpp")
 def datasets_remove(name: Dataset, debug: Debug = False) -> None:
     """Forget where a dataset lies. Its files stay."""
     from forgeprep.commands.terminal import console
@@ -150,7 +152,7 @@ def datasets_remove(name: Dataset, debug: Debug = False) -> None:
     console.print(f"{name}: {kept[name]} is forgotten, in {file}; its files stay", markup=False)
 
 
-@app.command("roots", cls=Command)
+@app.command("roots", cls=Command, epilog="forgeprep datasets roots --json")
 def datasets_roots(as_json: Json = False, debug: Debug = False) -> None:
     """List where datasets lie, as far as that is kept or configured here."""
     from forgeprep.commands.terminal import console, print_json

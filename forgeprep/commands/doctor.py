@@ -63,7 +63,8 @@ def lines(machine: Machine) -> list[str]:
     for part in machine.parts:
         if part.mend:
             word = "look at" if part.usable else "broken" if part.kind == "extension" else "missing"
-            found.append(f"{word} for {part.needed_for}: {part.kind} {part.name}; {part.mend}")
+            what = part.name if part.name == part.kind else f"{part.kind} {part.name}"
+            found.append(f"{word} for {part.needed_for}: {what}; {part.mend}")
     if not machine.works:
         found.append("the core cannot work here")
     elif all(part.usable for part in machine.parts):

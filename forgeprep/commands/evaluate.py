@@ -77,7 +77,7 @@ def evaluate(
     model: Annotated[
         str | None,
         typer.Option(
-            help="The detector to train.", metavar="TEXT", rich_help_panel=PROTOCOL, autocompletion=complete_models
+            help="The forgery model to train.", metavar="TEXT", rich_help_panel=PROTOCOL, autocompletion=complete_models
         ),
     ] = None,
     config: Annotated[
@@ -98,7 +98,7 @@ def evaluate(
     model_option: Annotated[
         list[str] | None,
         typer.Option(
-            help="An option of the detector. May be repeated.", metavar="NAME=VALUE", rich_help_panel=PROTOCOL
+            help="An option of the forgery model. May be repeated.", metavar="NAME=VALUE", rich_help_panel=PROTOCOL
         ),
     ] = None,
     weights: Annotated[
@@ -133,10 +133,10 @@ def evaluate(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Judge a split with trained detectors.
+    """Judge a split with forgery detectors.
 
-    Figures by method, compression and dataset, as tables and plots. With --protocol: train a detector on each class
-    of fakes, or each dataset, and test it on all; the same command goes on after a stop.
+    Figures by method, compression and dataset, as tables and plots. With --protocol: train a forgery model on each
+    class of fakes, or each dataset, and test it on all; the same command goes on after a stop.
     """
     from forgeprep.commands.terminal import document
     from forgeprep.errors import UsageError, unknown_name
@@ -193,14 +193,14 @@ def _evaluate(
     require_training()
     if to is not None:
         refuse_file("--to", to)
-    from forgeprep.training.evaluation.folder import evaluation_folder
+    from forgeprep.training.evaluation.output import evaluation_folder
     from forgeprep.training.temporal import spans
 
     of_spans = [spans.is_of_spans(run) for run in runs]
     if any(of_spans) and not all(of_spans):
         raise UsageError("these trainings localise in time and in pictures; evaluate one kind at a time")
     if any(of_spans) and trust[1] is not None:
-        raise UsageError("--perturb is for detectors of pictures; these trainings localise in time")
+        raise UsageError("--perturb is for forgery detectors of pictures; these trainings localise in time")
     asked = {} if any(of_spans) else _asked(trust)
     folder, again = evaluation_folder(runs, shards, split, to, asked)
     if again:
@@ -235,8 +235,8 @@ def _evaluate_images(
     """Judge, and write scores, pictures, tables and plots."""
     from forgeprep.commands.terminal import counting
     from forgeprep.training.evaluation.document import short_names
-    from forgeprep.training.evaluation.folder import write_evaluation
     from forgeprep.training.evaluation.intervals import Bootstrap
+    from forgeprep.training.evaluation.output import write_evaluation
     from forgeprep.training.evaluation.perturbed import grid_of
     from forgeprep.training.evaluation.pictures import draw_predictions
     from forgeprep.training.evaluation.tables import evaluate_run, write_scores

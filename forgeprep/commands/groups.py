@@ -97,8 +97,10 @@ class Command(TyperCommand):
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
             if record is not None:
-                usual = "Arguments" if param.param_type_name == "argument" else "Options"
-                headings.setdefault(getattr(param, "rich_help_panel", None) or usual, []).append(record)
+                argument = param.param_type_name == "argument"
+                usual = "Arguments" if argument else "Options"
+                row = _plain(record[0], argument), record[1]
+                headings.setdefault(getattr(param, "rich_help_panel", None) or usual, []).append(row)
         for heading in sorted(headings, key=lambda heading: (heading == "Options") - (heading == "Arguments")):
             with formatter.section(heading):
                 formatter.write_dl(headings[heading])
@@ -111,6 +113,18 @@ class Command(TyperCommand):
                     formatter.write(f"  {line}\n")
 
 
+def _plain(name: str, argument: bool) -> str:
+    """What takes a value without Python's names of types: a flag has the word that others have, an argument has none.
+
+    >>> _plain("OUT <Path>", True), _plain("--seed <int range>", False), _plain("--log <a|b>", False)
+    ('OUT', '--seed INTEGER', '--log <a|b>')
+    """
+    if argument:
+        return name.partition(" <")[0]
+    return re.sub(r"<([\w ]+)>$", lambda found: _TYPES.get(found[1].removesuffix(" range"), found[0]), name)
+
+
+_TYPES = {"int": "INTEGER", "float": "NUMBER", "str": "TEXT", "Path": "PATH"}
 _WORDS = "forgeprep.words"
 
 

@@ -43,7 +43,7 @@ def inspect(
             console.print(f"contact sheet: {sheet}", markup=False)
 
 
-app = single(inspect)
+app = single(inspect, examples="forgeprep inspect shards\nforgeprep inspect shards --sheet sheet.png")
 
 
 def show_counts(out: Path) -> None:

@@ -52,7 +52,7 @@ def models(context: typer.Context, as_json: Json = False) -> None:
     print_broken(broken)
 
 
-@app.command("show", cls=Command)
+@app.command("show", cls=Command, epilog="forgeprep models show two-stream")
 def models_show(
     name: Annotated[
         str, typer.Argument(help="Forgery model, e.g. two-stream.", metavar="NAME", autocompletion=complete_models)

@@ -34,4 +34,4 @@ def perturbations(as_json: Json = False, debug: Debug = False) -> None:
     print_broken(broken)
 
 
-app = single(perturbations)
+app = single(perturbations, examples="forgeprep perturbations\nforgeprep perturbations --json")

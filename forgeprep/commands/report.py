@@ -32,12 +32,12 @@ def report(
     from forgeprep.commands.terminal import console, document
     from forgeprep.media import guard
     from forgeprep.report.page import gather, write_page
-    from forgeprep.report.verdict import judge
+    from forgeprep.report.verdict import verdict_of
 
     with document(as_json) as told, guard.memory(READ_MEMORY):
         found = gather(out, worst)
         written = write_page(found, to or out / "report" / "index.html", csv)
-        verdict = judge(found)
+        verdict = verdict_of(found)
         look = [{"text": plain(notice.text), "fails": notice.fails} for notice in verdict.look]
         told |= {"report": str(written), "csv": None if csv is None else str(csv)}
         told |= {"well": list(map(plain, verdict.well)), "look": look}
@@ -51,4 +51,4 @@ def plain(text: str) -> str:
     return " ".join(text.split())
 
 
-app = single(report)
+app = single(report, examples="forgeprep report shards\nforgeprep report shards --worst 500 --csv worst.csv")

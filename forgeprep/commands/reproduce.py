@@ -16,6 +16,7 @@ from forgeprep.commands.flags import (
     OUTPUT,
     Debug,
     Gpus,
+    Json,
     complete_models,
     completing,
     parse_local,
@@ -77,7 +78,7 @@ def reproduce(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Another detector, to stand in the table of the paper. [default: the table's]",
+            help="Another forgery model, to stand in the table of the paper. [default: the table's]",
             metavar="TEXT",
             rich_help_panel=TRAININGS,
             autocompletion=complete_models,
@@ -121,6 +122,7 @@ def reproduce(
             rich_help_panel=EXECUTION,
         ),
     ] = None,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Make a table of a paper, beside what was published.
@@ -128,6 +130,7 @@ def reproduce(
     Each cell is a training, or two, and what it says of a data set. The same command goes on after a stop, cell by
     cell. Data sets that are not given are named with the command that makes them, and the other cells are filled.
     """
+    from forgeprep.commands.terminal import document
     from forgeprep.commands.training import pairs_of, refuse_file, require_training
     from forgeprep.errors import UsageError
 
@@ -139,10 +142,11 @@ def reproduce(
         if any((shards, quick, model, only, setting, weights, dry_run, to)):
             raise UsageError("give a PAPER and a TABLE; 'forgeprep reproduce' lists them")
         found = list(tables().values())
-        if paper is None:
-            _list(found)
-        else:
-            _show([one for one in found if one.paper == paper] or [get_table(paper, "")])
+        with document(as_json) as told:
+            if paper is None:
+                told["tables"] = _list(found)
+            else:
+                told["tables"] = _show([one for one in found if one.paper == paper] or [get_table(paper, "")])
         return
     chosen = get_table(str(paper), table)
     folder = to or Path("reproduced") / f"{chosen.paper}-{chosen.table}{'-quick' if quick else ''}"
@@ -155,16 +159,17 @@ def reproduce(
     asked = Asked(folder, {}, quick, seeds, patterns, pairs_of("--set", setting or []), _weights(weights or []))
     # Before anything is made, as far as the rows are known without the shards.
     check_models(chosen, asked, cells_of(chosen, () if chosen.each else patterns))
-    there, notes = _data(chosen, shards or [], folder, quick=quick, dry_run=dry_run)
-    chosen, asked = unfolded(chosen, there), replace(asked, shards=there)
-    _fill(chosen, asked, notes, gpus=gpus, workers=workers, dry_run=dry_run)
+    with document(as_json) as told:
+        there, notes = _data(chosen, shards or [], folder, quick=quick, dry_run=dry_run)
+        chosen, asked = unfolded(chosen, there), replace(asked, shards=there)
+        told |= _fill(chosen, asked, notes, gpus=gpus, workers=workers, dry_run=dry_run)
 
 
 app = single(reproduce, examples=EXAMPLES)
 
 
-def _list(found: Sequence[Table]) -> None:
-    """Every table: what it needs, and how many trainings it takes."""
+def _list(found: Sequence[Table]) -> list[dict[str, Any]]:
+    """Every table: what it needs, and how many trainings it takes; returns what ``--json`` prints."""
     from forgeprep.commands.terminal import add_cells, console, light_table, print_table
 
     for paper in dict.fromkeys(one.paper for one in found):
@@ -174,25 +179,37 @@ def _list(found: Sequence[Table]) -> None:
             add_cells(shown, one.table, _cost(one), one.title, ", ".join(one.data))
         print_table(shown)
     console.print("'forgeprep reproduce PAPER' tells how to make the shards; --seeds N takes N times the trainings.")
+    return [_facts(one) for one in found]
 
 
-def _show(found: Sequence[Table]) -> None:
-    """The tables of a paper, with the commands that make their shards."""
+def _facts(table: Table) -> dict[str, Any]:
+    cost = _cost(table)
+    return {
+        "paper": table.paper, "table": table.table, "title": table.title, "data": list(table.data),
+        "trainings": int(cost) if cost.isdigit() else None,
+    }  # fmt: skip
+
+
+def _show(found: Sequence[Table]) -> list[dict[str, Any]]:
+    """The tables of a paper, with the commands that make their shards; returns what ``--json`` prints."""
     from forgeprep.commands.terminal import console
     from forgeprep.training.reproduce.plan import cells_of, commands_for, unfolded
 
     console.print(found[0].citation, markup=False)
+    facts = []
     for one in found:
         console.print(f"\n{one.paper} {one.table}: {one.title}", markup=False, style="bold")
         console.print(f"    {one.number} Trainings: {_cost(one)}.", markup=False)
         cells = cells_of(unfolded(one, {}))
-        console.print(f"    rows: {', '.join(dict.fromkeys(cell.row.name for cell in cells))}", markup=False)
-        columns = (f"{cell.block.title}: {cell.column}" for cell in cells)
-        console.print(f"    columns: {', '.join(dict.fromkeys(columns))}", markup=False)
-        for note in one.notes:
-            console.print(f"    {note}", markup=False)
-        for line in commands_for(one, one.data):
+        rows = list(dict.fromkeys(cell.row.name for cell in cells))
+        columns = list(dict.fromkeys(f"{cell.block.title}: {cell.column}" for cell in cells))
+        commands = commands_for(one, one.data)
+        console.print(f"    rows: {', '.join(rows)}", markup=False)
+        console.print(f"    columns: {', '.join(columns)}", markup=False)
+        for line in (*one.notes, *commands):
             console.print(f"    {line}", markup=False)
+        facts.append({**_facts(one), "rows": rows, "columns": columns, "notes": list(one.notes), "commands": commands})
+    return facts
 
 
 def _cost(table: Table) -> str:
@@ -256,7 +273,7 @@ def _weights(given: Sequence[str]) -> dict[str, Path]:
 
 def _fill(
     table: Table, asked: Asked, notes: Sequence[str], *, gpus: int | None, workers: int | None, dry_run: bool
-) -> None:
+) -> dict[str, Any]:
     """Fill the cells, and write and print the table; after each cell it is written as far as it is."""
     from forgeprep.commands.terminal import console
     from forgeprep.commands.training import device_of, train_with_bar
@@ -273,19 +290,20 @@ def _fill(
         lambda line: console.print(line, markup=False), after,
     )  # fmt: skip
     if dry_run:
-        _print_cells(filler)
-        return
+        return _print_cells(filler)
     cells = filler.fill()
     if not any(cell["values"] for cell in cells):
         raise first_reason(cell["mark"] for cell in cells)
     found = document(table, asked, cells, notes)
     draw_table(found, asked.to / "table.png")
     _print(found)
-    for file in (*write_table(found, asked.to), asked.to / "table.png"):
+    files = [str(file) for file in (*write_table(found, asked.to), asked.to / "table.png")]
+    for file in files:
         console.print(f"written: {file}", markup=False)
+    return {"to": str(asked.to), "files": files, **found}
 
 
-def _print_cells(filler: Filler) -> None:
+def _print_cells(filler: Filler) -> dict[str, Any]:
     """``--dry-run``: each cell, what it is trained and tested on, and whether that is done."""
     from forgeprep.commands.terminal import add_cells, console, light_table, print_table
     from forgeprep.training.reproduce.fill import state_of
@@ -293,14 +311,18 @@ def _print_cells(filler: Filler) -> None:
 
     shown = light_table(f"{filler.table.name}: cells", ["row", "column", "trained on", "tested on", "state"], [])
     runs: dict[Path, None] = {}
+    cells: list[dict[str, Any]] = []
     for cell in cells_of(filler.table, filler.asked.only):
         if cell.chosen:
             own, state = state_of(filler.table, filler.asked, cell)
             runs |= dict.fromkeys(own)
             column = f"{cell.block.title}: {cell.column}"
             add_cells(shown, cell.row.name, column, ", ".join(cell.train), cell.data, state)
+            about = {"row": cell.row.name, "block": cell.block.title, "column": cell.column}
+            cells.append({**about, "trained_on": list(cell.train), "tested_on": cell.data, "state": state})
     print_table(shown)
     console.print(f"{len(runs)} trainings, in {filler.asked.to / 'trainings'}", markup=False)
+    return {"to": str(filler.asked.to), "trainings": [str(run) for run in runs], "cells": cells}
 
 
 def _print(found: Mapping[str, Any]) -> None:

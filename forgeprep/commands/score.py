@@ -63,8 +63,8 @@ def score(
     val: Annotated[
         list[Path] | None,
         typer.Option(
-            help="The detector's scores on val: figures at their best threshold too. Of several files, one for each, "
-            "in their order. [default: as the file says]",
+            help="The forgery detector's scores on val: figures at their best threshold too. Of several files, one for "
+            "each, in their order. [default: as the file says]",
             rich_help_panel=FIGURES,
             **LOCAL,
         ),
@@ -72,7 +72,7 @@ def score(
     perturbed: Annotated[
         list[str] | None,
         typer.Option(
-            help="The detector's scores on perturbed shards. May be repeated. [default: none]",
+            help="The forgery detector's scores on perturbed shards. May be repeated. [default: none]",
             metavar="FILE=OUT",
             rich_help_panel=INPUT,
         ),
@@ -124,8 +124,8 @@ def score(
             from forgeprep.errors import UsageError
 
             raise UsageError(f"{name} is not installed: pip install 'forgeprep[score]'")
-    from forgeprep.training.evaluation.folder import free_folder, write_evaluation
     from forgeprep.training.evaluation.intervals import Bootstrap as Draws
+    from forgeprep.training.evaluation.output import free_folder, write_evaluation
     from forgeprep.training.evaluation.score import Rules, Scorer, comparisons, evaluation_of, thresholds_of_val
     from forgeprep.training.evaluation.score_files import Columns
 

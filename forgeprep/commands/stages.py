@@ -33,7 +33,7 @@ def stages(as_json: Json = False, debug: Debug = False) -> None:
     print_broken(broken_stages())
 
 
-app = single(stages)
+app = single(stages, examples="forgeprep stages\nforgeprep stages --json")
 
 
 def _document(stage: Stage) -> dict[str, Any]:

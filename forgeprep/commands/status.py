@@ -40,7 +40,7 @@ def status(
         console.print("\n".join(lines(found)), markup=False)
 
 
-app = single(status)
+app = single(status, examples="forgeprep status shards\nforgeprep status shards --json")
 
 
 def lines(status: Status) -> list[str]:

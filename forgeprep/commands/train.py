@@ -30,7 +30,7 @@ def train(
     model: Annotated[
         str | None,
         typer.Argument(
-            help="Detector; 'forgeprep models' lists them. To go on with a training, --run alone is enough.",
+            help="Forgery model; 'forgeprep models' lists them. To go on with a training, --run alone is enough.",
             metavar="MODEL",
             autocompletion=complete_models,
             show_default=False,
@@ -81,7 +81,7 @@ def train(
     model_option: Annotated[
         list[str] | None,
         typer.Option(
-            help="An option of the detector. May be repeated. [default: the detector's]",
+            help="An option of the forgery model. May be repeated. [default: the model's]",
             metavar="NAME=VALUE",
             rich_help_panel=MODEL,
         ),

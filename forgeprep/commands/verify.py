@@ -60,7 +60,7 @@ def verify(
     console.print(f"{out}: all shards are whole ({counted(rows or 0, 'row')})", markup=False)
 
 
-app = single(verify)
+app = single(verify, examples="forgeprep verify shards\nforgeprep verify copy --rebuild")
 
 
 def _rows(out: Path) -> int:

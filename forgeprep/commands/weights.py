@@ -37,7 +37,7 @@ def weights() -> None:
     """
 
 
-@app.command("fetch", cls=Command)
+@app.command("fetch", cls=Command, epilog="forgeprep weights fetch dlib-cnn\nforgeprep weights fetch xception")
 def weights_fetch(
     name: Annotated[
         str,

@@ -124,10 +124,11 @@ def weights_path(name: str, known: Mapping[str, Weights] = WEIGHTS) -> Path:
         raise unknown_name("weights", name, known)
     file = known[name].file
     if known[name].home == "torch.hub":
-        import torch
-
-        # Where no home is known, torch leaves the "~" in: a folder of that name would come into the working folder.
-        return _known_place(torch.hub.get_dir(), "TORCH_HOME") / "checkpoints" / file
+        # As torch.hub reckons it, so that fetching needs no torch.
+        cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        hub = os.path.expanduser(os.environ.get("TORCH_HOME") or f"{cache}/torch")  # noqa: PTH111
+        # Where no home is known, the "~" is left: a folder of that name would come into the working folder.
+        return _known_place(hub, "TORCH_HOME") / "hub/checkpoints" / file
     home = os.environ.get("FORGEPREP_WEIGHTS") or "~/.cache/forgeprep/weights"
     home = os.path.expanduser(home)  # noqa: PTH111 -- Path's fails where no home is known, and none may be needed.
     here = Path(home) / known[name].folder / file

@@ -27,7 +27,6 @@ _KR_KB = {
     "smpte240m": (0.212, 0.087),
     "fcc": (0.30, 0.11),
 }
-MATRICES = tuple(_KR_KB)
 """The known colour matrices, by the luma weights of ITU-R BT.601, BT.709 and BT.2020, SMPTE 240M, and FCC."""
 
 

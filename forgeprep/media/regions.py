@@ -43,11 +43,6 @@ def crop_gray(frame: Frame, box: IntBox) -> UInt8:
     return _pad(part_gray(frame, inner), box, frame.size_wh)
 
 
-def full_range_luma(frame: Frame) -> UInt8:
-    """The frame's luma stretched to 0 (black) to 255 (white), uint8 (H, W)."""
-    return part_gray(frame, (0, 0, *frame.size_wh))
-
-
 def frame_rgb(frame: Frame) -> UInt8:
     """The whole frame as RGB, uint8 (H, W, 3)."""
     return crop_rgb(frame, (0, 0, *frame.size_wh))

@@ -30,7 +30,7 @@ class FramesParams(StageParams):
         default=None,
         ge=2,
         le=1024,
-        description="frames a sample, for video detectors; --frames then counts such samples, which do not overlap; "
+        description="frames a sample, for models of videos; --frames then counts such samples, which do not overlap; "
         "default: one frame",
     )
     sequence_stride: int = Field(

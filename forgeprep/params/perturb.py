@@ -36,7 +36,7 @@ class PerturbParams(StageParams):
 
     @field_validator("perturb")
     @classmethod
-    def _check_recipe(cls, value: str) -> str:
+    def _check_perturb(cls, value: str) -> str:
         from forgeprep.ops.perturb.draw import parse
 
         parse(value)

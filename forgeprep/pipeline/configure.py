@@ -197,7 +197,7 @@ def read_setting(text: str) -> tuple[str, str, Any]:
     if key not in fields:
         if not fields:
             raise UsageError(f"--set {stage}.{key}: the stage '{stage}' has no parameters")
-        raise unknown_name(f"parameter of the stage '{stage}'", key, fields)
+        raise unknown_name(f"parameter of {stage}", key, fields)
     return stage, key, read_text_value(value.strip(), fields[key].annotation)
 
 

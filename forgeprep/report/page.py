@@ -17,7 +17,7 @@ from forgeprep.report.pictures import look_at_pictures
 from forgeprep.report.render import render, source
 from forgeprep.report.summary import size_text, summarise
 from forgeprep.report.tables import Table, texts
-from forgeprep.report.verdict import judge, lost_clips
+from forgeprep.report.verdict import lost_clips, verdict_of
 from forgeprep.report.worst import LISTED, write_csv
 from forgeprep.shards.records import read_run
 
@@ -50,26 +50,10 @@ SECTIONS: dict[str, tuple[str, Callable[[Findings], Facts]]] = {
 """Anchor -> title, and the function that gathers what its template shows."""
 
 
-def write_report(out: Path, file: Path | None = None, *, table: Path | None = None, listed: int = LISTED) -> Path:
-    """Write the report of a run, finished or not, and return its path. The same run gives the same page.
-
-    Statistics cover all samples; pictures are decoded for some hundred only. The page names damaged shards.
-
-    Args:
-        out: the run's folder.
-        file: the HTML file to write; default ``report/index.html`` in the run's folder.
-        table: a CSV file to write the most doubtful samples to; its columns are :data:`forgeprep.report.worst.HEADER`.
-        listed: how many samples it has.
-
-    Raises:
-        UsageError: the folder holds no run.
-        StorageError: a file cannot be written.
-    """
-    return write_page(gather(out, listed), out / "report" / "index.html" if file is None else file, table)
-
-
 def write_page(found: Findings, file: Path, table: Path | None = None) -> Path:
     """Write the page, and the CSV file where a ``table`` is given; returns the page's file.
+
+    The same findings give the same page. The columns of the CSV are :data:`forgeprep.report.worst.HEADER`.
 
     Raises:
         StorageError: a file cannot be written.
@@ -81,7 +65,13 @@ def write_page(found: Findings, file: Path, table: Path | None = None) -> Path:
 
 
 def gather(out: Path, listed: int = LISTED) -> Findings:
-    """Read what the page shows."""
+    """Read what the page shows, of a run that is finished or not; the ``listed`` most doubtful samples come one by one.
+
+    Statistics cover all samples; pictures are decoded for some hundred only. Damaged shards are among the findings.
+
+    Raises:
+        UsageError: the folder holds no run.
+    """
     summary, run = summarise(out), read_run(out)
     measures = measure(out, listed, lost_clips(summary.short))
     return Findings(run, summary, look_at_clips(out), measures, look_at_pictures(measures.picks, picture_columns(run)))
@@ -96,7 +86,7 @@ def render_page(found: Findings) -> str:
         found=found,
         dataset=str((found.run.get("config") or {}).get("dataset") or "run"),
         stages=found.run.get("stages") or [],
-        verdict=judge(found),
+        verdict=verdict_of(found),
         figures=_figures(found),
         settings=_settings(found.run),
         sections=[Section(name, SECTIONS[name][0], SECTIONS[name][1](found)) for name in shown],

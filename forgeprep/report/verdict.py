@@ -80,7 +80,7 @@ def lost_clips(found: Iterable[dict[str, object]]) -> list[str]:
     return [name for name, _ in zip(names, range(LOST_CLIPS), strict=False)]
 
 
-def judge(found: Findings) -> Verdict:
+def verdict_of(found: Findings) -> Verdict:
     """Say what is well and what is not."""
     verdict = Verdict()
     for part in (_made, _classes, _masks, _agreement, _signs, _coverage, _pairs, _codings):

@@ -150,7 +150,7 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         "left, top, right, bottom: pixels of crop_box outside the frame (black)",
         in_sequence="same",
     ),
-    Column("detector", "crop", pa.string(), "detector that found the face, e.g. libfacedetection", in_sequence="once"),
+    Column("detector", "crop", pa.string(), "face detector that found it, e.g. libfacedetection", in_sequence="once"),
     Column(
         "detection", "crop", pa.string(), "detected (on this frame), interpolated (between two detections) or tracked"
     ),

@@ -36,7 +36,7 @@ def dataset_card(
     # Of other packages' formats, Hugging Face's loader knows nothing.
     suffix = next((FORMATS.get(name).suffix for name in FORMATS.built_in if name in config.formats), None)
     present = [split for split in SPLITS if any(f["split"] == split and f["rows"] for f in files)]
-    clip_length = config.params.get("frames", {}).get("sequence_length")
+    length = config.params.get("frames", {}).get("sequence_length")
     data_files = [{"split": stored_split(split), "path": f"shards/{split}/*.{suffix}"} for split in present]
     front = {
         **({"configs": [{"config_name": "default", "data_files": data_files}]} if suffix else {}),
@@ -44,7 +44,7 @@ def dataset_card(
         "license": "other",
         "license_name": "terms-of-the-source-data",
         **({"license_link": licence} if "://" in licence else {}),
-        "task_categories": ["video-classification"] if clip_length else ["image-classification", "image-segmentation"],
+        "task_categories": ["video-classification"] if length else ["image-classification", "image-segmentation"],
         "tags": ["face-forgery", config.dataset],
     }
     counts: Counter[tuple[str, str, str]] = Counter()
@@ -60,7 +60,7 @@ def dataset_card(
         "`meta/drops.pq`; `meta/clips.pq` accounts for every clip. The source data's licence applies to these crops:",
         "check it before you share them.",
         "",
-        *_about_sequences(clip_length, config.params.get("frames", {}).get("sequence_stride", 1)),
+        *_about_sequences(length, config.params.get("frames", {}).get("sequence_stride", 1)),
         "| compression | method | " + " | ".join(SPLITS) + " |",
         "|---|---|" + "--:|" * len(SPLITS),
     ]

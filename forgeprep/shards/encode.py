@@ -107,7 +107,7 @@ def encode_row(row: dict[str, Any], columns: Sequence[Column], image_format: str
     for column in columns:
         value = row.get(column.name)
         if value is None and not column.nullable:
-            raise VerifyError(f"{row.get('sample_id')}: the stage '{column.stage}' did not set '{column.name}'")
+            raise VerifyError(f"{row.get('sample_id')}: lacks '{column.name}', a column of the stage '{column.stage}'")
         try:
             encoded[column.name] = _stored(value, column, row, image_format, quality)
         except (ValueError, TypeError, AttributeError) as error:

@@ -1,4 +1,4 @@
-"""Sequences: samples of several frames in a row, for video detectors.
+"""Sequences: samples of several frames in a row, for forgery detectors of videos.
 
 A row holds the columns that all frames share as they are and all others as lists with an entry a frame. Its frames are
 cut out by one box, so that their pictures are of one size.

@@ -13,7 +13,7 @@ from forgeprep.media.regions import Box
 from forgeprep.ops.geometry import inverse, through
 from forgeprep.ops.perturb.catalogue import CATALOGUE, OTHERS, Step, perturb
 from forgeprep.ops.perturb.codecs import missing_encoder
-from forgeprep.ops.perturb.draw import draw, generator, parse
+from forgeprep.ops.perturb.draw import draw, parse, seeded
 from forgeprep.ops.perturb.warps import Warp
 from forgeprep.params.perturb import PerturbParams as PerturbParams
 from forgeprep.schemas.samples import columns_of
@@ -26,14 +26,14 @@ def apply(samples: list[Sample], params: PerturbParams) -> None:
     A clip has one draw for all its frames and faces; a picture is a clip of one frame. The noise of single pixels
     follows from the seed and the sample's id.
     """
-    recipe, splits = parse(params.perturb), params.perturb_splits.split(",")
+    asked, splits = parse(params.perturb), params.perturb_splits.split(",")
     for sample in samples:
         steps: tuple[Step, ...] = ()
         if sample.split in splits:
             shared = params.perturb_pairing == "shared" and sample.original_id is not None
             name = (shared and sample.original_id) or sample.clip_id
-            steps = draw(recipe, generator(params.perturb_seed, "clip", name))
-        noise = generator(params.perturb_seed, "sample", sample.sample_id)
+            steps = draw(asked, seeded(params.perturb_seed, "clip", name))
+        noise = seeded(params.perturb_seed, "sample", sample.sample_id)
         sample.image, warps = perturb(sample.image, steps, noise)
         sample.perturbation = "+".join(f"{step.name}:{step.severity}" for step in steps) or None
         sample.columns["perturbation_params"] = json.dumps([step.params for step in steps]) if steps else None

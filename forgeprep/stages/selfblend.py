@@ -12,7 +12,7 @@ from forgeprep.errors import UsageError
 from forgeprep.faces.landmarkers import LANDMARKERS, get_landmarker
 from forgeprep.ops.geometry import through
 from forgeprep.ops.mask_signs import stray_share
-from forgeprep.ops.perturb.draw import generator
+from forgeprep.ops.perturb.draw import seeded
 from forgeprep.ops.selfblend import LEAST_POINTS, Blend, self_blend
 from forgeprep.params.selfblend import SelfblendParams as SelfblendParams
 from forgeprep.schemas.selfblend import FAMILY, FORGERY, METHOD, blend_clip_id
@@ -51,7 +51,7 @@ def _blended(real: Sample, params: SelfblendParams) -> Sample:
         return sample
     who = real.sample_id if params.selfblend_per == "frame" else f"{real.clip_id}/{real.track_id}"
     points = through(matrix_of_sample(real), np.array(real.landmarks, np.float64).reshape(-1, 2))
-    blend = self_blend(real.image, points, generator(params.selfblend_seed, "selfblend", who))
+    blend = self_blend(real.image, points, seeded(params.selfblend_seed, "selfblend", who))
     if blend is None:
         sample.drop("no_blend")
         return sample

@@ -34,7 +34,7 @@ CUTOUT_RANGES: dict[str, tuple[float, float]] = {"holes": (1, 1), "share": (0.1,
 MOST_HIDDEN = 0.5
 """A cutout that would hide more than this share of the forged pixels is left out: the label would no longer be true."""
 
-PRESETS: dict[str, Augment] = {
+SETS: dict[str, Augment] = {
     "none": {},
     "light": {
         "rotate": {"p": 0.3, "angle": [0, 10]},
@@ -62,7 +62,7 @@ def read_augment(value: Any, changes: Mapping[str, Any] | None = None) -> Augmen
     """Augmentations in one form, from what a recipe, a file or a flag says.
 
     Args:
-        value: a preset's name; or name -> chance, or name -> settings, where ``preset`` names one to begin with; or
+        value: a set's name; or name -> chance, or name -> settings, where ``set`` names the set to begin with; or
             None.
         changes: the same by name, over it; a chance of 0 takes one away.
 
@@ -70,14 +70,14 @@ def read_augment(value: Any, changes: Mapping[str, Any] | None = None) -> Augmen
         UsageError: an unknown name or parameter, or a value out of range; the message begins with ``augment``.
     """
     if value is None or isinstance(value, str):
-        value = {"preset": value or "none"}
+        value = {"set": value or "none"}
     if not isinstance(value, Mapping):
-        raise UsageError(f"augment: must be one of {', '.join(PRESETS)}, or a mapping of names to chances ({value!r})")
+        raise UsageError(f"augment: must be one of {', '.join(SETS)}, or a mapping of names to chances ({value!r})")
     named = {str(name).replace("_", "-"): one for name, one in {**value, **(changes or {})}.items()}
-    preset = named.pop("preset", "none")
-    if preset not in PRESETS:
-        raise unknown_name("preset of augment", str(preset), PRESETS)
-    found = {**PRESETS[preset], **{name: _one(name, one) for name, one in named.items()}}
+    begun = named.pop("set", "none")
+    if begun not in SETS:
+        raise unknown_name("set of augment", str(begun), SETS)
+    found = {**SETS[begun], **{name: _one(name, one) for name, one in named.items()}}
     # In the order in which they are applied, so that equal settings are equal.
     return {name: found[name] for name in sorted(found, key=_rank) if found[name]["p"] > 0}
 

@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from forgeprep.datasets.listing import plain
-from forgeprep.report.page import write_report
 from forgeprep.schemas.drops import REASONS
 from forgeprep.shards.read import iter_rows, shard_paths
 from forgeprep.shards.verify import verify
 from tests.conftest import UInt8
 from tests.helpers.fuzz import make_fuzz
+from tests.helpers.html import write_report
 from tests.helpers.memory import most_memory
 from tests.helpers.sabotage import sabotage
 

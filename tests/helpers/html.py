@@ -56,5 +56,9 @@ class Parsed(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
+def write_report(out: Path, file: Path | None = None, *, table: Path | None = None) -> Path:
+    return page.write_page(page.gather(out), file or out / "report" / "index.html", table)
+
+
 def parsed(out: Path) -> Parsed:
-    return Parsed(page.write_report(out).read_text(encoding="utf-8"))
+    return Parsed(write_report(out).read_text(encoding="utf-8"))

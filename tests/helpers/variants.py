@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from forgeprep.media.regions import frame_rgb
 from forgeprep.media.video import read_frames
 from forgeprep.ops.perturb.catalogue import perturb, ready
-from forgeprep.ops.perturb.draw import generator
+from forgeprep.ops.perturb.draw import seeded
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.run import execute, prepare_run
 from forgeprep.shards.read import iter_rows, shard_paths
@@ -100,7 +100,7 @@ def perturb_apart(root: Path, seed: int = 0, names: Sequence[str] = APART) -> in
     fakes = 0
     for picture in sorted(root.glob("*/image/**/*.jpg")):
         home, _, release, *rest = picture.relative_to(root).parts
-        rng = generator(seed, *picture.relative_to(root).parts)
+        rng = seeded(seed, *picture.relative_to(root).parts)
         steps = [ready(str(name), int(rng.integers(1, 4)), rng) for name in rng.choice(names, 3, replace=False)]
         changed, warps = perturb(np.ascontiguousarray(read_picture(picture)[..., ::-1]), steps, rng)
         cv2.imwrite(str(picture), cv2.cvtColor(changed, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90])

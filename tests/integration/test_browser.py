@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from forgeprep.report import page
 from forgeprep.report.render import policy_hash
 from forgeprep.shards.encode import UInt8
-from tests.helpers.html import Parsed
+from tests.helpers.html import Parsed, write_report
 from tests.helpers.shards_run import shard_rows, write_shard, write_tables
 
 
@@ -106,7 +105,7 @@ def test_a_browser_shows_the_page_and_its_controls_work(tmp_path: Path, face_pho
             row["mask_jump"] = (number + source) / 100 if row["label"] else None
         records.append(write_shard(out, f"{split}/00000", rows))
     write_tables(out, records)
-    html = page.write_report(out).read_text(encoding="utf-8")
+    html = write_report(out).read_text(encoding="utf-8")
     copy, frames = tmp_path / "copy.html", tmp_path / "frames.html"
     # The page's policy forbids what this copy adds; that is the only complaint.
     copy.write_text(html.replace("</body>", "<script>alert(1)</script></body>"), encoding="utf-8")

@@ -139,6 +139,11 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     pages = {path.stem for path in (tmp_path / "html" / "reference").glob("*.html")}
     assert pages == {"cli", "columns", "datasets", "drops", "index", "models", "perturbations", "python"}
+    # Whoever changes an example can look up all that it imports.
+    python = (tmp_path / "html/reference/python.html").read_text(encoding="utf-8")
+    sources = [path.read_text(encoding="utf-8") for path in (HERE / "examples/extend").rglob("*.py")]
+    used = {name for source in sources for name in re.findall(r"^from (forgeprep\.\S+)", source, flags=re.MULTILINE)}
+    assert [name for name in sorted(used) if f'id="module-{name}"' not in python] == []
 
 
 def test_the_readme_is_short() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from forgeprep.ops.perturb.catalogue import CATALOGUE, Step, perturb
-from forgeprep.ops.perturb.draw import generator
+from forgeprep.ops.perturb.draw import seeded
 from forgeprep.report.page import gather, render_page
 from forgeprep.shards.check_sample import row_problems
 from forgeprep.shards.read import iter_rows, shard_paths
@@ -58,7 +58,7 @@ def test_a_sample_follows_from_its_record_and_the_noise_from_the_perturbed_crop(
             names = [part.split(":") for part in (row["perturbation"] or "").split("+") if part]
             params: list[dict[str, Any]] = json.loads(row["perturbation_params"] or "[]")
             steps = [Step(name, int(severity), p) for (name, severity), p in zip(names, params, strict=True)]
-            told, _ = perturb(before[row["sample_id"]]["image"], steps, generator(0, "sample", row["sample_id"]))
+            told, _ = perturb(before[row["sample_id"]]["image"], steps, seeded(0, "sample", row["sample_id"]))
             assert (told == row["image"]).all()
             changed += bool(steps)
             assert (row["noise"] == before[row["sample_id"]]["noise"]).all() == (not steps)

@@ -156,14 +156,15 @@ def test_the_doctor_tells_what_is_missing(
     assert parts["detector", "libfacedetection"]["usable"]
     assert parts["encoder", "h264"]["usable"]
     assert not parts["weights", "s3fd"]["usable"]
+    assert parts["weights", "s3fd"]["detail"].startswith(f"not at {tmp_path}/hub/checkpoints/")
+    assert not [part["name"] for part in found["parts"] if part["needed_for"] == "what it brings"]
     for name, value in places.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("COLUMNS", "200")
     assert run_cli("doctor") == 0
     text = capfd.readouterr().out
     assert "the core works" in text
-    if parts["weights", "s3fd"]["detail"].startswith("not at"):
-        assert "missing for --detector face-alignment: weights s3fd; forgeprep weights fetch s3fd" in text
+    assert "missing for --detector face-alignment: weights s3fd; forgeprep weights fetch s3fd" in text
 
 
 def test_the_doctor_fails_where_the_core_cannot_work(tmp_path: Path) -> None:

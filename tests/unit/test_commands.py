@@ -175,7 +175,7 @@ def test_set_reaches_every_parameter() -> None:
         ("size=80", "--set must be STAGE.NAME=VALUE"),
         ("crop.size", "--set must be STAGE.NAME=VALUE"),
         ("corp.size=80", "unknown stage of --set 'corp': did you mean 'crop'?"),
-        ("crop.siez=80", "unknown parameter of the stage 'crop' 'siez': did you mean 'size'?"),
+        ("crop.siez=80", "unknown parameter of crop 'siez': did you mean 'size'?"),
         ("crop.size=big", "--set crop.size: must be a whole number"),
         ("crop.size=8", "--set crop.size: must be at least 16 (got 8)"),
         ("crop.detector=hog", "--set crop.detector: unknown face detector 'hog': did you mean 'dlib-hog'?"),
@@ -256,7 +256,7 @@ def test_a_stage_of_another_package_has_flags(capsys: pytest.CaptureFixture[str]
     found_ = parsed("run", "ffpp", "--radius", "5", "--no-soft")
     assert (found_["radius"], found_["soft"]) == ("5", False)
     assert param_owners()["size"] == "crop"
-    assert make_config_error("blur.siz=1") == "unknown parameter of the stage 'blur' 'siz': did you mean 'size'?"
+    assert make_config_error("blur.siz=1") == "unknown parameter of blur 'siz': did you mean 'size'?"
 
 
 def make_config_error(text: str) -> str:

@@ -93,11 +93,10 @@ def test_only_training_needs_torch() -> None:
             names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
             if any(name.split(".")[0] == "torch" for name in names) and room(module) not in allowed:
                 found.add(module)
-    # What finds faces and points with torch, torch.hub's folder of weights, and what is told of a machine.
+    # What finds faces and points with torch, and what is told of a machine.
     assert found <= {
         "forgeprep.faces.detectors.face_alignment",
         "forgeprep.faces.landmarkers.face_alignment",
-        "forgeprep.faces.weights",
         "forgeprep.report.machine",
     }
 

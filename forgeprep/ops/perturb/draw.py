@@ -13,7 +13,7 @@ from forgeprep.ops.perturb.catalogue import CATALOGUE, ORDER, OTHERS, SEVERITIES
 SHARES = ("mixed", "single", "clean")
 """Names that take a share of the clips, as in ``mixed:0.5``."""
 
-PRESETS = {"forgerynet": {"mixed": 0.98, "single": 0.01, "clean": 0.01}}
+NAMED_SHARES = {"forgerynet": {"mixed": 0.98, "single": 0.01, "clean": 0.01}}
 """Names that stand for shares. ``forgerynet``: 99 % of its pictures are perturbed, nearly all of them by mixtures."""
 
 MIXTURE = (2, 4)
@@ -21,7 +21,7 @@ MIXTURE = (2, 4)
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class Asked:
     """What ``--perturb`` asks for: either a chain or shares.
 
     Attributes:
@@ -34,8 +34,8 @@ class Recipe:
     single: float = 0.0
 
 
-def parse(text: str) -> Recipe:
-    """The recipe in a text such as ``jpeg:3,gaussian-blur``, ``mixed:0.98,single:0.01`` or ``forgerynet``.
+def parse(text: str) -> Asked:
+    """What is asked for by a text such as ``jpeg:3,gaussian-blur``, ``mixed:0.98,single:0.01`` or ``forgerynet``.
 
     Raises:
         UsageError: an unknown name or severity (the message suggests the nearest), shares that are not from 0 to 1 or
@@ -44,8 +44,8 @@ def parse(text: str) -> Recipe:
     items = [part.strip() for part in text.split(",") if part.strip()]
     if not items:
         raise UsageError("--perturb is empty; give names such as jpeg:3, shares such as mixed:0.5, or forgerynet")
-    if items[0] in PRESETS and len(items) == 1:
-        return _of_shares(PRESETS[items[0]])
+    if items[0] in NAMED_SHARES and len(items) == 1:
+        return _of_shares(NAMED_SHARES[items[0]])
     chain: list[tuple[str, int | None]] = []
     shares: dict[str, float] = {}
     for item in items:
@@ -54,10 +54,10 @@ def parse(text: str) -> Recipe:
             if name in shares:
                 raise UsageError(f"--perturb: {name} is given twice")
             shares[name] = _share(name, value)
-        elif name in PRESETS:
+        elif name in NAMED_SHARES:
             raise UsageError(f"--perturb: {name} stands alone, without a severity and without other names")
         elif name not in CATALOGUE and name not in OTHERS.names():
-            raise unknown_name("perturbation", name, [*CATALOGUE, *OTHERS.names(), *SHARES, *PRESETS])
+            raise unknown_name("perturbation", name, [*CATALOGUE, *OTHERS.names(), *SHARES, *NAMED_SHARES])
         else:
             chain.append((name, _severity(name, value) if colon else None))
     if chain and shares:
@@ -65,24 +65,24 @@ def parse(text: str) -> Recipe:
             f"--perturb: {chain[0][0]} is one perturbation for every clip, {next(iter(shares))} a share of the clips; "
             "give either names or shares"
         )
-    return Recipe(tuple(chain)) if chain else _of_shares(shares)
+    return Asked(tuple(chain)) if chain else _of_shares(shares)
 
 
-def draw(recipe: Recipe, rng: np.random.Generator) -> tuple[Step, ...]:
+def draw(asked: Asked, rng: np.random.Generator) -> tuple[Step, ...]:
     """The steps of one clip; none if it stays clean."""
-    if recipe.chain:
-        return tuple(ready(name, given or _any_severity(rng), rng) for name, given in recipe.chain)
+    if asked.chain:
+        return tuple(ready(name, given or _any_severity(rng), rng) for name, given in asked.chain)
     chance = rng.random()
-    if chance < recipe.mixed:
+    if chance < asked.mixed:
         names = mixture(rng, *MIXTURE)
-    elif chance < recipe.mixed + recipe.single:
+    elif chance < asked.mixed + asked.single:
         names = [str(rng.choice(list(CATALOGUE)))]
     else:
         names = []
     return tuple(ready(name, _any_severity(rng), rng) for name in names)
 
 
-def generator(seed: int, *names: str) -> np.random.Generator:
+def seeded(seed: int, *names: str) -> np.random.Generator:
     """A generator that depends on ``seed`` and ``names`` only: the same on every worker and machine."""
     digest = hashlib.sha256("\0".join([str(seed), *names]).encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
@@ -103,12 +103,12 @@ def _any_severity(rng: np.random.Generator) -> int:
     return int(rng.integers(SEVERITIES[0], SEVERITIES[-1] + 1))
 
 
-def _of_shares(shares: dict[str, float]) -> Recipe:
+def _of_shares(shares: dict[str, float]) -> Asked:
     total = sum(shares.values())
     # As typed, 0.98 + 0.01 + 0.01 is a little more than 1.
     if total > 1 + 1e-9:
         raise UsageError(f"--perturb: the shares sum up to {total:g}, more than 1")
-    return Recipe(mixed=shares.get("mixed", 0.0), single=shares.get("single", 0.0))
+    return Asked(mixed=shares.get("mixed", 0.0), single=shares.get("single", 0.0))
 
 
 def _share(name: str, value: str) -> float:

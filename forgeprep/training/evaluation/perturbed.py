@@ -16,7 +16,7 @@ import numpy as np
 from forgeprep.errors import UsageError
 from forgeprep.ops.perturb.catalogue import CATALOGUE, SEVERITIES, perturb
 from forgeprep.ops.perturb.codecs import missing_encoder
-from forgeprep.ops.perturb.draw import draw, generator, parse
+from forgeprep.ops.perturb.draw import draw, parse, seeded
 from forgeprep.params.perturb import PerturbParams
 from forgeprep.training.evaluation.details import Judged
 from forgeprep.training.evaluation.evaluate import find_verdicts
@@ -93,13 +93,13 @@ def perturbed_rows(
 
 def changing(name: str, severity: int) -> Callable[[Row], Row]:
     """What perturbs a sample as it is read: its picture, and those of its frames."""
-    recipe, seed = parse(f"{name}:{severity}"), PerturbParams().perturb_seed
+    asked, seed = parse(f"{name}:{severity}"), PerturbParams().perturb_seed
 
     def change(row: Row) -> Row:
-        steps = draw(recipe, generator(seed, "clip", row["clip_id"]))
+        steps = draw(asked, seeded(seed, "clip", row["clip_id"]))
         changed = dict(row)
         if isinstance(row.get("image"), np.ndarray):
-            changed["image"], _ = perturb(row["image"], steps, generator(seed, "sample", row["sample_id"]))
+            changed["image"], _ = perturb(row["image"], steps, seeded(seed, "sample", row["sample_id"]))
         if "frames" in row:
             changed["frames"] = [change(frame) for frame in row["frames"]]
         return changed

@@ -35,7 +35,6 @@ from forgeprep.io.safe_files import LIST_BYTES, parse_json, read_bytes
 from forgeprep.shards.records import table_bytes
 
 VERSION = 1
-STATUS = ("ok", "missing", "error")
 IDS = (
     "id", "sample_id", "path", "image_path", "img_path", "frame_path", "file_name", "filename", "file", "image", "name",
     "clip_id", "clip", "video", "video_id",
@@ -62,7 +61,7 @@ class ScoreFile:
         path: the file.
         ids: of samples or clips, or paths of pictures.
         scores: float64, NaN where there is none.
-        status: of :data:`STATUS`.
+        status: ``ok``, ``missing`` or ``error``.
         frames: the frame of the clip that ``ids`` names; None without such a column.
         facts: what the file says of its model and data; empty of other people's.
         notes: what is to be said of its columns, a line each.

@@ -42,7 +42,7 @@ class Bmn(ForgeryModel):
         samples: PositiveInt = 32,
     ) -> None:
         super().__init__()
-        self.features_of, self.scale = features, scale
+        self.scale = scale  # The task reads `features`; the network needs only their number.
         self.base = nn.Sequential(_conv(channels, 256, 4), _conv(256, 256, 4))
         self.start = nn.Sequential(_conv(256, 256, 4), nn.Conv1d(256, 1, 1))
         self.end = nn.Sequential(_conv(256, 256, 4), nn.Conv1d(256, 1, 1))

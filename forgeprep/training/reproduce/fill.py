@@ -22,7 +22,7 @@ from forgeprep.io.safe_files import read_json
 from forgeprep.training.checkpoint import drop_optimizer
 from forgeprep.training.evaluation.truth import shards_fingerprint
 from forgeprep.training.protocols.fill import checkpoint_sum
-from forgeprep.training.reproduce.judge import at_path, figures_of
+from forgeprep.training.reproduce.figures import at_path, figures_of
 from forgeprep.training.reproduce.plan import Asked, Cell, cells_of, lacking, trainings_of
 from forgeprep.training.reproduce.table import Table
 from forgeprep.training.run_folder import Training, is_finished
@@ -87,7 +87,7 @@ class Filler:
             path, key = self._figures(cell, own)
             if _read_figures(path, key) is None:
                 self.tell(f"{cell.row.name}, seed {seed}: judging {cell.data}")
-                told = self._judge(cell, own)
+                told = self._evaluate(cell, own)
                 if told is not None:
                     write_json(path, {"key": key, **told})
                     new = True
@@ -112,12 +112,12 @@ class Filler:
             drop_optimizer(training.run)  # It is three quarters of what a training keeps, and nobody goes on with it.
         return True
 
-    def _judge(self, cell: Cell, own: Training) -> dict[str, Any] | None:
+    def _evaluate(self, cell: Cell, own: Training) -> dict[str, Any] | None:
         table, asked = self.table, self.asked
-        judge = cell.row.judge if own.model == cell.row.model else {}
+        reading = cell.row.reading if own.model == cell.row.model else {}
         try:
             return figures_of(
-                own.run, asked.shards[cell.data], split=table.split, judge=judge,
+                own.run, asked.shards[cell.data], split=table.split, reading=reading,
                 samples=table.quick.samples if asked.quick else None, device=self.device, workers=self.workers,
             )  # fmt: skip
         except UsageError as error:
@@ -130,11 +130,12 @@ class Filler:
         table, asked = self.table, self.asked
         if own.run not in self._sums:
             self._sums[own.run] = checkpoint_sum(own.run)
+        # "judge" is the first name of a row's reading: figures that are there stay.
         key = {
             "checkpoint": self._sums[own.run], "shards": self._prints[cell.data], "split": table.split,
-            "judge": cell.row.judge, "samples": table.quick.samples if asked.quick else None,
+            "judge": cell.row.reading, "samples": table.quick.samples if asked.quick else None,
         }  # fmt: skip
-        return asked.to / "figures" / own.run.name / f"{cell.data}{_suffix(cell.row.judge)}.json", key
+        return asked.to / "figures" / own.run.name / f"{cell.data}{_suffix(cell.row.reading)}.json", key
 
     def _read(self, cell: Cell) -> dict[str, Any]:
         """A cell as ``table.json`` has it."""
@@ -190,10 +191,10 @@ def state_of(table: Table, asked: Asked, cell: Cell) -> tuple[list[Path], str]:
     return runs, "trained" if done == len(runs) else f"{len(runs) - done} to train"
 
 
-def _suffix(judge: Mapping[str, Any]) -> str:
+def _suffix(reading: Mapping[str, Any]) -> str:
     """What tells apart the figures of one training that is read in several ways."""
-    text = json.dumps(judge, sort_keys=True, default=str)
-    return f"-{hashlib.sha256(text.encode()).hexdigest()[:8]}" if judge else ""
+    text = json.dumps(reading, sort_keys=True, default=str)
+    return f"-{hashlib.sha256(text.encode()).hexdigest()[:8]}" if reading else ""
 
 
 def _claim(table: Table, asked: Asked, prints: Mapping[str, str]) -> None:

@@ -107,12 +107,12 @@ def with_model(table: Table, model: str) -> Table:
     table = table.model_copy(update={"quick": table.quick.model_copy(update={"models": kept})})
     if table.each is not None or any(row.learn for row in table.rows):
         rows = tuple(
-            row.model_copy(update={"model": model, "options": {}, "judge": {}, "first": None, "published": {}})
+            row.model_copy(update={"model": model, "options": {}, "reading": {}, "first": None, "published": {}})
             for row in table.rows
         )
     else:
         base = table.rows[0]
-        own: dict[str, Any] = {"name": model, "published": {}, "options": {}, "judge": {}}
+        own: dict[str, Any] = {"name": model, "published": {}, "options": {}, "reading": {}}
         if base.first is not None and base.first.gives == "features":
             own |= {"first": First(model=model, gives="features"), "options": base.options}
         else:
@@ -257,7 +257,7 @@ def check_models(table: Table, asked: Asked, cells: Iterable[Cell]) -> None:
         try:
             for training in trainings_of(table, asked, row, (), 0):
                 options = {name: value for name, value in training.options.items() if name != "features"}
-                judged = {**options, **(row.judge if training.model == row.model else {})}
+                judged = {**options, **(row.reading if training.model == row.model else {})}
                 key = json.dumps([training.model, judged], default=str)
                 if key not in seen:
                     _try(training.model, judged)

@@ -64,7 +64,7 @@ class Row(_Part):
         model: a forgery model.
         options: of the model.
         settings: of the recipe, over the model's own.
-        judge: options of the model that say how its output is read, so that several rows share a training.
+        reading: options of the model that say how its output is read, so that several rows share a training.
         weights: ``optional``, pretrained weights are taken where they are given; ``required``; ``none``, the row is
             trained from random weights.
         first: what is trained before.
@@ -78,7 +78,7 @@ class Row(_Part):
     model: str
     options: dict[str, Any] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
-    judge: dict[str, Any] = Field(default_factory=dict)
+    reading: dict[str, Any] = Field(default_factory=dict)
     weights: Literal["optional", "required", "none"] = "optional"
     first: First | None = None
     train: str | tuple[str, ...] | None = None
@@ -106,7 +106,7 @@ class Block(_Part):
 
     Attributes:
         title: as the table shows it.
-        figure: a path into what :func:`forgeprep.training.reproduce.judge.figures_of` gives, ``{}`` for the column.
+        figure: a path into what :func:`forgeprep.training.reproduce.figures.figures_of` gives, ``{}`` for the column.
         columns: name -> what stands for ``{}``, or a :class:`Column`; empty with ``each``.
         each: a column for each class of this level, as the rows have.
         data: the data set that is tested.

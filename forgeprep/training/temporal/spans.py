@@ -88,7 +88,7 @@ def frame_features(seer: LoadedModel, samples: Samples, line: Line) -> Floats:
     total, seen = np.zeros(0), np.zeros(len(line.time.frames))
     numbers, places = line.numbers, {n: [place] for n, place in zip(line.numbers, line.places, strict=True)}
     if seer.model.sequence_frames:
-        members, places = windows(line, seer.model.sequence_frames, seer.model.sequence_step)
+        members, places = sequences_around(line, seer.model.sequence_frames, seer.model.sequence_step)
         samples, numbers = _sequences(samples, members), np.arange(len(members))
     batches = [numbers[at : at + seer.recipe.batch] for at in range(0, len(numbers), seer.recipe.batch)]
     for group, found in features(seer, read_prepared(seer, samples, batches)):
@@ -99,7 +99,7 @@ def frame_features(seer: LoadedModel, samples: Samples, line: Line) -> Floats:
     return np.asarray(total / np.maximum(seen, 1)[:, None], np.float64)
 
 
-def windows(line: Line, frames: int, step: int) -> tuple[Ints, dict[int, list[int]]]:
+def sequences_around(line: Line, frames: int, step: int) -> tuple[Ints, dict[int, list[int]]]:
     """The sequences of ``frames`` samples of a track, ``step`` apart, around every so many of its frames.
 
     Neighbours share seven eighths; at a track's ends its last frame repeats.

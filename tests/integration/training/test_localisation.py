@@ -22,7 +22,7 @@ from forgeprep.training.models.bmn import Bmn
 from forgeprep.training.recipe import Recipe
 from forgeprep.training.sample_index import load_index, read_values, sequence_index
 from forgeprep.training.temporal.figures import temporal_figures
-from forgeprep.training.temporal.spans import frame_features, lines_of, load_features_model, windows
+from forgeprep.training.temporal.spans import frame_features, lines_of, load_features_model, sequences_around
 from forgeprep.training.temporal.timeline import (
     Timeline,
     make_timeline,
@@ -239,7 +239,7 @@ def test_videos_are_classified_by_clips_in_the_same_table(
     line, seer = lines_of(index)[0], load_features_model({"features": str(run)}, torch.device("cpu"))
     seen = frame_features(seer, Samples(index), line)
     assert seen.shape == (len(line.time.frames), 2304 + 1)
-    members, places = windows(line, 16, 1)
+    members, places = sequences_around(line, 16, 1)
     image = prepare_sequence(seer, Samples(index), members[0])
     with torch.inference_mode():
         np.testing.assert_allclose(seen[places[0][0]], seer.model.describe(image, (32, 32))[0].numpy(), atol=1e-4)

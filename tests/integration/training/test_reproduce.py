@@ -254,6 +254,14 @@ def test_every_table_can_be_listed_and_its_commands_given(tmp_path: Path, capsys
         check_models(unfolded(table, {}), Asked(tmp_path, {}), chosen)
     assert run_cli("reproduce", "two-stream") == 0
     assert "--preset two-stream --out shards/ffpp-c40" in capsys.readouterr().out
+    assert run_cli("reproduce", "two-stream", "--json") == 0
+    told = json.loads(capsys.readouterr().out)["tables"]
+    assert [one["table"] for one in told] == [one.table for one in tables().values() if one.paper == "two-stream"]
+    assert any("--preset two-stream --out shards/ffpp-c40" in line for line in told[0]["commands"])
+    assert run_cli("reproduce", "pixel-level", "1", "--quick", "--dry-run", "--only", "VGG3", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {cell["row"] for cell in told["cells"]} == {"VGG3"}
+    assert len(told["trainings"]) == 1
 
 
 def test_quick_makes_shards_of_a_demo_that_is_there_only_once(demo: Path, tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forgeprep.media.colour import part_gray
 from forgeprep.media.frames import Frame, UInt8
-from forgeprep.media.regions import crop_gray, crop_rgb, frame_rgb, full_range_luma, padding_of
+from forgeprep.media.regions import crop_gray, crop_rgb, frame_rgb, padding_of
 from forgeprep.ops.geometry import area_mean, iou, square_crop_box
 
 
@@ -39,7 +40,7 @@ def test_a_crop_is_the_cut_of_the_whole_converted_frame(
     """No pixel depends on where the box lies, so a fake and its original agree wherever they do in the video."""
     frame = random_frame(width, height, matrix=matrix)
     assert np.array_equal(crop_rgb(frame, box), cut_with_padding(frame_rgb(frame), box))
-    assert np.array_equal(crop_gray(frame, box), cut_with_padding(full_range_luma(frame), box))
+    assert np.array_equal(crop_gray(frame, box), cut_with_padding(part_gray(frame, (0, 0, width, height)), box))
 
 
 @given(
@@ -69,7 +70,7 @@ def test_full_range_and_limited_range_map_black_and_white() -> None:
         for level, expected in ((black, 0), (white, 255)):
             frame = Frame(0, 0.0, (np.full((4, 4), level, np.uint8), neutral, neutral), full_range=full)
             assert np.all(frame_rgb(frame) == expected)
-            assert np.all(full_range_luma(frame) == expected)
+            assert np.all(part_gray(frame, (0, 0, 4, 4)) == expected)
 
 
 def test_iou_by_hand() -> None:

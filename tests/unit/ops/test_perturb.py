@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from forgeprep.errors import UsageError
 from forgeprep.media.frames import UInt8
 from forgeprep.ops.perturb.catalogue import CATALOGUE, GROUPS, ORDER, SEVERITIES, Step, perturb, ready
-from forgeprep.ops.perturb.draw import draw, generator, parse
+from forgeprep.ops.perturb.draw import draw, parse, seeded
 from forgeprep.report.perturbations import markdown_rows
 from forgeprep.stages.base import Sample
 from forgeprep.stages.perturb import PerturbParams, apply, check
@@ -43,10 +43,10 @@ def test_any_perturbation_keeps_the_shape_and_repeats(
 ) -> None:
     image = portrait(face_photo, height, width)
     before = image.copy()
-    step = ready(name, severity, generator(seed, "clip"))
+    step = ready(name, severity, seeded(seed, "clip"))
     # What is recorded is all that is needed.
     again = Step(name, severity, json.loads(json.dumps(step.params)))
-    first, second = (perturb(image, [one], generator(seed, "sample"))[0] for one in (step, again))
+    first, second = (perturb(image, [one], seeded(seed, "sample"))[0] for one in (step, again))
     assert (first.shape, first.dtype) == (image.shape, np.uint8)
     assert (first == second).all()
     assert (image == before).all()
@@ -59,8 +59,8 @@ def test_a_higher_severity_goes_farther(face_photo: UInt8, group: str) -> None:
         for seed in (0, 1):
             far = []
             for severity in SEVERITIES:
-                step = ready(name, severity, generator(seed, name))
-                changed, _ = perturb(image, [step], generator(seed, "sample"))
+                step = ready(name, severity, seeded(seed, name))
+                changed, _ = perturb(image, [step], seeded(seed, "sample"))
                 far.append(np.abs(changed.astype(int) - image).mean())
             assert far == sorted(far), name
             assert far[0] > 0.3, name
@@ -77,7 +77,7 @@ def test_points_and_masks_go_where_the_pixels_go(
     image[y - 1 : y + 2, x - 1 : x + 2] = 255
     region = np.zeros((height, width), np.uint8)
     region[height // 4 : height - height // 4, width // 4 : width - width // 4] = 255
-    moved, (warp,) = perturb(image, [ready(name, severity, generator(seed))], generator(seed))
+    moved, (warp,) = perturb(image, [ready(name, severity, seeded(seed))], seeded(seed))
     # At the rim a part of the dot is lost, and its centre with it.
     (to_x, to_y) = warp.points(np.array([[x + 0.5, y + 0.5]]))[0]
     assume(4 < to_x < width - 4 and 4 < to_y < height - 4)
@@ -99,7 +99,7 @@ def test_points_and_masks_go_where_the_pixels_go(
 
 def test_the_shares_are_kept_and_mixtures_are_well_formed() -> None:
     recipe, count = parse("mixed:0.5,single:0.3"), 4000
-    drawn = [draw(recipe, generator(0, "clip", f"ffpp/{number}")) for number in range(count)]
+    drawn = [draw(recipe, seeded(0, "clip", f"ffpp/{number}")) for number in range(count)]
     sizes = Counter(len(steps) for steps in drawn)
     assert set(sizes) == {0, 1, 2, 3, 4}
     for share, found in ((0.2, sizes[0]), (0.3, sizes[1]), (0.5, sizes[2] + sizes[3] + sizes[4])):

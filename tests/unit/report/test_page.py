@@ -11,14 +11,13 @@ import pytest
 
 from forgeprep.errors import UsageError
 from forgeprep.io.atomic import atomic_write_bytes
-from forgeprep.report import page
 from forgeprep.report.pairs import look_at_clips, unusual
 from forgeprep.schemas.clips import CLIP_SCHEMA
 from forgeprep.shards.encode import UInt8
 from forgeprep.shards.read import iter_rows, shard_paths
 from forgeprep.shards.records import iter_records, record_path, write_record
 from tests.conftest import run_cli
-from tests.helpers.html import NASTY, Parsed, parsed
+from tests.helpers.html import NASTY, Parsed, parsed, write_report
 from tests.helpers.shards_run import make_run, shard_rows, write_shard, write_tables
 
 SECTIONS = [
@@ -86,11 +85,11 @@ def test_its_figures_are_those_of_the_tables(tmp_path: Path, face_photo: UInt8) 
 
 def test_the_same_samples_give_the_same_page_in_either_format(tmp_path: Path, face_photo: UInt8) -> None:
     out = make_run(tmp_path, face_photo, formats=("parquet", "webdataset"))
-    both = page.write_report(out).read_bytes()
-    assert page.write_report(out, tmp_path / "else" / "page.html").read_bytes() == both
+    both = write_report(out).read_bytes()
+    assert write_report(out, tmp_path / "else" / "page.html").read_bytes() == both
     for path in out.glob("shards/*/*.parquet"):
         path.unlink()
-    assert page.write_report(out).read_bytes() == both
+    assert write_report(out).read_bytes() == both
 
 
 def test_what_comes_from_outside_is_escaped(tmp_path: Path, face_photo: UInt8) -> None:
@@ -158,7 +157,7 @@ def test_an_empty_run_an_unfinished_one_and_a_damaged_one_get_a_page(tmp_path: P
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UsageError, match="holds no run"):
-        page.write_report(tmp_path)
+        write_report(tmp_path)
     assert run_cli("report", str(tmp_path / "nowhere")) == 2
     assert "holds no run" in capsys.readouterr().err
 

@@ -11,12 +11,12 @@ import pytest
 
 from forgeprep.report import page
 from forgeprep.report.choose import Group
-from forgeprep.report.verdict import judge
+from forgeprep.report.verdict import verdict_of
 from forgeprep.report.worst import HEADER
 from forgeprep.shards.encode import UInt8
 from forgeprep.shards.records import write_record
 from tests.conftest import run_cli
-from tests.helpers.html import Parsed
+from tests.helpers.html import Parsed, write_report
 from tests.helpers.shards_run import make_run, shard_rows, write_shard, write_tables
 
 Row = dict[str, Any]
@@ -48,7 +48,7 @@ def write(out: Path, photo: UInt8, change: Callable[[Row], None], split: str = "
 def test_what_needs_a_look_leads_to_the_pictures_of_it(tmp_path: Path, face_photo: UInt8) -> None:
     # The split val has the real's three samples only.
     found = page.gather(write(tmp_path, face_photo, spoilt, "val", keep=3))
-    verdict = judge(found)
+    verdict = verdict_of(found)
     said = [notice.text for notice in verdict.look]
     starts = ["The split val has no fakes", "Low confidence", "High stray", "3 clips of 7 lost samples"]
     assert len(said) == len(starts)
@@ -73,7 +73,7 @@ def test_masks_that_differ_from_the_datasets_own_need_a_look(tmp_path: Path, fac
             # Too near for a doubt about the masks alone.
             row["mask_agreement"] = 0.67 if row["method"] == "FaceSwap" else 0.9
 
-    verdict = judge(page.gather(write(tmp_path, face_photo, apart)))
+    verdict = verdict_of(page.gather(write(tmp_path, face_photo, apart)))
     notice = next(one for one in verdict.look if one.text.startswith("Masks differ from the dataset's own"))
     assert "1 method of 2" in notice.text
     assert [link.words for link in notice.links] == ["FaceSwap (c23) 0.67", "figures"]
@@ -96,7 +96,7 @@ def test_a_run_without_faults_needs_no_look(tmp_path: Path, face_photo: UInt8) -
     record["clips"][-1] |= {"dropped": 0}
     write_tables(tmp_path, [record])
     write_record(tmp_path, record)
-    verdict = judge(page.gather(tmp_path))
+    verdict = verdict_of(page.gather(tmp_path))
     assert verdict.look == []
     for part in ("All 9 planned samples", "train has reals and fakes", "under 0.5", "jumps", "stray"):
         assert any(part in line for line in verdict.well), part
@@ -131,7 +131,7 @@ def test_sequences_are_ranked_by_their_worst_frame_and_older_runs_by_what_they_h
         assert len(found.measures.worst) == min(2, sum(found.measures.rows[kind] for kind in fakes))
         assert all(row["mask_stray"] is None and row["frame_index"] >= 0 for row in found.measures.worst)
         # Nothing is claimed of what is not known; the pictures are measured.
-        assert not any("stray" in line or "jump" in line for line in judge(found).well)
+        assert not any("stray" in line or "jump" in line for line in verdict_of(found).well)
         shown = [shown for sheet in found.pictures.sheets.values() for shown in sheet if shown.signs]
         assert shown
         assert any(one.signs.stray is not None for one in shown if one.signs)
@@ -139,7 +139,7 @@ def test_sequences_are_ranked_by_their_worst_frame_and_older_runs_by_what_they_h
 
 def test_a_run_of_masks_alone_has_no_list(tmp_path: Path, face_photo: UInt8) -> None:
     out = make_run(tmp_path, face_photo, stages=("crop",))
-    page.write_report(out, table=tmp_path / "worst.csv")
+    write_report(out, table=tmp_path / "worst.csv")
     assert (tmp_path / "worst.csv").read_text() == ",".join(HEADER) + "\n"
     html = Parsed((out / "report/index.html").read_text(encoding="utf-8"))
     assert "worst" not in [own.get("id") for own in html.attributes("section")]

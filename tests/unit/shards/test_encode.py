@@ -113,5 +113,5 @@ def test_only_the_crop_takes_the_chosen_format(face_photo: UInt8) -> None:
     assert encoded["image"]["path"] == "a/b/0/000001.jpg"
     assert encoded["mask"]["path"] == "a/b/0/000001.mask.png"
     assert encoded["difference"] is None
-    with pytest.raises(VerifyError, match=r"a/b/0/000001: the stage 'crop' did not set 'image'"):
+    with pytest.raises(VerifyError, match=r"a/b/0/000001: lacks 'image', a column of the stage 'crop'"):
         encode_row({**row, "image": None}, columns, "jpeg", 90)

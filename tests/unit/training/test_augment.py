@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from forgeprep.errors import UsageError
 from forgeprep.faces.landmarkers.base import IBUG_68
 from forgeprep.ops.perturb.catalogue import CATALOGUE
-from forgeprep.training.augment import MOST_HIDDEN, PRESETS, augmented, draw_steps, read_augment, summary
+from forgeprep.training.augment import MOST_HIDDEN, SETS, augmented, draw_steps, read_augment, summary
 from forgeprep.training.recipe import Recipe, make_recipe
 from forgeprep.training.run_folder import differing
 from forgeprep.training.transforms import collate, prepare
@@ -162,7 +162,7 @@ def test_settings_have_one_form_however_they_are_given() -> None:
     changed = make_recipe("fn3-seg", {"augment": "light", "augment.jpeg": 0, "augment.gaussian_blur": 1})
     assert "jpeg" not in changed.augment
     assert changed.augment["gaussian-blur"] == {"p": 1.0}
-    assert changed.augment.keys() == PRESETS["light"].keys() - {"jpeg"}
+    assert changed.augment.keys() == SETS["light"].keys() - {"jpeg"}
     again = Recipe(**changed.model_dump(mode="json"))
     assert list(again.augment.items()) == list(changed.augment.items())
     assert summary(read_augment({"jpeg": {"p": 0.5, "quality": [40, 100]}})) == "jpeg 0.5 (quality 40 to 100)"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from forgeprep.training.evaluation.metrics import MagnitudeCounts
 from forgeprep.training.models.bmn import Bmn, sampling
-from forgeprep.training.temporal.spans import Line, windows
+from forgeprep.training.temporal.spans import Line, sequences_around
 from forgeprep.training.temporal.timeline import (
     make_timeline,
     on_known_frames,
@@ -28,14 +28,14 @@ def test_sequences_around_each_moment_by_hand() -> None:
     places = np.array(frames)[order]
     time = make_timeline("c", [0, 1, 2, 3, 4, 5], [0] * 6, None)
     line = Line(time, 10 + order, places, np.zeros(6), np.array(tracks)[order])
-    members, at = windows(line, 4, 1)
+    members, at = sequences_around(line, 4, 1)
     assert members.tolist() == [
         [10, 10, 10, 11], [10, 10, 11, 12], [10, 11, 12, 13], [11, 12, 13, 14], [12, 13, 14, 15], [13, 14, 15, 15],
         [16, 16, 16, 17], [16, 16, 17, 17],
     ]  # fmt: skip
     assert list(at.values()) == [[0], [1], [2], [3], [4], [5], [0], [1]]
     # Sixteen frames: every second moment, which stands for its neighbour too.
-    members, at = windows(line, 16, 1)
+    members, at = sequences_around(line, 16, 1)
     assert list(at.values()) == [[0, 1], [2, 3], [4, 5], [0, 1]]
     assert members[1].tolist() == [10] * 6 + [11, 12, 13, 14] + [15] * 6
 

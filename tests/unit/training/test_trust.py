@@ -20,9 +20,9 @@ from forgeprep.training.evaluation.delong import compare, delong_covariance
 from forgeprep.training.evaluation.detail_tables import robust_parts
 from forgeprep.training.evaluation.details import Judged, details
 from forgeprep.training.evaluation.document import evaluation_parts, markdown
-from forgeprep.training.evaluation.folder import write_evaluation
 from forgeprep.training.evaluation.intervals import Bootstrap, difference, intervals
 from forgeprep.training.evaluation.metrics import equal_error_rate
+from forgeprep.training.evaluation.output import write_evaluation
 from forgeprep.training.evaluation.parts import Table
 from forgeprep.training.evaluation.robust import robust_row, robustness
 from forgeprep.training.evaluation.summary import summary

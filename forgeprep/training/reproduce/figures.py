@@ -27,7 +27,7 @@ def figures_of(
     out: Path,
     *,
     split: str,
-    judge: Mapping[str, Any],
+    reading: Mapping[str, Any],
     samples: int | None = None,
     device: str | None = None,
     workers: int | None = None,
@@ -38,7 +38,7 @@ def figures_of(
         run: the training.
         out: the shards.
         split: what is judged.
-        judge: options of the model that say how its output is read.
+        reading: options of the model that say how its output is read.
         samples: at most so many, evenly spread; None for all.
         device: where.
         workers: threads that decode; None as in training.
@@ -55,7 +55,7 @@ def figures_of(
     if is_of_spans(run):
         found = evaluate_spans(run, [out], split=split, device=device)["sets"][str(out)]
         return {"spans": found["ways"]["bmn"], "samples": found["clips"]}
-    loaded = load_model(run, device, options=judge).with_workers(workers)
+    loaded = load_model(run, device, options=reading).with_workers(workers)
     index = as_taken(load_index([out], split, numbered=loaded.config["methods"]), loaded.model)
     count = len(index) if samples is None else min(samples, len(index))
     numbers = np.unique(np.linspace(0, len(index) - 1, count).astype(np.int64))

@@ -3,11 +3,12 @@
     python benchmarks/masks_fit.py ../shared/data/footage --clips lp_d10 lp_d12 lp_d18 lp_s20 lp_s29 vr_1 vr_5 \\
         --held lp_d18,vr_5 lp_d10,lp_s29
 
-It writes ``forgeprep/ops/evidence_net.npz`` and ``forgeprep/ops/confidence_model.py``. Clips are forged in the ways of
+It writes ``forgeprep/ops/evidence_net.onnx`` and ``forgeprep/ops/confidence_model.py``. Clips are forged in the ways of
 ``forgeries.py``, several times each, and in random ways (``random_forgeries.py``); all is coded in several qualities.
 Originals against their own re-encodings teach what is no forgery. The demo takes part, so that what is right there
 stays right. The confidence, a linear model of the IoU, is fitted on further forgeries of clips that are held out: their
-masks are made by networks that never saw them. Takes two and a half hours of CPU and 12 GB. Needs the extra ``train``.
+masks are made by networks that never saw them. Takes two and a half hours of CPU and 12 GB. Needs the extras ``train``
+and ``dev``.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def main() -> None:
     weights, bias = fit_overlap(np.concatenate(rows), np.concatenate(overlaps))
     ops = Path(evidence.__file__).parent
     (ops / "confidence_model.py").write_text(TEXT.format(_numbers(weights), _numbers([bias])))
-    save(train([run for _, runs in known for run in runs] + demo), ops / "evidence_net.npz")
+    save(train([run for _, runs in known for run in runs] + demo), ops / "evidence_net.onnx")
 
 
 def measured_clip(shots: list[Any], number: int, plan: Plan) -> list[dict[str, Any]]:

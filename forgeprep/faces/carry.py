@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from forgeprep.faces.appearance import look_at, same_face
 from forgeprep.faces.tracks import Point, Track
 from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.regions import Box
+from forgeprep.media.scale import area_mean
 from forgeprep.ops.geometry import iou
 
 TRACKER_LINES = 360
@@ -70,7 +70,7 @@ class Carrier:
                 self._grays[frame.index] = np.array(frame.y)
             else:
                 size = max(1, round(width * TRACKER_LINES / height)), TRACKER_LINES
-                self._grays[frame.index] = np.asarray(cv2.resize(frame.y, size, interpolation=cv2.INTER_AREA), np.uint8)
+                self._grays[frame.index] = area_mean(frame.y, size)
         return self._grays[frame.index]
 
 

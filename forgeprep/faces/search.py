@@ -22,7 +22,8 @@ from forgeprep.faces.detectors import Detection, FaceDetector
 from forgeprep.faces.tracks import KEY_EVERY, LEAST_HEIGHT, SPAN, Face, Point, Survey, Track, settle
 from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.regions import Box
-from forgeprep.ops.geometry import area_mean, iou
+from forgeprep.media.scale import area_mean
+from forgeprep.ops.geometry import iou
 
 KEY_BUSY = 2
 """Frames between two key frames where faces come, go or move by much of their size."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from forgeprep.media.colour import part_gray, part_rgb
 from forgeprep.media.frames import Frame, Plane, UInt8
+from forgeprep.media.scale import area_mean
 
 Box = tuple[float, float, float, float]
 IntBox = tuple[int, int, int, int]
@@ -55,8 +56,10 @@ def small_rgb(frame: Frame, lines: int) -> tuple[UInt8, float]:
     if scale == 1.0:
         return frame_rgb(frame), 1.0
     size = max(1, round(width / scale)), lines
-    interpolation = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
-    planes = tuple(np.asarray(cv2.resize(plane, size, interpolation=interpolation)) for plane in frame.planes)
+    planes = tuple(
+        area_mean(plane, size) if scale > 1 else np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR))
+        for plane in frame.planes
+    )
     return frame_rgb(replace(frame, planes=planes, shift=(0, 0))), scale
 
 
@@ -87,8 +90,9 @@ def _scaled_part(plane: Plane, box: IntBox, side: int) -> Plane:
     before, after = max(0, left - x0), max(0, x1 - left - part.shape[1])
     if above or below or before or after:
         part = cv2.copyMakeBorder(part, above, below, before, after, cv2.BORDER_REPLICATE)
-    interpolation = cv2.INTER_AREA if part.shape[0] >= 1.6 * side else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(part, (side, side), interpolation=interpolation))
+    if part.shape[0] >= 1.6 * side:
+        return area_mean(part, (side, side))
+    return np.asarray(cv2.resize(part, (side, side), interpolation=cv2.INTER_LINEAR))
 
 
 def padding_of(box: IntBox, size_wh: tuple[int, int]) -> IntBox:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.regions import Box
+from forgeprep.media.scale import area_mean
 from forgeprep.ops.geometry import square_crop_box
 from forgeprep.ops.robust import median_of_least, quantile
 
@@ -45,7 +46,7 @@ def face_patch(frame: Frame, face: Box) -> UInt8:
     around = max(0, -y0), max(0, y1 - height), max(0, -x0), max(0, x1 - width)
     if any(around):
         part = np.asarray(cv2.copyMakeBorder(part, *around, cv2.BORDER_REPLICATE), np.uint8)
-    return frame.limited(np.asarray(cv2.resize(part, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8))
+    return frame.limited(np.asarray(area_mean(part, (SIDE, SIDE)), np.uint8))
 
 
 def change_signal(fake: UInt8, original: UInt8) -> float:

@@ -80,19 +80,6 @@ def iou(a: Box, b: Box) -> float:
     return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
-def area_mean(plane: UInt8, size_wh: tuple[int, int]) -> UInt8:
-    """A plane scaled down by area averages, uint8 (H, W), as by OpenCV; twice as fast for whole factors."""
-    columns, rows = size_wh
-    height, width = plane.shape
-    down, across = height // rows, width // columns
-    # OpenCV rounds differently for two by two; sums of more than 257 levels do not fit into 16 bits.
-    if (rows * down, columns * across) != plane.shape or not 3 <= min(down, across) <= max(down, across) <= 257:
-        return np.asarray(cv2.resize(plane, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
-    sums = np.add.reduce(plane.reshape(rows, down, width), axis=1, dtype=np.uint16).astype(np.float32)
-    sums = sums.reshape(-1, across) @ np.ones(across, np.float32)
-    return np.asarray(np.rint(sums * np.float32(1 / (down * across))), np.uint8).reshape(rows, columns)
-
-
 def resize_square(image: UInt8, size: int) -> UInt8:
     """Resize to size x size: area average when shrinking, cubic when growing."""
     if image.shape[:2] == (size, size):

@@ -23,6 +23,7 @@ import numpy as np
 
 from forgeprep.media.frames import UInt8
 from forgeprep.media.regions import IntBox
+from forgeprep.media.scale import area_mean
 from forgeprep.ops.confidence_model import FIT_BIAS, FIT_WEIGHTS
 from forgeprep.ops.evidence import (
     CELLS_ACROSS_FACE,
@@ -268,7 +269,7 @@ def _region(mask: UInt8, crop: Crop, side: int) -> Bool:
         return np.asarray(cv2.warpAffine(mask, crop.to_grid(side), (side, side), flags=cv2.INTER_LINEAR) > 127)
     grid = np.zeros((side, side), bool)
     x0, y0, x1, y1 = (round(side * place) for place in crop.place)
-    small = cv2.resize(mask, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA) > 127
+    small = area_mean(mask, (x1 - x0, y1 - y0)) > 127
     rows, columns = slice(max(0, y0), min(side, y1)), slice(max(0, x0), min(side, x1))
     grid[rows, columns] = small[rows.start - y0 : rows.stop - y0, columns.start - x0 : columns.stop - x0]
     return grid

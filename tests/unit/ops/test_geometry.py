@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,7 +7,7 @@ from hypothesis import strategies as st
 from forgeprep.media.colour import part_gray
 from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.regions import crop_gray, crop_rgb, frame_rgb, padding_of
-from forgeprep.ops.geometry import area_mean, iou, square_crop_box
+from forgeprep.ops.geometry import iou, square_crop_box
 
 
 def random_frame(width: int, height: int, seed: int = 0, matrix: str = "bt601") -> Frame:
@@ -76,15 +75,3 @@ def test_full_range_and_limited_range_map_black_and_white() -> None:
 def test_iou_by_hand() -> None:
     assert iou((0, 0, 10, 10), (5, 0, 15, 10)) == 50 / 150
     assert iou((0, 0, 10, 10), (10, 0, 20, 10)) == 0
-
-
-@given(
-    st.integers(1, 70), st.integers(1, 40), st.integers(1, 30), st.integers(1, 30), st.integers(0, 1), st.integers(0)
-)
-@settings(deadline=None)
-def test_area_means_are_opencvs(columns: int, rows: int, across: int, down: int, more: int, seed: int) -> None:
-    """Whole factors and others, also of a part of a plane, of few levels so that halves come up."""
-    width, height = columns * across + more, rows * down
-    plane = np.random.default_rng(seed).integers(0, 256 if seed % 2 else 2, (height, width + 3), dtype=np.uint8)[:, 3:]
-    plain = cv2.resize(plane, (columns, rows), interpolation=cv2.INTER_AREA)
-    assert np.array_equal(area_mean(plane, (columns, rows)), plain)

@@ -20,7 +20,7 @@ from forgeprep.stages import resolve_stages
 
 # Of `forgeprep run ffpp --stages crop,noise` at version 0.1.0, before detectors had versions of their own.
 PACKAGES = {"forgeprep": __version__, **{name: version(name) for name in _VERSIONED}}
-COMMON = PACKAGES | {"mask network": network_sha256()}
+COMMON = PACKAGES | {"mask network": network_sha256(), "onnxruntime": version("onnxruntime")}
 
 
 def settings(**given: Any) -> tuple[dict[str, str], str]:

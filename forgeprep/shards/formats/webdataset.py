@@ -74,8 +74,8 @@ class TarWriter:
 
     def _files(self, row: Row, marks: list[str]) -> Iterator[tuple[str, bytes]]:
         """End of its name and bytes of each file; what has files is taken out of the row, and ``marks`` the absent."""
-        lead = next(picture for picture in pictures_of(row[MAIN]) if picture is not None)
-        black = {column.name: _black(column, lead) for column in self._columns} if self._placeholders else {}
+        first = next(picture for picture in pictures_of(row[MAIN]) if picture is not None)
+        black = {column.name: _black(column, first) for column in self._columns} if self._placeholders else {}
         for name in (*(column.name for column in self._columns), *self._bytes):
             frames, there = isinstance(row[name], list), False
             for number, value in enumerate(row[name] if frames else [row[name]]):

@@ -64,7 +64,7 @@ class Ready:
     notes: tuple[str, ...] = ()
 
     @property
-    def cut(self) -> float:
+    def map_threshold(self) -> float:
         """From where on a place of the map counts as forged: where the verdict is the map's mean, its threshold."""
         return self.loaded.model.tau if self.loaded.model.learns_label() else self.loaded.threshold
 
@@ -288,7 +288,7 @@ def _scored_pictures(
                  "box": [round(side, 1) for side in face.box], "score": round(score, 5)}
                 for face, score in zip(here, scores, strict=True)
             ]  # fmt: skip
-        yield annotate(frame_rgb(frame), last, ready.loaded.threshold, ready.cut), frame.time_s
+        yield annotate(frame_rgb(frame), last, ready.loaded.threshold, ready.map_threshold), frame.time_s
     if not found.frames:
         raise MediaError(str(file), "no frame of it can be decoded; fetch it again")
 

@@ -149,7 +149,7 @@ def test_commands_that_no_test_runs_have_options_that_exist() -> None:
             del words[words.index(">") :]
         command = typer.main.get_command(app)
         while hasattr(command, "get_command"):
-            command = command.get_command(None, words.pop(0))  # type: ignore[arg-type]
+            command = command.get_command(None, words.pop(0))
             assert command is not None, words
         command.make_context("forgeprep", words)
 

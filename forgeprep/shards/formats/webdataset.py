@@ -102,10 +102,10 @@ class TarWriter:
         self._tar.addfile(info, io.BytesIO(data))
 
 
-def _black(column: Column, lead: Mapping[str, Any]) -> tuple[str, bytes]:
+def _black(column: Column, crop: Mapping[str, Any]) -> tuple[str, bytes]:
     """The ending and the bytes of a black picture in place of one that a sample lacks, of the crop's size."""
-    suffix = lead["path"].rpartition(".")[2] if column.as_run else "png"
-    wide, high = size_wh(lead["bytes"]) or (1, 1)
+    suffix = crop["path"].rpartition(".")[2] if column.as_run else "png"
+    wide, high = size_wh(crop["bytes"]) or (1, 1)
     shape = (high, wide, 3) if column.channels == 3 else (high, wide)
     name = next(name for name, extension in EXTENSIONS.items() if extension == suffix)
     return suffix, encode_image(np.zeros(shape, np.uint8), name, packing=column.packing)

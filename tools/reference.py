@@ -98,6 +98,8 @@ def cli_page() -> list[str]:
     for names, one in _commands(command, ()):
         lines += [f"## forgeprep {' '.join(names)}", "", (one.help or "").replace("\b", "").strip(), ""]
         lines += _options(one)
+        if one.epilog:
+            lines += ["```sh", one.epilog.strip(), "```", ""]
     return lines
 
 
@@ -117,15 +119,19 @@ def _commands(group: Any, names: tuple[str, ...]) -> Iterable[tuple[tuple[str, .
 
 
 def _options(command: Any) -> list[str]:
+    import click
+
+    from forgeprep.commands.groups import plain_name
+
+    context = click.Context(command)
     panels: dict[str, list[list[str]]] = {}
     for parameter in command.params:
         if getattr(parameter, "hidden", False) or parameter.name == "help":
             continue
         argument = parameter.param_type_name == "argument"
         panel = getattr(parameter, "rich_help_panel", None) or ("Arguments" if argument else "Options")
-        shown = [parameter.metavar or parameter.name.upper()] if argument else parameter.opts
-        name = ", ".join(f"`{one}`" for one in shown)
-        panels.setdefault(panel, []).append([name, getattr(parameter, "help", None) or ""])
+        name, told = parameter.get_help_record(context)
+        panels.setdefault(panel, []).append([f"`{plain_name(name, argument)}`", " ".join(told.split())])
     lines = []
     for panel, rows in panels.items():
         lines += [*table([panel, ""], rows), ""]

@@ -99,7 +99,7 @@ class Command(TyperCommand):
             if record is not None:
                 argument = param.param_type_name == "argument"
                 usual = "Arguments" if argument else "Options"
-                row = _plain(record[0], argument), record[1]
+                row = plain_name(record[0], argument), record[1]
                 headings.setdefault(getattr(param, "rich_help_panel", None) or usual, []).append(row)
         for heading in sorted(headings, key=lambda heading: (heading == "Options") - (heading == "Arguments")):
             with formatter.section(heading):
@@ -113,10 +113,10 @@ class Command(TyperCommand):
                     formatter.write(f"  {line}\n")
 
 
-def _plain(name: str, argument: bool) -> str:
+def plain_name(name: str, argument: bool) -> str:
     """What takes a value without Python's names of types: a flag has the word that others have, an argument has none.
 
-    >>> _plain("OUT <Path>", True), _plain("--seed <int range>", False), _plain("--log <a|b>", False)
+    >>> plain_name("OUT <Path>", True), plain_name("--seed <int range>", False), plain_name("--log <a|b>", False)
     ('OUT', '--seed INTEGER', '--log <a|b>')
     """
     if argument:

@@ -124,13 +124,13 @@ def train_with_bar(
     run = training.run
     for line in (*crop_warnings(training.shards), *val_warnings(training.shards)):
         console.print(line, markup=False)
-    many = gpus is not None and gpus > 1
+    several = gpus is not None and gpus > 1
 
     def ask() -> None:
         run.mkdir(parents=True, exist_ok=True)  # It may come before the first process has made it.
         (run / STOP).touch()
 
-    with interruptible(ask if many else None) as stop, board(training.recipe.epochs) as tell:
+    with interruptible(ask if several else None) as stop, board(training.recipe.epochs) as tell:
 
         def report(facts: dict[str, Any]) -> None:
             tell(facts)
@@ -138,7 +138,7 @@ def train_with_bar(
                 raise Stopped(f"stopped at step {facts['step']}")
 
         try:
-            if many:
+            if several:
                 best = train_on_gpus(training, gpus or 0, report=tell)
             else:
                 best = train(training, device=device_of(gpus), report=report)

@@ -21,7 +21,7 @@ def literal_mask(fake: UInt8, original: UInt8, threshold: int = 0) -> UInt8:
         threshold: 0 to 254, in levels of 255.
 
     Returns:
-        uint8 (H, W), 255 manipulated, 0 pristine; all 0 where nothing exceeds the threshold.
+        uint8 (H, W), 255 forged, 0 pristine; all 0 where nothing exceeds the threshold.
     """
     difference = cv2.absdiff(fake, original).max(axis=2)
     return np.where(difference > threshold, 255, 0).astype(np.uint8)

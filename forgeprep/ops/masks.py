@@ -93,7 +93,7 @@ class DifferenceMask:
     """A mask and what it was made from.
 
     Attributes:
-        mask: uint8 (H, W), 255 manipulated, 0 pristine; all 0 where the pair does not differ visibly.
+        mask: uint8 (H, W), 255 forged, 0 pristine; all 0 where the pair does not differ visibly.
         difference: uint8 (H, W), how likely each pixel was forged: 128 as likely as not, 20 more for each unit of
             log-odds, 1 to 255; 0 not compared (padding).
         threshold: the level of the difference above which pixels belong to the mask, 0 to 254.
@@ -159,7 +159,7 @@ def binarise(difference: UInt8, threshold: int, *, enlarge: float = 1.3) -> UInt
         enlarge: side of the crop over side of the face box.
 
     Returns:
-        uint8 (H, W), 255 manipulated, 0 pristine; all 0 where nothing exceeds the threshold.
+        uint8 (H, W), 255 forged, 0 pristine; all 0 where nothing exceeds the threshold.
     """
     height, width = difference.shape
     # The evidence has no more detail than twice the grid's; the outline is smooth when it is scaled up from there.

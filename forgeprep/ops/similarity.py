@@ -8,10 +8,10 @@ import numpy.typing as npt
 
 
 def mask_grid(mask: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.bool_]:
-    """The mask on a ``side`` x ``side`` grid: True where at least half of a cell's area is manipulated.
+    """The mask on a ``side`` x ``side`` grid: True where at least half of a cell's area is forged.
 
     Args:
-        mask: uint8 (H, W), 0 pristine, 255 manipulated.
+        mask: uint8 (H, W), 0 pristine, 255 forged.
         side: cells along each edge.
 
     Returns:
@@ -35,7 +35,7 @@ def unpack_grid(bits: bytes, side: int) -> npt.NDArray[np.bool_]:
 
 
 def similarity_map(grid: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """The pairwise ground truth, bool (side*side, side*side): True where two cells *differ* (one manipulated, one not).
+    """The pairwise ground truth, bool (side*side, side*side): True where two cells *differ* (one forged, one not).
 
     Its diagonal is False, it is symmetric, and it is all False for a real.
     """

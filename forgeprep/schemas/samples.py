@@ -191,7 +191,7 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         "mask",
         "mask",
         IMAGE_TYPE,
-        "8-bit gray, 255 manipulated, 0 pristine; size of the crop; null where mask_source is absent",
+        "8-bit gray, 255 forged, 0 pristine; size of the crop; null where mask_source is absent",
         nullable=True,
         kind="image",
         packing="runs",
@@ -261,7 +261,7 @@ SAMPLE_COLUMNS: tuple[Column, ...] = (
         "mask_fraction",
         "mask",
         pa.float32(),
-        "manipulated share of the crop's pixels, 0 to 1; null without mask",
+        "forged share of the crop's pixels, 0 to 1; null without mask",
         nullable=True,
     ),
     Column(

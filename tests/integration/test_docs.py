@@ -68,7 +68,7 @@ def copy(source: Path, target: Path) -> None:
 
 def commands(block: str) -> list[list[str]]:
     lines = re.sub(r"\\\n\s*", " ", block).splitlines()
-    return [shlex.split(line) for line in lines if line.strip()]
+    return [shlex.split(line, comments=True) for line in lines if line.strip()]
 
 
 def smaller(arguments: list[str]) -> list[str]:
@@ -128,6 +128,30 @@ def test_a_page_can_be_followed(page: Path, place: Path, tmp_path: Path, monkeyp
             [sys.executable, "-c", "\n".join(python)], capture_output=True, text=True, check=False, env=environment
         )
         assert told.returncode == 0, told.stderr
+
+
+def test_commands_that_no_test_runs_have_options_that_exist() -> None:
+    """Those of ``sh``: they need a dataset, a cluster, a GPU or the network."""
+    import typer.main
+
+    from forgeprep.cli import app
+
+    pages = [HERE / "README.md", *(page for page in DOCS.rglob("*.md") if "reference" not in page.parts)]
+    blocks = [
+        block
+        for page in pages
+        for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    ]
+    lines = [words for block in blocks for words in commands(block) if words[0] == "forgeprep"]
+    assert len(lines) > 30
+    for _, *words in lines:
+        if ">" in words:
+            del words[words.index(">") :]
+        command = typer.main.get_command(app)
+        while hasattr(command, "get_command"):
+            command = command.get_command(None, words.pop(0))
+            assert command is not None, words
+        command.make_context("forgeprep", words)
 
 
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:

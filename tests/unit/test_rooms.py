@@ -6,11 +6,16 @@ Imports are read from the source, those inside functions and for types alone too
 from __future__ import annotations
 
 import ast
+import re
+import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+
+from forgeprep.report.machine import MODULES
 
 HERE = Path(__file__).resolve().parents[2]
 
@@ -99,6 +104,42 @@ def test_only_training_needs_torch() -> None:
         "forgeprep.faces.landmarkers.face_alignment",
         "forgeprep.report.machine",
     }
+
+
+def test_only_commands_print() -> None:
+    found = set()
+    for module, tree in modules().items():
+        for node in ast.walk(tree):
+            printed = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+            names = [n.name for n in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            if printed or {name.split(".")[0] for name in names} & {"rich", "typer"}:
+                found.add(room(module))
+    assert found <= {"commands", "cli"}
+
+
+def test_the_core_depends_on_what_it_imports_and_on_nothing_else() -> None:
+    project = tomllib.loads((HERE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = [re.split(r"[^\w-]", line)[0].lower() for line in project["dependencies"]]
+    modules_of = {
+        "dlib-bin": "dlib", "opencv-python": "cv2", "pillow": "PIL", "pywavelets": "pywt", "pyyaml": "yaml",
+        "scikit-image": "skimage",
+    }  # fmt: skip
+    needed = {modules_of.get(name, name.replace("-", "_")) for name in names}
+    imported = {
+        name.split(".")[0]
+        for tree in modules().values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([n.name for n in node.names] if isinstance(node, ast.Import) else [str(node.module)])
+    }
+    assert needed - imported == set()
+    # `doctor` tries each of them.
+    assert set(MODULES) == needed
+    # Of extras, and psutil, which Ray brings.
+    optional = "duckdb face_alignment peft psutil safetensors scipy sklearn torch transformers wandb"
+    others = imported - set(sys.stdlib_module_names) - needed - {"forgeprep"}
+    assert others == set(optional.split())
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

@@ -74,8 +74,8 @@ class TarWriter:
 
     def _files(self, row: Row, marks: list[str]) -> Iterator[tuple[str, bytes]]:
         """End of its name and bytes of each file; what has files is taken out of the row, and ``marks`` the absent."""
-        lead = next(picture for picture in pictures_of(row[MAIN]) if picture is not None)
-        black = {column.name: _black(column, lead) for column in self._columns} if self._placeholders else {}
+        first = next(picture for picture in pictures_of(row[MAIN]) if picture is not None)
+        black = {column.name: _black(column, first) for column in self._columns} if self._placeholders else {}
         for name in (*(column.name for column in self._columns), *self._bytes):
             frames, there = isinstance(row[name], list), False
             for number, value in enumerate(row[name] if frames else [row[name]]):
@@ -102,10 +102,10 @@ class TarWriter:
         self._tar.addfile(info, io.BytesIO(data))
 
 
-def _black(column: Column, lead: Mapping[str, Any]) -> tuple[str, bytes]:
+def _black(column: Column, crop: Mapping[str, Any]) -> tuple[str, bytes]:
     """The ending and the bytes of a black picture in place of one that a sample lacks, of the crop's size."""
-    suffix = lead["path"].rpartition(".")[2] if column.as_run else "png"
-    wide, high = size_wh(lead["bytes"]) or (1, 1)
+    suffix = crop["path"].rpartition(".")[2] if column.as_run else "png"
+    wide, high = size_wh(crop["bytes"]) or (1, 1)
     shape = (high, wide, 3) if column.channels == 3 else (high, wide)
     name = next(name for name, extension in EXTENSIONS.items() if extension == suffix)
     return suffix, encode_image(np.zeros(shape, np.uint8), name, packing=column.packing)

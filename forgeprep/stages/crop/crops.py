@@ -30,7 +30,7 @@ def can_cut(face: Face, params: CropParams) -> bool:
     return params.align == "none" or face.aligned is not None
 
 
-def cut(frame: Frame, face: Face, params: CropParams) -> UInt8:
+def cut_face(frame: Frame, face: Face, params: CropParams) -> UInt8:
     """The crop of a face, uint8 (H, H, 3) RGB."""
     if face.aligned is not None:
         return aligned_rgb(frame, face.aligned)

@@ -30,7 +30,7 @@ from forgeprep.ops.pairing import Alignment, Placement
 from forgeprep.params.crop import CropParams
 from forgeprep.schemas.clips import Clip
 from forgeprep.stages.base import Sample
-from forgeprep.stages.crop.crops import add_companions, compared, cut, sample_at, window
+from forgeprep.stages.crop.crops import add_companions, compared, cut_face, sample_at, window
 from forgeprep.stages.crop.lengths import Lengths
 from forgeprep.stages.crop.original import Moment, Stretch
 from forgeprep.stages.crop.outside import BEFORE, Likeness, Outside
@@ -214,7 +214,7 @@ class FakeReader:
         for face, of_original, original, pair in zip(faces, moment.faces, moment.crops, pairs, strict=True):
             if original is None:
                 continue
-            crop = cut(frame, face, self.params)
+            crop = cut_face(frame, face, self.params)
             sample = sample_at(self.clip, place, moment.index, face, crop, self.params)
             sample.original, sample.guessed, sample.compared = original, self.guessed, pair
             if not placement.is_identity and face.aligned is None:

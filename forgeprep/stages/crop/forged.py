@@ -82,7 +82,7 @@ class _Track:
         return is_clear(self.signals)
 
     @property
-    def cut(self) -> float:
+    def threshold(self) -> float:
         return forgery_threshold(self.signals)
 
 
@@ -148,7 +148,7 @@ class ForgedFaces:
             time
             for track in self.tracks.values()
             if track.is_clear
-            for time, forged in zip(track.times, forged_frames(track.signals, track.cut, None), strict=True)
+            for time, forged in zip(track.times, forged_frames(track.signals, track.threshold, None), strict=True)
             if forged
         }
         if any(map(math.isnan, times)):
@@ -189,7 +189,7 @@ class ForgedFaces:
         track = self.tracks[number]
         if not track.is_clear:
             return dict.fromkeys(signals, False)
-        verdict = forged_frames(list(signals.values()), track.cut, track.before)
+        verdict = forged_frames(list(signals.values()), track.threshold, track.before)
         track.before = bool(verdict[-1])
         return dict(zip(signals, map(bool, verdict), strict=True))
 
@@ -198,7 +198,7 @@ class ForgedFaces:
         track = self.tracks[number]
         if not track.is_clear:
             return track.faint and not self._any_clear()
-        return signal > track.cut
+        return signal > track.threshold
 
     def _settle(self, sample: Sample, *, forged: bool) -> None:
         track = self.tracks[sample.track_id]

@@ -30,7 +30,7 @@ from forgeprep.schemas.drops import Drop
 from forgeprep.stages.base import Group, common
 from forgeprep.stages.crop.boxes import Finder
 from forgeprep.stages.crop.choice import Chosen, ProbeFrames, Tubes, choose, find_tubes
-from forgeprep.stages.crop.crops import can_cut, cut, drop, window
+from forgeprep.stages.crop.crops import can_cut, cut_face, drop, window
 from forgeprep.stages.crop.places import at_places, find_places, with_places
 
 STRETCH_FRAMES = 32
@@ -72,7 +72,7 @@ class Moment:
         return sum(picture.nbytes for picture in pictures if picture is not None)
 
     @property
-    def cut(self) -> list[tuple[Face, UInt8]]:
+    def cropped(self) -> list[tuple[Face, UInt8]]:
         """The faces that samples are made of, with their crops."""
         return [(face, crop) for face, crop in zip(self.faces, self.crops, strict=False) if crop is not None]
 
@@ -211,13 +211,14 @@ def _moment(
     probe = with_fakes and bool(faces) and probes.take(frame.index)
     small = thumb_size(frame.size_wh)
     checked = with_fakes and (wanted or is_checked(frame.index))
+    crops = [cut_face(frame, face, params) if can_cut(face, params) else None for face in faces] if wanted else []
     return Moment(
         index=frame.index,
         time_s=frame.time_s,
         faces=tuple(faces),
         wanted=wanted,
         probe=probe,
-        crops=tuple(cut(frame, face, params) if can_cut(face, params) else None for face in faces) if wanted else (),
+        crops=tuple(crops),
         patches=tuple(face_patch(frame, face.box) for face in faces) if with_fakes else (),
         windows=tuple(window(frame, face.cut_box, params) for face in faces)
         if with_fakes and (wanted or probe)

@@ -35,7 +35,7 @@ def own_samples(
         if "whole" in clip.companions:
             others["mask"] = _all_of(moment.index, stretch.size_wh)
         log.drops += no_landmarks(group, clip, moment)
-        for face, crop in moment.cut:
+        for face, crop in moment.cropped:
             place = moment.index, moment.time_s, stretch.size_wh
             sample = sample_at(clip, place, None, face, crop, params)
             add_companions(sample, others, face, stretch.size_wh, params)

@@ -36,7 +36,7 @@ from forgeprep.params.crop import CropParams
 from forgeprep.pipeline.configure import versions
 from forgeprep.shards.encode import encode_image
 from forgeprep.stages import all_stages
-from forgeprep.stages.crop.crops import can_cut, cut
+from forgeprep.stages.crop.crops import can_cut, cut_face
 from forgeprep.stages.crop.detector import detector_of, margin_of
 from forgeprep.stages.crop.places import with_places
 from forgeprep.training.inference.annotate import annotate, written_video
@@ -64,7 +64,7 @@ class Ready:
     notes: tuple[str, ...] = ()
 
     @property
-    def cut(self) -> float:
+    def map_threshold(self) -> float:
         """From where on a place of the map counts as forged: where the verdict is the map's mean, its threshold."""
         return self.loaded.model.tau if self.loaded.model.learns_label() else self.loaded.threshold
 
@@ -275,7 +275,7 @@ def _scored_pictures(
     for frame, seen in with_places(frames, crop, lambda index: index % every == 0, file):
         if frame.index % every == 0:
             here = [face for face in seen if can_cut(face, crop)]
-            scores, maps = score_crops([cut(frame, face, crop) for face in here], ready)
+            scores, maps = score_crops([cut_face(frame, face, crop) for face in here], ready)
             shown = [_shown(face, heat, ready) for face, heat in zip(here, maps, strict=True)]
             last = [(box, score, heat) for (box, heat), score in zip(shown, scores, strict=True)]
             for face in here:
@@ -288,7 +288,7 @@ def _scored_pictures(
                  "box": [round(side, 1) for side in face.box], "score": round(score, 5)}
                 for face, score in zip(here, scores, strict=True)
             ]  # fmt: skip
-        yield annotate(frame_rgb(frame), last, ready.loaded.threshold, ready.cut), frame.time_s
+        yield annotate(frame_rgb(frame), last, ready.loaded.threshold, ready.map_threshold), frame.time_s
     if not found.frames:
         raise MediaError(str(file), "no frame of it can be decoded; fetch it again")
 

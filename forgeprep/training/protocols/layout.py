@@ -118,7 +118,7 @@ class Layout:
 def get_protocol(name: str) -> str:
     """The name, if there is such a protocol; else a UsageError with the nearest one."""
     if name not in PROTOCOLS:
-        raise unknown_name("protocol", name, PROTOCOLS)
+        raise unknown_name("benchmark protocol", name, PROTOCOLS)
     return name
 
 

@@ -296,7 +296,14 @@ def test_what_cannot_be_crossed_is_told_in_one_line(
     says("go with --protocol alone", str(tmp_path), *own, "--set", "lr=1")
     says("--protocol cross-method: give --model too", *own, *cross, *to)
     says("--protocol cross-method: give --to too", *own, *cross, *model)
-    says("unknown protocol 'cross-metod': did you mean 'cross-method'?", *own, "--protocol", "cross-metod", *model, *to)
+    says(
+        "unknown benchmark protocol 'cross-metod': did you mean 'cross-method'?",
+        *own,
+        "--protocol",
+        "cross-metod",
+        *model,
+        *to,
+    )
     says("unknown model 'fn3': did you mean 'fn3-", *own, *cross, "--model", "fn3", *to)
     says("takes two sets of shards at least", *own, "--protocol", "cross-dataset", *model, *to)
     says("given twice with --shards", *own, *own, *cross, *model, *to)

@@ -19,9 +19,13 @@ In Python: :func:`forgeprep.pipeline.run.prepare_run` and :func:`forgeprep.pipel
 """
 
 import importlib
+import os
 from typing import Any
 
 __version__ = "0.1.0"
+
+# From 1.29 on ONNX Runtime else sends Microsoft what it runs; read once, when it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> Any:

@@ -35,15 +35,16 @@ def area_mean(plane: Plane, size_wh: tuple[int, int]) -> Plane:
         sums = np.add.reduce(plane.reshape(rows, down, width), axis=1, dtype=np.uint16).astype(np.float32)
         sums = sums.reshape(-1, across) @ np.ones(across, np.float32)
         return np.asarray(np.rint(sums * np.float32(1 / (down * across))), np.uint8).reshape(rows, columns)
-    lower = cv2.transpose(_lower(plane.astype(np.float32), rows))
-    return np.asarray(cv2.convertScaleAbs(cv2.transpose(_lower(np.asarray(lower, np.float32), columns))), np.uint8)
+    lower = np.asarray(cv2.transpose(_lower(plane, rows)), np.float32)
+    return np.asarray(cv2.convertScaleAbs(cv2.transpose(_lower(lower, columns))), np.uint8)
 
 
-def _lower(plane: Float, rows: int) -> Float:
-    """A plane, float32 (H, W), scaled down to some rows: a product with a banded matrix, block by block."""
+def _lower(plane: Plane, rows: int) -> Float:
+    """A plane, scaled down to some rows, float32 (rows, W): a product with a banded matrix, block by block."""
     found = np.empty((rows, plane.shape[1]), np.float32)
     for to, of, shares in _blocks(len(plane), rows):
-        np.dot(shares, plane[of], out=found[to])
+        # Converted here, where it stays in the processor's cache.
+        np.dot(shares, plane[of].astype(np.float32, copy=False), out=found[to])
     return found
 
 

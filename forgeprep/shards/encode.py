@@ -127,7 +127,7 @@ def _stored(value: Any, column: Column, row: dict[str, Any], image_format: str, 
 
 def _png(array: UInt8, packing: Packing) -> bytes:
     """A PNG (ISO/IEC 15948), the container written here; a picture of zeros is packed once for each shape."""
-    return _pack_png(array, packing) if array.any() else _empty_png(array.shape, packing)
+    return _pack_png(array, packing) if array.max() else _empty_png(array.shape, packing)
 
 
 @lru_cache(maxsize=64)

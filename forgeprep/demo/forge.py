@@ -119,7 +119,7 @@ def _deepfakes(target: Person, source: Person) -> Forgery:
 
 
 def _face2face(target: Person, source: Person) -> Forgery:
-    """Expression by graphics: the target's own face fitted, relit by a smooth estimate of the light, and drawn again."""
+    """Expression by graphics: the target's own face fitted, relit by a smooth estimate of the light, drawn again."""
     del source  # only its expression is lent, frame by frame
     height, width = target.still.shape[:2]
     y, x = np.mgrid[:height, :width].astype(np.float32)

@@ -143,7 +143,7 @@ def _swap_box(target: Target, style: Style) -> Drawn:
 
 
 def _expression(target: Target, style: Style) -> Drawn:
-    """The whole face drawn anew with another's expression, a little soft and a little relit."""
+    """The whole face drawn again with another's expression, a little soft and a little relit."""
     moved = target.points + 1.2 * style.strength * target.lent
     face = _warp(target.frame, _with_forehead(target.points), _with_forehead(moved), target.frame)
     soft = _soft(face, 0.35 + 0.3 * style.strength)
@@ -151,7 +151,7 @@ def _expression(target: Target, style: Style) -> Drawn:
 
 
 def _mouth(target: Target, style: Style) -> Drawn:
-    """The mouth moved as a network of textures does: the lower face drawn anew, the rest of it left alone."""
+    """The mouth moved as a network of textures does: the lower face drawn again, the rest of it left alone."""
     moved = target.points.copy()
     moved[MOUTH] += 1.5 * style.strength * target.lent[MOUTH]
     moved[5:12] += 0.7 * style.strength * target.lent[5:12]

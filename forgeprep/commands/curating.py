@@ -67,7 +67,7 @@ def tell_made(made: Made, out: Path, told: dict[str, Any], *, chosen: bool = Tru
     if chosen and (left.samples or left.clips or left.drops):
         parts = ((left.samples, "sample"), (left.clips, "clip"), (left.drops, "drop"))
         console.print("left out: " + ", ".join(counted(number, what) for number, what in parts), markup=False)
-    ways = ((made.linked, "as they were"), (made.written, "written anew"), (made.kept, "there already"))
+    ways = ((made.linked, "as they were"), (made.written, "new"), (made.kept, "there already"))
     parts_told = [f"{number:,} {what}" for number, what in ways if number]
     shards = counted(made.linked + made.written + made.kept, "shard")
     console.print(f"{out}: {counted(made.rows, 'sample')} in {shards} ({', '.join(parts_told)})", markup=False)

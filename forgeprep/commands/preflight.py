@@ -96,7 +96,7 @@ def print_estimate(prepared: Prepared, workers: int | None) -> None:
     if found is None:
         console.print("time and size: no sample could be made to tell")
         return
-    console.print(f"samples: about {found.samples:,} (reckoned from {found.timed:,} that were made and thrown away)")
+    console.print(f"samples: about {found.samples:,} (estimated from {found.timed:,} that were made and thrown away)")
     room = "" if found.free is None else f", where {size_text(found.free)} are free"
     console.print(f"disk:    about {size_text(found.bytes)} in {prepared.out}{room}")
     if found.free is not None and found.bytes > found.free:

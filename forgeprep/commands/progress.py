@@ -37,7 +37,7 @@ class Board:
         """Take in how far a shard is."""
         before, total = self.latest.get(shard, ShardProgress()), self.total
         self.latest[shard] = progress
-        # Kept, not summed anew: a thousand workers send thousands of messages a second.
+        # Kept, not summed again: a thousand workers send thousands of messages a second.
         self.total = _sum(total, before, progress)
         if self.bar is not None:
             rows, drops = self.total.rows, self.total.drops

@@ -37,7 +37,9 @@ forgeprep reproduce two-stream VII --quick --only semantic
 
 
 def _papers() -> Sequence[str]:
-    return ("pixel-level", "two-stream", "local-similarity", "genface", "forgerynet")
+    from forgeprep.training.reproduce.table import PAPERS
+
+    return PAPERS
 
 
 def reproduce(

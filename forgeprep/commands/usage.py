@@ -132,12 +132,9 @@ def _name(param: Any) -> str:
 
 
 def _example(context: Any) -> str:
-    """The first example of the command's help, else how it is written."""
-    lines = (context.command.epilog or "").strip().splitlines()
-    if lines:
-        return f"for example: {lines[0].strip()}"
-    names = [_name(param) for param in context.command.params if param.required]
-    return f"it is written: {' '.join([context.command_path, *names])}"
+    """The first example of the command's help."""
+    lines = (context.command.epilog or context.command_path).strip().splitlines()
+    return f"for example: {lines[0].strip()}"
 
 
 def _help(context: Any) -> str:

@@ -20,7 +20,7 @@ def verify(
         bool,
         typer.Option(
             "--rebuild",
-            help="First make missing records anew from the tables, as for a copy without state/. [default: off]",
+            help="First make missing records again from the tables, as for a copy without state/. [default: off]",
         ),
     ] = False,
     debug: Debug = False,
@@ -46,7 +46,7 @@ def verify(
 
         count = rebuild_records(out)
         if not as_json:
-            console.print(f"{out}: {count:,} records made anew from the tables", markup=False)
+            console.print(f"{out}: {count:,} records made again from the tables", markup=False)
     problems = problems_of(out, columns=columns_of(read_run(out)))
     rows = None if problems else _rows(out)
     if as_json:

@@ -1,4 +1,4 @@
-"""Pack the samples of a run anew: other sizes of shards, other formats."""
+"""Pack the samples of a run again: other sizes of shards, other formats."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def repacked(source: Source, shard_size: int | None, formats: Sequence[str] | No
 
 
 def step_of(shard_size: int | None, formats: Sequence[str] | None) -> dict[str, Any]:
-    """What ``run.json`` says of shards that were packed anew."""
+    """What ``run.json`` says of shards that were packed again."""
     return {"command": "reshard", "shard_size": shard_size, "formats": list(formats) if formats else None}
 
 

@@ -67,7 +67,7 @@ class Made:
     Attributes:
         rows: samples that the new run holds.
         left_out: what the runs that it is made of hold besides.
-        linked, written, kept: shards taken as they are, written anew, and there already.
+        linked, written, kept: shards taken as they are, written again, and there already.
     """
 
     rows: int = 0

@@ -70,7 +70,7 @@ class CropsParams(DatasetParams):
     splits: Literal["layout", "kept", "dealt"] = Field(
         default="layout",
         description="layout: as JSON, table or folders say, refused if a source or person is in two; kept: the same, "
-        "with a warning; dealt: made anew by ratios",
+        "with a warning; dealt: new ones by ratios",
     )
     json_file: str = Field(
         default="", description="DeepfakeBench's JSON, relative to --root; default: all in dataset_json/; none"
@@ -177,7 +177,7 @@ def _with_splits(root: Path, named: list[_Named], params: CropsParams) -> tuple[
         lone = [one.item.file.path for one in kept if one.item.split is None]
         kept = [one for one in kept if one.item.split is not None]
     told = f"{counted(len(lone), 'clip')} left out, whose split nothing tells: {shown(lone)}; --option splits=dealt "
-    return kept, [f"{told}takes all, and makes splits anew"] * bool(lone) + told_mixed(mixed)
+    return kept, [f"{told}takes all, and makes new splits"] * bool(lone) + told_mixed(mixed)
 
 
 def _official(one: _Named) -> set[Split | None]:
@@ -285,7 +285,7 @@ def _check_leaks(root: Path, clips: list[Clip], params: CropsParams, options: Sc
     if found:
         raise UsageError(
             f"{root}: {counted(len(found), 'source or person stands', 'sources or people stand')} in more than one "
-            f"split: {leak_text(found)}; --option splits=dealt makes splits anew, splits=kept takes them as they are, "
+            f"split: {leak_text(found)}; --option splits=dealt makes new ones, splits=kept takes them as they are, "
             "and names=none does not read people from names"
         )
 

@@ -85,7 +85,7 @@ def _frames(file: Path, value: Any) -> Iterator[list[str]]:
             frames = inside["frames"]
             if not isinstance(frames, list) or not all(isinstance(frame, str) for frame in frames):
                 refuse(
-                    file, None, "has frames that are no list of paths; write it anew, or give --option json-file=none"
+                    file, None, "has frames that are no list of paths; write it again, or give --option json-file=none"
                 )
             if frames:
                 yield frames

@@ -119,7 +119,7 @@ def _deepfakes(target: Person, source: Person) -> Forgery:
 
 
 def _face2face(target: Person, source: Person) -> Forgery:
-    """Expression by graphics: the target's own face fitted, relit by a smooth estimate of the light, and drawn anew."""
+    """Expression by graphics: the target's own face fitted, relit by a smooth estimate of the light, drawn again."""
     del source  # only its expression is lent, frame by frame
     height, width = target.still.shape[:2]
     y, x = np.mgrid[:height, :width].astype(np.float32)
@@ -131,7 +131,7 @@ def _face2face(target: Person, source: Person) -> Forgery:
 
 
 def _neural_textures(target: Person, source: Person) -> Forgery:
-    """Mouth by a network: the lower face drawn anew, a little soft and a little off in tone."""
+    """Mouth by a network: the lower face drawn again, a little soft and a little off in tone."""
     del source  # only its mouth is lent, frame by frame
     unit = target.scale
     top, bottom = target.point("nose_base"), target.point("chin")

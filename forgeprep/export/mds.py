@@ -6,7 +6,7 @@
 A shard holds the number of its samples, where each begins and ends, a JSON of its columns, and the samples: the sizes
 of the values of variable size, then the values, in alphabetical order of the columns. The package
 ``mosaicml-streaming`` reads that. It is not used to write: it needs torch and the clients of four clouds, and would
-decode and encode every picture anew.
+decode and encode every picture again.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ HELD_BYTES = 128 << 20
 """Frames that wait for their faces take no more than this; most often they are 17."""
 
 Frames = Callable[[], Iterator[Frame]]
-"""Opens a clip anew and yields its frames."""
+"""Opens a clip again and yields its frames."""
 
 
 def frames_with_faces(clip: Frames, detector: FaceDetector, found: Survey) -> Iterator[tuple[Frame, list[Face]]]:

@@ -27,7 +27,7 @@ LEAST_SURE, JUDGED = 0.25, 8
 """Share of a track's first detections that must be sure, since of a fist or of hair one or two may be; and of how many.
 """
 LEAST_AGAIN = 0.5
-"""A track that its first detections do not bear out begins anew behind them, but then so many must be sure."""
+"""A track that its first detections do not bear out begins again behind them, but then so many must be sure."""
 LEAST_HEIGHT = 0.8
 """A track begins where its face has this share of the smallest height asked for: detectors vary by a tenth or two."""
 
@@ -82,7 +82,7 @@ class Track:
         alive: whether it may go on.
         begin: the point that it begins at, by what is known so far; those before do not count.
         counts: whether it is a face; None while that is open.
-        doubted: whether it has begun anew.
+        doubted: whether it has begun again.
     """
 
     points: list[Point]

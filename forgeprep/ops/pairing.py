@@ -28,7 +28,7 @@ from forgeprep.ops.timing import REACH, Order, Thumbs, find_order
 Levels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 Frames = Callable[[], Iterator[Frame]]
-"""Opens a clip anew and yields its frames."""
+"""Opens a clip again and yields its frames."""
 
 LINES = 36
 CAP = 12

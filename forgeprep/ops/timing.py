@@ -2,7 +2,7 @@
 
 Thumbs, small gray pictures of whole frames, are compared cell by cell. A cell counts by how much it moves in the
 original, over how far both clips differ in it at the same moment. So a background that stands still says nothing, a
-face drawn anew little, and the outline of a head much. Nothing has to be known of where faces are.
+face drawn again little, and the outline of a head much. Nothing has to be known of where faces are.
 
 A fake's frames are assumed to show the original's frames in order, some of them twice or not at all. The most likely
 order is found by dynamic programming (Viterbi 1967) within a band around a line.

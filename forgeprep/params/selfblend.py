@@ -15,7 +15,7 @@ class SelfblendParams(StageParams):
 
     selfblend_per: Literal["frame", "clip"] = Field(
         default="frame",
-        description="what is drawn anew: each frame, or each clip and face, as suits sequences",
+        description="what is drawn again: each frame, or each clip and face, as suits sequences",
     )
     selfblend_seed: int = Field(default=0, ge=0, description="another seed blends differently")
     selfblend_splits: str = Field(

@@ -168,7 +168,9 @@ def open_plan(path: Path) -> Plan:
         briefs = [Brief(**{**brief, "kinds": tuple(map(tuple, brief["kinds"]))}) for brief in found]
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
         problem = " ".join(str(error).split())[:120]
-        raise VerifyError(f"{path}: damaged, or of another version ({problem}); use --overwrite to plan anew") from None
+        raise VerifyError(
+            f"{path}: damaged, or of another version ({problem}); use --overwrite to plan again"
+        ) from None
     return Plan(data, tuple(briefs))
 
 

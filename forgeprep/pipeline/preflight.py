@@ -17,7 +17,7 @@ from forgeprep.shards.formats.base import picture_bytes
 from forgeprep.stages.base import Group, GroupLog
 
 SECONDS = 6.0
-"""A source group is timed for about so long; what is left of it is reckoned from what was made."""
+"""A source group is timed for about so long; what is left of it is estimated from what was made."""
 GROUPS = 2
 
 OVERHEAD = 1.01

@@ -19,7 +19,7 @@ _CLIP, _REASON = (DROP_SCHEMA.get_field_index(name) for name in ("clip_id", "rea
 def failed_clips(out: Path) -> set[str]:
     """Clips of a run that lost samples for a transient reason, or that were unreadable when it was planned.
 
-    An original that failed takes its fakes with it; they are in its source group, which is made anew as a whole.
+    An original that failed takes its fakes with it; they are in its source group, which is made again as a whole.
     """
     transient = {name for name, reason in reasons_of_run(read_run(out)).items() if reason.transient}
     failed: set[str] = set()
@@ -37,7 +37,7 @@ def repaired_plan(
     root: Path,
     select: Select,
 ) -> Plan:
-    """The old plan, in which the source groups of failed clips are planned anew; no group changes its shard.
+    """The old plan, in which the source groups of failed clips are planned again; no group changes its shard.
 
     Raises:
         UsageError: other clips than failed ones have changed, came or went.

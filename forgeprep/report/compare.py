@@ -209,10 +209,10 @@ def _checksums(out: Path) -> dict[str, tuple[str, int]]:
     files: dict[str, tuple[str, int]] = {}
     for shard, record in iter_records(out):
         if record is None:
-            raise VerifyError(f"{out}/state/{shard}.json: damaged; run again to make this shard anew")
+            raise VerifyError(f"{out}/state/{shard}.json: damaged; run again to make this shard")
         for file in record["files"]:
             if not (out / file["path"]).is_file():
-                raise VerifyError(f"{out / file['path']}: missing; run again to make this shard anew")
+                raise VerifyError(f"{out / file['path']}: missing; run again to make this shard")
             files[file["path"]] = file["sha256"], file["rows"]
     return files
 

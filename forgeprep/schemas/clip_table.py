@@ -1,7 +1,7 @@
 """Millions of clips in columns: a tenth of the memory that as many :class:`Clip` objects take.
 
 Names of clips and files repeat their folders, so each is kept as two numbers, of its folder and of what follows the
-last slash. A clip is made anew each time it is asked for.
+last slash. A clip is made again each time it is asked for.
 """
 
 from __future__ import annotations

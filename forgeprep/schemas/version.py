@@ -14,7 +14,7 @@ What may change:
 - **Older** runs stay readable: ``verify``, ``inspect``, ``report``, training and export take every version from 0 on.
   ``tests/data`` keeps a small run of each. A run is resumed and added to by the version of forgeprep that began it,
   which is in ``versions`` of ``run.json``; where a later schema version is of the same release, its shards are written
-  anew from themselves.
+  again from themselves.
 - **Newer** ones than this forgeprep knows are refused in one line that names the version to install.
 
 Version 1 wrote down the columns, drop reasons and packages of a run in ``run.json``, so that a run stays readable where

@@ -23,7 +23,7 @@ def without_record(out: Path, known: Collection[str]) -> dict[str, bool]:
 
     Returns:
         path -> whether all files of its shard are as long as the table says, so that ``verify --rebuild`` makes its
-        record anew.
+        record again.
     """
     try:
         table = pq.read_table(parquet_source(table_path(out, "shards")), columns=["path", "bytes"])
@@ -37,12 +37,12 @@ def without_record(out: Path, known: Collection[str]) -> dict[str, bool]:
 
 
 def rebuild(out: Path) -> str:
-    """The command that makes records anew."""
-    return f"'forgeprep verify {shlex.quote(str(out))} --rebuild' makes them anew from the tables"
+    """The command that makes records again."""
+    return f"'forgeprep verify {shlex.quote(str(out))} --rebuild' makes them again from the tables"
 
 
 def again(run: Mapping[str, Any], out: Path) -> str | None:
-    """The command that makes anew what is lost of a run; None where none does: what it was made of is gone."""
+    """The command that makes again what is lost of a run; None where none does: what it was made of is gone."""
     steps = run.get("derived") or []
     if run.get("adds_to") and not steps:
         # 'add' needs what is lost; a run that has all stages from the start gives the same.
@@ -56,7 +56,7 @@ def again(run: Mapping[str, Any], out: Path) -> str | None:
 
 
 def for_this_run(text: str, run: Mapping[str, Any], out: Path) -> str:
-    """A problem's text, with what makes it anew in this run for ``run again``."""
+    """A problem's text, with what makes it again in this run for ``run again``."""
     command = again(run, out)
     if command is None:
         text = text.replace("run again to remake it", "take it from a copy of the run")

@@ -140,7 +140,7 @@ class Group:
     the frames again for a clip that turns out to have another original, or none.
 
     ``own`` has the frames of those clips that give others than ``frames``, which are those of all together. Where only
-    their number was asked for, a clip is in ``spread``: they are taken anew from the frames that show a face.
+    their number was asked for, a clip is in ``spread``: they are taken again from the frames that show a face.
     """
 
     source_id: str

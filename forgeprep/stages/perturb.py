@@ -1,4 +1,4 @@
-"""Perturbed crops: what happens to pictures on their way, drawn anew for each clip."""
+"""Perturbed crops: what happens to pictures on their way, drawn again for each clip."""
 
 from __future__ import annotations
 

@@ -208,7 +208,7 @@ class Loop:
         inputs = moved[self.task.input].contiguous(memory_format=self.layout)
 
         def terms_and_loss() -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-            # Dropout is drawn anew for each step, so that a resumed training draws the same.
+            # Dropout is drawn again for each step, so that a resumed training draws the same.
             _seed(hash((recipe.seed, step, self.rank)) % (1 << 63))
             with self.autocast:
                 terms = self.model.losses(self.forward(inputs), moved)

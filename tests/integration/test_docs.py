@@ -11,7 +11,9 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -131,10 +133,20 @@ def test_a_page_can_be_followed(page: Path, place: Path, tmp_path: Path, monkeyp
 
 
 def test_commands_that_no_test_runs_have_options_that_exist() -> None:
-    """Those of ``sh``: they need a dataset, a cluster, a GPU or the network."""
+    """Those of ``sh``, which need a dataset, a cluster, a GPU or the network, and the examples in every ``--help``."""
+    import click
     import typer.main
 
     from forgeprep.cli import app
+
+    def examples(group: Any) -> Iterator[str]:
+        for name in group.list_commands(click.Context(group)):
+            command = group.get_command(click.Context(group), name)
+            if hasattr(command, "list_commands"):
+                yield from examples(command)
+            else:
+                assert command.epilog, name
+                yield command.epilog
 
     pages = [HERE / "README.md", *(page for page in DOCS.rglob("*.md") if "reference" not in page.parts)]
     blocks = [
@@ -142,8 +154,9 @@ def test_commands_that_no_test_runs_have_options_that_exist() -> None:
         for page in pages
         for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     ]
+    blocks += examples(typer.main.get_command(app))
     lines = [words for block in blocks for words in commands(block) if words[0] == "forgeprep"]
-    assert len(lines) > 30
+    assert len(lines) > 80
     for _, *words in lines:
         if ">" in words:
             del words[words.index(">") :]

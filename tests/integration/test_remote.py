@@ -161,7 +161,7 @@ def test_runs_are_merged_chosen_from_and_changed_on_remote_storage(
     # What is said to help is true there, too.
     next(iter(to_path(half).glob("state/*/*.json"))).unlink()
     assert run_cli("status", half) == 0
-    assert f"'forgeprep verify {half} --rebuild' makes them anew" in capsys.readouterr().out
+    assert f"'forgeprep verify {half} --rebuild' makes them again" in capsys.readouterr().out
     assert run_cli("verify", half, "--rebuild") == 0
 
 

@@ -143,7 +143,7 @@ def test_a_wrong_configuration_file(
     [
         ("run", "run: DATASET is missing; for example: forgeprep run ffpp"),
         ("train", "train: --run is missing; for example: forgeprep train two-stream --shards"),
-        ("verify", "verify: OUT is missing; it is written: forgeprep verify OUT"),
+        ("verify", "verify: OUT is missing; for example: forgeprep verify shards"),
         ("run ffpp --framez 3", "run: there is no --framez: did you mean --frames?"),
         ("run ffpp --workers", "--workers needs a value"),
         ("run ffpp --strict=3", "--strict takes no value"),

@@ -47,6 +47,6 @@ LBP = RegisteredDetector(
     load=load,
     least_pixels=LEAST,
     score_range=(1.0, 1.0),
-    # Of what it computes with; this package itself need not be named. Another version makes shards anew.
+    # Of what it computes with; this package itself need not be named. Another version makes shards again.
     distributions=("scikit-image",),
 )

@@ -52,6 +52,6 @@ DARK_EYES = RegisteredLandmarker(
     summary="the eyes, as the darkest places where they are to be expected",
     scheme=EYES,
     load=load,
-    # Of what it computes with; this package itself need not be named. Another version makes shards anew.
+    # Of what it computes with; this package itself need not be named. Another version makes shards again.
     distributions=("opencv-python",),
 )

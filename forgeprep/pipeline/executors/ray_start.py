@@ -24,7 +24,7 @@ from forgeprep.pipeline.executors.ray_folder import end_processes, last_words, m
 from forgeprep.pipeline.executors.ray_servers import fewer_processes
 
 LOG_BYTES = 8 << 20
-"""A log of Ray's begins anew at this size."""
+"""A log of Ray's begins again at this size."""
 FIRST_TRY = "Ray's first start has failed"
 
 

@@ -119,7 +119,7 @@ def tables(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table]]
 
 def row_at(path: Path, spot: Spot, columns: Sequence[str] | None) -> Row:
     """A row; the last few row groups are kept."""
-    # A shard may be made anew within the life of a process.
+    # A shard may be made again within the life of a process.
     try:
         stamp = path.stat().st_mtime_ns
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Figures of weighted verdicts, many weightings at once: what a bootstrap draws anew is a weight for each sample.
+"""Figures of weighted verdicts, many weightings at once: what a bootstrap draws again is a weight for each sample.
 
 With all weights 1 they are the figures of the samples themselves. Fake is 1; a higher score means fake.
 """

@@ -1,6 +1,6 @@
 """How far figures would move with other people: bootstrap intervals over source groups and over identities.
 
-Frames of one clip, and an original and its fakes, resemble each other. So it is not samples that are drawn anew, but
+Frames of one clip, and an original and its fakes, resemble each other. So it is not samples that are drawn again, but
 what is independent: whole source groups (the cluster bootstrap), or the people in them.
 
 A sample that shows several people (a fake of A with the face of B) has the product of their draws as its weight, as in

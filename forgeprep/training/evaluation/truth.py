@@ -48,7 +48,7 @@ class ClipFacts:
     size: int = 0
 
     def units(self, kind: str) -> tuple[str, ...]:
-        """The names of what is drawn anew: of ``source`` its group, of ``identity`` the people, else its group too."""
+        """The names of what is drawn again: of ``source`` its group, of ``identity`` the people, else its group too."""
         return self.people if kind == "identity" and self.people else (self.group,)
 
 

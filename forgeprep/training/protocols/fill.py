@@ -131,7 +131,7 @@ def _claim(layout: Layout) -> None:
     changed = [out for out, text in prints.items() if before.get(out, text) != text]
     if changed:
         raise UsageError(
-            f"{plan.to}: its trainings are of other shards, {changed[0]} has been made anew since; give another --to"
+            f"{plan.to}: its trainings are of other shards, {changed[0]} has been made again since; give another --to"
         )
     write_json(path, {**config, "fingerprints": {**before, **prints}})
 
@@ -164,16 +164,16 @@ def checkpoint_sum(run: Path) -> str:
     """The checksum of the state that judges."""
     facts = read_facts(run, "best")
     if facts is None:
-        raise UsageError(f"{run}: has no state 'best'; remove the folder, and the training is made anew")
+        raise UsageError(f"{run}: has no state 'best'; remove the folder, and the training is made again")
     try:
         with open_regular(run / facts["tensors"]) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, KeyError):
-        raise VerifyError(f"{run}: the checkpoint best is not whole; remove the folder, and it is made anew") from None
+        raise VerifyError(f"{run}: the checkpoint best is not whole; remove the folder, and it is made again") from None
 
 
 def _key(layout: Layout, sets: Sequence[str], checkpoint: str) -> dict[str, Any]:
-    """What scores and cells are of; those with another key are made anew."""
+    """What scores and cells are of; those with another key are made again."""
     return {"checkpoint": checkpoint, "split": layout.plan.split, "shards": {s: layout.prints[s] for s in sets}}
 
 

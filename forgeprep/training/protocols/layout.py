@@ -3,7 +3,7 @@
 A row of the matrix is a training, a column is what is tested. All that is done is kept in the folder, and not done
 again: ``trainings/ROW`` (each goes on by itself), ``scores/ROW/SET.parquet`` (one pass of a row's model over the
 test split of a set of shards), and ``cells/ROW/COLUMN.json``, made from the scores. Scores and cells name the
-checkpoint and the shards that they are of; those of others are made anew.
+checkpoint and the shards that they are of; those of others are made again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Fill a table: train what is not trained, judge what is not judged, and read back what is there.
 
 In the folder lie ``trainings/MODEL-DIGEST-seedN`` (each goes on by itself), ``figures/TRAINING/DATA.json`` (what a
-training says of a data set; it names the checkpoint and the shards that it is of, and is made anew for others), and
+training says of a data set; it names the checkpoint and the shards that it is of, and is made again for others), and
 ``reproduce.json``, which says whose folder it is.
 """
 
@@ -216,7 +216,7 @@ def _claim(table: Table, asked: Asked, prints: Mapping[str, str]) -> None:
     changed = [name for name, text in prints.items() if before.get(name, text) != text]
     if changed:
         raise UsageError(
-            f"{asked.to}: its trainings are of other shards, {changed[0]} has been made anew since; give another --to"
+            f"{asked.to}: its trainings are of other shards, {changed[0]} has been made again since; give another --to"
         )
     write_json(path, {**own, "shards": {**before, **prints}})
 

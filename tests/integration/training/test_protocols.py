@@ -330,7 +330,7 @@ def test_what_cannot_be_crossed_is_told_in_one_line(
     changed["fingerprints"][str(shards)] = "0" * 64
     (copy / "protocol.json").write_text(json.dumps(changed))
     assert evaluate("cross-method", copy, shards) == 2
-    assert "has been made anew since; give another --to" in capsys.readouterr().err
+    assert "has been made again since; give another --to" in capsys.readouterr().err
 
 
 def test_names_of_files_are_distinct_and_stay_in_their_folder() -> None:

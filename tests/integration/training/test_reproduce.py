@@ -106,7 +106,7 @@ def test_a_table_has_seeds_published_figures_and_goes_on(
     assert "training in" not in capsys.readouterr().out
     assert run_cli(*command, "--only", "FN3", "--dry-run") == 0
     assert "trained" in capsys.readouterr().out
-    # Figures are of a checkpoint: those of another one are made anew. A folder is of one table.
+    # Figures are of a checkpoint: those of another one are made again. A folder is of one table.
     (judged,) = (tmp_path / "figures").glob("fn3*seed0/*.json")
     judged.write_text(judged.read_text().replace('"checkpoint": "', '"checkpoint": "0'))
     assert run_cli(*command, "--only", "FN3", "--seeds", "2") == 0

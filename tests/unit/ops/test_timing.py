@@ -1,4 +1,4 @@
-"""Which frame shows which, where the camera stands still and only a head moves, part of which is drawn anew."""
+"""Which frame shows which, where the camera stands still and only a head moves, part of which is drawn again."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Files of pretrained weights of VGG16 and Xception: each tensor lands in its place, with the scale of its pictures.
 
-The files are made here from the published networks' tables; VGG16, written anew by a file's own names, has to compute
+The files are made here from the published networks' tables; VGG16, written again by a file's own names, has to compute
 what ours computes with them.
 """
 

@@ -1,6 +1,6 @@
 """Files of SlowFast R50 8x8's weights, in two layouts: each tensor lands in its place.
 
-The files are made here from the published network's table; the network, written anew by a file's own names, has to
+The files are made here from the published network's table; the network, written again by a file's own names, has to
 compute what ours computes with them.
 """
 

@@ -1,4 +1,4 @@
-"""Planes scaled down by area averages, as OpenCV does it, in a third to a half of its time."""
+"""Planes scaled down by area averages, as OpenCV does it, in less time."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ CLEARER, CLEARLY = 0.02, 0.1
 """By how much more of the face a kind has to explain than a plainer one, and than no change where that is possible."""
 LESS = 0.9
 """Share of the difference outside the face that a tone may leave where no change is possible."""
-CUT = 3
+CUT = 8
 """Levels so near to black or white may have been cut off there."""
 FEWEST, MOST = 60, 1500
 """Places that tell a tone, inside and outside the face each."""

@@ -21,6 +21,8 @@ LUMA = np.array([0.299, 0.587, 0.114])
 TO_YCC = np.stack([LUMA, 0.564 * (np.eye(3)[2] - LUMA), 0.713 * (np.eye(3)[0] - LUMA)])
 RIDGE = 1e-6
 """How far a fit is drawn to no change: what shows one colour only does not tell the rest."""
+POWERS = 0.3, 3.0
+"""Of gamma."""
 STEPS = 2
 """Of Gauss and Newton, in each round of reweighting."""
 
@@ -37,10 +39,22 @@ def another_matrix(made: tuple[float, float], read: tuple[float, float]) -> Kind
 
 
 def one_curve(before: Double, after: Double, weights: Double) -> Tone:
-    """Brightness, contrast, gamma: the same curve for all channels."""
-    many = np.repeat(weights, before.shape[1])
-    change = _solve(_bends(before.reshape(-1, 1)), (after - before).reshape(-1, 1), many)
-    return lambda levels: levels + (_bends(levels.reshape(-1, 1)) @ change).reshape(levels.shape)
+    """Brightness, contrast, gamma: gain and offset of a power, the same for all channels."""
+    share, wanted = _share(before.reshape(-1, 1)), after.reshape(-1, 1)
+    many, power = np.repeat(weights, before.shape[1]), 1.0
+    for _ in range(STEPS + 1):
+        bent = 255 * share**power
+        terms = np.concatenate([np.ones_like(bent), bent / 128 - 1, bent / 128 * np.log(share)], axis=1)
+        gain, bend = _solve(terms, wanted - bent, many)[1:, 0] / 128
+        power = float(np.clip(power + bend / max(1 + gain, 0.1), *POWERS))
+    bent = 255 * share**power
+    offset, gain = _solve(_with_one(bent), wanted - bent, many)[:, 0]
+
+    def change(levels: Double) -> Double:
+        bent = 255 * _share(levels) ** power
+        return np.asarray(bent + offset + gain * (bent / 128 - 1), np.float64)
+
+    return change
 
 
 def saturation(before: Double, after: Double, weights: Double) -> Tone:
@@ -107,11 +121,9 @@ def _with_one(levels: Double) -> Double:
     return np.concatenate([np.ones((len(levels), 1)), levels / 128 - 1], axis=1)
 
 
-def _bends(levels: Double) -> Double:
-    """Terms of a curve, (n, terms), of levels (n, 1): line, and what gamma near 1 adds to it."""
-    share = np.clip(levels / 255, 1 / 255, None)
-    log = np.log(share)
-    return np.concatenate([np.ones_like(share), levels / 128 - 1, share * log, share * log * log], axis=1)
+def _share(levels: Double) -> Double:
+    """Levels as shares of white; none is 0, whose logarithm there is not."""
+    return np.asarray(np.clip(levels / 255, 1 / 255, None), np.float64)
 
 
 def _solve(terms: Double, wanted: Double, weights: Double) -> Double:

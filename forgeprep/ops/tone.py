@@ -4,9 +4,9 @@ Such a change of everything is no forgery of a part. It is found and laid on the
 differs only where something was forged.
 
 Kinds of change are tried, the plain ones first (:mod:`forgeprep.ops.tone_kinds`). Each is fitted outside the face, and
-has so few numbers that it holds for colours too that only the face has, and that none looks like a forgery. What is seen
-outside leaves several open, as where the background is gray. Of these, that one counts which leaves the most of the
-face alike: a forgery changes structure, which no tone explains, so it speaks for none of them.
+has so few numbers that it holds for colours too that only the face has. What is seen outside may leave several open, as
+where the background is gray. Of these, that one counts which leaves most of the face alike: a forgery changes
+structure, which no tone explains, so it speaks for none of them.
 
 Fits are robust least squares by reweighting (Holland and Welsch, 1977).
 """

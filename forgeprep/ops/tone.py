@@ -25,7 +25,7 @@ from forgeprep.ops.tone_kinds import LUMA, OF_COLOUR, OF_GRAY, TO_YCC, Double, K
 
 Bool = npt.NDArray[np.bool_]
 
-LEAST_OFF, BETTER = 1.5, 0.3
+LEAST_OFF, BETTER = 1.5, 0.4
 """Of gray pictures of which nothing but their levels tells: levels of 255 by which most have to differ before a tone is
 looked for, and the share of the difference that it may leave. Coding leaves less, strong compression half."""
 DIFFERS = 0.6

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from forgeprep.media.frames import UInt8
 from forgeprep.ops.robust import Float
-from forgeprep.ops.tone_kinds import LUMA, OF_COLOUR, OF_GRAY, TO_YCC, Double, Kind, Tone, unchanged
+from forgeprep.ops.tone_kinds import LUMA, OF_COLOUR, OF_GRAY, TO_YCC, Double, Kind, Tone, solve, unchanged
 
 Bool = npt.NDArray[np.bool_]
 
@@ -104,6 +104,29 @@ def same_tone(originals: Sequence[UInt8], fakes: Sequence[UInt8], seen: Sequence
     some = np.concatenate([np.flatnonzero(own)[:: max(1, np.count_nonzero(own) // MOST)] for own in (inside, ~inside)])
     tone = tone_of(*(np.concatenate(own)[some] for own in colours), inside[some])
     return list(originals) if tone is None else [with_tone(one, tone) for one in originals]
+
+
+def luma_in_tone(colours: Float, luma: Float, keep: Bool) -> Float:
+    """The luma that an original's colours have in a fake: what a change of colour leaves of it.
+
+    Args:
+        colours: float32 (n, 3), luma and two values of chroma of the original, 0 to 255.
+        luma: float32 (n,), of the fake.
+        keep: bool (n,), which of them tell it.
+
+    Returns:
+        float32 (n,).
+    """
+    around = np.asarray(colours, np.float64) / 128 - 1
+    strength = np.hypot(around[:, 1:2], around[:, 2:3])
+    terms = np.concatenate([np.ones_like(strength), around, strength, around[:, :1] ** 2], axis=1)
+    wanted = np.asarray(luma - colours[:, 0], np.float64)
+    weights = np.ones(np.count_nonzero(keep))
+    for _ in range(ROUNDS):
+        change = (terms @ solve(terms[keep], wanted[keep][:, None], weights))[:, 0]
+        apart = np.abs(change - wanted)[keep]
+        weights = _weights(apart, _width(float(np.median(apart))))
+    return np.asarray(colours[:, 0] + change, np.float32)
 
 
 def _may_differ(before: Double, *, alone: bool) -> bool:

@@ -45,10 +45,10 @@ def one_curve(before: Double, after: Double, weights: Double) -> Tone:
     for _ in range(STEPS + 1):
         bent = 255 * share**power
         terms = np.concatenate([np.ones_like(bent), bent / 128 - 1, bent / 128 * np.log(share)], axis=1)
-        gain, bend = _solve(terms, wanted - bent, many)[1:, 0] / 128
+        gain, bend = solve(terms, wanted - bent, many)[1:, 0] / 128
         power = float(np.clip(power + bend / max(1 + gain, 0.1), *POWERS))
     bent = 255 * share**power
-    offset, gain = _solve(_with_one(bent), wanted - bent, many)[:, 0]
+    offset, gain = solve(_with_one(bent), wanted - bent, many)[:, 0]
 
     def change(levels: Double) -> Double:
         bent = 255 * _share(levels) ** power
@@ -95,7 +95,7 @@ def luma_and_chroma(before: Double, after: Double, weights: Double) -> Tone:
     """A curve of luma; chroma turned, scaled, shifted, and following luma where the white balance is another."""
     x, y = before @ TO_YCC.T, after @ TO_YCC.T
     curve = one_curve(x[:, :1], y[:, :1], weights)
-    chroma = _solve(_with_one(x), y[:, 1:] - x[:, 1:], weights)
+    chroma = solve(_with_one(x), y[:, 1:] - x[:, 1:], weights)
     back = np.linalg.inv(TO_YCC).T
 
     def change(levels: Double) -> Double:
@@ -108,7 +108,7 @@ def luma_and_chroma(before: Double, after: Double, weights: Double) -> Tone:
 
 def mixed(before: Double, after: Double, weights: Double) -> Tone:
     """Each channel a mixture of all: sepia, hues turned in YIQ, any matrix."""
-    change = _solve(_with_one(before), after - before, weights)
+    change = solve(_with_one(before), after - before, weights)
     return lambda levels: levels + _with_one(levels) @ change
 
 
@@ -126,7 +126,7 @@ def _share(levels: Double) -> Double:
     return np.asarray(np.clip(levels / 255, 1 / 255, None), np.float64)
 
 
-def _solve(terms: Double, wanted: Double, weights: Double) -> Double:
+def solve(terms: Double, wanted: Double, weights: Double) -> Double:
     """Coefficients (terms, outputs) of least squares, all but the first drawn to 0 a little."""
     weighted = terms * weights[:, None]
     ridge = RIDGE * weights.sum() * np.eye(terms.shape[1])

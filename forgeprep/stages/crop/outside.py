@@ -160,12 +160,11 @@ def _in_tone_of(own: UInt8, whole: Thumb) -> UInt8:
     """The luma of an original's thumb in the tone of the fake's, where that is what differs."""
     picture, keep = whole.luma, whole.keep
     tone = tone_of(*(np.asarray(one[keep][:, None], np.float32) for one in (picture, own)))
-    if tone is not None:
-        return with_tone(picture, tone)
-    if whole.chroma is None or not keep.any():
-        return picture
+    toned = picture if tone is None else with_tone(picture, tone)
+    apart = pairing.thumb_distance(toned, own, keep)
+    if apart <= pairing.FLOOR or whole.chroma is None:
+        return toned
     colours = np.concatenate([picture[..., None], whole.chroma], axis=-1).reshape(-1, 3).astype(np.float32)
     luma = luma_in_tone(colours, own.ravel().astype(np.float32), keep.ravel())
-    toned = np.asarray(np.clip(np.rint(luma), 0, 255), np.uint8).reshape(picture.shape)
-    less = HALVED * pairing.thumb_distance(picture, own, keep)
-    return toned if pairing.thumb_distance(toned, own, keep) <= less else picture
+    of_colour = np.asarray(np.clip(np.rint(luma), 0, 255), np.uint8).reshape(picture.shape)
+    return of_colour if pairing.thumb_distance(of_colour, own, keep) <= HALVED * apart else toned

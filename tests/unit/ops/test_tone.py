@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forgeprep.media.frames import UInt8
+from forgeprep.media.colour import part_rgb, yuv_from_rgb
+from forgeprep.media.frames import Frame, UInt8
 from forgeprep.ops.evidence import Pair
 from forgeprep.ops.masks import Crop, difference_masks
 from forgeprep.ops.tone import tone_of, with_tone
@@ -26,10 +28,32 @@ def gray(picture: UInt8) -> UInt8:
     return np.asarray(cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), np.uint8)
 
 
+def mixed(matrix: npt.ArrayLike) -> Callable[[UInt8], UInt8]:
+    return lambda picture: np.asarray(np.clip(np.rint(picture @ np.transpose(matrix)), 0, 255), np.uint8)
+
+
+def turned_hues(picture: UInt8) -> UInt8:
+    """As OpenCV's users turn hues, in whole steps of two degrees."""
+    hsv = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV).astype(int)
+    hsv[..., 0] = (hsv[..., 0] + 4) % 180
+    hsv[..., 1] = np.clip(hsv[..., 1] * 1.2, 0, 255)
+    return np.asarray(cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB), np.uint8)
+
+
+def lost_tag(picture: UInt8) -> UInt8:
+    """Decoded by the matrix of BT.601, but made by that of BT.709."""
+    frame = Frame(0, 0.0, tuple(cv2.split(yuv_from_rgb(picture, "bt709", False))), "yuv", (0, 0))
+    return part_rgb(frame, (0, 0, *frame.size_wh))
+
+
 TONES = {
     "brighter": curve(lambda x: x + 0.05),
     "contrast": curve(lambda x: (x - 0.5) * 1.15 + 0.5),
+    "gamma": curve(lambda x: x**0.85),
     "gray": gray,
+    "cast": mixed(np.diag([1.05, 1, 0.93])),
+    "hues": turned_hues,
+    "lost tag": lost_tag,
 }
 
 

@@ -49,7 +49,6 @@ def lost_tag(picture: UInt8) -> UInt8:
 TONES = {
     "brighter": curve(lambda x: x + 0.05),
     "contrast": curve(lambda x: (x - 0.5) * 1.15 + 0.5),
-    "gamma": curve(lambda x: x**0.85),
     "gray": gray,
     "cast": mixed(np.diag([1.05, 1, 0.93])),
     "hues": turned_hues,

@@ -22,16 +22,6 @@ N = 70
 
 SAME = letterboxed((480, 360), 0, 0)
 
-
-
-def turned_hues(picture: UInt8) -> UInt8:
-    """Greener and more colourful, as by OpenCV: luma changes by what colour there was."""
-    hsv = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV).astype(int)
-    hsv[..., 0] = (hsv[..., 0] + 10) % 180
-    hsv[..., 1] = np.clip(hsv[..., 1] * 1.3, 0, 255)
-    return np.asarray(cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB), np.uint8)
-
-
 FOUND: dict[str, tuple[list[int], int, Callable[[UInt8], UInt8], dict[str, Any]]] = {
     "as it should be": (list(range(N)), 25, SAME, {"offset": 0, "rate": 1.0, "scale": 1.0, "shift": [0, 0]}),
     "begins late": (list(range(17, N)), 25, SAME, {"offset": -17}),
@@ -40,7 +30,6 @@ FOUND: dict[str, tuple[list[int], int, Callable[[UInt8], UInt8], dict[str, Any]]
     "doubled frames": ([i for i in range(N) for _ in range(1 + (i in (15, 40)))], 25, SAME, {"rate": 1.0}),
     "another frame rate": ([int(k * 25 / 30) for k in range(80)], 30, SAME, {"rate": 1.2}),
     "half the size": (list(range(N)), 25, letterboxed((240, 180), 0, 0), {"scale": 0.5, "offset": 0}),
-    "other hues": (list(range(N)), 25, turned_hues, {"scale": 1.0, "offset": 0}),
     "letterbox": (list(range(N)), 25, letterboxed((480, 360), 60, 0), {"scale": 1.0, "shift": [0, 60]}),
     "pillarbox": (
         list(range(N)),

@@ -15,7 +15,9 @@ from forgeprep.media.colour import part_rgb, yuv_from_rgb
 from forgeprep.media.frames import Frame, UInt8
 from forgeprep.ops.evidence import Pair
 from forgeprep.ops.masks import Crop, difference_masks
+from forgeprep.ops.pairing import CAP
 from forgeprep.ops.tone import luma_in_tone, tone_of, with_tone
+from forgeprep.stages.crop.outside import HALVED
 from tests.unit.ops.test_masks import ellipse, forged, in_crop, noisy, window
 
 
@@ -95,8 +97,9 @@ def test_luma_of_other_hues_is_told_by_colours(face_photo: UInt8) -> None:
     hued = turned_hues(turned_hues(original))
     yuv = cv2.cvtColor(original, cv2.COLOR_RGB2YUV).reshape(-1, 3).astype(np.float32)
     luma = cv2.cvtColor(hued, cv2.COLOR_RGB2GRAY).ravel().astype(np.float32)
-    before, after = (np.abs(one - luma).mean() for one in (yuv[:, 0], luma_in_tone(yuv, luma, ellipse().ravel() == 0)))
-    assert after < 0.4 * before
+    told = luma_in_tone(yuv, luma, ellipse().ravel() == 0)
+    before, after = (np.square(np.minimum(np.abs(one - luma), CAP)).mean() for one in (yuv[:, 0], told))
+    assert after < HALVED * before
 
 
 def test_another_picture_is_no_change_of_tone() -> None:

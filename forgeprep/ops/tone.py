@@ -34,13 +34,13 @@ MOST_LEFT, STEEP = 5.0, (0.4, 2.5)
 """Levels that a tone may leave, and contrasts that it may give: any two pictures are alike if both are made flat."""
 AS_GOOD = 1.35, 0.1
 """What leaves at most this factor of the least, and this many levels more, is possible too."""
-CLEARER, CLEARLY = 0.02, 0.1
+CLEARER, CLEARLY = 0.02, 0.05
 """By how much more of the face a kind has to explain than a plainer one, and than no change where that is possible."""
 LESS = 0.9
 """Share of the difference outside the face that a tone may leave where no change is possible."""
 CUT = 8
 """Levels so near to black or white may have been cut off there."""
-FEWEST, MOST = 60, 1500
+FEWEST, MOST = 60, 1000
 """Places that tell a tone, inside and outside the face each."""
 ROUNDS = 4
 

@@ -102,7 +102,8 @@ def same_tone(originals: Sequence[UInt8], fakes: Sequence[UInt8], seen: Sequence
             to.append(np.asarray(small[keep], np.float32))
     inside = np.concatenate([face[keep] for keep in seen])
     some = np.concatenate([np.flatnonzero(own)[:: max(1, np.count_nonzero(own) // MOST)] for own in (inside, ~inside)])
-    tone = tone_of(*(np.concatenate(own)[some] for own in colours), inside[some])
+    x, y = (np.concatenate(own)[some] for own in colours)
+    tone = tone_of(x, y, inside[some])
     return list(originals) if tone is None else [with_tone(one, tone) for one in originals]
 
 

@@ -159,7 +159,8 @@ class Outside:
 def _in_tone_of(own: UInt8, whole: Thumb) -> UInt8:
     """The luma of an original's thumb in the tone of the fake's, where that is what differs."""
     picture, keep = whole.luma, whole.keep
-    tone = tone_of(*(np.asarray(one[keep][:, None], np.float32) for one in (picture, own)))
+    original, fake = (np.asarray(one[keep][:, None], np.float32) for one in (picture, own))
+    tone = tone_of(original, fake)
     toned = picture if tone is None else with_tone(picture, tone)
     apart = pairing.thumb_distance(toned, own, keep)
     if apart <= pairing.FLOOR or whole.chroma is None:

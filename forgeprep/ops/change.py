@@ -20,6 +20,7 @@ from forgeprep.media.regions import Box
 from forgeprep.media.scale import area_mean
 from forgeprep.ops.geometry import square_crop_box
 from forgeprep.ops.robust import median_of_least, quantile
+from forgeprep.ops.tone import tone_of, with_tone
 
 SIDE = 48
 ENLARGE = 1.3
@@ -34,6 +35,8 @@ LEAST_GAP = 5
 """Shorter stretches of unforged frames between forged ones count as forged."""
 LEAST_CLEAR = 3
 """A forgery is clear if this many of its frames are."""
+TONE_PAIRS = 4
+"""Pairs of patches, some more or less, whose rims tell a change of tone."""
 
 
 def face_patch(frame: Frame, face: Box) -> UInt8:
@@ -58,6 +61,14 @@ def change_signal(fake: UInt8, original: UInt8) -> float:
     energy = cv2.GaussianBlur(cv2.multiply(smooth, smooth), (0, 0), 1.0)
     # 0.05 is the energy left by rounding to whole levels.
     return math.log((quantile(energy[_INNER], 0.9) + 0.05) / (quantile(energy[_RIM], 0.75) + 0.05))
+
+
+def in_one_tone(pairs: Sequence[tuple[UInt8, UInt8]]) -> list[tuple[UInt8, UInt8]]:
+    """Pairs of patches, a fake's and its original's, the originals in the tone of the fakes' rims."""
+    some = pairs[:: max(1, len(pairs) // TONE_PAIRS)]
+    fake, original = (np.concatenate([pair[i][_RIM] for pair in some])[:, None].astype(np.float32) for i in (0, 1))
+    tone = tone_of(original, fake)
+    return list(pairs) if tone is None else [(own, with_tone(other, tone)) for own, other in pairs]
 
 
 def is_clear(signals: Sequence[float]) -> bool:

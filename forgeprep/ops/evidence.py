@@ -40,6 +40,8 @@ RIM = 1.35, 1.1, 0.9
 """Cells from this distance on are the rim; 1 is the edge of the face box. The next value serves if too few are seen."""
 TONE_CELLS = 4
 """Cells of the grid along the side of those whose colours tell a change of tone."""
+TONE_LEFT = 0.16
+"""Energy, in squared levels, that a change of tone leaves: it was rounded, and is known only so well."""
 LEAST_RIM = 100
 """Cells for each frame that make a rim."""
 CHANNELS = ("hy", "hc", "y0", "c0", "y1", "c1", "y2", "c2", "ty", "tc", "py1", "pc1", "py2", "pc2")
@@ -119,8 +121,10 @@ def measure(pairs: Sequence[Pair], part: Part | None = None) -> tuple[Float, Boo
     part = part or (slice(0, side), slice(0, side))
     seen = np.stack([_seen(pair, side) for pair in pairs])
     rim = _rim(seen, side)
-    means, within, texture = _differences(_in_one_tone(pairs), side)
-    standing, at_rim = _log_energies(means, within, rim, part)
+    alike = _in_one_tone(pairs)
+    means, within, texture = _differences(alike, side)
+    left = TONE_LEFT if alike[0].original is not pairs[0].original else 0.0
+    standing, at_rim = _log_energies(means, within, rim, part, left)
     _take_off_noise(standing, at_rim, np.log(texture + np.float32(0.5)), rim, part)
     if not seen[:, *part].all():
         standing[np.broadcast_to(~seen[:, None, *part], standing.shape)] = 0
@@ -131,12 +135,12 @@ def _in_one_tone(pairs: Sequence[Pair]) -> Sequence[Pair]:
     """The pairs, each original in the tone of its fake, as it shows outside the face."""
     side = pairs[0].fake.shape[0] // PIXELS
     coarse = side // TONE_CELLS
-    outside = cv2.resize(_distance(side), (coarse, coarse), interpolation=cv2.INTER_AREA) > RIM[1]
-    places = [_seen(pair, coarse) & outside for pair in pairs]
+    face = cv2.resize(_distance(side), (coarse, coarse), interpolation=cv2.INTER_AREA) <= RIM[1]
+    seen = [_seen(pair, coarse) for pair in pairs]
     fakes, originals = [pair.fake for pair in pairs], [pair.original for pair in pairs]
     return [
         pair if own is pair.original else replace(pair, original=own)
-        for pair, own in zip(pairs, same_tone(originals, fakes, places), strict=True)
+        for pair, own in zip(pairs, same_tone(originals, fakes, seen, face), strict=True)
     ]
 
 
@@ -184,14 +188,18 @@ def _texture(original: UInt8, side: int) -> Float:
     return _blur(slope_x * slope_x + slope_y * slope_y, 1.0)
 
 
-def _log_energies(means: Float, within: Float, rim: Sequence[Places], part: Part) -> tuple[Float, Float]:
+def _log_energies(
+    means: Float, within: Float, rim: Sequence[Places], part: Part, left: float = 0.0
+) -> tuple[Float, Float]:
     """The logarithms of the energies of :data:`CHANNELS` in a part of the grid, and those at the rim.
+
+    Energies of less than ``left`` tell nothing.
 
     Returns:
         float32 (frames, 14, h, w) and (14, n).
     """
     frames, side = means.shape[:2]
-    floors = np.array(FLOORS, np.float32)[:, None, None]
+    floors = np.array(FLOORS, np.float32)[:, None, None] + np.float32(left)
     # Energies of one frame on the whole grid, while they are in the processor's cache.
     energies = np.empty((len(CHANNELS), side, side), np.float32)
     flat = energies.reshape(len(CHANNELS), -1)

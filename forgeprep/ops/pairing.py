@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from forgeprep.media.frames import Frame, UInt8
+from forgeprep.media.frames import Frame, UInt8, to_8_bits
 from forgeprep.media.regions import Box, IntBox
 from forgeprep.media.scale import area_mean
 from forgeprep.ops.pieces import Pieces, lines_around
@@ -40,6 +40,8 @@ SAME_TAKE, FLOOR = 0.6, 9.0
 :data:`STRIDE` frames, or by less than the floor (squared levels, which the strongest compression leaves)."""
 STRIDE = 16
 LEAST_SIMILARITY = 0.8
+_COLOUR = {"yuv": (1, 2), "rgb": (0, 2)}
+"""The planes that tell a colour, beside luma."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,19 @@ def thumb(frame: Frame, area: IntBox, size_wh: tuple[int, int]) -> UInt8:
     """A part of a frame's luma as a thumb, uint8 (LINES, W), in the limited range whatever the frame's is."""
     x0, y0, x1, y1 = area
     return frame.limited(area_mean(frame.y[y0:y1, x0:x1], size_wh))
+
+
+def chroma_thumb(frame: Frame, size_wh: tuple[int, int]) -> UInt8 | None:
+    """Two more values for each pixel of the whole frame's thumb that tell its colour, uint8 (LINES, W, 2).
+
+    Of YUV the chroma, of RGB red and blue; None of gray pictures. They come of every few samples only, since they take
+    no part where luma alone tells.
+    """
+    if frame.model == "gray":
+        return None
+    step = max(1, frame.planes[1].shape[0] // (4 * size_wh[1]))
+    few = [to_8_bits(np.ascontiguousarray(frame.planes[i][::step, ::step]), frame.bits) for i in _COLOUR[frame.model]]
+    return np.stack([area_mean(plane, size_wh) for plane in few], axis=-1)
 
 
 def thumb_size(size_wh: tuple[int, int]) -> tuple[int, int]:

@@ -57,7 +57,7 @@ def test_no_fake_is_lost_where_fakes_and_reals_were_perturbed_apart(laid_out: La
     assert len(fakes) == count >= 32
     assert [clip["clip_id"] for clip in fakes if clip["written"] != 1] == []
     refused = {clip["clip_id"]: clip for clip in fakes if clip["pairing"] == "refused"}
-    assert len(refused) > 0.9 * count
+    assert len(refused) > 0.8 * count
     for clip in refused.values():
         assert clip["guesses"][0]["original_id"].endswith(
             clip["source_id"].removeprefix(f"forgerynet/{clip['split']}/image")

@@ -228,7 +228,7 @@ def _is_off(fake: FakeReader, laid: Sequence[Laid], stretch: Stretch) -> bool:
     """Whether a clip has to be aligned: another size, another frame that fits better, or no fit at all."""
     if fake.other_size or any((one.likeness and one.likeness.lagged) or not fake.fits(one) for one in laid):
         return True
-    thumbs = ((moment.index, moment.thumb[0]) for moment in stretch.moments if moment.thumb is not None)
+    thumbs = ((moment.index, moment.thumb.luma) for moment in stretch.moments if moment.thumb is not None)
     doubt, fake.doubt = fake.doubt and _may_be_off(fake, stretch), False
     return fake.outside.is_shifted(thumbs, doubt=doubt)
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 
 from forgeprep.media.frames import UInt8
-from forgeprep.ops.change import LEAST_GAP, change_signal, forged_frames, forgery_threshold, is_clear
+from forgeprep.ops.change import LEAST_GAP, change_signal, forged_frames, forgery_threshold, in_one_tone, is_clear
 from forgeprep.ops.evidence import Pair
 from forgeprep.ops.masks import Crop, difference_masks
 from forgeprep.params.crop import CropParams
@@ -168,13 +168,13 @@ class ForgedFaces:
     def _signals(self, moments: list[tuple[int, float, Patches]]) -> dict[int, dict[int, float]]:
         """Track -> frame index -> signal; noted for the end of the clip too."""
         signals: dict[int, dict[int, float]] = {}
-        for index, time_s, pairs in moments:
-            for number, (fake, original) in pairs.items():
-                track = self.tracks.setdefault(number, _Track())
-                signal = change_signal(fake, original)
-                signals.setdefault(number, {})[index] = signal
+        for number in dict.fromkeys(number for *_, pairs in moments for number in pairs):
+            there = [(index, time_s, pairs[number]) for index, time_s, pairs in moments if number in pairs]
+            track, own = self.tracks.setdefault(number, _Track()), signals.setdefault(number, {})
+            for (index, time_s, _), pair in zip(there, in_one_tone([pair for *_, pair in there]), strict=True):
+                own[index] = change_signal(*pair)
                 track.times.append(time_s)
-                track.signals.append(signal)
+                track.signals.append(own[index])
         return signals
 
     def probe(self, probes: Iterable[tuple[int, tuple[Pair, Crop]]]) -> None:

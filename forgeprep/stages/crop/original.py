@@ -23,7 +23,7 @@ from forgeprep.media.frame_folder import is_frame_folder
 from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.video import Learned, read_frames
 from forgeprep.ops.change import face_patch
-from forgeprep.ops.pairing import Mask, is_checked, outside, thumb, thumb_size
+from forgeprep.ops.pairing import chroma_thumb, is_checked, outside, thumb, thumb_size
 from forgeprep.params.crop import CropParams
 from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.drops import Drop
@@ -31,6 +31,7 @@ from forgeprep.stages.base import Group, common
 from forgeprep.stages.crop.boxes import Finder
 from forgeprep.stages.crop.choice import Chosen, ProbeFrames, Tubes, choose, find_tubes
 from forgeprep.stages.crop.crops import can_cut, cut_face, drop, window
+from forgeprep.stages.crop.outside import Thumb
 from forgeprep.stages.crop.places import at_places, find_places, with_places
 
 STRETCH_FRAMES = 32
@@ -52,7 +53,7 @@ class Moment:
         crops: uint8 (H, H, 3) RGB, one for each face, if the frame is wanted; None for one that cannot be cut.
         patches: uint8 (48, 48) luma, one for each face, with fakes.
         windows: uint8 (S, S, 3) RGB, one for each face, with fakes and the frame is wanted or a probe.
-        thumb: the whole picture in small with the cells outside all faces; only where the pairing is checked.
+        thumb: the whole picture in small; only where the pairing is checked.
     """
 
     index: int
@@ -63,7 +64,7 @@ class Moment:
     crops: tuple[UInt8 | None, ...]
     patches: tuple[UInt8, ...]
     windows: tuple[UInt8, ...]
-    thumb: tuple[UInt8, Mask] | None
+    thumb: Thumb | None
 
     @property
     def nbytes(self) -> int:
@@ -209,7 +210,6 @@ def _moment(
     """Cut out of a frame what is needed of it."""
     wanted = asked and bool(faces)
     probe = with_fakes and bool(faces) and probes.take(frame.index)
-    small = thumb_size(frame.size_wh)
     checked = with_fakes and (wanted or is_checked(frame.index))
     crops = [cut_face(frame, face, params) if can_cut(face, params) else None for face in faces] if wanted else []
     return Moment(
@@ -223,10 +223,14 @@ def _moment(
         windows=tuple(window(frame, face.cut_box, params) for face in faces)
         if with_fakes and (wanted or probe)
         else (),
-        thumb=(thumb(frame, (0, 0, *frame.size_wh), small), outside([f.box for f in faces], frame.size_wh, small))
-        if checked
-        else None,
+        thumb=_thumb(frame, faces) if checked else None,
     )
+
+
+def _thumb(frame: Frame, faces: Sequence[Face]) -> Thumb:
+    small = thumb_size(frame.size_wh)
+    keep = outside([face.box for face in faces], frame.size_wh, small)
+    return Thumb(thumb(frame, (0, 0, *frame.size_wh), small), keep, chroma_thumb(frame, small))
 
 
 def _joined(

@@ -16,7 +16,7 @@ from forgeprep.media.regions import IntBox
 from forgeprep.ops import pairing
 from forgeprep.ops.pairing import Placement
 from forgeprep.ops.timing import Thumbs, lags
-from forgeprep.ops.tone import tone_of, with_tone
+from forgeprep.ops.tone import luma_in_tone, tone_of, with_tone
 
 BEFORE, AFTER = (-2, -1), (1, 2)
 """Neighbours of a frame that is checked."""
@@ -31,8 +31,23 @@ less alike: else nothing moves that could tell."""
 LEAST_OUTSIDE, LEAST_ALIKE = 0.05, 0.9
 """With a smaller share of the picture outside the faces, a guess holds if the whole pictures correlate so much."""
 
-Thumb = tuple[UInt8, pairing.Mask]
-"""A small picture of a frame, and where in it there is no face."""
+HALVED = 0.5
+"""Share of the distance that another tone of colours has to leave at most, to be what sets luma apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thumb:
+    """A small picture of a frame.
+
+    Attributes:
+        luma: uint8 (H, W).
+        keep: where in it there is no face.
+        chroma: uint8 (H, W, 2), what tells its colours; None of gray pictures.
+    """
+
+    luma: UInt8
+    keep: pairing.Mask
+    chroma: UInt8 | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +127,7 @@ class Outside:
             place: how the fake lies on its original, and the size of the original's frames.
             ahead: reads the fake's frames; None where neighbours do not matter.
         """
-        picture, keep = whole
+        picture, keep = whole.luma, whole.keep
         size_wh = picture.shape[1], picture.shape[0]
         area = pairing.area_of(*place, frame.size_wh)
         own = pairing.thumb(frame, area, size_wh)
@@ -121,13 +136,13 @@ class Outside:
             correlation = pairing.correlation(picture, own, np.ones_like(keep))
             apart = 0.0 if correlation >= LEAST_ALIKE else math.inf
         if pairing.is_checked(index):
-            if self.last is not None and self.last[0].shape == picture.shape:
-                self.changes.append(pairing.thumb_distance(picture, self.last[0], keep & self.last[1]))
+            if self.last is not None and self.last.luma.shape == picture.shape:
+                self.changes.append(pairing.thumb_distance(picture, self.last.luma, keep & self.last.keep))
             self.last = whole
         others = [] if ahead is None else self._neighbours(frame.index, area, size_wh, ahead)
         self._keep(frame.index, own)
         if apart > pairing.FLOOR and correlation >= pairing.LEAST_SIMILARITY:
-            picture = _in_tone_of(own, picture, keep)
+            picture = _in_tone_of(own, whole)
             apart = pairing.thumb_distance(picture, own, keep)
         lagged = any(pairing.thumb_distance(picture, other, keep) < BETTER * apart - 0.1 for other in others)
         return Likeness(apart, correlation, lagged)
@@ -141,7 +156,16 @@ class Outside:
         return [*before, *after.values()]
 
 
-def _in_tone_of(own: UInt8, picture: UInt8, keep: pairing.Mask) -> UInt8:
-    """The original's thumb with the brightness and contrast of the fake's, where these are what differs."""
-    tone = tone_of(*(np.asarray(one[keep][:, None], np.float32) for one in (picture, own)))
-    return picture if tone is None else with_tone(picture, tone)
+def _in_tone_of(own: UInt8, whole: Thumb) -> UInt8:
+    """The luma of an original's thumb in the tone of the fake's, where that is what differs."""
+    picture, keep = whole.luma, whole.keep
+    original, fake = (np.asarray(one[keep][:, None], np.float32) for one in (picture, own))
+    tone = tone_of(original, fake)
+    toned = picture if tone is None else with_tone(picture, tone)
+    apart = pairing.thumb_distance(toned, own, keep)
+    if apart <= pairing.FLOOR or whole.chroma is None:
+        return toned
+    colours = np.concatenate([picture[..., None], whole.chroma], axis=-1).reshape(-1, 3).astype(np.float32)
+    luma = luma_in_tone(colours, own.ravel().astype(np.float32), keep.ravel())
+    of_colour = np.asarray(np.clip(np.rint(luma), 0, 255), np.uint8).reshape(picture.shape)
+    return of_colour if pairing.thumb_distance(of_colour, own, keep) <= HALVED * apart else toned

@@ -40,6 +40,8 @@ SAME_TAKE, FLOOR = 0.6, 9.0
 :data:`STRIDE` frames, or by less than the floor (squared levels, which the strongest compression leaves)."""
 STRIDE = 16
 LEAST_SIMILARITY = 0.8
+COVERING = 0.6
+"""Of two takes that hardly share a moment, at most about half of the frames find a partner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Alignment:
         agreeing: of the fake's frames outside its forged periods, the share that shows the original's; 1 where no
             periods are known.
         sure: whether the same some frames earlier or later is clearly worse.
+        covering: the share of the frames, of the clip that has fewer, that have a partner.
     """
 
     placement: Placement
@@ -84,6 +87,17 @@ class Alignment:
     rate: float
     agreeing: float = 1.0
     sure: bool = True
+    covering: float = 1.0
+
+    @property
+    def is_order(self) -> bool:
+        """Whether it is a way to play the original, not a collection of frames that look alike."""
+        return self.sure and self.covering >= COVERING
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether frames have the numbers that they have in the original."""
+        return self.offset == 0 and self.rate == 1.0
 
 
 def thumb(frame: Frame, area: IntBox, size_wh: tuple[int, int]) -> UInt8:
@@ -178,7 +192,8 @@ def align(
     partner = {index: fake_index for index, (*_, fake_index) in sorted(best.items())}
     lags = [round(fake_index - index * rate) for index, fake_index in partner.items()]
     offset = int(np.median(lags)) if lags else 0
-    return Alignment(placements[0], partner, offset, rate, _agreeing(path, inside, frames[1]), order.sure)
+    agreeing = _agreeing(path, inside, frames[1])
+    return Alignment(placements[0], partner, offset, rate, agreeing, order.sure, order.covering)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,12 @@ LEARNED_ON = 1024
 FEWEST, NEXT, TELLING = 4, 4, 4
 """A lag is judged by so many frames at least; beyond this many frames only its multiples are tried; and by one cell of
 so many, those that move most."""
+SPAN = 16
+"""And by frames that lie so far apart at least: what moves, moves alike for some frames."""
+MOST_NOISE = 4.0
+"""Squared levels that may be coding noise in cells that stand still."""
+OWN, FEWEST_OWN = 6, 40
+"""Levels by which both clips may differ in a cell's median if it is to tell a lag; with fewer such cells, all do."""
 _FORGED = 0.25
 """The weight of a frame that is known to be forged."""
 _SURE = 10.0
@@ -92,11 +98,13 @@ class Order:
         partner: for each of the fake's frames the place of its partner among the original's thumbs; -1 without one.
         rate: frames of the fake for each frame of the original.
         sure: whether any other is clearly worse.
+        covering: the share of the frames, of the clip that has fewer, that have a partner.
     """
 
     partner: Indices
     rate: float
     sure: bool
+    covering: float
 
 
 def lags(original: Thumbs, fake: Thumbs) -> dict[int, float]:
@@ -107,16 +115,26 @@ def lags(original: Thumbs, fake: Thumbs) -> dict[int, float]:
     """
     if len(original) < FEWEST or len(fake) < FEWEST:
         return {}
+    # A cell of another level all the time is not the original's: a head drawn anew, a logo.
+    own = np.flatnonzero(np.abs(np.median(original.levels, axis=0) - np.median(fake.levels, axis=0)) <= OWN)
+    own = own if len(own) >= FEWEST_OWN else np.arange(original.levels.shape[1])
     moved = original.levels.var(axis=0, dtype=np.float32)
-    cells = np.argsort(moved)[-max(1, len(moved) // TELLING) :]
+    cells = own[np.argsort(moved[own])[-max(1, len(own) // TELLING) :]]
     a, b, weights = original.levels[:, cells], fake.levels[:, cells], moved[cells] / (moved[cells] + _STILL)
-
-    def unlike(at: Indices, fake_at: Indices) -> float:
-        apart = np.square(np.minimum(cv2.absdiff(a[at], b[fake_at]), MOST), dtype=np.float32).mean(axis=0) + ROUNDING
-        return float(np.dot(weights, np.log(apart)) / max(float(weights.sum()), 1e-6))
 
     place = {index: at for at, index in enumerate(original.indices.tolist())}
     fake_place = {index: at for at, index in enumerate(fake.indices.tolist())}
+    both = [index for index in place if index in fake_place]
+    # What coding leaves of cells that stand still: less than that tells nothing of those that move.
+    own_apart = _squares(
+        original.levels[[place[i] for i in both]][:, own], fake.levels[[fake_place[i] for i in both]][:, own]
+    )
+    noise = ROUNDING + (min(float(np.median(own_apart)), MOST_NOISE) if both else 0.0)
+
+    def unlike(at: Indices, fake_at: Indices) -> float:
+        apart = _squares(a[at], b[fake_at]) + noise
+        return float(np.dot(weights, np.log(apart)) / max(float(weights.sum()), 1e-6))
+
     found: dict[int, float] = {}
     for lag in (more for more in range(-REACH, REACH + 1) if more and (abs(more) <= NEXT or more % NEXT == 0)):
         pairs, same = [], []
@@ -126,9 +144,14 @@ def lags(original: Thumbs, fake: Thumbs) -> dict[int, float]:
             if at is not None and own in fake_place:
                 pairs.append((at, fake_at))
                 same.append((place[own], fake_place[own]))
-        if len(pairs) >= FEWEST:
+        if len(pairs) >= FEWEST and fake.indices[pairs[-1][1]] - fake.indices[pairs[0][1]] >= SPAN:
             found[lag] = unlike(*np.array(pairs).T) - unlike(*np.array(same).T)
     return found
+
+
+def _squares(a: UInt8, b: UInt8) -> Float:
+    """How far apart cells are on average over frames, uint8 (n, cells) each, in squared levels, float32 (cells,)."""
+    return np.square(np.minimum(cv2.absdiff(a, b), MOST), dtype=np.float32).mean(axis=0)
 
 
 def find_order(
@@ -159,7 +182,8 @@ def find_order(
             found = exact
         if len(original) == len(fake) and usual.cost - found.cost < better:
             found = usual
-    return Order(found.partner, found.line.rate, search.is_sure(found))
+    shown = np.unique(found.partner[found.partner >= 0])
+    return Order(found.partner, found.line.rate, search.is_sure(found), len(shown) / min(len(original), len(fake)))
 
 
 def _rates(fps: tuple[float, float], frames: tuple[int, int]) -> list[float]:

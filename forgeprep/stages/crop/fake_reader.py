@@ -104,12 +104,14 @@ class FakeReader:
         if self.alignment is None and self.lengths.periods:
             self._align(stretch)
         before = self.outside.last, list(self.outside.changes)
-        self.outside.shown.clear()
-        laid = list(self._read(stretch))
-        if self.alignment is None and _is_off(self, laid, stretch):
+        laid = self._read(stretch)
+        if self.alignment is not None:
+            self.outside.judge(doubt=False, found=self.alignment)
+        elif _is_off(self, laid, stretch):
             self._align(stretch)
             self.outside = Outside(self.guessed, before[0], deque(before[1], maxlen=32))
-            laid = list(self._read(stretch))
+            laid = self._read(stretch)
+            self.outside.judge(doubt=False, found=self.alignment)
         return laid
 
     def fits(self, one: Laid) -> bool:
@@ -130,6 +132,8 @@ class FakeReader:
             return reason if self.frames.error else self.clip.lost(one.moment.index, reason), detail
         if fits:
             return None, None
+        if self.outside.elsewhere:
+            return "size_mismatch", "the picture is the same, but shifted or scaled a little"
         return "size_mismatch" if self.other_size else "unaligned", "the picture outside the faces is another"
 
     def close(self) -> None:
@@ -156,10 +160,11 @@ class FakeReader:
         self.alignment = found or AS_IS
         self.warnings = [*self.warnings, *_too_late(self.alignment, stretch)]
 
-    def _read(self, stretch: Stretch) -> Iterator[Laid]:
+    def _read(self, stretch: Stretch) -> list[Laid]:
+        self.outside.begin()
         # The last one is checked too, so that nothing shifts unseen between the last check and the end of the stretch.
         last = next((moment.index for moment in reversed(stretch.moments) if moment.thumb is not None), -1)
-        return (self._look(moment, stretch, last) for moment in stretch.moments)
+        return [self._look(moment, stretch, last) for moment in stretch.moments]
 
     def _look(self, moment: Moment, stretch: Stretch, last: int) -> Laid:
         index = moment.index if self.alignment is None else self.alignment.partner.get(moment.index)
@@ -226,11 +231,11 @@ class FakeReader:
 
 def _is_off(fake: FakeReader, laid: Sequence[Laid], stretch: Stretch) -> bool:
     """Whether a clip has to be aligned: another size, another frame that fits better, or no fit at all."""
-    if fake.other_size or any((one.likeness and one.likeness.lagged) or not fake.fits(one) for one in laid):
-        return True
-    thumbs = ((moment.index, moment.thumb[0]) for moment in stretch.moments if moment.thumb is not None)
     doubt, fake.doubt = fake.doubt and _may_be_off(fake, stretch), False
-    return fake.outside.is_shifted(thumbs, doubt=doubt)
+    shifted = fake.outside.judge(doubt=doubt, found=None)
+    if fake.other_size or shifted:
+        return True
+    return any((one.likeness and one.likeness.lagged) or not fake.fits(one) for one in laid)
 
 
 def _may_be_off(fake: FakeReader, stretch: Stretch) -> bool:

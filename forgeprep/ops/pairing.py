@@ -23,7 +23,7 @@ from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.regions import Box, IntBox
 from forgeprep.ops.geometry import area_mean
 from forgeprep.ops.pieces import Pieces, lines_around
-from forgeprep.ops.timing import REACH, Order, Thumbs, find_order
+from forgeprep.ops.timing import COVERING, REACH, Order, Thumbs, find_order
 
 Levels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -40,8 +40,6 @@ SAME_TAKE, FLOOR = 0.6, 9.0
 :data:`STRIDE` frames, or by less than the floor (squared levels, which the strongest compression leaves)."""
 STRIDE = 16
 LEAST_SIMILARITY = 0.8
-COVERING = 0.6
-"""Of two takes that hardly share a moment, at most about half of the frames find a partner."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,14 +22,14 @@ from forgeprep.media.regions import IntBox
 from forgeprep.ops import pairing
 from forgeprep.ops.agreement import agreeing, displacement
 from forgeprep.ops.pairing import Alignment, Placement
-from forgeprep.ops.timing import FEWEST, Thumbs, lags
+from forgeprep.ops.timing import FEWEST, Thumbs, lags, lags_of_rest
 from forgeprep.ops.tone import tone_of, with_tone
 
 BEFORE, AFTER = (-2, -1), (1, 2)
 """Neighbours of a frame that is checked."""
 BETTER = 0.8
 """A neighbouring frame that fits by this much better than the expected one says that frames were lost or doubled."""
-SHIFTED = -0.1
+SHIFTED = -0.05
 """Frames of another index that are so much more alike (:func:`forgeprep.ops.timing.lags`) say that those of the same
 are not the same moment."""
 DOUBTFUL, MOVED = -0.02, 0.02
@@ -114,14 +115,14 @@ class Outside:
             found: how the fake was laid; None as long as it is taken frame for frame.
         """
         originals = Thumbs.of((index, pair[0]) for index, pair in self.pairs.items())
-        unlike = lags(originals, Thumbs.of(sorted(self.shown.items())))
-        least = min(unlike.values(), default=0.0)
-        seen = bool(unlike) and all(v >= (DOUBTFUL if abs(lag) == 1 else MOVED) for lag, v in unlike.items())
-        shifted = not seen if doubt else least < SHIFTED
+        fakes = Thumbs.of(sorted(self.shown.items()))
+        all_over, unlike = lags(originals, fakes), lags_of_rest(originals, fakes)
+        shifted = not _is_seen(all_over) if doubt else min(all_over.values(), default=0.0) < SHIFTED
+        seen, least = _is_seen(unlike), min(unlike.values(), default=0.0)
         self.seen = seen or (self.seen and not shifted)
         moved = displacement(list(self.pairs.values()))
         self.elsewhere = moved is not None and moved > ELSEWHERE and len(self.pairs) >= FEWEST
-        if moved is None or moved > ELSEWHERE or (found is None and shifted):
+        if moved is None or moved > ELSEWHERE or (found is None and (shifted or least < DOUBTFUL)):
             self.enough = math.inf
         elif self.seen and (found is None or found.is_order):
             self.enough = SEEN
@@ -182,6 +183,11 @@ class Outside:
         after = {frame.index: pairing.thumb(frame, area, size_wh) for frame in frames if frame is not None}
         self.shown |= after
         return [*before, *after.values()]
+
+
+def _is_seen(unlike: Mapping[int, float]) -> bool:
+    """Whether frames of another index are less alike."""
+    return bool(unlike) and all(more >= (DOUBTFUL if abs(lag) == 1 else MOVED) for lag, more in unlike.items())
 
 
 def _in_tone_of(own: UInt8, picture: UInt8, keep: pairing.Mask) -> UInt8:

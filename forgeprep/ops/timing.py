@@ -148,6 +148,8 @@ def lags_of_rest(original: Thumbs, fake: Thumbs) -> dict[int, float]:
 
     None of a few frames in a row, in which all moves alike. Nothing where there are few such cells.
     """
+    if min(len(original), len(fake)) < FEWEST:
+        return {}
     levels = original.levels, fake.levels
     cells = np.flatnonzero(np.abs(np.median(levels[0], axis=0) - np.median(levels[1], axis=0)) <= OWN)
     _, at, fake_at = np.intersect1d(original.indices, fake.indices, return_indices=True)

@@ -132,7 +132,7 @@ class FakeReader:
             return reason if self.frames.error else self.clip.lost(one.moment.index, reason), detail
         if fits:
             return None, None
-        if self.outside.elsewhere:
+        if self.outside.is_moved(one.likeness):
             return "size_mismatch", "the picture is the same, but shifted or scaled a little"
         return "size_mismatch" if self.other_size else "unaligned", "the picture outside the faces is another"
 

@@ -95,11 +95,16 @@ class Outside:
 
     def fits(self, found: Likeness | None) -> bool:
         """Whether pictures so alike show the same moment of the same take; True where it is unknown."""
-        if found is None:
-            return True
+        return found is None or ((self._is_alike(found) or found.agreeing >= self.enough) and not self.elsewhere)
+
+    def is_moved(self, found: Likeness | None) -> bool:
+        """Whether the pictures are the same, but lie elsewhere."""
+        return found is not None and self.elsewhere and self._is_alike(found)
+
+    def _is_alike(self, found: Likeness) -> bool:
+        """Whether pictures are the same all over."""
         limit = max(pairing.FLOOR, pairing.SAME_TAKE * statistics.median(self.changes or [0.0]))
-        alike = found.apart <= limit and found.correlation >= pairing.LEAST_SIMILARITY
-        return (alike or found.agreeing >= self.enough) and not self.elsewhere
+        return found.apart <= limit and found.correlation >= pairing.LEAST_SIMILARITY
 
     def begin(self) -> None:
         """A stretch begins."""

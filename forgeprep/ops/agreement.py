@@ -22,6 +22,10 @@ Mask = npt.NDArray[np.bool_]
 CONTRAST, ALIKE = 16, 4
 """Levels of 255 by which a cell differs from one of its neighbours if it has a vote, and up to which it says yes: what
 strong compression leaves of most cells."""
+OTHER, LEAST_AROUND = 6, 0.25
+"""Levels from which on cells differ, and the share of those around faces that do so if more than these was drawn anew."""
+AROUND = 0.2
+"""How far from the faces, in shares of their side with a margin."""
 FEWEST = 30
 """Votes that are needed."""
 FRAMES = 12
@@ -38,6 +42,18 @@ def agreeing(original: UInt8, fake: UInt8, keep: Mask) -> float:
     if np.count_nonzero(votes) < FEWEST:
         return 0.0
     return float(np.mean(cv2.absdiff(original, fake)[votes] <= ALIKE))
+
+
+def differs_around(original: UInt8, fake: UInt8, keep: Mask) -> bool:
+    """Whether two thumbs, uint8 (H, W), differ around the faces, which are not in ``keep``, and hardly elsewhere."""
+    faces = (~keep).astype(np.uint8)
+    reach = 2 * max(1, round(AROUND * np.sqrt(np.count_nonzero(faces)))) + 1
+    near = keep & (cv2.dilate(faces, np.ones((reach, reach), np.uint8)) > 0)
+    far = keep & ~near
+    if not near.any() or np.count_nonzero(far) < FEWEST:
+        return False
+    apart = cv2.absdiff(original, fake) > OTHER
+    return bool(np.mean(apart[near]) >= max(LEAST_AROUND, 2 * np.mean(apart[far])))
 
 
 def displacement(pairs: Sequence[tuple[UInt8, UInt8, Mask]]) -> float | None:

@@ -31,6 +31,8 @@ GAP = 1.0
 hides the forgery now and then, no frame is taken for a real one."""
 LEAST_GAP = 5
 """Shorter stretches of unforged frames between forged ones count as forged."""
+MOST_RIM = 8.0
+"""Energy, in squared levels, that the strongest compression leaves at the rim."""
 LEAST_CLEAR = 3
 """A forgery is clear if this many of its frames are."""
 
@@ -48,15 +50,19 @@ def face_patch(frame: Frame, face: Box) -> UInt8:
     return frame.limited(np.asarray(cv2.resize(part, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8))
 
 
-def change_signal(fake: UInt8, original: UInt8) -> float:
-    """The signal of a pair of patches; natural logarithm of a ratio of energies, about 0 to 10."""
+def change_signal(fake: UInt8, original: UInt8, *, beyond: bool = False) -> float:
+    """The signal of a pair of patches; natural logarithm of a ratio of energies, about 0 to 10.
+
+    ``beyond`` says that more than the face was drawn anew: then the rim counts as no noisier than coding makes it.
+    """
     difference = np.asarray(cv2.subtract(fake, original, dtype=cv2.CV_32F), np.float32)
     around = difference[_RIM]
-    difference -= median_of_least(around, around.size)
+    difference -= 0.0 if beyond else median_of_least(around, around.size)
     smooth = cv2.GaussianBlur(difference, (0, 0), 1.2)
     energy = cv2.GaussianBlur(cv2.multiply(smooth, smooth), (0, 0), 1.0)
     # 0.05 is the energy left by rounding to whole levels.
-    return math.log((quantile(energy[_INNER], 0.9) + 0.05) / (quantile(energy[_RIM], 0.75) + 0.05))
+    rim = quantile(energy[_RIM], 0.75)
+    return math.log((quantile(energy[_INNER], 0.9) + 0.05) / ((min(rim, MOST_RIM) if beyond else rim) + 0.05))
 
 
 def is_clear(signals: Sequence[float]) -> bool:

@@ -56,6 +56,7 @@ class Laid:
         patches: uint8 (48, 48) luma, one for each face.
         compared: what a mask is made of, one for each face, where the moment has windows.
         samples: one for each face that can be cut, if the moment is wanted.
+        beyond: whether more of the picture than the faces was drawn anew.
     """
 
     moment: Moment
@@ -65,12 +66,13 @@ class Laid:
     patches: tuple[UInt8, ...] = ()
     compared: tuple[tuple[Pair, Crop], ...] = ()
     samples: tuple[Sample, ...] = ()
+    beyond: bool = False
 
     @property
-    def patch_pairs(self) -> dict[int, tuple[UInt8, UInt8]]:
-        """Track -> the face's patches in the fake and in the original."""
+    def patch_pairs(self) -> dict[int, tuple[UInt8, UInt8, bool]]:
+        """Track -> the face's patches in the fake and in the original, and whether more than the face is another."""
         pairs = zip(self.moment.faces, self.patches, self.moment.patches, strict=True) if self.patches else ()
-        return {face.track_id: (fake, original) for face, fake, original in pairs}
+        return {face.track_id: (fake, original, self.beyond) for face, fake, original in pairs}
 
 
 class FakeReader:
@@ -112,7 +114,7 @@ class FakeReader:
             self.outside = Outside(self.guessed, before[0], deque(before[1], maxlen=32))
             laid = self._read(stretch)
             self.outside.judge(doubt=False, found=self.alignment)
-        return laid
+        return list(self._told(laid))
 
     def fits(self, one: Laid) -> bool:
         """Whether the pictures outside the faces show the same moment of the same take; True where it is unknown."""
@@ -165,6 +167,19 @@ class FakeReader:
         # The last one is checked too, so that nothing shifts unseen between the last check and the end of the stretch.
         last = next((moment.index for moment in reversed(stretch.moments) if moment.thumb is not None), -1)
         return [self._look(moment, stretch, last) for moment in stretch.moments]
+
+    def _told(self, laid: Sequence[Laid]) -> Iterator[Laid]:
+        """What was laid, and whether more than the faces was drawn anew; frames that were not compared are as before."""
+        beyond = next((self.outside.is_more(one.likeness) for one in laid if one.likeness is not None), False)
+        for one in laid:
+            beyond = beyond if one.likeness is None else self.outside.is_more(one.likeness)
+            if beyond:
+                compared = tuple((replace(pair, beyond=True), crop) for pair, crop in one.compared)
+                for sample in one.samples:
+                    if sample.compared is not None:
+                        sample.compared = replace(sample.compared[0], beyond=True), sample.compared[1]
+                one = replace(one, compared=compared, beyond=True)
+            yield one
 
     def _look(self, moment: Moment, stretch: Stretch, last: int) -> Laid:
         index = moment.index if self.alignment is None else self.alignment.partner.get(moment.index)

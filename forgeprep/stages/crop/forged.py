@@ -34,8 +34,8 @@ MOST_PROBES = 512
 FEWEST = 4
 """Among so many fakes, or as many as there are, the room to wait is shared."""
 
-Patches = dict[int, tuple[UInt8, UInt8]]
-"""Track -> the face's patches in the fake and in the original."""
+Patches = dict[int, tuple[UInt8, UInt8, bool]]
+"""Track -> the face's patches in the fake and in the original, and whether more than the face was drawn anew."""
 
 
 @dataclass(slots=True)
@@ -169,9 +169,9 @@ class ForgedFaces:
         """Track -> frame index -> signal; noted for the end of the clip too."""
         signals: dict[int, dict[int, float]] = {}
         for index, time_s, pairs in moments:
-            for number, (fake, original) in pairs.items():
+            for number, (fake, original, beyond) in pairs.items():
                 track = self.tracks.setdefault(number, _Track())
-                signal = change_signal(fake, original)
+                signal = change_signal(fake, original, beyond=beyond)
                 signals.setdefault(number, {})[index] = signal
                 track.times.append(time_s)
                 track.signals.append(signal)

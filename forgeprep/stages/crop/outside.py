@@ -20,7 +20,7 @@ from forgeprep.media.forward_reader import ForwardReader
 from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.regions import IntBox
 from forgeprep.ops import pairing
-from forgeprep.ops.agreement import agreeing, displacement
+from forgeprep.ops.agreement import agreeing, differs_around, displacement
 from forgeprep.ops.pairing import Alignment, Placement
 from forgeprep.ops.timing import FEWEST, Thumbs, lags, lags_of_rest
 from forgeprep.ops.tone import tone_of, with_tone
@@ -58,12 +58,14 @@ class Likeness:
         correlation: -1 to 1.
         lagged: whether a neighbouring frame of the fake fits clearly better.
         agreeing: the share of the votes, see :func:`forgeprep.ops.agreement.agreeing`.
+        beyond: whether the pictures differ around the faces and hardly elsewhere.
     """
 
     apart: float
     correlation: float
     lagged: bool
     agreeing: float
+    beyond: bool
 
 
 @dataclass(slots=True)
@@ -96,6 +98,10 @@ class Outside:
     def fits(self, found: Likeness | None) -> bool:
         """Whether pictures so alike show the same moment of the same take; True where it is unknown."""
         return found is None or ((self._is_alike(found) or found.agreeing >= self.enough) and not self.elsewhere)
+
+    def is_more(self, found: Likeness | None) -> bool:
+        """Whether it is the same moment, but more than the face was drawn anew."""
+        return found is not None and (found.beyond or (self.fits(found) and not self._is_alike(found)))
 
     def is_moved(self, found: Likeness | None) -> bool:
         """Whether the pictures are the same, but lie elsewhere."""
@@ -179,7 +185,7 @@ class Outside:
             apart = pairing.thumb_distance(picture, own, keep)
         lagged = any(pairing.thumb_distance(picture, other, keep) < BETTER * apart - 0.1 for other in others)
         self.pairs[index] = picture, own, keep
-        return Likeness(apart, correlation, lagged, agreeing(picture, own, keep))
+        return Likeness(apart, correlation, lagged, agreeing(picture, own, keep), differs_around(picture, own, keep))
 
     def _neighbours(self, index: int, area: IntBox, size_wh: tuple[int, int], ahead: ForwardReader) -> list[UInt8]:
         """The thumbs of the frames on both sides of one, as far as they are there."""

@@ -23,7 +23,7 @@ CONTRAST, ALIKE = 16, 4
 """Levels of 255 by which a cell differs from one of its neighbours if it has a vote, and up to which it says yes: what
 strong compression leaves of most cells."""
 OTHER, LEAST_AROUND = 6, 0.25
-"""Levels from which on cells differ, and the share of those around faces that do so if more than these was drawn anew."""
+"""Levels from which on cells differ, and the share of those around faces that do if more than faces was drawn anew."""
 AROUND = 0.2
 """How far from the faces, in shares of their side with a margin."""
 FEWEST = 30

@@ -85,6 +85,7 @@ class FakeReader:
         learned: what was learned of the file.
         warnings: what did not go as the dataset says.
         doubt: whether it has still to be asked if lengths and rates speak against frame for frame.
+        beyond: whether more than the faces was drawn anew.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class FakeReader:
         self.other_size = False
         self.warnings: list[str] = []
         self.doubt = True
+        self.beyond = False
         self.outside = Outside(clip.guessed)
         self._open()
 
@@ -114,7 +116,7 @@ class FakeReader:
             self.outside = Outside(self.guessed, before[0], deque(before[1], maxlen=32))
             laid = self._read(stretch)
             self.outside.judge(doubt=False, found=self.alignment)
-        return list(self._told(laid))
+        return self._told(laid)
 
     def fits(self, one: Laid) -> bool:
         """Whether the pictures outside the faces show the same moment of the same take; True where it is unknown."""
@@ -168,18 +170,18 @@ class FakeReader:
         last = next((moment.index for moment in reversed(stretch.moments) if moment.thumb is not None), -1)
         return [self._look(moment, stretch, last) for moment in stretch.moments]
 
-    def _told(self, laid: Sequence[Laid]) -> Iterator[Laid]:
-        """What was laid, and whether more than the faces was drawn anew; frames that were not compared are as before."""
-        beyond = next((self.outside.is_more(one.likeness) for one in laid if one.likeness is not None), False)
-        for one in laid:
-            beyond = beyond if one.likeness is None else self.outside.is_more(one.likeness)
-            if beyond:
-                compared = tuple((replace(pair, beyond=True), crop) for pair, crop in one.compared)
-                for sample in one.samples:
-                    if sample.compared is not None:
-                        sample.compared = replace(sample.compared[0], beyond=True), sample.compared[1]
-                one = replace(one, compared=compared, beyond=True)
-            yield one
+    def _told(self, laid: Sequence[Laid]) -> list[Laid]:
+        """What was laid, told whether more than the faces was drawn anew: in most frames, there or before."""
+        more = [self.outside.is_more(one.likeness) for one in laid if one.likeness is not None]
+        self.beyond = self.beyond or 2 * sum(more) > len(more)
+        if not self.beyond:
+            return list(laid)
+        for sample in (sample for one in laid for sample in one.samples if sample.compared is not None):
+            sample.compared = replace(sample.compared[0], beyond=True), sample.compared[1]
+        return [
+            replace(one, beyond=True, compared=tuple((replace(pair, beyond=True), crop) for pair, crop in one.compared))
+            for one in laid
+        ]
 
     def _look(self, moment: Moment, stretch: Stretch, last: int) -> Laid:
         index = moment.index if self.alignment is None else self.alignment.partner.get(moment.index)

@@ -53,7 +53,7 @@ def differs_around(original: UInt8, fake: UInt8, keep: Mask) -> bool:
     if not near.any() or np.count_nonzero(far) < FEWEST:
         return False
     apart = cv2.absdiff(original, fake) > OTHER
-    return bool(np.mean(apart[near]) >= max(LEAST_AROUND, 2 * np.mean(apart[far])))
+    return float(np.mean(apart[near])) >= max(LEAST_AROUND, 2 * float(np.mean(apart[far])))
 
 
 def displacement(pairs: Sequence[tuple[UInt8, UInt8, Mask]]) -> float | None:

@@ -164,7 +164,7 @@ def lags_of_rest(original: Thumbs, fake: Thumbs) -> dict[int, float]:
 
 def _apart(a: UInt8, b: UInt8) -> Float:
     """How far apart cells are on average over frames, uint8 (n, cells) each, in squared levels, float32 (cells,)."""
-    return np.square(np.minimum(cv2.absdiff(a, b), MOST), dtype=np.float32).mean(axis=0)
+    return np.asarray(np.square(np.minimum(cv2.absdiff(a, b), MOST), dtype=np.float32).mean(axis=0), np.float32)
 
 
 def find_order(

@@ -116,7 +116,10 @@ class FakeReader:
             self.outside = Outside(self.guessed, before[0], deque(before[1], maxlen=32))
             laid = self._read(stretch)
             self.outside.judge(doubt=False, found=self.alignment)
-        return self._told(laid)
+        more = [self.outside.is_more(one.likeness) for one in laid if one.likeness is not None]
+        # Told of a stretch, not of single frames; and what was drawn anew there is so later.
+        self.beyond = self.beyond or 2 * sum(more) > len(more)
+        return [_beyond(one) for one in laid] if self.beyond else laid
 
     def fits(self, one: Laid) -> bool:
         """Whether the pictures outside the faces show the same moment of the same take; True where it is unknown."""
@@ -170,19 +173,6 @@ class FakeReader:
         last = next((moment.index for moment in reversed(stretch.moments) if moment.thumb is not None), -1)
         return [self._look(moment, stretch, last) for moment in stretch.moments]
 
-    def _told(self, laid: Sequence[Laid]) -> list[Laid]:
-        """What was laid, told whether more than the faces was drawn anew: in most frames, there or before."""
-        more = [self.outside.is_more(one.likeness) for one in laid if one.likeness is not None]
-        self.beyond = self.beyond or 2 * sum(more) > len(more)
-        if not self.beyond:
-            return list(laid)
-        for sample in (sample for one in laid for sample in one.samples if sample.compared is not None):
-            sample.compared = replace(sample.compared[0], beyond=True), sample.compared[1]
-        return [
-            replace(one, beyond=True, compared=tuple((replace(pair, beyond=True), crop) for pair, crop in one.compared))
-            for one in laid
-        ]
-
     def _look(self, moment: Moment, stretch: Stretch, last: int) -> Laid:
         index = moment.index if self.alignment is None else self.alignment.partner.get(moment.index)
         frame = None if index is None else self.frames.at(index)
@@ -207,7 +197,7 @@ class FakeReader:
             likeness,
             patches=tuple(face_patch(frame, face.box) for face in faces),
             compared=pairs,
-            samples=tuple(self._cut(moment, frame, faces, pairs, placement)) if wanted else (),
+            samples=tuple(_cut(self, moment, frame, faces, pairs, placement)) if wanted else (),
         )
 
     def _compare(
@@ -223,27 +213,37 @@ class FakeReader:
             self.outside.note(frame, stretch.size_wh)
         return None
 
-    def _cut(
-        self,
-        moment: Moment,
-        frame: Frame,
-        faces: Sequence[Face],
-        pairs: Sequence[tuple[Pair, Crop]],
-        placement: Placement,
-    ) -> Iterator[Sample]:
-        beside = {name: reader.at(frame.index) for name, reader in self.companions.items()}
-        place = frame.index, frame.time_s, frame.size_wh
-        for face, of_original, original, pair in zip(faces, moment.faces, moment.crops, pairs, strict=True):
-            if original is None:
-                continue
-            crop = cut(frame, face, self.params)
-            sample = sample_at(self.clip, place, moment.index, face, crop, self.params)
-            sample.original, sample.guessed, sample.compared = original, self.guessed, pair
-            if not placement.is_identity and face.aligned is None:
-                box, own = (square_crop_box(f.cut_box, self.params.enlarge) for f in (of_original, face))
-                sample.original = _laid_on(original, crop, box, own, placement)
-            add_companions(sample, beside, face, frame.size_wh, self.params)
-            yield sample
+
+def _cut(
+    fake: FakeReader,
+    moment: Moment,
+    frame: Frame,
+    faces: Sequence[Face],
+    pairs: Sequence[tuple[Pair, Crop]],
+    placement: Placement,
+) -> Iterator[Sample]:
+    beside = {name: reader.at(frame.index) for name, reader in fake.companions.items()}
+    place = frame.index, frame.time_s, frame.size_wh
+    for face, of_original, original, pair in zip(faces, moment.faces, moment.crops, pairs, strict=True):
+        if original is None:
+            continue
+        crop = cut(frame, face, fake.params)
+        sample = sample_at(fake.clip, place, moment.index, face, crop, fake.params)
+        sample.original, sample.guessed, sample.compared = original, fake.guessed, pair
+        if not placement.is_identity and face.aligned is None:
+            box, own = (square_crop_box(f.cut_box, fake.params.enlarge) for f in (of_original, face))
+            sample.original = _laid_on(original, crop, box, own, placement)
+        add_companions(sample, beside, face, frame.size_wh, fake.params)
+        yield sample
+
+
+def _beyond(one: Laid) -> Laid:
+    """The same, told that more than the faces was drawn anew."""
+    for sample in one.samples:
+        if sample.compared is not None:
+            pair, crop = sample.compared
+            sample.compared = replace(pair, beyond=True), crop
+    return replace(one, beyond=True, compared=tuple((replace(pair, beyond=True), crop) for pair, crop in one.compared))
 
 
 def _is_off(fake: FakeReader, laid: Sequence[Laid], stretch: Stretch) -> bool:

@@ -33,6 +33,8 @@ GAP = 1.0
 hides the forgery now and then, no frame is taken for a real one."""
 LEAST_GAP = 5
 """Shorter stretches of unforged frames between forged ones count as forged."""
+MOST_RIM = 8.0
+"""Energy, in squared levels, that the strongest compression leaves at the rim."""
 LEAST_CLEAR = 3
 """A forgery is clear if this many of its frames are."""
 TONE_PAIRS = 4
@@ -52,23 +54,33 @@ def face_patch(frame: Frame, face: Box) -> UInt8:
     return frame.limited(np.asarray(area_mean(part, (SIDE, SIDE)), np.uint8))
 
 
-def change_signal(fake: UInt8, original: UInt8) -> float:
-    """The signal of a pair of patches; natural logarithm of a ratio of energies, about 0 to 10."""
+def change_signal(fake: UInt8, original: UInt8, *, beyond: bool = False) -> float:
+    """The signal of a pair of patches; natural logarithm of a ratio of energies, about 0 to 10.
+
+    ``beyond`` says that more than the face was drawn anew: then the rim counts as no noisier than coding makes it.
+    """
     difference = np.asarray(cv2.subtract(fake, original, dtype=cv2.CV_32F), np.float32)
     around = difference[_RIM]
-    difference -= median_of_least(around, around.size)
+    difference -= 0.0 if beyond else median_of_least(around, around.size)
     smooth = cv2.GaussianBlur(difference, (0, 0), 1.2)
     energy = cv2.GaussianBlur(cv2.multiply(smooth, smooth), (0, 0), 1.0)
     # 0.05 is the energy left by rounding to whole levels.
-    return math.log((quantile(energy[_INNER], 0.9) + 0.05) / (quantile(energy[_RIM], 0.75) + 0.05))
+    rim = quantile(energy[_RIM], 0.75)
+    return math.log((quantile(energy[_INNER], 0.9) + 0.05) / ((min(rim, MOST_RIM) if beyond else rim) + 0.05))
 
 
-def in_one_tone(pairs: Sequence[tuple[UInt8, UInt8]]) -> list[tuple[UInt8, UInt8]]:
-    """Pairs of patches, a fake's and its original's, the originals in the tone of the fakes' rims."""
+def in_one_tone(pairs: Sequence[tuple[UInt8, UInt8, bool]]) -> list[tuple[UInt8, UInt8]]:
+    """Pairs of patches, a fake's and its original's, the originals in the tone of the fakes' rims.
+
+    The third says of a pair that more than the face was drawn anew: then the rim does not tell the tone.
+    """
+    alike = [(own, other) for own, other, _ in pairs]
+    if any(beyond for *_, beyond in pairs):
+        return alike
     some = pairs[:: max(1, len(pairs) // TONE_PAIRS)]
     fake, original = (np.concatenate([pair[i][_RIM] for pair in some])[:, None].astype(np.float32) for i in (0, 1))
     tone = tone_of(original, fake)
-    return list(pairs) if tone is None else [(own, with_tone(other, tone)) for own, other in pairs]
+    return alike if tone is None else [(own, with_tone(other, tone)) for own, other in alike]
 
 
 def is_clear(signals: Sequence[float]) -> bool:

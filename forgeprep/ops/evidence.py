@@ -48,6 +48,15 @@ CHANNELS = ("hy", "hc", "y0", "c0", "y1", "c1", "y2", "c2", "ty", "tc", "py1", "
 """Energies of luma and chroma: within a cell (h), by scale (0 to 2), over neighbouring frames (t), of the mean (p)."""
 FLOORS = 0.15, 0.15, 0.12, 0.12, 0.05, 0.05, 0.03, 0.03, 0.05, 0.05, 0.02, 0.02, 0.02, 0.02
 """Their values where only rounding to whole levels is left."""
+MOST_NOISE = tuple(
+    np.array(values, np.float32)
+    for values in (
+        (0.6, 0.2, 0.4, 0.1, 0.4, 0.1, 0.3, 0.0, 0.4, 0.1, 0.4, 0.1, 0.3, 0.0),
+        (-0.1, -0.1, 1.1, 2.1, 0.9, 2.1, 0.5, 2.0, 1.0, 2.1, 0.7, 2.0, 0.2, 2.0),
+    )
+)
+"""Slope and level, over the logarithm of texture, of twice the most that coding was seen to leave (c40): a rim that has
+more is forged itself, where the pictures say that more than the face is."""
 OWN = sum(not name.startswith("p") for name in CHANNELS)
 """How many energies are a frame's own; their evidence is averaged over the run too."""
 
@@ -60,11 +69,13 @@ class Pair:
         fake, original: uint8 (S, S, 3) RGB, S being ``PIXELS`` for each of the grid's cells, of the same part of the
             picture; the frame's edge is repeated outside the frame.
         outside: left, top, right, bottom: shares of the window that lie outside the frame, 0 to 1.
+        beyond: whether more of the picture than the face was drawn anew, so that the rim may be forged too.
     """
 
     fake: UInt8
     original: UInt8
     outside: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    beyond: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +136,8 @@ def measure(pairs: Sequence[Pair], part: Part | None = None) -> tuple[Float, Boo
     means, within, texture = _differences(alike, side)
     left = TONE_LEFT if alike[0].original is not pairs[0].original else 0.0
     standing, at_rim = _log_energies(means, within, rim, part, left)
-    _take_off_noise(standing, at_rim, np.log(texture + np.float32(0.5)), rim, part)
+    most = MOST_NOISE if any(pair.beyond for pair in pairs) else None
+    _take_off_noise(standing, at_rim, np.log(texture + np.float32(0.5)), rim, part, most)
     if not seen[:, *part].all():
         standing[np.broadcast_to(~seen[:, None, *part], standing.shape)] = 0
     return standing, seen
@@ -246,8 +258,18 @@ def _over_time(means: Float, number: int) -> Float:
     return np.asarray(np.tensordot(weights[part], means[part], 1), np.float32)
 
 
-def _take_off_noise(levels: Float, at_rim: Float, log_texture: Float, rim: Sequence[Places], part: Part) -> None:
-    """Subtract from a part's log energies, float32 (frames, 14, h, w), those of the rim at equal texture."""
+def _take_off_noise(
+    levels: Float,
+    at_rim: Float,
+    log_texture: Float,
+    rim: Sequence[Places],
+    part: Part,
+    most: tuple[npt.NDArray[np.float32], ...] | None,
+) -> None:
+    """Subtract from a part's log energies, float32 (frames, 14, h, w), those of the rim at equal texture.
+
+    ``most`` limits these: slope and level of each channel, float32 (14,).
+    """
     if not at_rim.size:
         return
     frame = np.repeat(np.arange(len(rim)), [len(places) for places in rim])
@@ -264,6 +286,8 @@ def _take_off_noise(levels: Float, at_rim: Float, log_texture: Float, rim: Seque
     for own, seen_texture, level in zip(levels, log_texture[:, *part], base, strict=True):
         np.multiply(lines[:, :1, None], seen_texture, out=noise)
         noise += level[:, None, None]
+        if most is not None:
+            np.minimum(noise, most[0][:, None, None] * seen_texture + most[1][:, None, None], out=noise)
         own -= noise
 
 

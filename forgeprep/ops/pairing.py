@@ -23,7 +23,7 @@ from forgeprep.media.frames import Frame, UInt8, to_8_bits
 from forgeprep.media.regions import Box, IntBox
 from forgeprep.media.scale import area_mean
 from forgeprep.ops.pieces import Pieces, lines_around
-from forgeprep.ops.timing import REACH, Order, Thumbs, find_order
+from forgeprep.ops.timing import COVERING, REACH, Order, Thumbs, find_order
 
 Levels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -78,6 +78,7 @@ class Alignment:
         agreeing: of the fake's frames outside its forged periods, the share that shows the original's; 1 where no
             periods are known.
         sure: whether the same some frames earlier or later is clearly worse.
+        covering: the share of the frames, of the clip that has fewer, that have a partner.
     """
 
     placement: Placement
@@ -86,6 +87,17 @@ class Alignment:
     rate: float
     agreeing: float = 1.0
     sure: bool = True
+    covering: float = 1.0
+
+    @property
+    def is_order(self) -> bool:
+        """Whether it is a way to play the original, not a collection of frames that look alike."""
+        return self.sure and self.covering >= COVERING
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether frames have the numbers that they have in the original."""
+        return self.offset == 0 and self.rate == 1.0
 
 
 def thumb(frame: Frame, area: IntBox, size_wh: tuple[int, int]) -> UInt8:
@@ -193,7 +205,8 @@ def align(
     partner = {index: fake_index for index, (*_, fake_index) in sorted(best.items())}
     lags = [round(fake_index - index * rate) for index, fake_index in partner.items()]
     offset = int(np.median(lags)) if lags else 0
-    return Alignment(placements[0], partner, offset, rate, _agreeing(path, inside, frames[1]), order.sure)
+    agreeing = _agreeing(path, inside, frames[1])
+    return Alignment(placements[0], partner, offset, rate, agreeing, order.sure, order.covering)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,12 @@ LEARNED_ON = 1024
 FEWEST, NEXT, TELLING = 4, 4, 4
 """A lag is judged by so many frames at least; beyond this many frames only its multiples are tried; and by one cell of
 so many, those that move most."""
+SPAN = 16
+"""Where a part was drawn anew, a lag is judged by frames that lie so far apart at least."""
+MOST_NOISE = 4.0
+"""Squared levels that may be coding noise in cells that stand still."""
+OWN, FEWEST_OWN = 6, 40
+"""Levels by which both clips may differ in a cell's median if it belongs to the rest, and how many such cells tell."""
 _FORGED = 0.25
 """The weight of a frame that is known to be forged."""
 _SURE = 10.0
@@ -49,6 +55,8 @@ _BETTER, _BETTER_A_FRAME = 20.0, 0.1
 """By so much, in all and for each frame, an order has to be better than one without lost or doubled frames."""
 _STILL = 4.0
 """Squared levels of a cell's variance that may be noise."""
+COVERING = 0.6
+"""Of two takes that hardly share a moment, at most about half of the frames find a partner."""
 _ROUNDS = 2
 _NEAR = 3
 """Frames by which an order may be off before it counts as another one."""
@@ -92,27 +100,31 @@ class Order:
         partner: for each of the fake's frames the place of its partner among the original's thumbs; -1 without one.
         rate: frames of the fake for each frame of the original.
         sure: whether any other is clearly worse.
+        covering: the share of the frames, of the clip that has fewer, that have a partner.
     """
 
     partner: Indices
     rate: float
     sure: bool
+    covering: float
 
 
-def lags(original: Thumbs, fake: Thumbs) -> dict[int, float]:
+def lags(original: Thumbs, fake: Thumbs, cells: Indices | None = None, noise: float = ROUNDING) -> dict[int, float]:
     """How much less alike frames are that lie apart, by how many frames the original's is later.
 
     0 is the likeness of frames with the same index; the scale is logarithmic. Where a lag has less, those with the same
-    index are not the same moment. Lags of which few frames tell are left out.
+    index are not the same moment. Lags of which few frames tell are left out. ``cells`` are those that may tell, by
+    more than so many squared levels of ``noise``.
     """
     if len(original) < FEWEST or len(fake) < FEWEST:
         return {}
     moved = original.levels.var(axis=0, dtype=np.float32)
-    cells = np.argsort(moved)[-max(1, len(moved) // TELLING) :]
+    cells = np.arange(len(moved)) if cells is None else cells
+    cells = cells[np.argsort(moved[cells])[-max(1, len(cells) // TELLING) :]]
     a, b, weights = original.levels[:, cells], fake.levels[:, cells], moved[cells] / (moved[cells] + _STILL)
 
     def unlike(at: Indices, fake_at: Indices) -> float:
-        apart = np.square(np.minimum(cv2.absdiff(a[at], b[fake_at]), MOST), dtype=np.float32).mean(axis=0) + ROUNDING
+        apart = _apart(a[at], b[fake_at]) + noise
         return float(np.dot(weights, np.log(apart)) / max(float(weights.sum()), 1e-6))
 
     place = {index: at for at, index in enumerate(original.indices.tolist())}
@@ -129,6 +141,30 @@ def lags(original: Thumbs, fake: Thumbs) -> dict[int, float]:
         if len(pairs) >= FEWEST:
             found[lag] = unlike(*np.array(pairs).T) - unlike(*np.array(same).T)
     return found
+
+
+def lags_of_rest(original: Thumbs, fake: Thumbs) -> dict[int, float]:
+    """The same, told only by cells that both show at the same level most of the time: not by a head drawn anew, a logo.
+
+    None of a few frames in a row, in which all moves alike. Nothing where there are few such cells.
+    """
+    if min(len(original), len(fake)) < FEWEST:
+        return {}
+    levels = original.levels, fake.levels
+    cells = np.flatnonzero(np.abs(np.median(levels[0], axis=0) - np.median(levels[1], axis=0)) <= OWN)
+    _, at, fake_at = np.intersect1d(original.indices, fake.indices, return_indices=True)
+    if len(cells) < FEWEST_OWN or len(at) < FEWEST:
+        return {}
+    # What coding leaves of cells that stand still: less than that tells nothing of those that move.
+    noise = float(np.median(_apart(levels[0][at][:, cells], levels[1][fake_at][:, cells])))
+    found = lags(original, fake, cells, ROUNDING + min(noise, MOST_NOISE))
+    first, last = original.indices[at[0]], original.indices[at[-1]]
+    return {lag: value for lag, value in found.items() if last - first - abs(lag) >= SPAN}
+
+
+def _apart(a: UInt8, b: UInt8) -> Float:
+    """How far apart cells are on average over frames, uint8 (n, cells) each, in squared levels, float32 (cells,)."""
+    return np.asarray(np.square(np.minimum(cv2.absdiff(a, b), MOST), dtype=np.float32).mean(axis=0), np.float32)
 
 
 def find_order(
@@ -159,7 +195,11 @@ def find_order(
             found = exact
         if len(original) == len(fake) and usual.cost - found.cost < better:
             found = usual
-    return Order(found.partner, found.line.rate, search.is_sure(found))
+    sure, covering = search.is_sure(found), search.covering(found)
+    if not pieces and len(original) == len(fake) and not sure:
+        # Where hardly anything moves, numbers decide.
+        found, covering = usual, search.covering(usual)
+    return Order(found.partner, found.line.rate, sure, covering)
 
 
 def _rates(fps: tuple[float, float], frames: tuple[int, int]) -> list[float]:
@@ -256,6 +296,10 @@ class _Search:
             if 2 * len(worse) >= len(paired) and worse.sum() < _BETTER:
                 return False
         return bool(len(paired))
+
+    def covering(self, found: _Found) -> float:
+        """The share of the frames, of the clip that has fewer, that have a partner."""
+        return len(np.unique(found.partner[found.partner >= 0])) / min(len(self.original), len(self.fake))
 
     def _places(self, indices: Indices) -> Indices:
         """Where the original's frames are among its thumbs; -1 for those that are not there."""

@@ -68,13 +68,33 @@ def test_what_was_done_to_a_fake_is_found_and_undone(name: str, couple: Path, tm
     assert {drop["frame_index"] for drop in drops if drop["reason"] != "past_end"}.isdisjoint(order)
 
 
+def test_a_head_drawn_anew_and_a_banner_are_no_other_take(couple: Path, tmp_path: Path) -> None:
+    own, stranger = (pictures(original_path(couple, stem, "raw")) for stem in (STEM, "054_071"))
+    truth = load_truth(couple / f"truth/Deepfakes/{STEM}.npz").astype(np.uint8)
+    wide = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (71, 71))
+    heads = [cv2.dilate(face, wide) for face in truth]
+    made = [np.where(head[..., None] > 0, b, a) for head, a, b in zip(heads, own, stranger, strict=False)]
+    for picture in made:
+        picture[-30:-10] = 20
+    place(couple, tmp_path / "in", STEM, "Deepfakes", made)
+    rows, drops, clips = shards(tmp_path / "in", tmp_path / "out", frames="every:3")
+    clip = clips[f"ffpp/c23/Deepfakes/{STEM}"]
+    assert {drop["reason"] for drop in drops} == {"past_end"}
+    assert clip["offset"] == 0
+    found = [iou(row, heads[row["original_frame"]], clip) for row in rows if row["label"] == 1]
+    assert len(found) > 20
+    assert min(found) > 0.8
+
+
 def test_a_squeezed_picture_and_another_take_are_refused(couple: Path, tmp_path: Path) -> None:
     frames = pictures(fake_path(couple, "Deepfakes", STEM, "raw"))
+    moved = [np.roll(picture, (2, 2), (0, 1)) for picture in frames]
+    place(couple, tmp_path / "moved", STEM, "Deepfakes", moved)
     squeezed = letterboxed((480, 240), 0, 0)
     place(couple, tmp_path / "squeezed", STEM, "Deepfakes", frames, change=squeezed)
     stranger = pictures(fake_path(couple, "Deepfakes", "054_071", "raw"))
     place(couple, tmp_path / "stranger", STEM, "Deepfakes", stranger)
-    for name, reason in (("squeezed", "size_mismatch"), ("stranger", "unaligned")):
+    for name, reason in (("squeezed", "size_mismatch"), ("moved", "size_mismatch"), ("stranger", "unaligned")):
         rows, drops, clips = shards(tmp_path / name, tmp_path / f"{name}-out")
         assert {row["label"] for row in rows} == {0}
         assert {drop["reason"] for drop in drops} == {reason}

@@ -56,6 +56,7 @@ class Laid:
         patches: uint8 (48, 48) luma, one for each face.
         compared: what a mask is made of, one for each face, where the moment has windows.
         samples: one for each face that can be cut, if the moment is wanted.
+        beyond: whether more of the picture than the faces was drawn anew.
     """
 
     moment: Moment
@@ -65,12 +66,13 @@ class Laid:
     patches: tuple[UInt8, ...] = ()
     compared: tuple[tuple[Pair, Crop], ...] = ()
     samples: tuple[Sample, ...] = ()
+    beyond: bool = False
 
     @property
-    def patch_pairs(self) -> dict[int, tuple[UInt8, UInt8]]:
-        """Track -> the face's patches in the fake and in the original."""
+    def patch_pairs(self) -> dict[int, tuple[UInt8, UInt8, bool]]:
+        """Track -> the face's patches in the fake and in the original, and whether more than the face is another."""
         pairs = zip(self.moment.faces, self.patches, self.moment.patches, strict=True) if self.patches else ()
-        return {face.track_id: (fake, original) for face, fake, original in pairs}
+        return {face.track_id: (fake, original, self.beyond) for face, fake, original in pairs}
 
 
 class FakeReader:
@@ -83,6 +85,7 @@ class FakeReader:
         learned: what was learned of the file.
         warnings: what did not go as the dataset says.
         doubt: whether it has still to be asked if lengths and rates speak against frame for frame.
+        beyond: whether more than the faces was drawn anew.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class FakeReader:
         self.other_size = False
         self.warnings: list[str] = []
         self.doubt = True
+        self.beyond = False
         self.outside = Outside(clip.guessed)
         self._open()
 
@@ -104,13 +108,18 @@ class FakeReader:
         if self.alignment is None and self.lengths.periods:
             self._align(stretch)
         before = self.outside.last, list(self.outside.changes)
-        self.outside.shown.clear()
-        laid = list(self._read(stretch))
-        if self.alignment is None and _is_off(self, laid, stretch):
+        laid = self._read(stretch)
+        if self.alignment is not None:
+            self.outside.judge(doubt=False, found=self.alignment)
+        elif _is_off(self, laid, stretch):
             self._align(stretch)
             self.outside = Outside(self.guessed, before[0], deque(before[1], maxlen=32))
-            laid = list(self._read(stretch))
-        return laid
+            laid = self._read(stretch)
+            self.outside.judge(doubt=False, found=self.alignment)
+        more = [self.outside.is_more(one.likeness) for one in laid if one.likeness is not None]
+        # Told of a stretch, not of single frames; and what was drawn anew there is so later.
+        self.beyond = self.beyond or 2 * sum(more) > len(more)
+        return [_beyond(one) for one in laid] if self.beyond else laid
 
     def fits(self, one: Laid) -> bool:
         """Whether the pictures outside the faces show the same moment of the same take; True where it is unknown."""
@@ -130,6 +139,8 @@ class FakeReader:
             return reason if self.frames.error else self.clip.lost(one.moment.index, reason), detail
         if fits:
             return None, None
+        if self.outside.is_moved(one.likeness):
+            return "size_mismatch", "the picture is the same, but shifted or scaled a little"
         return "size_mismatch" if self.other_size else "unaligned", "the picture outside the faces is another"
 
     def close(self) -> None:
@@ -156,10 +167,11 @@ class FakeReader:
         self.alignment = found or AS_IS
         self.warnings = [*self.warnings, *_too_late(self.alignment, stretch)]
 
-    def _read(self, stretch: Stretch) -> Iterator[Laid]:
+    def _read(self, stretch: Stretch) -> list[Laid]:
+        self.outside.begin()
         # The last one is checked too, so that nothing shifts unseen between the last check and the end of the stretch.
         last = next((moment.index for moment in reversed(stretch.moments) if moment.thumb is not None), -1)
-        return (self._look(moment, stretch, last) for moment in stretch.moments)
+        return [self._look(moment, stretch, last) for moment in stretch.moments]
 
     def _look(self, moment: Moment, stretch: Stretch, last: int) -> Laid:
         index = moment.index if self.alignment is None else self.alignment.partner.get(moment.index)
@@ -185,7 +197,7 @@ class FakeReader:
             likeness,
             patches=tuple(face_patch(frame, face.box) for face in faces),
             compared=pairs,
-            samples=tuple(self._cut(moment, frame, faces, pairs, placement)) if wanted else (),
+            samples=tuple(_cut(self, moment, frame, faces, pairs, placement)) if wanted else (),
         )
 
     def _compare(
@@ -201,36 +213,46 @@ class FakeReader:
             self.outside.note(frame, stretch.size_wh)
         return None
 
-    def _cut(
-        self,
-        moment: Moment,
-        frame: Frame,
-        faces: Sequence[Face],
-        pairs: Sequence[tuple[Pair, Crop]],
-        placement: Placement,
-    ) -> Iterator[Sample]:
-        beside = {name: reader.at(frame.index) for name, reader in self.companions.items()}
-        place = frame.index, frame.time_s, frame.size_wh
-        for face, of_original, original, pair in zip(faces, moment.faces, moment.crops, pairs, strict=True):
-            if original is None:
-                continue
-            crop = cut_face(frame, face, self.params)
-            sample = sample_at(self.clip, place, moment.index, face, crop, self.params)
-            sample.original, sample.guessed, sample.compared = original, self.guessed, pair
-            if not placement.is_identity and face.aligned is None:
-                box, own = (square_crop_box(f.cut_box, self.params.enlarge) for f in (of_original, face))
-                sample.original = _laid_on(original, crop, box, own, placement)
-            add_companions(sample, beside, face, frame.size_wh, self.params)
-            yield sample
+
+def _cut(
+    fake: FakeReader,
+    moment: Moment,
+    frame: Frame,
+    faces: Sequence[Face],
+    pairs: Sequence[tuple[Pair, Crop]],
+    placement: Placement,
+) -> Iterator[Sample]:
+    beside = {name: reader.at(frame.index) for name, reader in fake.companions.items()}
+    place = frame.index, frame.time_s, frame.size_wh
+    for face, of_original, original, pair in zip(faces, moment.faces, moment.crops, pairs, strict=True):
+        if original is None:
+            continue
+        crop = cut_face(frame, face, fake.params)
+        sample = sample_at(fake.clip, place, moment.index, face, crop, fake.params)
+        sample.original, sample.guessed, sample.compared = original, fake.guessed, pair
+        if not placement.is_identity and face.aligned is None:
+            box, own = (square_crop_box(f.cut_box, fake.params.enlarge) for f in (of_original, face))
+            sample.original = _laid_on(original, crop, box, own, placement)
+        add_companions(sample, beside, face, frame.size_wh, fake.params)
+        yield sample
+
+
+def _beyond(one: Laid) -> Laid:
+    """The same, told that more than the faces was drawn anew."""
+    for sample in one.samples:
+        if sample.compared is not None:
+            pair, crop = sample.compared
+            sample.compared = replace(pair, beyond=True), crop
+    return replace(one, beyond=True, compared=tuple((replace(pair, beyond=True), crop) for pair, crop in one.compared))
 
 
 def _is_off(fake: FakeReader, laid: Sequence[Laid], stretch: Stretch) -> bool:
     """Whether a clip has to be aligned: another size, another frame that fits better, or no fit at all."""
-    if fake.other_size or any((one.likeness and one.likeness.lagged) or not fake.fits(one) for one in laid):
-        return True
-    thumbs = ((moment.index, moment.thumb.luma) for moment in stretch.moments if moment.thumb is not None)
     doubt, fake.doubt = fake.doubt and _may_be_off(fake, stretch), False
-    return fake.outside.is_shifted(thumbs, doubt=doubt)
+    shifted = fake.outside.judge(doubt=doubt, found=None)
+    if fake.other_size or shifted:
+        return True
+    return any((one.likeness and one.likeness.lagged) or not fake.fits(one) for one in laid)
 
 
 def _may_be_off(fake: FakeReader, stretch: Stretch) -> bool:

@@ -34,8 +34,8 @@ MOST_PROBES = 512
 FEWEST = 4
 """Among so many fakes, or as many as there are, the room to wait is shared."""
 
-Patches = dict[int, tuple[UInt8, UInt8]]
-"""Track -> the face's patches in the fake and in the original."""
+Patches = dict[int, tuple[UInt8, UInt8, bool]]
+"""Track -> the face's patches in the fake and in the original, and whether more than the face was drawn anew."""
 
 
 @dataclass(slots=True)
@@ -171,8 +171,9 @@ class ForgedFaces:
         for number in dict.fromkeys(number for *_, pairs in moments for number in pairs):
             there = [(index, time_s, pairs[number]) for index, time_s, pairs in moments if number in pairs]
             track, own = self.tracks.setdefault(number, _Track()), signals.setdefault(number, {})
-            for (index, time_s, _), pair in zip(there, in_one_tone([pair for *_, pair in there]), strict=True):
-                own[index] = change_signal(*pair)
+            alike = in_one_tone([pair for *_, pair in there])
+            for (index, time_s, (*_, beyond)), (fake, original) in zip(there, alike, strict=True):
+                own[index] = change_signal(fake, original, beyond=beyond)
                 track.times.append(time_s)
                 track.signals.append(own[index])
         return signals

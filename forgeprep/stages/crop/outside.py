@@ -1,11 +1,17 @@
-"""Whether a fake's picture outside the faces is its original's, and by what moves, also the same moment of the take."""
+"""Whether a fake's picture outside the faces is its original's, and by what moves, also the same moment of the take.
+
+As a rule all of it is alike. Where more than the face was drawn anew (a whole head, a logo, subtitles) cells vote
+(:mod:`forgeprep.ops.agreement`): a part that differs is no other take, as long as enough of the rest agrees within what
+coding leaves, and what moves says that it is the same moment. A picture that lies elsewhere, by a hundredth of its
+height or less, is refused.
+"""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,8 +20,9 @@ from forgeprep.media.forward_reader import ForwardReader
 from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.regions import IntBox
 from forgeprep.ops import pairing
-from forgeprep.ops.pairing import Placement
-from forgeprep.ops.timing import Thumbs, lags
+from forgeprep.ops.agreement import agreeing, differs_around, displacement
+from forgeprep.ops.pairing import Alignment, Placement
+from forgeprep.ops.timing import FEWEST, Thumbs, lags, lags_of_rest
 from forgeprep.ops.tone import luma_in_tone, tone_of, with_tone
 
 BEFORE, AFTER = (-2, -1), (1, 2)
@@ -28,6 +35,13 @@ are not the same moment."""
 DOUBTFUL, MOVED = -0.02, 0.02
 """Where lengths or frame rates differ, so little says it of the next frame, and frames farther away have to be so much
 less alike: else nothing moves that could tell."""
+SEEN, UNSEEN = 0.15, 0.5
+"""Shares of the votes that are enough where what moves shows that it is the same moment, and where it does not say that
+it is another. Of unrelated pictures 0.02 to 0.11 agree."""
+AGAINST = -0.25
+"""Frames of another index that are so much more alike say it even where hardly anything moves."""
+ELSEWHERE = 0.12
+"""Cells of a thumb by which a picture may lie elsewhere: 1.7 of 512 lines. Pairs that fit were off by 0.05 at most."""
 LEAST_OUTSIDE, LEAST_ALIKE = 0.05, 0.9
 """With a smaller share of the picture outside the faces, a guess holds if the whole pictures correlate so much."""
 
@@ -58,11 +72,15 @@ class Likeness:
         apart: their distance, as :func:`forgeprep.ops.pairing.thumb_distance` gives it.
         correlation: -1 to 1.
         lagged: whether a neighbouring frame of the fake fits clearly better.
+        agreeing: the share of the votes, see :func:`forgeprep.ops.agreement.agreeing`.
+        beyond: whether the pictures differ around the faces and hardly elsewhere.
     """
 
     apart: float
     correlation: float
     lagged: bool
+    agreeing: float
+    beyond: bool
 
 
 @dataclass(slots=True)
@@ -74,41 +92,76 @@ class Outside:
         last: the original's thumb at the last frame that was checked.
         changes: how far the original's own thumbs lay apart from one check to the next.
         thumbs: the fake's own, by index, of frames before one that is checked.
-        shown: all of the fake's own of a stretch, by index.
+        pairs: of a stretch, the original's thumb in the fake's tone, the fake's and where there is no face, by the
+            original's index.
+        shown: all of the fake's own of a stretch, by the original's index.
+        enough: the share of the votes that is enough in that stretch.
+        elsewhere: whether the fake's picture lies elsewhere in it.
+        seen: whether what moved showed that it is the same moment, there or before.
     """
 
     guessed: bool
     last: Thumb | None = None
     changes: deque[float] = field(default_factory=lambda: deque(maxlen=32))
     thumbs: deque[tuple[int, UInt8]] = field(default_factory=lambda: deque(maxlen=2))
+    pairs: dict[int, tuple[UInt8, UInt8, pairing.Mask]] = field(default_factory=dict)
     shown: dict[int, UInt8] = field(default_factory=dict)
+    enough: float = math.inf
+    elsewhere: bool = False
+    seen: bool = False
 
     def fits(self, found: Likeness | None) -> bool:
         """Whether pictures so alike show the same moment of the same take; True where it is unknown."""
-        if found is None:
-            return True
+        return found is None or ((self._is_alike(found) or found.agreeing >= self.enough) and not self.elsewhere)
+
+    def is_more(self, found: Likeness | None) -> bool:
+        """Whether it is the same moment, but more than the face was drawn anew."""
+        return found is not None and (found.beyond or (self.fits(found) and not self._is_alike(found)))
+
+    def is_moved(self, found: Likeness | None) -> bool:
+        """Whether the pictures are the same, but lie elsewhere."""
+        return found is not None and self.elsewhere and self._is_alike(found)
+
+    def _is_alike(self, found: Likeness) -> bool:
+        """Whether pictures are the same all over."""
         limit = max(pairing.FLOOR, pairing.SAME_TAKE * statistics.median(self.changes or [0.0]))
         return found.apart <= limit and found.correlation >= pairing.LEAST_SIMILARITY
 
-    def is_shifted(self, originals: Iterable[tuple[int, UInt8]], *, doubt: bool) -> bool:
-        """Whether what moves says that the fake's frames of a stretch are not the original's of the same index.
+    def begin(self) -> None:
+        """A stretch begins."""
+        self.pairs.clear()
+        self.shown.clear()
+
+    def judge(self, *, doubt: bool, found: Alignment | None) -> bool:
+        """At the end of a stretch, how many votes are enough; and whether it has to be asked which frame shows which.
 
         Args:
-            originals: the original's thumbs of the stretch, by index.
-            doubt: whether something else speaks against it. Then it has to be seen that they are.
+            doubt: whether something else speaks against frame for frame. Then it has to be seen that the fake's frames
+                are those of the same index.
+            found: how the fake was laid; None as long as it is taken frame for frame.
         """
-        found = lags(Thumbs.of(originals), Thumbs.of(sorted(self.shown.items())))
-        if not doubt:
-            return min(found.values(), default=0.0) < SHIFTED
-        return not found or any(unlike < (DOUBTFUL if abs(lag) == 1 else MOVED) for lag, unlike in found.items())
+        originals = Thumbs.of((index, pair[0]) for index, pair in self.pairs.items())
+        fakes = Thumbs.of(sorted(self.shown.items()))
+        all_over, unlike = lags(originals, fakes), lags_of_rest(originals, fakes)
+        shifted = not _is_seen(all_over) if doubt else min(all_over.values(), default=0.0) < SHIFTED
+        seen, least = _is_seen(unlike), min(unlike.values(), default=0.0)
+        self.seen = seen or (self.seen and not shifted)
+        moved = displacement(list(self.pairs.values()))
+        self.elsewhere = moved is not None and moved > ELSEWHERE and len(self.pairs) >= FEWEST
+        if moved is None or moved > ELSEWHERE or (found is None and (shifted or least < DOUBTFUL)):
+            self.enough = math.inf
+        elif self.seen and (found is None or found.is_order):
+            self.enough = SEEN
+        else:
+            known = found is None or found.is_order or found.is_exact
+            self.enough = UNSEEN if known and not self.guessed and least >= AGAINST else math.inf
+        return shifted
 
     def note(self, frame: Frame, size_wh: tuple[int, int]) -> None:
         """Keep a frame of the fake that comes shortly before one that is checked; ``size_wh`` is the original's."""
-        self._keep(frame.index, pairing.thumb(frame, (0, 0, *frame.size_wh), pairing.thumb_size(size_wh)))
-
-    def _keep(self, index: int, thumb: UInt8) -> None:
-        self.thumbs.append((index, thumb))
-        self.shown[index] = thumb
+        thumb = pairing.thumb(frame, (0, 0, *frame.size_wh), pairing.thumb_size(size_wh))
+        self.thumbs.append((frame.index, thumb))
+        self.shown[frame.index] = thumb
 
     def compare(
         self,
@@ -140,12 +193,14 @@ class Outside:
                 self.changes.append(pairing.thumb_distance(picture, self.last.luma, keep & self.last.keep))
             self.last = whole
         others = [] if ahead is None else self._neighbours(frame.index, area, size_wh, ahead)
-        self._keep(frame.index, own)
+        self.thumbs.append((frame.index, own))
+        self.shown[index] = own
         if apart > pairing.FLOOR and correlation >= pairing.LEAST_SIMILARITY:
             picture = _in_tone_of(own, whole)
             apart = pairing.thumb_distance(picture, own, keep)
         lagged = any(pairing.thumb_distance(picture, other, keep) < BETTER * apart - 0.1 for other in others)
-        return Likeness(apart, correlation, lagged)
+        self.pairs[index] = picture, own, keep
+        return Likeness(apart, correlation, lagged, agreeing(picture, own, keep), differs_around(picture, own, keep))
 
     def _neighbours(self, index: int, area: IntBox, size_wh: tuple[int, int], ahead: ForwardReader) -> list[UInt8]:
         """The thumbs of the frames on both sides of one, as far as they are there."""
@@ -154,6 +209,11 @@ class Outside:
         after = {frame.index: pairing.thumb(frame, area, size_wh) for frame in frames if frame is not None}
         self.shown |= after
         return [*before, *after.values()]
+
+
+def _is_seen(unlike: Mapping[int, float]) -> bool:
+    """Whether frames of another index are less alike."""
+    return bool(unlike) and all(more >= (DOUBTFUL if abs(lag) == 1 else MOVED) for lag, more in unlike.items())
 
 
 def _in_tone_of(own: UInt8, whole: Thumb) -> UInt8:

@@ -38,8 +38,6 @@ less alike: else nothing moves that could tell."""
 SEEN, UNSEEN = 0.15, 0.5
 """Shares of the votes that are enough where what moves shows that it is the same moment, and where it does not say that
 it is another. Of unrelated pictures 0.02 to 0.11 agree."""
-AGAINST = -0.25
-"""Frames of another index that are so much more alike say it even where hardly anything moves."""
 ELSEWHERE = 0.12
 """Cells of a thumb by which a picture may lie elsewhere: 1.7 of 512 lines. Pairs that fit were off by 0.05 at most."""
 LEAST_OUTSIDE, LEAST_ALIKE = 0.05, 0.9
@@ -139,7 +137,7 @@ class Outside:
             self.enough = SEEN
         else:
             known = found is None or found.is_order or found.is_exact
-            self.enough = UNSEEN if known and not self.guessed and least >= AGAINST else math.inf
+            self.enough = UNSEEN if known and not self.guessed and least >= SHIFTED else math.inf
         return shifted
 
     def note(self, frame: Frame, size_wh: tuple[int, int]) -> None:

@@ -195,11 +195,7 @@ def find_order(
             found = exact
         if len(original) == len(fake) and usual.cost - found.cost < better:
             found = usual
-    sure, covering = search.is_sure(found), search.covering(found)
-    if not pieces and len(original) == len(fake) and not sure:
-        # Where hardly anything moves, numbers decide.
-        found, covering = usual, search.covering(usual)
-    return Order(found.partner, found.line.rate, sure, covering)
+    return Order(found.partner, found.line.rate, search.is_sure(found), search.covering(found))
 
 
 def _rates(fps: tuple[float, float], frames: tuple[int, int]) -> list[float]:

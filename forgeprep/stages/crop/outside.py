@@ -38,8 +38,8 @@ less alike: else nothing moves that could tell."""
 SEEN, UNSEEN = 0.15, 0.5
 """Shares of the votes that are enough where what moves shows that it is the same moment, and where it does not say that
 it is another. Of unrelated pictures 0.02 to 0.11 agree."""
-AGAINST = -0.25
-"""Frames of another index that are so much more alike say it even where hardly anything moves."""
+NOTHING = 2.0
+"""Squared levels of a distance of which nothing has to be asked: a picture that lies elsewhere leaves 6 and more."""
 ELSEWHERE = 0.12
 """Cells of a thumb by which a picture may lie elsewhere: 1.7 of 512 lines. Pairs that fit were off by 0.05 at most."""
 LEAST_OUTSIDE, LEAST_ALIKE = 0.05, 0.9
@@ -97,6 +97,7 @@ class Outside:
         shown: all of the fake's own of a stretch, by the original's index.
         enough: the share of the votes that is enough in that stretch.
         elsewhere: whether the fake's picture lies elsewhere in it.
+        differs: whether any picture of the stretch differs by more than nothing.
         seen: whether what moved showed that it is the same moment, there or before.
     """
 
@@ -108,6 +109,7 @@ class Outside:
     shown: dict[int, UInt8] = field(default_factory=dict)
     enough: float = math.inf
     elsewhere: bool = False
+    differs: bool = False
     seen: bool = False
 
     def fits(self, found: Likeness | None) -> bool:
@@ -131,6 +133,7 @@ class Outside:
         """A stretch begins."""
         self.pairs.clear()
         self.shown.clear()
+        self.differs = False
 
     def judge(self, *, doubt: bool, found: Alignment | None) -> bool:
         """At the end of a stretch, how many votes are enough; and whether it has to be asked which frame shows which.
@@ -142,11 +145,11 @@ class Outside:
         """
         originals = Thumbs.of((index, pair[0]) for index, pair in self.pairs.items())
         fakes = Thumbs.of(sorted(self.shown.items()))
-        all_over, unlike = lags(originals, fakes), lags_of_rest(originals, fakes)
+        all_over, unlike = lags(originals, fakes), lags_of_rest(originals, fakes) if self.differs else {}
         shifted = not _is_seen(all_over) if doubt else min(all_over.values(), default=0.0) < SHIFTED
         seen, least = _is_seen(unlike), min(unlike.values(), default=0.0)
         self.seen = seen or (self.seen and not shifted)
-        moved = displacement(list(self.pairs.values()))
+        moved = displacement(list(self.pairs.values())) if self.differs else None
         self.elsewhere = moved is not None and moved > ELSEWHERE and len(self.pairs) >= FEWEST
         if moved is None or moved > ELSEWHERE or (found is None and (shifted or least < DOUBTFUL)):
             self.enough = math.inf
@@ -154,7 +157,7 @@ class Outside:
             self.enough = SEEN
         else:
             known = found is None or found.is_order or found.is_exact
-            self.enough = UNSEEN if known and not self.guessed and least >= AGAINST else math.inf
+            self.enough = UNSEEN if known and not self.guessed and least >= SHIFTED else math.inf
         return shifted
 
     def note(self, frame: Frame, size_wh: tuple[int, int]) -> None:
@@ -200,6 +203,7 @@ class Outside:
             apart = pairing.thumb_distance(picture, own, keep)
         lagged = any(pairing.thumb_distance(picture, other, keep) < BETTER * apart - 0.1 for other in others)
         self.pairs[index] = picture, own, keep
+        self.differs = self.differs or apart > NOTHING or correlation < pairing.LEAST_SIMILARITY
         return Likeness(apart, correlation, lagged, agreeing(picture, own, keep), differs_around(picture, own, keep))
 
     def _neighbours(self, index: int, area: IntBox, size_wh: tuple[int, int], ahead: ForwardReader) -> list[UInt8]:

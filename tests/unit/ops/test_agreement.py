@@ -71,6 +71,6 @@ def test_the_rest_tells_the_moment_where_a_head_was_drawn_anew() -> None:
         pair = Thumbs.of(enumerate(original)), Thumbs.of(enumerate(fake[shift:]))
         rest = lags_of_rest(*pair)
         assert min(rest, key=lambda lag: rest[lag]) == 3 if shift else min(rest.values()) > 0.02
-    everything = lags(*(Thumbs.of(enumerate(clip)) for clip in (original, fake)))
-    own = lags_of_rest(*(Thumbs.of(enumerate(clip)) for clip in (original, fake)))
+    pair = Thumbs.of(enumerate(original)), Thumbs.of(enumerate(fake))
+    everything, own = lags(*pair), lags_of_rest(*pair)
     assert min(own.values()) > min(everything.values())

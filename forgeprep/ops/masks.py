@@ -57,6 +57,11 @@ CLEAR_RUN, FEW = 0.5, 4
 """Mean confidence of a run that is visibly forged whatever its energy; not of one of fewer frames: coding noise, which
 is not averaged out there, looks as clear."""
 
+LARGE, LARGE_ENERGY = 210, 1.9
+"""Pixels of a face's side, more than which no face had that the network was fitted on, and the energy that such a run
+needs: coding noise of large faces, most of all by fast encoders, looks as clear as a forgery, with energies up to 1.8.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Crop:
@@ -132,19 +137,20 @@ def difference_masks(
     expected = [float(np.clip(row @ FIT_WEIGHTS + FIT_BIAS, 0.0, 1.0)) for row in rows]
     if forged:
         return [replace(one, confidence=fit) for one, fit in zip(found, expected, strict=True)]
-    visible = _is_visible(np.array(expected), rows[:, [FIT_FEATURES.index(name) for name in ENERGIES]].mean(axis=1))
+    energies = rows[:, [FIT_FEATURES.index(name) for name in ENERGIES]].mean(axis=1)
+    visible = _is_visible(np.array(expected), energies, large=crops[0].side > LARGE * enlarge)
     return [
         replace(one, confidence=fit) if visible and fit >= LEAST_FRAME and one.mask.any() else _nothing(one)
         for one, fit in zip(found, expected, strict=True)
     ]
 
 
-def _is_visible(expected: Float, energies: Float) -> bool:
+def _is_visible(expected: Float, energies: Float, *, large: bool) -> bool:
     """Whether anything was visibly forged in a run, by the confidence and the energy of its frames."""
     clear = (expected >= CLEAR_FRAME) & (energies >= CLEAR_ENERGY)
-    if clear.any() or (len(expected) >= FEW and expected.mean() >= CLEAR_RUN):
+    if clear.any() or (not large and len(expected) >= FEW and expected.mean() >= CLEAR_RUN):
         return True
-    return bool(expected.mean() >= LEAST_RUN and energies.mean() >= LEAST_ENERGY)
+    return bool(expected.mean() >= LEAST_RUN and energies.mean() >= (LARGE_ENERGY if large else LEAST_ENERGY))
 
 
 def binarise(difference: UInt8, threshold: int, *, enlarge: float = 1.3) -> UInt8:

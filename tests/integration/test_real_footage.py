@@ -12,9 +12,10 @@ import pytest
 
 from forgeprep.faces.detectors import make_detector
 from forgeprep.faces.search import find_faces
+from forgeprep.media.regions import frame_rgb
 from forgeprep.media.video import read_frames
 from forgeprep.shards.read import iter_rows, shard_paths
-from tests.conftest import SHARED, UInt8, run_cli
+from tests.conftest import SHARED, UInt8, encode_video, run_cli
 
 
 def test_the_whole_picture_is_the_crop_where_it_is_the_face(tmp_path: Path, face_photo: UInt8) -> None:
@@ -66,3 +67,17 @@ def test_a_talking_head_is_one_track_in_every_frame() -> None:
     for name in ("lp_d12", "lp_d20", "lp_s13", "vr_5"):
         found = find_faces(read_frames(SHARED / "footage" / f"{name}.mp4"), make_detector("libfacedetection"))
         assert [[face.track_id for face in found.faces_at(i)] for i in found.frames] == [[0]] * len(found.frames), name
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not (SHARED / "footage").is_dir(), reason="no real footage here")
+def test_a_large_face_that_was_coded_again_is_no_fake(tmp_path: Path) -> None:
+    """Strong compression smears a face of 260 pixels and leaves what stands still behind it: no forgery of a face."""
+    frames = [frame_rgb(frame) for frame in islice(read_frames(SHARED / "footage" / "vr_3.mp4"), 24)]
+    for name, crf in (("real/1", 23), ("fake/1", 40)):
+        encode_video(tmp_path / f"in/{name}.mp4", frames, crf=crf, preset="medium", pix_fmt="yuv444p")
+    out = tmp_path / "out"
+    command = ("run", "folder", "--root", str(tmp_path / "in"), "--out", str(out), "--stages", "crop,mask")
+    assert run_cli(*command, "--frames", "every:2", "--workers", "0") == 0
+    (fake,) = (clip for clip in pq.read_table(out / "meta/clips.pq").to_pylist() if clip["label"])
+    assert [guess["verdict"] for guess in fake["guesses"]] == ["no_visual_change"]

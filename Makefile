@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Twice as many processes as two cores, since many tests wait; one thread each. A file of tests runs in one of them.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo check unit test lint docs bench lowest clean
+.PHONY: demo check unit test test-all lint docs bench lowest clean
 
 # Makes the demo dataset, runs the main job on it, checks the shards and draws the contact sheet.
 demo: $(INSTALLED)
@@ -29,6 +29,10 @@ unit: $(INSTALLED)
 	$(PYTEST) --numprocesses 2 tests/unit
 
 test: $(INSTALLED)
+	$(PYTEST) -m "not long" $(TESTS)
+
+# Those too that show again, or in the large, what another test shows.
+test-all: $(INSTALLED)
 	$(PYTEST) $(TESTS)
 
 lint: $(INSTALLED)

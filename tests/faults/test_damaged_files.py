@@ -20,6 +20,7 @@ from tests.helpers.memory import most_memory
 from tests.helpers.sabotage import sabotage
 
 
+@pytest.mark.long
 def test_clips_that_kill_their_workers_are_drops_and_take_no_other_along(
     demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

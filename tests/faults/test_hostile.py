@@ -40,7 +40,7 @@ def bombs(tmp_path_factory: pytest.TempPathFactory, face_photo: UInt8) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.long)])
 def test_a_folder_of_bombs_takes_neither_memory_nor_time(workers: str, bombs: Path, tmp_path: Path) -> None:
     started = time.monotonic()
     code, most = run_watched(bombs, tmp_path / "out", "--workers", workers, "--clip-timeout", "60")

@@ -19,6 +19,7 @@ from forgeprep.shards.verify import verify
 from tests.helpers.runs import SMALL, VAL, busy_workers, checksums, command, run, wait_for
 
 
+@pytest.mark.long
 def test_workers_killed_ten_times_change_nothing(demo: Path, tmp_path: Path, quiet: dict[str, str]) -> None:
     out = tmp_path / "out"
     draw = random.Random(0)

@@ -46,7 +46,7 @@ def undisturbed(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.parametrize("broken", [FAKE, ORIGINAL])
+@pytest.mark.parametrize("broken", [pytest.param(FAKE, marks=pytest.mark.long), ORIGINAL])
 def test_a_repaired_file_is_made_again_and_nothing_else(
     broken: str, undisturbed: Path, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -66,7 +66,15 @@ def table(out: Path, name: str) -> list[dict[str, Any]]:
     return list(pq.read_table(table_path(out, name)).to_pylist())
 
 
-@pytest.mark.parametrize("name", ["ffpp", "dfd", "celebdf-v2", "dfdc", "folder", "manifest"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ffpp",
+        "dfdc",
+        "folder",
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("dfd", "celebdf-v2", "manifest")),
+    ],
+)
 def test_a_folder_of_frames_is_a_video(
     name: str, demo: Path, laid_out: LaidOut, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

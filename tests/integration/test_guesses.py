@@ -115,7 +115,10 @@ def test_an_edit_is_paired_with_the_real_that_it_shows_not_with_its_namesake(lai
     assert {clip["pairing"] for clip in fakes_of(made)} <= {"refused", "none"}
 
 
-@pytest.mark.parametrize("more", [("--frames", "all"), ("--frames", "2", "--sequence-length", "8")])
+@pytest.mark.parametrize(
+    "more",
+    [("--frames", "all"), pytest.param(("--frames", "2", "--sequence-length", "8"), marks=pytest.mark.long)],
+)
 def test_of_two_people_in_a_name_the_one_who_is_seen_is_the_original(
     more: tuple[str, ...], couple: Path, tmp_path: Path
 ) -> None:

@@ -70,7 +70,14 @@ def _truth(root: Path, path: str, index: int) -> UInt8:
     raise FileNotFoundError(path)
 
 
-@pytest.fixture(scope="module", params=sorted(LAYOUTS))
+LIKE_OTHERS = ("celebdf-v3", "deeperforensics", "deepfake-eval-2024", "fakeavceleb", "ffiw10k", "lavdf", "wilddeepfake")
+"""Layouts that others resemble in all that a run does with them."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.long if name in LIKE_OTHERS else ()) for name in sorted(LAYOUTS)],
+)
 def made(request: pytest.FixtureRequest, laid_out: LaidOut, tmp_path_factory: pytest.TempPathFactory) -> Made:
     root, out = laid_out(request.param), tmp_path_factory.mktemp(request.param) / "out"
     arguments = ["--root", str(root), "--out", str(out), "--stages", "crop,mask,similarity"]

@@ -252,7 +252,7 @@ def test_a_copy_without_its_records_gets_them_back(
         assert run_cli(name, str(out)) == 0
         seen = " ".join(capsys.readouterr().out.split())
         assert f"'forgeprep verify {out} --rebuild'" in seen
-        assert "again" not in seen
+        assert "forgeprep run" not in seen
     assert run_cli("verify", str(out), "--rebuild") == 0
     assert dict(iter_records(out)) == before
     shard = next(out.glob("shards/*/*.parquet"))

@@ -138,6 +138,7 @@ def test_a_run_from_and_to_remote_storage_gives_the_same_bytes(
     assert [problem.where for problem in verify(out)]
 
 
+@pytest.mark.long
 def test_runs_are_merged_chosen_from_and_changed_on_remote_storage(
     bucket: str, val_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -152,13 +152,16 @@ class _Flat(nn.Module):
 @pytest.mark.parametrize(
     ("table", "flags", "row", "column", "published"),
     [
-        ("pixel-level 4", ("--only", "VGG5*"), "VGG5 scratch", "average", 92.37),
-        ("two-stream VII", ("--only", "semantic"), "semantic", "AUC", 86.87),
-        ("local-similarity III", ("--only", "FaceSwap/Face2Face"), "FaceSwap", "Face2Face", 70.67),
+        pytest.param(*("pixel-level 4", ("--only", "VGG5*"), "VGG5 scratch", "average", 92.37), marks=pytest.mark.long),
+        pytest.param(*("two-stream VII", ("--only", "semantic"), "semantic", "AUC", 86.87), marks=pytest.mark.long),
+        pytest.param(
+            *("local-similarity III", ("--only", "FaceSwap/Face2Face"), "FaceSwap", "Face2Face", 70.67),
+            marks=pytest.mark.long,
+        ),
         ("genface cross-generator", ("--only", "Deepfakes"), "Deepfakes", "FaceSwap", None),
         ("forgerynet image", (), "Xception", "AUC", None),
         ("forgerynet cross-forgery", ("--model", "fn3-cls"), "ID-remained", "ID-replaced", None),
-        ("forgerynet video", (), "SlowFast-R50", "ACC", 88.78),
+        pytest.param(*("forgerynet video", (), "SlowFast-R50", "ACC", 88.78), marks=pytest.mark.long),
         ("forgerynet temporal", ("--model", "fn3-cls"), "fn3-cls", "AR@5", None),
     ],
 )

@@ -14,6 +14,7 @@ from forgeprep.training.trainer import train
 from tests.integration.training.test_training import training
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray's own parts
 def test_several_processes_train_one_detector_and_go_on(prepared: Path, tmp_path: Path) -> None:
     train(training("fn3-seg", prepared, tmp_path / "run", steps=3, limit=2), device="cpu")

@@ -77,7 +77,7 @@ def in_one_tone(pairs: Sequence[tuple[UInt8, UInt8, bool]]) -> list[tuple[UInt8,
     alike = [(own, other) for own, other, _ in pairs]
     if any(beyond for *_, beyond in pairs):
         return alike
-    some = pairs[:: max(1, len(pairs) // TONE_PAIRS)]
+    some = alike[:: max(1, len(alike) // TONE_PAIRS)]
     fake, original = (np.concatenate([pair[i][_RIM] for pair in some])[:, None].astype(np.float32) for i in (0, 1))
     tone = tone_of(original, fake)
     return alike if tone is None else [(own, with_tone(other, tone)) for own, other in alike]

@@ -53,6 +53,9 @@ at another frame than expected, of a frame that would lie before the original's 
 one that is known to be the original's."""
 _BETTER, _BETTER_A_FRAME = 20.0, 0.1
 """By so much, in all and for each frame, an order has to be better than one without lost or doubled frames."""
+_OTHER_RATE = 3.0
+"""And an order of another rate for each frame, where both clips have as many: what strong compression leaves of a
+picture that stands still looks most like the frames behind a key frame, which half the rate uses twice."""
 _STILL = 4.0
 """Squared levels of a cell's variance that may be noise."""
 COVERING = 0.6
@@ -193,8 +196,9 @@ def find_order(
         exact = min((usual, ends, *others), key=_by_cost)
         if exact.cost - found.cost < better:
             found = exact
-        if len(original) == len(fake) and usual.cost - found.cost < better:
-            found = usual
+        if len(original) == len(fake):
+            better = better if found.line.rate == 1.0 else _BETTER + _OTHER_RATE * len(fake)
+            found = usual if usual.cost - found.cost < better else found
     return Order(found.partner, found.line.rate, search.is_sure(found), search.covering(found))
 
 

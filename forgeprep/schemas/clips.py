@@ -167,7 +167,7 @@ def numbers_of(runs: Iterable[Iterable[int]]) -> frozenset[int]:
 PAIRINGS: dict[str, str] = {
     "stated": "the dataset says which is the original",
     "guessed": "inferred from names, and the pictures agree",
-    "refused": "inferred from names, but no candidate's pictures agree: treated as a fake without an original",
+    "refused": "inferred from names, but candidates show another picture or no change: a fake without an original",
     "missing": "the original is not on disk, or cannot be read",
     "none": "nothing says which is the original",
 }

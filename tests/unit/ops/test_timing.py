@@ -42,6 +42,7 @@ ORDERS = {
     "twice the rate": ([i // 2 for i in range(2 * FRAMES)], 50.0),
     "half the rate": (list(range(0, FRAMES, 2)), 12.5),
     "twice as slow": ([i // 2 for i in range(2 * FRAMES)], 25.0),
+    "twice as slow, as long": ([i // 2 for i in range(FRAMES)], 25.0),
 }
 
 

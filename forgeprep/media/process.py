@@ -2,17 +2,14 @@
 
 Ray's workers are such processes already. Everywhere else (scanning, ``--workers 1``, ``predict``, …) the functions of
 :mod:`forgeprep.media.video` pass the work to a reader (:mod:`forgeprep.media.reader`) inside :func:`reading`. A
-reader starts in a quarter of a second, serves one file at a time, and is used again.
+reader is split off another process (:mod:`forgeprep.media.nursery`), serves one file at a time, and is used again.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from forgeprep.errors import MediaError
-from forgeprep.media import guard
+from forgeprep.media import guard, nursery
 from forgeprep.media.shared_frames import Slab, new_slab
 
 NO_MEMORY = 3
@@ -117,11 +114,13 @@ def frames(path: Path, learned: Any = None) -> Iterator[Any]:
 
 @atexit.register
 def close(but: int = 0) -> None:
-    """End the idle readers, except ``but`` of them."""
+    """End the idle readers, except ``but`` of them; and if none is kept, what starts them."""
     with _lock:
         ended, _idle[:] = _idle[but:], _idle[:but]
     for reader in ended:
         reader.end()
+    if not but:
+        nursery.end()
 
 
 def _finished(reader: _Reader, kind: str, value: Any, *, refuse: bool = True) -> Any:
@@ -178,21 +177,8 @@ class _Reader:
         self.path = Path()
         self.line, theirs = Pipe()
         self.slab = Slab(new_slab())
-        handles = theirs.fileno(), self.slab.handle
-        command = [sys.executable, "-P", "-m", "forgeprep.media.reader", *map(str, (*handles, memory, seconds))]
-        # The reader must find the same modules as this process, and none in the working folder.
-        module_paths = os.pathsep.join(filter(None, sys.path))
-        try:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=handles,
-                env={**os.environ, "PYTHONPATH": module_paths},
-            )
-        finally:
-            theirs.close()
+        with theirs:
+            self.process = nursery.start(nursery.Order(theirs.fileno(), self.slab.handle, self.folder, memory, seconds))
 
     def send(self, message: Any) -> None:
         """Send a message; that the reader is gone is noticed when its answer is awaited."""

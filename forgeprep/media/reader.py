@@ -1,12 +1,15 @@
-"""The process that reads media for another one: ``python -m forgeprep.media.reader LINE SLAB BYTES SECONDS``.
+"""The process that reads media for another one.
 
-It gets ``(what, path)`` over the socket and answers with facts, or with frames, whose planes go through a slab. It
+``python -m forgeprep.media.reader LINE`` starts what readers are split off from (:mod:`forgeprep.media.nursery`). A
+reader gets ``(what, path)`` over a socket and answers with facts, or with frames, whose planes go through a slab. It
 ends when the other process does.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
+import os
 import resource
 import signal
 import sys
@@ -17,7 +20,7 @@ from typing import Any
 
 from forgeprep.errors import MediaError
 from forgeprep.io.storage import path_of_name
-from forgeprep.media import guard, video
+from forgeprep.media import guard, nursery, video
 from forgeprep.media.process import NO_MEMORY
 from forgeprep.media.shared_frames import Slab
 
@@ -40,6 +43,8 @@ def serve(line: Connection, slab: Slab, seconds: float) -> None:
         try:
             if what in ("frames", "frames and facts"):
                 _stream(line, slab, path, seconds, video.Learned() if what != "frames" else None)
+                # PyAV's pictures refer to themselves, and one of 4K takes 25 MB. All else is frozen, so this is quick.
+                gc.collect()
             else:
                 with guard.clock(seconds):
                     found = _ANSWERS[what](path)
@@ -81,8 +86,8 @@ def _values(found: Any) -> dict[str, Any]:
     return {field.name: getattr(found, field.name) for field in fields(found)}
 
 
-def main(line: int, slab: int, memory: int, seconds: float) -> int:
-    """Serve over an open socket and a slab; returns the exit code."""
+def main(handle: int) -> int:
+    """Split off readers, and be one in each; ``handle`` is the line to the process that orders them."""
     import av.logging
     import cv2
 
@@ -91,14 +96,26 @@ def main(line: int, slab: int, memory: int, seconds: float) -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     cv2.setNumThreads(0)
     av.logging.set_level(av.logging.PANIC)
-    guard.limit_memory(memory)
+    # What a collection touches could not be shared any more.
+    gc.collect()
+    gc.freeze()
+    order = nursery.serve(handle)
+    return 0 if order is None else _read(order)
+
+
+def _read(order: nursery.Order) -> int:
+    """Be a reader; returns the exit code."""
+    # The folder may have been removed.
+    with contextlib.suppress(OSError):
+        os.chdir(order.folder)
+    guard.limit_memory(order.memory)
     with contextlib.suppress(EOFError, ConnectionError):
         try:
-            serve(Connection(line), Slab(slab), seconds)
+            serve(Connection(order.line), Slab(order.slab), order.seconds)
         except MemoryError:
             return NO_MEMORY
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])))
+    sys.exit(main(int(sys.argv[1])))

@@ -30,6 +30,7 @@ import cv2
 import dlib
 from genuine import make_genuine
 
+from forgeprep.io.storage import spare_pandas
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.make_shard import ShardJob, make_shard, quiet_libraries
 from forgeprep.pipeline.run import prepare_run
@@ -199,6 +200,7 @@ def peak_memory_mb(root: Path, out: Path) -> float:
 
 def _run_and_measure(root: Path, out: Path) -> float:
     quiet_libraries()
+    spare_pandas()  # As all workers do.
     ours(root, out, ALL, "all", Clock())
     # Not getrusage: there a process starts with what the one that started it had.
     told = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())

@@ -127,7 +127,7 @@ def facts_of(stream: Any, picture: Any, edges: tuple[int, int, int, int] = (0, 0
         rotation=rotation,
         mirrored=mirrored,
         interlaced=bool(picture.interlaced_frame),
-        hdr=_HDR.get(int(picture.color_trc)),
+        hdr=_HDR.get(int(stream.codec_context.color_trc)),
     )
 
 

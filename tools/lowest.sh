@@ -27,8 +27,8 @@ unset PYTHONPATH
 cd "$folder"
 forgeprep="$folder/venv/bin/forgeprep"
 "$forgeprep" demo data --people 6 --seconds 1
-"$forgeprep" run ffpp --root data --out one --stages crop,mask,noise --frames 4 --format both --workers 0 --strict
-"$forgeprep" run ffpp --root data --out two --stages crop,mask,noise --frames 4 --format both --workers 2 --strict
+"$forgeprep" run ffpp --root data --out one --stages crop,mask,noise --frames 4 --format both --workers 0
+"$forgeprep" run ffpp --root data --out two --stages crop,mask,noise --frames 4 --format both --workers 2
 "$forgeprep" status two
 "$forgeprep" verify one
 "$forgeprep" verify two

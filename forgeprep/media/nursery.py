@@ -23,7 +23,8 @@ _KILLED = -signal.SIGKILL
 _MOST_BYTES = 1 << 16
 
 _lock = threading.Lock()
-_running: tuple[subprocess.Popen[bytes], socket.socket] | None = None
+_running: tuple[subprocess.Popen[bytes], socket.socket, str] | None = None
+"""The nursery, the line to it, and where it finds modules."""
 
 
 class Order(NamedTuple):
@@ -111,10 +112,12 @@ def end() -> None:
 def _open_line() -> socket.socket:
     """The line to the nursery, which is started when it is first needed."""
     global _running
+    # It must find the same modules as this process, and none in the working folder.
+    found = os.pathsep.join(filter(None, sys.path))
+    if _running is not None and _running[2] != found:
+        _end()
     if _running is None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        # It must find the same modules as this process, and none in the working folder. A thread would not be forked.
-        found = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
         with theirs:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "forgeprep.media.reader", str(theirs.fileno())],
@@ -122,16 +125,17 @@ def _open_line() -> socket.socket:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, **found},
+                # A thread would not be forked.
+                env={**os.environ, "PYTHONPATH": found, "OPENBLAS_NUM_THREADS": "1"},
             )
-        _running = process, ours
+        _running = process, ours, found
     return _running[1]
 
 
 def _end() -> None:
     global _running
     if _running is not None:
-        process, line = _running
+        process, line, _ = _running
         line.close()
         process.kill()
         process.wait()

@@ -50,13 +50,12 @@ class Child:
         """Its process ID; waits until it is there.
 
         Raises:
-            OSError: there is no room for another process.
+            OSError: there is no room for another process, or its nursery was killed before it told.
         """
         if self._pid is None:
-            answer = self.told.recv()
-            if isinstance(answer, OSError):
-                raise answer
-            self._pid = int(answer)
+            self._hear()
+        if self._pid is None:
+            raise ChildProcessError("a reader could not be started")
         return self._pid
 
     def poll(self) -> int | None:
@@ -73,20 +72,28 @@ class Child:
 
     def kill(self) -> None:
         """End it."""
-        with contextlib.suppress(EOFError, OSError):
-            if self.poll() is None:
+        with contextlib.suppress(OSError):
+            self.poll()
+        if self._code is None:
+            with contextlib.suppress(OSError):
                 os.kill(self.pid, signal.SIGKILL)
 
     def _hear(self) -> None:
         try:
-            if self._pid is None:
-                _ = self.pid
-            else:
-                self._code = self.told.recv()
-        except (EOFError, ConnectionError):  # Its nursery was killed.
+            told = self.told.recv()
+        except (EOFError, OSError):  # Its nursery was killed, or the garbage collector has closed the line.
+            told = None
+        if isinstance(told, OSError):
+            raise told
+        if told is None:
             self._code = _KILLED
+        elif self._pid is None:
+            self._pid = int(told)
+        else:
+            self._code = int(told)
         if self._code is not None:
-            self.told.close()
+            with contextlib.suppress(OSError):
+                self.told.close()
 
 
 def start(order: Order) -> Child:

@@ -71,6 +71,19 @@ def test_how_a_reader_ended_is_told(clip: Path) -> None:
         assert read_header(clip).frame_count == 12
 
 
+def test_a_stream_that_is_garbage_ends_in_silence(clip: Path) -> None:
+    """The collector goes by age: what is read from, which is used again, is closed before the stream that reads it."""
+    code = COMMAND.partition("    next(")[0] + (
+        "    frames = read_frames(Path(sys.argv[1]))\n"
+        "    next(frames)\n"
+        "    circle = [frames]\n"
+        "    circle.append(circle)\n"
+        "    del frames, circle\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(clip)], capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
 def test_nothing_is_left_of_a_command_that_is_killed(clip: Path) -> None:
     command = subprocess.Popen([sys.executable, "-c", COMMAND, str(clip)], stdout=subprocess.PIPE)
     assert command.stdout is not None

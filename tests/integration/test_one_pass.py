@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import pyarrow.parquet as pq
 import pytest
 
 from forgeprep.faces.detectors import make_detector
@@ -21,6 +22,9 @@ from forgeprep.media.video import read_frames
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.make_shard import ShardJob, make_shard
 from forgeprep.pipeline.run import prepare_run
+from forgeprep.shards.read import iter_rows, shard_paths
+from forgeprep.stages.crop import boxes, group, original
+from tests.helpers.runs import run
 
 
 def test_real_faces_are_the_same_too(real_footage: Path) -> None:
@@ -78,3 +82,28 @@ def test_each_file_is_decoded_once_and_pictures_are_let_go(
         assert count == sum(1 for _ in av.open(str(path)).decode(video=0)), path
     # The original's that wait for their faces, and the last few of a fake.
     assert 10 <= most < 60 < sum(decoded.values())
+
+
+def test_dozens_of_large_fakes_come_after_each_other(
+    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each holds its decoder's frames: 60 of 1080 lines took more than a worker may, and all were lost."""
+
+    def rows(out: Path) -> tuple[dict[str, Any], list[Any]]:
+        given = {"stages": "crop,mask", "frames": "4", "compression": "c23", "splits": "test", "boxes_from": "own"}
+        assert run(demo, out, **given).failed == []
+        found = {row["sample_id"]: row for path in shard_paths(out) for row in iter_rows(path, decode=False)}
+        clips = pq.read_table(out / "meta/clips.pq").to_pylist()
+        return found, sorted(clips, key=lambda clip: clip["clip_id"])
+
+    together = rows(tmp_path / "together")
+    opened: list[str] = []
+    read = original.read_frames
+    monkeypatch.setattr(original, "read_frames", lambda path, learned: opened.append(path.name) or read(path, learned))
+    monkeypatch.setattr(boxes, "read_frames", lambda path, learned: opened.append(path.name) or read(path, learned))
+    width, height = together[1][0]["width"], together[1][0]["height"]
+    monkeypatch.setattr(group, "IN_STEP_BYTES", 3 * group.HELD_FRAMES * 3 * width * height)
+    assert rows(tmp_path / "apart") == together
+    reals = [clip for clip in together[1] if clip["label"] == 0]
+    assert len(together[1]) > 4 * len(reals)
+    assert len(opened) == 2 * len(reals)

@@ -1,7 +1,8 @@
 """The way of a source group: the original is read in stretches, each fake comes to the same frames, samples go on.
 
 A fake whose original was guessed tries one candidate after the other until one fits. What is left without an original,
-or has one that cannot be read, is cut by the faces found on itself.
+or has one that cannot be read, is cut by the faces found on itself. Of dozens of large fakes some come after the
+others, beside their original once more: each holds its decoder's frames.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ from forgeprep.stages.crop.original import Stretch, chosen_of, read_original
 from forgeprep.stages.crop.own_faces import own_samples
 from forgeprep.stages.crop.periods import with_frames
 from forgeprep.stages.crop.sound import with_sound
+
+IN_STEP_BYTES = 768 << 20
+"""What the fakes that are read in step may hold: 12 of 1080 lines."""
+HELD_FRAMES = 10
+"""Frames that each of them holds: six or seven in its decoder, three outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +80,23 @@ def _originals(group: Group) -> list[Clip]:
 
 
 def _original_and_fakes(
-    original: Clip, clips: list[Clip], group: Group, make: _Making
+    original: Clip, clips: list[Clip], group: Group, make: _Making, *, again: bool = False
 ) -> Iterator[tuple[list[Sample], list[str]]]:
-    """Runs of samples of a real and of its fakes; at the end, the fakes that are settled by it."""
+    """Runs of samples of a real and of its fakes; at the end, the fakes that are settled by it.
+
+    If the real is read ``again``, it gives no samples any more.
+    """
     log = make.log
     # A reference is accounted for in its own group.
-    own = log if original.clip_id in log.clips else GroupLog({original.clip_id: ClipLog(original)})
+    known = original.clip_id in log.clips and not again
+    own = log if known else GroupLog({original.clip_id: ClipLog(original)})
     for clip in (original, *clips) if own is log else clips:
         log.clips[clip.clip_id].frames = group.frames_of(clip.clip_id)
     fakes = [Fake(clip, original, make.root, make.params, make.companions, log, len(clips)) for clip in clips]
     readable, end = False, None
     for stretch in _stretches(original, group, make, own, with_fakes=bool(clips)):
+        if not readable:
+            fakes = fakes[: _in_step(stretch.size_wh)]
         readable, end = True, stretch.chosen
         if own is log:
             yield _with_more(own_samples(original, stretch, make.params, log, group, {}), original, make.root), []
@@ -94,14 +106,21 @@ def _original_and_fakes(
         if own is not log and all(fake.is_refused() for fake in fakes):
             break
     settled = []
-    for clip in clips if readable else ():
-        log.clips[clip.clip_id].boxes_from = own.clips[original.clip_id].boxes_from
     for fake in fakes:
+        if readable:
+            log.clips[fake.clip.clip_id].boxes_from = own.clips[original.clip_id].boxes_from
         for samples in fake.finish(group, *end) if end is not None else []:
             yield _with_more(samples, fake.clip, make.root), []
         if _settle(fake, original, group, log, readable=readable):
             settled.append(fake.clip.clip_id)
     yield [], settled
+    if len(fakes) < len(clips):
+        yield from _original_and_fakes(original, clips[len(fakes) :], group, make, again=True)
+
+
+def _in_step(size_wh: tuple[int, int]) -> int:
+    """How many fakes of a size are read in step with their original; the same on every machine."""
+    return max(1, IN_STEP_BYTES // max(1, HELD_FRAMES * 3 * size_wh[0] * size_wh[1]))
 
 
 def _settle(fake: Fake, original: Clip, group: Group, log: GroupLog, *, readable: bool) -> bool:

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from forgeries import WAYS
-from masks_net import FOLD_STEPS, FURTHER_RATE, EvidenceNet, inputs, load, save, train
+from masks_net import FOLD_STEPS, EvidenceNet, inputs, save, train
 from masks_real import CODINGS, FACES, FAST, PAIRED, SKIPPED, code, forged_clip, load_shots
 from random_forgeries import random_way
 
@@ -86,7 +86,6 @@ def main() -> None:
     parser.add_argument("footage", type=Path)
     parser.add_argument("--clips", nargs="*", help="stems of the clips to fit on")
     parser.add_argument("--held", nargs="*", default=[], help="some of these, comma-separated, for each fold")
-    parser.add_argument("--further", type=int, help="steps by which the package's network is trained, not a new one")
     given = parser.parse_args()
     folds = [fold.split(",") for fold in given.held]
     jobs = []
@@ -107,15 +106,9 @@ def main() -> None:
             rows.append(x)
             overlaps.append(y)
     ops = Path(evidence.__file__).parent
-    if rows:
-        weights, bias = fit_overlap(np.concatenate(rows), np.concatenate(overlaps))
-        (ops / "confidence_model.py").write_text(TEXT.format(_numbers(weights), _numbers([bias])))
-    everything = [run for _, runs in known for run in runs] + demo
-    network = ops / "evidence_net.onnx"
-    if given.further:
-        save(train(everything, given.further, net=load(network), rate=FURTHER_RATE), network)
-    else:
-        save(train(everything), network)
+    weights, bias = fit_overlap(np.concatenate(rows), np.concatenate(overlaps))
+    (ops / "confidence_model.py").write_text(TEXT.format(_numbers(weights), _numbers([bias])))
+    save(train([run for _, runs in known for run in runs] + demo), ops / "evidence_net.onnx")
 
 
 def measured_clip(shots: list[Any], number: int, plan: Plan) -> list[dict[str, Any]]:
@@ -190,14 +183,7 @@ def measured_demo() -> list[dict[str, Any]]:
 def measured(frames: list[tuple[Frame, Frame, Face, Any]], coding: str, kept: int | None) -> dict[str, Any]:
     """A run of a fake's frames, its original's, faces and truths: standing of the channels and its mean, cells seen,
     truth on the grid, crops; so many frames are kept, None: all."""
-    params = CropParams()
-    pairs, crops, grids = [], [], []
-    for fake, original, face, truth in frames:
-        windows = window(fake, face.cut_box, params), window(original, face.cut_box, params)
-        pair, crop = compared(windows, face, fake.size_wh, params)
-        pairs.append(pair)
-        crops.append(crop)
-        grids.append(on_grid(truth, window_box(face.cut_box, params), evidence.grid_side(evidence.WIDE)))
+    pairs, crops, grids = compared_run(frames)
     standing, seen = evidence.measure(pairs)
     count = len(pairs)
     at = np.linspace(0, count - 1, min(kept or count, count)).round().astype(int)
@@ -210,6 +196,19 @@ def measured(frames: list[tuple[Frame, Frame, Face, Any]], coding: str, kept: in
         "inside": np.stack([masks._inside(crops[number], seen.shape[1]) for number in at]),
         "crops": [crops[number] for number in at],
     }
+
+
+def compared_run(frames: list[tuple[Frame, Frame, Face, Any]]) -> tuple[list[Any], list[Any], list[Any]]:
+    """Pairs, crops and truths on the grid of the same."""
+    params = CropParams()
+    pairs, crops, grids = [], [], []
+    for fake, original, face, truth in frames:
+        windows = window(fake, face.cut_box, params), window(original, face.cut_box, params)
+        pair, crop = compared(windows, face, fake.size_wh, params)
+        pairs.append(pair)
+        crops.append(crop)
+        grids.append(on_grid(truth, window_box(face.cut_box, params), evidence.grid_side(evidence.WIDE)))
+    return pairs, crops, grids
 
 
 def fit_rows(run: dict[str, Any], net: EvidenceNet) -> tuple[Any, Any]:

@@ -19,8 +19,6 @@ from forgeprep.ops.evidence_net import LEAST, MOST, SCALE, STEP
 FIRST, HALF, QUARTER, EIGHTH, FINE = 16, 16, 32, 48, 8
 """Channels of the first layer, at half, a quarter and an eighth of the grid's resolution, and of the last layers."""
 STEPS, FOLD_STEPS, BATCH, RATE = 40000, 10000, 16, 3e-3
-FURTHER_RATE = 1e-3
-"""The rate where a network that was fitted is trained further."""
 SIDES = (64, 68, 72, 72, 76, 82, 96)
 """Sides of the parts of the grid that it learns on; most crops show 72 cells and what smoothing takes in."""
 SHARES = {"c0": 0.25, "c23": 1.1, "c40": 1.5, "c23/c40": 1.5, "c23/420": 0.6}
@@ -68,20 +66,16 @@ def _doubled(maps: Tensor) -> Tensor:
     return F.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-def train(
-    runs: Sequence[Run], steps: int = STEPS, seed: int = 0, net: EvidenceNet | None = None, rate: float = RATE
-) -> EvidenceNet:
-    """Fit a network, a new one by default, to forgeries whose truth is known, by cross-entropy and the soft Jaccard
-    distance in the crop.
-    """
+def train(runs: Sequence[Run], steps: int = STEPS, seed: int = 0) -> EvidenceNet:
+    """Fit a network to forgeries whose truth is known, by cross-entropy and the soft Jaccard distance in the crop."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     frames = [(run, number) for run in runs for number in range(len(run["seen"]))]
     draw = _weights(frames)
-    net = net or EvidenceNet(len(evidence.CHANNELS) + evidence.OWN + 4)
+    net = EvidenceNet(len(evidence.CHANNELS) + evidence.OWN + 4)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(net.parameters(), rate, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.1)
+    optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps, pct_start=0.1)
     for _ in range(steps):
         picked = [frames[number] for number in rng.choice(len(frames), BATCH, p=draw)]
         maps, truth, inside = _batch(picked, rng)
@@ -138,16 +132,6 @@ def inputs(run: Run, numbers: Sequence[int], part: evidence.Part = WHOLE) -> Any
     energies = np.concatenate([run["standing"][numbers][:, :, *part], mean], 1).astype(np.float32) * seen
     place = np.repeat(evidence._place(run["seen"].shape[1])[None, :, *part], len(seen), 0)
     return np.concatenate([np.clip(energies * SCALE, LEAST, MOST), place, seen], 1)
-
-
-def load(path: Path) -> EvidenceNet:
-    """The network that :func:`save` wrote."""
-    import onnx
-
-    stored = {one.name: onnx.numpy_helper.to_array(one).copy() for one in onnx.load(path).graph.initializer}
-    net = EvidenceNet(stored["first.weight"].shape[1])
-    net.load_state_dict({name: torch.from_numpy(value) for name, value in stored.items()})
-    return net
 
 
 def save(net: EvidenceNet, path: Path) -> None:

@@ -60,9 +60,8 @@ is not averaged out there, looks as clear."""
 LARGE = 210
 """Pixels of a face's side, more than which no face had that the network was fitted on. Coding noise of larger ones,
 most of all by fast encoders, looks as clear as a forgery by its confidence or by its energy, but seldom by both."""
-LARGE_SIGNS, ENERGY_SHARE = 0.82, 0.15
-"""What the mean confidence of such a run has to be, with this share of its mean energy added: as measured by
-``benchmarks/masks_large.py``."""
+LARGE_RUN, LARGE_ENERGY = 0.48, 1.7
+"""Mean confidence and energy that such a run needs, by ``benchmarks/masks_large.py``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +151,8 @@ def _is_visible(expected: Float, energies: Float, *, large: bool) -> bool:
     clear = (expected >= CLEAR_FRAME) & (energies >= CLEAR_ENERGY)
     if clear.any() or (not large and len(expected) >= FEW and expected.mean() >= CLEAR_RUN):
         return True
-    if large:
-        return bool(expected.mean() >= LEAST_RUN and expected.mean() + ENERGY_SHARE * energies.mean() >= LARGE_SIGNS)
-    return bool(expected.mean() >= LEAST_RUN and energies.mean() >= LEAST_ENERGY)
+    least, energy = (LARGE_RUN, LARGE_ENERGY) if large else (LEAST_RUN, LEAST_ENERGY)
+    return bool(expected.mean() >= least and energies.mean() >= energy)
 
 
 def binarise(difference: UInt8, threshold: int, *, enlarge: float = 1.3) -> UInt8:

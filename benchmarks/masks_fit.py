@@ -7,8 +7,13 @@ It writes ``forgeprep/ops/evidence_net.onnx`` and ``forgeprep/ops/confidence_mod
 ``forgeries.py``, several times each, and in random ways (``random_forgeries.py``); all is coded in several qualities.
 Originals against their own re-encodings teach what is no forgery. The demo takes part, so that what is right there
 stays right. The confidence, a linear model of the IoU, is fitted on further forgeries of clips that are held out: their
-masks are made by networks that never saw them. Takes two and a half hours of CPU and 12 GB. Needs the extras ``train``
-and ``dev``.
+masks are made by networks that never saw them. Needs the extras ``train`` and ``dev``.
+
+The package's numbers are older than the large faces and the fast presets here. They come from the first two parts of
+``FIT``, the first of ``HELD``, and a ``NOTHING`` of .35, in two and a half hours of CPU and 12 GB. Now it should take
+an hour and 4 GB more; nobody has run it yet. To train the package's network further, 2,500 steps at a third of the rate
+on some of all these parts, was no better on clips held out (lp_d12 and vr_1, which the package's network knows in other
+sizes): c40 .80 on large faces and .82 on others, before .84 and .86; c23/c40 .84 and .80, before .84 and .84.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from masks_fit import LARGE, compared_run, faces_of
 from masks_real import CODINGS, FAST, Coding, code, forged_clip, load_shots
 
 from forgeprep.ops import masks
+from forgeprep.ops.confidence_model import FIT_BIAS, FIT_WEIGHTS
 from forgeprep.ops.evidence import find_evidence
 
 ORIGINALS = (
@@ -101,7 +102,7 @@ def run_of(frames: list[Any]) -> Run:
     energies = rows[:, [masks.FIT_FEATURES.index(name) for name in masks.ENERGIES]].mean(axis=1)
     inside = [masks._inside(crop, len(truths[0])) for crop in crops]
     overlaps = [masks._overlap(a & part, b & part) for a, b, part in zip(regions, truths, inside, strict=True)]
-    expected = np.clip(rows @ masks.FIT_WEIGHTS + masks.FIT_BIAS, 0, 1)
+    expected = np.clip(rows @ FIT_WEIGHTS + FIT_BIAS, 0, 1)
     return Run(expected, energies, float(np.mean(overlaps)), any(truth.any() for truth in truths))
 
 

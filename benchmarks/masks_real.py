@@ -6,8 +6,7 @@
 Talking heads are forged (``forgeries.py``), coded like the real datasets, run through ``forgeprep run manifest``, and
 compared with the pixels that the forgery rewrote. Codings: c0 (lossless), c23, c40, c23 against an original at c40, all
 yuv444p, and c23 in yuv420p. Clips are scaled down so that faces have a size in the range of ``--faces``; none is
-enlarged, so name clips whose own faces are large enough.
-Printed for each way and coding:
+enlarged, so name clips whose own faces are large enough. Printed for each way and coding:
 
 * IoU, mean over samples; a forged face that is dropped, for whatever reason, counts as 0, and so does a mask where
   nothing was forged (no face at all, taken for one). That such a crop gives no sample is right: it counts as ``none``;

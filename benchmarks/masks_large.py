@@ -5,8 +5,8 @@
 Originals are compared with their own re-encodings, and with forgeries of ``forgeries.py``, in runs of 24 frames, 8, 4
 and one; faces have their own size, or one enlarged up to 1.6 times. Printed for the rule of smaller faces and for
 several levels of confidence and energy: how many runs of originals count as forged, how many of forgeries do not, and
-how much IoU their masks would have had in sum. The package's levels have about the least sum of false runs and lost
-IoU. Takes ten minutes of CPU.
+how much IoU their masks would have had in sum. The package's levels have the least sum of lost IoU and
+twice the false runs (2 of 616, and 49 of 1,344 lost; by the rule of smaller faces 62 and 6). Takes ten minutes of CPU.
 """
 
 from __future__ import annotations

@@ -36,12 +36,14 @@ class Shot:
         fps: frames a second.
         frames: uint8 (H, W, 3) BGR, each.
         points: float32 (frames, 68, 2), landmarks in pixels, smoothed over time.
+        side: of dlib's box in the first frame, in pixels, where it is known.
     """
 
     name: str
     fps: float
     frames: list[UInt8]
     points: Float
+    side: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ SIDES = (64, 68, 72, 72, 76, 82, 96)
 """Sides of the parts of the grid that it learns on; most crops show 72 cells and what smoothing takes in."""
 SHARES = {"c0": 0.25, "c23": 1.1, "c40": 1.5, "c23/c40": 1.5, "c23/420": 0.6}
 """How often forgeries of a coding are drawn."""
-NOTHING = 0.35
+NOTHING = 0.2
 """How often an original against its own re-encoding is."""
 WHOLE = slice(None), slice(None)
 

@@ -1,10 +1,12 @@
 """How good the masks are on real footage, forged here in eight ways with known truth.
 
     python benchmarks/masks_real.py ../shared/data/footage --clips lp_d11 lp_d13 lp_d19 lp_d20 lp_s13 vr_3
+    python benchmarks/masks_real.py ../shared/data/footage --clips lp_d11 lp_d13 lp_d19 vr_3 --faces 210 450
 
 Talking heads are forged (``forgeries.py``), coded like the real datasets, run through ``forgeprep run manifest``, and
 compared with the pixels that the forgery rewrote. Codings: c0 (lossless), c23, c40, c23 against an original at c40, all
-yuv444p, and c23 in yuv420p. Printed for each way and coding:
+yuv444p, and c23 in yuv420p. Clips are scaled down so that faces have a size in the range of ``--faces``; none is
+enlarged, so name clips whose own faces are large enough. Printed for each way and coding:
 
 * IoU, mean over samples; a forged face that is dropped, for whatever reason, counts as 0, and so does a mask where
   nothing was forged (no face at all, taken for one). That such a crop gives no sample is right: it counts as ``none``;
@@ -15,8 +17,8 @@ yuv444p, and c23 in yuv420p. Printed for each way and coding:
 * the same IoU for the ways of the peers: a fixed threshold on the gray difference, and 1 - SSIM.
 
 Then how the confidence ranks (masks with IoU under .5 in its lowest quarter), how far it is from the IoU on average,
-and how many masks that the report calls doubtful are bad. Originals against their own re-encoding are run as fakes too:
-of these, ``nothing``, no sample should be kept.
+and how many masks that the report calls doubtful are bad. Originals against their own re-encoding, by fast presets of
+x264 too, are run as fakes: of these, ``nothing``, no sample should be kept.
 """
 
 from __future__ import annotations
@@ -48,18 +50,21 @@ from forgeprep.shards.read import iter_rows, shard_paths
 
 FRAMES, SKIPPED = 24, 10
 FACES = 110, 210
-"""Sides in pixels of dlib's boxes, as in FaceForensics++."""
+"""Sides in pixels of dlib's boxes, as in many clips of FaceForensics++."""
 
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """x264's quality and FFmpeg's pixel format."""
+    """x264's quality, FFmpeg's pixel format, x264's preset."""
 
     crf: int
     pixel_format: str = "yuv444p"
+    preset: str = "medium"
 
 
 CODINGS = {"c0": Coding(0), "c23": Coding(23), "c40": Coding(40), "c23/420": Coding(23, "yuv420p")}
+FAST = {f"c23/{preset}": Coding(23, preset=preset) for preset in ("veryfast", "ultrafast")}
+"""Codings of originals only."""
 PAIRED = {
     "c0": ("c0", "c0"),
     "c23": ("c23", "c23"),
@@ -68,7 +73,7 @@ PAIRED = {
     "c23/420": ("c23/420", "c23/420"),
 }
 """Coding of the fake and of its original."""
-NULLS = (("c23", "c40"), ("c40", "c23"), ("c23", "c23/420"))
+NULLS = (("c23", "c40"), ("c40", "c23"), ("c23", "c23/420"), ("c23/veryfast", "c23"), ("c23/ultrafast", "c23"))
 
 
 def main() -> None:
@@ -76,13 +81,16 @@ def main() -> None:
     parser.add_argument("footage", type=Path, help="a folder of talking heads")
     parser.add_argument("--clips", nargs="*", help="stems of the clips that are forged; the others lend faces")
     parser.add_argument("--only", nargs="*", default=list(PAIRED), help="codings")
+    parser.add_argument("--faces", nargs=2, type=int, default=FACES, help="least and largest side in pixels")
     parser.add_argument("--draw", type=int, default=0, help="another number gives other forgeries")
     parser.add_argument("--keep", type=Path, help="where the clips and runs stay")
     given = parser.parse_args()
-    shots = load_shots(given.footage)
+    shots = load_shots(given.footage, faces=tuple(given.faces))
+    names = given.clips or [shot.name for shot in shots]
+    print("faces of", ", ".join(f"{shot.name} {shot.side:.0f} px" for shot in shots if shot.name in names))
     with tempfile.TemporaryDirectory() as folder:
         root = given.keep or Path(folder)
-        truths = make_tree(root, shots, given.clips or [shot.name for shot in shots], given.only, given.draw)
+        truths = make_tree(root, shots, names, given.only, given.draw)
         everything: list[dict[str, Any]] = []
         print(
             f"{'':22}{'n':>5}{'IoU':>7}{'<.5 %':>7}{'lost':>6}{'none':>6}{'stray %':>9}{'border':>8}{'stable':>8}"
@@ -101,9 +109,15 @@ def main() -> None:
 
 
 def load_shots(
-    footage: Path, names: Sequence[str] | None = None, skipped: int = SKIPPED, faces: tuple[int, int] = FACES
+    footage: Path,
+    names: Sequence[str] | None = None,
+    skipped: int = SKIPPED,
+    faces: tuple[int, int] = FACES,
+    most: float = 1.0,
 ) -> list[Shot]:
-    """Frames of each clip after the first few, scaled so that faces have sides in a range of pixels, with landmarks."""
+    """Frames of each clip after the first few, with landmarks, scaled so that faces have sides in a range of pixels; by
+    ``most`` at most.
+    """
     import dlib
 
     find, fit = dlib.get_frontal_face_detector(), landmarks_model()
@@ -118,13 +132,13 @@ def load_shots(
                     frames.append(np.asarray(picture.to_ndarray(format="bgr24", interpolation="BICUBIC"), np.uint8))
                 if len(frames) == FRAMES:
                     break
-        shot = _shot(clip.stem, frames, faces, find, fit)
+        shot = _shot(clip.stem, frames, faces, most, find, fit)
         if shot is not None:
             shots.append(shot)
     return shots
 
 
-def _shot(name: str, frames: list[UInt8], faces: tuple[int, int], find: Any, fit: Any) -> Shot | None:
+def _shot(name: str, frames: list[UInt8], faces: tuple[int, int], most: float, find: Any, fit: Any) -> Shot | None:
     def face(frame: UInt8) -> Any:
         gray = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
         return max(find(gray, 0) or find(gray, 1), key=lambda box: box.area(), default=None)
@@ -132,9 +146,10 @@ def _shot(name: str, frames: list[UInt8], faces: tuple[int, int], find: Any, fit
     first = face(frames[0])
     if first is None or len(frames) < FRAMES:
         return None
-    scale = min(1.0, np.random.default_rng(zlib.crc32(name.encode())).uniform(*faces) / first.width())
+    scale = min(most, np.random.default_rng(zlib.crc32(name.encode())).uniform(*faces) / first.width())
     size = round(frames[0].shape[1] * scale / 2) * 2, round(frames[0].shape[0] * scale / 2) * 2
-    frames = [np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8) for frame in frames]
+    how = cv2.INTER_AREA if scale <= 1 else cv2.INTER_CUBIC
+    frames = [np.asarray(cv2.resize(frame, size, interpolation=how), np.uint8) for frame in frames]
     points, last = [], None
     for frame in frames:
         last = face(frame) or last
@@ -144,7 +159,7 @@ def _shot(name: str, frames: list[UInt8], faces: tuple[int, int], find: Any, fit
         points.append([[shape.part(i).x, shape.part(i).y] for i in range(68)])
     wide = np.pad(np.array(points, np.float32), ((2, 2), (0, 0), (0, 0)), mode="edge")
     smooth = sum(weight * wide[at : at + len(points)] for at, weight in enumerate((1, 2, 3, 2, 1))) / np.float32(9)
-    return Shot(name, 25.0, frames, np.asarray(smooth, np.float32))
+    return Shot(name, 25.0, frames, np.asarray(smooth, np.float32), scale * first.width())
 
 
 def forged_clip(way: str, shots: Sequence[Shot], number: int, draw: int = 0) -> tuple[list[UInt8], list[Any]]:
@@ -168,7 +183,7 @@ def forged_clip(way: str, shots: Sequence[Shot], number: int, draw: int = 0) -> 
 def write(path: Path | io.BytesIO, frames: Sequence[UInt8], coding: Coding) -> None:
     """Code BGR frames as H.264."""
     with av.open(path if isinstance(path, io.BytesIO) else str(path), "w", format="mp4") as container:
-        options = {"crf": str(coding.crf), "preset": "medium", "threads": "1", "x264-params": "mbtree=0"}
+        options = {"crf": str(coding.crf), "preset": coding.preset, "threads": "1", "x264-params": "mbtree=0"}
         stream = container.add_stream("libx264", rate=25, options=options)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = coding.pixel_format
@@ -201,9 +216,11 @@ def make_tree(
         made = {way: forged_clip(way, shots, number, draw) for way in WAYS}
         for coding in wanted:
             for way, frames in {"original": shot.frames, **{way: made[way][0] for way in WAYS}}.items():
+                if way != "original" and coding in FAST:
+                    continue
                 file = root / coding.replace("/", "-") / way / f"{shot.name}.mp4"
                 file.parent.mkdir(parents=True, exist_ok=True)
-                write(file, frames, CODINGS[coding])
+                write(file, frames, (CODINGS | FAST)[coding])
         truths |= {(shot.name, way): np.stack(made[way][1]) for way in WAYS}
     kept = [shot.name for shot in shots if shot.name in names]
     for name in codings:

@@ -247,8 +247,10 @@ def _data(
         pairs.append((name, parse_path(path)) if known else (None, parse_path(text)))
     found, notes = assigned(table, pairs, quick=quick)
     missing = [name for name in table.data if name not in found]
-    if missing and quick and not dry_run:
+    if quick and not dry_run:
         return quick_shards(table, found, to, lambda line: console.print(line, markup=False)), notes
+    if quick:  # Those of an earlier start.
+        found |= {name: to / "shards" / name for name in missing if (to / "shards" / name / "run.json").is_file()}
     if missing and not quick:
         lines = commands_for(table, missing)
         if not found and not dry_run:
@@ -323,7 +325,7 @@ def _print_cells(filler: Filler) -> dict[str, Any]:
             about = {"row": cell.row.name, "block": cell.block.title, "column": cell.column}
             cells.append({**about, "trained_on": list(cell.train), "tested_on": cell.data, "state": state})
     print_table(shown)
-    console.print(f"{len(runs)} trainings, in {filler.asked.to / 'trainings'}", markup=False)
+    console.print(f"{len(runs)} training{'s' * (len(runs) != 1)}, in {filler.asked.to / 'trainings'}", markup=False)
     return {"to": str(filler.asked.to), "trainings": [str(run) for run in runs], "cells": cells}
 
 

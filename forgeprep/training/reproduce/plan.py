@@ -238,7 +238,7 @@ def lacking(table: Table, asked: Asked, cell: Cell) -> str | None:
     """Why a cell cannot be filled with what was given; None if it can."""
     missing = [name for name in dict.fromkeys((*cell.train, cell.data)) if name not in asked.shards]
     if missing:
-        return f"no shards of {missing[0]}"
+        return f"no shards of {missing[0]}{': a demo is made' if asked.quick else ''}"
     model = table.quick.models.get(cell.row.model, cell.row.model) if asked.quick else cell.row.model
     record = get_model(model).weights
     if cell.row.weights == "required" and record is not None and _weights(asked, cell.row, model) is None:

@@ -264,6 +264,7 @@ def test_every_table_can_be_listed_and_its_commands_given(tmp_path: Path, capsys
     assert run_cli("reproduce", "pixel-level", "1", "--quick", "--dry-run", "--only", "VGG3", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert {cell["row"] for cell in told["cells"]} == {"VGG3"}
+    assert {cell["state"] for cell in told["cells"]} == {"no shards of ffpp-raw: a demo is made"}
     assert len(told["trainings"]) == 1
 
 

@@ -250,9 +250,10 @@ def check_models(table: Table, asked: Asked, cells: Iterable[Cell]) -> None:
     """See that this version has every model, option and setting of the chosen rows, before anything is trained.
 
     Raises:
-        UsageError: it has not; the message names the table and the row.
+        UsageError: it has not; the message names the table and the row. Or weights are given that no row takes.
     """
-    seen = set()
+    cells, seen = tuple(cells), set()
+    _check_weights(table, asked, [*table.rows, *(cell.row for cell in cells)])
     for row in {cell.row.name: cell.row for cell in cells if cell.chosen}.values():
         try:
             for training in trainings_of(table, asked, row, (), 0):
@@ -264,6 +265,15 @@ def check_models(table: Table, asked: Asked, cells: Iterable[Cell]) -> None:
                     seen.add(key)
         except UsageError as error:
             raise UsageError(f"{table.name}, row '{row.name}': {error}") from None
+
+
+def _check_weights(table: Table, asked: Asked, rows: Iterable[Row]) -> None:
+    models = {step.model for row in rows if row.weights != "none" for step in (row, row.first) if step is not None}
+    records = [get_model(model).weights for model in sorted(models)]
+    taken = sorted({record.layouts for record in records if record is not None})
+    for name in asked.weights.keys() - taken:
+        takes = f"takes {', '.join(taken)}" if taken else "has no network that takes any"
+        raise UsageError(f"--weights {name}: {table.name} {takes}")
 
 
 def _try(model: str, options: Mapping[str, Any]) -> None:

@@ -232,6 +232,8 @@ def test_missing_data_are_named_with_their_command(
     assert "unknown table of two-stream '9'" in capsys.readouterr().err
     assert run_cli("reproduce", "pixel-level", "1", "--quick", "--model", "fn3-sgg") == 2
     assert "unknown model 'fn3-sgg': did you mean 'fn3-seg'?" in capsys.readouterr().err
+    assert run_cli("reproduce", "pixel-level", "1", "--quick", "--weights", f"slowfast_r50={__file__}") == 2
+    assert "--weights slowfast_r50: pixel-level 1 takes vgg16, xception" in capsys.readouterr().err
     assert run_cli("reproduce", "pixel-level", "1", "--only", "VGG9", "--shards", f"ffpp-raw={prepared}") == 2
     assert "--only VGG9: fits no cell; rows: Xception, " in capsys.readouterr().err
 

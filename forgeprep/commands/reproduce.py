@@ -282,7 +282,7 @@ def _fill(
     from forgeprep.commands.terminal import console
     from forgeprep.commands.training import device_of, train_with_bar
     from forgeprep.training.reproduce.draw import draw_table
-    from forgeprep.training.reproduce.fill import Filler
+    from forgeprep.training.reproduce.fill import NOT_YET, Filler
     from forgeprep.training.reproduce.plan import first_reason
     from forgeprep.training.reproduce.write import document, write_table
 
@@ -297,7 +297,7 @@ def _fill(
         return _print_cells(filler)
     cells = filler.fill()
     if not any(cell["values"] for cell in cells):
-        raise first_reason(cell["mark"] for cell in cells)
+        raise first_reason(cell["mark"] for cell in cells if cell["mark"] != NOT_YET)
     found = document(table, asked, cells, notes)
     draw_table(found, asked.to / "table.png")
     _print(found)

@@ -234,6 +234,11 @@ def test_missing_data_are_named_with_their_command(
     assert "unknown model 'fn3-sgg': did you mean 'fn3-seg'?" in capsys.readouterr().err
     assert run_cli("reproduce", "pixel-level", "1", "--quick", "--weights", f"slowfast_r50={__file__}") == 2
     assert "--weights slowfast_r50: pixel-level 1 takes vgg16, xception" in capsys.readouterr().err
+    bad = ["--only", "VGG8", "--weights", f"vgg16={__file__}", "--to", str(tmp_path / "bad")]
+    assert run_cli("reproduce", "pixel-level", "1", "--shards", f"ffpp-raw={prepared}", *bad, *flags) == 1
+    told = capsys.readouterr().err
+    assert "no cell could be filled: " in told
+    assert "no weights that can be read" in told
     assert run_cli("reproduce", "pixel-level", "1", "--only", "VGG9", "--shards", f"ffpp-raw={prepared}") == 2
     assert "--only VGG9: fits no cell; rows: Xception, " in capsys.readouterr().err
 

@@ -74,5 +74,4 @@ def _draw_block(axes: Axes, block: Mapping[str, Any]) -> None:
 
 
 def _short(mark: str | None) -> str:
-    text = mark or "-"
-    return text if len(text) <= 22 else text[:20] + "…"
+    return "\n".join(wrap(mark or "-", 22, max_lines=2, placeholder=" …"))

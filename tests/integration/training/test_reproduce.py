@@ -16,6 +16,7 @@ from torch import nn
 from forgeprep.commands.run import app as run_app
 from forgeprep.demo.relayout import LAYOUTS
 from forgeprep.errors import UsageError
+from forgeprep.io.lock import locked
 from forgeprep.pipeline.configure import make_config
 from forgeprep.training import image_task
 from forgeprep.training.evaluation.explain import draw_similarity, grad_cam
@@ -283,7 +284,10 @@ def test_quick_makes_shards_of_a_demo_that_is_there_only_once(demo: Path, tmp_pa
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo/ffpp").symlink_to(demo)
     told: list[str] = []
-    found = quick_shards(table.model_copy(update={"data": {"ffpp-c40": small}}), {}, tmp_path, told.append)
+    one = table.model_copy(update={"data": {"ffpp-c40": small}})
+    with locked(tmp_path, "--to"), pytest.raises(UsageError, match="another run is working in this folder"):
+        quick_shards(one, {}, tmp_path, told.append)
+    found = quick_shards(one, {}, tmp_path, told.append)
     assert holdings(found["ffpp-c40"], ["val"]) == {("ffpp", "c40")}
     assert told == [f"making shards of ffpp-c40 in {tmp_path / 'shards/ffpp-c40'}"]
     assert quick_shards(table, found, tmp_path / "none") == found

@@ -269,6 +269,8 @@ def _weights(given: Sequence[str]) -> dict[str, Path]:
     found = {}
     for text in given:
         name, value = name_and_value("--weights", text)
+        if name in found:
+            raise UsageError(f"--weights {name} is given twice; leave one out")
         found[name] = parse_local(value)
         if not found[name].is_file():
             raise UsageError(f"--weights {name}: {value} is not there")

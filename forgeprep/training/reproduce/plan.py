@@ -293,9 +293,11 @@ def assigned(
     A folder without a name is taken for the data sets that it holds; with ``quick`` for all.
 
     Raises:
-        UsageError: a name that the table does not know, no shards, or shards of another data set without a name.
+        UsageError: a name that the table does not know, no shards, shards of another data set without a name, or two
+            folders for one data set.
     """
     found: dict[str, Path] = {}
+    named: set[str] = set()
     notes = []
     for name, out in given:
         held = holdings(out, ("train", table.split))
@@ -314,11 +316,16 @@ def assigned(
             if not names:
                 takes = ", ".join(table.data)
                 raise UsageError(f"{out}: holds {told}, and {table.name} takes {takes}; give --shards NAME=DIR")
+            if all(found.get(n, out) != out for n in names):
+                raise UsageError(f"{out}: {found[names[0]]} is taken for {', '.join(names)} already; leave one out")
             found |= {n: out for n in names if n not in found}
         elif name not in table.data:
             raise UsageError(f"--shards {name}: {table.name} takes {', '.join(table.data)}")
+        elif name in named:
+            raise UsageError(f"--shards {name} is given twice; leave one out")
         else:
             found[name] = out
+            named.add(name)
             if name not in fitting and not quick:
                 notes.append(f"{name}: {out} holds {told}, not the paper's data: its figures are not comparable.")
     return found, notes

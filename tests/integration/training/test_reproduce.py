@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,12 @@ def test_missing_data_are_named_with_their_command(
     assert "forgeprep run ffpp --compression raw --preset pixel-level --out shards/ffpp-raw" in capsys.readouterr().err
     assert run_cli("reproduce", "pixel-level", "1", "--shards", str(prepared)) == 2
     assert "holds ffpp c23, and pixel-level 1 takes ffpp-raw; give --shards NAME=DIR" in capsys.readouterr().err
+    assert run_cli("reproduce", "pixel-level", "1", *["--shards", f"ffpp-raw={prepared}"] * 2) == 2
+    assert "--shards ffpp-raw is given twice; leave one out" in capsys.readouterr().err
+    shutil.copytree(prepared, tmp_path / "same")
+    both = [text for out in (prepared, tmp_path / "same") for text in ("--shards", str(out))]
+    assert run_cli("reproduce", "local-similarity", "III", *both) == 2
+    assert f"same: {prepared} is taken for ffpp-c23 already; leave one out" in capsys.readouterr().err
     # One folder is taken for what it holds; the columns of the others stay empty.
     command = ["reproduce", "local-similarity", "II", "--shards", str(prepared), "--to", str(tmp_path)]
     flags = ["--set", "epochs=1", "--set", "steps=1", "--set", "batch=2", "--set", "size=32", "--set", "workers=0"]

@@ -247,8 +247,10 @@ def _data(
         pairs.append((name, parse_path(path)) if known else (None, parse_path(text)))
     found, notes = assigned(table, pairs, quick=quick)
     missing = [name for name in table.data if name not in found]
-    if missing and quick and not dry_run:
+    if quick and not dry_run:
         return quick_shards(table, found, to, lambda line: console.print(line, markup=False)), notes
+    if quick:  # Those of an earlier start.
+        found |= {name: to / "shards" / name for name in missing if (to / "shards" / name / "run.json").is_file()}
     if missing and not quick:
         lines = commands_for(table, missing)
         if not found and not dry_run:
@@ -267,6 +269,8 @@ def _weights(given: Sequence[str]) -> dict[str, Path]:
     found = {}
     for text in given:
         name, value = name_and_value("--weights", text)
+        if name in found:
+            raise UsageError(f"--weights {name} is given twice; leave one out")
         found[name] = parse_local(value)
         if not found[name].is_file():
             raise UsageError(f"--weights {name}: {value} is not there")
@@ -280,7 +284,7 @@ def _fill(
     from forgeprep.commands.terminal import console
     from forgeprep.commands.training import device_of, train_with_bar
     from forgeprep.training.reproduce.draw import draw_table
-    from forgeprep.training.reproduce.fill import Filler
+    from forgeprep.training.reproduce.fill import NOT_YET, Filler
     from forgeprep.training.reproduce.plan import first_reason
     from forgeprep.training.reproduce.write import document, write_table
 
@@ -295,7 +299,7 @@ def _fill(
         return _print_cells(filler)
     cells = filler.fill()
     if not any(cell["values"] for cell in cells):
-        raise first_reason(cell["mark"] for cell in cells)
+        raise first_reason(cell["mark"] for cell in cells if cell["mark"] != NOT_YET)
     found = document(table, asked, cells, notes)
     draw_table(found, asked.to / "table.png")
     _print(found)
@@ -323,7 +327,7 @@ def _print_cells(filler: Filler) -> dict[str, Any]:
             about = {"row": cell.row.name, "block": cell.block.title, "column": cell.column}
             cells.append({**about, "trained_on": list(cell.train), "tested_on": cell.data, "state": state})
     print_table(shown)
-    console.print(f"{len(runs)} trainings, in {filler.asked.to / 'trainings'}", markup=False)
+    console.print(f"{len(runs)} training{'s' * (len(runs) != 1)}, in {filler.asked.to / 'trainings'}", markup=False)
     return {"to": str(filler.asked.to), "trainings": [str(run) for run in runs], "cells": cells}
 
 

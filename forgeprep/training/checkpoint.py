@@ -103,7 +103,7 @@ def load_state(
         facts: dict[str, Any] = read_json(folder / f"{name}.json")
         problem = problem_of(StateFile, facts)
         if problem is not None:
-            raise VerifyError(f"{folder / name}.json: damaged checkpoint ({problem}); train again in another folder")
+            raise _damaged(folder / f"{name}.json", problem)
         check_regular(folder / facts["tensors"])
         tensors = load_file(folder / facts["tensors"])
     except FileNotFoundError:
@@ -112,7 +112,7 @@ def load_state(
         file = folder / facts["tensors"]
         raise VerifyError(f"{file}: no such file, but {name}.json names it; copy the training's folder whole") from None
     except (OSError, ValueError, MemoryError, SafetensorError) as error:
-        raise VerifyError(f"{folder / name}: damaged checkpoint ({' '.join(str(error).split())[:120]})") from None
+        raise _damaged(folder / name, str(error)) from None
     source, averaged = str(folder / name), _below(tensors, "average/")
     own = _below(averaged, "module.") if averaged and optimizer is None else _below(tensors, "model/")
     fill(model, own, source)
@@ -124,13 +124,18 @@ def load_state(
             if key.startswith("optimizer/"):
                 _, number, what = [*key.split("/"), "", ""][:3]
                 if not number.isdecimal() or len(number) > 9:
-                    raise VerifyError(f"{folder / name}: damaged checkpoint ({key[:80]} is no tensor of an optimizer)")
+                    raise _damaged(folder / name, f"{key[:80]} is no tensor of an optimizer")
                 states.setdefault(int(number), {})[what] = value
         try:
             optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
         except (ValueError, KeyError, RuntimeError) as error:
-            raise VerifyError(f"{folder / name}: damaged checkpoint ({' '.join(str(error).split())[:120]})") from None
+            raise _damaged(folder / name, str(error)) from None
     return facts
+
+
+def _damaged(path: Path, problem: str) -> VerifyError:
+    text = " ".join(problem.split())[:120]
+    return VerifyError(f"{path}: damaged checkpoint ({text}); train again in another folder")
 
 
 def _below(tensors: dict[str, Tensor], begin: str) -> dict[str, Tensor]:

@@ -50,7 +50,7 @@ def train_on_gpus(
     try:
         there = int(ray.cluster_resources().get("GPU", 0))
         if gpu and there < ranks:
-            raise UsageError(f"--gpus {ranks}: Ray sees {there}")
+            raise UsageError(f"--gpus {ranks}: Ray sees {there}; give --gpus {there}{', for the CPU' * (not there)}")
         told = Queue(actor_options={"num_cpus": 0})
         trainer = TorchTrainer(
             _loop,

@@ -145,10 +145,9 @@ def _lacking(training: Training, index: SampleIndex, val: SampleIndex, model: Fo
     if training.recipe.selfblend and missing["train"] == "fakes":
         missing["train"] = None
     if missing["train"] and model.learns_label():
-        raise UsageError(
-            f"{shards}: train holds no {missing['train']}, and a verdict is learnt from both; "
-            "make shards of more sources"
-        )
+        ways = {"reals": "give shards with reals", "fakes": "give shards with fakes, or make them: --set selfblend=1"}
+        lack = missing["train"]
+        raise UsageError(f"{shards}: train holds no {lack}, and a verdict is learnt from both; {ways[lack]}")
     if missing["val"]:
         told = "so AUC is not defined there, and the smallest loss on val is the best state"
         return (f"{shards}: val holds no {missing['val']}, {told}",)

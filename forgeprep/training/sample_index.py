@@ -105,9 +105,14 @@ def load_index(
     where = ", ".join(map(str, outs))
     if not paths:
         raise UsageError(f"{where}: no shards of the split '{split}'; {_remedy(outs, split)}")
-    columns = check_columns(paths, needs)
-    with guard.memory(_MEMORY):
-        table = _read_index(paths, target)
+    try:
+        columns = check_columns(paths, needs)
+        with guard.memory(_MEMORY):
+            table = _read_index(paths, target)
+    except VerifyError as error:
+        if error.__cause__ is None:  # Not damaged: a newer forgeprep made it, and the message says what to do.
+            raise
+        raise VerifyError(f"{error}; forgeprep verify tells more") from error
     if not table.num_rows and target != "label":
         raise UsageError(f"{where}: of no sample of the split '{split}' the {target} is known; learn 'label'")
     if not table.num_rows:
@@ -189,7 +194,7 @@ def _read_index(paths: Sequence[Path], target: Target) -> pa.Table:
                     table_by_target(table.append_column("group", pa.array(group.astype(np.int32))), target)
                 )
             except (KeyError, MemoryError, pa.ArrowException) as error:
-                raise VerifyError(f"{path}: {' '.join(str(error).split())}; forgeprep verify tells more") from error
+                raise VerifyError(f"{path}: {' '.join(str(error).split())}") from error
             made["shard"] = pa.array(np.full(len(made["label"]), number, np.int32))
             tables.append(pa.table(made))
     return pa.concat_tables(tables).unify_dictionaries() if tables else pa.table({})

@@ -69,10 +69,9 @@ def _draw_block(axes: Axes, block: Mapping[str, Any]) -> None:
         axes.text(j, high, text, ha="center", va="center", fontsize=size, color="white" if dark else "black")
         if cell["published"] is not None:
             grey = "0.85" if dark else "0.15"
-            told = f"paper {cell['published']:.1f}"
+            told = f"paper {cell['published']:.2f}"
             axes.text(j, i + 0.25, told, ha="center", va="center", fontsize=6.5, color=grey)
 
 
 def _short(mark: str | None) -> str:
-    text = mark or "-"
-    return text if len(text) <= 22 else text[:20] + "…"
+    return "\n".join(wrap(mark or "-", 22, max_lines=2, placeholder=" …"))

@@ -238,7 +238,7 @@ def lacking(table: Table, asked: Asked, cell: Cell) -> str | None:
     """Why a cell cannot be filled with what was given; None if it can."""
     missing = [name for name in dict.fromkeys((*cell.train, cell.data)) if name not in asked.shards]
     if missing:
-        return f"no shards of {missing[0]}"
+        return f"no shards of {missing[0]}{': a demo is made' if asked.quick else ''}"
     model = table.quick.models.get(cell.row.model, cell.row.model) if asked.quick else cell.row.model
     record = get_model(model).weights
     if cell.row.weights == "required" and record is not None and _weights(asked, cell.row, model) is None:
@@ -250,9 +250,10 @@ def check_models(table: Table, asked: Asked, cells: Iterable[Cell]) -> None:
     """See that this version has every model, option and setting of the chosen rows, before anything is trained.
 
     Raises:
-        UsageError: it has not; the message names the table and the row.
+        UsageError: it has not; the message names the table and the row. Or weights are given that no row takes.
     """
-    seen = set()
+    cells, seen = tuple(cells), set()
+    _check_weights(table, asked, [*table.rows, *(cell.row for cell in cells)])
     for row in {cell.row.name: cell.row for cell in cells if cell.chosen}.values():
         try:
             for training in trainings_of(table, asked, row, (), 0):
@@ -264,6 +265,15 @@ def check_models(table: Table, asked: Asked, cells: Iterable[Cell]) -> None:
                     seen.add(key)
         except UsageError as error:
             raise UsageError(f"{table.name}, row '{row.name}': {error}") from None
+
+
+def _check_weights(table: Table, asked: Asked, rows: Iterable[Row]) -> None:
+    models = {step.model for row in rows if row.weights != "none" for step in (row, row.first) if step is not None}
+    records = [get_model(model).weights for model in sorted(models)]
+    taken = sorted({record.layouts for record in records if record is not None})
+    for name in asked.weights.keys() - taken:
+        takes = f"takes {', '.join(taken)}" if taken else "has no network that takes any"
+        raise UsageError(f"--weights {name}: {table.name} {takes}")
 
 
 def _try(model: str, options: Mapping[str, Any]) -> None:
@@ -283,9 +293,11 @@ def assigned(
     A folder without a name is taken for the data sets that it holds; with ``quick`` for all.
 
     Raises:
-        UsageError: a name that the table does not know, no shards, or shards of another data set without a name.
+        UsageError: a name that the table does not know, no shards, shards of another data set without a name, or two
+            folders for one data set.
     """
     found: dict[str, Path] = {}
+    named: set[str] = set()
     notes = []
     for name, out in given:
         held = holdings(out, ("train", table.split))
@@ -304,11 +316,16 @@ def assigned(
             if not names:
                 takes = ", ".join(table.data)
                 raise UsageError(f"{out}: holds {told}, and {table.name} takes {takes}; give --shards NAME=DIR")
+            if all(found.get(n, out) != out for n in names):
+                raise UsageError(f"{out}: {found[names[0]]} is taken for {', '.join(names)} already; leave one out")
             found |= {n: out for n in names if n not in found}
         elif name not in table.data:
             raise UsageError(f"--shards {name}: {table.name} takes {', '.join(table.data)}")
+        elif name in named:
+            raise UsageError(f"--shards {name} is given twice; leave one out")
         else:
             found[name] = out
+            named.add(name)
             if name not in fitting and not quick:
                 notes.append(f"{name}: {out} holds {told}, not the paper's data: its figures are not comparable.")
     return found, notes

@@ -9,6 +9,7 @@ from typing import Any
 
 from forgeprep.demo import make_demo
 from forgeprep.errors import ForgeprepError
+from forgeprep.io.lock import locked
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.run import execute, prepare_run
 from forgeprep.training.reproduce.table import Data, Table
@@ -25,13 +26,14 @@ def quick_shards(
     The demo lies in ``to/demo``, its shards in ``to/shards``; what is there is not made again.
 
     Raises:
+        UsageError: another run is making them.
         ForgeprepError: the shards cannot be made.
     """
-    found = dict(given)
-    for name, data in table.data.items():
-        if name not in found:
-            found[name] = _shards(table, data, name, to, tell)
-    return found
+    missing = {name: data for name, data in table.data.items() if name not in given}
+    if not missing:
+        return dict(given)
+    with locked(to, "--to"):
+        return {**given, **{name: _shards(table, data, name, to, tell) for name, data in missing.items()}}
 
 
 def _shards(table: Table, data: Data, name: str, to: Path, tell: Callable[[str], None]) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import nn
 from forgeprep.commands.run import app as run_app
 from forgeprep.demo.relayout import LAYOUTS
 from forgeprep.errors import UsageError
+from forgeprep.io.lock import locked
 from forgeprep.pipeline.configure import make_config
 from forgeprep.training import image_task
 from forgeprep.training.evaluation.explain import draw_similarity, grad_cam
@@ -218,6 +220,12 @@ def test_missing_data_are_named_with_their_command(
     assert "forgeprep run ffpp --compression raw --preset pixel-level --out shards/ffpp-raw" in capsys.readouterr().err
     assert run_cli("reproduce", "pixel-level", "1", "--shards", str(prepared)) == 2
     assert "holds ffpp c23, and pixel-level 1 takes ffpp-raw; give --shards NAME=DIR" in capsys.readouterr().err
+    assert run_cli("reproduce", "pixel-level", "1", *["--shards", f"ffpp-raw={prepared}"] * 2) == 2
+    assert "--shards ffpp-raw is given twice; leave one out" in capsys.readouterr().err
+    shutil.copytree(prepared, tmp_path / "same")
+    both = [text for out in (prepared, tmp_path / "same") for text in ("--shards", str(out))]
+    assert run_cli("reproduce", "local-similarity", "III", *both) == 2
+    assert f"same: {prepared} is taken for ffpp-c23 already; leave one out" in capsys.readouterr().err
     # One folder is taken for what it holds; the columns of the others stay empty.
     command = ["reproduce", "local-similarity", "II", "--shards", str(prepared), "--to", str(tmp_path)]
     flags = ["--set", "epochs=1", "--set", "steps=1", "--set", "batch=2", "--set", "size=32", "--set", "workers=0"]
@@ -232,6 +240,13 @@ def test_missing_data_are_named_with_their_command(
     assert "unknown table of two-stream '9'" in capsys.readouterr().err
     assert run_cli("reproduce", "pixel-level", "1", "--quick", "--model", "fn3-sgg") == 2
     assert "unknown model 'fn3-sgg': did you mean 'fn3-seg'?" in capsys.readouterr().err
+    assert run_cli("reproduce", "pixel-level", "1", "--quick", "--weights", f"slowfast_r50={__file__}") == 2
+    assert "--weights slowfast_r50: pixel-level 1 takes vgg16, xception" in capsys.readouterr().err
+    bad = ["--only", "VGG8", "--weights", f"vgg16={__file__}", "--to", str(tmp_path / "bad")]
+    assert run_cli("reproduce", "pixel-level", "1", "--shards", f"ffpp-raw={prepared}", *bad, *flags) == 1
+    told = capsys.readouterr().err
+    assert "no cell could be filled: " in told
+    assert "no weights that can be read" in told
     assert run_cli("reproduce", "pixel-level", "1", "--only", "VGG9", "--shards", f"ffpp-raw={prepared}") == 2
     assert "--only VGG9: fits no cell; rows: Xception, " in capsys.readouterr().err
 
@@ -264,6 +279,7 @@ def test_every_table_can_be_listed_and_its_commands_given(tmp_path: Path, capsys
     assert run_cli("reproduce", "pixel-level", "1", "--quick", "--dry-run", "--only", "VGG3", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert {cell["row"] for cell in told["cells"]} == {"VGG3"}
+    assert {cell["state"] for cell in told["cells"]} == {"no shards of ffpp-raw: a demo is made"}
     assert len(told["trainings"]) == 1
 
 
@@ -275,7 +291,10 @@ def test_quick_makes_shards_of_a_demo_that_is_there_only_once(demo: Path, tmp_pa
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo/ffpp").symlink_to(demo)
     told: list[str] = []
-    found = quick_shards(table.model_copy(update={"data": {"ffpp-c40": small}}), {}, tmp_path, told.append)
+    one = table.model_copy(update={"data": {"ffpp-c40": small}})
+    with locked(tmp_path, "--to"), pytest.raises(UsageError, match="another run is working in this folder"):
+        quick_shards(one, {}, tmp_path, told.append)
+    found = quick_shards(one, {}, tmp_path, told.append)
     assert holdings(found["ffpp-c40"], ["val"]) == {("ffpp", "c40")}
     assert told == [f"making shards of ffpp-c40 in {tmp_path / 'shards/ffpp-c40'}"]
     assert quick_shards(table, found, tmp_path / "none") == found

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forgeprep.errors import UsageError, VerifyError
+from forgeprep.shards.read import shard_paths
 from forgeprep.training.data import Samples, deal, epoch_order, load_batches
 from forgeprep.training.evaluation.metrics import (
     PixelCounts,
@@ -136,6 +137,10 @@ def test_shards_without_what_a_detector_needs_are_told(tmp_path: Path, face_phot
         load_index([out], "train", ["mask"])
     with pytest.raises(UsageError, match="no shards of the split 'test'"):
         load_index([tmp_path / "nothing"], "test")
+    cut = shard_paths(shutil.copytree(out, tmp_path / "cut"), "train")[0]
+    cut.write_bytes(cut.read_bytes()[:-100])
+    with pytest.raises(VerifyError, match=f"^{cut}: .*; forgeprep verify tells more$"):
+        load_index([tmp_path / "cut"], "train")
     # Without a val, what makes one is told: of this dataset an option, else another run's.
     with pytest.raises(UsageError, match=r"no shards of the split .val.; .* give a run that has one with --shards too"):
         load_index([out], "val")

@@ -62,5 +62,6 @@ class ForwardReader:
         return (self.reason, self.error) if self.ended else ("decode_error", None)
 
     def close(self) -> None:
-        """Close the decoder."""
+        """Close the decoder, and let go of what it decoded: one frame keeps the memory of all."""
         self.stream.close()  # type: ignore[attr-defined]
+        self.held.clear()

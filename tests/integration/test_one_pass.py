@@ -18,7 +18,7 @@ from forgeprep.faces.search import find_faces
 from forgeprep.faces.tracks import Survey
 from forgeprep.media import video
 from forgeprep.media.frames import Frame
-from forgeprep.media.video import read_frames
+from forgeprep.media.video import Learned, read_frames
 from forgeprep.pipeline.configure import make_config
 from forgeprep.pipeline.make_shard import ShardJob, make_shard
 from forgeprep.pipeline.run import prepare_run
@@ -90,7 +90,13 @@ def test_dozens_of_large_fakes_come_after_each_other(
     """Each holds its decoder's frames: 60 of 1080 lines took more than a worker may, and all were lost."""
 
     def rows(out: Path) -> tuple[dict[str, Any], list[Any]]:
-        given = {"stages": "crop,mask", "frames": "4", "compression": "c23", "splits": "test", "boxes_from": "own"}
+        given: dict[str, Any] = {
+            "stages": "crop,mask",
+            "frames": "4",
+            "compression": "c23",
+            "splits": "test",
+            "boxes_from": "own",
+        }
         assert run(demo, out, **given).failed == []
         found = {row["sample_id"]: row for path in shard_paths(out) for row in iter_rows(path, decode=False)}
         clips = pq.read_table(out / "meta/clips.pq").to_pylist()
@@ -98,9 +104,14 @@ def test_dozens_of_large_fakes_come_after_each_other(
 
     together = rows(tmp_path / "together")
     opened: list[str] = []
-    read = original.read_frames
-    monkeypatch.setattr(original, "read_frames", lambda path, learned: opened.append(path.name) or read(path, learned))
-    monkeypatch.setattr(boxes, "read_frames", lambda path, learned: opened.append(path.name) or read(path, learned))
+    read = video.read_frames
+
+    def noted(path: Path, learned: Learned | None = None) -> Iterator[Frame]:
+        opened.append(path.name)
+        return read(path, learned)
+
+    for module in (original, boxes):
+        monkeypatch.setattr(module, "read_frames", noted)
     width, height = together[1][0]["width"], together[1][0]["height"]
     monkeypatch.setattr(group, "IN_STEP_BYTES", 3 * group.HELD_FRAMES * 3 * width * height)
     assert rows(tmp_path / "apart") == together

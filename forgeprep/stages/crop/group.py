@@ -7,11 +7,13 @@ others, beside their original once more: each holds its decoder's frames.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gc
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forgeprep.errors import MediaError
+from forgeprep.media import guard
 from forgeprep.media.forward_reader import ForwardReader
 from forgeprep.media.video import Learned
 from forgeprep.params.crop import CropParams
@@ -80,9 +82,21 @@ def _originals(group: Group) -> list[Clip]:
 
 
 def _original_and_fakes(
-    original: Clip, clips: list[Clip], group: Group, make: _Making, *, again: bool = False
+    original: Clip, clips: list[Clip], group: Group, make: _Making
 ) -> Iterator[tuple[list[Sample], list[str]]]:
-    """Runs of samples of a real and of its fakes; at the end, the fakes that are settled by it.
+    """Runs of samples of a real and of its fakes; at the end, the fakes that are settled by it."""
+    left = yield from _in_step(original, clips, group, make)
+    while left:
+        # PyAV's pictures refer to themselves, and the C library keeps what is freed.
+        gc.collect()
+        guard.release_memory()
+        left = yield from _in_step(original, left, group, make, again=True)
+
+
+def _in_step(
+    original: Clip, clips: list[Clip], group: Group, make: _Making, *, again: bool = False
+) -> Generator[tuple[list[Sample], list[str]], None, list[Clip]]:
+    """The same for as many fakes as can be read at a time; returns the others.
 
     If the real is read ``again``, it gives no samples any more.
     """
@@ -96,7 +110,7 @@ def _original_and_fakes(
     readable, end = False, None
     for stretch in _stretches(original, group, make, own, with_fakes=bool(clips)):
         if not readable:
-            fakes = fakes[: _in_step(stretch.size_wh)]
+            fakes = fakes[: _at_a_time(stretch.size_wh)]
         readable, end = True, stretch.chosen
         if own is log:
             yield _with_more(own_samples(original, stretch, make.params, log, group, {}), original, make.root), []
@@ -114,11 +128,10 @@ def _original_and_fakes(
         if _settle(fake, original, group, log, readable=readable):
             settled.append(fake.clip.clip_id)
     yield [], settled
-    if len(fakes) < len(clips):
-        yield from _original_and_fakes(original, clips[len(fakes) :], group, make, again=True)
+    return clips[len(fakes) :]
 
 
-def _in_step(size_wh: tuple[int, int]) -> int:
+def _at_a_time(size_wh: tuple[int, int]) -> int:
     """How many fakes of a size are read in step with their original; the same on every machine."""
     return max(1, IN_STEP_BYTES // max(1, HELD_FRAMES * 3 * size_wh[0] * size_wh[1]))
 

@@ -6,6 +6,7 @@ Imported before all else: what only workers and a run on its way need is importe
 from __future__ import annotations
 
 import math
+import signal
 import time
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
@@ -210,9 +211,20 @@ def request(needs: Resources, there: Mapping[str, float], *, on_cluster: bool) -
     return {"num_cpus": 1.0, **({"num_gpus": gpus} if gpus else {}), **({"memory": memory} if memory else {})}
 
 
+def _end_plainly() -> None:
+    """Let this worker end at once where native code aborts.
+
+    Ray's own handler prints a stack first. Where memory has run out, that aborts too, and is printed in turn, without
+    end.
+    """
+    for number in (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def _ray_task(job: Job, limits: Limits, board: Any) -> Progress:
     from forgeprep.io.storage import spare_pandas
 
+    _end_plainly()
     spare_pandas()
     tell(board, "begin", job.name, None)
     attempt = Attempt(

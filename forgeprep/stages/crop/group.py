@@ -28,8 +28,8 @@ from forgeprep.stages.crop.own_faces import own_samples
 from forgeprep.stages.crop.periods import with_frames
 from forgeprep.stages.crop.sound import with_sound
 
-IN_STEP_BYTES = 768 << 20
-"""What the fakes that are read in step may hold: 12 of 1080 lines."""
+IN_STEP_BYTES = 512 << 20
+"""What the fakes that are read in step may hold: 8 of 1080 lines."""
 HELD_FRAMES = 10
 """Frames that each of them holds: six or seven in its decoder, three outside."""
 

@@ -83,12 +83,12 @@ main(sys.argv[2:])
 @pytest.mark.parametrize(
     "moment",
     [
-        "forgeprep.pipeline.run_folder:write_run:1",
+        pytest.param("forgeprep.pipeline.run_folder:write_run:1", marks=pytest.mark.long),
         "forgeprep.pipeline.run_folder:atomic_write_bytes:2",  # between meta/plan.pq and run.json
-        "forgeprep.pipeline.run:make_shard:1",
+        pytest.param("forgeprep.pipeline.run:make_shard:1", marks=pytest.mark.long),
         "forgeprep.shards.write:publish:2",  # the second shard is written, and has no name yet
         "forgeprep.pipeline.make_shard:write_record:2",  # it has its name, and no record
-        "forgeprep.pipeline.run:write_index:1",
+        pytest.param("forgeprep.pipeline.run:write_index:1", marks=pytest.mark.long),
         "forgeprep.pipeline.index:atomic_write_bytes:2",  # in the middle of the tables
     ],
 )

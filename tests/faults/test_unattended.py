@@ -52,7 +52,10 @@ def in_a_terminal(words: list[str], out: Path) -> subprocess.Popen[bytes]:
     return process
 
 
-@pytest.mark.parametrize(("begin", "workers"), [(on_a_pipe, "0"), (without_streams, "2"), (in_a_terminal, "2")])
+@pytest.mark.parametrize(
+    ("begin", "workers"),
+    [(on_a_pipe, "0"), pytest.param(without_streams, "2", marks=pytest.mark.long), (in_a_terminal, "2")],
+)
 def test_a_run_goes_on_when_nobody_listens(
     begin: Begin, workers: str, demo: Path, tmp_path: Path, quiet: dict[str, str]
 ) -> None:

@@ -94,6 +94,7 @@ def test_a_ray_that_cannot_start_is_told_in_one_line_and_leaves_nothing(demo: Pa
     assert list(temp.iterdir()) == []
 
 
+@pytest.mark.long
 def test_a_server_of_ray_that_dies_as_it_starts_is_started_anew(demo: Path, tmp_path: Path, temp: Path) -> None:
     words = command(demo, tmp_path / "out", *ONE_SHARD, "--workers", "2")
     places = HERE | {"TMPDIR": str(temp), "RAY_gcs_server_port_wait_time_s": "3"}

@@ -32,6 +32,7 @@ def flags(demo: Path, out: Path, workers: str) -> list[str]:
     return ["run", "ffpp", "--root", str(demo), "--out", str(out), *flags.split(), *more]
 
 
+@pytest.mark.long
 def test_a_perturbed_run_is_whole_and_the_same_on_any_number_of_workers(
     demo: Path, perturbed: Path, tmp_path: Path
 ) -> None:

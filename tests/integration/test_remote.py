@@ -249,6 +249,7 @@ class Flaky(socketserver.BaseRequestHandler):
         return kind > 0
 
 
+@pytest.mark.long
 def test_a_store_that_fails_now_and_then_changes_nothing(
     bucket: str, endpoint: str, demo: Path, quiet_val: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

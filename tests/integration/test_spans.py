@@ -34,7 +34,12 @@ def spliced(couple: Path, method: str, seed: int) -> tuple[list[UInt8], list[tup
 
 @pytest.mark.parametrize(
     ("method", "compression", "seed"),
-    [("Deepfakes", "raw", 0), ("Deepfakes", "c23", 1), ("Deepfakes", "c40", 0), ("NeuralTextures", "c23", 1)],
+    [
+        pytest.param("Deepfakes", "raw", 0, marks=pytest.mark.long),
+        ("Deepfakes", "c23", 1),
+        ("Deepfakes", "c40", 0),
+        ("NeuralTextures", "c23", 1),
+    ],
 )
 def test_forged_spans_are_found_to_two_frames(
     method: str, compression: str, seed: int, couple: Path, tmp_path: Path

@@ -46,6 +46,7 @@ def made(out: Path) -> set[str]:
     return {row["path"].split("/")[-1] for row in csv.DictReader((out / "manifest.csv").read_text().splitlines())}
 
 
+@pytest.mark.long
 def test_a_clip_that_kills_its_worker_is_skipped_and_tried_again(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

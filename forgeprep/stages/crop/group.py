@@ -31,7 +31,7 @@ from forgeprep.stages.crop.sound import with_sound
 IN_STEP_BYTES = 512 << 20
 """What the fakes that are read in step may hold: 8 of 1080 lines."""
 HELD_FRAMES = 10
-"""Frames that each of them holds: six or seven in its decoder, three outside."""
+"""Frames that each of them holds, where it has so many: six or seven in its decoder, three outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def _in_step(
     readable, end = False, None
     for stretch in _stretches(original, group, make, own, with_fakes=bool(clips)):
         if not readable:
-            fakes = fakes[: _at_a_time(stretch.size_wh)]
+            fakes = fakes[: _at_a_time(original, stretch.size_wh)]
         readable, end = True, stretch.chosen
         if own is log:
             yield _with_more(own_samples(original, stretch, make.params, log, group, {}), original, make.root), []
@@ -131,9 +131,10 @@ def _in_step(
     return clips[len(fakes) :]
 
 
-def _at_a_time(size_wh: tuple[int, int]) -> int:
+def _at_a_time(original: Clip, size_wh: tuple[int, int]) -> int:
     """How many fakes of a size are read in step with their original; the same on every machine."""
-    return max(1, IN_STEP_BYTES // max(1, HELD_FRAMES * 3 * size_wh[0] * size_wh[1]))
+    held = min(HELD_FRAMES, original.end or HELD_FRAMES) * 3 * size_wh[0] * size_wh[1]
+    return max(1, IN_STEP_BYTES // max(1, held))
 
 
 def _settle(fake: Fake, original: Clip, group: Group, log: GroupLog, *, readable: bool) -> bool:

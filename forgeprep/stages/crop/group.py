@@ -106,11 +106,11 @@ def _in_step(
     own = log if known else GroupLog({original.clip_id: ClipLog(original)})
     for clip in (original, *clips) if own is log else clips:
         log.clips[clip.clip_id].frames = group.frames_of(clip.clip_id)
-    fakes = [Fake(clip, original, make.root, make.params, make.companions, log, len(clips)) for clip in clips]
+    fakes: list[Fake] = []
     readable, end = False, None
     for stretch in _stretches(original, group, make, own, with_fakes=bool(clips)):
         if not readable:
-            fakes = fakes[: _at_a_time(original, stretch.size_wh)]
+            fakes = _fakes(clips[: _at_a_time(original, stretch.size_wh)], original, make)
         readable, end = True, stretch.chosen
         if own is log:
             yield _with_more(own_samples(original, stretch, make.params, log, group, {}), original, make.root), []
@@ -120,7 +120,7 @@ def _in_step(
         if own is not log and all(fake.is_refused() for fake in fakes):
             break
     settled = []
-    for fake in fakes:
+    for fake in fakes if readable else _fakes(clips, original, make):
         if readable:
             log.clips[fake.clip.clip_id].boxes_from = own.clips[original.clip_id].boxes_from
         for samples in fake.finish(group, *end) if end is not None else []:
@@ -128,7 +128,12 @@ def _in_step(
         if _settle(fake, original, group, log, readable=readable):
             settled.append(fake.clip.clip_id)
     yield [], settled
-    return clips[len(fakes) :]
+    return clips[len(fakes) :] if readable else []
+
+
+def _fakes(clips: list[Clip], original: Clip, make: _Making) -> list[Fake]:
+    """Fakes that are read in step, and share the room in which samples wait."""
+    return [Fake(clip, original, make.root, make.params, make.companions, make.log, len(clips)) for clip in clips]
 
 
 def _at_a_time(original: Clip, size_wh: tuple[int, int]) -> int:

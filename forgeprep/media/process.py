@@ -2,7 +2,7 @@
 
 Ray's workers are such processes already. Everywhere else (scanning, ``--workers 1``, ``predict``, …) the functions of
 :mod:`forgeprep.media.video` pass the work to a reader (:mod:`forgeprep.media.reader`) inside :func:`reading`. A
-reader is split off another process (:mod:`forgeprep.media.nursery`), serves one file at a time, and is used again.
+reader is split off another process (:mod:`forgeprep.media.fork_server`), serves one file at a time, and is used again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from forgeprep.errors import MediaError
-from forgeprep.media import guard, nursery
+from forgeprep.media import fork_server, guard
 from forgeprep.media.shared_frames import Slab, new_slab
 
 NO_MEMORY = 3
@@ -120,7 +120,7 @@ def close(but: int = 0) -> None:
     for reader in ended:
         reader.end()
     if not but:
-        nursery.end()
+        fork_server.end()
 
 
 def _finished(reader: _Reader, kind: str, value: Any, *, refuse: bool = True) -> Any:
@@ -178,7 +178,8 @@ class _Reader:
         self.line, theirs = Pipe()
         self.slab = Slab(new_slab())
         with theirs:
-            self.process = nursery.start(nursery.Order(theirs.fileno(), self.slab.handle, self.folder, memory, seconds))
+            order = fork_server.Order(theirs.fileno(), self.slab.handle, self.folder, memory, seconds)
+            self.process = fork_server.start(order)
 
     def send(self, message: Any) -> None:
         """Send a message; that the reader is gone is noticed when its answer is awaited."""

@@ -1,6 +1,6 @@
 """The process that reads media for another one.
 
-``python -m forgeprep.media.reader LINE`` starts what readers are split off from (:mod:`forgeprep.media.nursery`). A
+``python -m forgeprep.media.reader LINE`` starts what readers are split off from (:mod:`forgeprep.media.fork_server`). A
 reader gets ``(what, path)`` over a socket and answers with facts, or with frames, whose planes go through a slab. It
 ends when the other process does.
 """
@@ -20,7 +20,7 @@ from typing import Any
 
 from forgeprep.errors import MediaError
 from forgeprep.io.storage import path_of_name
-from forgeprep.media import guard, nursery, video
+from forgeprep.media import fork_server, guard, video
 from forgeprep.media.process import NO_MEMORY
 from forgeprep.media.shared_frames import Slab
 
@@ -99,11 +99,11 @@ def main(handle: int) -> int:
     # What a collection touches could not be shared any more.
     gc.collect()
     gc.freeze()
-    order = nursery.serve(handle)
+    order = fork_server.serve(handle)
     return 0 if order is None else _read(order)
 
 
-def _read(order: nursery.Order) -> int:
+def _read(order: fork_server.Order) -> int:
     """Be a reader; returns the exit code."""
     # The folder may have been removed.
     with contextlib.suppress(OSError):

@@ -44,10 +44,10 @@ def test_readers_outlive_what_they_were_split_off_and_more_can_be_had(clip: Path
     with media_process.reading():
         early = read_frames(clip)
         next(early)
-        (nursery,) = [one for one in psutil.Process().children() if one in _family(psutil.Process())]
-        (reader,) = nursery.children()
-        nursery.kill()
-        nursery.wait()
+        (server,) = [one for one in psutil.Process().children() if one in _family(psutil.Process())]
+        (reader,) = server.children()
+        server.kill()
+        server.wait()
         assert sum(1 for _ in early) == 11
         others = [read_frames(clip) for _ in range(2)]
         assert [next(other).index for other in others] == [0, 0]

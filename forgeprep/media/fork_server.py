@@ -1,7 +1,7 @@
-"""A process that has loaded what readers of media need, so that each of them starts in ten milliseconds, not in 250.
+"""The fork server of readers: a process that has loaded what they need, so each starts in 10 ms instead of 250.
 
 It splits off readers (``fork``) and tells how they end. Python's own fork server would first run the script of the
-user again in each of them, and one more process beside it.
+user again in each of them, and needs one more process beside it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MOST_BYTES = 1 << 16
 
 _lock = threading.Lock()
 _running: tuple[subprocess.Popen[bytes], socket.socket, str] | None = None
-"""The nursery, the line to it, and where it finds modules."""
+"""The fork server, the line to it, and where it finds modules."""
 
 
 class Order(NamedTuple):
@@ -50,7 +50,7 @@ class Child:
         """Its process ID; waits until it is there.
 
         Raises:
-            OSError: there is no room for another process, or its nursery was killed before it told.
+            OSError: there is no room for another process, or the fork server was killed before it told.
         """
         if self._pid is None:
             self._hear()
@@ -81,7 +81,7 @@ class Child:
     def _hear(self) -> None:
         try:
             told = self.told.recv()
-        except (EOFError, OSError):  # Its nursery was killed, or the garbage collector has closed the line.
+        except (EOFError, OSError):  # The fork server was killed, or the garbage collector has closed the line.
             told = None
         if isinstance(told, OSError):
             raise told
@@ -111,13 +111,13 @@ def start(order: Order) -> Child:
 
 
 def end() -> None:
-    """End the nursery; readers end by themselves when nobody asks them."""
+    """End the fork server; readers end by themselves when nobody asks them."""
     with _lock:
         _end()
 
 
 def _open_line() -> socket.socket:
-    """The line to the nursery, which is started when it is first needed."""
+    """The line to the fork server, which is started when it is first needed."""
     global _running
     # It must find the same modules as this process, and none in the working folder.
     found = os.pathsep.join(filter(None, sys.path))

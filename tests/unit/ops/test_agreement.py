@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from forgeprep.media.frames import UInt8
@@ -18,13 +21,19 @@ KEEP[12:26, 25:39] = False
 
 def scene(seed: int, moved: tuple[float, float] = (0.0, 0.0), scale: float = 1.0) -> UInt8:
     """A textured picture, drawn larger than a thumb and laid where it should be, or not."""
-    large = cv2.GaussianBlur(np.random.default_rng(seed).uniform(0, 255, (540, 960)).astype(np.float32), (0, 0), 15)
-    large = np.clip((large - large.mean()) * 12 + 128, 0, 255).astype(np.float32)
+    large = _texture(seed)
     middle = np.array([WIDE, HIGH]) * 7.5
     shift = middle * (1 - scale) + 15 * np.array(moved)
-    large = cv2.warpAffine(large, np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), (960, 540), borderMode=2)
+    laid = cv2.warpAffine(large, np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), (960, 540), borderMode=2)
     noise = np.random.default_rng(seed + 99).normal(0, 1, (HIGH, WIDE))
-    return np.clip(cv2.resize(large, (WIDE, HIGH), interpolation=cv2.INTER_AREA) + noise, 0, 255).astype(np.uint8)
+    return np.clip(cv2.resize(laid, (WIDE, HIGH), interpolation=cv2.INTER_AREA) + noise, 0, 255).astype(np.uint8)
+
+
+@cache
+def _texture(seed: int) -> npt.NDArray[np.float32]:
+    noise = np.random.default_rng(seed).uniform(0, 255, (540, 960)).astype(np.float32)
+    smooth = np.asarray(cv2.GaussianBlur(noise, (0, 0), 15), np.float32)
+    return np.asarray(np.clip((smooth - smooth.mean()) * 12 + 128, 0, 255), np.float32)
 
 
 def with_part(picture: UInt8, other: UInt8, *parts: tuple[slice, slice]) -> UInt8:

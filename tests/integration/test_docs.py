@@ -167,6 +167,7 @@ def test_commands_that_no_test_runs_have_options_that_exist() -> None:
         command.make_context("forgeprep", words)
 
 
+@pytest.mark.long
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-d", str(tmp_path / "trees")]
     environment = {**os.environ, "PYTHONPATH": str(HERE)}

@@ -122,7 +122,12 @@ def test_the_card_makes_the_folder_loadable(out: Path, tmp_path: Path) -> None:
     ("script", "arguments", "expected"),
     [
         ("one_dataset.py", ["ROOT", "NEW", "--frames", "2", "--workers", "0"], r"59 samples in 3 shards, 0 problems"),
-        ("cluster.py", ["ROOT", "NEW", "--frames", "2"], r"train/ffpp-train-00000: 19 samples, 1 drop\b"),
+        pytest.param(
+            "cluster.py",
+            ["ROOT", "NEW", "--frames", "2"],
+            r"train/ffpp-train-00000: 19 samples, 1 drop\b",
+            marks=pytest.mark.long,
+        ),
         ("read_in_pytorch.py", ["OUT", "--size", "64"], r"19 samples, \d+\.\d % of their pixels forged"),
     ],
 )

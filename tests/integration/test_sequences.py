@@ -102,6 +102,7 @@ def test_a_clip_sample_is_a_face_in_one_box(made: tuple[Path, Path]) -> None:
     assert Counter(row["label"] for row in rows.values()) == {0: 5, 1: 3}
 
 
+@pytest.mark.long
 def test_the_bytes_do_not_depend_on_the_workers(made: tuple[Path, Path], tmp_path: Path) -> None:
     root, out = made
     run(root, tmp_path / "two", workers=2, **CLIPS)

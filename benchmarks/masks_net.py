@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 -- its usual name
 
 from forgeprep.ops import evidence
-from forgeprep.ops.evidence_net import LEAST, MOST, SCALE, STEP
+from forgeprep.ops.evidence_net import LEAST, MOST, NETWORK, SCALE, STEP
 
 FIRST, HALF, QUARTER, EIGHTH, FINE = 16, 16, 32, 48, 8
 """Channels of the first layer, at half, a quarter and an eighth of the grid's resolution, and of the last layers."""
@@ -25,6 +26,11 @@ SHARES = {"c0": 0.25, "c23": 1.1, "c40": 1.5, "c23/c40": 1.5, "c23/420": 0.6}
 """How often forgeries of a coding are drawn."""
 NOTHING = 0.2
 """How often an original against its own re-encoding is."""
+JITTER = 0.12
+"""Standard deviation of what is added to a frame's log energies, to all alike and to each channel: the rim tells the
+noise only so well, and on other clips differently."""
+FURTHER_STEPS, FURTHER_RATE = 30000, 1.5e-3
+"""How the package's network is trained on with further clips."""
 WHOLE = slice(None), slice(None)
 
 Run = dict[str, Any]
@@ -66,20 +72,26 @@ def _doubled(maps: Tensor) -> Tensor:
     return F.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-def train(runs: Sequence[Run], steps: int = STEPS, seed: int = 0) -> EvidenceNet:
-    """Fit a network to forgeries whose truth is known, by cross-entropy and the soft Jaccard distance in the crop."""
+def train(
+    runs: Sequence[Run], steps: int = STEPS, seed: int = 0, rate: float = RATE, net: EvidenceNet | None = None
+) -> EvidenceNet:
+    """Fit a network to forgeries whose truth is known, by cross-entropy and the soft Jaccard distance in the crop.
+
+    ``net`` is trained further; without it a new one is.
+    """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     frames = [(run, number) for run in runs for number in range(len(run["seen"]))]
-    draw = _weights(frames)
-    net = EvidenceNet(len(evidence.CHANNELS) + evidence.OWN + 4)
+    draw = np.cumsum(_weights(frames))
+    net = net or EvidenceNet(len(evidence.CHANNELS) + evidence.OWN + 4)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps, pct_start=0.1)
+    optimizer = torch.optim.AdamW(net.parameters(), rate, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.1)
     for _ in range(steps):
-        picked = [frames[number] for number in rng.choice(len(frames), BATCH, p=draw)]
+        picked = [frames[number] for number in np.searchsorted(draw, draw[-1] * rng.random(BATCH), side="right")]
         maps, truth, inside = _batch(picked, rng)
         seen = maps[:, -1:]
+        _jitter(maps, rng)
         with torch.autocast("cpu", torch.bfloat16):
             odds = net(maps.to(memory_format=torch.channels_last))
         odds = odds.float()
@@ -97,6 +109,25 @@ def train(runs: Sequence[Run], steps: int = STEPS, seed: int = 0) -> EvidenceNet
         optimizer.step()
         schedule.step()
     return net.eval()
+
+
+def _jitter(maps: Tensor, rng: Any) -> None:
+    """Move the log energies of each frame, and with them those of the run's mean, by :data:`JITTER`."""
+    count, own = len(evidence.CHANNELS), evidence.OWN
+    shift = rng.normal(0, 1, (len(maps), 1)) + 0.75 * rng.normal(0, 1, (len(maps), count))
+    moved = torch.from_numpy(np.concatenate([shift, shift[:, :own]], 1).astype(np.float32))
+    maps[:, : count + own] += JITTER * SCALE * moved[..., None, None] * maps[:, -1:]
+
+
+def package_net() -> EvidenceNet:
+    """The network of the package, in torch."""
+    import onnx
+
+    net = EvidenceNet(len(evidence.CHANNELS) + evidence.OWN + 4)
+    content = files("forgeprep.ops").joinpath(NETWORK).read_bytes()
+    numbers = {one.name: onnx.numpy_helper.to_array(one) for one in onnx.load_from_string(content).graph.initializer}
+    net.load_state_dict({name: torch.from_numpy(numbers[name].astype(np.float32)) for name in net.state_dict()})
+    return net
 
 
 def _weights(frames: Sequence[tuple[Run, int]]) -> Any:

@@ -27,8 +27,8 @@ SHARES = {"c0": 0.25, "c23": 1.1, "c40": 1.5, "c23/c40": 1.5, "c23/420": 0.6}
 NOTHING = 0.2
 """How often an original against its own re-encoding is."""
 JITTER = 0.12
-"""Standard deviation of what is added to a frame's log energies, to all alike and to each channel: the rim tells the
-noise only so well, and on other clips differently."""
+"""Standard deviation of what is added to all log energies of a frame alike; three quarters of it more to each channel.
+The rim tells the noise only so well, and on other clips differently."""
 FURTHER_STEPS, FURTHER_RATE = 30000, 1.5e-3
 """How the package's network is trained on with further clips."""
 WHOLE = slice(None), slice(None)

@@ -24,7 +24,7 @@ from sklearn.linear_model import LogisticRegression
 from forgeprep.faces import appearance
 from forgeprep.faces.appearance import Look, look_at
 from forgeprep.faces.detectors import make_detector
-from forgeprep.faces.search import SMALL_WH, _is_cut
+from forgeprep.faces.search import SMALL_WH, is_cut
 from forgeprep.media.regions import Box
 from forgeprep.media.video import VIDEO_SUFFIXES, read_frames
 from forgeprep.ops.geometry import iou
@@ -98,7 +98,7 @@ def shots_of(clip: Path, most: int) -> list[dict[int, list[Seen]]]:
     links = 0
     for frame in takewhile(lambda f: f.index < most, read_frames(clip)):
         last, small = small, np.asarray(cv2.resize(frame.y, SMALL_WH, interpolation=cv2.INTER_AREA), np.uint8)
-        if last is not None and _is_cut(last, small):
+        if last is not None and is_cut(last, small):
             shots.append(defaultdict(list))
             before = []
         now: list[Seen] = []

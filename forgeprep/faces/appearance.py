@@ -67,17 +67,23 @@ def distances(a: Look, b: Look) -> tuple[float, float, float]:
     """How far two looks differ in pattern (0 to 2), colour and brightness (0 to about 4)."""
     change = a.cells - b.cells
     chroma = np.abs(change[..., ::2] - change[..., 1:2])
-    return 1 - _correlation(a.gray, b.gray), float(chroma.mean()), float(np.abs(change).mean())
+    return 1 - moved_correlation(a.gray, b.gray, (SLACK, SLACK)), float(chroma.mean()), float(np.abs(change).mean())
 
 
-def _correlation(a: UInt8, b: UInt8) -> float:
-    """The best correlation of one's inside with the other, moved by up to SLACK pixels; -1 to 1."""
+def moved_correlation(a: UInt8, b: UInt8, by: tuple[int, int]) -> float:
+    """The best correlation of one picture's inside with the other, -1 to 1.
+
+    Args:
+        a: uint8 (H, W).
+        b: the same.
+        by: by so many pixels at most, across and down, it is moved.
+    """
     flat = [int(image.max()) - int(image.min()) < 3 for image in (a, b)]
     if any(flat):
         return float(all(flat))
-    inner = slice(SLACK, -SLACK)
+    inner = slice(by[1], -by[1]), slice(by[0], -by[0])
     both = (
-        cv2.matchTemplate(outer, np.ascontiguousarray(inside[inner, inner]), cv2.TM_CCOEFF_NORMED).max()
+        cv2.matchTemplate(outer, np.ascontiguousarray(inside[inner]), cv2.TM_CCOEFF_NORMED).max()
         for inside, outer in ((a, b), (b, a))
     )
     return min(1.0, float(max(both)))

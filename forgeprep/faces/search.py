@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+import cv2
 import numpy as np
 
-from forgeprep.faces.appearance import Look, look_at, same_face
+from forgeprep.faces.appearance import Look, look_at, moved_correlation, same_face
 from forgeprep.faces.carry import MIN_IOU, Carrier, face_height
 from forgeprep.faces.detectors import Detection, FaceDetector
 from forgeprep.faces.tracks import KEY_EVERY, LEAST_HEIGHT, SPAN, Face, Point, Survey, Track, settle
@@ -38,8 +40,14 @@ REACH = 1.0
 FIRM, LENIENT = 5.0, -6.0
 """Log-odds of being the same face that are asked for where a detection is faint, or the correlation tracker's; and
 where there is one face alone, and one before: with whom could it be mixed up? Elsewhere, 0."""
-CUT_CHANGE, CUT_CORRELATION = 8.0, 0.6
-"""A cut: neighbouring frames differ by more levels of 255 in the mean, and correlate less."""
+CUT_CHANGE, CUT_CORRELATION = 8.0, 0.7
+"""A cut: neighbouring frames differ by more levels of 255 in the mean, and correlate less;"""
+CUT_MOVED, MOVED_BY = 0.8, (14, 8)
+"""and they do even if one is moved by so many pixels of their small pictures: a head that is shaken near the camera
+changes all of the picture;"""
+CUT_SUDDEN, CUT_OTHER, BEFORE = 1.5, 0.3, 4
+"""and they differ by so many times more than any of so many frames before did, as where there is much motion all frames
+differ; or they correlate less than this, as motion hardly makes them."""
 SMALL_WH = 64, 36
 
 
@@ -86,6 +94,7 @@ class Search:
         self.unnumbered: list[Track] = []
         self.before: Frame | None = None
         self.small: UInt8 | None = None
+        self.changes: deque[float] = deque(maxlen=BEFORE)
         self.carrier = Carrier()
         self.keys = 0
         self.next_key = 0
@@ -98,7 +107,7 @@ class Search:
         small = area_mean(frame.y, SMALL_WH)
         # Boxes in pixels of another size mean nothing.
         resized = self.before is not None and self.before.size_wh != frame.size_wh
-        if self.small is not None and (resized or _is_cut(self.small, small)):
+        if self.small is not None and (resized or self._is_cut(self.small, small)):
             self._end_shot()
             self.survey.cuts.append(frame.index)
             self.next_key = frame.index
@@ -108,6 +117,13 @@ class Search:
             grid = (frame.index // KEY_EVERY + 1) * KEY_EVERY
             self.next_key = min(grid, frame.index + KEY_BUSY) if self.busy else grid
         self.before, self.small = frame, small
+
+    def _is_cut(self, before: UInt8, now: UInt8) -> bool:
+        """Whether a new shot begins, and note by how much the frames differ."""
+        # Of frames that are far apart, those before tell nothing.
+        usual = 0.0 if self.sparse else max(self.changes, default=0.0)
+        self.changes.append(_change(before, now))
+        return is_cut(before, now, usual)
 
     def settled(self) -> int:
         """The faces of all frames before this index are known for good, see :meth:`faces_at`.
@@ -264,13 +280,27 @@ def _overlap(track: Track, box: Box, index: int) -> float:
     return max(iou(track.last.box, box), iou(_expected(track, index), box))
 
 
-def _is_cut(before: UInt8, now: UInt8) -> bool:
-    a, b = before.astype(np.float32), now.astype(np.float32)
-    if float(np.abs(a - b).mean()) < CUT_CHANGE:
+def is_cut(before: UInt8, now: UInt8, usual: float = 0.0) -> bool:
+    """Whether a shot ends between two neighbouring frames.
+
+    Args:
+        before: small picture of one, uint8 (36, 64).
+        now: of the other.
+        usual: by how much frames before differed, in levels of 255.
+    """
+    change = _change(before, now)
+    if change < CUT_CHANGE:
         return False
-    a, b = a - a.mean(), b - b.mean()
+    a, b = (picture.astype(np.float32) - picture.mean(dtype=np.float32) for picture in (before, now))
     power = math.sqrt(float((a * a).sum()) * float((b * b).sum()))
-    return float((a * b).sum()) < CUT_CORRELATION * power
+    alike = float((a * b).sum())
+    if alike >= CUT_CORRELATION * power or moved_correlation(before, now, MOVED_BY) >= CUT_MOVED:
+        return False
+    return change >= CUT_SUDDEN * usual or alike < CUT_OTHER * power
+
+
+def _change(before: UInt8, now: UInt8) -> float:
+    return float(cv2.absdiff(before, now).mean())
 
 
 def _left_to_right(found: list[Detection]) -> list[Detection]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from forgeprep.faces.detectors import Detection, FaceDetector, make_detector
 from forgeprep.faces.search import MAX_GAP, find_faces
 from forgeprep.faces.tracks import KEY_EVERY
 from forgeprep.media.frames import Frame
+from tests.conftest import UInt8, rgb_frame
 
 
 def blank(count: int) -> Iterator[Frame]:
@@ -88,3 +90,16 @@ def test_where_the_picture_is_the_face_every_picture_has_it_whatever_its_number_
     assert {number: [face.box for face in found.faces_at(number)] for number in sides} == {
         number: [(0, 0, side, side)] for number, side in sides.items()
     }
+
+
+def test_a_head_shaken_before_a_near_camera_is_one_track_and_another_picture_a_cut(face_photo: UInt8) -> None:
+    """Of a window that shows hardly more than the face, moved by up to a fifth of it from frame to frame."""
+    aside = (0, 14, 36, 50, 34, 8, -20, -44, -48, -18)
+    shaken = [face_photo[10:250, 118 + aside[i % 10] : 338 + aside[i % 10]] for i in range(40)]
+    from skimage import data
+
+    other = np.asarray(data.cat()[40:280, 60:280], np.uint8)
+    frames = (replace(rgb_frame(rgb), index=i, time_s=i / 25) for i, rgb in enumerate([*shaken, *[other] * 5]))
+    found = find_faces(frames, make_detector("libfacedetection"))
+    assert found.cuts == [40]
+    assert [(track.points[0].index, track.last.index) for track in found.found] == [(0, 39)]

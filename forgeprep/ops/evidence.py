@@ -56,7 +56,7 @@ MOST_NOISE = tuple(
     )
 )
 """Slope and level, over the logarithm of texture, of twice the most that coding was seen to leave (c40): a rim that has
-more is forged itself, where the pictures say that more than the face is."""
+more is forged itself, where the pictures say that more than the face is, or show hardly more than the face."""
 OWN = sum(not name.startswith("p") for name in CHANNELS)
 """How many energies are a frame's own; their evidence is averaged over the run too."""
 
@@ -131,12 +131,12 @@ def measure(pairs: Sequence[Pair], part: Part | None = None) -> tuple[Float, Boo
     side = pairs[0].fake.shape[0] // PIXELS
     part = part or (slice(0, side), slice(0, side))
     seen = np.stack([_seen(pair, side) for pair in pairs])
-    rim = _rim(seen, side)
+    rim, is_close = _rim(seen, side)
     alike = _in_one_tone(pairs)
     means, within, texture = _differences(alike, side)
     left = TONE_LEFT if alike[0].original is not pairs[0].original else 0.0
     standing, at_rim = _log_energies(means, within, rim, part, left)
-    most = MOST_NOISE if any(pair.beyond for pair in pairs) else None
+    most = MOST_NOISE if is_close or any(pair.beyond for pair in pairs) else None
     _take_off_noise(standing, at_rim, np.log(texture + np.float32(0.5)), rim, part, most)
     if not seen[:, *part].all():
         standing[np.broadcast_to(~seen[:, None, *part], standing.shape)] = 0
@@ -291,16 +291,18 @@ def _take_off_noise(
         own -= noise
 
 
-def _rim(seen: Bool, side: int) -> list[Places]:
-    """Flat indices of cells of each frame's rim, some ten thousand in all."""
+def _rim(seen: Bool, side: int) -> tuple[list[Places], bool]:
+    """Flat indices of cells of each frame's rim, some ten thousand in all; and whether it lies close to the face, where
+    much of it may be forged.
+    """
     for least in RIM:
         rim = np.flatnonzero(seen & (_distance(side) > least))
         if rim.size >= LEAST_RIM * len(seen):
             break
     else:
-        rim = np.flatnonzero(seen)
+        least, rim = 0.0, np.flatnonzero(seen)
     frame, place = np.divmod(rim[:: max(1, rim.size // 12000)], side * side)
-    return np.split(place, np.searchsorted(frame, np.arange(1, len(seen))))
+    return np.split(place, np.searchsorted(frame, np.arange(1, len(seen)))), least < RIM[0]
 
 
 def extent(there: Bool) -> Part:

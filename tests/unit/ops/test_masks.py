@@ -86,6 +86,29 @@ def test_padding_is_never_masked(face_photo: UInt8) -> None:
     assert found.mask[90:130, 80:120].all()
 
 
+def test_a_forgery_that_reaches_the_edge_of_a_frame_that_shows_the_face_alone_is_found(face_photo: UInt8) -> None:
+    """The frame is 1.2 times as wide as the face, and most of its rim was forged too."""
+    low = (WIDE - 1.2) / 2 / WIDE
+    first = round(low * SIDE)
+    there = slice(first, SIDE - first)
+    region = np.zeros((SIDE, SIDE), np.uint8)
+    region[first : first + round(0.5 * SIDE), there] = 255
+
+    def framed(image: UInt8) -> UInt8:
+        part, around = image[there, there], (first,) * 4
+        return np.asarray(cv2.copyMakeBorder(part, *around, cv2.BORDER_REPLICATE), np.uint8)
+
+    image = window(face_photo)
+    pairs = [
+        Pair(framed(noisy(forged(image, region), 2 * i)), framed(noisy(image, 2 * i + 1)), (low,) * 4) for i in range(8)
+    ]
+    pad = round((low - MIDDLE) / 1.3 * WIDE * 200)
+    truth = in_crop(region, 200) > 127
+    for found in difference_masks(pairs, [Crop(200, PLACE, (pad,) * 4)] * 8):
+        both, either = np.sum((found.mask > 0) & truth), np.sum((found.mask > 0) | truth)
+        assert both / either > 0.75
+
+
 def test_masks_do_not_depend_on_who_else_is_in_the_process(face_photo: UInt8) -> None:
     image = window(face_photo)
     pairs = [Pair(noisy(forged(image, ellipse()), i), noisy(image, 50 + i)) for i in range(4)]

@@ -2,6 +2,7 @@
 
     python benchmarks/masks_real.py ../shared/data/footage --clips lp_d11 lp_d13 lp_d19 lp_d20 lp_s13 vr_3
     python benchmarks/masks_real.py ../shared/data/footage --clips lp_d11 lp_d13 lp_d19 vr_3 --faces 210 450
+    python benchmarks/masks_real.py ../shared/data/footage --clips lp_d12 lp_d20 lp_s29 --only c23 --close 1.2
 
 Talking heads are forged (``forgeries.py``), coded like the real datasets, run through ``forgeprep run manifest``, and
 compared with the pixels that the forgery rewrote. Codings: c0 (lossless), c23, c40, c23 against an original at c40, all
@@ -82,10 +83,11 @@ def main() -> None:
     parser.add_argument("--clips", nargs="*", help="stems of the clips that are forged; the others lend faces")
     parser.add_argument("--only", nargs="*", default=list(PAIRED), help="codings")
     parser.add_argument("--faces", nargs=2, type=int, default=FACES, help="least and largest side in pixels")
+    parser.add_argument("--close", type=float, help="cut the pictures down to so many times the face's side")
     parser.add_argument("--draw", type=int, default=0, help="another number gives other forgeries")
     parser.add_argument("--keep", type=Path, help="where the clips and runs stay")
     given = parser.parse_args()
-    shots = load_shots(given.footage, faces=tuple(given.faces))
+    shots = load_shots(given.footage, faces=tuple(given.faces), close=given.close)
     names = given.clips or [shot.name for shot in shots]
     print("faces of", ", ".join(f"{shot.name} {shot.side:.0f} px" for shot in shots if shot.name in names))
     with tempfile.TemporaryDirectory() as folder:
@@ -114,9 +116,10 @@ def load_shots(
     skipped: int = SKIPPED,
     faces: tuple[int, int] = FACES,
     most: float = 1.0,
+    close: float | None = None,
 ) -> list[Shot]:
     """Frames of each clip after the first few, with landmarks, scaled so that faces have sides in a range of pixels; by
-    ``most`` at most.
+    ``most`` at most. With ``close``, they are cut down to so many times the first face's side.
     """
     import dlib
 
@@ -132,13 +135,21 @@ def load_shots(
                     frames.append(np.asarray(picture.to_ndarray(format="bgr24", interpolation="BICUBIC"), np.uint8))
                 if len(frames) == FRAMES:
                     break
-        shot = _shot(clip.stem, frames, faces, most, find, fit)
+        shot = _shot(clip.stem, frames, faces, most, close, find, fit)
         if shot is not None:
             shots.append(shot)
     return shots
 
 
-def _shot(name: str, frames: list[UInt8], faces: tuple[int, int], most: float, find: Any, fit: Any) -> Shot | None:
+def _shot(
+    name: str,
+    frames: list[UInt8],
+    faces: tuple[int, int],
+    most: float,
+    close: float | None,
+    find: Any,
+    fit: Any,
+) -> Shot | None:
     def face(frame: UInt8) -> Any:
         gray = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
         return max(find(gray, 0) or find(gray, 1), key=lambda box: box.area(), default=None)
@@ -146,6 +157,10 @@ def _shot(name: str, frames: list[UInt8], faces: tuple[int, int], most: float, f
     first = face(frames[0])
     if first is None or len(frames) < FRAMES:
         return None
+    if close is not None:
+        half, middle = round(close * first.width() / 2), first.center()
+        rows, columns = (slice(max(0, at - half), at + half) for at in (middle.y - round(0.16 * half), middle.x))
+        frames = [np.ascontiguousarray(frame[rows, columns]) for frame in frames]
     scale = min(most, np.random.default_rng(zlib.crc32(name.encode())).uniform(*faces) / first.width())
     size = round(frames[0].shape[1] * scale / 2) * 2, round(frames[0].shape[0] * scale / 2) * 2
     how = cv2.INTER_AREA if scale <= 1 else cv2.INTER_CUBIC

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ import pytest
 from forgeprep.demo import load_truth
 from forgeprep.media.video import read_frames
 from forgeprep.ops import pairing
-from tests.conftest import UInt8
+from tests.conftest import UInt8, encode_video
 from tests.helpers.variants import fake_path, letterboxed, original_path, pictures, place, shards
 
 STEM = "071_054"
+CLOSE = 100
+"""Half of a close-up's side, of faces that are 155 and 186 pixels wide."""
+MIDDLE, MIDDLE_OF_OTHER = (227, 158), (232, 170)
 
 N = 70
 
@@ -84,6 +88,26 @@ def test_a_head_drawn_anew_and_a_banner_are_no_other_take(couple: Path, tmp_path
     found = [iou(row, heads[row["original_frame"]], clip) for row in rows if row["label"] == 1]
     assert len(found) > 20
     assert min(found) > 0.8
+
+
+def test_what_strong_coding_leaves_at_the_edge_of_a_close_up_refuses_no_fake(couple: Path, tmp_path: Path) -> None:
+    """Where the frame shows hardly more than the face; a stranger in the same place mostly is not taken."""
+
+    def close(clip: Path, middle: tuple[int, int]) -> list[UInt8]:
+        columns, rows = (slice(at - CLOSE, at + CLOSE) for at in middle)
+        return [np.ascontiguousarray(frame[rows, columns]) for frame in pictures(clip)]
+
+    originals = close(original_path(couple, STEM, "raw"), MIDDLE)
+    fakes = close(fake_path(couple, "Deepfakes", STEM, "raw"), MIDDLE)
+    strangers = close(original_path(couple, "054_071", "raw"), MIDDLE_OF_OTHER)
+    for name, frames, kept in (("fake", fakes, range(24, 25)), ("stranger", strangers, range(8))):
+        root = tmp_path / name
+        encode_video(original_path(root, STEM, "c40"), originals, crf=40)
+        encode_video(fake_path(root, "Deepfakes", STEM, "c40"), frames, crf=40)
+        rows, _, _ = shards(root, tmp_path / f"{name}-out", compression="c40", frames="24")
+        labels = Counter(row["label"] for row in rows)
+        assert labels[0] == 24
+        assert labels[1] in kept, name
 
 
 def test_a_squeezed_picture_and_another_take_are_refused(couple: Path, tmp_path: Path) -> None:

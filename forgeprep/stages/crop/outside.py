@@ -42,8 +42,13 @@ NOTHING = 2.0
 """Squared levels of a distance of which nothing has to be asked: a picture that lies elsewhere leaves 6 and more."""
 ELSEWHERE = 0.12
 """Cells of a thumb by which a picture may lie elsewhere: 1.7 of 512 lines. Pairs that fit were off by 0.05 at most."""
-LEAST_OUTSIDE, LEAST_ALIKE = 0.05, 0.9
-"""With a smaller share of the picture outside the faces, a guess holds if the whole pictures correlate so much."""
+LEAST_OUTSIDE, LEAST_ALIKE = 0.1, 0.9
+"""With a smaller share of the picture outside the faces, a guess holds if the whole pictures correlate so much. A pair
+that the dataset states holds too if what is outside does: a row at the edge, where strong coding leaves more than
+:data:`forgeprep.ops.pairing.FLOOR`. Of unrelated close-ups it correlates by 0.83 at most, of pairs by 0.94 and more."""
+LEAST_WHOLE = 0.3
+"""Where nothing lies outside, whole pictures that correlate by less are others: three in four of unrelated close-ups.
+Those of swapped faces correlated by 0.34 at least."""
 
 HALVED = 0.5
 """Share of the distance that another tone of colours has to leave at most, to be what sets luma apart."""
@@ -188,9 +193,11 @@ class Outside:
         area = pairing.area_of(*place, frame.size_wh)
         own = pairing.thumb(frame, area, size_wh)
         apart, correlation = pairing.thumb_distance(picture, own, keep), pairing.correlation(picture, own, keep)
-        if self.guessed and keep.mean() < LEAST_OUTSIDE:
-            correlation = pairing.correlation(picture, own, np.ones_like(keep))
-            apart = 0.0 if correlation >= LEAST_ALIKE else math.inf
+        if keep.mean() < LEAST_OUTSIDE:
+            everywhere = pairing.correlation(picture, own, np.ones_like(keep))
+            strange = self.guessed or (not keep.any() and everywhere < LEAST_WHOLE)
+            correlation = everywhere if strange else max(correlation, everywhere)
+            apart = 0.0 if correlation >= LEAST_ALIKE else math.inf if strange else apart
         if pairing.is_checked(index):
             if self.last is not None and self.last.luma.shape == picture.shape:
                 self.changes.append(pairing.thumb_distance(picture, self.last.luma, keep & self.last.keep))

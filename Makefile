@@ -51,11 +51,13 @@ bench: $(INSTALLED)
 lowest:
 	tools/lowest.sh lowest-direct $(PYTHON)
 
-# The virtual environment, with the versions that were tested; made again when the dependencies change.
+# The virtual environment, with the versions that were tested; made again when the dependencies change. pip compiles with
+# one core, and the tests of all packages too; a few files of packages are templates, which cannot be compiled.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,align,dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[train,align,dev]'
+	$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 	touch $@
 
 clean:

@@ -70,9 +70,8 @@ def table(out: Path, name: str) -> list[dict[str, Any]]:
     "name",
     [
         "ffpp",
-        "dfdc",
         "folder",
-        *(pytest.param(name, marks=pytest.mark.long) for name in ("dfd", "celebdf-v2", "manifest")),
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("dfdc", "dfd", "celebdf-v2", "manifest")),
     ],
 )
 def test_a_folder_of_frames_is_a_video(

@@ -36,7 +36,7 @@ def spliced(couple: Path, method: str, seed: int) -> tuple[list[UInt8], list[tup
     ("method", "compression", "seed"),
     [
         pytest.param("Deepfakes", "raw", 0, marks=pytest.mark.long),
-        ("Deepfakes", "c23", 1),
+        pytest.param("Deepfakes", "c23", 1, marks=pytest.mark.long),
         ("Deepfakes", "c40", 0),
         ("NeuralTextures", "c23", 1),
     ],
@@ -201,7 +201,7 @@ def test_masks_can_be_cut_again_from_what_is_stored(couple: Path, tmp_path: Path
             assert (row["mask"].max(), row["difference"].max(), row["mask_threshold"]) == (0, 0, None)
 
 
-@pytest.mark.parametrize("crf", [40, 46, 51])
+@pytest.mark.parametrize("crf", [40, pytest.param(46, marks=pytest.mark.long), 51])
 def test_what_is_forged_is_judged_once_whatever_frames_are_wanted(crf: int, couple: Path, tmp_path: Path) -> None:
     """From a faint forgery to one that coding has drowned: labels, spans and masks say the same."""
     source, fake = (

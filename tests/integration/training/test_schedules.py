@@ -77,7 +77,9 @@ def test_a_step_up_is_taken_back_and_changes_no_statistics() -> None:
         torch.testing.assert_close(p.grad, g)
 
 
-@pytest.mark.parametrize("more", [{"optimizer": "sgd"}, {"optimizer": "adamw", "sam": 0.05}])
+@pytest.mark.parametrize(
+    "more", [pytest.param({"optimizer": "sgd"}, marks=pytest.mark.long), {"optimizer": "adamw", "sam": 0.05}]
+)
 def test_average_cosine_and_warm_up_go_on_bit_by_bit(more: dict[str, Any], prepared: Path, tmp_path: Path) -> None:
     settings = {"ema": 0.6, "schedule": "cosine", "warmup": 5, **more}
     whole = _training(prepared, tmp_path / "whole", **settings)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from forgeprep.datasets.base import Scan
+from forgeprep.datasets.boxes import OWN
 from forgeprep.errors import ConfigMismatch, VerifyError
 from forgeprep.pipeline.plan import open_plan
 from forgeprep.pipeline.update import clips_text, compare_clips
@@ -21,7 +22,9 @@ def settings_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list
     for part in ("config", "versions"):
         before, after = (_flat(current_names(run.get(part) or {})) for run in (old, new))
         for key in sorted(before.keys() | after.keys()):
-            if before.get(key) != after.get(key):
+            # That faces are found on the clip itself may go without saying.
+            unsaid = key == "boxes_from" and {before.get(key), after.get(key)} == {None, OWN}
+            if before.get(key) != after.get(key) and not unsaid:
                 parts.append(f"{key}: {_text(before.get(key))} -> {_text(after.get(key))}")
     return parts
 
@@ -60,7 +63,7 @@ def mismatch(out: Path, old: dict[str, Any], new: dict[str, Any], scan: Scan | N
             f"{out}: was made with other versions ({'; '.join(differences)}); to go on with it, reinstall the versions "
             "of its run.json; else give another --out, or --overwrite to throw the old run away"
         )
-    told = "; ".join(differences) or "the files of the dataset have changed since"
+    told = "; ".join(differences) or "the dataset has changed since"
     if scan is None:
         return ConfigMismatch(
             f"{out}: holds another run ({told}); "

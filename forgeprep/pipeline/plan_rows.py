@@ -33,7 +33,8 @@ ROWS = pa.schema(
 Kind = tuple[str | None, str | None]
 """Compression and method."""
 _CLIP_FIELDS = [field.name for field in fields(Clip)]
-_values_of = operator.attrgetter(*_CLIP_FIELDS)
+values_of = operator.attrgetter(*_CLIP_FIELDS)
+"""All that is said of a clip, in the order of its fields."""
 
 
 def inputs_of(clip: Clip) -> list[Any]:
@@ -66,7 +67,7 @@ class ShardRows:
             columns["source_id"].append(group.source_id)
             columns["clip_id"].append(clip.clip_id)
             columns["frames"].append(group.frames_of(clip.clip_id))
-            columns["clip"].append(json.dumps(dict(zip(_CLIP_FIELDS, _values_of(clip), strict=True))))
+            columns["clip"].append(json.dumps(dict(zip(_CLIP_FIELDS, values_of(clip), strict=True))))
             columns["reference"].append(clip in group.references)
         files = [[*inputs_of(c), c.options, c.guessed] for c in group.members]
         own = [sorted(group.own.items())] if group.own else []

@@ -37,7 +37,7 @@ from forgeprep.pipeline.executors.ray_start import RayStart
 from forgeprep.pipeline.index import write_index
 from forgeprep.pipeline.make_shard import ShardJob, make_shard, resources_of
 from forgeprep.pipeline.plan import Plan, make_plan, open_plan
-from forgeprep.pipeline.plan_rows import inputs_of
+from forgeprep.pipeline.plan_rows import inputs_of, values_of
 from forgeprep.pipeline.plan_table import plan_table
 from forgeprep.pipeline.progress import Progress, Report
 from forgeprep.pipeline.retry import failed_clips, repaired_plan
@@ -48,7 +48,7 @@ from forgeprep.pipeline.update import (
     settled_sources,
     widened,
 )
-from forgeprep.schemas.clip_lines import input_lines, text_of
+from forgeprep.schemas.clip_lines import fact_lines, input_lines, text_of
 from forgeprep.schemas.clip_table import ClipTable, folders_of
 from forgeprep.schemas.clips import Clip, Split
 from forgeprep.schemas.config import RunConfig
@@ -107,7 +107,7 @@ def prepare_run(
     # What stands in a run keeps its split, however it came there.
     scan = _scan(config, root, real_roots or {}, settled_sources(out) if alike else {}, progress)
     check_asked(FramesParams(**config.params["frames"]), get_dataset(config.dataset).methods, _of_kinds(scan.clips))
-    identity = {"config": config.model_dump(mode="json"), "inputs": _inputs(scan), "versions": made_by}
+    identity = _identity(config, scan, made_by, old)
     fingerprint, settings = fingerprint_of(identity), settings_of(identity)
     same = old is not None and old.get("fingerprint") == fingerprint
     mends = retry and old is not None and settings_of(old)[1] == settings[1]
@@ -198,6 +198,28 @@ def _scan_wider(
     with suppress(UsageError):
         return _scan(wider, root, others, settled_sources(out), progress)
     return None
+
+
+def _identity(
+    config: RunConfig, scan: Scan, made_by: Mapping[str, str], old: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What makes a run this one. Those begun before ``facts`` were written down go on without."""
+    identity = {"config": config.model_dump(mode="json"), "inputs": _inputs(scan), "versions": made_by}
+    if old is not None and old.get("fingerprint") == fingerprint_of(identity):
+        return identity
+    return {**identity, "facts": _facts(scan)}
+
+
+def _facts(scan: Scan) -> str:
+    """SHA-256 over what the dataset says of its clips (labels, methods, splits, originals, spans), as hex."""
+    facts = hashlib.sha256()
+    if isinstance(scan.clips, ClipTable):
+        for lines in fact_lines(scan.clips):
+            facts.update(text_of(lines))
+        return facts.hexdigest()
+    for clip in scan.clips:
+        facts.update(json.dumps(values_of(clip)).encode())
+    return facts.hexdigest()
 
 
 def _inputs(scan: Scan) -> str:

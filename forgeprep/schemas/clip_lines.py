@@ -117,6 +117,17 @@ def input_lines(table: ClipTable) -> Iterator[tuple[int, pa.StringArray | None]]
         yield start, _joined(["[", *name, ", ", *path, ", ", size, _each(tags, tag, none=", []]")])
 
 
+def fact_lines(table: ClipTable) -> Iterator[pa.StringArray]:
+    """Of each clip, in JSON, what the dataset says of it: its kind, its original and, of few, rarer attributes."""
+    kinds = [json.dumps(one._asdict()) for one in table.kinds]
+    parts = Parts.of(table)
+    for start in range(0, len(table), _AT_ONCE):
+        rows = np.arange(start, min(start + _AT_ONCE, len(table)))
+        original = _named(parts, table.names("original_id", rows), none="null")
+        yield _joined(["[", _each(kinds, table.numbers("kind", rows)), ", ", *original, "]"])
+    yield pa.array([json.dumps([int(row), table.extra(row)]) for row in table.rare_rows()], pa.string())
+
+
 def _people(table: ClipTable, parts: Parts, rows: Int64) -> _Pieces:
     """The people of clips in JSON, one after the other."""
     numbers, starts, sizes = people_of(table, rows)

@@ -90,6 +90,7 @@ class RunFile(_File):
     config: dict[str, Any] | None = None
     versions: dict[str, str] | None = None
     inputs: str | None = None
+    facts: str | None = None
     formats: Names | None = None
     root: str | None = None
     adds_to: str | list[str] | None = None

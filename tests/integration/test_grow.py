@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from forgeprep.errors import ConfigMismatch, UsageError
@@ -186,3 +187,34 @@ def test_an_update_that_dies_at_any_moment_goes_on(demo: Path, tmp_path: Path, m
     assert turn > 4
     execute(prepared, workers=0, report=lambda *_: None)
     assert checksums(out) == checksums(quiet)
+
+
+@pytest.mark.parametrize(
+    ("changed", "column", "value"),
+    [
+        ("f.mp4,1,r.mp4,y,train", "method", "y"),
+        ("f.mp4,0,,,train", "label", 0),
+        ("f.mp4,1,s.mp4,x,train", "original_id", "manifest/s"),
+    ],
+)
+def test_what_a_list_says_of_the_same_files_may_not_change_unseen(
+    changed: str, column: str, value: object, demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, out = tmp_path / "in", tmp_path / "out"
+    root.mkdir()
+    for name, stem in (("r", "720"), ("s", "672")):
+        shutil.copy(demo / REALS.format("c23") / f"{stem}.mp4", root / f"{name}.mp4")
+    shutil.copy(demo / FAKES.format("Deepfakes", "c23") / "720_672.mp4", root / "f.mp4")
+    head = "path,label,original,method,split\nr.mp4,0,,,train\ns.mp4,0,,,train\n"
+    words = ["run", "manifest", "--root", str(root), "--out", str(out), "--stages", "crop", "--frames", "2"]
+    for line, flags, code in (
+        ("f.mp4,1,r.mp4,x,train", [], 0),
+        ("f.mp4,1,r.mp4,x,train", [], 0),
+        (changed, [], 2),
+        (changed, ["--overwrite"], 0),
+    ):
+        (root / "manifest.csv").write_text(f"{head}{line}\n")
+        assert run_cli(*words, "--workers", "0", *flags) == code
+    assert "(the dataset has changed since: 1 changed clip (e.g. manifest/f))" in capsys.readouterr().err
+    (clip,) = (one for one in pq.read_table(out / "meta/clips.pq").to_pylist() if one["clip_id"] == "manifest/f")
+    assert clip[column] == value

@@ -70,8 +70,8 @@ def prepare_added(out: Path, names: Sequence[str], given: Mapping[str, Any]) -> 
             "params": {stage.name: {**params, **before.params}[stage.name] for stage in stages},
         }
     )
-    of_dataset = {name: old[name] for name in ("inputs", "facts") if name in old}
-    identity: dict[str, Any] = {"config": config.model_dump(mode="json"), **of_dataset, "versions": now}
+    of_dataset: dict[str, Any] = {name: old[name] for name in ("inputs", "facts") if name in old}
+    identity = {"config": config.model_dump(mode="json"), **of_dataset, "versions": now}
     adds_to = all_settings(old) if more else digests_of(old.get("adds_to"))
     carried: dict[str, Any] = (
         {name: old[name] for name in ("official_split", "derived") if name in old} if old.get("derived") else {}

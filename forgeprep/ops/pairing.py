@@ -39,6 +39,8 @@ SAME_TAKE, FLOOR = 0.6, 9.0
 """Two frames show the same moment if they differ by less than this share of what the original itself changes within
 :data:`STRIDE` frames, or by less than the floor (squared levels, which the strongest compression leaves)."""
 STRIDE = 16
+ROW = 48
+"""Frames in a row that tell whether a fake is shifted in time."""
 LEAST_SIMILARITY = 0.8
 _COLOUR = {"yuv": (1, 2), "rgb": (0, 2)}
 """The planes that tell a colour, beside luma."""
@@ -152,6 +154,11 @@ def thumb_distance(a: UInt8, b: UInt8, keep: Mask) -> float:
 def is_checked(index: int) -> bool:
     """Whether the pairing is checked at this frame of the original: at every :data:`STRIDE`-th."""
     return index % STRIDE == STRIDE // 2
+
+
+def tells_time(index: int) -> bool:
+    """Whether this frame is compared whatever frames are wanted: it takes a row of them to see a shift in time."""
+    return index < ROW
 
 
 def correlation(a: UInt8, b: UInt8, keep: Mask) -> float:

@@ -257,10 +257,11 @@ boxes count pixels after this. ``interlaced`` frames are made of two fields and 
 ``hdr`` is pq or hlg where brightness is coded for HDR displays; such pixels were not tone-mapped and look flat.
 
 How a fake lies on its original; null for a real and for a fake without an original: frame ``i`` of the original is
-frame ``i * rate + offset`` of the fake, about; a pixel ``(x, y)`` of the original is ``(x, y) * scale + shift`` of the
-fake. ``pair_similarity`` is the correlation of the two outside the faces, -1 to 1. ``visual_change`` is false where
-nothing visible was forged (an audio-only fake). ``detected_spans`` are the forged spans, ``[start_s, end_s)``, as seen
-in the differences; empty where nothing was forged, null where the differences are too faint to tell when.
+frame ``i * rate + offset`` of the fake, about; a pixel ``(x, y)`` of the original is ``(x, y) * scale + shift`` of
+the fake. ``pair_similarity`` is the correlation of the two outside the faces, -1 to 1; of the whole pictures where
+nothing lies outside. ``visual_change`` is false where nothing visible was forged (an audio-only fake).
+``detected_spans`` are the forged spans, ``[start_s, end_s)``, as seen in the differences; empty where nothing was
+forged, null where the differences are too faint to tell when.
 
 ``boxes_from`` is the file that its faces were found on: its own ``path``, that of the same clip at another compression
 (``--boxes-from``), or for a fake the one of its original; null where none could be read. ``boxes_refused`` says why

@@ -81,3 +81,27 @@ def test_a_large_face_that_was_coded_again_is_no_fake(tmp_path: Path) -> None:
     assert run_cli(*command, "--frames", "every:2", "--workers", "0") == 0
     (fake,) = (clip for clip in pq.read_table(out / "meta/clips.pq").to_pylist() if clip["label"])
     assert [guess["verdict"] for guess in fake["guesses"]] == ["no_visual_change"]
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not (SHARED / "footage").is_dir(), reason="no real footage here")
+def test_a_shift_is_found_whatever_frames_are_wanted(tmp_path: Path) -> None:
+    """Where the camera stands still, six frames in forty look like those of the same number."""
+    lines = ["path,label,original,method,split"]
+    for name in ("lp_d13", "lp_d18"):
+        frames = [
+            cv2.resize(frame_rgb(frame), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+            for frame in islice(read_frames(SHARED / "footage" / f"{name}.mp4"), 10, 80)
+        ]
+        lines.append(f"real/{name}.mp4,0,,,train")
+        encode_video(tmp_path / f"in/real/{name}.mp4", frames[:45], crf=23, preset="medium", pix_fmt="yuv444p")
+        for shift in (12, 25):
+            fake = tmp_path / f"in/{shift}/{name}.mp4"
+            encode_video(fake, frames[shift : shift + 45], crf=23, preset="medium", pix_fmt="yuv444p")
+            lines.append(f"{shift}/{name}.mp4,1,real/{name}.mp4,{shift},train")
+    (tmp_path / "in/manifest.csv").write_text("\n".join(lines) + "\n")
+    out = tmp_path / "out"
+    command = ("run", "manifest", "--root", str(tmp_path / "in"), "--out", str(out), "--stages", "crop")
+    assert run_cli(*command, "--frames", "6", "--workers", "0") == 0
+    fakes = [clip for clip in pq.read_table(out / "meta/clips.pq").to_pylist() if clip["label"]]
+    assert [clip["offset"] for clip in fakes] == [-int(clip["method"]) for clip in fakes]

@@ -133,7 +133,7 @@ class Fake:
                     drop(group, self.clip, one.moment.index, face.track_id, reason, detail) for face in one.moment.faces
                 ]
             self._count(one, planned, wanted=wanted)
-        self.correlations += [one.likeness.correlation for one in ready if one.likeness is not None]
+        self.correlations += [one.likeness.similarity for one in ready if one.likeness is not None]
         if reader.frames.size_wh is not None:
             self.entry.width, self.entry.height = reader.frames.size_wh
         self.forged.probe(

@@ -23,7 +23,7 @@ from forgeprep.media.frame_folder import is_frame_folder
 from forgeprep.media.frames import Frame, UInt8
 from forgeprep.media.video import Learned, read_frames
 from forgeprep.ops.change import face_patch
-from forgeprep.ops.pairing import chroma_thumb, is_checked, outside, thumb, thumb_size
+from forgeprep.ops.pairing import chroma_thumb, is_checked, outside, tells_time, thumb, thumb_size
 from forgeprep.params.crop import CropParams
 from forgeprep.schemas.clips import Clip
 from forgeprep.schemas.drops import Drop
@@ -210,7 +210,7 @@ def _moment(
     """Cut out of a frame what is needed of it."""
     wanted = asked and bool(faces)
     probe = with_fakes and bool(faces) and probes.take(frame.index)
-    checked = with_fakes and (wanted or is_checked(frame.index))
+    checked = with_fakes and (wanted or is_checked(frame.index) or tells_time(frame.index))
     crops = [cut_face(frame, face, params) if can_cut(face, params) else None for face in faces] if wanted else []
     return Moment(
         index=frame.index,

@@ -46,9 +46,9 @@ LEAST_OUTSIDE, LEAST_ALIKE = 0.1, 0.9
 """With a smaller share of the picture outside the faces, a guess holds if the whole pictures correlate so much. A pair
 that the dataset states holds too if what is outside does: a row at the edge, where strong coding leaves more than
 :data:`forgeprep.ops.pairing.FLOOR`. Of unrelated close-ups it correlates by 0.83 at most, of pairs by 0.94 and more."""
-LEAST_WHOLE = 0.3
-"""Where nothing lies outside, whole pictures that correlate by less are others: three in four of unrelated close-ups.
-Those of swapped faces correlated by 0.34 at least."""
+LEAST_WHOLE = 0.4
+"""Where nothing lies outside, whole pictures whose median correlation in a stretch is less are others: nine in ten of
+unrelated close-ups. Those of swapped faces had 0.46 at least."""
 
 HALVED = 0.5
 """Share of the distance that another tone of colours has to leave at most, to be what sets luma apart."""
@@ -75,17 +75,21 @@ class Likeness:
 
     Attributes:
         apart: their distance, as :func:`forgeprep.ops.pairing.thumb_distance` gives it.
-        correlation: -1 to 1.
+        correlation: -1 to 1; 1 where nothing lies outside.
+        similarity: the same, of the whole pictures where nothing lies outside.
         lagged: whether a neighbouring frame of the fake fits clearly better.
         agreeing: the share of the votes, see :func:`forgeprep.ops.agreement.agreeing`.
         beyond: whether the pictures differ around the faces and hardly elsewhere.
+        told: whether anything lies outside the faces.
     """
 
     apart: float
     correlation: float
+    similarity: float
     lagged: bool
     agreeing: float
     beyond: bool
+    told: bool
 
 
 @dataclass(slots=True)
@@ -104,6 +108,7 @@ class Outside:
         elsewhere: whether the fake's picture lies elsewhere in it.
         differs: whether any picture of the stretch differs by more than nothing.
         seen: whether what moved showed that it is the same moment, there or before.
+        wholes: how whole pictures of a stretch correlate in which nothing lies outside the faces.
     """
 
     guessed: bool
@@ -116,10 +121,15 @@ class Outside:
     elsewhere: bool = False
     differs: bool = False
     seen: bool = False
+    wholes: list[float] = field(default_factory=list)
 
     def fits(self, found: Likeness | None) -> bool:
         """Whether pictures so alike show the same moment of the same take; True where it is unknown."""
-        return found is None or ((self._is_alike(found) or found.agreeing >= self.enough) and not self.elsewhere)
+        if found is None or self.elsewhere:
+            return found is None
+        if not found.told and not self.guessed:
+            return statistics.median(self.wholes) >= LEAST_WHOLE
+        return self._is_alike(found) or found.agreeing >= self.enough
 
     def is_more(self, found: Likeness | None) -> bool:
         """Whether it is the same moment, but more than the face was drawn anew."""
@@ -138,6 +148,7 @@ class Outside:
         """A stretch begins."""
         self.pairs.clear()
         self.shown.clear()
+        self.wholes.clear()
         self.differs = False
 
     def judge(self, *, doubt: bool, found: Alignment | None) -> bool:
@@ -193,11 +204,15 @@ class Outside:
         area = pairing.area_of(*place, frame.size_wh)
         own = pairing.thumb(frame, area, size_wh)
         apart, correlation = pairing.thumb_distance(picture, own, keep), pairing.correlation(picture, own, keep)
+        told = bool(keep.any())
+        similarity = correlation
         if keep.mean() < LEAST_OUTSIDE:
             everywhere = pairing.correlation(picture, own, np.ones_like(keep))
-            strange = self.guessed or (not keep.any() and everywhere < LEAST_WHOLE)
-            correlation = everywhere if strange else max(correlation, everywhere)
-            apart = 0.0 if correlation >= LEAST_ALIKE else math.inf if strange else apart
+            correlation = everywhere if self.guessed else max(correlation, everywhere)
+            apart = 0.0 if correlation >= LEAST_ALIKE else math.inf if self.guessed else apart
+            if not told:
+                similarity = everywhere
+                self.wholes.append(everywhere)
         if pairing.is_checked(index):
             if self.last is not None and self.last.luma.shape == picture.shape:
                 self.changes.append(pairing.thumb_distance(picture, self.last.luma, keep & self.last.keep))
@@ -211,7 +226,8 @@ class Outside:
         lagged = any(pairing.thumb_distance(picture, other, keep) < BETTER * apart - 0.1 for other in others)
         self.pairs[index] = picture, own, keep
         self.differs = self.differs or apart > NOTHING or correlation < pairing.LEAST_SIMILARITY
-        return Likeness(apart, correlation, lagged, agreeing(picture, own, keep), differs_around(picture, own, keep))
+        votes, beyond = agreeing(picture, own, keep), differs_around(picture, own, keep)
+        return Likeness(apart, correlation, similarity, lagged, votes, beyond, told)
 
     def _neighbours(self, index: int, area: IntBox, size_wh: tuple[int, int], ahead: ForwardReader) -> list[UInt8]:
         """The thumbs of the frames on both sides of one, as far as they are there."""

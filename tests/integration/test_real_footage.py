@@ -90,7 +90,7 @@ def test_a_shift_is_found_whatever_frames_are_wanted(tmp_path: Path) -> None:
     lines = ["path,label,original,method,split"]
     for name in ("lp_d13", "lp_d18"):
         frames = [
-            cv2.resize(frame_rgb(frame), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+            np.asarray(cv2.resize(frame_rgb(frame), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
             for frame in islice(read_frames(SHARED / "footage" / f"{name}.mp4"), 10, 80)
         ]
         lines.append(f"real/{name}.mp4,0,,,train")
